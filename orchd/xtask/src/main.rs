@@ -1,0 +1,3 @@
+//! Developer commands: `cargo xtask demo|bench|ci|tidy`.
+
+fn main() {}
