@@ -1,0 +1,240 @@
+//! What a client can ask to be changed. One request is one command: it happens whole or not at all.
+//!
+//! Requests name things the way people do ([`Ref`]); the daemon resolves them. A request travels in an [`Envelope`]
+//! whose key makes it idempotent: the same key twice gives the first answer again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::CommandId;
+use crate::reference::{EntityKind, Ref};
+use crate::time::Timestamp;
+
+/// A request with its idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Drawn once by the client and reused over its retries.
+    pub key: CommandId,
+    /// What to do.
+    pub request: Request,
+}
+
+/// Bytes that travel as base64 text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
+
+/// Where a new project's repository comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RepoSource {
+    /// A new, empty repository.
+    Empty,
+    /// A copy of an existing one on the daemon's machine. The source is only read.
+    Import {
+        /// Absolute path as the client sees it.
+        path: String,
+    },
+}
+
+/// A person's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    Approve,
+    Deny,
+}
+
+/// One requirement as edited by a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequirementInput {
+    /// `FR-12`, `REQ-7`; none lets the daemon give the next `REQ-n`.
+    pub key: Option<String>,
+    /// `functional`, `non_functional` or `constraint`.
+    pub kind: String,
+    pub title: String,
+    pub text: String,
+    pub acceptance: Vec<String>,
+}
+
+/// A change to a proposed plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PlanEdit {
+    /// `task` (a key of the plan) must wait for `needs`.
+    Link { task: String, needs: String },
+    /// `task` no longer waits for `needs`.
+    Unlink { task: String, needs: String },
+    /// The task is taken out of the plan, and out of every task's needs.
+    Drop { task: String },
+}
+
+/// Everything that a client can ask to be changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Request {
+    /// Makes a project. Its repository is prepared by the daemon afterwards; the project is `ready` then.
+    ProjectCreate { name: String, repo: RepoSource },
+    /// Takes a project out of use. What is queued there is not started any more.
+    ProjectArchive { project: Ref },
+    /// Hands in a Vision, or a new version of it.
+    VisionSubmit { project: Ref, file_name: String, text: Bytes },
+    /// Derives requirements from the newest Vision (or the one named).
+    RequirementsPropose { project: Ref, vision: Option<Ref> },
+    /// Makes a new version with these requirements added or replaced, and those taken out.
+    RequirementsEdit {
+        project: Ref,
+        base_version: u32,
+        upsert: Vec<RequirementInput>,
+        remove: Vec<String>,
+        reason: String,
+    },
+    /// Says a word about a requirement (or about the whole document). Kept with the version.
+    RequirementsComment { project: Ref, version: u32, key: Option<String>, text: String },
+    /// Approves or rejects a version. `digest` is that of what was shown; none decides about what is there now.
+    RequirementsDecide {
+        project: Ref,
+        version: Option<u32>,
+        decision: Decision,
+        digest: Option<String>,
+        reason: Option<String>,
+    },
+    /// Plans the approved requirements.
+    PlanPropose { project: Ref },
+    /// Makes a new version of a proposed plan.
+    PlanChange { project: Ref, base_version: u32, edits: Vec<PlanEdit>, reason: String },
+    /// Approves or rejects a plan. Approval makes its tasks.
+    PlanDecide {
+        project: Ref,
+        version: Option<u32>,
+        decision: Decision,
+        digest: Option<String>,
+        reason: Option<String>,
+    },
+    /// Makes a task by hand.
+    TaskCreate {
+        project: Ref,
+        title: String,
+        /// YAML of a run recipe: the steps. Without it the task needs an agent of `capability`.
+        recipe: Option<String>,
+        /// Name of the recipe's file, for messages.
+        recipe_name: Option<String>,
+        capability: Option<String>,
+        depends_on: Vec<Ref>,
+        acceptance: Vec<String>,
+        /// 0 (last) to 9 (first); 5 is usual.
+        priority: u8,
+        /// The task may not start before a person approves it.
+        needs_approval: bool,
+        /// Approve the task for the queue at once; otherwise it stays `proposed`.
+        queue: bool,
+    },
+    /// Puts proposed tasks into the queue.
+    TaskQueue { tasks: Vec<Ref> },
+    /// `task` must wait for `depends_on`.
+    TaskLink { task: Ref, depends_on: Ref },
+    /// `task` no longer waits for `depends_on`.
+    TaskUnlink { task: Ref, depends_on: Ref },
+    /// 0 (last) to 9 (first).
+    TaskPrioritize { task: Ref, priority: u8 },
+    /// Takes a task out of the queue until it is released. A run under way goes on.
+    TaskHold { task: Ref, reason: Option<String> },
+    /// Puts a held task back.
+    TaskRelease { task: Ref },
+    /// Ends a task; its run is killed. What was merged stays.
+    TaskCancel { task: Ref, reason: Option<String> },
+    /// Queues a failed or cancelled task again.
+    TaskRetry { task: Ref },
+    /// Kills one run; the retry policy of its task decides what follows.
+    RunCancel { run: Ref, reason: Option<String> },
+    /// Answers a pending approval. `digest` is that of what was shown.
+    ApprovalDecide { approval: Ref, decision: Decision, digest: Option<String>, reason: Option<String> },
+    /// Gives up a change that is not merged; its task fails.
+    ChangeClose { change: Ref, reason: Option<String> },
+}
+
+/// What a request touched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touched {
+    pub kind: EntityKind,
+    /// Full id.
+    pub id: String,
+    /// What people call it: `shop/T-12`, or a slug.
+    pub name: String,
+}
+
+/// Answer to a request: it is committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Sequence number of the last event that it made. A reader that has reached it sees the effect.
+    pub seq: u64,
+    pub at: Timestamp,
+    /// The key was used before: this is the first answer again and nothing new happened.
+    pub duplicate: bool,
+    /// What was made or changed, the most important first.
+    pub touched: Vec<Touched>,
+    /// Things worth knowing that are no errors.
+    pub notes: Vec<String>,
+}
+
+/// Who may do something. Each role includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Makes and steers work.
+    Operator,
+    /// Answers approvals.
+    Approver,
+    /// Makes projects, stops the daemon.
+    Admin,
+}
+
+impl Request {
+    /// The role that the request needs.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        match self {
+            Self::ProjectCreate { .. } | Self::ProjectArchive { .. } => Role::Admin,
+            Self::RequirementsDecide { .. } | Self::PlanDecide { .. } | Self::ApprovalDecide { .. } => Role::Approver,
+            Self::VisionSubmit { .. }
+            | Self::RequirementsPropose { .. }
+            | Self::RequirementsEdit { .. }
+            | Self::RequirementsComment { .. }
+            | Self::PlanPropose { .. }
+            | Self::PlanChange { .. }
+            | Self::TaskCreate { .. }
+            | Self::TaskQueue { .. }
+            | Self::TaskLink { .. }
+            | Self::TaskUnlink { .. }
+            | Self::TaskPrioritize { .. }
+            | Self::TaskHold { .. }
+            | Self::TaskRelease { .. }
+            | Self::TaskCancel { .. }
+            | Self::TaskRetry { .. }
+            | Self::RunCancel { .. }
+            | Self::ChangeClose { .. } => Role::Operator,
+        }
+    }
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bytes({} B)", self.0.len())
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use base64::Engine as _;
+        serializer.serialize_str(&base64::engine::general_purpose::STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use base64::Engine as _;
+        let text = String::deserialize(deserializer)?;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text).map_err(serde::de::Error::custom)?;
+        Ok(Self(bytes))
+    }
+}

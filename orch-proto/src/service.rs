@@ -1,0 +1,72 @@
+//! The tarpc service. Reads are methods; every mutation goes through `submit`.
+//!
+//! Methods only read or enqueue: a call that the client drops either committed whole or did nothing, and a retry with
+//! the same key gets the first answer.
+
+use crate::error::RpcError;
+use crate::reference::Ref;
+use crate::request::{Accepted, Bytes, Envelope};
+use crate::view::{
+    ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, LogPage,
+    PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, StatusView, TaskFilter, TaskView,
+    TraceView, VisionView,
+};
+
+/// What the daemon does for its clients. All methods but `submit`, `shutdown` and those that say otherwise need the
+/// role viewer.
+#[tarpc::service]
+pub trait Orch {
+    /// The daemon at a glance, and who the caller is to it.
+    async fn status() -> Result<StatusView, RpcError>;
+    /// Does what the request says, once per key. The role depends on the request.
+    async fn submit(envelope: Envelope) -> Result<Accepted, RpcError>;
+
+    async fn projects() -> Result<Vec<ProjectView>, RpcError>;
+    async fn project(project: Ref) -> Result<ProjectView, RpcError>;
+    /// All versions of a project's Vision, newest first, without texts.
+    async fn visions(project: Ref) -> Result<Vec<VisionView>, RpcError>;
+    /// One version with its text; the newest when none is named.
+    async fn vision(project: Ref, version: Option<u32>) -> Result<VisionView, RpcError>;
+
+    /// All versions, newest first.
+    async fn requirements_list(project: Ref) -> Result<Vec<RequirementsView>, RpcError>;
+    /// One version; the newest when none is named.
+    async fn requirements(project: Ref, version: Option<u32>) -> Result<RequirementsView, RpcError>;
+    async fn requirements_diff(project: Ref, from: u32, to: u32) -> Result<RequirementsDiff, RpcError>;
+    /// From a requirement to tasks, runs and commits.
+    async fn trace(project: Ref, key: String) -> Result<TraceView, RpcError>;
+
+    /// All versions, newest first.
+    async fn plans(project: Ref) -> Result<Vec<PlanView>, RpcError>;
+    /// One version; the newest when none is named.
+    async fn plan(project: Ref, version: Option<u32>) -> Result<PlanView, RpcError>;
+
+    async fn tasks(filter: TaskFilter) -> Result<Vec<TaskView>, RpcError>;
+    async fn task(task: Ref) -> Result<TaskView, RpcError>;
+    async fn runs(filter: RunFilter) -> Result<Vec<RunView>, RpcError>;
+    async fn run(run: Ref) -> Result<RunView, RpcError>;
+    /// Reads a log from a byte offset. With `wait_ms` the call is held until there is more, the run ends or the time
+    /// is over (at most [`crate::WAIT_MS_MAX`]).
+    async fn run_log(run: Ref, offset: u64, bytes_max: u32, wait_ms: u32) -> Result<LogPage, RpcError>;
+    /// Bytes of an artifact of the run, named by its path in the workspace.
+    async fn artifact(run: Ref, path: String, offset: u64) -> Result<Bytes, RpcError>;
+
+    async fn approvals(filter: ApprovalFilter) -> Result<Vec<ApprovalView>, RpcError>;
+    async fn approval(approval: Ref) -> Result<ApprovalView, RpcError>;
+    async fn changes(project: Option<Ref>) -> Result<Vec<ChangeView>, RpcError>;
+    async fn change(change: Ref) -> Result<ChangeView, RpcError>;
+    /// The change as a unified diff against what it was made on.
+    async fn change_diff(change: Ref) -> Result<DiffView, RpcError>;
+
+    /// Events after `after`, oldest first, at most `limit`. With `wait_ms` the call is held until there is one or the
+    /// time is over. `with_data` adds the stored data, for exports.
+    async fn events_since(after: u64, limit: u32, wait_ms: u32, with_data: bool) -> Result<EventPage, RpcError>;
+    /// Verifies the hash chain of the whole log.
+    async fn audit_verify() -> Result<AuditReport, RpcError>;
+    /// Compares the tables with a replay of the log, verifies chain, blobs and file. Needs the role operator.
+    async fn check() -> Result<CheckReport, RpcError>;
+    /// Probes the host. Needs the role operator.
+    async fn doctor() -> Result<DoctorReport, RpcError>;
+    /// Stops the daemon; runs go on. Needs the role admin.
+    async fn shutdown() -> Result<(), RpcError>;
+}

@@ -1,0 +1,62 @@
+//! The daemon itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::InstanceId;
+use crate::request::Role;
+use crate::time::Timestamp;
+
+/// The daemon at a glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    pub version: String,
+    pub instance: InstanceId,
+    pub pid: u32,
+    pub state_directory: String,
+    pub started_at: Timestamp,
+    pub now: Timestamp,
+    /// Newest event.
+    pub seq: u64,
+    /// Who the caller is and what role it has.
+    pub user: String,
+    pub role: Role,
+    pub projects: u32,
+    pub tasks_queued: u32,
+    pub runs_active: u32,
+    pub approvals_pending: u32,
+    pub tasks_failed: u32,
+    /// Runs that may be under way at once.
+    pub runs_max: u32,
+    /// Isolation that this host gives, 0 to 4, and that runs need by default.
+    pub isolation_level: u8,
+    pub isolation_required: u8,
+    /// Conditions that a person should know of: full disk, draining, missing tools.
+    pub warnings: Vec<String>,
+}
+
+/// Result of one check of `doctor`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckResult {
+    Ok,
+    Warning,
+    Failed,
+}
+
+/// One check of `doctor`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorCheck {
+    pub name: String,
+    pub result: CheckResult,
+    pub detail: String,
+    /// The exact fix.
+    pub fix: Option<String>,
+}
+
+/// What the host gives and what it lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorReport {
+    pub checks: Vec<DoctorCheck>,
+    pub isolation_level: u8,
+    pub isolation_required: u8,
+}

@@ -1,0 +1,27 @@
+//! What clients see. Views are made for the answer and never stored (invariant I7).
+//!
+//! Texts that come from repositories, agents or models are raw here: whoever shows them makes them harmless first.
+
+mod audit;
+mod change;
+mod daemon;
+mod plan;
+mod project;
+mod requirements;
+mod run;
+mod task;
+
+pub use audit::{AuditReport, CheckReport, EventPage, EventView};
+pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, DiffView};
+pub use daemon::{CheckResult, DoctorCheck, DoctorReport, StatusView};
+pub use plan::{EpicView, PlanNode, PlanView, StoryView};
+pub use project::{ProjectState, ProjectView, ToolchainView, VisionView};
+pub use requirements::{
+    CommentView, DocumentState, RequirementView, RequirementsDiff, RequirementsView, StatementView, TraceTask,
+    TraceView,
+};
+pub use run::{
+    ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream, RunFilter, RunPurpose,
+    RunState, RunView, StepState, StepView,
+};
+pub use task::{Column, TaskFilter, TaskState, TaskView, WaitView};

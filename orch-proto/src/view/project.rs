@@ -1,0 +1,77 @@
+//! Projects and their Visions.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ProjectId, VisionId};
+use crate::time::Timestamp;
+
+/// Whether a project's repository can be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ProjectState {
+    /// The repository is being made or imported.
+    Preparing,
+    Ready,
+    /// The repository could not be made.
+    Failed {
+        reason: String,
+    },
+    Archived,
+}
+
+/// A toolchain found in the repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolchainView {
+    /// `cargo`, `npm`, `python`, ...
+    pub name: String,
+    /// Directory within the repository, empty for its root.
+    pub root: String,
+    /// The files and keys that show it.
+    pub evidence: Vec<String>,
+    pub build: Option<String>,
+    pub test: Option<String>,
+    pub lint: Option<String>,
+}
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectView {
+    pub id: ProjectId,
+    /// What people call it.
+    pub name: String,
+    #[serde(flatten)]
+    pub state: ProjectState,
+    /// The bare repository on the daemon's disk.
+    pub repository: String,
+    pub default_branch: String,
+    /// Commit at the tip of the default branch; none while it is empty.
+    pub head: Option<String>,
+    pub toolchains: Vec<ToolchainView>,
+    /// Commands that the daemon runs on a merged tree before it becomes the branch.
+    pub gates: Vec<String>,
+    /// Globs of paths whose change needs an approval.
+    pub protected_paths: Vec<String>,
+    /// Newest versions, if there are any.
+    pub vision_version: Option<u32>,
+    pub requirements_version: Option<u32>,
+    pub plan_version: Option<u32>,
+    pub created_at: Timestamp,
+}
+
+/// One version of a project's Vision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VisionView {
+    pub id: VisionId,
+    pub project: String,
+    pub version: u32,
+    pub title: String,
+    pub file_name: String,
+    pub size_bytes: u64,
+    /// SHA-256 of the text, in hex.
+    pub digest: String,
+    pub blueprint: Option<String>,
+    pub submitted_by: String,
+    pub submitted_at: Timestamp,
+    /// The text itself, when one Vision was asked for.
+    pub text: Option<String>,
+}

@@ -1,0 +1,205 @@
+//! Runs, their steps, logs and what isolation they really had.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ChangeId, RunId, TaskId};
+use crate::request::Bytes;
+use crate::time::Timestamp;
+
+/// State of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum RunState {
+    Queued,
+    Leased,
+    Starting,
+    Running,
+    AwaitingInput,
+    AwaitingApproval,
+    Paused,
+    Succeeded,
+    /// `class`: `task`, `infrastructure`, `isolation`, ...
+    Failed {
+        class: String,
+        reason: String,
+    },
+    TimedOut,
+    Cancelled,
+    /// Its processes are gone and left no result.
+    Lost,
+}
+
+impl RunState {
+    /// The word for it, as `timed_out`.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Leased => "leased",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::AwaitingInput => "awaiting_input",
+            Self::AwaitingApproval => "awaiting_approval",
+            Self::Paused => "paused",
+            Self::Succeeded => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// Whether nothing more will happen to the run.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed { .. } | Self::TimedOut | Self::Cancelled | Self::Lost)
+    }
+}
+
+/// State of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    TimedOut,
+    Skipped,
+    Cancelled,
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    pub name: String,
+    pub command: String,
+    pub state: StepState,
+    /// Exit code, or 128 + signal.
+    pub exit_code: Option<i32>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+}
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "purpose", rename_all = "snake_case")]
+pub enum RunPurpose {
+    /// An attempt at the task.
+    Work,
+    /// The daemon's own check of the tree that would be merged.
+    Gate { change: ChangeId },
+}
+
+/// How far a guarantee of the sandbox held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuaranteeState {
+    Enforced,
+    Degraded,
+    Absent,
+}
+
+/// One guarantee of the sandbox, as probed inside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuaranteeView {
+    pub name: String,
+    pub state: GuaranteeState,
+    /// By what it is given.
+    pub how: String,
+    /// What the probe saw.
+    pub evidence: String,
+}
+
+/// The isolation that a run really had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsolationView {
+    /// 0 (none) to 4 (full, with limits).
+    pub level: u8,
+    pub required: u8,
+    pub guarantees: Vec<GuaranteeView>,
+}
+
+/// A file that a step declared and the daemon collected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactView {
+    pub path: String,
+    pub size_bytes: u64,
+    /// SHA-256, in hex; the key for `artifact`.
+    pub digest: String,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunView {
+    pub id: RunId,
+    pub project: String,
+    pub number: u32,
+    /// `shop/R-31`.
+    pub name: String,
+    pub task: TaskId,
+    pub task_name: String,
+    pub task_title: String,
+    #[serde(flatten)]
+    pub purpose: RunPurpose,
+    pub attempt: u32,
+    /// Number that only grows per task; a result with an older one is not taken.
+    pub fence: u64,
+    #[serde(flatten)]
+    pub state: RunState,
+    pub steps: Vec<StepView>,
+    pub isolation: Option<IsolationView>,
+    pub artifacts: Vec<ArtifactView>,
+    /// Bytes of the log file so far, and payload bytes that its limit dropped.
+    pub log_bytes: u64,
+    pub log_dropped_bytes: u64,
+    pub queued_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// Why the scheduler started it when it did.
+    pub reason: String,
+    /// Directory of the run on the daemon's disk.
+    pub directory: String,
+}
+
+/// Which runs to list. Empty fields do not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFilter {
+    pub project: Option<crate::Ref>,
+    pub task: Option<crate::Ref>,
+    /// Only those under way.
+    pub active: bool,
+}
+
+/// Where a piece of log comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogStream {
+    Stdout,
+    Stderr,
+    /// Written by the sandbox itself: a step began or ended, output was dropped.
+    Control,
+}
+
+/// A line of a log, or a part of a very long one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogChunk {
+    pub stream: LogStream,
+    /// Index of the step from 0; none outside of steps.
+    pub step: Option<u32>,
+    pub at: Timestamp,
+    /// Without the newline.
+    pub bytes: Bytes,
+    /// A newline follows in the output; false for a part of a long line and for an end without newline.
+    pub newline: bool,
+}
+
+/// A piece of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPage {
+    pub chunks: Vec<LogChunk>,
+    /// Where to read on.
+    pub next_offset: u64,
+    /// The run is over and this page reaches the end of its log.
+    pub end: bool,
+}

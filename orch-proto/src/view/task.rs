@@ -1,0 +1,131 @@
+//! Tasks and why they wait.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ApprovalId, ChangeId, RunId, TaskId};
+use crate::time::Timestamp;
+
+/// State of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// Not in the queue.
+    Proposed,
+    /// In the queue: ready, or waiting for what `waits` says.
+    Approved,
+    Running,
+    /// Its change is checked, waits for approval or merges.
+    InReview,
+    Done,
+    Failed,
+    Cancelled,
+    /// Held by a person.
+    Paused,
+}
+
+/// Column of the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Column {
+    Proposed,
+    Approved,
+    InProgress,
+    Review,
+    Done,
+}
+
+impl TaskState {
+    /// Column in which a task of this state stands. A failed task stays in view under In Progress, since a person
+    /// has to act; a cancelled one is done with.
+    #[must_use]
+    pub const fn column(self) -> Column {
+        match self {
+            Self::Proposed => Column::Proposed,
+            Self::Approved | Self::Paused => Column::Approved,
+            Self::Running | Self::Failed => Column::InProgress,
+            Self::InReview => Column::Review,
+            Self::Done | Self::Cancelled => Column::Done,
+        }
+    }
+
+    /// The word for it, as `in_review`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Proposed => "proposed",
+            Self::Approved => "approved",
+            Self::Running => "running",
+            Self::InReview => "in_review",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+/// One reason for which a task waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitView {
+    /// Stable code: `dependency`, `approval`, `agent`, `tool`, `backoff`, `capacity`, `project`, `held`, `proposed`, `isolation`.
+    pub code: String,
+    /// For people, with names and numbers.
+    pub text: String,
+    /// What to do about it, if anything.
+    pub hint: Option<String>,
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    pub id: TaskId,
+    pub project: String,
+    pub number: u32,
+    /// `shop/T-12`.
+    pub name: String,
+    /// Key in its plan.
+    pub key: Option<String>,
+    pub title: String,
+    pub state: TaskState,
+    /// Ready to start: approved and waiting for nothing but a free place.
+    pub ready: bool,
+    /// Why it waits, the most telling first. Empty for a task that does not.
+    pub waits: Vec<WaitView>,
+    /// What does the work: `blueprint web-api/scaffold`, `cargo build`, `agent developer`, `steps`.
+    pub work: String,
+    /// Short names of the tasks that it waits for or has waited for.
+    pub depends_on: Vec<String>,
+    pub requirements: Vec<String>,
+    pub acceptance: Vec<String>,
+    pub priority: u8,
+    pub attempts: u32,
+    /// Attempts that the retry policy allows in all.
+    pub attempts_max: u32,
+    /// Why the last attempt failed.
+    pub last_failure: Option<String>,
+    /// The run under way, or the last one.
+    pub run: Option<RunId>,
+    pub run_name: Option<String>,
+    /// Index from 1 and number of the steps of the run under way, and the name of the current one.
+    pub step: Option<(u32, u32, String)>,
+    pub change: Option<ChangeId>,
+    pub change_name: Option<String>,
+    /// An approval that it waits for.
+    pub approval: Option<ApprovalId>,
+    pub approval_name: Option<String>,
+    /// Commit on the default branch, when merged.
+    pub commit: Option<String>,
+    pub estimate_minutes: Option<(u32, u32)>,
+    pub created_at: Timestamp,
+    /// When it came into its state.
+    pub since: Timestamp,
+}
+
+/// Which tasks to list. Empty fields do not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskFilter {
+    pub project: Option<crate::Ref>,
+    pub states: Vec<TaskState>,
+    /// Part of the title, in any case.
+    pub text: Option<String>,
+}
