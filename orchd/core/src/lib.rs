@@ -1,1 +1,5 @@
 //! Placeholder of the first skeleton commit.
+
+pub mod blueprint;
+pub mod recipe;
+pub mod toolchain;
