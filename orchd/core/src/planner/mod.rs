@@ -1,0 +1,3 @@
+//! Planner types; replaced by the planner's own map.
+mod model;
+pub use model::*;
