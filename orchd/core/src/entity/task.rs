@@ -103,20 +103,45 @@ pub enum TaskEvent {
         approval: Option<ApprovalId>,
     },
     Queued,
-    Linked { depends_on: TaskId },
-    Unlinked { depends_on: TaskId },
-    Prioritized { priority: u8 },
-    Started { run: RunId, attempt: u32 },
-    RetryScheduled { class: FailureClass, reason: String, not_before: Timestamp },
-    ReviewStarted { change: ChangeId },
-    Completed { change: Option<ChangeId> },
-    Failed { reason: String },
-    Cancelled { reason: String },
-    Held { reason: String },
+    Linked {
+        depends_on: TaskId,
+    },
+    Unlinked {
+        depends_on: TaskId,
+    },
+    Prioritized {
+        priority: u8,
+    },
+    Started {
+        run: RunId,
+        attempt: u32,
+    },
+    RetryScheduled {
+        class: FailureClass,
+        reason: String,
+        not_before: Timestamp,
+    },
+    ReviewStarted {
+        change: ChangeId,
+    },
+    Completed {
+        change: Option<ChangeId>,
+    },
+    Failed {
+        reason: String,
+    },
+    Cancelled {
+        reason: String,
+    },
+    Held {
+        reason: String,
+    },
     Released,
     Reopened,
     /// The question whether it may start was asked anew.
-    ApprovalAsked { approval: ApprovalId },
+    ApprovalAsked {
+        approval: ApprovalId,
+    },
 }
 
 /// Longest wait between retries, whatever the policy says, in milliseconds.
@@ -181,7 +206,13 @@ impl Task {
         }))
     }
 
-    fn retry_scheduled(&mut self, class: FailureClass, reason: &str, not_before: Timestamp, at: Timestamp) -> Result<(), ApplyError> {
+    fn retry_scheduled(
+        &mut self,
+        class: FailureClass,
+        reason: &str,
+        not_before: Timestamp,
+        at: Timestamp,
+    ) -> Result<(), ApplyError> {
         self.step(&TaskStep::RetryScheduled { not_before }, at)?;
         match class {
             FailureClass::Infrastructure => self.losses += 1,
