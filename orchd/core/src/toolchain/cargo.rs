@@ -38,9 +38,9 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
         flags.push_str(" --workspace");
     }
     found.vendored = is_vendored(site, &manifest);
-    found.build = found.step("build", format!("cargo build {flags}"), ENV);
-    found.test = found.step("test", format!("cargo test {flags}"), ENV);
-    found.lint = found.step("lint", format!("cargo clippy {flags} --all-targets"), ENV);
+    found.build = Some(found.step("build", format!("cargo build {flags}"), ENV));
+    found.test = Some(found.step("test", format!("cargo test {flags}"), ENV));
+    found.lint = Some(found.step("lint", format!("cargo clippy {flags} --all-targets"), ENV));
     found.lint_tools = vec!["cargo-clippy".to_owned()];
     Some(found)
 }

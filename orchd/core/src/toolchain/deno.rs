@@ -31,13 +31,13 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
         ["_test.ts", ".test.ts", "_test.js", ".test.js", "_test.tsx", ".test.tsx"].iter().any(|end| path.ends_with(end))
     };
     if has_task("build") {
-        found.build = found.step("build", "deno task build", ENV);
+        found.build = Some(found.step("build", "deno task build", ENV));
     }
     found.test = match (has_task("test"), site.own().any(is_test)) {
-        (true, _) => found.step("test", "deno task test", ENV),
-        (false, true) => found.step("test", "deno test --cached-only", ENV),
+        (true, _) => Some(found.step("test", "deno task test", ENV)),
+        (false, true) => Some(found.step("test", "deno test --cached-only", ENV)),
         (false, false) => None,
     };
-    found.lint = found.step("lint", if has_task("lint") { "deno task lint" } else { "deno lint" }, ENV);
+    found.lint = Some(found.step("lint", if has_task("lint") { "deno task lint" } else { "deno lint" }, ENV));
     Some(found)
 }

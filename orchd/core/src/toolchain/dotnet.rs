@@ -17,10 +17,10 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
     let projects: Vec<String> =
         site.own().filter(|path| is_project(path)).take(PROJECTS_READ_MAX).filter_map(|path| site.text(path)).collect();
     found.vendored = !projects.iter().any(|text| text.contains("PackageReference"));
-    found.build = found.step("build", "dotnet build", ENV);
+    found.build = Some(found.step("build", "dotnet build", ENV));
     if projects.iter().any(|text| text.contains("Microsoft.NET.Test.Sdk")) {
         found.saw("Microsoft.NET.Test.Sdk");
-        found.test = found.step("test", "dotnet test", ENV);
+        found.test = Some(found.step("test", "dotnet test", ENV));
     }
     Some(found)
 }

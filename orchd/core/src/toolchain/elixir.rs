@@ -13,14 +13,14 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
     }
     let mut found = site.found("mix", MANIFEST, &["elixir", "mix"]);
     found.vendored = site.has_dir("deps") || !site.has("mix.lock");
-    found.build = found.step("build", "mix compile", ENV);
+    found.build = Some(found.step("build", "mix compile", ENV));
     if site.own().any(|path| path.ends_with("_test.exs")) {
         found.saw("*_test.exs");
-        found.test = found.step("test", "mix test", ENV);
+        found.test = Some(found.step("test", "mix test", ENV));
     }
     if site.has(".formatter.exs") {
         found.saw(".formatter.exs");
-        found.lint = found.step("lint", "mix format --check-formatted", ENV);
+        found.lint = Some(found.step("lint", "mix format --check-formatted", ENV));
     }
     Some(found)
 }

@@ -23,11 +23,11 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
     }
     found.vendored = vendor || !requires;
     let env = if vendor { ENV_VENDORED } else { ENV };
-    found.build = found.step("build", "go build ./...", env);
+    found.build = Some(found.step("build", "go build ./...", env));
     if site.own().any(|path| path.ends_with("_test.go")) {
         found.saw("*_test.go");
-        found.test = found.step("test", "go test ./...", env);
+        found.test = Some(found.step("test", "go test ./...", env));
     }
-    found.lint = found.step("lint", "go vet ./...", env);
+    found.lint = Some(found.step("lint", "go vet ./...", env));
     Some(found)
 }

@@ -14,9 +14,9 @@ pub(super) fn maven(site: &Site<'_>) -> Option<Toolchain> {
     let mut found = site.found("maven", POM, &["java", "mvn"]);
     // Even a project without dependencies needs plugins, which only a filled local repository of the host can give.
     found.vendored = false;
-    found.build = found.step("build", "mvn -o -B -q -DskipTests package", &[]);
+    found.build = Some(found.step("build", "mvn -o -B -q -DskipTests package", &[]));
     if has_tests(site) {
-        found.test = found.step("test", "mvn -o -B test", &[]);
+        found.test = Some(found.step("test", "mvn -o -B test", &[]));
     }
     Some(found)
 }
@@ -29,9 +29,9 @@ pub(super) fn gradle(site: &Site<'_>) -> Option<Toolchain> {
     }
     let mut found = site.found("gradle", build, &["gradle", "java"]);
     found.vendored = false;
-    found.build = found.step("build", "gradle --offline --no-daemon assemble", &[]);
+    found.build = Some(found.step("build", "gradle --offline --no-daemon assemble", &[]));
     if has_tests(site) {
-        found.test = found.step("test", "gradle --offline --no-daemon test", &[]);
+        found.test = Some(found.step("test", "gradle --offline --no-daemon test", &[]));
     }
     Some(found)
 }

@@ -27,7 +27,7 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
     let step = |found: &mut Toolchain, action: &str, names: &[&str]| {
         let target = names.iter().find(|name| targets.contains(**name))?;
         found.saw(format!("target `{target}`"));
-        found.step(action, format!("make {target}"), &[])
+        Some(found.step(action, format!("make {target}"), &[]))
     };
     found.build = step(&mut found, "build", &["build", "all"]);
     found.test = step(&mut found, "test", &["test", "tests", "check"]);

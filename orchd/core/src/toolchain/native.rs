@@ -15,12 +15,12 @@ pub(super) fn cmake(site: &Site<'_>) -> Option<Toolchain> {
     let mut found = site.found("cmake", CMAKE, &["cmake", "cc"]);
     let text = site.text(CMAKE).unwrap_or_default().to_ascii_lowercase();
     found.vendored = !text.contains("fetchcontent") && !text.contains("externalproject");
-    found.build = found.step("build", CMAKE_BUILD, &[]);
+    found.build = Some(found.step("build", CMAKE_BUILD, &[]));
     if text.contains("enable_testing") || text.contains("include(ctest)") {
         found.saw("enable_testing");
         found.tools.push("ctest".to_owned());
         let test = format!("{CMAKE_BUILD} && ctest --test-dir /tmp/build --output-on-failure");
-        found.test = found.step("test", test, &[]);
+        found.test = Some(found.step("test", test, &[]));
     }
     Some(found)
 }
@@ -31,10 +31,10 @@ pub(super) fn meson(site: &Site<'_>) -> Option<Toolchain> {
     }
     let mut found = site.found("meson", MESON, &["cc", "meson", "ninja"]);
     found.vendored = !site.own().any(|path| path.starts_with("subprojects/") && path.ends_with(".wrap"));
-    found.build = found.step("build", MESON_BUILD, &[]);
+    found.build = Some(found.step("build", MESON_BUILD, &[]));
     if site.own().any(|path| path.ends_with(MESON) && site.text(path).is_some_and(|text| has_test_call(&text))) {
         found.saw("test()");
-        found.test = found.step("test", format!("{MESON_BUILD} && meson test -C /tmp/build"), &[]);
+        found.test = Some(found.step("test", format!("{MESON_BUILD} && meson test -C /tmp/build"), &[]));
     }
     Some(found)
 }

@@ -45,7 +45,7 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
     let step = |found: &mut Toolchain, action: &str, names: &[&'static str]| {
         let name = script(names)?;
         found.saw(format!("script `{name}`"));
-        found.step(action, format!("{manager} run {name}"), ENV)
+        Some(found.step(action, format!("{manager} run {name}"), ENV))
     };
     found.build = step(&mut found, "build", &["build", "compile"]);
     found.test = step(&mut found, "test", &["test"]);

@@ -30,14 +30,14 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
     let step = |found: &mut Toolchain, action: &str| {
         manifest.get("scripts").and_then(|scripts| scripts.get(action))?;
         found.saw(format!("script `{action}`"));
-        found.step(action, format!("composer run-script {action}"), ENV)
+        Some(found.step(action, format!("composer run-script {action}"), ENV))
     };
     found.build = step(&mut found, "build");
     found.test = step(&mut found, "test");
     found.lint = step(&mut found, "lint");
     if let (None, Some(config)) = (&found.test, site.first_of(&["phpunit.xml", "phpunit.xml.dist"])) {
         found.saw(config);
-        found.test = found.step("test", "vendor/bin/phpunit", ENV);
+        found.test = Some(found.step("test", "vendor/bin/phpunit", ENV));
     }
     Some(found)
 }

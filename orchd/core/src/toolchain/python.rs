@@ -32,29 +32,29 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
         Content::Absent => Table::new(),
     };
     found.vendored = !has_dependencies(site, &project);
-    complete(site, found, &project)
+    Some(complete(site, found, &project))
 }
 
 /// A repository of plain scripts without any manifest, if it has tests.
 pub(super) fn scripts_only(site: &Site<'_>) -> Option<Toolchain> {
     let test = site.own().find(|path| is_test_file(path))?;
     let found = site.found("python", crate::recipe::text::printable(test), &["python3"]);
-    complete(site, found, &Table::new())
+    Some(complete(site, found, &Table::new()))
 }
 
-fn complete(site: &Site<'_>, mut found: Toolchain, project: &Table) -> Option<Toolchain> {
+fn complete(site: &Site<'_>, mut found: Toolchain, project: &Table) -> Toolchain {
     let env =
         if site.own().any(|path| path.starts_with("src/") && path.ends_with("/__init__.py")) { ENV_SRC } else { ENV };
     if site.own().any(|path| path.ends_with(".py")) {
-        found.build = found.step("build", COMPILE, env);
+        found.build = Some(found.step("build", COMPILE, env));
     }
     if let Some(evidence) = pytest_evidence(site, project) {
         found.saw(evidence);
         found.tools.push("pytest".to_owned());
-        found.test = found.step("test", "python3 -m pytest -q", env);
+        found.test = Some(found.step("test", "python3 -m pytest -q", env));
     } else if let Some(command) = unittest_command(site) {
         found.saw("unittest");
-        found.test = found.step("test", command, env);
+        found.test = Some(found.step("test", command, env));
     }
     let tool_of = |name: &str| project.get("tool").is_some_and(|tool| tool.get(name).is_some());
     let linter = if tool_of("ruff") || site.first_of(&["ruff.toml", ".ruff.toml"]).is_some() {
@@ -67,9 +67,9 @@ fn complete(site: &Site<'_>, mut found: Toolchain, project: &Table) -> Option<To
     if let Some((program, command)) = linter {
         found.saw(program);
         found.lint_tools.push(program.to_owned());
-        found.lint = found.step("lint", command, env);
+        found.lint = Some(found.step("lint", command, env));
     }
-    Some(found)
+    found
 }
 
 fn pytest_evidence(site: &Site<'_>, project: &Table) -> Option<String> {

@@ -16,14 +16,14 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
     found.vendored = site.has_dir("vendor/cache") || !gemfile.lines().any(is_gem);
     if site.own().any(|path| path.starts_with("spec/") && path.ends_with("_spec.rb")) {
         found.saw("spec/*_spec.rb");
-        found.test = found.step("test", "bundle exec rspec", ENV);
+        found.test = Some(found.step("test", "bundle exec rspec", ENV));
     } else if site.text("Rakefile").is_some_and(|text| text.contains("TestTask") || text.contains("task :test")) {
         found.saw("Rakefile: test");
-        found.test = found.step("test", "bundle exec rake test", ENV);
+        found.test = Some(found.step("test", "bundle exec rake test", ENV));
     }
     if site.has(".rubocop.yml") {
         found.saw(".rubocop.yml");
-        found.lint = found.step("lint", "bundle exec rubocop", ENV);
+        found.lint = Some(found.step("lint", "bundle exec rubocop", ENV));
     }
     Some(found)
 }

@@ -147,13 +147,13 @@ impl<'a> Site<'a> {
     }
 
     /// The directory above, if this is not the repository itself.
-    pub(super) fn parent(&self) -> Option<Site<'a>> {
+    pub(super) fn parent(&self) -> Option<Self> {
         let above = || self.dir.rsplit_once('/').map_or("", |(above, _)| above);
         (!self.dir.is_empty()).then(|| self.survey.site(above()))
     }
 
     /// The nearest directory above that has `name`, and the directory's path below it.
-    pub(super) fn above_with(&self, name: &str) -> Option<(Site<'a>, &'a str)> {
+    pub(super) fn above_with(&self, name: &str) -> Option<(Self, &'a str)> {
         let mut above = self.parent();
         while let Some(site) = above {
             if site.has(name) {
@@ -184,14 +184,14 @@ impl<'a> Site<'a> {
 
 impl Toolchain {
     /// A step at the root of this toolchain.
-    pub(super) fn step(&self, action: &str, run: impl Into<String>, env: &[(&str, &str)]) -> Option<Step> {
+    pub(super) fn step(&self, action: &str, run: impl Into<String>, env: &[(&str, &str)]) -> Step {
         let mut step = Step::new(format!("{} {action}", self.name), run);
         step.cwd = self.root.clone();
         for (name, value) in env {
             let name = EnvName::parse(name).expect("detectors name valid variables");
             step.env.insert(name, (*value).to_owned());
         }
-        Some(step)
+        step
     }
 
     pub(super) fn saw(&mut self, evidence: impl Into<String>) {
