@@ -1,1 +1,3 @@
 //! Placeholder of the first skeleton commit.
+
+pub mod planner;
