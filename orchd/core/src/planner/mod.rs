@@ -15,6 +15,7 @@ mod model;
 mod nest;
 mod outline;
 mod phrase;
+mod plan;
 mod row;
 mod section;
 mod sections;
@@ -27,4 +28,8 @@ pub use model::{
     RequirementKeyError, RequirementKind, Statement,
 };
 pub use phrase::TITLE_CHARS_MAX;
+pub use plan::{
+    BlueprintOutline, BlueprintTask, Epic, PLAN_TASKS_MAX, PlanError, PlanInput, PlannedTask, ProposedPlan, Story,
+    TaskKind, ToolchainAction, ToolchainOutline, propose_plan,
+};
 pub use source::VISION_BYTES_MAX;
