@@ -90,6 +90,7 @@ pub fn recipe_work(recipe: &RunRecipe, file_name: &str) -> (Work, RetryPolicy) {
         tools: recipe.tools.iter().map(|tool| tool.name.clone()).collect(),
         blueprint: None,
         artifacts: Vec::new(),
+        keeps_changes: true,
     };
     (work, retries)
 }
@@ -146,6 +147,7 @@ fn work(
                 tools: Vec::new(),
                 blueprint: Some(blueprint.name.to_string()),
                 artifacts: scripted.artifacts.clone(),
+                keeps_changes: true,
             })
         }
         TaskKind::Toolchain { toolchain, root, action } => {
@@ -164,6 +166,7 @@ fn work(
                 tools: found.tools.clone(),
                 blueprint: None,
                 artifacts: Vec::new(),
+                keeps_changes: false,
             })
         }
     }

@@ -72,6 +72,8 @@ pub enum Work {
         blueprint: Option<String>,
         /// Files to keep, beside those of the steps.
         artifacts: Vec<Glob>,
+        /// What the steps change is proposed for a merge. Otherwise the work only looks: it builds, tests, lints.
+        keeps_changes: bool,
     },
     /// An agent that has the capability.
     Agent { capability: String },
@@ -169,6 +171,15 @@ impl Work {
         match self {
             Self::Steps { source, .. } => source.clone(),
             Self::Agent { capability } => format!("agent {capability}"),
+        }
+    }
+
+    /// Whether what the work changes is proposed for a merge.
+    #[must_use]
+    pub const fn keeps_changes(&self) -> bool {
+        match self {
+            Self::Steps { keeps_changes, .. } => *keeps_changes,
+            Self::Agent { .. } => true,
         }
     }
 }
