@@ -4,7 +4,9 @@
 //! of it. **Invariant I12:** what a repository or an agent wrote is never executed here, and never parsed as
 //! configuration, outside a sandbox.
 
+pub mod blobs;
 pub mod executor;
+pub mod git;
 pub mod host_tools;
 pub mod job;
 pub mod recipe_store;
