@@ -3,16 +3,15 @@
 //! Stored events are never edited. Everything here is adjacently tagged, so that a reader of a later version knows what
 //! it sees; what changes shape gets a new variant, and the old one stays readable.
 
-use orch_proto::id::{
-    ApprovalId, ChangeId, CommandId, PlanId, ProjectId, RequirementsId, RunId, TaskId, VisionId,
-};
+use orch_proto::id::{ApprovalId, ChangeId, CommandId, PlanId, ProjectId, RequirementsId, RunId, TaskId, VisionId};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
-    ApprovalEvent, ChangeEvent, Entity, PlanEvent, ProjectEvent, RequirementsEvent, RunEvent, TaskEvent, VisionEvent,
+    ApprovalEvent, ChangeEvent, Entity as _, PlanEvent, ProjectEvent, RequirementsEvent, RunEvent, TaskEvent,
+    VisionEvent,
 };
 
 /// Shape of stored events. Grows when a reader has to know more than the tags.
@@ -77,17 +76,27 @@ pub struct Recorded {
     pub hash: Digest,
 }
 
-/// Computes the link of the chain for an event. `json` is the event exactly as stored.
+/// The parts of an event that its link covers, exactly as stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Link<'a> {
+    pub seq: u64,
+    pub at: Timestamp,
+    pub actor_json: &'a str,
+    pub command: CommandId,
+    pub event_json: &'a str,
+}
+
+/// Computes the link of the chain for an event.
 #[must_use]
-pub fn chain(previous: Digest, seq: u64, at: Timestamp, actor_json: &str, command: CommandId, json: &str) -> Digest {
+pub fn chain(previous: Digest, link: &Link<'_>) -> Digest {
     use orch_proto::id::Id as _;
     // Every part has a fixed length or its length in front, so no two different events have the same bytes.
-    let mut bytes = Vec::with_capacity(96 + actor_json.len() + json.len());
+    let mut bytes = Vec::with_capacity(96 + link.actor_json.len() + link.event_json.len());
     bytes.extend_from_slice(previous.as_bytes());
-    bytes.extend_from_slice(&seq.to_be_bytes());
-    bytes.extend_from_slice(&at.unix_us().to_be_bytes());
-    bytes.extend_from_slice(command.uuid().as_bytes());
-    for part in [actor_json, json] {
+    bytes.extend_from_slice(&link.seq.to_be_bytes());
+    bytes.extend_from_slice(&link.at.unix_us().to_be_bytes());
+    bytes.extend_from_slice(link.command.uuid().as_bytes());
+    for part in [link.actor_json, link.event_json] {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part.as_bytes());
     }

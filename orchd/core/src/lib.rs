@@ -15,6 +15,8 @@ pub mod schedule;
 pub mod state;
 pub mod view;
 
+pub mod planning;
+
 pub mod blueprint;
 pub mod planner;
 pub mod recipe;

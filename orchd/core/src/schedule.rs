@@ -68,17 +68,48 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wait {
     Proposed,
-    Held { reason: String },
+    Held {
+        reason: String,
+    },
     /// Not Done yet.
-    Dependency { task: TaskId, name: String, state: &'static str, hopeless: bool },
-    Approval { approval: ApprovalId, name: String, state: &'static str },
-    Agent { capability: String },
-    Tool { name: String, fix: String },
-    Isolation { level: u8, required: u8, fix: String },
-    Backoff { ms: u64 },
-    Project { name: String, state: &'static str },
-    Capacity { running: u32, max: u32, ahead: u32 },
-    Paused { reason: String },
+    Dependency {
+        task: TaskId,
+        name: String,
+        state: &'static str,
+        hopeless: bool,
+    },
+    Approval {
+        approval: ApprovalId,
+        name: String,
+        state: &'static str,
+    },
+    Agent {
+        capability: String,
+    },
+    Tool {
+        name: String,
+        fix: String,
+    },
+    Isolation {
+        level: u8,
+        required: u8,
+        fix: String,
+    },
+    Backoff {
+        ms: u64,
+    },
+    Project {
+        name: String,
+        state: &'static str,
+    },
+    Capacity {
+        running: u32,
+        max: u32,
+        ahead: u32,
+    },
+    Paused {
+        reason: String,
+    },
 }
 
 /// Chooses what to start now.
@@ -131,7 +162,10 @@ pub fn waits(snapshot: &Snapshot, task: &Task, now: Timestamp, limits: &Limits) 
     }
     let running = u32::try_from(snapshot.runs.len()).unwrap_or(u32::MAX);
     if running >= limits.runs_max {
-        let ahead = ready(snapshot, now, limits).iter().filter(|(other, _)| other.id != task.id && goes_before(other, task)).count();
+        let ahead = ready(snapshot, now, limits)
+            .iter()
+            .filter(|(other, _)| other.id != task.id && goes_before(other, task))
+            .count();
         let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
         waits.push(Wait::Capacity { running, max: limits.runs_max, ahead });
     }
@@ -169,7 +203,9 @@ pub fn fronts(snapshot: &Snapshot) -> Vec<&Change> {
 /// Whether the change may merge as far as people are concerned.
 #[must_use]
 pub fn is_approved(snapshot: &Snapshot, change: &Change) -> bool {
-    change.approval.is_none_or(|id| snapshot.approvals.get(&id).is_some_and(|approval| approval.grants(change.digest())))
+    change
+        .approval
+        .is_none_or(|id| snapshot.approvals.get(&id).is_some_and(|approval| approval.grants(change.digest())))
 }
 
 const fn progress(change: &Change) -> u8 {
@@ -199,7 +235,9 @@ fn ready<'s>(snapshot: &'s Snapshot, now: Timestamp, limits: &Limits) -> Vec<(&'
     snapshot
         .tasks
         .values()
-        .filter(|task| matches!(task.state, TaskState::Approved { .. }) && blockers(snapshot, task, now, limits).is_empty())
+        .filter(|task| {
+            matches!(task.state, TaskState::Approved { .. }) && blockers(snapshot, task, now, limits).is_empty()
+        })
         .map(|task| (task, tails.get(&task.id).copied().unwrap_or(1)))
         .collect()
 }

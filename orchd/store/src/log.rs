@@ -6,7 +6,7 @@
 use orch_core::actor::Actor;
 use orch_core::command::Envelope;
 use orch_core::digest::Digest;
-use orch_core::event::{EVENT_SCHEMA_VERSION, Event, Recorded, chain};
+use orch_core::event::{EVENT_SCHEMA_VERSION, Event, Link, Recorded, chain};
 use orch_proto::id::{CommandId, ProjectId};
 use orch_proto::{EntityKind, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -97,7 +97,8 @@ pub(crate) fn append(
     let actor = serde_json::to_string(&envelope.actor).expect(ENCODES);
     let data = serde_json::to_string(event).expect(ENCODES);
     let seq = head.seq + 1;
-    let hash = chain(head.hash, seq, at, &actor, envelope.id, &data);
+    let link = Link { seq, at, actor_json: &actor, command: envelope.id, event_json: &data };
+    let hash = chain(head.hash, &link);
     conn.prepare_cached(
         "INSERT INTO events (seq, at, actor, command, entity, subject, project, kind, schema_version, data, hash)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",

@@ -4,7 +4,7 @@
 //! are not held up. Trusts no column: what the chain does not cover must follow from what it does.
 
 use orch_core::digest::Digest;
-use orch_core::event::{EVENT_SCHEMA_VERSION, chain};
+use orch_core::event::{EVENT_SCHEMA_VERSION, Link, chain};
 use orch_core::view::ReadError;
 use rusqlite::Connection;
 
@@ -72,7 +72,8 @@ fn wrong(conn: &Connection, raw: &RawEvent, report: &ChainReport) -> Result<Opti
         return Ok(Some(format!("it is missing; {} follows", raw.seq)));
     }
     let Ok(command) = raw.command() else { return Ok(Some("its command is no command id".into())) };
-    let hash = chain(report.head_hash, raw.seq, raw.at, &raw.actor, command, &raw.data);
+    let link = Link { seq: raw.seq, at: raw.at, actor_json: &raw.actor, command, event_json: &raw.data };
+    let hash = chain(report.head_hash, &link);
     if hash.as_bytes() != &raw.hash {
         return Ok(Some("its hash does not fit its content and the event before".into()));
     }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parameter::Parameter;
+use super::parameter::{Parameter, ParameterEnv};
 use crate::recipe::{Glob, Key, Step};
 
 /// Most tasks in one blueprint.
@@ -102,7 +102,7 @@ pub struct Verify {
 pub struct Call {
     /// `GET`, `POST`, `PUT`, `PATCH`, `DELETE`, `HEAD` or `OPTIONS`.
     pub method: String,
-    /// Path and query, starting with `/`. May name parameters as `{service}`, which the caller of the API fills in.
+    /// Path and query, starting with `/`. `{name}` stands for the value of a parameter; see `path_with`.
     pub path: String,
     /// Extra request headers, in the order written.
     pub headers: Vec<(String, String)>,
@@ -112,4 +112,18 @@ pub struct Call {
     pub expect_status: u16,
     /// Text that the body of the answer must contain.
     pub expect_contains: Option<String>,
+}
+
+impl Call {
+    /// The path with the values of parameters in it. A value has only the characters that its parameter allows and goes
+    /// into a request line, never into a shell.
+    pub fn path_with(&self, parameters: &[Parameter], values: &ParameterEnv) -> String {
+        let mut path = self.path.clone();
+        for parameter in parameters {
+            if let Some(value) = values.get(&parameter.env_name()) {
+                path = path.replace(&format!("{{{}}}", parameter.name), value);
+            }
+        }
+        path
+    }
 }

@@ -16,3 +16,6 @@ pub use parameter::{
     CharClass, PARAMETER_BYTES_MAX, Parameter, ParameterEnv, ParameterError, ParameterSource, Pattern,
 };
 pub use parse::parse;
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@ use super::{Context, DecideError, conflict, text};
 use crate::command::Command;
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, ApprovalSubject, Change, ChangeEvent, ChangeProposal, ProjectEvent, Run, RunEvent, RunPurpose,
-    Task, TaskEvent,
+    Approval, ApprovalSubject, Change, ChangeEvent, ChangeProposal, ProjectEvent, Run, RunEvent, RunPurpose, Task,
+    TaskEvent,
 };
 use crate::state::change::ChangeState;
 use crate::state::run::FailureClass;
@@ -123,7 +123,11 @@ pub(super) fn start_merge<V: View>(cx: &mut Context<'_, V>, id: ChangeId, commit
     simple(cx, id, ChangeEvent::MergeStarted { commit: commit.to_owned() })
 }
 
-pub(super) fn finish_merge<V: View>(cx: &mut Context<'_, V>, id: ChangeId, toolchains: &[Toolchain]) -> Result<(), DecideError> {
+pub(super) fn finish_merge<V: View>(
+    cx: &mut Context<'_, V>,
+    id: ChangeId,
+    toolchains: &[Toolchain],
+) -> Result<(), DecideError> {
     let change: Change = cx.get(id)?;
     let ChangeState::Queued { commit, .. } = &change.state else {
         return Err(conflict(format!("C-{} is {} and not being merged", change.number, change.state.label())));
@@ -198,7 +202,9 @@ pub(super) fn reject<V: View>(
     cx.emit((change.id, ChangeEvent::CheckFailed { reason: reason.to_owned() }));
     match class {
         FailureClass::Infrastructure => fail_task(cx, change, reason),
-        FailureClass::Task | FailureClass::Isolation | FailureClass::Policy => after_rejection(cx, change, class, reason),
+        FailureClass::Task | FailureClass::Isolation | FailureClass::Policy => {
+            after_rejection(cx, change, class, reason)
+        }
     }
 }
 

@@ -43,7 +43,10 @@ pub(super) fn edit<V: View>(
 ) -> Result<(), DecideError> {
     project::in_use(&cx.get::<Project>(project)?)?;
     let Some(base) = newest(cx, project)? else {
-        return Err(conflict_with_hint("the project has no requirements yet", "derive them with `orchctl req propose`"));
+        return Err(conflict_with_hint(
+            "the project has no requirements yet",
+            "derive them with `orchctl req propose`",
+        ));
     };
     if base.version != base_version {
         return Err(DecideError::StaleDigest { kind: EntityKind::Requirements });
@@ -92,7 +95,11 @@ pub(super) fn comment<V: View>(
 }
 
 /// The version was approved: it takes the place of the one approved before.
-pub(super) fn approved<V: View>(cx: &mut Context<'_, V>, id: RequirementsId, digest: Digest) -> Result<(), DecideError> {
+pub(super) fn approved<V: View>(
+    cx: &mut Context<'_, V>,
+    id: RequirementsId,
+    digest: Digest,
+) -> Result<(), DecideError> {
     let document: Requirements = cx.get(id)?;
     if document.digest() != digest {
         return Err(DecideError::StaleDigest { kind: EntityKind::Requirements });
@@ -141,13 +148,8 @@ fn draft<V: View>(
         format!("{} requirements from `{}`", content.requirements.len(), content.title),
         format!("{} open questions, {} warnings", content.open_questions.len(), content.warnings.len()),
     ];
-    let event = RequirementsEvent::Drafted {
-        project,
-        version,
-        vision,
-        content: Box::new(content),
-        reason: reason.to_owned(),
-    };
+    let event =
+        RequirementsEvent::Drafted { project, version, vision, content: Box::new(content), reason: reason.to_owned() };
     cx.emit((id, event));
     cx.touch(EntityKind::Requirements, id);
     let asked = approval::ask(

@@ -113,7 +113,6 @@ pub fn decide<V: View>(
     Ok(cx.decided)
 }
 
-#[expect(clippy::too_many_lines, reason = "one line per command; the match must list them all")]
 fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
     match command {
         Command::CreateProject { slug, source, protected_paths } => project::create(cx, slug, source, protected_paths),
@@ -129,11 +128,15 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::EditRequirements { project, base_version, upsert, remove, reason } => {
             document::edit(cx, *project, *base_version, (upsert, remove), reason)
         }
-        Command::CommentRequirements { requirements, key, text } => document::comment(cx, *requirements, key.as_ref(), text),
+        Command::CommentRequirements { requirements, key, text } => {
+            document::comment(cx, *requirements, key.as_ref(), text)
+        }
         Command::ProposePlan { project, requirements, content, reason } => {
             plan::propose(cx, *project, *requirements, content, reason)
         }
-        Command::EditPlan { project, base_version, edits, reason } => plan::edit(cx, *project, *base_version, edits, reason),
+        Command::EditPlan { project, base_version, edits, reason } => {
+            plan::edit(cx, *project, *base_version, edits, reason)
+        }
         Command::Decide { subject, answer, digest } => approval::decide(cx, subject, answer, *digest),
         Command::CreateTask { task } => task::create(cx, task),
         Command::QueueTasks { tasks } => task::queue(cx, tasks),
@@ -208,7 +211,10 @@ fn conflict_with_hint(message: impl Into<String>, hint: impl Into<String>) -> De
 /// Checks a text that a person gave.
 fn text<'t>(field: &'static str, text: &'t str) -> Result<&'t str, DecideError> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(DecideError::Invalid { field, problem: format!("has {} bytes; {TEXT_BYTES_MAX} are accepted", text.len()) });
+        return Err(DecideError::Invalid {
+            field,
+            problem: format!("has {} bytes; {TEXT_BYTES_MAX} are accepted", text.len()),
+        });
     }
     Ok(text)
 }

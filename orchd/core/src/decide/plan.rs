@@ -191,7 +191,10 @@ fn make_tasks<V: View>(
         let depends_on: BTreeSet<TaskId> = planned.needs.iter().map(|needed| ids[needed.as_str()]).collect();
         let kept = existing.get(key).filter(|found| !matches!(found.state, TaskState::Cancelled { .. }));
         let id = match kept {
-            Some(found) if found.spec == planned.spec || !matches!(found.state, TaskState::Proposed | TaskState::Approved { .. }) => {
+            Some(found)
+                if found.spec == planned.spec
+                    || !matches!(found.state, TaskState::Proposed | TaskState::Approved { .. }) =>
+            {
                 relink(cx, found, &depends_on);
                 found.id
             }
@@ -267,7 +270,11 @@ fn draft<V: View>(
     let version = cx.number(EntityKind::Plan, Some(project))?;
     let digest = Digest::of_json(&(&project, version, &content));
     let details = vec![
-        format!("{} tasks on {} levels", content.tasks.len(), analysis.level.values().max().map_or(0, |level| level + 1)),
+        format!(
+            "{} tasks on {} levels",
+            content.tasks.len(),
+            analysis.level.values().max().map_or(0, |level| level + 1)
+        ),
         format!("adds {}, drops {}, keeps {}", delta.added.len(), delta.dropped.len(), delta.kept.len()),
         format!("critical path: {}", analysis.critical_path.join(" > ")),
     ];
@@ -325,6 +332,9 @@ fn apply_edit(content: &mut PlanContent, edit: &PlanEdit) -> Result<(), DecideEr
 impl Task {
     /// Whether a re-plan that does not name it ends it. What runs or is reviewed is let finish.
     fn is_droppable(&self) -> bool {
-        matches!(self.state, TaskState::Proposed | TaskState::Approved { .. } | TaskState::Paused { .. } | TaskState::Failed { .. })
+        matches!(
+            self.state,
+            TaskState::Proposed | TaskState::Approved { .. } | TaskState::Paused { .. } | TaskState::Failed { .. }
+        )
     }
 }

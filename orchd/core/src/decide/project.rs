@@ -44,6 +44,7 @@ pub(super) fn prepare<V: View>(
     head: Option<&String>,
     toolchains: &[Toolchain],
 ) -> Result<(), DecideError> {
+    cx.get::<Project>(id)?;
     let event = ProjectEvent::Prepared {
         default_branch: default_branch.to_owned(),
         head: head.cloned(),

@@ -71,7 +71,12 @@ fn work_ended<V: View>(
     }
 }
 
-fn gate_ended<V: View>(cx: &mut Context<'_, V>, run: &Run, id: ChangeId, outcome: &RunOutcome) -> Result<(), DecideError> {
+fn gate_ended<V: View>(
+    cx: &mut Context<'_, V>,
+    run: &Run,
+    id: ChangeId,
+    outcome: &RunOutcome,
+) -> Result<(), DecideError> {
     let change: Change = cx.get(id)?;
     if !matches!(&change.state, ChangeState::Checking { run: checking, .. } if *checking == run.id) {
         return Ok(());

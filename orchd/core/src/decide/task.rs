@@ -84,7 +84,9 @@ pub(super) fn link<V: View>(cx: &mut Context<'_, V>, id: TaskId, depends_on: Tas
     }
     graph.edge(id, depends_on);
     if let Err(cycle) = graph.analyse(|_| 1) {
-        let name = |id: &TaskId| tasks.iter().find(|task| task.id == *id).map_or_else(|| id.to_string(), |task| format!("T-{}", task.number));
+        let name = |id: &TaskId| {
+            tasks.iter().find(|task| task.id == *id).map_or_else(|| id.to_string(), |task| format!("T-{}", task.number))
+        };
         let named = crate::graph::Cycle { path: cycle.path.iter().map(name).collect::<Vec<_>>() };
         return Err(named.into());
     }
@@ -147,10 +149,7 @@ pub(super) fn retry<V: View>(cx: &mut Context<'_, V>, id: TaskId) -> Result<(), 
     }
     cx.emit((id, TaskEvent::Reopened));
     if let Some(asked) = task.approval
-        && !matches!(
-            cx.get::<Approval>(asked)?.state,
-            ApprovalState::Pending { .. } | ApprovalState::Granted { .. }
-        )
+        && !matches!(cx.get::<Approval>(asked)?.state, ApprovalState::Pending { .. } | ApprovalState::Granted { .. })
     {
         let asked = ask_to_start(cx, task.project, id, (task.number, &task.title), &task.spec)?;
         cx.emit((id, TaskEvent::ApprovalAsked { approval: asked }));

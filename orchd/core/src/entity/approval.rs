@@ -36,12 +36,20 @@ pub struct Approval {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum ApprovalSubject {
-    Requirements { id: RequirementsId },
-    Plan { id: PlanId },
+    Requirements {
+        id: RequirementsId,
+    },
+    Plan {
+        id: PlanId,
+    },
     /// The task may start.
-    Task { id: TaskId },
+    Task {
+        id: TaskId,
+    },
     /// The change may merge.
-    Change { id: ChangeId },
+    Change {
+        id: ChangeId,
+    },
 }
 
 /// What can happen to an approval.
@@ -59,10 +67,19 @@ pub enum ApprovalEvent {
         needed: u32,
         expires: Option<Timestamp>,
     },
-    Granted { by: u32, name: String },
-    Denied { by: u32, name: String, reason: String },
+    Granted {
+        by: u32,
+        name: String,
+    },
+    Denied {
+        by: u32,
+        name: String,
+        reason: String,
+    },
     Expired,
-    Voided { reason: String },
+    Voided {
+        reason: String,
+    },
 }
 
 impl ApprovalSubject {

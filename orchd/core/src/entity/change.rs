@@ -62,17 +62,32 @@ pub enum ChangeEvent {
         proposal: ChangeProposal,
         approval: Option<ApprovalId>,
     },
-    CheckStarted { run: RunId, base: Option<String>, tree: String },
+    CheckStarted {
+        run: RunId,
+        base: Option<String>,
+        tree: String,
+    },
     CheckPassed,
-    CheckSkipped { base: Option<String>, tree: String },
-    CheckFailed { reason: String },
+    CheckSkipped {
+        base: Option<String>,
+        tree: String,
+    },
+    CheckFailed {
+        reason: String,
+    },
     CheckLost,
     BaseMoved,
-    Conflicted { paths: Vec<String> },
-    MergeStarted { commit: String },
+    Conflicted {
+        paths: Vec<String>,
+    },
+    MergeStarted {
+        commit: String,
+    },
     Merged,
     MergeRefused,
-    Closed { reason: String },
+    Closed {
+        reason: String,
+    },
 }
 
 impl Change {

@@ -83,8 +83,16 @@ pub struct PlanTask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum PlanEvent {
-    Drafted { project: ProjectId, version: u32, requirements: RequirementsId, content: Box<PlanContent>, reason: String },
-    Proposed { approval: ApprovalId },
+    Drafted {
+        project: ProjectId,
+        version: u32,
+        requirements: RequirementsId,
+        content: Box<PlanContent>,
+        reason: String,
+    },
+    Proposed {
+        approval: ApprovalId,
+    },
     Approved,
     Rejected,
     Superseded,

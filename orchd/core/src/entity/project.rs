@@ -45,11 +45,25 @@ pub enum RepositorySource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum ProjectEvent {
-    Created { number: u32, slug: String, source: RepositorySource, protected_paths: Vec<Glob> },
-    Prepared { default_branch: String, head: Option<String>, toolchains: Vec<Toolchain> },
-    PreparationFailed { reason: String },
+    Created {
+        number: u32,
+        slug: String,
+        source: RepositorySource,
+        protected_paths: Vec<Glob>,
+    },
+    Prepared {
+        default_branch: String,
+        head: Option<String>,
+        toolchains: Vec<Toolchain>,
+    },
+    PreparationFailed {
+        reason: String,
+    },
     /// The default branch moved and its tree was looked at again.
-    Inspected { head: String, toolchains: Vec<Toolchain> },
+    Inspected {
+        head: String,
+        toolchains: Vec<Toolchain>,
+    },
     /// An approved plan brought a blueprint.
     BlueprintSet {
         name: String,

@@ -129,15 +129,29 @@ pub enum RunEvent {
         required_level: u8,
         reason: String,
     },
-    Leased { until: Timestamp },
+    Leased {
+        until: Timestamp,
+    },
     /// The intent to start it.
     Starting,
     /// Read from its log up to `cursor`.
-    Observed { cursor: u64, observations: Vec<Observation> },
-    CancelRequested { reason: String },
-    Ended { outcome: RunOutcome, artifacts: Vec<Artifact>, log_dropped_bytes: u64 },
+    Observed {
+        cursor: u64,
+        observations: Vec<Observation>,
+    },
+    CancelRequested {
+        reason: String,
+    },
+    Ended {
+        outcome: RunOutcome,
+        artifacts: Vec<Artifact>,
+        log_dropped_bytes: u64,
+    },
     /// A result came that is not taken: the run was over, or the fence was old.
-    LateResult { fence: u64, outcome: RunOutcome },
+    LateResult {
+        fence: u64,
+        outcome: RunOutcome,
+    },
 }
 
 impl Run {

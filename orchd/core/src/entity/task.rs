@@ -72,6 +72,8 @@ pub enum Work {
         blueprint: Option<String>,
         /// Files to keep, beside those of the steps.
         artifacts: Vec<Glob>,
+        /// What the steps change is proposed for a merge. Otherwise the work only looks: it builds, tests, lints.
+        keeps_changes: bool,
     },
     /// An agent that has the capability.
     Agent { capability: String },
@@ -103,20 +105,45 @@ pub enum TaskEvent {
         approval: Option<ApprovalId>,
     },
     Queued,
-    Linked { depends_on: TaskId },
-    Unlinked { depends_on: TaskId },
-    Prioritized { priority: u8 },
-    Started { run: RunId, attempt: u32 },
-    RetryScheduled { class: FailureClass, reason: String, not_before: Timestamp },
-    ReviewStarted { change: ChangeId },
-    Completed { change: Option<ChangeId> },
-    Failed { reason: String },
-    Cancelled { reason: String },
-    Held { reason: String },
+    Linked {
+        depends_on: TaskId,
+    },
+    Unlinked {
+        depends_on: TaskId,
+    },
+    Prioritized {
+        priority: u8,
+    },
+    Started {
+        run: RunId,
+        attempt: u32,
+    },
+    RetryScheduled {
+        class: FailureClass,
+        reason: String,
+        not_before: Timestamp,
+    },
+    ReviewStarted {
+        change: ChangeId,
+    },
+    Completed {
+        change: Option<ChangeId>,
+    },
+    Failed {
+        reason: String,
+    },
+    Cancelled {
+        reason: String,
+    },
+    Held {
+        reason: String,
+    },
     Released,
     Reopened,
     /// The question whether it may start was asked anew.
-    ApprovalAsked { approval: ApprovalId },
+    ApprovalAsked {
+        approval: ApprovalId,
+    },
 }
 
 /// Longest wait between retries, whatever the policy says, in milliseconds.
@@ -144,6 +171,15 @@ impl Work {
         match self {
             Self::Steps { source, .. } => source.clone(),
             Self::Agent { capability } => format!("agent {capability}"),
+        }
+    }
+
+    /// Whether what the work changes is proposed for a merge.
+    #[must_use]
+    pub const fn keeps_changes(&self) -> bool {
+        match self {
+            Self::Steps { keeps_changes, .. } => *keeps_changes,
+            Self::Agent { .. } => true,
         }
     }
 }
@@ -181,7 +217,13 @@ impl Task {
         }))
     }
 
-    fn retry_scheduled(&mut self, class: FailureClass, reason: &str, not_before: Timestamp, at: Timestamp) -> Result<(), ApplyError> {
+    fn retry_scheduled(
+        &mut self,
+        class: FailureClass,
+        reason: &str,
+        not_before: Timestamp,
+        at: Timestamp,
+    ) -> Result<(), ApplyError> {
         self.step(&TaskStep::RetryScheduled { not_before }, at)?;
         match class {
             FailureClass::Infrastructure => self.losses += 1,

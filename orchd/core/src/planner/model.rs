@@ -36,7 +36,9 @@ pub struct RequirementKey(String);
 
 /// A text that is no requirement key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("requirement key `{key}` is not 1 to {REQUIREMENT_KEY_BYTES_MAX} letters, digits, `-`, `_` or `.` that begin with a letter")]
+#[error(
+    "requirement key `{key}` is not 1 to {REQUIREMENT_KEY_BYTES_MAX} letters, digits, `-`, `_` or `.` that begin with a letter"
+)]
 pub struct RequirementKeyError {
     /// The text that was refused.
     pub key: String,

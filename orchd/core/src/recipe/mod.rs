@@ -29,3 +29,6 @@ pub use text::{
     DOMAIN_BYTES_MAX, Domain, ENV_NAME_BYTES_MAX, EnvName, KEY_BYTES_MAX, Key, Network, REL_PATH_BYTES_MAX, RelPath,
     TextError,
 };
+
+#[cfg(test)]
+mod tests;

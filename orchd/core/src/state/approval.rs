@@ -12,24 +12,45 @@ use super::IllegalTransition;
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum ApprovalState {
     /// `needed` different people must agree; `granted` have.
-    Pending { needed: u32, granted: BTreeSet<u32>, expires: Option<Timestamp> },
-    Granted { by: BTreeSet<u32> },
-    Denied { by: u32, reason: String },
+    Pending {
+        needed: u32,
+        granted: BTreeSet<u32>,
+        expires: Option<Timestamp>,
+    },
+    Granted {
+        by: BTreeSet<u32>,
+    },
+    Denied {
+        by: u32,
+        reason: String,
+    },
     Expired,
     /// What it approved has changed or is gone.
-    Void { reason: String },
+    Void {
+        reason: String,
+    },
 }
 
 /// What can happen to an approval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum ApprovalStep {
-    Requested { needed: u32, expires: Option<Timestamp> },
+    Requested {
+        needed: u32,
+        expires: Option<Timestamp>,
+    },
     /// A person, known by uid, agrees.
-    Granted { by: u32 },
-    Denied { by: u32, reason: String },
+    Granted {
+        by: u32,
+    },
+    Denied {
+        by: u32,
+        reason: String,
+    },
     Expired,
-    Voided { reason: String },
+    Voided {
+        reason: String,
+    },
 }
 
 impl ApprovalState {
@@ -52,7 +73,9 @@ impl ApprovalState {
                     Ok(Self::Pending { needed: *needed, granted, expires: *expires })
                 }
             }
-            (Some(Self::Pending { .. }), Step::Denied { by, reason }) => Ok(Self::Denied { by: *by, reason: reason.clone() }),
+            (Some(Self::Pending { .. }), Step::Denied { by, reason }) => {
+                Ok(Self::Denied { by: *by, reason: reason.clone() })
+            }
             (Some(Self::Pending { .. }), Step::Expired) => Ok(Self::Expired),
             (Some(Self::Pending { .. } | Self::Granted { .. }), Step::Voided { reason }) => {
                 Ok(Self::Void { reason: reason.clone() })

@@ -14,17 +14,35 @@ pub enum ChangeState {
     /// Waits for its turn to be checked.
     Opened,
     /// `run` executes the gates on `tree`, the merge of the change into `base`.
-    Checking { run: RunId, base: Option<String>, tree: String },
+    Checking {
+        run: RunId,
+        base: Option<String>,
+        tree: String,
+    },
     /// A gate failed on it.
-    ChangesRequested { reason: String },
+    ChangesRequested {
+        reason: String,
+    },
     /// `tree` was checked against `base`.
-    Mergeable { base: Option<String>, tree: String },
+    Mergeable {
+        base: Option<String>,
+        tree: String,
+    },
     /// The branch is being moved from `base` to `commit`.
-    Queued { base: Option<String>, commit: String },
-    Merged { commit: String },
+    Queued {
+        base: Option<String>,
+        commit: String,
+    },
+    Merged {
+        commit: String,
+    },
     /// It cannot be merged into what the branch is now.
-    Conflicted { paths: Vec<String> },
-    Closed { reason: String },
+    Conflicted {
+        paths: Vec<String>,
+    },
+    Closed {
+        reason: String,
+    },
 }
 
 /// What can happen to the state of a change.
@@ -32,21 +50,36 @@ pub enum ChangeState {
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum ChangeStep {
     Opened,
-    CheckStarted { run: RunId, base: Option<String>, tree: String },
+    CheckStarted {
+        run: RunId,
+        base: Option<String>,
+        tree: String,
+    },
     CheckPassed,
     /// The project has no gates: the tree is taken as it is.
-    CheckSkipped { base: Option<String>, tree: String },
-    CheckFailed { reason: String },
+    CheckSkipped {
+        base: Option<String>,
+        tree: String,
+    },
+    CheckFailed {
+        reason: String,
+    },
     /// The gates gave no answer: their run was lost.
     CheckLost,
     /// The branch is not what it was checked against any more.
     BaseMoved,
-    Conflicted { paths: Vec<String> },
-    MergeStarted { commit: String },
+    Conflicted {
+        paths: Vec<String>,
+    },
+    MergeStarted {
+        commit: String,
+    },
     Merged,
     /// The branch was moved by somebody else first.
     MergeRefused,
-    Closed { reason: String },
+    Closed {
+        reason: String,
+    },
 }
 
 impl ChangeState {
@@ -71,7 +104,9 @@ impl ChangeState {
                 Ok(Self::ChangesRequested { reason: reason.clone() })
             }
             (Some(Self::Checking { .. }), Step::CheckLost) => Ok(Self::Opened),
-            (Some(Self::Mergeable { .. }), Step::BaseMoved) | (Some(Self::Queued { .. }), Step::MergeRefused) => Ok(Self::Opened),
+            (Some(Self::Mergeable { .. }), Step::BaseMoved) | (Some(Self::Queued { .. }), Step::MergeRefused) => {
+                Ok(Self::Opened)
+            }
             (Some(Self::Opened | Self::Mergeable { .. }), Step::Conflicted { paths }) => {
                 Ok(Self::Conflicted { paths: paths.clone() })
             }

@@ -11,7 +11,9 @@ pub enum ProjectState {
     /// Its repository is being made or imported.
     Preparing,
     Ready,
-    Failed { reason: String },
+    Failed {
+        reason: String,
+    },
     Archived,
 }
 

@@ -12,21 +12,36 @@ pub enum RunState {
     /// Decided, not yet given to an executor.
     Queued,
     /// The executor has until then to start it.
-    Leased { until: Timestamp },
+    Leased {
+        until: Timestamp,
+    },
     /// The intent to start it is on record: it may be under way.
     Starting,
     Running,
     /// Waits for an answer to `question`.
-    AwaitingInput { question: String },
+    AwaitingInput {
+        question: String,
+    },
     /// Waits for a person to allow `action`.
-    AwaitingApproval { action: String },
+    AwaitingApproval {
+        action: String,
+    },
     Paused,
     Succeeded,
-    Failed { class: FailureClass, reason: String },
-    TimedOut { reason: String },
-    Cancelled { reason: String },
+    Failed {
+        class: FailureClass,
+        reason: String,
+    },
+    TimedOut {
+        reason: String,
+    },
+    Cancelled {
+        reason: String,
+    },
     /// Its processes are gone and left no result.
-    Lost { reason: String },
+    Lost {
+        reason: String,
+    },
 }
 
 /// What a failure says about who has to act.
@@ -100,8 +115,12 @@ impl RunState {
             (Self::Queued, Step::Leased { until }) => Ok(Self::Leased { until: *until }),
             (Self::Leased { .. }, Step::Starting) => Ok(Self::Starting),
             (Self::Starting, Step::Started) => Ok(Self::Running),
-            (Self::Running, Step::InputRequested { question }) => Ok(Self::AwaitingInput { question: question.clone() }),
-            (Self::Running, Step::ApprovalRequested { action }) => Ok(Self::AwaitingApproval { action: action.clone() }),
+            (Self::Running, Step::InputRequested { question }) => {
+                Ok(Self::AwaitingInput { question: question.clone() })
+            }
+            (Self::Running, Step::ApprovalRequested { action }) => {
+                Ok(Self::AwaitingApproval { action: action.clone() })
+            }
             (Self::AwaitingInput { .. } | Self::AwaitingApproval { .. }, Step::Answered) => Ok(Self::Running),
             (Self::Running, Step::Paused) => Ok(Self::Paused),
             (Self::Paused, Step::Resumed) => Ok(Self::Running),

@@ -10,8 +10,14 @@ use super::IllegalTransition;
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum StepState {
     Pending,
-    Running { started_at: Timestamp },
-    Ended { started_at: Timestamp, finished_at: Timestamp, end: StepEnd },
+    Running {
+        started_at: Timestamp,
+    },
+    Ended {
+        started_at: Timestamp,
+        finished_at: Timestamp,
+        end: StepEnd,
+    },
     /// Not run, since one before it failed or the run ended.
     Skipped,
 }
@@ -22,9 +28,13 @@ pub enum StepState {
 pub enum StepEnd {
     Succeeded,
     /// Exit code other than 0.
-    Failed { code: i32 },
+    Failed {
+        code: i32,
+    },
     /// Killed by a signal that was not ours.
-    Killed { signal: i32 },
+    Killed {
+        signal: i32,
+    },
     TimedOut,
     Cancelled,
 }

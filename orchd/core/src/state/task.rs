@@ -36,14 +36,28 @@ pub enum TaskState {
 pub enum TaskStep {
     Created,
     Queued,
-    Started { run: RunId },
+    Started {
+        run: RunId,
+    },
     /// The attempt failed; another follows, not before the given time.
-    RetryScheduled { not_before: Timestamp },
-    ReviewStarted { change: ChangeId },
-    Completed { change: Option<ChangeId> },
-    Failed { reason: String },
-    Cancelled { reason: String },
-    Held { reason: String },
+    RetryScheduled {
+        not_before: Timestamp,
+    },
+    ReviewStarted {
+        change: ChangeId,
+    },
+    Completed {
+        change: Option<ChangeId>,
+    },
+    Failed {
+        reason: String,
+    },
+    Cancelled {
+        reason: String,
+    },
+    Held {
+        reason: String,
+    },
     Released,
     /// A person wants it tried again.
     Reopened,
@@ -63,16 +77,24 @@ impl TaskState {
             };
         };
         match (state, step) {
-            (Self::Proposed, Step::Queued) | (Self::Paused { .. }, Step::Released) => Ok(Self::Approved { not_before: None }),
+            (Self::Proposed, Step::Queued) | (Self::Paused { .. }, Step::Released) => {
+                Ok(Self::Approved { not_before: None })
+            }
             (Self::Failed { .. } | Self::Cancelled { .. }, Step::Reopened) => Ok(Self::Approved { not_before: None }),
             (Self::Approved { .. }, Step::Started { run }) => Ok(Self::Running { run: *run }),
             (Self::Running { .. } | Self::InReview { .. }, Step::RetryScheduled { not_before }) => {
                 Ok(Self::Approved { not_before: Some(*not_before) })
             }
             (Self::Running { .. }, Step::ReviewStarted { change }) => Ok(Self::InReview { change: *change }),
-            (Self::Running { .. } | Self::InReview { .. }, Step::Completed { change }) => Ok(Self::Done { change: *change }),
-            (Self::Running { .. } | Self::InReview { .. }, Step::Failed { reason }) => Ok(Self::Failed { reason: reason.clone() }),
-            (Self::Proposed | Self::Approved { .. }, Step::Held { reason }) => Ok(Self::Paused { reason: reason.clone() }),
+            (Self::Running { .. } | Self::InReview { .. }, Step::Completed { change }) => {
+                Ok(Self::Done { change: *change })
+            }
+            (Self::Running { .. } | Self::InReview { .. }, Step::Failed { reason }) => {
+                Ok(Self::Failed { reason: reason.clone() })
+            }
+            (Self::Proposed | Self::Approved { .. }, Step::Held { reason }) => {
+                Ok(Self::Paused { reason: reason.clone() })
+            }
             (
                 Self::Proposed
                 | Self::Approved { .. }
