@@ -45,6 +45,13 @@ fn cargo_flags_follow_the_files() {
             "cargo b v | cargo build --offline | cargo test --offline | cargo clippy --offline --all-targets",
         ],
     );
+    // A package between a workspace and its member is no reason to build the member on its own.
+    let workspace = [
+        ("Cargo.toml", "[workspace]\nmembers=['a','a/b']\n"),
+        ("a/Cargo.toml", "[package]\nname='a'\n"),
+        ("a/b/Cargo.toml", "[package]\nname='b'\n"),
+    ];
+    assert_eq!(detect_in(&workspace).len(), 1);
     let optional = "[package]\nname='a'\n[dependencies]\nb={version='1',optional=true}\n";
     assert!(!detect_in(&[("Cargo.toml", optional)])[0].vendored);
     let of_target = "[package]\nname='a'\n[target.'cfg(unix)'.dependencies]\nlibc='0.2'\n";
@@ -167,6 +174,19 @@ fn hostile_repositories_give_evidence_not_failure() {
         detect(&listing, &|_| Some(vec![0xff]))[0].evidence.last().map(String::as_str),
         Some("Cargo.toml is not UTF-8")
     );
+
+    // One large manifest above thousands of others is read for each of them, up to the limit for all reading.
+    let members = (0..4000).map(|index| RepoFile { path: format!("p{index}/Cargo.toml"), size: 9 });
+    let listing: Vec<RepoFile> = members.chain([RepoFile { path: "Cargo.toml".into(), size: 1 }]).collect();
+    let root = format!("[workspace]\nx = \"{}\"\n", "y".repeat(READ_BYTES_MAX - 100));
+    let read = std::cell::Cell::new(0);
+    let found = detect(&listing, &|path| {
+        let text = if path == "Cargo.toml" { root.clone() } else { "[package]".to_owned() };
+        read.set(read.get() + text.len());
+        Some(text.into_bytes())
+    });
+    assert!(read.get() < 40 * 1024 * 1024, "{}", read.get());
+    assert_eq!((found.len(), found[0].name.as_str()), (TOOLCHAINS_MAX, "cargo"));
 
     let many: Vec<RepoFile> = (0..50_000).map(|index| RepoFile { path: format!("p{index}/go.mod"), size: 0 }).collect();
     assert_eq!(detect(&many, &|_| Some(Vec::new())).len(), TOOLCHAINS_MAX);

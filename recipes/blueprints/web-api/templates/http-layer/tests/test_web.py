@@ -117,10 +117,14 @@ class ServerTest(unittest.TestCase):
 
     def raw(self, data):
         """Sends bytes as they are and returns the first line of the answer."""
+        return self.raw_lines(data)[0]
+
+    def raw_lines(self, data):
+        """Sends bytes as they are and returns the lines of the answer."""
         with socket.create_connection(("127.0.0.1", self.server.server_port), timeout=5) as sock:
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)
-            return sock.makefile("rb").readline().decode("ascii").strip()
+            return sock.makefile("rb").read().decode("ascii").splitlines()
 
     def test_round_trip(self):
         kind = {"Content-Type": "application/json", "X-Request-Id": "abc-1"}
@@ -152,5 +156,15 @@ class ServerTest(unittest.TestCase):
         self.assertEqual(self.raw(negative), "HTTP/1.1 400 Bad Request")
         self.assertEqual(self.call("GET", "/v1/things?a=1&a=2")[0], 400)
 
-    def test_unknown_method(self):
-        self.assertEqual(self.raw(b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n").split()[1], "501")
+    def test_what_is_no_request_gets_a_problem_too(self):
+        cases = {
+            b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n": "501",
+            b"GET / HTTP/9.9\r\n\r\n": "505",
+            # Exactly what the server reads: closing with unread bytes could cost the answer.
+            b"GET /".ljust(65537, b"x"): "414",
+            b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n": "431",
+        }
+        for data, status in cases.items():
+            lines = self.raw_lines(data)
+            self.assertEqual(lines[0].split()[1], status)
+            self.assertIn("Content-Type: application/problem+json", lines)

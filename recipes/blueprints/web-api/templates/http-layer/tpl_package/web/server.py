@@ -23,6 +23,7 @@ from .problem import Problem
 BODY_BYTES_MAX = 64 * 1024
 SOCKET_SECONDS = 10
 CONNECTIONS_MAX = 64
+LOGGED_PATH_MAX = 500
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
@@ -105,14 +106,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except (ConnectionError, socket.timeout):
             raise
         except Exception:  # the last line of defence: one bad request must not look like a dead service
-            fields = {"request_id": request_id, "path": path}
+            fields = {"request_id": request_id, "path": path[:LOGGED_PATH_MAX]}
             self.server.log.exception("request failed", extra={"fields": fields})
             response = problem_response(Problem(500, "see the log, request " + request_id), path)
         self._write(response, request_id)
         fields = {
             "request_id": request_id,
             "method": self.command,
-            "path": path,
+            "path": path[:LOGGED_PATH_MAX],
             "status": response.status,
             "duration_ms": round((time.monotonic() - started) * 1000, 1),
         }
@@ -150,11 +151,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cache-Control", "no-store")
         self.send_header("Connection", "close")
-        if response.status != 204:
+        if response.status not in (204, 304):
             self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(response.body)
+
+    def send_error(self, code, message=None, explain=None):
+        """Words what the base class refuses before there is a request, as a problem like any other."""
+        problem = Problem(code, message or "the request cannot be read")
+        # Otherwise a request line without a version would get an answer without a status.
+        self.request_version = self.protocol_version
+        self._write(problem_response(problem, ""), uuid.uuid4().hex)
 
     def version_string(self):
         """The Server header: no versions for strangers."""
