@@ -64,6 +64,7 @@ impl Build {
     fn command(&self, program: &str, cwd: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(cwd).env_clear().env("PATH", PATH).env("HOME", self.dir.path()).stdin(Stdio::null());
+        command.env("TMPDIR", self.dir.path());
         command.env("PYTHONPYCACHEPREFIX", self.dir.path().join("pycache"));
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
         for role in ["AUTHOR", "COMMITTER"] {

@@ -74,6 +74,7 @@ fn node_uses_lock_file_and_real_scripts() {
 
 #[test]
 fn python_tells_unittest_from_pytest() {
+    let out = r#"export PYTHONPYCACHEPREFIX="${TMPDIR:-/tmp}/pycache"; "#;
     let compile = r"python3 -m compileall -q -x '(^|/)(\.git|\.tox|\.venv|venv|node_modules|build)/' .";
     check(
         &[
@@ -82,19 +83,19 @@ fn python_tells_unittest_from_pytest() {
             ("tests/__init__.py", ""),
             ("tests/test_a.py", ""),
         ],
-        &[&format!("python . v | {compile} | python3 -m unittest discover -s tests -t . | -")],
+        &[&format!("python . v | {out}{compile} | {out}python3 -m unittest discover -s tests -t . | -")],
     );
     check(
         &[("setup.py", "setup(install_requires=['x'])"), ("tests/test_a.py", "import pytest\n")],
-        &[&format!("python . | {compile} | python3 -m pytest -q | -")],
+        &[&format!("python . | {out}{compile} | {out}python3 -m pytest -q | -")],
     );
     check(
         &[("pyproject.toml", "[tool.pytest.ini_options]\n[tool.ruff]\n"), ("src/a/__init__.py", "")],
-        &[&format!("python . v | {compile} | python3 -m pytest -q | ruff check .")],
+        &[&format!("python . v | {out}{compile} | {out}python3 -m pytest -q | ruff check .")],
     );
     check(
         &[("tool.py", ""), ("test_tool.py", "import unittest\n")],
-        &[&format!("python . v | {compile} | python3 -m unittest discover | -")],
+        &[&format!("python . v | {out}{compile} | {out}python3 -m unittest discover | -")],
     );
     check(&[("README.md", "run the build and the tests")], &[]);
 }
@@ -114,7 +115,7 @@ fn other_languages() {
     );
     check(
         &[("CMakeLists.txt", "project(x)\n"), ("sub/CMakeLists.txt", "enable_testing()")],
-        &["cmake . v | cmake -S . -B /tmp/build && cmake --build /tmp/build | - | -"],
+        &[r#"cmake . v | out="${TMPDIR:-/tmp}/build"; cmake -S . -B "$out" && cmake --build "$out" | - | -"#],
     );
     check(
         &[("pom.xml", "<modules><module>a</module></modules>"), ("a/pom.xml", ""), ("a/src/test/java/T.java", "")],
