@@ -94,7 +94,7 @@ impl Build {
         for attempt in 1..=2 {
             let workspace = self.dir.path().join(format!("{}-{attempt}", task.key));
             let target = workspace.to_str().expect("temporary paths are text");
-            self.git(self.dir.path(), &["clone", "-q", "--no-hardlinks", "main", target]);
+            self.git(self.dir.path(), &["clone", "-q", "main", target]);
             let failed = task.steps.iter().find_map(|step| {
                 let output = self.step(&workspace, step, attempt).output().expect("sh is there");
                 (!output.status.success()).then_some((step, output))
@@ -211,13 +211,15 @@ fn another_valid_order_is_green_too() {
 /// The longest names, with a dash and a vowel, must not break the source rules.
 #[test]
 fn longest_names_pass_the_gates() {
-    let build = Build::new(&[("service", "an-exceedingly-long-name"), ("resource", "abcdefghijklmnop")]);
+    let mut build = Build::new(&[("service", "an-exceedingly-long-name"), ("resource", "abcdefghijklmnop")]);
     for task in build.blueprint.order() {
         let output = build.step(&build.main(), &task.steps[0], 1).output().expect("sh is there");
         assert!(output.status.success(), "{}: {}", task.key, text_of(&output));
     }
     build.git(&build.main(), &["add", "-A"]);
     build.git(&build.main(), &["commit", "-q", "-m", "feat: all"]);
+    // The tests run below, as the detected toolchain has them.
+    build.blueprint.gates.retain(|gate| gate.name != "test");
     build.gates(&build.blueprint.name);
 
     // What is detected from the files of the result runs on them as well.
