@@ -18,9 +18,11 @@ pub(super) fn read(error: &ReadError) -> RpcError {
 pub(super) fn execute(error: &ExecuteError) -> RpcError {
     match error {
         ExecuteError::Rejected(refusal) => decide(refusal),
-        ExecuteError::KeyReused => RpcError::new(ErrorCode::KeyReused, "the idempotency key was used for another request")
+        ExecuteError::KeyReused { .. } => RpcError::new(ErrorCode::KeyReused, error.to_string())
             .hint("draw a new key for a new request"),
-        ExecuteError::Busy => {
+        ExecuteError::Apply(_) => RpcError::new(ErrorCode::Conflict, chain(error)),
+        ExecuteError::Closed => RpcError::new(ErrorCode::ShuttingDown, "the daemon is stopping").hint("try again when it runs"),
+        ExecuteError::Busy { .. } => {
             let mut busy = RpcError::new(ErrorCode::Busy, "too many requests at once");
             busy.retry_after_ms = Some(100);
             busy
@@ -28,7 +30,7 @@ pub(super) fn execute(error: &ExecuteError) -> RpcError {
         ExecuteError::StorageFull(_) => {
             RpcError::new(ErrorCode::StorageFull, chain(error)).hint("make room on the disk of the state directory, then try again")
         }
-        ExecuteError::Panicked => RpcError::new(ErrorCode::Internal, "the request hit a fault in the daemon; nothing was changed")
+        ExecuteError::Panicked { .. } => RpcError::new(ErrorCode::Internal, "the request hit a fault in the daemon; nothing was changed")
             .hint("please report it with the daemon's log"),
         other => {
             tracing::error!(error = chain(other), "a command failed");

@@ -110,10 +110,10 @@ pub(crate) async fn events_since(
         let recorded = readable(view.events(after, limit))?;
         let mut events = Vec::with_capacity(recorded.len());
         for event in &recorded {
-            events.push(readable(convert::event_view(view, event, with_data))?);
+            events.push(readable(convert::event_view(view, &event.recorded, with_data))?);
         }
-        let next = recorded.last().map_or(after, |last| last.seq);
-        Ok(EventPage { events, next, head: readable(view.seq())? })
+        let next = recorded.last().map_or(after, |last| last.recorded.seq);
+        Ok(EventPage { events, next, head: view.seq() })
     })
     .await
 }

@@ -15,7 +15,7 @@ use super::errors;
 use crate::app::App;
 
 pub(super) use documents::{
-    plan, plans, project, projects, requirements, requirements_diff, requirements_list, trace, vision, visions,
+    blob_text, plan, plans, project, projects, requirements, requirements_diff, requirements_list, trace, version, vision, visions,
 };
 pub(super) use logs::{artifact, change_diff, events_since, run_log};
 pub(super) use system::{audit_verify, check, doctor, shutdown, status};

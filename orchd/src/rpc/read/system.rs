@@ -26,7 +26,7 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         let failed = count(tasks.iter().filter(|task| matches!(task.state, TaskState::Failed { .. })).count());
         let runs = count(readable(view.list::<Run>(&open))?.len());
         let pending = count(readable(view.list::<Approval>(&open))?.len());
-        Ok((readable(view.seq())?, projects, queued, failed, runs, pending))
+        Ok((view.seq(), projects, queued, failed, runs, pending))
     })
     .await?;
     let (seq, projects, tasks_queued, tasks_failed, runs_active, approvals_pending) = counted;
