@@ -125,6 +125,10 @@ fn locks_and_drafts_of_a_crash_are_cleared() {
     }
     assert_eq!(repo.recover().unwrap(), 5);
     assert_eq!(repo.recover().unwrap(), 0);
+    write(&lab.path(".orch-drafts/1-1/HEAD"), "");
+    BareRepo::clear_drafts(&lab.path("")).unwrap();
+    BareRepo::clear_drafts(&lab.path("")).unwrap();
+    assert!(!lab.path(".orch-drafts").exists());
     let pin = RefName::parse("refs/heads/x").unwrap();
     repo.update_ref(&pin, &base, None, "after").unwrap();
     repo.update_ref(&main(), &base, Some(&base), "after").unwrap();

@@ -96,8 +96,18 @@ fn names_of_any_bytes_arrive() {
     let lab = Lab::new();
     let (repo, base) = lab.project(&[("a", "1")]);
     let space = lab.checkout(&repo, Some(&base), "r");
-    let names: [&[u8]; 9] =
-        [b"new\nline", b"-rf", b"--option=x", b" lead", b"tab\tname", b"\xff\xfe", b"quote\"'`$(x)", b"*", b":(top)x"];
+    let names: [&[u8]; 10] = [
+        b"new\nline",
+        b"-rf",
+        b"--option=x",
+        b" lead",
+        b"tab\tname",
+        b"\xff\xfe",
+        b"quote\"'`$(x)",
+        b"*",
+        b":(top)x",
+        b"dir/\nx",
+    ];
     for name in names {
         write(&space.work.join(OsStr::from_bytes(name)), "x");
         write(&space.work.join(OsStr::from_bytes(name)).with_extension("d").join(OsStr::from_bytes(name)), "y");
