@@ -189,6 +189,24 @@ fn nothing_of_a_hostile_source_reaches_the_host() {
     assert!(!config.contains("evil") && !repo.path().join("hooks").exists(), "{config}");
 }
 
+/// Faults that old tools left in the history of well-known projects pass; those that endanger a checkout do not.
+#[test]
+fn old_faults_pass_and_dangerous_ones_do_not() {
+    let lab = Lab::new();
+    let tree = |mode_and_name: &str| {
+        format!(
+            "{SMALL} {{ printf '{mode_and_name}\\0'; for byte in $(git rev-parse HEAD:a | sed 's/../& /g'); do \
+             printf \"\\\\$(printf %03o 0x$byte)\"; done; }} >../tree; T=$(git hash-object -w -t tree --literally ../tree); \
+             git update-ref refs/heads/main $(git commit-tree -m x $T)"
+        )
+    };
+    let old = lab.stranger("old", &tree("0100644 a"));
+    assert!(import(&lab, &old, "old.git").is_ok());
+    let dangerous = lab.stranger("dangerous", &tree("100644 .git"));
+    let error = import(&lab, &dangerous, "dangerous.git").unwrap_err();
+    assert!(matches!(error, ImportError::Ingest(IngestError::Objects(_))) && error.hint().is_some(), "{error:?}");
+}
+
 #[test]
 fn limits_hold_and_leave_nothing() {
     let lab = Lab::new();
