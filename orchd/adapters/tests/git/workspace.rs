@@ -166,6 +166,8 @@ fn the_result_does_not_depend_on_the_runs_own_git_directory() {
         lab.stranger(&format!("{name}.work"), case);
         lab.collect(&repo, &space);
         lab.forget_sandboxed();
+        // An ordinary user could not remove the folder otherwise.
+        lab.stranger(&format!("{name}.work"), "if [ -d .git ] && [ ! -L .git ]; then chmod 700 .git; fi");
         let taken = lab.take(&repo, &space, &name).unwrap();
         let Taken::Changed { commit, report, .. } = taken else { panic!("{case}: no change") };
         assert_eq!(listing(&repo, &commit), ["a File", "b File"], "{case}");
