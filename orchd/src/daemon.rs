@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use orch_adapters::blobs::BlobStore;
 use orch_adapters::executor::Local;
-use orch_adapters::git::Hardened;
+use orch_adapters::git::{BareRepo, Hardened};
 use orch_adapters::host_tools::HostTools;
 use orch_adapters::recipe_store::RecipeStore;
 use orch_proto::{ErrorCode, RpcError};
@@ -46,9 +46,8 @@ async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
     let app = App::new(parts(config, dirs).await?);
     protect_from_oom_killer();
     let runs = reconcile::recover(&app).await;
-    let listener = Listener::bind(&app.config.socket, app.config.socket_group.as_deref()).map_err(|error| {
-        RpcError::new(ErrorCode::Config, chain(&error)).hint("name another path with `--socket`")
-    })?;
+    let listener = Listener::bind(&app.config.socket, app.config.socket_group.as_deref())
+        .map_err(|error| RpcError::new(ErrorCode::Config, chain(&error)).hint("name another path with `--socket`"))?;
     let mut reconcilers = reconcile::start(&app, runs);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -79,9 +78,9 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
         RpcError::new(ErrorCode::Storage, format!("{what}: {}", chain(error)))
     };
     let store = open_store(&dirs)?;
-    let git = Hardened::probe().map_err(|error| {
-        RpcError::new(ErrorCode::ToolMissing, chain(&error)).hint("apt-get install git")
-    })?;
+    let git =
+        Hardened::probe().map_err(|error| RpcError::new(ErrorCode::ToolMissing, chain(&error)).hint(error.hint()))?;
+    recover_repositories(&git, &dirs);
     let blobs = BlobStore::open(&dirs.blobs()).map_err(|error| internal("failed to open the blobs", &error))?;
     let recipes = RecipeStore::install(&dirs.recipes(), config.recipes_dir.clone())
         .map_err(|error| internal("failed to install the recipes", &error))?;
@@ -92,13 +91,13 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
     })?;
     // Nothing of the last daemon's own short work can be under way: it waited for it.
     for entry in std::fs::read_dir(dirs.jail("")).into_iter().flatten().flatten() {
-        if let Err(error) = orch_sandbox::artifacts::remove_tree(&entry.path()) {
+        if let Err(error) = orch_sandbox::remove_tree(&entry.path()) {
             tracing::warn!(error = chain(&error), "failed to remove what an earlier daemon left");
         }
     }
     let probe = dirs.jail("probe");
     let host = host::measure(&executor, probe.clone()).await;
-    if let Err(error) = orch_sandbox::artifacts::remove_tree(&probe) {
+    if let Err(error) = orch_sandbox::remove_tree(&probe) {
         tracing::warn!(error = chain(&error), "failed to remove the probe's directory");
     }
     if host.level < config.required_level {
@@ -107,16 +106,33 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
     Ok(Parts { config, dirs, store, git, blobs, recipes, tools, executor: Arc::new(executor), host })
 }
 
+/// Clears what a crash left half-made in repositories: drafts, locks, objects that were never admitted.
+fn recover_repositories(git: &Hardened, dirs: &StateDir) {
+    if let Err(error) = BareRepo::clear_drafts(&dirs.repositories()) {
+        tracing::warn!(%error, "failed to clear half-made repositories");
+    }
+    for entry in std::fs::read_dir(dirs.repositories()).into_iter().flatten().flatten() {
+        let recovered = BareRepo::open(git, &entry.path()).map_err(|error| chain(&error));
+        if let Err(error) = recovered.and_then(|repository| repository.recover().map_err(|error| chain(&error))) {
+            tracing::warn!(error, repository = %entry.path().display(), "failed to recover a repository");
+        }
+    }
+}
+
 fn open_store(dirs: &StateDir) -> Result<Store, RpcError> {
     let mut seed = [0; 32];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut seed))
         .map_err(|error| RpcError::new(ErrorCode::Internal, format!("failed to read /dev/urandom: {error}")))?;
-    Store::open(&dirs.database(), OpenOptions { seed, clock: Arc::new(crate::clock::now) }).map_err(|error| match &error {
-        OpenError::TooNew { .. } => RpcError::new(ErrorCode::SchemaTooNew, chain(&error))
-            .hint("start the newer version, or name another state directory"),
-        _ => RpcError::new(ErrorCode::Storage, chain(&error)),
-    })
+    Store::open(&dirs.database(), OpenOptions { seed, clock: Arc::new(crate::clock::now) }).map_err(
+        |error| match &error {
+            OpenError::SchemaTooNew { .. } => RpcError::new(ErrorCode::SchemaTooNew, chain(&error))
+                .hint("start the newer version, or name another state directory"),
+            OpenError::Full { .. } => RpcError::new(ErrorCode::StorageFull, chain(&error))
+                .hint("make room on the disk of the state directory"),
+            _ => RpcError::new(ErrorCode::Storage, chain(&error)),
+        },
+    )
 }
 
 fn lock_error(error: &LockError) -> RpcError {
@@ -130,7 +146,8 @@ fn lock_error(error: &LockError) -> RpcError {
 /// Ends with SIGTERM, SIGINT or a client's request; SIGHUP reopens the log.
 async fn wait_for_end(app: &Arc<App>, logging: &Logging) -> Result<(), RpcError> {
     let listen = |kind| {
-        signal(kind).map_err(|error| RpcError::new(ErrorCode::Internal, format!("failed to listen for signals: {error}")))
+        signal(kind)
+            .map_err(|error| RpcError::new(ErrorCode::Internal, format!("failed to listen for signals: {error}")))
     };
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;

@@ -62,7 +62,10 @@ pub(crate) enum JailError {
 ///
 /// # Errors
 /// When it did not succeed.
-pub(crate) async fn jail(executor: &dyn Executor, jail: Jail<'_>) -> Result<orch_sandbox::exit_record::ExitRecord, JailError> {
+pub(crate) async fn jail(
+    executor: &dyn Executor,
+    jail: Jail<'_>,
+) -> Result<orch_sandbox::exit_record::ExitRecord, JailError> {
     let workspace = jail.directory.join("work");
     let out = jail.directory.join("out");
     let run = jail.directory.join("run");
@@ -141,31 +144,37 @@ pub(crate) async fn measure(executor: &dyn Executor, directory: PathBuf) -> Host
         with_out: false,
         required_level: Level::None,
     };
-    match jail(executor, probe).await {
+    let facts = match jail(executor, probe).await {
         Ok(record) => {
             let isolation = record.level.as_ref().map(run_log::isolation);
             let level = isolation.as_ref().map_or(0, |isolation| isolation.level);
-            HostFacts { level, fix: fix(isolation.as_ref()), isolation }
+            HostFacts { level, fix: missing(isolation.as_ref()), isolation }
         }
         Err(error) => {
-            let fix = match &error {
-                JailError::Ended { outcome, .. } => match outcome.as_ref() {
-                    Outcome::SetupFailed { hint, .. } if !hint.is_empty() => hint.clone(),
-                    _ => "run `orch-sandbox doctor`".to_owned(),
-                },
-                _ => "run `orch-sandbox doctor`".to_owned(),
-            };
             tracing::error!(error = chain(&error), "failed to measure the sandbox");
-            HostFacts { level: 0, fix: format!("{} ({fix})", chain(&error)), isolation: None }
+            HostFacts { level: 0, fix: chain(&error), isolation: None }
         }
-    }
+    };
+    // What the run lacked, and what the host's own settings say about why.
+    let advice = orch_sandbox::probe_host().fixes();
+    let fix = [facts.fix.as_str(), advice.as_str()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ");
+    HostFacts { fix, ..facts }
 }
 
-fn fix(isolation: Option<&Isolation>) -> String {
-    let Some(isolation) = isolation else { return "run `orch-sandbox doctor`".into() };
-    let missing = isolation.guarantees.iter().filter(|found| found.state == GuaranteeState::Absent);
-    let missing: Vec<&str> = missing.map(|found| found.name.as_str()).collect();
-    if missing.is_empty() { String::new() } else { format!("missing: {}; run `orch-sandbox doctor`", missing.join(", ")) }
+fn missing(isolation: Option<&Isolation>) -> String {
+    let absent = isolation.into_iter().flat_map(|isolation| &isolation.guarantees);
+    let absent: Vec<&str> =
+        absent.filter(|found| found.state == GuaranteeState::Absent).map(|found| found.name.as_str()).collect();
+    if absent.is_empty() { String::new() } else { format!("missing: {}", absent.join(", ")) }
+}
+
+/// The level with this number; the highest for one that is too high, so that a mistake never loosens anything.
+pub(crate) fn level_of(number: u8) -> Level {
+    Level::try_from(number).unwrap_or(Level::FullWithLimits)
 }
 
 /// Checks of the host for `doctor`.

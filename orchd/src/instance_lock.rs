@@ -32,15 +32,15 @@ impl InstanceLock {
     /// When another process has it, or the file cannot be used.
     pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
         let open = |source| LockError::Open { path: path.to_owned(), source };
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(open)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(open)?;
         let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
             Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
                 let mut holder = String::new();
                 // The text is for people only; the lock itself is the truth.
                 let read = file.read_to_string(&mut holder);
-                let holder = if read.is_ok() && !holder.trim().is_empty() { holder.trim().to_owned() } else { "unknown".into() };
+                let holder =
+                    if read.is_ok() && !holder.trim().is_empty() { holder.trim().to_owned() } else { "unknown".into() };
                 let directory = path.parent().unwrap_or(path).to_owned();
                 return Err(LockError::Taken { directory, holder });
             }

@@ -65,8 +65,12 @@ impl StateDir {
         self.root.join("workspaces").join(run.to_string())
     }
 
+    pub(crate) fn repositories(&self) -> PathBuf {
+        self.root.join("repos")
+    }
+
     pub(crate) fn repository(&self, project: ProjectId) -> PathBuf {
-        self.root.join("repos").join(format!("{project}.git"))
+        self.repositories().join(format!("{project}.git"))
     }
 
     /// Directory for the daemon's own short sandboxed work, by name.

@@ -74,8 +74,12 @@ pub(super) struct Roles {
 
 impl Roles {
     pub(super) fn by_role(self) -> BTreeMap<Role, Vec<String>> {
-        let roles =
-            [(Role::Viewer, self.viewer), (Role::Operator, self.operator), (Role::Approver, self.approver), (Role::Admin, self.admin)];
+        let roles = [
+            (Role::Viewer, self.viewer),
+            (Role::Operator, self.operator),
+            (Role::Approver, self.approver),
+            (Role::Admin, self.admin),
+        ];
         roles.into_iter().collect()
     }
 }
@@ -128,7 +132,9 @@ fn parse(text: &str, path: &Path) -> Result<ConfigFile, RpcError> {
 fn nearest(message: &str) -> Option<String> {
     let mut names = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
     let unknown = names.next()?;
-    names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))).map(str::to_owned)
+    names
+        .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+        .map(str::to_owned)
 }
 
 fn check(file: &ConfigFile, path: &Path) -> Result<(), RpcError> {
@@ -181,7 +187,8 @@ mod tests {
 
     #[test]
     fn broken_toml_and_wrong_types_have_a_line() {
-        for (text, line) in [("[daemon\n", 1), ("\n[limits]\nruns_max = \"x\"\n", 3), ("[limits]\nruns_max = -1\n", 2)] {
+        for (text, line) in [("[daemon\n", 1), ("\n[limits]\nruns_max = \"x\"\n", 3), ("[limits]\nruns_max = -1\n", 2)]
+        {
             let error = parse(text, Path::new("c")).unwrap_err();
             assert!(error.message.starts_with(&format!("c:{line}: ")), "{}", error.message);
         }

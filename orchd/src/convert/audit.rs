@@ -123,12 +123,12 @@ fn run(event: &RunEvent) -> String {
         RunEvent::Queued { attempt, reason, .. } => format!("attempt {attempt}: {reason}"),
         RunEvent::Leased { .. } => "leased".into(),
         RunEvent::Starting => "starting".into(),
-        RunEvent::Observed { observations, .. } => {
-            observations.iter().map(observation).collect::<Vec<_>>().join("; ")
-        }
+        RunEvent::Observed { observations, .. } => observations.iter().map(observation).collect::<Vec<_>>().join("; "),
         RunEvent::CancelRequested { reason } => format!("to be cancelled: {reason}"),
         RunEvent::Ended { outcome, .. } => outcome_text(outcome),
-        RunEvent::LateResult { fence, outcome } => format!("late result with fence {fence} not taken: {}", outcome_text(outcome)),
+        RunEvent::LateResult { fence, outcome } => {
+            format!("late result with fence {fence} not taken: {}", outcome_text(outcome))
+        }
     }
 }
 

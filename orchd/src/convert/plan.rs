@@ -48,9 +48,8 @@ pub(crate) fn plan_view(view: &impl View, plan: &Plan) -> Result<PlanView, ReadE
         *levels.entry(node.level).or_insert(0) += 1;
     }
     let on_path = nodes.iter().filter(|node| node.critical);
-    let critical_minutes = on_path.fold((0, 0), |(low, high), node| {
-        (low + node.estimate_minutes.0, high + node.estimate_minutes.1)
-    });
+    let critical_minutes =
+        on_path.fold((0, 0), |(low, high), node| (low + node.estimate_minutes.0, high + node.estimate_minutes.1));
     let delta = content.delta(before(view, plan)?.as_ref().map(|before| &before.content));
     Ok(PlanView {
         id: plan.id,

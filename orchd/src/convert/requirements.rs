@@ -8,7 +8,8 @@ use orch_core::state::change::ChangeState;
 use orch_core::state::document::DocumentState as State;
 use orch_core::view::{Filter, ReadError, View};
 use orch_proto::view::{
-    CommentView, DocumentState, RequirementView, RequirementsDiff, RequirementsView, StatementView, TraceTask, TraceView,
+    CommentView, DocumentState, RequirementView, RequirementsDiff, RequirementsView, StatementView, TraceTask,
+    TraceView,
 };
 
 use super::{name_of, slug, task};
@@ -65,7 +66,8 @@ pub(crate) fn requirements_diff(from: &Requirements, to: &Requirements) -> Requi
             Some(before) => diff.changed.push((requirement(before), requirement(after))),
         }
     }
-    diff.removed = old.iter().filter(|(key, _)| !new.contains_key(*key)).map(|(_, before)| requirement(before)).collect();
+    diff.removed =
+        old.iter().filter(|(key, _)| !new.contains_key(*key)).map(|(_, before)| requirement(before)).collect();
     diff
 }
 

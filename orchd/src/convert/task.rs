@@ -123,8 +123,12 @@ fn current_step(run: &Run) -> Option<(u32, u32, String)> {
 /// A reason in words.
 fn wait_view(wait: &Wait) -> WaitView {
     let (code, text, hint): (&str, String, Option<String>) = match wait {
-        Wait::Proposed => ("proposed", "it is not in the queue".into(), Some("put it there with `orchctl task queue`".into())),
-        Wait::Held { reason } if reason.is_empty() => ("held", "held by a person".into(), Some("orchctl task release".into())),
+        Wait::Proposed => {
+            ("proposed", "it is not in the queue".into(), Some("put it there with `orchctl task queue`".into()))
+        }
+        Wait::Held { reason } if reason.is_empty() => {
+            ("held", "held by a person".into(), Some("orchctl task release".into()))
+        }
         Wait::Held { reason } => ("held", format!("held by a person: {reason}"), Some("orchctl task release".into())),
         Wait::Dependency { name, state, hopeless: true, .. } => (
             "dependency",
@@ -132,18 +136,22 @@ fn wait_view(wait: &Wait) -> WaitView {
             Some(format!("try {name} again with `orchctl task retry {name}`, or unlink it")),
         ),
         Wait::Dependency { name, state, .. } => ("dependency", format!("waits for {name}, which is {state}"), None),
-        Wait::Approval { name, state, .. } => {
-            ("approval", format!("waits for approval {name}, which is {state}"), Some(format!("orchctl approval get {name}")))
-        }
+        Wait::Approval { name, state, .. } => (
+            "approval",
+            format!("waits for approval {name}, which is {state}"),
+            Some(format!("orchctl approval get {name}")),
+        ),
         Wait::Agent { capability } => (
             "agent",
             format!("needs an agent with the capability `{capability}`, and none is configured"),
             Some("give the task steps with a recipe, or cancel it; agents are not part of this version".into()),
         ),
         Wait::Tool { name, fix } => ("tool", format!("needs `{name}`, which is not installed"), Some(fix.clone())),
-        Wait::Isolation { level, required, fix } => {
-            ("isolation", format!("the host gives isolation level {level}, and {required} is required"), Some(fix.clone()))
-        }
+        Wait::Isolation { level, required, fix } => (
+            "isolation",
+            format!("the host gives isolation level {level}, and {required} is required"),
+            Some(fix.clone()),
+        ),
         Wait::Backoff { ms } => ("backoff", format!("next try in {}.{} s", ms / 1_000, ms % 1_000 / 100), None),
         Wait::Project { name, state } => ("project", format!("project `{name}` is {state}"), None),
         Wait::Capacity { running, max, ahead } => {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use orch_adapters::git::{
-    BareRepo, CommitError, CommitId, CommitSpec, Identity, MergeError, MergeOutcome, Message, NameError, RefError, RefName,
-    TreeId, UpdateRefError, conventional_message,
+    BareRepo, CommitError, CommitId, CommitSpec, Identity, MergeError, MergeOutcome, Message, NameError, RefError,
+    RefName, TreeId, UpdateRefError, conventional_message,
 };
 use orch_adapters::job;
 use orch_core::command::Command;
@@ -45,10 +45,11 @@ enum Next {
 
 /// Moves every project's merge queue on.
 pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
-    let snapshot = app.read(crate::facts::snapshot).await?;
+    let snapshot = app.read(|view| crate::facts::snapshot(view)).await?;
     let fronts: Vec<Change> = schedule::fronts(&snapshot).into_iter().cloned().collect();
     for change in fronts {
-        let (Some(project), Some(task)) = (snapshot.projects.get(&change.project), snapshot.tasks.get(&change.task)) else {
+        let (Some(project), Some(task)) = (snapshot.projects.get(&change.project), snapshot.tasks.get(&change.task))
+        else {
             continue;
         };
         let approved = schedule::is_approved(&snapshot, &change);
@@ -110,7 +111,13 @@ fn check_command(app: &App, change: &Change, project: &Project) -> Result<Comman
 }
 
 /// One step of the change at the front: begin its merge, finish it, or check it again.
-fn merge_step(app: &App, change: &Change, project: &Project, task: &Task, approved: bool) -> Result<Next, MergeStepError> {
+fn merge_step(
+    app: &App,
+    change: &Change,
+    project: &Project,
+    task: &Task,
+    approved: bool,
+) -> Result<Next, MergeStepError> {
     let repository = app.repository(project.id)?;
     let branch = RefName::branch(&project.default_branch)?;
     match &change.state {

@@ -34,12 +34,11 @@ enum LaunchError {
 }
 
 /// Makes the directory of a run, so that it can be watched.
-pub(super) fn prepare(app: &App, directory: &Path) -> Result<(), PassError> {
+pub(super) fn prepare(directory: &Path) {
     if let Err(error) = std::fs::create_dir_all(directory) {
         // Starting it will fail with the same error and settle the run.
-        tracing::warn!(%error, directory = %directory.display(), state = %app.dirs.root().display(), "no run directory");
+        tracing::warn!(%error, directory = %directory.display(), "no run directory");
     }
-    Ok(())
 }
 
 /// Starts the run. When that is impossible the run is settled with the reason.
@@ -115,7 +114,11 @@ fn tools(app: &App, run: &Run, task: &Task, project: &Project) -> Result<ToolSet
     let needed = match (&run.purpose, &task.spec.work) {
         (RunPurpose::Work, Work::Steps { tools, .. }) => {
             // What the repository builds with is there in every task, named or not.
-            tools.iter().cloned().chain(project.gate_tools().into_iter().filter(|tool| app.tools.require(tool).is_ok())).collect()
+            tools
+                .iter()
+                .cloned()
+                .chain(project.gate_tools().into_iter().filter(|tool| app.tools.require(tool).is_ok()))
+                .collect()
         }
         (RunPurpose::Work, Work::Agent { .. }) => Vec::new(),
         (RunPurpose::Gate { .. }, _) => project.gate_tools(),

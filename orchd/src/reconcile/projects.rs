@@ -36,6 +36,8 @@ enum PrepareError {
     Import(#[from] ImportError),
     #[error("failed to clear what an earlier try left")]
     Clear(#[source] std::io::Error),
+    #[error("failed to open the repository")]
+    Open(#[from] orch_adapters::git::OpenError),
     #[error("failed to look at the repository")]
     Look(#[from] orch_adapters::git::RefError),
     #[error(transparent)]
@@ -79,7 +81,7 @@ pub(super) fn detect(app: &App, project: orch_proto::id::ProjectId, head: &str) 
     };
     let files: Vec<RepoFile> = listing
         .iter()
-        .filter_map(|entry| Some(RepoFile { path: entry.path.as_utf8()?.to_owned(), size: entry.size? }))
+        .filter_map(|entry| Some(RepoFile { path: entry.path.as_utf8()?.to_owned(), size: entry.size }))
         .collect();
     let read = |path: &str| {
         let path = orch_adapters::git::RepoPath::parse(path.as_bytes()).ok()?;
@@ -100,7 +102,7 @@ async fn prepare(app: &Arc<App>, project: &Project) -> Result<(String, Option<St
     let app = Arc::clone(app);
     let id = project.id;
     blocking(move || {
-        let repository = app.repository(id).map_err(|error| CreateError::from_open(error))?;
+        let repository = app.repository(id)?;
         let branch = repository.default_branch()?;
         let head = repository.head(&branch)?;
         Ok((branch.short().to_owned(), head.map(|head| head.to_string())))
@@ -144,7 +146,12 @@ async fn import(app: &Arc<App>, project: &Project, source: &std::path::Path) -> 
         Ok(_) => {
             let (app, id, out) = (Arc::clone(app), project.id, directory.join("out"));
             blocking(move || {
-                BareRepo::finish_import(&app.git, &out, &app.dirs.repository(id), &orch_adapters::git::IngestLimits::IMPORT)
+                BareRepo::finish_import(
+                    &app.git,
+                    &out,
+                    &app.dirs.repository(id),
+                    &orch_adapters::git::IngestLimits::IMPORT,
+                )
             })
             .await
             .map(|_| ())
@@ -152,7 +159,7 @@ async fn import(app: &Arc<App>, project: &Project, source: &std::path::Path) -> 
         }
         Err(error) => Err(error.into()),
     };
-    if let Err(error) = orch_sandbox::artifacts::remove_tree(&directory) {
+    if let Err(error) = orch_sandbox::remove_tree(&directory) {
         tracing::warn!(error = chain(&error), "failed to remove the directory of an import");
     }
     taken
@@ -162,7 +169,7 @@ async fn import(app: &Arc<App>, project: &Project, source: &std::path::Path) -> 
 fn reason(error: &PrepareError) -> String {
     let hint = match error {
         PrepareError::Plan(plan) => plan.hint(),
-        PrepareError::Import(import) => import.hint(),
+        PrepareError::Import(import) => import.hint().map(str::to_owned),
         PrepareError::Jail(JailError::Ended { log, .. }) if !log.is_empty() => Some(log.clone()),
         _ => None,
     };

@@ -4,7 +4,7 @@
 //! state and in the run's directory.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, AsRawFd, RawFd};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use orch_core::state::run::{FailureClass, RunOutcome, RunState};
 use orch_core::view::{Filter, View as _};
 use orch_proto::id::RunId;
 use orch_sandbox::exit_record::ExitRecord;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinHandle;
 
 use super::{PassError, launch, settle};
@@ -99,7 +99,7 @@ async fn follow(app: &Arc<App>, id: RunId) -> Result<(), PassError> {
         if let Some(reason) = run.cancel_requested {
             return settle::without_result(app, id, run.fence, RunOutcome::Cancelled { reason }).await;
         }
-        launch::prepare(app, &directory)?;
+        launch::prepare(&directory);
         match app.execute("runner", Command::MarkRunStarting { run: id }).await {
             Ok(_) => {}
             // A request to cancel came in between; the next go sees it.
@@ -183,11 +183,7 @@ async fn record(app: &Arc<App>, run: &Run, directory: &Path) -> Result<bool, Pas
     Ok(true)
 }
 
-async fn observe(
-    app: &Arc<App>,
-    directory: &Path,
-    run: &Run,
-) -> Result<Observed, orch_sandbox::run_dir::InspectError> {
+async fn observe(app: &Arc<App>, directory: &Path, run: &Run) -> Result<Observed, orch_sandbox::run_dir::InspectError> {
     let (executor, directory, fence) = (Arc::clone(&app.executor), directory.to_owned(), run.fence);
     blocking(move || executor.observe(&directory, fence)).await
 }
@@ -213,39 +209,35 @@ async fn load_open(app: &Arc<App>, id: RunId) -> Result<Option<Run>, PassError> 
 
 /// Wakes when something in a run's directory changes. Without inotify the runs are only looked at now and then.
 struct Watch {
-    inotify: Option<AsyncFd<InotifyFd>>,
-}
-
-struct InotifyFd(Inotify);
-
-impl AsRawFd for InotifyFd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
+    events: Option<Receiver>,
 }
 
 impl Watch {
     fn new(directory: &Path) -> Self {
-        let open = || {
-            let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-            let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
-            inotify.add_watch(directory, flags)?;
-            AsyncFd::new(InotifyFd(inotify))
-        };
-        match open() {
-            Ok(inotify) => Self { inotify: Some(inotify) },
+        match Self::open(directory) {
+            Ok(events) => Self { events: Some(events) },
             Err(error) => {
                 tracing::debug!(%error, "no inotify for a run");
-                Self { inotify: None }
+                Self { events: None }
             }
         }
     }
 
+    fn open(directory: &Path) -> std::io::Result<Receiver> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
+        inotify.add_watch(directory, flags)?;
+        // An inotify descriptor is read like a pipe.
+        Receiver::from_owned_fd_unchecked(inotify.as_fd().try_clone_to_owned()?)
+    }
+
     async fn changed(&self) {
-        let Some(inotify) = &self.inotify else { return std::future::pending().await };
-        let Ok(mut ready) = inotify.readable().await else { return std::future::pending().await };
+        let Some(events) = &self.events else { return std::future::pending().await };
+        if events.readable().await.is_err() {
+            return std::future::pending().await;
+        }
         // Which events these are does not matter: the directory is looked at as a whole.
-        while inotify.get_ref().0.read_events().is_ok_and(|events| !events.is_empty()) {}
-        ready.clear_ready();
+        let mut bytes = [0; 4096];
+        while events.try_read(&mut bytes).is_ok_and(|read| read > 0) {}
     }
 }

@@ -17,7 +17,7 @@ pub(super) const LEASE_MS: u64 = 60_000;
 
 /// One look at the queue.
 pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
-    let snapshot = app.read(crate::facts::snapshot).await?;
+    let snapshot = app.read(|view| crate::facts::snapshot(view)).await?;
     let limits = {
         let (app, snapshot) = (Arc::clone(&app), snapshot.clone());
         // Looking for programs asks the file system, and a toolchain for its home.

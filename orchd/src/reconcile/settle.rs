@@ -1,6 +1,7 @@
 //! Takes in the result of a run: its outcome, its artifacts, and what it wants to merge.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use orch_adapters::git::{CommitId, IngestLimits, NameError, ReadError, TakeError, Taken, branch_name};
@@ -10,6 +11,7 @@ use orch_core::recipe::Glob;
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::View as _;
 use orch_proto::id::RunId;
+use orch_sandbox::artifacts;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 
 use super::PassError;
@@ -38,7 +40,12 @@ enum ResultError {
 }
 
 /// Settles a run that left no result.
-pub(super) async fn without_result(app: &Arc<App>, run: RunId, fence: u64, outcome: RunOutcome) -> Result<(), PassError> {
+pub(super) async fn without_result(
+    app: &Arc<App>,
+    run: RunId,
+    fence: u64,
+    outcome: RunOutcome,
+) -> Result<(), PassError> {
     let command =
         Command::SettleRun { run, fence, outcome, artifacts: Vec::new(), log_dropped_bytes: 0, proposal: None };
     app.execute("runner", command).await?;
@@ -53,7 +60,7 @@ pub(super) async fn with_result(app: &Arc<App>, run: Run, exit: ExitRecord) -> R
     let project = app.read(move |view| view.get::<Project>(project)).await?;
     let (outcome, artifacts, proposal) = {
         let (app, run, exit) = (Arc::clone(app), run.clone(), exit.clone());
-        blocking(move || collect(&app, &run, &exit, task.as_ref(), project.as_ref())).await
+        blocking(move || result(&app, &run, &exit, task.as_ref(), project.as_ref())).await
     };
     let command = Command::SettleRun {
         run: run.id,
@@ -68,7 +75,7 @@ pub(super) async fn with_result(app: &Arc<App>, run: Run, exit: ExitRecord) -> R
     Ok(())
 }
 
-fn collect(
+fn result(
     app: &App,
     run: &Run,
     exit: &ExitRecord,
@@ -76,7 +83,7 @@ fn collect(
     project: Option<&Project>,
 ) -> (RunOutcome, Vec<Artifact>, Option<ChangeProposal>) {
     let outcome = outcome(&exit.outcome, run);
-    let artifacts = task.map(|task| artifacts(app, run, task)).unwrap_or_default();
+    let artifacts = task.map(|task| kept(app, run, task)).unwrap_or_default();
     let wanted = outcome == RunOutcome::Succeeded
         && run.purpose == RunPurpose::Work
         && task.is_some_and(|task| task.spec.work.keeps_changes());
@@ -88,7 +95,9 @@ fn collect(
         Err(error) => {
             let class = match &error {
                 ResultError::Take(_) | ResultError::Base(_) => FailureClass::Policy,
-                ResultError::Gone(_) | ResultError::Repository(_) | ResultError::Read(_) => FailureClass::Infrastructure,
+                ResultError::Gone(_) | ResultError::Repository(_) | ResultError::Read(_) => {
+                    FailureClass::Infrastructure
+                }
             };
             (RunOutcome::Failed { class, reason: chain(&error) }, artifacts, None)
         }
@@ -114,9 +123,9 @@ fn proposal(
     let changed = repository.changed_paths(base.as_ref(), &commit)?;
     let paths: Vec<String> = changed.iter().map(|change| change.path.to_string()).collect();
     let stat = repository.diff_stat(base.as_ref(), &commit)?;
-    let sum = |lines: &dyn Fn(&orch_adapters::git::FileStat) -> Option<u64>| {
-        u32::try_from(stat.iter().filter_map(lines).sum::<u64>()).unwrap_or(u32::MAX)
-    };
+    // Binary files have no lines.
+    let (added, removed) =
+        stat.iter().filter_map(|file| file.lines).fold((0_u64, 0_u64), |sum, lines| (sum.0 + lines.0, sum.1 + lines.1));
     Ok(Some(ChangeProposal {
         base: run.base.clone(),
         head: commit.to_string(),
@@ -124,8 +133,8 @@ fn proposal(
         branch: branch_name(u64::from(task.number), &task.title).short().to_owned(),
         stat: DiffStat {
             files: u32::try_from(changed.len()).unwrap_or(u32::MAX),
-            added: sum(&|file| file.added),
-            removed: sum(&|file| file.removed),
+            added: u32::try_from(added).unwrap_or(u32::MAX),
+            removed: u32::try_from(removed).unwrap_or(u32::MAX),
         },
         protected: protected(&project.protected_paths, &paths),
     }))
@@ -136,27 +145,52 @@ fn protected(globs: &[Glob], paths: &[String]) -> Vec<String> {
     touched.take(PROTECTED_SHOWN_MAX).cloned().collect()
 }
 
-fn artifacts(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {
+fn kept(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {
     let orch_core::entity::Work::Steps { steps, artifacts, .. } = &task.spec.work else { return Vec::new() };
-    let workspace = app.dirs.workspace(run.id);
-    let globs: Vec<&Glob> = artifacts.iter().chain(steps.iter().flat_map(|step| &step.artifacts)).collect();
-    if run.purpose != RunPurpose::Work || globs.is_empty() {
+    if run.purpose != RunPurpose::Work {
         return Vec::new();
     }
+    let workspace = app.dirs.workspace(run.id);
+    let mut paths = BTreeSet::new();
+    for glob in artifacts.iter().chain(steps.iter().flat_map(|step| &step.artifacts)) {
+        match find(&workspace, glob) {
+            Ok(found) => paths.extend(found),
+            Err(reason) => tracing::warn!(run = %run.id, glob = glob.as_str(), reason, "artifacts were not looked for"),
+        }
+    }
     let mut kept = Vec::new();
-    for found in orch_sandbox::artifacts::find(&workspace, ARTIFACTS_MAX, |path| globs.iter().any(|glob| glob.matches(path))) {
-        match keep(app, &workspace, &found) {
+    for path in paths.into_iter().take(ARTIFACTS_MAX) {
+        match keep(app, run.id, &workspace, &path) {
             Ok(artifact) => kept.push(artifact),
-            Err(reason) => tracing::warn!(run = %run.id, path = found, reason, "an artifact was not kept"),
+            Err(reason) => tracing::warn!(run = %run.id, path = %path.display(), reason, "an artifact was not kept"),
         }
     }
     kept
 }
 
-fn keep(app: &App, workspace: &Path, path: &str) -> Result<Artifact, String> {
-    let file = orch_sandbox::artifacts::open(workspace, Path::new(path)).map_err(|error| chain(&error))?;
+fn find(workspace: &Path, glob: &Glob) -> Result<Vec<PathBuf>, String> {
+    let pattern = glob.as_str().parse::<artifacts::Pattern>().map_err(|error| chain(&error))?;
+    let bounds = artifacts::Bounds { files_max: ARTIFACTS_MAX, ..artifacts::Bounds::default() };
+    artifacts::find(workspace, &pattern, bounds).map(|found| found.paths).map_err(|error| chain(&error))
+}
+
+/// Copies the file out of the workspace by descriptor, then into the blobs.
+fn keep(app: &App, run: RunId, workspace: &Path, path: &Path) -> Result<Artifact, String> {
+    let copy = app.dirs.run(run).join("artifact.tmp");
+    let remove = || match std::fs::remove_file(&copy) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+        _ => Ok(()),
+    };
+    remove()?;
+    match artifacts::collect(workspace, path, &copy, ARTIFACT_BYTES_MAX).map_err(|error| chain(&error))? {
+        artifacts::Artifact::Collected { .. } => {}
+        artifacts::Artifact::Skipped { reason } => return Err(reason.to_string()),
+    }
+    let file = std::fs::File::open(&copy).map_err(|error| error.to_string())?;
     let blob = app.blobs.put_reader(file, ARTIFACT_BYTES_MAX).map_err(|error| chain(&error))?;
-    Ok(Artifact { path: path.to_owned(), size_bytes: blob.size_bytes, digest: blob.hash })
+    remove()?;
+    let path = orch_adapters::git::escape(path.as_os_str().as_encoded_bytes());
+    Ok(Artifact { path, size_bytes: blob.size_bytes, digest: blob.hash })
 }
 
 /// What the exit record means to the task.
@@ -166,9 +200,9 @@ fn outcome(outcome: &Outcome, run: &Run) -> RunOutcome {
         Outcome::Succeeded => RunOutcome::Succeeded,
         Outcome::StepFailed { .. } => RunOutcome::Failed { class: FailureClass::Task, reason },
         Outcome::TimedOut { .. } => RunOutcome::TimedOut { reason },
-        Outcome::Cancelled => {
-            RunOutcome::Cancelled { reason: run.cancel_requested.clone().unwrap_or_else(|| "cancelled from outside".into()) }
-        }
+        Outcome::Cancelled => RunOutcome::Cancelled {
+            reason: run.cancel_requested.clone().unwrap_or_else(|| "cancelled from outside".into()),
+        },
         Outcome::SetupFailed { hint, .. } => {
             let reason = if hint.is_empty() { reason } else { format!("{reason}; {hint}") };
             RunOutcome::Failed { class: FailureClass::Infrastructure, reason }
@@ -186,7 +220,7 @@ async fn clean_up(app: &Arc<App>, run: RunId) {
     blocking(move || {
         for path in [workspace, out] {
             if path.exists()
-                && let Err(error) = orch_sandbox::artifacts::remove_tree(&path)
+                && let Err(error) = orch_sandbox::remove_tree(&path)
             {
                 tracing::warn!(error = chain(&error), path = %path.display(), "failed to remove a directory of a run");
             }

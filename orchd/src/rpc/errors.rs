@@ -18,20 +18,24 @@ pub(super) fn read(error: &ReadError) -> RpcError {
 pub(super) fn execute(error: &ExecuteError) -> RpcError {
     match error {
         ExecuteError::Rejected(refusal) => decide(refusal),
-        ExecuteError::KeyReused { .. } => RpcError::new(ErrorCode::KeyReused, error.to_string())
-            .hint("draw a new key for a new request"),
+        ExecuteError::KeyReused { .. } => {
+            RpcError::new(ErrorCode::KeyReused, error.to_string()).hint("draw a new key for a new request")
+        }
         ExecuteError::Apply(_) => RpcError::new(ErrorCode::Conflict, chain(error)),
-        ExecuteError::Closed => RpcError::new(ErrorCode::ShuttingDown, "the daemon is stopping").hint("try again when it runs"),
+        ExecuteError::Closed => {
+            RpcError::new(ErrorCode::ShuttingDown, "the daemon is stopping").hint("try again when it runs")
+        }
         ExecuteError::Busy { .. } => {
             let mut busy = RpcError::new(ErrorCode::Busy, "too many requests at once");
             busy.retry_after_ms = Some(100);
             busy
         }
-        ExecuteError::StorageFull(_) => {
-            RpcError::new(ErrorCode::StorageFull, chain(error)).hint("make room on the disk of the state directory, then try again")
+        ExecuteError::StorageFull(_) => RpcError::new(ErrorCode::StorageFull, chain(error))
+            .hint("make room on the disk of the state directory, then try again"),
+        ExecuteError::Panicked { .. } => {
+            RpcError::new(ErrorCode::Internal, "the request hit a fault in the daemon; nothing was changed")
+                .hint("please report it with the daemon's log")
         }
-        ExecuteError::Panicked { .. } => RpcError::new(ErrorCode::Internal, "the request hit a fault in the daemon; nothing was changed")
-            .hint("please report it with the daemon's log"),
         other => {
             tracing::error!(error = chain(other), "a command failed");
             RpcError::new(ErrorCode::Storage, chain(other)).hint("try again; if it stays, look into the daemon's log")
@@ -45,8 +49,12 @@ fn decide(error: &DecideError) -> RpcError {
         DecideError::NotFound { .. } => RpcError::new(ErrorCode::NotFound, message),
         DecideError::Exists { .. } => RpcError::new(ErrorCode::Exists, message).hint("choose another name"),
         DecideError::Invalid { .. } => RpcError::new(ErrorCode::Invalid, message),
-        DecideError::Conflict { hint: Some(hint), .. } => RpcError::new(ErrorCode::Conflict, message).hint(hint.clone()),
-        DecideError::Conflict { hint: None, .. } | DecideError::Illegal(_) => RpcError::new(ErrorCode::Conflict, message),
+        DecideError::Conflict { hint: Some(hint), .. } => {
+            RpcError::new(ErrorCode::Conflict, message).hint(hint.clone())
+        }
+        DecideError::Conflict { hint: None, .. } | DecideError::Illegal(_) => {
+            RpcError::new(ErrorCode::Conflict, message)
+        }
         DecideError::Cycle { .. } => {
             RpcError::new(ErrorCode::Cycle, message).hint("leave one of these dependencies out")
         }
@@ -72,9 +80,8 @@ pub(super) fn extract(error: &ExtractError) -> RpcError {
         ExtractError::NotText { .. } => {
             RpcError::new(ErrorCode::NotText, message).hint("hand in Markdown or plain text in UTF-8")
         }
-        ExtractError::TooLarge { .. } => {
-            RpcError::new(ErrorCode::TooLarge, message).hint("hand in the pages that say what is wanted, without attachments")
-        }
+        ExtractError::TooLarge { .. } => RpcError::new(ErrorCode::TooLarge, message)
+            .hint("hand in the pages that say what is wanted, without attachments"),
     }
 }
 

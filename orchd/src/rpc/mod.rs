@@ -8,4 +8,4 @@ mod server;
 mod service;
 mod submit;
 
-pub(crate) use server::{BindError, Listener};
+pub(crate) use server::Listener;

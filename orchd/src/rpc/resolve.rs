@@ -61,7 +61,8 @@ pub(super) fn entity<E: Entity>(view: &impl View, reference: &Ref) -> Result<E, 
         Ok([found]) => Ok(found),
         Err(none) if none.is_empty() => Err(missing()),
         Err(several) => {
-            let names = several.iter().map(|found| crate::convert::name_of(view, found)).collect::<Result<Vec<_>, ReadError>>();
+            let names =
+                several.iter().map(|found| crate::convert::name_of(view, found)).collect::<Result<Vec<_>, ReadError>>();
             let names = names.map_err(|error| errors::read(&error))?.join(", ");
             Err(RpcError::new(ErrorCode::Ambiguous, format!("`{reference}` fits several: {names}"))
                 .hint("put the project in front"))

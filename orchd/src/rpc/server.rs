@@ -70,7 +70,8 @@ impl Listener {
         let bound = Self { listener, path: path.to_owned() };
         let mode = if group.is_some() { 0o660 } else { 0o600 };
         if let Some(name) = group {
-            let found = Group::from_name(name).ok().flatten().ok_or_else(|| BindError::Group { group: name.to_owned() })?;
+            let found =
+                Group::from_name(name).ok().flatten().ok_or_else(|| BindError::Group { group: name.to_owned() })?;
             nix::unistd::chown(path, None, Some(found.gid)).map_err(|errno| BindError::Mode(errno.into()))?;
         }
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(BindError::Mode)?;

@@ -146,7 +146,11 @@ fn versions<E: Entity>(view: &ReadView<'_>, project: &Ref) -> Result<Vec<E>, Rpc
 }
 
 /// A version of a project's document; the newest when none is named.
-pub(in crate::rpc) fn version<E: Entity>(view: &ReadView<'_>, project: &Ref, number: Option<u32>) -> Result<E, RpcError> {
+pub(in crate::rpc) fn version<E: Entity>(
+    view: &ReadView<'_>,
+    project: &Ref,
+    number: Option<u32>,
+) -> Result<E, RpcError> {
     let mut all = versions::<E>(view, project)?;
     let found = match number {
         Some(number) => all.into_iter().find(|found| found.number() == number),
@@ -154,14 +158,17 @@ pub(in crate::rpc) fn version<E: Entity>(view: &ReadView<'_>, project: &Ref, num
     };
     let kind = E::KIND;
     found.ok_or_else(|| match number {
-        Some(number) => RpcError::new(ErrorCode::NotFound, format!("project `{project}` has no {kind} version {number}")),
+        Some(number) => {
+            RpcError::new(ErrorCode::NotFound, format!("project `{project}` has no {kind} version {number}"))
+        }
         None => {
             let make = match kind {
                 orch_proto::EntityKind::Vision => "orchctl vision submit FILE",
                 orch_proto::EntityKind::Plan => "orchctl plan propose",
                 _ => "orchctl req propose",
             };
-            RpcError::new(ErrorCode::NotFound, format!("project `{project}` has no {kind} yet")).hint(format!("`{make}`"))
+            RpcError::new(ErrorCode::NotFound, format!("project `{project}` has no {kind} yet"))
+                .hint(format!("`{make}`"))
         }
     })
 }

@@ -53,7 +53,13 @@ pub(crate) async fn run_log(
     }
 }
 
-pub(crate) async fn artifact(app: &Arc<App>, _: &Caller, run: Ref, path: String, offset: u64) -> Result<Bytes, RpcError> {
+pub(crate) async fn artifact(
+    app: &Arc<App>,
+    _: &Caller,
+    run: Ref,
+    path: String,
+    offset: u64,
+) -> Result<Bytes, RpcError> {
     let digest = with_view(app, move |view| {
         let run = resolve::entity::<Run>(view, &run)?;
         let kept = run.artifacts.iter().find(|kept| kept.path == path);

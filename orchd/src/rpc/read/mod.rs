@@ -1,6 +1,10 @@
 //! Answers to reads, one file per family. Every answer is made from one snapshot of the state.
 
 mod documents;
+#[expect(
+    clippy::too_many_arguments,
+    reason = "application and caller come before the arguments of the contract's methods"
+)]
 mod logs;
 mod system;
 mod work;
@@ -15,7 +19,8 @@ use super::errors;
 use crate::app::App;
 
 pub(super) use documents::{
-    blob_text, plan, plans, project, projects, requirements, requirements_diff, requirements_list, trace, version, vision, visions,
+    blob_text, plan, plans, project, projects, requirements, requirements_diff, requirements_list, trace, version,
+    vision, visions,
 };
 pub(super) use logs::{artifact, change_diff, events_since, run_log};
 pub(super) use system::{audit_verify, check, doctor, shutdown, status};

@@ -101,7 +101,7 @@ pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, R
     let facts = host::measure(app.executor.as_ref(), directory.clone()).await;
     let app = Arc::clone(app);
     Ok(blocking(move || {
-        if let Err(error) = orch_sandbox::artifacts::remove_tree(&directory) {
+        if let Err(error) = orch_sandbox::remove_tree(&directory) {
             tracing::warn!(error = crate::error_chain::chain(&error), "failed to remove a probe's directory");
         }
         *app.host.write().unwrap_or_else(PoisonError::into_inner) = facts.clone();
@@ -129,9 +129,5 @@ pub(crate) async fn shutdown(app: &Arc<App>, caller: &Caller) -> Result<(), RpcE
 
 fn audit(app: &App) -> Result<AuditReport, RpcError> {
     let report = app.store.verify_chain().map_err(|error| errors::internal("failed to verify the audit", &error))?;
-    Ok(AuditReport {
-        events: report.events,
-        head_hash: report.head_hash.to_string(),
-        broken_at: report.broken_at,
-    })
+    Ok(AuditReport { events: report.events, head_hash: report.head_hash.to_string(), broken_at: report.broken_at })
 }

@@ -67,7 +67,11 @@ pub(crate) async fn run(app: &Arc<App>, _: &Caller, run: Ref) -> Result<RunView,
     with_view(app, move |view| shown(view, &dirs, &resolve::entity::<Run>(view, &run)?)).await
 }
 
-pub(crate) async fn approvals(app: &Arc<App>, _: &Caller, filter: ApprovalFilter) -> Result<Vec<ApprovalView>, RpcError> {
+pub(crate) async fn approvals(
+    app: &Arc<App>,
+    _: &Caller,
+    filter: ApprovalFilter,
+) -> Result<Vec<ApprovalView>, RpcError> {
     with_view(app, move |view| {
         let mut of = project_filter(view, filter.project.as_ref())?;
         of.open = filter.pending;
@@ -78,10 +82,8 @@ pub(crate) async fn approvals(app: &Arc<App>, _: &Caller, filter: ApprovalFilter
 }
 
 pub(crate) async fn approval(app: &Arc<App>, _: &Caller, approval: Ref) -> Result<ApprovalView, RpcError> {
-    with_view(app, move |view| {
-        readable(convert::approval_view(view, &resolve::entity::<Approval>(view, &approval)?))
-    })
-    .await
+    with_view(app, move |view| readable(convert::approval_view(view, &resolve::entity::<Approval>(view, &approval)?)))
+        .await
 }
 
 pub(crate) async fn changes(app: &Arc<App>, _: &Caller, project: Option<Ref>) -> Result<Vec<ChangeView>, RpcError> {
@@ -98,7 +100,7 @@ pub(crate) async fn change(app: &Arc<App>, _: &Caller, change: Ref) -> Result<Ch
 
 /// What the scheduler sees, for saying why tasks wait.
 pub(super) async fn scheduling(app: &Arc<App>) -> Result<(Snapshot, Limits), RpcError> {
-    let snapshot = readable(app.read(crate::facts::snapshot).await)?;
+    let snapshot = readable(app.read(|view| crate::facts::snapshot(view)).await)?;
     let app = Arc::clone(app);
     Ok(blocking(move || {
         let limits = app.limits(&snapshot);

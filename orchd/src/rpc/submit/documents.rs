@@ -139,10 +139,11 @@ pub(super) fn plan_edit(edit: PlanEdit) -> CoreEdit {
 fn must_be_ready(project: &Project) -> Result<(), RpcError> {
     match &project.state {
         ProjectState::Ready => Ok(()),
-        ProjectState::Preparing => {
-            Err(RpcError::new(ErrorCode::Conflict, format!("the repository of `{}` is still being prepared", project.slug))
-                .hint("try again in a moment, or create projects with `--wait`"))
-        }
+        ProjectState::Preparing => Err(RpcError::new(
+            ErrorCode::Conflict,
+            format!("the repository of `{}` is still being prepared", project.slug),
+        )
+        .hint("try again in a moment, or create projects with `--wait`")),
         ProjectState::Failed { reason } => {
             Err(RpcError::new(ErrorCode::Conflict, format!("project `{}` has no repository: {reason}", project.slug)))
         }
@@ -197,7 +198,7 @@ fn recipes(error: &RecipeStoreError) -> RpcError {
 }
 
 fn blob(error: &orch_adapters::blobs::PutError) -> RpcError {
-    if error.is_storage_full() {
+    if orch_adapters::git::is_storage_full(error) {
         return RpcError::new(ErrorCode::StorageFull, crate::error_chain::chain(error))
             .hint("make room on the disk of the state directory, then try again");
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use orch_core::command::{Answer, Command, Envelope as CoreEnvelope, Subject};
 use orch_core::digest::Digest;
 use orch_core::entity::{Approval, Change, Plan, Project, Requirements, Run, Task, Vision};
-use orch_core::view::{ReadError, View};
+use orch_core::view::{ReadError, View as _};
 use orch_proto::request::{Accepted, Decision, Envelope, Request, Touched};
 use orch_proto::{EntityKind, ErrorCode, Ref, RpcError};
 use orch_store::{Committed, ReadView};
@@ -40,8 +40,12 @@ pub(super) async fn submit(app: &Arc<App>, caller: &Caller, envelope: Envelope) 
 fn command(app: &App, request: Request) -> Result<Command, RpcError> {
     match request {
         Request::ProjectCreate { name, repo } => documents::create_project(app, name, repo),
-        Request::VisionSubmit { project, file_name, text } => documents::submit_vision(app, &project, file_name, &text.0),
-        Request::RequirementsPropose { project, vision } => documents::propose_requirements(app, &project, vision.as_ref()),
+        Request::VisionSubmit { project, file_name, text } => {
+            documents::submit_vision(app, &project, file_name, &text.0)
+        }
+        Request::RequirementsPropose { project, vision } => {
+            documents::propose_requirements(app, &project, vision.as_ref())
+        }
         Request::RequirementsEdit { project, base_version, upsert, remove, reason } => {
             documents::edit_requirements(app, &project, base_version, (upsert, remove), reason)
         }
@@ -77,7 +81,12 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
         }
         Request::PlanChange { project, base_version, edits, reason } => {
             let project = resolve::project(view, &project)?.id;
-            Ok(Command::EditPlan { project, base_version, edits: edits.into_iter().map(documents::plan_edit).collect(), reason })
+            Ok(Command::EditPlan {
+                project,
+                base_version,
+                edits: edits.into_iter().map(documents::plan_edit).collect(),
+                reason,
+            })
         }
         Request::TaskLink { task: name, depends_on } => {
             Ok(Command::LinkTask { task: task(&name)?, depends_on: task(&depends_on)? })
@@ -88,11 +97,14 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
         Request::TaskPrioritize { task: name, priority } => {
             Ok(Command::PrioritizeTask { task: task(&name)?, priority })
         }
-        Request::TaskHold { task: name, reason: why } => Ok(Command::HoldTask { task: task(&name)?, reason: reason(why) }),
-        Request::TaskRelease { task: name } => Ok(Command::ReleaseTask { task: task(&name)? }),
-        Request::TaskCancel { task: name, reason: why } => {
-            Ok(Command::CancelTask { task: task(&name)?, reason: why.unwrap_or_else(|| "cancelled by a person".into()) })
+        Request::TaskHold { task: name, reason: why } => {
+            Ok(Command::HoldTask { task: task(&name)?, reason: reason(why) })
         }
+        Request::TaskRelease { task: name } => Ok(Command::ReleaseTask { task: task(&name)? }),
+        Request::TaskCancel { task: name, reason: why } => Ok(Command::CancelTask {
+            task: task(&name)?,
+            reason: why.unwrap_or_else(|| "cancelled by a person".into()),
+        }),
         Request::TaskRetry { task: name } => Ok(Command::RetryTask { task: task(&name)? }),
         Request::RunCancel { run, reason: why } => Ok(Command::CancelRun {
             run: resolve::entity::<Run>(view, &run)?.id,

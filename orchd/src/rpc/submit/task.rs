@@ -38,7 +38,8 @@ pub(super) fn create(app: &App, request: Request) -> Result<Command, RpcError> {
     let (project, depends_on) = with_view(app, |view| {
         let project = resolve::project(view, &project)?;
         let needed = depends_on.iter().map(|name| resolve::entity::<Task>(view, &within(&project.slug, name)));
-        Ok((project, needed.map(|task| task.map(|task| task.id)).collect::<Result<BTreeSet<_>, _>>()?))
+        let needed = needed.map(|task| task.map(|task| task.id)).collect::<Result<BTreeSet<_>, _>>()?;
+        Ok((project, needed))
     })?;
     let spec = TaskSpec { work, requirements: Vec::new(), acceptance, retries, estimate_minutes: None, risk: None };
     let needs_approval = needs_approval || wants_approval;
@@ -60,12 +61,17 @@ fn within(slug: &str, name: &Ref) -> Ref {
 
 fn run_recipe(text: &str, file_name: &str) -> Result<RunRecipe, RpcError> {
     if text.len() > RECIPE_BYTES_MAX {
-        return Err(RpcError::new(ErrorCode::TooLarge, format!("`{file_name}` has {} bytes; {RECIPE_BYTES_MAX} are accepted", text.len())));
+        return Err(RpcError::new(
+            ErrorCode::TooLarge,
+            format!("`{file_name}` has {} bytes; {RECIPE_BYTES_MAX} are accepted", text.len()),
+        ));
     }
     match recipe::parse(text, file_name).map_err(|error| errors::recipe(&error))? {
         Recipe::Run(recipe) => Ok(recipe),
-        Recipe::Tool(_) => Err(RpcError::new(ErrorCode::Recipe, format!("{file_name}: this recipe describes a tool, not a run"))
-            .hint("a run has `steps` and perhaps `tools`, without `name` and `version`")),
+        Recipe::Tool(_) => {
+            Err(RpcError::new(ErrorCode::Recipe, format!("{file_name}: this recipe describes a tool, not a run"))
+                .hint("a run has `steps` and perhaps `tools`, without `name` and `version`"))
+        }
     }
 }
 
@@ -74,7 +80,9 @@ fn work(
     file_name: &str,
     capability: Option<String>,
 ) -> Result<(Work, RetryPolicy, bool), RpcError> {
-    let agent = |capability: Option<String>| Work::Agent { capability: capability.unwrap_or_else(|| CAPABILITY_DEFAULT.into()) };
+    let agent = |capability: Option<String>| Work::Agent {
+        capability: capability.unwrap_or_else(|| CAPABILITY_DEFAULT.into()),
+    };
     let Some(recipe) = recipe else { return Ok((agent(capability), RetryPolicy::default(), false)) };
     let (known, retries) = recipe_work(recipe, file_name);
     let wanted = capability.or_else(|| recipe.requires.capability.clone()).or_else(|| recipe.requires.agent.clone());
@@ -83,7 +91,9 @@ fn work(
         // Steps that are known run by themselves, whoever was meant to run them.
         (false, _) => Ok((known, retries, approval)),
         (true, Some(wanted)) => Ok((agent(Some(wanted)), retries, approval)),
-        (true, None) => Err(RpcError::new(ErrorCode::Recipe, format!("{file_name}: the recipe names tools but no steps"))
-            .hint("add `steps`, or say with `--capability` which agent is to find them")),
+        (true, None) => {
+            Err(RpcError::new(ErrorCode::Recipe, format!("{file_name}: the recipe names tools but no steps"))
+                .hint("add `steps`, or say with `--capability` which agent is to find them"))
+        }
     }
 }
