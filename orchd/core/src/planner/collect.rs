@@ -210,7 +210,8 @@ impl Walk<'_> {
                 Breadth::Named => Mode::Statements(List::Unclassified),
                 Breadth::WithQualities | Breadth::Loose => non_functional,
             },
-            (Class::Described, _) => match self.breadth {
+            (Class::EdgeCases, Some(owner)) => Mode::Detail(owner),
+            (Class::Described | Class::EdgeCases, _) => match self.breadth {
                 Breadth::Named | Breadth::WithQualities => Mode::Statements(List::Unclassified),
                 Breadth::Loose => functional,
             },
@@ -228,7 +229,15 @@ impl Walk<'_> {
         let named = self.sections.is_named(index);
         let is_label = level > 6;
         let describes = named
-            && matches!(class, Class::Acceptance | Class::Detail | Class::Summary | Class::Aside | Class::Constraint);
+            && matches!(
+                class,
+                Class::Acceptance
+                    | Class::Detail
+                    | Class::Summary
+                    | Class::Aside
+                    | Class::EdgeCases
+                    | Class::Constraint
+            );
         let from_paragraph =
             self.paragraph_owner.filter(|(parent, _)| is_label && *parent == block.parent).map(|(_, owner)| owner);
         if !(is_label && describes) {
@@ -241,7 +250,8 @@ impl Walk<'_> {
                 Mode::Requirements(kind) => Mode::Requirements(id.kind().unwrap_or(kind)),
                 _ => Mode::Requirements(id.kind().unwrap_or(RequirementKind::Functional)),
             };
-            context.owner = self.open(block, Some(&id), context);
+            context.owner =
+                self.open(block, Some(&id), Context { heading: above.heading, item: above.item, ..context });
             context.parts = false;
             return context;
         }
@@ -291,11 +301,12 @@ impl Walk<'_> {
             matches!(above.mode, Mode::Requirements(_)) && above.owner.is_none() && !self.sections.is_named(index);
         let bare = !facts.has_items && !facts.has_rows && !facts.has_sections;
         let is_label = matches!(block.kind, BlockKind::Heading { level } if level > 6);
-        let is_requirement =
-            inside && (facts.has_user_story && !facts.has_sections || bare && (facts.has_paragraphs || !is_label));
+        let is_requirement = inside
+            && !facts.has_ids
+            && (facts.has_user_story && !facts.has_sections || bare && (facts.has_paragraphs || !is_label));
         if is_requirement && section::priority(&block.text).is_none() {
             context.owner = self.open(block, None, Context { heading: above.heading, ..*context });
-        } else if inside && bare {
+        } else if inside && bare && !facts.has_paragraphs {
             self.unclassified(block);
         }
     }
@@ -321,12 +332,27 @@ impl Walk<'_> {
         let id = self.id_in(block, above.mode);
         let from_paragraph = self.paragraph_owner.filter(|(parent, _)| *parent == block.parent).map(|(_, owner)| owner);
         match above.mode {
-            _ if id.is_some() => context.item = self.open(block, id.as_ref(), above),
+            _ if id.is_some() => {
+                context.item = self.open(block, id.as_ref(), above);
+            }
+            // A quotation is an example or a comment, not a demand.
+            Mode::Requirements(_) | Mode::Loose if block.quoted => {
+                match above.item.or(above.owner).or(from_paragraph) {
+                    Some(owner) => {
+                        self.detail_item(owner, block);
+                        context.mode = Mode::Detail(owner);
+                    }
+                    None => self.unclassified(block),
+                }
+            }
             Mode::Requirements(_) | Mode::Loose => {
                 let whole = above.item.filter(|&item| self.found.drafts.has_own_key(item));
                 let owner = above.owner.filter(|_| !above.parts).or(from_paragraph);
                 match whole.or(owner.filter(|_| above.item.is_none())) {
-                    Some(owner) => self.detail_item(owner, block),
+                    Some(owner) => {
+                        self.detail_item(owner, block);
+                        context.mode = Mode::Detail(owner);
+                    }
                     None if above.item.is_some_and(|_| above.owner.is_some() && !above.parts) => {
                         self.detail(above.item, block);
                     }

@@ -113,11 +113,13 @@ impl Drafts {
         let mut requirements = Vec::with_capacity(self.drafts.len());
         for (index, draft) in self.drafts.into_iter().enumerate() {
             let id = keys.get(index).expect("there is one key per draft").clone();
-            let title = if draft.title.is_empty() {
-                phrase::shorten(&id.to_string(), phrase::TITLE_CHARS_MAX)
-            } else {
-                draft.title
-            };
+            let mut title = draft.title;
+            if title.is_empty() {
+                title = phrase::title(&draft.text, 0);
+            }
+            if title.is_empty() {
+                title = id.to_string();
+            }
             requirements.push(Requirement {
                 id,
                 kind: draft.kind,

@@ -24,6 +24,8 @@ pub(super) enum Class {
     Quality,
     /// Looks like requirements without being named so: `Scope`, `Capabilities`.
     Described,
+    /// Asks what happens at the borders; some of it is answered there, some is not.
+    EdgeCases,
     /// Is about the document: `Glossary`, `References`.
     Aside,
     /// Is about using what is there: `Installation`, `Configuration`; inside requirements it is a feature like others.
@@ -91,7 +93,6 @@ const DECISIVE: &[(&str, Class)] = &[
     ("quality of service", Class::NonFunctional),
     ("extra functional", Class::NonFunctional),
     ("functional requirement", Class::Functional),
-    ("functional", Class::Functional),
     ("functional specification", Class::Functional),
     ("functional scope", Class::Functional),
     ("user story", Class::Functional),
@@ -109,6 +110,7 @@ const DECISIVE: &[(&str, Class)] = &[
     ("requirement specification", Class::Unknown),
     ("requirement spec", Class::Unknown),
     ("product requirement", Class::Mixed),
+    ("error handling", Class::Functional),
     ("constraint", Class::Constraint),
     ("assumption", Class::Constraint),
     ("goal", Class::Goals),
@@ -141,6 +143,7 @@ const DECISIVE: &[(&str, Class)] = &[
     ("open issue", Class::Questions),
     ("open item", Class::Questions),
     ("question", Class::Questions),
+    ("clarification", Class::Questions),
     ("risk", Class::Risks),
     ("milestone", Class::Milestones),
     ("roadmap", Class::Milestones),
@@ -157,6 +160,21 @@ const DECISIVE: &[(&str, Class)] = &[
     ("future improvement", Class::Milestones),
     ("future feature", Class::Milestones),
     ("post mvp", Class::Milestones),
+];
+
+/// Phrases that count only where they are the whole heading.
+const WHOLE: &[(&str, Class)] = &[
+    ("functional", Class::Functional),
+    ("user", Class::Aside),
+    ("target user", Class::Aside),
+    ("actor", Class::Aside),
+    ("revenue model", Class::Aside),
+    ("business model", Class::Aside),
+    ("pricing", Class::Aside),
+    ("team", Class::Aside),
+    ("market analysis", Class::Aside),
+    ("competitive analysis", Class::Aside),
+    ("competitor", Class::Aside),
 ];
 
 /// Phrases that count only where no decisive one is there.
@@ -203,7 +221,7 @@ const WEAK: &[(&str, Class)] = &[
     ("behavior", Class::Described),
     ("behaviour", Class::Described),
     ("use case", Class::Described),
-    ("edge case", Class::Described),
+    ("edge case", Class::EdgeCases),
     ("deliverable", Class::Described),
     ("how it work", Class::Described),
     ("epic", Class::Described),
@@ -262,6 +280,9 @@ pub(super) fn classify(heading: &str, reading: Reading) -> Option<Class> {
     if words.is_empty() || words.len() > HEADING_WORDS_MAX {
         return None;
     }
+    if let Some((_, class)) = WHOLE.iter().find(|(phrase, _)| phrase.split(' ').eq(words.iter().map(String::as_str))) {
+        return Some(*class);
+    }
     let found = find(&words, DECISIVE).or_else(|| find(&words, WEAK))?;
     let covered = covers(&words, found.len);
     let class = found.class;
@@ -269,14 +290,13 @@ pub(super) fn classify(heading: &str, reading: Reading) -> Option<Class> {
     if reading == Reading::Exact && !covered && class != Class::Quality {
         return None;
     }
-    // `Architecture overview` does not sum up the product, `Cross-functional teams` is about something else.
+    // `Architecture overview` does not sum up the product.
     if !covered && class == Class::Summary && found.at > 0 {
         return None;
     }
-    if !covered && found.len == 1 && words.get(found.at).is_some_and(|word| word == "functional") {
-        return None;
-    }
-    let both = class == Class::Functional && find(&words, &[("non functional", Class::NonFunctional)]).is_some();
+    let functional = words.iter().filter(|word| *word == "functional").count();
+    let negated = words.windows(2).filter(|pair| pair[0] == "non" && pair[1] == "functional").count();
+    let both = matches!(class, Class::Functional | Class::NonFunctional) && negated > 0 && functional > negated;
     let quality = class == Class::Mixed && find(&words, WEAK).is_some_and(|weak| weak.class == Class::Quality);
     match (both, quality) {
         (true, _) => Some(Class::Mixed),

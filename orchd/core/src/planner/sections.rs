@@ -96,7 +96,9 @@ fn own_class(text: &str, above: Class) -> Option<Class> {
             Some(own).filter(|_| !weak && !misled)
         }
         Class::Aside | Class::Manual => Some(own).filter(|_| says_requirements),
-        Class::Summary | Class::Detail | Class::Quality | Class::Described | Class::Unknown => Some(own),
+        Class::Summary | Class::Detail | Class::Quality | Class::Described | Class::EdgeCases | Class::Unknown => {
+            Some(own)
+        }
     }
 }
 
