@@ -67,6 +67,11 @@ impl Drafts {
         self.drafts.len() >= REQUIREMENTS_MAX
     }
 
+    /// How many requirements were found.
+    pub(super) fn len(&self) -> usize {
+        self.drafts.len()
+    }
+
     /// Whether nothing was found.
     pub(super) fn is_empty(&self) -> bool {
         self.drafts.is_empty()

@@ -137,6 +137,7 @@ const DECISIVE: &[(&str, Class)] = &[
     ("measurable outcome", Class::Acceptance),
     ("definition of done", Class::Acceptance),
     ("exit criteria", Class::Acceptance),
+    ("graduation criteria", Class::Acceptance),
     ("kpi", Class::Acceptance),
     ("open question", Class::Questions),
     ("unresolved question", Class::Questions),
@@ -229,6 +230,8 @@ const WEAK: &[(&str, Class)] = &[
     ("api design", Class::Described),
     ("testing strategy", Class::Described),
     ("integration", Class::Described),
+    ("checklist", Class::Aside),
+    ("questionnaire", Class::Aside),
     ("glossary", Class::Aside),
     ("definition", Class::Aside),
     ("acronym", Class::Aside),
@@ -288,6 +291,11 @@ pub(super) fn classify(heading: &str, reading: Reading) -> Option<Class> {
     let class = found.class;
     // A quality may be one of several (`Performance & scalability`): it only ever decides the kind of a requirement.
     if reading == Reading::Exact && !covered && class != Class::Quality {
+        return None;
+    }
+    // `Feature enablement` is about something else, `MVP features` is not.
+    let one_feature = found.len == 1 && words.get(found.at).is_some_and(|word| word == "feature");
+    if one_feature && !covered && !heading.to_lowercase().contains("features") {
         return None;
     }
     // `Architecture overview` does not sum up the product.

@@ -55,6 +55,17 @@ impl Sections {
     pub(super) fn has_qualities(&self) -> bool {
         self.classes.contains(&Class::NonFunctional)
     }
+
+    /// Whether a section is named as one of features or functional requirements.
+    pub(super) fn has_features(&self) -> bool {
+        self.classes.contains(&Class::Functional)
+    }
+
+    /// List items that stand in sections of milestones.
+    pub(super) fn milestone_items(&self, outline: &Outline) -> usize {
+        let blocks = outline.blocks.iter().zip(&self.classes);
+        blocks.filter(|(block, class)| block.kind == BlockKind::Item && **class == Class::Milestones).count()
+    }
 }
 
 /// The first heading of level one, else a heading that opens the document.
@@ -72,7 +83,8 @@ fn title_class(text: &str, tops: usize) -> Option<Class> {
 
 /// What the heading's words say, where they may say it.
 fn own_class(text: &str, above: Class) -> Option<Class> {
-    let reading = if above.is_requirements() || above == Class::Detail { Reading::Exact } else { Reading::Contains };
+    let strict = above.is_requirements() || matches!(above, Class::Detail | Class::Aside | Class::Manual);
+    let reading = if strict { Reading::Exact } else { Reading::Contains };
     let own = section::classify(text, reading)?;
     let says_requirements = own.is_requirements() && says_requirements(text);
     match above {
