@@ -32,6 +32,8 @@ impl Sections {
                 BlockKind::Heading { .. } if title == Some(index) => title_class(&block.text, tops),
                 // What stands behind an id is the requirement's name, not a section's.
                 BlockKind::Heading { .. } if ids::begins_with_marked_id(&block.text, block.bold_len) => None,
+                // A bold line in a section about the document does not open requirements.
+                BlockKind::Heading { level } if level > 6 && matches!(above, Class::Aside | Class::Manual) => None,
                 BlockKind::Heading { .. } => own_class(&block.text, above),
                 BlockKind::Item | BlockKind::Paragraph | BlockKind::Row { .. } | BlockKind::Code => None,
             };
