@@ -50,7 +50,11 @@ pub(super) fn read(header: &[String], cells: &[String], series: &Series) -> RowR
             Role::Text if reading.text.is_empty() => reading.text.clone_from(cell),
             Role::Title if reading.title.is_empty() => reading.title.clone_from(cell),
             Role::Priority => reading.priority = Some(cell.clone()),
-            Role::Acceptance => reading.acceptance.push(cell.clone()),
+            // `Test` alone says nothing where the column is one of verification methods.
+            Role::Acceptance => match header.get(at).filter(|name| name.to_lowercase().contains("verif")) {
+                Some(name) => reading.acceptance.push(format!("{name}: {cell}")),
+                None => reading.acceptance.push(cell.clone()),
+            },
             Role::Text | Role::Title | Role::Other => {
                 match header.get(at).filter(|name| !name.is_empty() && has_text) {
                     Some(name) => details.push(format!("{name}: {cell}")),

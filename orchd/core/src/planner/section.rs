@@ -80,6 +80,8 @@ const FILLERS: [&str; 26] = [
     "our",
 ];
 
+/// Characters of a heading that are looked at.
+const HEADING_CHARS_MAX: usize = 240;
 /// Words of a heading that are looked at.
 const HEADING_WORDS_MAX: usize = 16;
 
@@ -293,9 +295,7 @@ pub(super) fn classify(heading: &str, reading: Reading) -> Option<Class> {
     if reading == Reading::Exact && !covered && class != Class::Quality {
         return None;
     }
-    // `Feature enablement` is about something else, `MVP features` is not.
-    let one_feature = found.len == 1 && words.get(found.at).is_some_and(|word| word == "feature");
-    if one_feature && !covered && !heading.to_lowercase().contains("features") {
+    if found.len == 1 && !covered && !says_features(heading) && !lists_features(&words, found.at) {
         return None;
     }
     // `Architecture overview` does not sum up the product.
@@ -311,6 +311,20 @@ pub(super) fn classify(heading: &str, reading: Reading) -> Option<Class> {
         (false, true) => Some(Class::NonFunctional),
         (false, false) => Some(class).filter(|&class| class != Class::Unknown),
     }
+}
+
+fn says_features(heading: &str) -> bool {
+    heading.chars().take(HEADING_CHARS_MAX).flat_map(char::to_lowercase).collect::<String>().contains("features")
+}
+
+/// Whether the word at `at` is no `feature`, or one of a list: `Core feature set`, but not `Feature enablement`.
+fn lists_features(words: &[String], at: usize) -> bool {
+    const BEFORE: [&str; 5] = ["core", "key", "main", "mvp", "product"];
+    const BEHIND: [&str; 6] = ["set", "list", "overview", "breakdown", "specification", "catalog"];
+    let is = |at: Option<usize>, known: &[&str]| {
+        at.and_then(|at| words.get(at)).is_some_and(|word| known.contains(&word.as_str()))
+    };
+    !is(Some(at), &["feature"]) || is(at.checked_sub(1), &BEFORE) || is(Some(at + 1), &BEHIND)
 }
 
 /// Whether the heading names a requirements document as a whole.
@@ -381,7 +395,7 @@ fn covers(words: &[String], phrase_len: usize) -> bool {
 fn words(heading: &str) -> Vec<String> {
     let mut outside = String::new();
     let mut depth = 0_usize;
-    for c in heading.chars() {
+    for c in heading.chars().take(HEADING_CHARS_MAX) {
         match c {
             '(' => depth += 1,
             ')' if depth > 0 => depth -= 1,

@@ -34,6 +34,10 @@ impl Sections {
                 BlockKind::Heading { .. } if ids::begins_with_marked_id(&block.text, block.bold_len) => None,
                 // A bold line in a section about the document does not open requirements.
                 BlockKind::Heading { level } if level > 6 && matches!(above, Class::Aside | Class::Manual) => None,
+                // Under the title every heading opens a section of its own.
+                BlockKind::Heading { .. } if title.is_some() && block.parent == title => {
+                    own_class(&block.text, Class::Unknown)
+                }
                 BlockKind::Heading { .. } => own_class(&block.text, above),
                 BlockKind::Item | BlockKind::Paragraph | BlockKind::Row { .. } | BlockKind::Code => None,
             };

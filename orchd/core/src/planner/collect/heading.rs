@@ -49,7 +49,8 @@ impl Walk<'_> {
         }
         if above.owner.is_some() && !(named && class.is_requirements()) {
             // A heading under a requirement's heading is one of its details.
-            if named && !matches!(class, Class::Quality | Class::Described) {
+            let is_own = !matches!(class, Class::Quality | Class::Described | Class::Manual | Class::Unknown);
+            if named && is_own {
                 context.mode = self.reach.mode_of(class, None);
                 context.owner = None;
             } else {

@@ -165,7 +165,7 @@ impl Walk<'_> {
             },
             Mode::Detail(owner) => self.detail_item(owner, block),
             Mode::Summary => self.summarise(&block.text),
-            Mode::Ignore => {}
+            Mode::Ignore => self.overlooked(block, above),
         }
         context
     }
@@ -206,7 +206,8 @@ impl Walk<'_> {
             Mode::Summary if label.is_some() && above.heading == self.sections.title => {}
             Mode::Summary => self.summarise(&block.text),
             Mode::Loose if above.heading == self.sections.title && label.is_none() => self.summarise(&block.text),
-            Mode::Statements(_) | Mode::Loose | Mode::Ignore => {}
+            Mode::Ignore => self.overlooked(block, above),
+            Mode::Statements(_) | Mode::Loose => {}
         }
         above
     }
@@ -235,7 +236,7 @@ impl Walk<'_> {
         let reading = row::read(header, cells, &self.series);
         let id = reading.id.clone().filter(|id| self.may_define(id, above.mode));
         let is_requirement = match above.mode {
-            Mode::Requirements(_) => id.is_some() || (reading.header_fits && above.owner.is_none()),
+            Mode::Requirements(_) => id.is_some() || (reading.header_fits && (above.owner.is_none() || above.parts)),
             Mode::Loose | Mode::Ignore | Mode::Statements(_) | Mode::Summary => id.is_some(),
             Mode::Accept(_) | Mode::Detail(_) => false,
         };

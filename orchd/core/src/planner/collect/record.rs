@@ -9,6 +9,7 @@ use crate::planner::draft::Draft;
 use crate::planner::ids::FoundId;
 use crate::planner::model::{LineRange, RequirementKind, Statement};
 use crate::planner::outline::{Block, BlockKind};
+use crate::planner::section::Class;
 use crate::planner::{phrase, section};
 
 /// Longest summary, in characters.
@@ -114,6 +115,14 @@ impl Walk<'_> {
 
     pub(super) fn unclassified(&mut self, block: &Block) {
         self.state(List::Unclassified, &block.text, block.lines);
+    }
+
+    /// Keeps a demand that stands in a section of unknown meaning.
+    pub(super) fn overlooked(&mut self, block: &Block, above: Context) {
+        let unknown = above.heading.is_none_or(|heading| self.sections.class(heading) == Class::Unknown);
+        if unknown && !block.quoted && phrase::is_normative(&block.text) {
+            self.unclassified(block);
+        }
     }
 
     pub(super) fn summarise(&mut self, text: &str) {
