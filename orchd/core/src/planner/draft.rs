@@ -72,6 +72,11 @@ impl Drafts {
         self.drafts.len()
     }
 
+    /// Whether the author numbered most of the requirements.
+    pub(super) fn are_numbered(&self) -> bool {
+        self.drafts.iter().filter(|draft| draft.key.is_some()).count() * 2 > self.drafts.len()
+    }
+
     /// Whether nothing was found.
     pub(super) fn is_empty(&self) -> bool {
         self.drafts.is_empty()

@@ -45,7 +45,8 @@ pub fn extract(source: &[u8]) -> Result<Extraction, ExtractError> {
         warnings.push(
             "no section is named as one of features: the items of the milestones were taken as requirements".to_owned(),
         );
-    } else if named.qualities {
+    } else if named.qualities && !found.drafts.are_numbered() {
+        // An author who numbers requirements would have numbered these too.
         found = collect::collect(&outline, &sections, &facts, named);
     }
     warn(&found, &mut warnings);

@@ -110,10 +110,17 @@ fn own_class(text: &str, above: Class) -> Option<Class> {
         | Class::Constraint => {
             let weak =
                 matches!(own, Class::Quality | Class::Described | Class::Detail | Class::Summary | Class::Manual);
-            let misled = own.is_requirements() && !says_requirements;
+            // `Weapon requirements` can be the subject of a question.
+            let is_subject = matches!(above, Class::Questions | Class::Risks | Class::NonGoals | Class::Acceptance);
+            let names_requirements = match is_subject {
+                true => section::classify(text, Reading::Exact).is_some(),
+                false => says_requirements,
+            };
+            let misled = own.is_requirements() && !names_requirements;
             Some(own).filter(|_| !weak && !misled)
         }
         Class::Aside | Class::Manual => Some(own).filter(|_| says_requirements),
+        Class::Quality if own == Class::Mixed => Some(Class::NonFunctional),
         Class::Summary | Class::Detail | Class::Quality | Class::Described | Class::EdgeCases | Class::Unknown => {
             Some(own)
         }
