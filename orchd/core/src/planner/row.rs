@@ -13,8 +13,10 @@ pub(super) struct RowReading {
     pub(super) text: String,
     pub(super) priority: Option<String>,
     pub(super) acceptance: Vec<String>,
-    /// Whether the header names a column that holds requirements.
+    /// Whether the header names a column that may hold requirements.
     pub(super) header_fits: bool,
+    /// Whether the header says `Requirement` above a column beside the ids.
+    pub(super) names_requirements: bool,
 }
 
 /// The part that a column plays.
@@ -42,6 +44,9 @@ pub(super) fn read(header: &[String], cells: &[String], series: &Series) -> RowR
         }
     }
     reading.header_fits = roles.iter().any(|role| matches!(role, Role::Text | Role::Title)) && !is_number_only(&roles);
+    let mut columns = header.iter().zip(&roles);
+    reading.names_requirements =
+        columns.any(|(name, role)| *role == Role::Text && name.to_lowercase().contains("requirement"));
     let has_text = roles.contains(&Role::Text);
     let mut details: Vec<String> = Vec::new();
     for (at, cell) in cells.iter().enumerate().filter(|(_, cell)| !cell.is_empty()) {

@@ -13,7 +13,7 @@ pub(super) use lists::Lists;
 pub(super) use mode::Reach;
 
 use super::draft::Drafts;
-use super::ids::Series;
+use super::ids::{FoundId, Series};
 use super::nest::HeadingFacts;
 use super::outline::{Block, BlockKind, Outline};
 use super::phrase;
@@ -234,7 +234,14 @@ impl Walk<'_> {
     fn row(&mut self, block: &Block, table: usize, cells: &[String], above: Context) {
         let header = self.outline.tables.get(table).map(Vec::as_slice).unwrap_or_default();
         let reading = row::read(header, cells, &self.series);
-        let id = reading.id.clone().filter(|id| self.may_define(id, above.mode));
+        // A table of ids and requirements defines them wherever it stands.
+        let elsewhere = reading.names_requirements
+            && matches!(above.mode, Mode::Ignore | Mode::Summary | Mode::Statements(List::Unclassified));
+        let defines = |id: &FoundId| {
+            self.may_define(id, above.mode)
+                || (elsewhere && self.series.believes(id) && !self.found.drafts.is_taken(&id.key))
+        };
+        let id = reading.id.clone().filter(defines);
         let is_requirement = match above.mode {
             Mode::Requirements(_) => id.is_some() || (reading.header_fits && (above.owner.is_none() || above.parts)),
             Mode::Loose | Mode::Ignore | Mode::Statements(_) | Mode::Summary => id.is_some(),
