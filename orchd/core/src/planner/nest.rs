@@ -99,7 +99,11 @@ fn label_level(blocks: &[Block], index: usize) -> Option<u8> {
     } else if block.text.ends_with(':') {
         opens_list && words <= 8 && (said || block.bold_len > 0)
     } else {
-        opens_list && said && words <= 4 && !block.text.ends_with(['.', '!', '?', ',', ';'])
+        opens_list
+            && said
+            && words <= 4
+            && !block.text.ends_with(['.', '!', '?', ',', ';'])
+            && !block.text.contains(':')
     };
     let level = if describes(&block.text) { DETAIL_LABEL_LEVEL } else { LABEL_LEVEL };
     acts.then_some(level)

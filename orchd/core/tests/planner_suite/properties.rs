@@ -75,6 +75,59 @@ fn statements(extraction: &Extraction) -> Vec<&Statement> {
     lists.into_iter().flatten().collect()
 }
 
+/// Forms that text takes inside a section of requirements; `@` stands for words that must not be lost.
+fn form() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "- @",
+        "- @",
+        "  - @",
+        "    - @",
+        "- [ ] @",
+        "1. @",
+        "   1. @",
+        "- **@**: @",
+        "- **@:**",
+        "- FR-%: @",
+        "- **FR-%** @",
+        "\n@\n",
+        "\nThe shop must @\n",
+        "\nAs a user, I want @\n",
+        "\n**FR-%:** @\n",
+        "\n[FR-%] @\n",
+        "\n**@**\n",
+        "\n**@:**\n",
+        "\n@:\n",
+        "\n> @\n",
+        "\n```\n@\n```\n",
+        "\n### @\n",
+        "\n#### @\n",
+        "\n### FR-%: @\n",
+        "\n### Requirement %\n",
+        "\n**Acceptance criteria:**\n",
+        "\n#### Acceptance criteria\n",
+        "- **Acceptance criteria:** @",
+        "\n### Description\n",
+        "\n**Description:** @\n",
+        "\n### Notes\n",
+        "\n### Security\n",
+        "\n### Usage\n",
+        "\n### Edge cases\n",
+        "\n### Constraints\n",
+        "\n### Open questions\n",
+        "\n### Glossary\n",
+        "\n### Out of scope\n",
+        "\n### Must have\n",
+        "\n| ID | Requirement |\n|---|---|\n| FR-% | @ |\n",
+        "\n| @ | @ |\n|---|---|\n| @ | @ |\n",
+        "\n| Area | Expectation |\n|---|---|\n| @ | @ |\n",
+        "- ~~@~~",
+        "  @",
+        "\n**@:** @\n",
+        "- As a user, I want @, so that @.",
+        "<b>@</b>",
+    ])
+}
+
 /// Lines of a text as Markdown counts them.
 fn line_count(text: &str) -> usize {
     text.replace("\r\n", "\n").replace('\r', "\n").lines().count()
@@ -123,6 +176,34 @@ proptest! {
             let in_requirement = extraction.requirements.iter().any(|requirement| holds(requirement.lines));
             let stated = statements(&extraction).iter().any(|statement| holds(statement.lines));
             prop_assert!(in_requirement || stated, "line {line} of {text:?}");
+        }
+    }
+
+    /// Words of list items, paragraphs, rows and code under a heading of requirements come out somewhere.
+    #[test]
+    fn no_words_of_a_requirements_section_are_lost(forms in prop::collection::vec(form(), 1..25)) {
+        let mut text = "# T\n\n## Functional requirements\n".to_owned();
+        let mut words = Vec::new();
+        for (number, form) in forms.iter().enumerate() {
+            let is_header = form.starts_with("\n| @");
+            let is_heading = form.starts_with("\n#") || form.starts_with("\n**@") || form == &"\n@:\n";
+            for (at, part) in form.replace('%', &number.to_string()).split('@').enumerate() {
+                if at > 0 {
+                    let word = format!("word{number}x{at}");
+                    text.push_str(&word);
+                    // Names of columns and headings are not text of the section.
+                    if !(is_heading || is_header && at <= 2) {
+                        words.push(word);
+                    }
+                }
+                text.push_str(part);
+            }
+            text.push('\n');
+        }
+        let extraction = extract(text.as_bytes()).expect("it is text");
+        let json = serde_json::to_string(&extraction).expect("it is data");
+        for word in words {
+            prop_assert!(json.contains(&word), "{word} is lost:\n{text}\n{json}");
         }
     }
 

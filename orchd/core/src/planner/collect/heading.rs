@@ -58,12 +58,11 @@ impl Walk<'_> {
             }
             return context;
         }
-        context.mode = if named || !matches!(above.mode, Mode::Requirements(_) | Mode::Loose) {
-            self.reach.mode_of(class, None)
-        } else {
-            above.mode
-        };
-        if matches!(above.mode, Mode::Requirements(_)) && matches!(context.mode, Mode::Ignore | Mode::Summary) {
+        // Under the title every heading opens a section of its own.
+        let under_title = above.heading.is_none() || above.heading == self.sections.title;
+        context.mode = if named || under_title { self.reach.mode_of(class, None) } else { above.mode };
+        let was_read = matches!(above.mode, Mode::Requirements(_) | Mode::Statements(_));
+        if was_read && matches!(context.mode, Mode::Ignore | Mode::Loose | Mode::Summary) {
             context.mode = Mode::Statements(List::Unclassified);
         }
         context.owner = above.owner;

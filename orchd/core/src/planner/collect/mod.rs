@@ -95,8 +95,8 @@ impl Walk<'_> {
         });
         if block.struck && !matches!(above.mode, Mode::Ignore | Mode::Summary) {
             self.found.struck.push(block.lines.first);
-            self.unclassified(block);
-            return Context { mode: Mode::Ignore, ..above };
+            let statement = self.state(List::Unclassified, &block.text, block.lines);
+            return Context { mode: Mode::Statements(List::Unclassified), statement, owner: None, item: None, ..above };
         }
         if block.only_anchors && block.kind == BlockKind::Item {
             return Context { mode: Mode::Ignore, ..above };
@@ -278,11 +278,11 @@ impl Walk<'_> {
                 None => self.unclassified(block),
             },
             Mode::Statements(_) if above.statement.is_some() => self.append(above.statement, block),
-            Mode::Statements(List::Unclassified) => self.unclassified(block),
+            Mode::Statements(_) => self.unclassified(block),
             Mode::Accept(owner) | Mode::Detail(owner) => {
                 self.found.drafts.get_mut(owner).detail(&block.text, block.lines);
             }
-            Mode::Statements(_) | Mode::Summary | Mode::Ignore => {}
+            Mode::Summary | Mode::Ignore => {}
         }
     }
 }
