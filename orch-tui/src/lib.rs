@@ -4,3 +4,8 @@
 
 pub mod connect;
 pub mod text;
+
+pub mod clock;
+pub mod fmt;
+
+pub mod ctl;
