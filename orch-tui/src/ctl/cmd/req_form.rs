@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::ctl::failure::Failure;
 use crate::ctl::input;
 use crate::ctl::session::Session;
+use crate::text::SafeText;
 
 /// Largest form that is read back, in bytes.
 const FORM_BYTES_MAX: usize = 4 << 20;
@@ -61,7 +62,9 @@ struct Entry {
 pub(crate) async fn edit(session: &Session, base: &RequirementsView, source: Source) -> Result<(), Failure> {
     let form = form_of(base, source.reason.as_deref().unwrap_or(""))?;
     if source.print {
-        return Ok(session.console.data(form.as_bytes())?);
+        // A pipe gets the form as it is handed in again, a terminal one that is harmless.
+        let shown = if session.console.terminal.stdout { SafeText::block(&form).to_string() } else { form };
+        return Ok(session.console.data(shown.as_bytes())?);
     }
     let edited = match &source.file {
         Some(path) => input::read_text(session, path, FORM_BYTES_MAX)?.1,
