@@ -291,3 +291,88 @@ fn write_error(error: io::Error) -> PutError {
         _ => PutError::Write(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, BlobStore) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(&dir.path().join("blobs")).unwrap();
+        (dir, store)
+    }
+
+    fn files(dir: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    }
+
+    #[test]
+    fn content_is_found_by_its_hash_and_stored_once() {
+        let (dir, store) = store();
+        let blob = store.put(b"hello").unwrap();
+        let name = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        assert_eq!((blob.hash.to_string().as_str(), blob.size_bytes), (name, 5));
+        assert_eq!(name.parse(), Ok(blob.hash));
+        assert_eq!(store.put(b"hello").unwrap(), blob);
+        assert_eq!(store.put_reader(&b"hello"[..], 5).unwrap(), blob);
+        let (folder, rest) = name.split_at(2);
+        let path = dir.path().join("blobs/sha256").join(folder).join(rest);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(files(dir.path()), [path]);
+        assert!(store.exists(&blob.hash));
+        assert_eq!(store.read(&blob.hash, 1, 3).unwrap(), b"ell");
+        assert_eq!(store.read(&blob.hash, 9, 3).unwrap(), b"");
+        assert_eq!(store.read_verified(&blob.hash, 5).unwrap(), b"hello");
+        assert!(matches!(store.read_verified(&blob.hash, 4), Err(GetError::TooLarge { size: 5, .. })));
+    }
+
+    #[test]
+    fn missing_and_damaged_blobs_are_told_apart() {
+        let (dir, store) = store();
+        assert!(matches!(store.read(&BlobHash::of(b"none"), 0, 1), Err(GetError::Missing(_))));
+        let blob = store.put(b"hello").unwrap();
+        fs::write(&files(dir.path())[0], b"hullo").unwrap();
+        assert!(matches!(store.read_verified(&blob.hash, 5), Err(GetError::Damaged(_))));
+        for bad in ["", "xy", &"A".repeat(64), &"a".repeat(63)] {
+            assert_eq!(bad.parse::<BlobHash>(), Err(ParseHashError));
+        }
+    }
+
+    /// Content that is too long, or whose reader fails, leaves nothing; what a crash left is cleared at the next start.
+    #[test]
+    fn nothing_is_left_of_what_was_not_stored() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("broken"))
+            }
+        }
+        let (dir, store) = store();
+        assert!(matches!(store.put_reader(&b"hello"[..], 4), Err(PutError::TooLarge { max: 4 })));
+        assert!(matches!(store.put_reader(b"start".chain(Broken), 100), Err(PutError::Read(_))));
+        assert!(files(dir.path()).is_empty());
+        fs::write(dir.path().join("blobs/tmp/1-1"), "half").unwrap();
+        BlobStore::open(&dir.path().join("blobs")).unwrap();
+        assert!(files(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_of_its_own() {
+        for errno in [nix::errno::Errno::ENOSPC, nix::errno::Errno::EDQUOT] {
+            let error = write_error(io::Error::from_raw_os_error(errno as i32));
+            assert!(matches!(error, PutError::StorageFull(_)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn large_content_passes_in_chunks() {
+        let (_dir, store) = store();
+        let content: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+        let blob = store.put_reader(content.as_slice(), u64::MAX).unwrap();
+        assert_eq!(blob.hash, BlobHash::of(&content));
+        assert_eq!(store.read_verified(&blob.hash, u64::MAX).unwrap(), content);
+    }
+}

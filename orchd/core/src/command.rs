@@ -212,11 +212,12 @@ pub enum Command {
         proposal: Option<Box<ChangeProposal>>,
     },
 
-    /// The gates of `change` are to be run on `tree`, its merge into `base`.
+    /// The gates of `change` are to be run on `tree`, its merge into `base`; `commit` holds that tree.
     StartCheck {
         change: ChangeId,
         base: Option<String>,
         tree: String,
+        commit: String,
         steps: Vec<PlannedStep>,
         required_level: u8,
         lease_ms: u64,

@@ -96,7 +96,8 @@ pub fn recipe_work(recipe: &RunRecipe, file_name: &str) -> (Work, RetryPolicy) {
 }
 
 fn outline(blueprint: &Blueprint) -> BlueprintOutline {
-    let epic_title = |key: &str| blueprint.epics.iter().find(|epic| epic.key.as_str() == key).map(|epic| epic.title.clone());
+    let epic_title =
+        |key: &str| blueprint.epics.iter().find(|epic| epic.key.as_str() == key).map(|epic| epic.title.clone());
     let story_title =
         |key: &str| blueprint.stories.iter().find(|story| story.key.as_str() == key).map(|story| story.title.clone());
     let tasks = blueprint.tasks.iter().map(|task| BlueprintTask {

@@ -27,7 +27,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use claim::{Claim, ClaimError};
-pub(crate) use durable::{WriteDurableError, write_durable};
+pub(crate) use durable::{write_atomic, write_durable};
 
 use crate::exit_record::ExitRecord;
 use crate::spec::{RunSpec, SPEC_BYTES_MAX};

@@ -5,12 +5,14 @@
 //! costs nothing but a restart. **Invariant:** shims outlive it.
 
 mod client;
+mod serve;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use client::{SpawnError, Spawned, Spawner, SpawnerOptions};
+pub(crate) use serve::{ServeError, serve};
 
 /// Longest message in either direction, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 64 << 10;
