@@ -271,3 +271,25 @@ impl Drop for Lease<'_> {
         self.pool.returned.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SQLite itself is interrupted, not only the calls between statements.
+    #[test]
+    fn one_statement_that_takes_too_long_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orch.db");
+        drop(crate::sqlite::open_writer(&path).unwrap());
+        let pool = Pool::new(&path);
+        let lease = pool.lease().unwrap();
+        let Reader { conn, deadline } = lease.reader();
+        deadline.set(50);
+        let endless = "WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up) SELECT count(*) FROM up";
+        let error = conn.query_row(endless, [], |row| row.get::<_, i64>(0)).during("count for ever").unwrap_err();
+        assert!(error.is_interrupted(), "{error:?}");
+        deadline.clear();
+        assert_eq!(conn.query_row("SELECT 1", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+}

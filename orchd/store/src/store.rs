@@ -104,6 +104,8 @@ impl Store {
             counters: Arc::clone(&counters),
             conn: Some(conn),
         };
+        // The newest header lies in the file itself from here on, and a full disk has room in the log.
+        writer.checkpoint("TRUNCATE");
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run())

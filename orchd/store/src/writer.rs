@@ -187,7 +187,8 @@ impl Writer {
         Ok(conn)
     }
 
-    fn checkpoint(&self, mode: &'static str) {
+    /// Brings the write-ahead log home into the file, as far as readers let it.
+    pub(crate) fn checkpoint(&self, mode: &'static str) {
         let Some(conn) = &self.conn else { return };
         let sql = format!("PRAGMA wal_checkpoint({mode})");
         let done: rusqlite::Result<(bool, i64, i64)> =

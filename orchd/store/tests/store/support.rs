@@ -28,10 +28,18 @@ impl Bed {
         Self::with_faults(Faults::default())
     }
 
+    pub(crate) fn with_seed(seed: u8) -> Self {
+        Self::with(seed, Faults::default())
+    }
+
     pub(crate) fn with_faults(faults: Faults) -> Self {
+        Self::with(1, faults)
+    }
+
+    fn with(seed: u8, faults: Faults) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let now_us = Arc::new(AtomicI64::new(START_US));
-        let options = OpenOptions { seed: [1; 32], clock: clock(&now_us) };
+        let options = OpenOptions { seed: [seed; 32], clock: clock(&now_us) };
         let store = Store::open_with_faults(&dir.path().join("orch.db"), options, faults).unwrap();
         Self { store: Some(store), dir, now_us }
     }
@@ -51,9 +59,15 @@ impl Bed {
     }
 }
 
-/// Opens a store with a seed of its own and a clock that stands.
+/// Opens a store with a clock that stands. No two starts on one file may have the same seed.
 pub(crate) fn open(path: &Path, seed: u8) -> Store {
     Store::open(path, options(seed)).unwrap()
+}
+
+/// Opens a store in a process of its own.
+pub(crate) fn open_in_child(path: &Path) -> Store {
+    let seed = *Digest::of(&std::process::id().to_be_bytes()).as_bytes();
+    Store::open(path, OpenOptions { seed, ..options(0) }).unwrap()
 }
 
 pub(crate) fn options(seed: u8) -> OpenOptions {
