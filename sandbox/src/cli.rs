@@ -88,7 +88,8 @@ pub fn main_impl() -> ExitCode {
 }
 
 fn command(args: &[OsString]) -> Result<i32, CommandError> {
-    let words: Vec<&str> = args.iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
+    let words: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
+    let words = words.ok_or_else(|| CommandError::Usage("arguments must be UTF-8, as specs are\n".to_owned()))?;
     match words.as_slice() {
         ["serve"] => spawner::serve().map(|()| 0).map_err(CommandError::Serve),
         ["doctor"] => doctor(),

@@ -98,6 +98,7 @@ fn run(orders: Orders<'_>, channel: OwnedFd) -> Result<(), Errno> {
             steps,
             expected: orders.expected,
             current: None,
+            probe: None,
         },
         Err(failure) => {
             let SetupFailure { step, message, hint } = failure;
@@ -149,6 +150,8 @@ struct Init {
     steps: Vec<Prepared>,
     expected: Expected,
     current: Option<Current>,
+    /// The probing process, until it is gone.
+    probe: Option<Pid>,
 }
 
 /// The step that runs.
@@ -191,7 +194,8 @@ impl Init {
         match request {
             Request::Probe => {
                 let [output] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| Errno::EPROTO)?;
-                steps::start_probe(&self.expected, output)
+                self.probe = Some(steps::start_probe(&self.expected, output)?);
+                Ok(())
             }
             Request::StartStep { index } => {
                 let [stdout, stderr] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| Errno::EPROTO)?;
@@ -207,6 +211,13 @@ impl Init {
     }
 
     fn start_step(&mut self, index: u16, stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Errno> {
+        // It has reported and is about to be gone; a step must not find what is left of it.
+        while self.probe.is_some() {
+            match reap::next(reap::Wait::ForOne)? {
+                Some((pid, ended)) => self.ended(pid, ended)?,
+                None => self.probe = None,
+            }
+        }
         let step = self.steps.get(usize::from(index)).ok_or(Errno::EPROTO)?;
         match steps::start(step, stdout, stderr) {
             Ok(pid) => {
@@ -240,6 +251,7 @@ impl Init {
     }
 
     fn ended(&mut self, pid: Pid, ended: Ended) -> Result<(), Errno> {
+        self.probe.take_if(|probe| *probe == pid);
         match self.current {
             Some(current) if current.pid == pid => {
                 self.current = None;

@@ -197,7 +197,7 @@ fn limit(bounds: &[(Resource, u64)]) -> Result<(), Errno> {
 }
 
 /// Starts a process that probes the sandbox as a step would find it and writes what it found to `output`.
-pub(super) fn start_probe(expected: &Expected, output: OwnedFd) -> Result<(), Errno> {
+pub(super) fn start_probe(expected: &Expected, output: OwnedFd) -> Result<Pid, Errno> {
     match process::fork(CloneFlags::empty())? {
         Forked::Child => {
             // The channel of init is closed first, as for a step: the probes look at descriptors, too.
@@ -208,7 +208,7 @@ pub(super) fn start_probe(expected: &Expected, output: OwnedFd) -> Result<(), Er
             });
             process::exit_now(i32::from(found.is_err()))
         }
-        Forked::Parent { .. } => Ok(()),
+        Forked::Parent { pid, .. } => Ok(pid),
     }
 }
 

@@ -21,7 +21,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{UnlinkatFlags, geteuid, setgroups, unlinkat};
+use nix::unistd::{geteuid, setgroups};
 
 pub(crate) use streams::Echo;
 
@@ -29,8 +29,8 @@ use crate::clock::unix_us;
 use crate::exit_record::{ExitRecord, FORMAT_VERSION, Outcome, StepResult, StepStatus};
 use crate::log::LogWriter;
 use crate::run_dir::{
-    CONTROL_FILE, Claim, ClaimError, EXIT_FILE, InspectError, LOG_FILE, SHIM_FILE, ShimIdentity, read_spec,
-    write_atomic, write_durable,
+    Claim, ClaimError, EXIT_FILE, InspectError, LOG_FILE, Reserve, SHIM_FILE, ShimIdentity, read_spec, write_atomic,
+    write_durable,
 };
 use crate::spawner::StartAnswer;
 use crate::spec::{CheckedSpec, SpecError};
@@ -94,7 +94,9 @@ pub(crate) fn run(dir: &Path, mut starter: Starter) -> Result<ExitRecord, StartE
         Ok(parts) => {
             starter.answer(&StartAnswer::Started { pid: own_pid() });
             drop(starter);
-            Supervisor::new(&spec, parts.log, parts.server, parts.signals, echo).run(dir)
+            let ended = Supervisor::new(&spec, parts.log, parts.server, parts.signals, echo).run(dir);
+            drop(parts.reserve);
+            ended
         }
         Err(error) => {
             starter.answer(&StartAnswer::Failed { reason: error.to_string() });
@@ -114,7 +116,9 @@ pub(crate) fn run(dir: &Path, mut starter: Starter) -> Result<ExitRecord, StartE
         dropped_bytes: ended.dropped_bytes,
     };
     leave_record(&handle, &record);
+    // In this order: whoever finds nobody listening finds the lock free and the record written.
     drop(claim);
+    drop(ended.server);
     Ok(record)
 }
 
@@ -148,6 +152,7 @@ struct Parts {
     log: LogWriter,
     server: ControlServer,
     signals: SignalFd,
+    reserve: Reserve,
 }
 
 /// Failure to make what a shim needs.
@@ -157,6 +162,8 @@ enum PrepareError {
     Protect(Errno),
     #[error("failed to take over signals: {}", .0.desc())]
     Signals(Errno),
+    #[error("failed to reserve space for the exit record: {0}")]
+    Reserve(std::io::Error),
     #[error("failed to write `shim.json`: {0}")]
     Identity(std::io::Error),
     #[error("failed to create the log: {0}")]
@@ -191,7 +198,8 @@ impl Parts {
         let log = LogWriter::create(log, spec.limits.log_bytes_max)
             .map_err(|error| PrepareError::Log(std::io::Error::other(error)))?;
         let server = ControlServer::listen(dir).map_err(PrepareError::Listen)?;
-        Ok(Self { log, server, signals: end_signals().map_err(PrepareError::Signals)? })
+        let reserve = Reserve::take(dir).map_err(PrepareError::Reserve)?;
+        Ok(Self { log, server, signals: end_signals().map_err(PrepareError::Signals)?, reserve })
     }
 }
 
@@ -205,13 +213,13 @@ fn end_signals() -> Result<SignalFd, Errno> {
     SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-/// Writes the exit record and takes the control socket away.
+/// Writes the exit record.
 ///
-/// When the record cannot be written there is nobody to tell: the run is found lost, which is what it then is.
+/// The control socket stays, because by now it may be that of the next attempt; nobody listens on it.
 fn leave_record(dir: &File, record: &ExitRecord) {
     let written = serde_json::to_vec(record).map(|json| write_durable(dir, EXIT_FILE, &json));
-    let removed = unlinkat(dir, CONTROL_FILE, UnlinkatFlags::NoRemoveDir);
-    drop((written, removed));
+    // When the record cannot be written there is nobody to tell: the run is found lost, which is what it then is.
+    drop(written);
 }
 
 fn not_run(spec: &CheckedSpec) -> Vec<StepResult> {

@@ -43,12 +43,14 @@ pub(super) struct Ended {
     pub(super) level: Option<LevelReport>,
     pub(super) log_bytes: u64,
     pub(super) dropped_bytes: u64,
+    /// Kept open until the record is written, so that whoever waits on a connection finds it.
+    pub(super) server: Option<ControlServer>,
 }
 
 impl Ended {
     /// The end of a run that never had a log.
     pub(super) fn without_log(outcome: Outcome, steps: Vec<StepResult>) -> Self {
-        Self { outcome, steps, level: None, log_bytes: 0, dropped_bytes: 0 }
+        Self { outcome, steps, level: None, log_bytes: 0, dropped_bytes: 0, server: None }
     }
 }
 
@@ -316,7 +318,11 @@ impl<'a> Supervisor<'a> {
         let done = match action {
             Action::Wait | Action::Finish => Ok(()),
             Action::Probe => self.start_probes(),
-            Action::Start(index) => self.start_step(index, now),
+            Action::Start(index) => self.start_step(index, now).and_then(|()| match self.timers.paused() {
+                // The pause came while the step before this one was ending.
+                true => self.request(&init::Request::Stop, &[]),
+                false => Ok(()),
+            }),
             Action::KillAll => {
                 // Nothing that is dead stays paused.
                 self.timers.resume(now);
@@ -404,7 +410,7 @@ impl<'a> Supervisor<'a> {
             outcome = Outcome::ShimError { message: crate::chain(&error) };
         }
         let (log_bytes, dropped_bytes) = (self.log.len(), self.log.dropped_bytes());
-        Ended { outcome, steps, level, log_bytes, dropped_bytes }
+        Ended { outcome, steps, level, log_bytes, dropped_bytes, server: Some(self.server) }
     }
 
     fn wait_for_output(&self, deadline: Option<Instant>) -> Result<(), Errno> {

@@ -146,7 +146,7 @@ impl Run {
                 other => panic!("the shim did not end: {other:?}"),
             }
         }
-        // The socket closes a moment before the lock does, in the same exit of the process.
+        // Nobody listens, so the lock is free, too, unless the shim was killed in between.
         let deadline = std::time::Instant::now() + WAIT;
         loop {
             match inspect(&self.dir, self.spec.fence).unwrap() {

@@ -280,3 +280,40 @@ fn without_isolation_the_level_is_zero() {
     assert_eq!(record.level.unwrap().level, Level::None);
     assert_eq!(run.stdout().trim(), run.workspace.to_str().unwrap());
 }
+
+/// Runs `run` by the program of people on a kernel without `feature`; returns exit code and complaints.
+fn on_lesser_kernel(bench: &Bench, feature: &str, run: &crate::bench::Run) -> (Option<i32>, String) {
+    let spec = bench.path(&format!("{feature}-{}.json", u8::from(run.spec.required_level)));
+    std::fs::write(&spec, serde_json::to_string(&run.spec).unwrap()).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sbx-probe"));
+    command.args(["lesser", feature]).arg(crate::bench::program()).arg("run").arg(spec);
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn without_landlock_only_a_lower_level_runs() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.shell("no-landlock", "echo ran >> ran");
+    let (code, said) = on_lesser_kernel(&bench, "landlock", &run);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("missing: landlock"), "{said}");
+    assert!(said.contains("hint: use a kernel with CONFIG_SECURITY_LANDLOCK"), "{said}");
+    assert!(!run.workspace.join("ran").exists());
+    run.spec.required_level = Level::Namespaces;
+    let (code, said) = on_lesser_kernel(&bench, "landlock", &run);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(run.workspace.join("ran").exists());
+}
+
+#[test]
+fn without_user_namespaces_nothing_runs() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.shell("no-userns", "touch ran");
+    for (level, exit_code) in [(Level::Full, 78), (Level::Landlock, 78), (Level::None, 71)] {
+        run.spec.required_level = level;
+        let (code, said) = on_lesser_kernel(&bench, "user-namespaces", &run);
+        assert_eq!(code, Some(exit_code), "{said}");
+    }
+    assert!(!run.workspace.join("ran").exists());
+}
