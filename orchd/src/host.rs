@@ -198,8 +198,9 @@ pub(crate) fn checks(tools: &HostTools, facts: &HostFacts, required: u8, git: &s
     for guarantee in facts.isolation.iter().flat_map(|isolation| &isolation.guarantees) {
         let result = match guarantee.state {
             GuaranteeState::Enforced => CheckResult::Ok,
-            GuaranteeState::Degraded => CheckResult::Warning,
-            GuaranteeState::Absent => CheckResult::Failed,
+            // What the required level does not need is worth knowing, no more.
+            GuaranteeState::Absent if facts.level < required => CheckResult::Failed,
+            GuaranteeState::Degraded | GuaranteeState::Absent => CheckResult::Warning,
         };
         let detail = format!("{}; {}", guarantee.how, guarantee.evidence);
         checks.push(DoctorCheck { name: format!("sandbox: {}", guarantee.name), result, detail, fix: None });
