@@ -147,6 +147,11 @@ pub enum Command {
     CreateTask {
         task: Box<NewTask>,
     },
+    /// What the task does from now on.
+    EditTask {
+        task: TaskId,
+        spec: Box<TaskSpec>,
+    },
     QueueTasks {
         tasks: Vec<TaskId>,
     },

@@ -99,6 +99,7 @@ fn task(event: &TaskEvent) -> String {
     match event {
         TaskEvent::Created { title, .. } => format!("created: {title}"),
         TaskEvent::Queued => "queued".into(),
+        TaskEvent::Respecified { spec } => format!("now does: {}", spec.work.label()),
         TaskEvent::Linked { depends_on } => format!("now waits for {depends_on}"),
         TaskEvent::Unlinked { depends_on } => format!("no longer waits for {depends_on}"),
         TaskEvent::Prioritized { priority } => format!("priority {priority}"),

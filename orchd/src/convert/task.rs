@@ -144,7 +144,10 @@ fn wait_view(wait: &Wait) -> WaitView {
         Wait::Agent { capability } => (
             "agent",
             format!("needs an agent with the capability `{capability}`, and none is configured"),
-            Some("give the task steps with a recipe, or cancel it; agents are not part of this version".into()),
+            Some(
+                "give the task steps with `orchctl task edit --recipe FILE`; agents are not part of this version"
+                    .into(),
+            ),
         ),
         Wait::Tool { name, fix } => ("tool", format!("needs `{name}`, which is not installed"), Some(fix.clone())),
         Wait::Isolation { level, required, fix } => (

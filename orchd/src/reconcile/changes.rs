@@ -11,9 +11,10 @@ use orch_adapters::git::{
 };
 use orch_adapters::job;
 use orch_core::command::Command;
-use orch_core::entity::{Change, Project, Task};
+use orch_core::entity::{Change, Project, Run, Task};
 use orch_core::schedule::{self, Snapshot};
 use orch_core::state::change::ChangeState;
+use orch_core::view::View as _;
 
 use super::scheduler::{LEASE_MS, accept};
 use super::{Again, PassError, projects};
@@ -37,27 +38,38 @@ enum MergeStepError {
     Move(#[from] UpdateRefError),
 }
 
-/// What the front of a queue needs next.
-enum Next {
-    Command(Command),
-    Nothing,
+/// The change at the front of a project's queue, with all that its merge needs.
+struct Front {
+    change: Change,
+    project: Project,
+    task: Task,
+    /// The run whose result it is.
+    run: Run,
+    /// Nobody has to be asked any more.
+    approved: bool,
 }
 
 /// Moves every project's merge queue on.
 pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
     let snapshot = app.read(|view| crate::facts::snapshot(view)).await?;
-    let fronts: Vec<Change> = schedule::fronts(&snapshot).into_iter().cloned().collect();
-    for change in fronts {
+    for change in schedule::fronts(&snapshot) {
         let (Some(project), Some(task)) = (snapshot.projects.get(&change.project), snapshot.tasks.get(&change.task))
         else {
             continue;
         };
-        let approved = schedule::is_approved(&snapshot, &change);
-        let (app_, change_, project, task) = (Arc::clone(&app), change.clone(), project.clone(), task.clone());
-        let next = blocking(move || merge_step(&app_, &change_, &project, &task, approved)).await;
-        match next {
-            Ok(Next::Command(command)) => accept(app.execute("changes", command).await)?,
-            Ok(Next::Nothing) => {}
+        let run = change.run;
+        let Some(run) = app.read(move |view| view.get::<Run>(run)).await? else { continue };
+        let front = Front {
+            change: change.clone(),
+            project: project.clone(),
+            task: task.clone(),
+            run,
+            approved: schedule::is_approved(&snapshot, change),
+        };
+        let app_ = Arc::clone(&app);
+        match blocking(move || merge_step(&app_, &front)).await {
+            Ok(Some(command)) => accept(app.execute("changes", command).await)?,
+            Ok(None) => {}
             Err(error) => tracing::error!(change = %change.id, error = chain(&error), "the merge queue stands still"),
         }
     }
@@ -98,7 +110,7 @@ fn check_command(app: &App, change: &Change, project: &Project) -> Result<Comman
     if gates.is_empty() {
         return Ok(Command::SkipCheck { change: change.id, base: base_text, tree: tree.to_string() });
     }
-    let commit = candidate(&repository, change, None, base.as_ref(), &tree)?;
+    let commit = candidate(&repository, change, format!("check: C-{}\n", change.number), base.as_ref(), &tree)?;
     Ok(Command::StartCheck {
         change: change.id,
         base: base_text,
@@ -111,23 +123,19 @@ fn check_command(app: &App, change: &Change, project: &Project) -> Result<Comman
 }
 
 /// One step of the change at the front: begin its merge, finish it, or check it again.
-fn merge_step(
-    app: &App,
-    change: &Change,
-    project: &Project,
-    task: &Task,
-    approved: bool,
-) -> Result<Next, MergeStepError> {
+fn merge_step(app: &App, front: &Front) -> Result<Option<Command>, MergeStepError> {
+    let Front { change, project, .. } = front;
     let repository = app.repository(project.id)?;
     let branch = RefName::branch(&project.default_branch)?;
     match &change.state {
-        ChangeState::Mergeable { base, tree } if approved => {
+        ChangeState::Mergeable { base, tree } if front.approved => {
             let head = repository.head(&branch)?;
             if head.as_ref().map(ToString::to_string) != *base {
-                return Ok(Next::Command(Command::RecheckChange { change: change.id }));
+                return Ok(Some(Command::RecheckChange { change: change.id }));
             }
-            let commit = candidate(&repository, change, Some((project, task)), head.as_ref(), &TreeId::parse(tree)?)?;
-            Ok(Next::Command(Command::StartMerge { change: change.id, commit: commit.to_string() }))
+            let message = squash_message(front);
+            let commit = candidate(&repository, change, message, head.as_ref(), &TreeId::parse(tree)?)?;
+            Ok(Some(Command::StartMerge { change: change.id, commit: commit.to_string() }))
         }
         ChangeState::Queued { base, commit } => {
             let (commit, base) = (CommitId::parse(commit)?, base.as_deref().map(CommitId::parse).transpose()?);
@@ -136,15 +144,13 @@ fn merge_step(
                 Ok(()) => {}
                 // Somebody moved the branch: if on top of our commit, ours is merged all the same.
                 Err(UpdateRefError::Lost { found: Some(found), .. }) if repository.is_ancestor(&commit, &found)? => {}
-                Err(UpdateRefError::Lost { .. }) => {
-                    return Ok(Next::Command(Command::RefuseMerge { change: change.id }));
-                }
+                Err(UpdateRefError::Lost { .. }) => return Ok(Some(Command::RefuseMerge { change: change.id })),
                 Err(error) => return Err(error.into()),
             }
             let toolchains = projects::detect(app, project.id, commit.as_str());
-            Ok(Next::Command(Command::FinishMerge { change: change.id, toolchains }))
+            Ok(Some(Command::FinishMerge { change: change.id, toolchains }))
         }
-        _ => Ok(Next::Nothing),
+        _ => Ok(None),
     }
 }
 
@@ -152,14 +158,10 @@ fn merge_step(
 fn candidate(
     repository: &BareRepo,
     change: &Change,
-    of: Option<(&Project, &Task)>,
+    message: String,
     base: Option<&CommitId>,
     tree: &TreeId,
 ) -> Result<CommitId, MergeStepError> {
-    let message = match of {
-        Some((project, task)) => squash_message(change, project, task),
-        None => format!("check: C-{}\n", change.number),
-    };
     let identity = Identity::new("orchd", "daemon@orch.invalid")?;
     let spec = CommitSpec {
         tree: tree.clone(),
@@ -172,11 +174,12 @@ fn candidate(
     Ok(repository.commit_tree(&spec)?)
 }
 
-fn squash_message(change: &Change, project: &Project, task: &Task) -> String {
+fn squash_message(front: &Front) -> String {
+    let Front { change, project, task, run, .. } = front;
     let slug = &project.slug;
     let mut trailers = vec![
         ("Task", format!("{slug}/T-{}", task.number)),
-        ("Run", change.run.to_string()),
+        ("Run", format!("{slug}/R-{}", run.number)),
         ("Change", format!("{slug}/C-{}", change.number)),
     ];
     trailers.extend(task.spec.requirements.iter().map(|key| ("Requirement", key.to_string())));

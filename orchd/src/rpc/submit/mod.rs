@@ -54,6 +54,7 @@ fn command(app: &App, request: Request) -> Result<Command, RpcError> {
         }
         Request::PlanPropose { project } => documents::propose_plan(app, &project),
         Request::TaskCreate { .. } => task::create(app, request),
+        Request::TaskEdit { .. } => task::edit(app, request),
         Request::TaskQueue { tasks } => task::queue(app, &tasks),
         other => with_view(app, |view| steering(view, other)),
     }
@@ -121,6 +122,7 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
         | Request::RequirementsComment { .. }
         | Request::PlanPropose { .. }
         | Request::TaskCreate { .. }
+        | Request::TaskEdit { .. }
         | Request::TaskQueue { .. } => Err(RpcError::new(ErrorCode::Internal, "the request was sent the wrong way")),
     }
 }

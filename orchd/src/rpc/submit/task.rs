@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use orch_core::command::{Command, NewTask};
 use orch_core::entity::{RetryPolicy, Task, TaskSpec, Work};
+use orch_core::planner::{RequirementKey, RequirementKeyError};
 use orch_core::planning::recipe_work;
 use orch_core::recipe::{self, Recipe, RunRecipe};
 use orch_proto::request::Request;
@@ -28,6 +29,7 @@ pub(super) fn create(app: &App, request: Request) -> Result<Command, RpcError> {
         priority,
         needs_approval,
         queue,
+        requirements,
     } = request
     else {
         return Err(RpcError::new(ErrorCode::Internal, "not a request for a task"));
@@ -41,10 +43,42 @@ pub(super) fn create(app: &App, request: Request) -> Result<Command, RpcError> {
         let needed = needed.map(|task| task.map(|task| task.id)).collect::<Result<BTreeSet<_>, _>>()?;
         Ok((project, needed))
     })?;
-    let spec = TaskSpec { work, requirements: Vec::new(), acceptance, retries, estimate_minutes: None, risk: None };
+    let requirements = keys(&requirements)?;
+    let spec = TaskSpec { work, requirements, acceptance, retries, estimate_minutes: None, risk: None };
     let needs_approval = needs_approval || wants_approval;
     let task = NewTask { project: project.id, title, spec, depends_on, priority, needs_approval, queue };
     Ok(Command::CreateTask { task: Box::new(task) })
+}
+
+pub(super) fn edit(app: &App, request: Request) -> Result<Command, RpcError> {
+    let Request::TaskEdit { task, recipe, recipe_name, capability, requirements, acceptance } = request else {
+        return Err(RpcError::new(ErrorCode::Internal, "not an edit of a task"));
+    };
+    let file_name = recipe_name.unwrap_or_else(|| "recipe.yaml".into());
+    let parsed = recipe.map(|text| run_recipe(&text, &file_name)).transpose()?;
+    let found = with_view(app, |view| resolve::entity::<Task>(view, &task))?;
+    let mut spec = found.spec;
+    if parsed.is_some() || capability.is_some() {
+        let (work, retries, _) = work(parsed.as_ref(), &file_name, capability)?;
+        spec.work = work;
+        if parsed.is_some() {
+            spec.retries = retries;
+        }
+    }
+    if let Some(requirements) = requirements {
+        spec.requirements = keys(&requirements)?;
+    }
+    if let Some(acceptance) = acceptance {
+        spec.acceptance = acceptance;
+    }
+    Ok(Command::EditTask { task: found.id, spec: Box::new(spec) })
+}
+
+fn keys(texts: &[String]) -> Result<Vec<RequirementKey>, RpcError> {
+    let key = |text: &String| {
+        text.parse().map_err(|error: RequirementKeyError| RpcError::new(ErrorCode::Invalid, error.to_string()))
+    };
+    texts.iter().map(key).collect()
 }
 
 pub(super) fn queue(app: &App, tasks: &[Ref]) -> Result<Command, RpcError> {
