@@ -24,9 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Takes up everything that was under way when the daemon stopped, before anything new is decided.
 pub(crate) async fn recover(app: &Arc<App>) -> runner::Runs {
-    let mut runs = runner::Runs::default();
-    runner::adopt(app, &mut runs).await;
-    runs
+    runner::recover(app).await
 }
 
 /// Starts all reconcilers. They end when the daemon stops.

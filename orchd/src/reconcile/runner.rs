@@ -19,6 +19,7 @@ use orch_core::view::{Filter, View as _};
 use orch_proto::id::RunId;
 use orch_sandbox::exit_record::ExitRecord;
 use tokio::net::unix::pipe::Receiver;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{PassError, launch, settle};
@@ -27,6 +28,8 @@ use crate::error_chain::chain;
 
 /// How often a run is looked at although its directory did not change: the death of a shim leaves no trace there.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long a start waits for runs of the last daemon to be looked at.
+const RECOVERY_MAX: Duration = Duration::from_secs(60);
 /// How much of a log is read at once.
 const LOG_PIECE_BYTES: usize = 1 << 20;
 
@@ -41,7 +44,7 @@ pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
     let mut changed = app.store.subscribe();
     loop {
         changed.mark_unchanged();
-        adopt(&app, &mut runs).await;
+        drop(adopt(&app, &mut runs).await);
         tokio::select! {
             () = app.stopped() => break,
             _ = changed.changed() => {}
@@ -56,27 +59,51 @@ pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
     }
 }
 
-/// Takes up every open run that nobody looks after.
-pub(super) async fn adopt(app: &Arc<App>, runs: &mut Runs) {
+/// Takes up every open run that was under way when the last daemon ended. Returns once each was looked at: who lives is
+/// followed, who is over is settled or being settled, and the scheduler knows nothing that is not so any more.
+pub(super) async fn recover(app: &Arc<App>) -> Runs {
+    let mut runs = Runs::default();
+    let looked = adopt(app, &mut runs).await;
+    let all = async {
+        for looked in looked {
+            // A follower that ends drops its end, which says the same: it has looked.
+            let _ended = looked.await.is_err();
+        }
+    };
+    if tokio::time::timeout(RECOVERY_MAX, all).await.is_err() {
+        tracing::warn!("not every run was looked at in time; going on with the others");
+    }
+    runs
+}
+
+/// Takes up every open run that nobody looks after. What is returned says when each was looked at.
+async fn adopt(app: &Arc<App>, runs: &mut Runs) -> Vec<oneshot::Receiver<()>> {
     runs.tasks.retain(|_, task| !task.is_finished());
     let open = app.read(|view| view.list::<Run>(&Filter::default().open())).await;
     let open = match open {
         Ok(open) => open,
         Err(error) => {
             tracing::warn!(error = chain(&error), "failed to look for runs");
-            return;
+            return Vec::new();
         }
     };
+    let mut looked = Vec::new();
     for run in open {
-        runs.tasks.entry(run.id).or_insert_with(|| tokio::spawn(look_after(Arc::clone(app), run.id)));
+        runs.tasks.entry(run.id).or_insert_with(|| {
+            let (tell, told) = oneshot::channel();
+            looked.push(told);
+            tokio::spawn(look_after(Arc::clone(app), run.id, tell))
+        });
     }
+    looked
 }
 
 /// Brings one run to its end, over failures of the state and restarts of itself.
-async fn look_after(app: Arc<App>, id: RunId) {
+async fn look_after(app: Arc<App>, id: RunId, looked: oneshot::Sender<()>) {
     let mut pause = Duration::from_millis(100);
+    let mut looked = Some(looked);
     loop {
-        match follow(&app, id).await {
+        match follow(&app, id, &mut looked).await {
             Ok(()) => return,
             Err(error) => tracing::warn!(run = %id, error = chain(&error), "following a run was interrupted"),
         }
@@ -89,7 +116,7 @@ async fn look_after(app: Arc<App>, id: RunId) {
 }
 
 /// One go at a run: to its end, or until the daemon stops.
-async fn follow(app: &Arc<App>, id: RunId) -> Result<(), PassError> {
+async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<()>>) -> Result<(), PassError> {
     let Some(run) = load(app, id).await? else { return Ok(()) };
     if run.state.is_final() {
         return Ok(());
@@ -103,7 +130,7 @@ async fn follow(app: &Arc<App>, id: RunId) -> Result<(), PassError> {
         match app.execute("runner", Command::MarkRunStarting { run: id }).await {
             Ok(_) => {}
             // A request to cancel came in between; the next go sees it.
-            Err(orch_store::ExecuteError::Rejected(_)) => return Box::pin(follow(app, id)).await,
+            Err(orch_store::ExecuteError::Rejected(_)) => return Box::pin(follow(app, id, looked)).await,
             Err(error) => return Err(error.into()),
         }
     }
@@ -116,7 +143,12 @@ async fn follow(app: &Arc<App>, id: RunId) -> Result<(), PassError> {
         if run.state.is_final() {
             return Ok(());
         }
-        match observe(app, &directory, &run).await {
+        let observed = observe(app, &directory, &run).await;
+        // Who is over is settled first; for the others it is enough to know that they live.
+        if matches!(observed, Ok(Observed::Running | Observed::Absent)) {
+            drop(looked.take());
+        }
+        match observed {
             Ok(Observed::Absent) => launch::submit(app, &run).await?,
             Ok(Observed::Running) => {
                 if run.cancel_requested.is_some() && !cancelled {
