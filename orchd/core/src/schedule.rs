@@ -110,6 +110,10 @@ pub enum Wait {
     Paused {
         reason: String,
     },
+    /// An earlier run of it, which was given up, has not ended yet.
+    Run {
+        name: String,
+    },
 }
 
 /// Chooses what to start now.
@@ -292,6 +296,8 @@ fn blockers(snapshot: &Snapshot, task: &Task, now: Timestamp, limits: &Limits) -
     waits.extend(dependencies(snapshot, task));
     waits.extend(approval(snapshot, task));
     waits.extend(needs(task, limits));
+    let under_way = snapshot.runs.iter().filter(|run| run.task == task.id);
+    waits.extend(under_way.map(|run| Wait::Run { name: format!("R-{}", run.number) }));
     waits
 }
 

@@ -161,6 +161,7 @@ fn wait_view(wait: &Wait) -> WaitView {
             ("capacity", format!("{running} of {max} runs are under way and {ahead} tasks go before it"), None)
         }
         Wait::Paused { reason } => ("paused", format!("nothing is started: {reason}"), None),
+        Wait::Run { name } => ("run", format!("its earlier run {name} has not ended yet"), None),
     };
     WaitView { code: code.into(), text, hint }
 }

@@ -68,8 +68,11 @@ pub(super) fn edit<V: View>(cx: &mut Context<'_, V>, id: TaskId, spec: &TaskSpec
     cx.emit((id, TaskEvent::Respecified { spec: Box::new(spec.clone()) }));
     if let Some(asked) = task.approval {
         approval::withdraw(cx, asked, "the task was changed")?;
-        let asked = ask_to_start(cx, task.project, id, (task.number, &task.title), spec)?;
-        cx.emit((id, TaskEvent::ApprovalAsked { approval: asked }));
+        // A cancelled task asks when it is tried again: an answer now could change nothing.
+        if !matches!(task.state, TaskState::Cancelled { .. }) {
+            let asked = ask_to_start(cx, task.project, id, (task.number, &task.title), spec)?;
+            cx.emit((id, TaskEvent::ApprovalAsked { approval: asked }));
+        }
     }
     Ok(())
 }

@@ -143,7 +143,7 @@ impl Scene {
     fn task(&self, dice: &mut IdSource) -> Option<Command> {
         let task = pick_open(&self.tasks, dice)?.id;
         let reason = reason();
-        match dice.jitter(10) {
+        match dice.jitter(11) {
             0 => Some(Command::QueueTasks { tasks: vec![task] }),
             1 => Some(Command::LinkTask { task, depends_on: self.any_task(dice)? }),
             2 => Some(Command::UnlinkTask { task, depends_on: self.any_task(dice)? }),
@@ -152,6 +152,10 @@ impl Scene {
             5 => Some(Command::ReleaseTask { task }),
             6 => Some(Command::CancelTask { task, reason }),
             7 => Some(Command::RetryTask { task: self.any_task(dice)? }),
+            8 => Some(Command::EditTask {
+                task: self.any_task(dice)?,
+                spec: Box::new(step_spec(&format!("echo {}", dice.jitter(100)))),
+            }),
             _ => None,
         }
     }
@@ -216,7 +220,15 @@ impl Scene {
             (_, _) => return None,
         };
         Some(match roll {
-            0..=1 => Command::StartCheck { change, base, tree, steps: steps(), required_level: 0, lease_ms: 1_000 },
+            0..=1 => Command::StartCheck {
+                change,
+                base,
+                tree,
+                commit: "merge".into(),
+                steps: steps(),
+                required_level: 0,
+                lease_ms: 1_000,
+            },
             2..=3 => Command::SkipCheck { change, base, tree },
             4 => Command::RecheckChange { change },
             5 => Command::ConflictChange { change, paths: vec!["a".into()] },

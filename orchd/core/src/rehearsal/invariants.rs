@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 
-use crate::entity::{Approval, Change, Entity, Plan, Project, Requirements, Run, RunPurpose, Task, Vision};
+use crate::entity::{
+    Approval, ApprovalSubject, Change, Entity, Plan, Project, Requirements, Run, RunPurpose, Task, Vision,
+};
 use crate::graph::Graph;
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
@@ -23,6 +25,7 @@ pub fn violations(view: &impl View) -> Result<Vec<String>, ReadError> {
     for project in &projects {
         tasks(view, project.id, &mut found)?;
         documents(view, project.id, &mut found)?;
+        questions(view, project.id, &mut found)?;
         numbers::<Vision>(view, project.id, &mut found)?;
         numbers::<Requirements>(view, project.id, &mut found)?;
         numbers::<Plan>(view, project.id, &mut found)?;
@@ -110,6 +113,27 @@ fn documents(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> R
             if !fits {
                 found.push(format!("a version of the {kind} is {}, its approval {answer:?}", state.label()));
             }
+        }
+    }
+    Ok(())
+}
+
+/// A question that waits is about something that its answer can still change.
+fn questions(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Result<(), ReadError> {
+    for approval in view.list::<Approval>(&Filter::of(project).open())? {
+        let is_alive = match approval.subject {
+            ApprovalSubject::Requirements { id } => {
+                view.get::<Requirements>(id)?.is_some_and(|it| it.state == DocumentState::Proposed)
+            }
+            ApprovalSubject::Plan { id } => view.get::<Plan>(id)?.is_some_and(|it| it.state == DocumentState::Proposed),
+            ApprovalSubject::Task { id } => view.get::<Task>(id)?.is_some_and(|it| {
+                it.approval == Some(approval.id)
+                    && !matches!(it.state, TaskState::Cancelled { .. } | TaskState::Done { .. })
+            }),
+            ApprovalSubject::Change { id } => view.get::<Change>(id)?.is_some_and(|it| it.is_open()),
+        };
+        if approval.is_open() && !is_alive {
+            found.push(format!("A-{} waits for an answer about what is over", approval.number));
         }
     }
     Ok(())

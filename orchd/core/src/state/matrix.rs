@@ -1,1 +1,541 @@
-//! Prints every legal edge of every machine.
+//! Prints every legal edge of every machine, so that a new one shows in review as a changed line.
+//!
+//! `orchd/docs/states.md` holds the same edges with a drawing of each. After a wanted change: run the tests of this module
+//! with `ORCH_UPDATE_DOCS=1`, and mend the snapshots.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use insta::assert_snapshot;
+use orch_proto::Timestamp;
+use proptest::prelude::*;
+
+use super::IllegalTransition;
+use super::approval::{ApprovalState, ApprovalStep};
+use super::change::{ChangeState, ChangeStep};
+use super::document::{DocumentState, DocumentStep};
+use super::project::{ProjectState, ProjectStep};
+use super::run::{FailureClass, RunOutcome, RunState, RunStep};
+use super::step::{StepEnd, StepEvent, StepState};
+use super::task::{TaskState, TaskStep};
+use crate::ids::sample_id;
+
+const DOCUMENT: &str = include_str!("../../../docs/states.md");
+const AT: Timestamp = Timestamp::from_unix_us(1_795_165_557_000_000);
+
+/// Lists samples of every variant. A variant without one does not compile.
+macro_rules! samples {
+    ($name:ident, $type:ty, { $($pattern:pat => [$($sample:expr),+],)+ }) => {
+        fn $name() -> Vec<$type> {
+            let listed = |sample: &$type| match sample { $($pattern => {})+ };
+            let samples: Vec<$type> = vec![$($($sample),+),+];
+            samples.iter().for_each(listed);
+            samples
+        }
+    };
+}
+
+fn text() -> String {
+    "because".into()
+}
+
+samples!(project_states, ProjectState, {
+    ProjectState::Preparing => [ProjectState::Preparing],
+    ProjectState::Ready => [ProjectState::Ready],
+    ProjectState::Failed { .. } => [ProjectState::Failed { reason: text() }],
+    ProjectState::Archived => [ProjectState::Archived],
+});
+
+samples!(project_steps, ProjectStep, {
+    ProjectStep::Created => [ProjectStep::Created],
+    ProjectStep::Prepared => [ProjectStep::Prepared],
+    ProjectStep::PreparationFailed { .. } => [ProjectStep::PreparationFailed { reason: text() }],
+    ProjectStep::Archived => [ProjectStep::Archived],
+});
+
+samples!(document_states, DocumentState, {
+    DocumentState::Draft => [DocumentState::Draft],
+    DocumentState::Proposed => [DocumentState::Proposed],
+    DocumentState::Approved => [DocumentState::Approved],
+    DocumentState::Rejected => [DocumentState::Rejected],
+    DocumentState::Superseded => [DocumentState::Superseded],
+});
+
+samples!(document_steps, DocumentStep, {
+    DocumentStep::Drafted => [DocumentStep::Drafted],
+    DocumentStep::Proposed => [DocumentStep::Proposed],
+    DocumentStep::Approved => [DocumentStep::Approved],
+    DocumentStep::Rejected => [DocumentStep::Rejected],
+    DocumentStep::Superseded => [DocumentStep::Superseded],
+});
+
+samples!(task_states, TaskState, {
+    TaskState::Proposed => [TaskState::Proposed],
+    TaskState::Approved { .. } => [TaskState::Approved { not_before: None }, TaskState::Approved { not_before: Some(AT) }],
+    TaskState::Running { .. } => [TaskState::Running { run: sample_id(1) }],
+    TaskState::InReview { .. } => [TaskState::InReview { change: sample_id(1) }],
+    TaskState::Done { .. } => [TaskState::Done { change: None }],
+    TaskState::Failed { .. } => [TaskState::Failed { reason: text() }],
+    TaskState::Cancelled { .. } => [TaskState::Cancelled { reason: text() }],
+    TaskState::Paused { .. } => [TaskState::Paused { reason: text() }],
+});
+
+samples!(task_steps, TaskStep, {
+    TaskStep::Created => [TaskStep::Created],
+    TaskStep::Queued => [TaskStep::Queued],
+    TaskStep::Started { .. } => [TaskStep::Started { run: sample_id(2) }],
+    TaskStep::RetryScheduled { .. } => [TaskStep::RetryScheduled { not_before: AT }],
+    TaskStep::ReviewStarted { .. } => [TaskStep::ReviewStarted { change: sample_id(2) }],
+    TaskStep::Completed { .. } => [TaskStep::Completed { change: None }],
+    TaskStep::Failed { .. } => [TaskStep::Failed { reason: text() }],
+    TaskStep::Cancelled { .. } => [TaskStep::Cancelled { reason: text() }],
+    TaskStep::Held { .. } => [TaskStep::Held { reason: text() }],
+    TaskStep::Released => [TaskStep::Released],
+    TaskStep::Reopened => [TaskStep::Reopened],
+});
+
+samples!(run_states, RunState, {
+    RunState::Queued => [RunState::Queued],
+    RunState::Leased { .. } => [RunState::Leased { until: AT }],
+    RunState::Starting => [RunState::Starting],
+    RunState::Running => [RunState::Running],
+    RunState::AwaitingInput { .. } => [RunState::AwaitingInput { question: text() }],
+    RunState::AwaitingApproval { .. } => [RunState::AwaitingApproval { action: text() }],
+    RunState::Paused => [RunState::Paused],
+    RunState::Succeeded => [RunState::Succeeded],
+    RunState::Failed { .. } => [RunState::Failed { class: FailureClass::Task, reason: text() }],
+    RunState::TimedOut { .. } => [RunState::TimedOut { reason: text() }],
+    RunState::Cancelled { .. } => [RunState::Cancelled { reason: text() }],
+    RunState::Lost { .. } => [RunState::Lost { reason: text() }],
+});
+
+samples!(run_outcomes, RunOutcome, {
+    RunOutcome::Succeeded => [RunOutcome::Succeeded],
+    RunOutcome::Failed { .. } => [RunOutcome::Failed { class: FailureClass::Policy, reason: text() }],
+    RunOutcome::TimedOut { .. } => [RunOutcome::TimedOut { reason: text() }],
+    RunOutcome::Cancelled { .. } => [RunOutcome::Cancelled { reason: text() }],
+    RunOutcome::Lost { .. } => [RunOutcome::Lost { reason: text() }],
+});
+
+samples!(run_steps_before_the_end, RunStep, {
+    RunStep::Queued => [RunStep::Queued],
+    RunStep::Leased { .. } => [RunStep::Leased { until: AT }],
+    RunStep::Starting => [RunStep::Starting],
+    RunStep::Started => [RunStep::Started],
+    RunStep::InputRequested { .. } => [RunStep::InputRequested { question: text() }],
+    RunStep::ApprovalRequested { .. } => [RunStep::ApprovalRequested { action: text() }],
+    RunStep::Answered => [RunStep::Answered],
+    RunStep::Paused => [RunStep::Paused],
+    RunStep::Resumed | RunStep::Ended { .. } => [RunStep::Resumed],
+});
+
+fn run_steps() -> Vec<RunStep> {
+    let ends = run_outcomes().into_iter().map(|outcome| RunStep::Ended { outcome });
+    run_steps_before_the_end().into_iter().chain(ends).collect()
+}
+
+samples!(step_states, StepState, {
+    StepState::Pending => [StepState::Pending],
+    StepState::Running { .. } => [StepState::Running { started_at: AT }],
+    StepState::Ended { .. } => [StepState::Ended { started_at: AT, finished_at: AT, end: StepEnd::TimedOut }],
+    StepState::Skipped => [StepState::Skipped],
+});
+
+samples!(step_events, StepEvent, {
+    StepEvent::Started { .. } => [StepEvent::Started { at: AT }],
+    StepEvent::Ended { .. } => [StepEvent::Ended { at: AT, end: StepEnd::Succeeded }],
+    StepEvent::Skipped => [StepEvent::Skipped],
+});
+
+samples!(approval_states, ApprovalState, {
+    ApprovalState::Pending { .. } => [
+        ApprovalState::Pending { needed: 1, granted: BTreeSet::new(), expires: None },
+        ApprovalState::Pending { needed: 2, granted: BTreeSet::new(), expires: Some(AT) }
+    ],
+    ApprovalState::Granted { .. } => [ApprovalState::Granted { by: BTreeSet::from([7]) }],
+    ApprovalState::Denied { .. } => [ApprovalState::Denied { by: 7, reason: text() }],
+    ApprovalState::Expired => [ApprovalState::Expired],
+    ApprovalState::Void { .. } => [ApprovalState::Void { reason: text() }],
+});
+
+samples!(approval_steps, ApprovalStep, {
+    ApprovalStep::Requested { .. } => [ApprovalStep::Requested { needed: 1, expires: None }],
+    ApprovalStep::Granted { .. } => [ApprovalStep::Granted { by: 8 }],
+    ApprovalStep::Denied { .. } => [ApprovalStep::Denied { by: 8, reason: text() }],
+    ApprovalStep::Expired => [ApprovalStep::Expired],
+    ApprovalStep::Voided { .. } => [ApprovalStep::Voided { reason: text() }],
+});
+
+samples!(change_states, ChangeState, {
+    ChangeState::Opened => [ChangeState::Opened],
+    ChangeState::Checking { .. } => [ChangeState::Checking { run: sample_id(1), base: None, tree: text() }],
+    ChangeState::ChangesRequested { .. } => [ChangeState::ChangesRequested { reason: text() }],
+    ChangeState::Mergeable { .. } => [ChangeState::Mergeable { base: None, tree: text() }],
+    ChangeState::Queued { .. } => [ChangeState::Queued { base: None, commit: text() }],
+    ChangeState::Merged { .. } => [ChangeState::Merged { commit: text() }],
+    ChangeState::Conflicted { .. } => [ChangeState::Conflicted { paths: vec![text()] }],
+    ChangeState::Closed { .. } => [ChangeState::Closed { reason: text() }],
+});
+
+samples!(change_steps, ChangeStep, {
+    ChangeStep::Opened => [ChangeStep::Opened],
+    ChangeStep::CheckStarted { .. } => [ChangeStep::CheckStarted { run: sample_id(2), base: None, tree: text() }],
+    ChangeStep::CheckPassed => [ChangeStep::CheckPassed],
+    ChangeStep::CheckSkipped { .. } => [ChangeStep::CheckSkipped { base: None, tree: text() }],
+    ChangeStep::CheckFailed { .. } => [ChangeStep::CheckFailed { reason: text() }],
+    ChangeStep::CheckLost => [ChangeStep::CheckLost],
+    ChangeStep::BaseMoved => [ChangeStep::BaseMoved],
+    ChangeStep::Conflicted { .. } => [ChangeStep::Conflicted { paths: vec![text()] }],
+    ChangeStep::MergeStarted { .. } => [ChangeStep::MergeStarted { commit: text() }],
+    ChangeStep::Merged => [ChangeStep::Merged],
+    ChangeStep::MergeRefused => [ChangeStep::MergeRefused],
+    ChangeStep::Closed { .. } => [ChangeStep::Closed { reason: text() }],
+});
+
+/// A legal step: state, event, next state, by their labels.
+type Edge = (&'static str, &'static str, &'static str);
+
+/// Where an arrow of a drawing begins and ends.
+type Ends = (&'static str, &'static str);
+
+/// The legal edges among samples, in the order of the samples.
+fn edges<S, E>(
+    states: &[S],
+    steps: &[E],
+    next: impl Fn(Option<&S>, &E) -> Result<S, IllegalTransition>,
+    (state_label, step_label): (impl Fn(&S) -> &'static str, impl Fn(&E) -> &'static str),
+) -> Vec<Edge> {
+    let mut edges = Vec::new();
+    for state in std::iter::once(None).chain(states.iter().map(Some)) {
+        for step in steps {
+            let from = state.map_or("absent", &state_label);
+            match next(state, step) {
+                Ok(to) => edges.push((from, step_label(step), state_label(&to))),
+                // A refusal names what was refused.
+                Err(error) => assert_eq!((error.state, error.event), (from, step_label(step))),
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    edges.retain(|edge| seen.insert(*edge));
+    edges
+}
+
+fn project() -> Vec<Edge> {
+    edges(&project_states(), &project_steps(), ProjectState::next, (ProjectState::label, ProjectStep::label))
+}
+
+fn document() -> Vec<Edge> {
+    let next = |state: Option<&DocumentState>, step: &DocumentStep| DocumentState::next(state.copied(), *step);
+    let labels = (|state: &DocumentState| state.label(), |step: &DocumentStep| step.label());
+    edges(&document_states(), &document_steps(), next, labels)
+}
+
+fn task() -> Vec<Edge> {
+    edges(&task_states(), &task_steps(), TaskState::next, (TaskState::label, TaskStep::label))
+}
+
+fn run() -> Vec<Edge> {
+    edges(&run_states(), &run_steps(), RunState::next, (RunState::label, RunStep::label))
+}
+
+/// A step exists from the start of its run: its absence has no edge.
+fn step() -> Vec<Edge> {
+    let next = |state: Option<&StepState>, event: &StepEvent| match state {
+        Some(state) => state.next(event),
+        None => Err(IllegalTransition { machine: "step", state: "absent", event: event.label() }),
+    };
+    edges(&step_states(), &step_events(), next, (StepState::label, StepEvent::label))
+}
+
+fn approval() -> Vec<Edge> {
+    edges(&approval_states(), &approval_steps(), ApprovalState::next, (ApprovalState::label, ApprovalStep::label))
+}
+
+fn change() -> Vec<Edge> {
+    edges(&change_states(), &change_steps(), ChangeState::next, (ChangeState::label, ChangeStep::label))
+}
+
+/// One edge a line.
+fn matrix(edges: &[Edge]) -> String {
+    edges.iter().fold(String::new(), |mut matrix, (from, event, to)| {
+        writeln!(matrix, "{from} + {event} -> {to}").unwrap();
+        matrix
+    })
+}
+
+/// The edges as a drawing, those between the same two states as one arrow.
+fn drawing(edges: &[Edge]) -> String {
+    let mut arrows: Vec<(Ends, Vec<&str>)> = Vec::new();
+    let mut places = BTreeMap::new();
+    for (from, event, to) in edges {
+        let place = *places.entry((*from, *to)).or_insert(arrows.len());
+        match arrows.get_mut(place) {
+            Some((_, events)) => events.push(event),
+            None => arrows.push(((*from, *to), vec![event])),
+        }
+    }
+    let mut drawing = String::from("stateDiagram-v2\n");
+    for ((from, to), events) in arrows {
+        let from = if from == "absent" { "[*]" } else { from };
+        writeln!(drawing, "    {from} --> {to}: {}", events.join(", ")).unwrap();
+    }
+    let left: BTreeSet<&str> = edges.iter().map(|(from, _, _)| *from).collect();
+    let ends: BTreeSet<&str> = edges.iter().map(|(_, _, to)| *to).filter(|to| !left.contains(to)).collect();
+    for end in ends {
+        writeln!(drawing, "    {end} --> [*]").unwrap();
+    }
+    drawing
+}
+
+/// A machine by name.
+type Machine = (&'static str, fn() -> Vec<Edge>);
+
+const MACHINES: [Machine; 7] = [
+    ("project", project),
+    ("document", document),
+    ("task", task),
+    ("run", run),
+    ("step", step),
+    ("approval", approval),
+    ("change", change),
+];
+
+/// Puts the drawing and the edges of every machine between its marks.
+fn with_machines(document: &str) -> String {
+    let mut document = document.to_owned();
+    for (name, edges) in MACHINES {
+        let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->"));
+        let start = document.find(&begin).expect("every machine has a mark where it begins") + begin.len();
+        let stop = document.find(&end).expect("every machine has a mark where it ends");
+        let (drawing, matrix) = (drawing(&edges()), matrix(&edges()));
+        document.replace_range(start..stop, &format!("```mermaid\n{drawing}```\n```text\n{matrix}```\n"));
+    }
+    document
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "not the core: this test can write the document that it checks")]
+fn the_document_has_every_edge() {
+    let right = with_machines(DOCUMENT);
+    if std::env::var_os("ORCH_UPDATE_DOCS").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/states.md");
+        std::fs::write(path, &right).unwrap();
+    }
+    assert_eq!(DOCUMENT, right, "orchd/docs/states.md is out of date: run this test with ORCH_UPDATE_DOCS=1");
+}
+
+/// What the code calls final or open is what the edges say.
+#[test]
+fn words_for_the_end_agree_with_the_edges() {
+    let leaves = |edges: &[Edge], label: &str| edges.iter().any(|(from, _, _)| *from == label);
+    for state in run_states() {
+        assert_eq!(state.is_final(), !leaves(&run(), state.label()), "{state:?}");
+    }
+    for state in task_states().iter().filter(|state| !state.is_final()) {
+        assert!(leaves(&task(), state.label()), "{state:?}");
+    }
+    for state in change_states().iter().filter(|state| state.is_open()) {
+        assert!(leaves(&change(), state.label()), "{state:?}");
+    }
+}
+
+/// Folds a random list of steps; a refused one changes nothing. Calls `look` with each state before and after.
+fn fold<S: Clone, E>(
+    (steps, list): (&[E], &[prop::sample::Index]),
+    next: impl Fn(Option<&S>, &E) -> Result<S, IllegalTransition>,
+    mut look: impl FnMut(&S, &S),
+) {
+    let mut state: Option<S> = None;
+    for at in list {
+        if let Ok(after) = next(state.as_ref(), at.get(steps)) {
+            if let Some(before) = &state {
+                look(before, &after);
+            }
+            state = Some(after);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_over_stays_so(list in prop::collection::vec(any::<prop::sample::Index>(), 0..60)) {
+        fold((&run_steps(), &list), RunState::next, |before, after| assert!(!before.is_final(), "{before:?} became {after:?}"));
+        fold((&task_steps(), &list), TaskState::next, |before, after| {
+            assert!(!matches!(before, TaskState::Done { .. }), "{before:?} became {after:?}");
+        });
+        fold((&change_steps(), &list), ChangeState::next, |before, after| {
+            let is_over = matches!(before, ChangeState::Merged { .. } | ChangeState::Closed { .. });
+            assert!(!is_over, "{before:?} became {after:?}");
+        });
+        fold((&approval_steps(), &list), ApprovalState::next, |before, after| {
+            let is_void = matches!(after, ApprovalState::Void { .. });
+            assert!(matches!(before, ApprovalState::Pending { .. }) || is_void, "{before:?} became {after:?}");
+        });
+        fold((&project_steps(), &list), ProjectState::next, |before, _| assert_ne!(before, &ProjectState::Archived));
+    }
+
+    /// As many different people as are needed, each once.
+    #[test]
+    fn an_approval_needs_different_people(needed in 0_u32..5, people in prop::collection::vec(0_u32..4, 0..12)) {
+        let mut state = ApprovalState::next(None, &ApprovalStep::Requested { needed, expires: None }).unwrap();
+        let mut agreed = BTreeSet::new();
+        for by in people {
+            let is_open = matches!(state, ApprovalState::Pending { .. });
+            match ApprovalState::next(Some(&state), &ApprovalStep::Granted { by }) {
+                Ok(next) => {
+                    prop_assert!(is_open && agreed.insert(by));
+                    state = next;
+                }
+                Err(_) => prop_assert!(!is_open || agreed.contains(&by)),
+            }
+            let is_enough = agreed.len() >= needed.max(1) as usize;
+            prop_assert_eq!(matches!(state, ApprovalState::Granted { .. }), is_enough);
+        }
+    }
+}
+
+#[test]
+fn project_matrix() {
+    assert_snapshot!(matrix(&project()), @r"
+    absent + created -> preparing
+    preparing + prepared -> ready
+    preparing + preparation_failed -> failed
+    ready + archived -> archived
+    failed + archived -> archived
+    ");
+}
+
+#[test]
+fn document_matrix() {
+    assert_snapshot!(matrix(&document()), @r"
+    absent + drafted -> draft
+    draft + proposed -> proposed
+    draft + superseded -> superseded
+    proposed + approved -> approved
+    proposed + rejected -> rejected
+    proposed + superseded -> superseded
+    approved + superseded -> superseded
+    ");
+}
+
+#[test]
+fn task_matrix() {
+    assert_snapshot!(matrix(&task()), @r"
+    absent + created -> proposed
+    proposed + queued -> approved
+    proposed + cancelled -> cancelled
+    proposed + held -> paused
+    approved + started -> running
+    approved + cancelled -> cancelled
+    approved + held -> paused
+    running + retry_scheduled -> approved
+    running + review_started -> in_review
+    running + completed -> done
+    running + failed -> failed
+    running + cancelled -> cancelled
+    in_review + retry_scheduled -> approved
+    in_review + completed -> done
+    in_review + failed -> failed
+    in_review + cancelled -> cancelled
+    failed + cancelled -> cancelled
+    failed + reopened -> approved
+    cancelled + reopened -> approved
+    paused + cancelled -> cancelled
+    paused + released -> approved
+    ");
+}
+
+#[test]
+fn run_matrix() {
+    assert_snapshot!(matrix(&run()), @r"
+    absent + queued -> queued
+    queued + leased -> leased
+    queued + failed -> failed
+    queued + timed_out -> timed_out
+    queued + cancelled -> cancelled
+    queued + lost -> lost
+    leased + starting -> starting
+    leased + failed -> failed
+    leased + timed_out -> timed_out
+    leased + cancelled -> cancelled
+    leased + lost -> lost
+    starting + started -> running
+    starting + succeeded -> succeeded
+    starting + failed -> failed
+    starting + timed_out -> timed_out
+    starting + cancelled -> cancelled
+    starting + lost -> lost
+    running + input_requested -> awaiting_input
+    running + approval_requested -> awaiting_approval
+    running + paused -> paused
+    running + succeeded -> succeeded
+    running + failed -> failed
+    running + timed_out -> timed_out
+    running + cancelled -> cancelled
+    running + lost -> lost
+    awaiting_input + answered -> running
+    awaiting_input + succeeded -> succeeded
+    awaiting_input + failed -> failed
+    awaiting_input + timed_out -> timed_out
+    awaiting_input + cancelled -> cancelled
+    awaiting_input + lost -> lost
+    awaiting_approval + answered -> running
+    awaiting_approval + succeeded -> succeeded
+    awaiting_approval + failed -> failed
+    awaiting_approval + timed_out -> timed_out
+    awaiting_approval + cancelled -> cancelled
+    awaiting_approval + lost -> lost
+    paused + resumed -> running
+    paused + succeeded -> succeeded
+    paused + failed -> failed
+    paused + timed_out -> timed_out
+    paused + cancelled -> cancelled
+    paused + lost -> lost
+    ");
+}
+
+#[test]
+fn step_matrix() {
+    assert_snapshot!(matrix(&step()), @r"
+    pending + started -> running
+    pending + skipped -> skipped
+    running + ended -> ended
+    ");
+}
+
+#[test]
+fn approval_matrix() {
+    assert_snapshot!(matrix(&approval()), @r"
+    absent + requested -> pending
+    pending + granted -> granted
+    pending + denied -> denied
+    pending + expired -> expired
+    pending + voided -> void
+    pending + granted -> pending
+    granted + voided -> void
+    ");
+}
+
+#[test]
+fn change_matrix() {
+    assert_snapshot!(matrix(&change()), @r"
+    absent + opened -> opened
+    opened + check_started -> checking
+    opened + check_skipped -> mergeable
+    opened + conflicted -> conflicted
+    opened + closed -> closed
+    checking + check_passed -> mergeable
+    checking + check_failed -> changes_requested
+    checking + check_lost -> opened
+    checking + closed -> closed
+    changes_requested + closed -> closed
+    mergeable + base_moved -> opened
+    mergeable + conflicted -> conflicted
+    mergeable + merge_started -> queued
+    mergeable + closed -> closed
+    queued + merged -> merged
+    queued + merge_refused -> opened
+    conflicted + closed -> closed
+    ");
+}

@@ -8,4 +8,11 @@
 
 mod support;
 
+mod decide_flow;
+mod decide_plans;
 mod decide_random;
+mod decide_refusals;
+mod decide_runs;
+
+mod schedule_choice;
+mod schedule_waits;

@@ -72,8 +72,8 @@ impl Scene {
     }
 
     pub(crate) fn task(&mut self, project: ProjectId, title: &str) -> TaskId {
-        self.does(&Command::CreateTask { task: Box::new(new_task(project, title)) });
-        self.view.newest::<Task>().id
+        let made = self.does(&Command::CreateTask { task: Box::new(new_task(project, title)) });
+        made.touched[0].1.parse().unwrap()
     }
 
     /// The task of a plan with this key that is newest.
@@ -83,13 +83,13 @@ impl Scene {
     }
 
     pub(crate) fn start(&mut self, task: TaskId) -> RunId {
-        self.does(&start(task));
-        self.view.newest::<Run>().id
+        let started = self.does(&start(task));
+        started.touched[0].1.parse().unwrap()
     }
 
     pub(crate) fn settle(&mut self, run: RunId, outcome: RunOutcome) -> Decided {
         let fence = self.one::<Run>(run).fence;
-        self.does(&settle(run, fence, outcome, None))
+        self.does(&settle(run, fence, outcome))
     }
 
     /// The run succeeds with something to merge.
@@ -97,7 +97,7 @@ impl Scene {
         self.does(&Command::MarkRunStarting { run });
         let fence = self.one::<Run>(run).fence;
         let content = proposal(&format!("r{fence}"), protected);
-        let mut settle = settle(run, fence, RunOutcome::Succeeded, None);
+        let mut settle = settle(run, fence, RunOutcome::Succeeded);
         if let Command::SettleRun { proposal, .. } = &mut settle {
             *proposal = Some(Box::new(content));
         }
@@ -109,7 +109,15 @@ impl Scene {
     pub(crate) fn check(&mut self, change: ChangeId, outcome: RunOutcome) -> RunId {
         let tree = "merged".into();
         let steps = steps();
-        self.does(&Command::StartCheck { change, base: None, tree, steps, required_level: 0, lease_ms: 1_000 });
+        self.does(&Command::StartCheck {
+            change,
+            base: None,
+            tree,
+            commit: "m".into(),
+            steps,
+            required_level: 0,
+            lease_ms: 1_000,
+        });
         let run = self.view.newest::<Run>().id;
         self.does(&Command::MarkRunStarting { run });
         self.settle(run, outcome);
@@ -142,9 +150,8 @@ pub(crate) fn start(task: TaskId) -> Command {
     Command::StartRun { task, base: None, steps: steps(), required_level: 0, lease_ms: 1_000, reason: "test".into() }
 }
 
-pub(crate) fn settle(run: RunId, fence: u64, outcome: RunOutcome, cursor: Option<u64>) -> Command {
-    let log_dropped_bytes = cursor.unwrap_or(0);
-    Command::SettleRun { run, fence, outcome, artifacts: Vec::new(), log_dropped_bytes, proposal: None }
+pub(crate) fn settle(run: RunId, fence: u64, outcome: RunOutcome) -> Command {
+    Command::SettleRun { run, fence, outcome, artifacts: Vec::new(), log_dropped_bytes: 0, proposal: None }
 }
 
 pub(crate) fn approve(approval: ApprovalId) -> Command {
@@ -162,11 +169,6 @@ pub(crate) fn failed() -> RunOutcome {
 
 pub(crate) fn lost() -> RunOutcome {
     RunOutcome::Lost { reason: "gone".into() }
-}
-
-/// The text of a refusal by the rules.
-pub(crate) fn text(refused: &Refused) -> String {
-    refused.to_string()
 }
 
 /// The refusal as an error of the rules.

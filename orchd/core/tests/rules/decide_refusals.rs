@@ -1,0 +1,157 @@
+//! Refusals: what is wrong, in words that say what to do. A refused command changes nothing.
+
+use orch_core::command::{Answer, Command, NewTask, Subject};
+use orch_core::decide::{DecideError, SLUG_CHARS_MAX, TITLE_CHARS_MAX};
+use orch_core::digest::Digest;
+use orch_core::entity::{Approval, RepositorySource, Requirements, Vision};
+use orch_core::ids::sample_id;
+use orch_core::rehearsal::{new_task, requirements, vision};
+use orch_core::state::document::DocumentState;
+
+use crate::support::{Scene, approve, deny, rule};
+
+fn create(slug: &str) -> Command {
+    Command::CreateProject { slug: slug.into(), source: RepositorySource::Empty, protected_paths: Vec::new() }
+}
+
+#[test]
+fn names_of_projects_are_checked_and_unique() {
+    let (mut scene, _) = Scene::ready("shop");
+    for slug in
+        ["", "Shop", "1shop", "-shop", "shop-", "sh op", "shop/..", "sh\u{f6}p", &"a".repeat(SLUG_CHARS_MAX + 1)]
+    {
+        let error = rule(scene.refuses(&create(slug)));
+        assert!(matches!(error, DecideError::Invalid { field: "project name", .. }), "{slug}: {error}");
+    }
+    assert_eq!(scene.refuses(&create("shop")).to_string(), "project `shop` exists already");
+    scene.does(&create(&"a".repeat(SLUG_CHARS_MAX)));
+}
+
+#[test]
+fn nothing_new_in_an_archived_project() {
+    let (mut scene, project) = Scene::ready("shop");
+    let document = scene.approved_requirements(project);
+    let task = scene.task(project, "left");
+    let run = scene.start(task);
+    scene.does(&Command::ArchiveProject { project });
+    assert_eq!(scene.does(&Command::ArchiveProject { project }).notes, ["the project is archived already"]);
+    assert!(scene.one::<orch_core::entity::Run>(run).cancel_requested.is_some());
+    let content = Box::new(requirements(&["x"]));
+    let reason = String::new();
+    let commands = [
+        vision(project, "more"),
+        Command::CreateTask { task: Box::new(new_task(project, "more")) },
+        Command::ProposeRequirements { project, vision: document.vision, content, reason: reason.clone() },
+        Command::EditPlan { project, base_version: 1, edits: Vec::new(), reason },
+    ];
+    for command in commands {
+        assert_eq!(scene.refuses(&command).to_string(), "project `shop` is archived", "{command:?}");
+    }
+    let failed = scene.does(&create("broken")).touched[0].1.parse().unwrap();
+    scene.does(&Command::FailProject { project: failed, reason: "no git".into() });
+    assert_eq!(scene.refuses(&vision(failed, "x")).to_string(), "project `broken` has no repository: no git");
+}
+
+#[test]
+fn what_was_shown_must_be_what_is_there() {
+    let (mut scene, project) = Scene::ready("shop");
+    scene.does(&vision(project, "a shop"));
+    let vision = scene.view.newest::<Vision>().id;
+    let content = Box::new(requirements(&["list"]));
+    scene.does(&Command::ProposeRequirements { project, vision, content, reason: "derived".into() });
+    let proposed: Requirements = scene.view.newest();
+    let by = |digest| Command::Decide {
+        subject: Subject::Requirements(proposed.id),
+        answer: Answer::Approve,
+        digest: Some(digest),
+    };
+    let error = rule(scene.refuses(&by(Digest::of(b"something else"))));
+    assert_eq!(error.to_string(), "the requirements changed since it was shown");
+    scene.does(&by(proposed.digest()));
+    assert_eq!(scene.one::<Requirements>(proposed.id).state, DocumentState::Approved);
+}
+
+#[test]
+fn a_denial_needs_a_reason_and_is_final() {
+    let (mut scene, project) = Scene::ready("shop");
+    scene.approved_requirements(project);
+    let plan = scene.propose_plan(project, &[("a", &[])]);
+    let asked = plan.approval.unwrap();
+    let empty = Command::Decide {
+        subject: Subject::Approval(asked),
+        answer: Answer::Deny { reason: "  ".into() },
+        digest: None,
+    };
+    assert_eq!(scene.refuses(&empty).to_string(), "reason is empty; a denial needs one");
+    scene.does(&deny(asked));
+    assert_eq!(scene.does(&deny(asked)).notes, ["it was denied before; nothing changes"]);
+    let refused = scene.refuses(&approve(asked));
+    assert_eq!(refused.to_string(), "the approval is denied and cannot be answered any more");
+    assert_eq!(scene.one::<Approval>(asked).granted_by.len(), 0);
+}
+
+#[test]
+fn a_link_that_makes_a_cycle_is_named_by_numbers() {
+    let (mut scene, project) = Scene::ready("shop");
+    let (a, b, c) = (scene.task(project, "a"), scene.task(project, "b"), scene.task(project, "c"));
+    let link = |task, depends_on| Command::LinkTask { task, depends_on };
+    scene.does(&link(b, a));
+    scene.does(&link(c, b));
+    assert_eq!(scene.does(&link(c, b)).notes, ["it depends on it already"]);
+    let error = rule(scene.refuses(&link(a, c)));
+    assert_eq!(error.to_string(), "the dependencies would make a cycle: T-1 needs T-3 needs T-2 needs T-1");
+    assert_eq!(scene.refuses(&link(a, a)).to_string(), "the dependencies would make a cycle: T-1 needs T-1");
+    scene.does(&Command::UnlinkTask { task: c, depends_on: b });
+    scene.does(&link(a, c));
+    let other = scene.project("other");
+    let foreign = scene.task(other, "x");
+    assert_eq!(scene.refuses(&link(a, foreign)).to_string(), "dependency T-1 belongs to another project");
+    scene.start(c);
+    assert_eq!(scene.refuses(&link(c, b)).to_string(), "T-3 is running and waits for nothing any more");
+}
+
+#[test]
+fn values_are_checked_before_anything_happens() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = |change: &dyn Fn(&mut NewTask)| {
+        let mut task = new_task(project, "fine");
+        change(&mut task);
+        Command::CreateTask { task: Box::new(task) }
+    };
+    let cases: [(Command, &str); 6] = [
+        (task(&|task| task.title = " ".into()), "title is empty"),
+        (task(&|task| task.title = "a\nb".into()), "title has control characters"),
+        (task(&|task| task.title = "x".repeat(TITLE_CHARS_MAX + 1)), "title has more than 200 characters"),
+        (task(&|task| task.priority = 10), "priority must be 0 to 9"),
+        (
+            task(&|task| task.depends_on = [sample_id(9)].into()),
+            "there is no task `task-0192f0c0-0000-7000-8000-000000000009`",
+        ),
+        (
+            task(&|task| task.project = sample_id(8)),
+            "there is no project `project-0192f0c0-0000-7000-8000-000000000008`",
+        ),
+    ];
+    for (command, text) in cases {
+        assert_eq!(scene.refuses(&command).to_string(), text);
+    }
+    let fine = scene.task(project, "fine");
+    let long = Command::CancelTask { task: fine, reason: "x".repeat((64 << 10) + 1) };
+    assert_eq!(scene.refuses(&long).to_string(), "reason has 65537 bytes; 65536 are accepted");
+    assert_eq!(
+        scene.refuses(&Command::ReleaseTask { task: fine }).to_string(),
+        "task is approved and cannot be released"
+    );
+}
+
+/// One event that does not fit refuses the whole command, also when others before it did.
+#[test]
+fn a_command_happens_whole_or_not_at_all() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "a");
+    let run = scene.start(task);
+    // Success before the run was started: the run's machine refuses, so the task must not move either.
+    let fence = scene.one::<orch_core::entity::Run>(run).fence;
+    let refused = scene.refuses(&crate::support::settle(run, fence, orch_core::state::run::RunOutcome::Succeeded));
+    assert_eq!(refused.to_string(), "run is leased and cannot be succeeded");
+}

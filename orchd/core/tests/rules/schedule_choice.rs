@@ -1,0 +1,254 @@
+//! The scheduler's choice: its order, its limits, and that everything which can run does run in the end.
+
+use std::collections::BTreeMap;
+
+use orch_core::command::{Command, NewTask};
+use orch_core::entity::{Approval, Change, Project, Run, Task};
+use orch_core::ids::IdSource;
+use orch_core::rehearsal::{MemoryView, new_task, random_command};
+use orch_core::schedule::{Action, Decision, Limits, Snapshot, Wait, fronts, next_due, plan, waits};
+use orch_core::state::run::RunOutcome;
+use orch_core::state::task::TaskState;
+use orch_core::view::{Filter, View as _};
+use orch_proto::id::{ProjectId, TaskId};
+use proptest::prelude::*;
+
+use crate::support::{Scene, approve, lost, start, user};
+
+/// All that there is.
+pub(crate) fn snapshot(view: &MemoryView) -> Snapshot {
+    Snapshot {
+        projects: view.all::<Project>().into_iter().map(|it| (it.id, it)).collect(),
+        tasks: view.all::<Task>().into_iter().map(|it| (it.id, it)).collect(),
+        approvals: view.all::<Approval>().into_iter().map(|it| (it.id, it)).collect(),
+        changes: view.all::<Change>().into_iter().map(|it| (it.id, it)).collect(),
+        runs: view.list::<Run>(&Filter::default().open()).unwrap(),
+    }
+}
+
+pub(crate) fn limits(runs_max: u32) -> Limits {
+    Limits {
+        runs_max,
+        capabilities: ["code".to_owned()].into(),
+        missing_tools: BTreeMap::new(),
+        level: 3,
+        level_required: 2,
+        level_fix: "enable user namespaces".into(),
+        paused: None,
+    }
+}
+
+fn chosen(scene: &Scene, runs_max: u32) -> Vec<Decision> {
+    plan(&snapshot(&scene.view), scene.now, &limits(runs_max))
+}
+
+/// Titles of the tasks that are chosen, in order; changes by number.
+fn names(scene: &Scene, runs_max: u32) -> Vec<String> {
+    let name = |decision: Decision| match decision.action {
+        Action::Run(task) => scene.one::<Task>(task).title,
+        Action::Check(change) => format!("C-{}", scene.one::<Change>(change).number),
+    };
+    chosen(scene, runs_max).into_iter().map(name).collect()
+}
+
+impl Scene {
+    fn task_with(&mut self, project: ProjectId, title: &str, change: impl FnOnce(&mut NewTask)) -> TaskId {
+        self.later_ms(1);
+        let mut task = new_task(project, title);
+        change(&mut task);
+        let made = self.does(&Command::CreateTask { task: Box::new(task) });
+        made.touched[0].1.parse().unwrap()
+    }
+}
+
+#[test]
+fn priority_then_fairness_then_the_longest_chain_then_age() {
+    let (mut scene, shop) = Scene::ready("shop");
+    scene.task_with(shop, "old", |_| {});
+    let head = scene.task_with(shop, "head of a chain", |_| {});
+    scene.task_with(shop, "middle", |task| task.depends_on = [head].into());
+    scene.task_with(shop, "long", |task| task.spec.estimate_minutes = Some((10, 90)));
+    scene.task_with(shop, "urgent", |task| task.priority = 9);
+    scene.task_with(shop, "some day", |task| task.priority = 0);
+    let other = scene.project("other");
+    scene.task_with(other, "theirs", |_| {});
+    assert_eq!(names(&scene, 9), ["urgent", "theirs", "long", "head of a chain", "old", "some day"]);
+    let reasons: Vec<String> = chosen(&scene, 9).into_iter().map(|decision| decision.reason).collect();
+    assert_eq!(reasons[0], "priority 9, 0 of its project running, 1 min of work behind it, 5 ready after it");
+    assert_eq!(reasons[3], "priority 5, 2 of its project running, 2 min of work behind it, 2 ready after it");
+}
+
+#[test]
+fn projects_take_turns() {
+    let mut scene = Scene::new();
+    let (a, b, c) = (scene.project("a"), scene.project("b"), scene.project("c"));
+    for at in 0..4 {
+        scene.task_with(a, &format!("a{at}"), |_| {});
+    }
+    for at in 0..2 {
+        scene.task_with(b, &format!("b{at}"), |_| {});
+    }
+    scene.task_with(c, "c0", |_| {});
+    assert_eq!(names(&scene, 6), ["a0", "b0", "c0", "a1", "b1", "a2"]);
+    // What runs counts too.
+    let first = chosen(&scene, 1).remove(0);
+    assert!(matches!(first.action, Action::Run(_)));
+    let running = scene.view.all::<Task>().into_iter().find(|task| task.title == "a0").unwrap().id;
+    scene.start(running);
+    assert_eq!(names(&scene, 3), ["b0", "c0"]);
+}
+
+#[test]
+fn gates_go_first_and_one_change_of_a_project_at_a_time() {
+    let (mut scene, shop) = Scene::ready("shop");
+    let mut changes = Vec::new();
+    for at in 0..3 {
+        let task = scene.task_with(shop, &format!("t{at}"), |_| {});
+        let run = scene.start(task);
+        let protected: &[&str] = if at == 0 { &["ci.yaml"] } else { &[] };
+        changes.push(scene.proposes(run, protected));
+    }
+    scene.task_with(shop, "work", |task| task.priority = 9);
+    assert_eq!(names(&scene, 2), ["C-1", "work"]);
+    assert_eq!(names(&scene, 1), ["C-1"]);
+    // One that was checked and waits for a person lets the next pass.
+    scene.check(changes[0], RunOutcome::Succeeded);
+    assert_eq!(names(&scene, 2), ["C-2", "work"]);
+    scene.check(changes[1], RunOutcome::Succeeded);
+    assert_eq!(names(&scene, 2), ["work"]);
+    let front = |scene: &Scene| fronts(&snapshot(&scene.view)).into_iter().map(|it| it.number).collect::<Vec<_>>();
+    assert_eq!(front(&scene), [2]);
+    scene.merge(changes[1]);
+    assert_eq!(names(&scene, 2), ["C-3", "work"]);
+    let asked = scene.one::<Change>(changes[0]).approval.unwrap();
+    scene.does(&approve(asked));
+    assert_eq!(front(&scene), [1]);
+}
+
+#[test]
+fn nothing_starts_when_paused_full_or_waiting() {
+    let (mut scene, shop) = Scene::ready("shop");
+    let first = scene.task_with(shop, "first", |_| {});
+    scene.task_with(shop, "second", |_| {});
+    scene.task_with(shop, "not queued", |task| task.queue = false);
+    let paused = Limits { paused: Some("the disk is full".into()), ..limits(5) };
+    assert_eq!(plan(&snapshot(&scene.view), scene.now, &paused), []);
+    assert_eq!(names(&scene, 0), Vec::<String>::new());
+    let run = scene.start(first);
+    assert_eq!(names(&scene, 1), Vec::<String>::new());
+    scene.settle(run, lost());
+    // The lost one has to wait a moment; the scheduler is told when to look again.
+    assert_eq!(names(&scene, 5), ["second"]);
+    let due = next_due(&snapshot(&scene.view), scene.now).unwrap();
+    scene.now = due;
+    assert_eq!(names(&scene, 5), ["first", "second"]);
+    assert_eq!(next_due(&snapshot(&scene.view), scene.now), None);
+}
+
+/// Cancelled and wanted again at once: its old run has to end before it gets a place.
+#[test]
+fn a_task_with_a_run_under_way_is_not_chosen() {
+    let (mut scene, shop) = Scene::ready("shop");
+    let task = scene.task_with(shop, "again", |_| {});
+    let run = scene.start(task);
+    scene.does(&Command::CancelTask { task, reason: "no".into() });
+    scene.does(&Command::RetryTask { task });
+    assert_eq!(names(&scene, 5), Vec::<String>::new());
+    let why = waits(&snapshot(&scene.view), &scene.one(task), scene.now, &limits(5));
+    assert_eq!(why, [Wait::Run { name: "R-1".into() }]);
+    scene.settle(run, RunOutcome::Cancelled { reason: "no".into() });
+    assert_eq!(names(&scene, 5), ["again"]);
+}
+
+/// Random dependencies among tasks of three projects; each edge goes from a later to an earlier task.
+fn forest(edges: &[(u8, u8)], size: u8) -> Scene {
+    let mut scene = Scene::new();
+    let projects = [scene.project("a"), scene.project("b"), scene.project("c")];
+    let mut made: Vec<TaskId> = Vec::new();
+    for at in 0..size {
+        let of_project =
+            |(later, earlier): &&(u8, u8)| later % size == at && earlier % size < at && earlier % 3 == at % 3;
+        let needs: Vec<TaskId> =
+            edges.iter().filter(of_project).map(|(_, earlier)| made[usize::from(earlier % size)]).collect();
+        let same = |id: &TaskId| scene.view.one::<Task>(*id).project == projects[usize::from(at % 3)];
+        let depends_on = needs.into_iter().filter(same).collect();
+        made.push(scene.task_with(projects[usize::from(at % 3)], &format!("t{at}"), |task| {
+            task.depends_on = depends_on;
+            task.priority = at % 4;
+        }));
+    }
+    scene
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// Every choice is accepted by the rules, the limit holds, and in the end all is done.
+    #[test]
+    fn everything_runs_in_the_end(
+        edges in prop::collection::vec((any::<u8>(), any::<u8>()), 0..40),
+        size in 1_u8..14,
+        runs_max in 1_u32..4,
+        luck in prop::collection::vec(any::<bool>(), 64),
+    ) {
+        let mut scene = forest(&edges, size);
+        let mut luck = luck.into_iter().cycle();
+        let mut started = 0;
+        loop {
+            let decisions = chosen(&scene, runs_max);
+            for decision in &decisions {
+                if let Action::Run(task) = decision.action {
+                    scene.start(task);
+                    started += 1;
+                }
+            }
+            let open = scene.view.list::<Run>(&Filter::default().open()).unwrap();
+            prop_assert!(open.len() <= runs_max as usize);
+            let Some(run) = open.first() else {
+                match next_due(&snapshot(&scene.view), scene.now) {
+                    Some(due) => scene.now = due,
+                    None => break,
+                }
+                continue;
+            };
+            if luck.next() == Some(true) {
+                scene.does(&Command::MarkRunStarting { run: run.id });
+                scene.settle(run.id, RunOutcome::Succeeded);
+            } else if scene.one::<Task>(run.task).losses < 5 {
+                scene.settle(run.id, lost());
+            }
+        }
+        prop_assert!(started >= u32::from(size));
+        let tasks: Vec<Task> = scene.view.all();
+        prop_assert!(tasks.iter().all(|task| matches!(task.state, TaskState::Done { .. })), "{:?}", tasks);
+    }
+
+    /// In any state that commands can lead to: what is chosen can be started, there is room for it, and the same state
+    /// in another order gives the same choice.
+    #[test]
+    fn every_choice_is_legal_and_stable(seed in any::<[u8; 32]>(), runs_max in 1_u32..8) {
+        let (mut scene, _) = Scene::ready("p0");
+        let mut dice = IdSource::seeded(seed);
+        for _ in 0..150 {
+            let command = random_command(&scene.view, &mut dice).unwrap();
+            scene.later_ms(dice.jitter(1_000));
+            drop(scene.view.execute(&command, &user(1_000), scene.now, &mut scene.ids));
+            let now = snapshot(&scene.view);
+            let decisions = plan(&now, scene.now, &limits(runs_max));
+            let mut reversed = now.clone();
+            reversed.runs.reverse();
+            prop_assert_eq!(&plan(&reversed, scene.now, &limits(runs_max)), &decisions);
+            if decisions.is_empty() {
+                continue;
+            }
+            prop_assert!(now.runs.len() + decisions.len() <= runs_max as usize);
+            for decision in decisions.iter().take(1) {
+                if let Action::Run(task) = decision.action {
+                    let before = scene.view.events.len();
+                    let done = scene.view.execute(&start(task), &user(1_000), scene.now, &mut scene.ids);
+                    prop_assert!(done.is_ok(), "{:?} after {} events: {:?}", decision, before, done.err().map(|e| e.to_string()));
+                }
+            }
+        }
+    }
+}
