@@ -1,1 +1,6 @@
-//! Placeholder of the first skeleton commit.
+//! Both clients of the daemon: the terminal UI `orch-tui` and the command line `orchctl`.
+//!
+//! Knows the contract of `orch-proto` and nothing else of the product. Read in this order.
+
+pub mod connect;
+pub mod text;

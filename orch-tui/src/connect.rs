@@ -1,0 +1,122 @@
+//! From a command line and an environment to a connection: which socket, and how long to wait between tries.
+//!
+//! Shared by both programs. Knows nothing of what is asked over the connection, and never reads the process's
+//! environment by itself.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use orch_proto::wire::{Client, default_socket};
+use orch_proto::{ErrorCode, RpcError};
+
+/// First pause between two tries to reach the daemon.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+
+/// Longest pause between two tries to reach the daemon.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// The socket to talk to: the one given, else where [`default_socket`] looks.
+///
+/// `env` reads a variable; programs pass [`process_env`].
+#[must_use]
+pub fn socket_path(flag: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> PathBuf {
+    flag.map_or_else(|| default_socket(env), Path::to_path_buf)
+}
+
+/// Reads a variable of this process. One that is not UTF-8 counts as absent.
+#[must_use]
+pub fn process_env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Connects once.
+///
+/// # Errors
+/// Those of [`Client::connect`]; a path that no Unix socket can have is `E_USAGE`.
+pub async fn connect(socket: &Path) -> Result<Client, RpcError> {
+    // The kernel's own error for this is "invalid argument", which helps nobody.
+    const PATH_BYTES_MAX: usize = 107;
+    let bytes = socket.as_os_str().len();
+    if bytes > PATH_BYTES_MAX {
+        return Err(RpcError::new(
+            ErrorCode::Usage,
+            format!("the socket path has {bytes} bytes; Unix sockets can have {PATH_BYTES_MAX}"),
+        )
+        .hint("name a shorter path with `--socket` or `ORCH_SOCKET`"));
+    }
+    Client::connect(socket).await
+}
+
+/// Whether a later try can help: the daemon is away or busy, not of another version or closed to this user.
+#[must_use]
+pub const fn is_worth_another_try(error: &RpcError) -> bool {
+    matches!(error.code, ErrorCode::Unreachable | ErrorCode::Busy | ErrorCode::ShuttingDown | ErrorCode::Timeout)
+}
+
+/// Pauses between tries: doubling from [`BACKOFF_FIRST`] to [`BACKOFF_MAX`], each shortened by up to a quarter at
+/// random, so that many clients of a restarted daemon do not come back together.
+#[derive(Clone, Debug, Default)]
+pub struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    /// No try has failed yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { tries: 0 }
+    }
+
+    /// How many tries have failed since the last success.
+    #[must_use]
+    pub const fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    /// The pause after one more failed try.
+    #[must_use]
+    pub fn next_pause(&mut self) -> Duration {
+        let full = BACKOFF_FIRST.saturating_mul(1 << self.tries.min(10)).min(BACKOFF_MAX);
+        self.tries = self.tries.saturating_add(1);
+        // The standard library's keyed hasher is the randomness that is at hand without a crate.
+        let random = RandomState::new().build_hasher().finish() % 256;
+        let shortened = full.as_millis() / 4 * u128::from(random) / 256;
+        full.saturating_sub(Duration::from_millis(u64::try_from(shortened).unwrap_or(0)))
+    }
+
+    /// A try succeeded.
+    pub const fn reset(&mut self) {
+        self.tries = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_wins_over_the_environment() {
+        let env = |name: &str| (name == "ORCH_SOCKET").then(|| "/env.sock".to_owned());
+        assert_eq!(socket_path(Some(Path::new("/flag.sock")), env), Path::new("/flag.sock"));
+        assert_eq!(socket_path(None, env), Path::new("/env.sock"));
+    }
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_begin_anew() {
+        let mut backoff = Backoff::new();
+        let first = backoff.next_pause();
+        assert!(first <= BACKOFF_FIRST && first >= BACKOFF_FIRST * 3 / 4, "{first:?}");
+        let late = (0..100).map(|_| backoff.next_pause()).last().unwrap();
+        assert!(late <= BACKOFF_MAX && late >= BACKOFF_MAX * 3 / 4, "{late:?}");
+        backoff.reset();
+        assert!(backoff.next_pause() <= BACKOFF_FIRST);
+    }
+
+    #[tokio::test]
+    async fn a_path_too_long_for_a_socket_is_named_as_such() {
+        let path = PathBuf::from(format!("/{}", "x".repeat(200)));
+        assert_eq!(connect(&path).await.unwrap_err().code, ErrorCode::Usage);
+    }
+}
