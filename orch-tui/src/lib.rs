@@ -4,3 +4,9 @@
 
 pub mod connect;
 pub mod text;
+
+pub mod clock;
+
+pub mod app;
+mod term;
+mod view;
