@@ -6,6 +6,9 @@ pub mod connect;
 pub mod text;
 
 pub mod clock;
+pub mod fmt;
+
+pub mod ctl;
 
 pub mod app;
 mod term;

@@ -285,7 +285,7 @@ impl Writer {
 /// Whether a terminal would obey, reorder or hide the character, or show it by a font of its own: C1 controls, line
 /// separators, Unicode's `Default_Ignorable_Code_Point` (bidirectional controls, tags, fillers, variation selectors),
 /// annotations, private use and non-characters.
-fn is_deceptive(char: char) -> bool {
+pub(crate) fn is_deceptive(char: char) -> bool {
     matches!(char,
         '\u{80}'..='\u{9f}'
         | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'

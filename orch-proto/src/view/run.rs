@@ -156,7 +156,8 @@ pub struct RunView {
     pub queued_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
-    /// Why the scheduler started it when it did.
+    /// Why the scheduler started it when it did. Its name on the wire leaves `reason` to the flattened state.
+    #[serde(rename = "schedule_reason")]
     pub reason: String,
     /// Directory of the run on the daemon's disk.
     pub directory: String,
@@ -202,4 +203,41 @@ pub struct LogPage {
     pub next_offset: u64,
     /// The run is over and this page reaches the end of its log.
     pub end: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Id as _;
+
+    /// Flattened fields share one name space: a name used twice cannot be read back, which cuts the connection.
+    #[test]
+    fn a_failed_run_survives_the_wire() {
+        let id = uuid::Uuid::from_u128(1);
+        let run = RunView {
+            id: RunId::from_uuid(id),
+            project: "shop".into(),
+            number: 1,
+            name: "shop/R-1".into(),
+            task: TaskId::from_uuid(id),
+            task_name: "shop/T-1".into(),
+            task_title: "title".into(),
+            purpose: RunPurpose::Gate { change: ChangeId::from_uuid(id) },
+            attempt: 1,
+            fence: 1,
+            state: RunState::Failed { class: "task".into(), reason: "exit 75".into() },
+            steps: vec![],
+            isolation: None,
+            artifacts: vec![],
+            log_bytes: 0,
+            log_dropped_bytes: 0,
+            queued_at: Timestamp::from_unix_us(0),
+            started_at: None,
+            finished_at: None,
+            reason: "first in the queue".into(),
+            directory: "/state/runs/r".into(),
+        };
+        let json = serde_json::to_string(&run).unwrap();
+        assert_eq!(serde_json::from_str::<RunView>(&json).unwrap(), run);
+    }
 }

@@ -1,1 +1,13 @@
-//! Placeholder of the first skeleton commit.
+//! Effects behind narrow doors: what touches git, processes, the host's tools and files.
+//!
+//! **Invariant I5:** nothing here sees the store. What an effect learns goes back to the daemon, which makes a command
+//! of it. **Invariant I12:** what a repository or an agent wrote is never executed here, and never parsed as
+//! configuration, outside a sandbox.
+
+pub mod blobs;
+pub mod executor;
+pub mod git;
+pub mod host_tools;
+pub mod job;
+pub mod recipe_store;
+pub mod run_log;

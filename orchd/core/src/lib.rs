@@ -1,1 +1,23 @@
-//! Placeholder of the first skeleton commit.
+//! The pure domain: what there is, what can happen to it, and what should happen next.
+//!
+//! No I/O, no clock, no randomness, no async (invariant I1): time and ids are given. In reading order.
+
+pub mod actor;
+pub mod command;
+pub mod decide;
+pub mod digest;
+pub mod entity;
+pub mod event;
+pub mod graph;
+pub mod ids;
+pub mod schedule;
+
+pub mod state;
+pub mod view;
+
+pub mod planning;
+
+pub mod blueprint;
+pub mod planner;
+pub mod recipe;
+pub mod toolchain;

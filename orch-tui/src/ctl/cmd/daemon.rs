@@ -1,0 +1,165 @@
+//! `orchctl up`, `down` and `daemon`: start, look at and stop the daemon.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use orch_proto::ErrorCode;
+use orch_proto::view::{CheckReport, CheckResult, DoctorReport, StatusView};
+
+use super::{audit, status};
+use crate::ctl::failure::Failure;
+use crate::ctl::launch::{self, Launch};
+use crate::ctl::session::Session;
+use crate::fmt::color::{Paint, Role};
+use crate::fmt::resource::{check_word, state_role};
+use crate::text::SafeText;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DaemonCommand {
+    /// What needs attention, and the next command
+    Status(status::StatusArgs),
+    /// Check what this machine gives, with the fix for what is missing
+    Doctor,
+    /// Compare the tables with a replay of the record; exit code 1 if anything is wrong
+    Check,
+    /// Stop the daemon; runs go on and are taken up at its next start
+    Shutdown,
+}
+
+/// How to start the daemon.
+#[derive(Debug, Default, Args)]
+pub(crate) struct UpArgs {
+    /// State directory [default: that of the daemon]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Configuration file [default: that of the daemon]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where its messages go [default: orchd.out in the state directory of this user]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+}
+
+/// What to start in a session of its own.
+#[derive(Debug, Args)]
+pub(crate) struct DetachArgs {
+    /// Program and arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+pub(crate) async fn run(session: &Session, command: DaemonCommand) -> Result<(), Failure> {
+    match command {
+        DaemonCommand::Status(args) => status::run(session, &args).await,
+        DaemonCommand::Doctor => doctor(session).await,
+        DaemonCommand::Check => check(session).await,
+        DaemonCommand::Shutdown => {
+            session.confirm("stop the daemon? runs go on")?;
+            session.read(async |orch, context| orch.shutdown(context).await).await?;
+            session.line("the daemon stops")
+        }
+    }
+}
+
+/// Starts a daemon unless one runs.
+pub(crate) async fn up(session: &Session, args: UpArgs) -> Result<(), Failure> {
+    match session.read(async |orch, context| orch.status(context).await).await {
+        Ok(status) => return report_up(session, &status, "runs already"),
+        Err(Failure::Refused(error)) if error.code == ErrorCode::Unreachable => {}
+        Err(failure) => return Err(failure),
+    }
+    let log = match args.log {
+        Some(log) => log,
+        None => launch::default_log(args.state_dir.as_deref(), |name| session.console.env(name))?,
+    };
+    let launch = Launch {
+        program: launch::find("orchd", "ORCHD_PROGRAM", |name| session.console.env(name))?,
+        socket: session.socket().to_path_buf(),
+        state_dir: args.state_dir,
+        config: args.config,
+        log,
+    };
+    let status = launch::start(session, &launch).await?;
+    report_up(session, &status, "started")
+}
+
+/// Stops the daemon and waits until it is gone.
+pub(crate) async fn down(session: &Session) -> Result<(), Failure> {
+    let status = match session.read(async |orch, context| orch.status(context).await).await {
+        Ok(status) => status,
+        Err(Failure::Refused(error)) if error.code == ErrorCode::Unreachable => {
+            return session.line(&format!("no daemon runs on `{}`", session.socket().display()));
+        }
+        Err(failure) => return Err(failure),
+    };
+    if status.runs_active > 0 {
+        session.note(&format!("{} runs go on; the next daemon takes them up", status.runs_active));
+    }
+    launch::stop(session, status.pid).await?;
+    session.line(&format!("stopped orchd (pid {})", status.pid))
+}
+
+fn report_up(session: &Session, status: &StatusView, what: &str) -> Result<(), Failure> {
+    session.report("Status", status, || {
+        let line = format!(
+            "orchd {} {what}: pid {}, socket {}, state {}",
+            status.version,
+            status.pid,
+            session.socket().display(),
+            status.state_directory
+        );
+        format!("{}\n", SafeText::line(&line))
+    })
+}
+
+/// Shows what the host gives; fails when something that is needed is missing.
+pub(crate) async fn doctor(session: &Session) -> Result<(), Failure> {
+    let report = session.read(async |orch, context| orch.doctor(context).await).await?;
+    session.report("DoctorReport", &report, || doctor_text(&report, session.paint()))?;
+    let failed = report.checks.iter().filter(|check| check.result == CheckResult::Failed).count();
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Negative(format!("{failed} of {} checks failed", report.checks.len())))
+    }
+}
+
+fn doctor_text(report: &DoctorReport, paint: Paint) -> String {
+    let mut out = String::new();
+    for check in &report.checks {
+        let word = check_word(check.result);
+        let state = paint.apply(state_role(word), &SafeText::line(&format!("{word:<7}")));
+        out.push_str(&format!("{state}  {}\n", SafeText::line(&format!("{}: {}", check.name, check.detail))));
+        if let Some(fix) = &check.fix {
+            let label = paint.apply(Role::Active, &SafeText::literal("fix"));
+            out.push_str(&format!("         {label}: {}\n", SafeText::line(fix)));
+        }
+    }
+    let (level, required) = (report.isolation_level, report.isolation_required);
+    out.push_str(&format!("isolation level {level}, {required} is required\n"));
+    out
+}
+
+async fn check(session: &Session) -> Result<(), Failure> {
+    let report = session.read(async |orch, context| orch.check(context).await).await?;
+    session.report("CheckReport", &report, || check_text(&report))?;
+    if report.is_ok() { Ok(()) } else { Err(Failure::Negative("the state is not as it should be".to_owned())) }
+}
+
+/// The result of the check of the state, in a few lines.
+pub(crate) fn check_text(report: &CheckReport) -> String {
+    let mut out = audit::text(&report.audit);
+    out.push_str(&format!(
+        "{} rows compared with a replay, {} differences\n",
+        report.rows_compared,
+        report.differences.len()
+    ));
+    for difference in &report.differences {
+        out.push_str(&format!("  {}\n", SafeText::line(difference)));
+    }
+    for blob in &report.blobs_missing {
+        out.push_str(&format!("  missing blob {}\n", SafeText::line(blob)));
+    }
+    out.push_str(&format!("database: {}\n", SafeText::line(&report.integrity)));
+    out
+}

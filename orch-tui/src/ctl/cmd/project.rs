@@ -1,0 +1,154 @@
+//! `orchctl project`: make, look at and retire projects.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use orch_proto::request::{Accepted, RepoSource, Request};
+use orch_proto::view::{ProjectState, ProjectView};
+use orch_proto::{ErrorCode, Ref};
+
+use crate::ctl::args::WaitArgs;
+use crate::ctl::failure::Failure;
+use crate::ctl::follow::until;
+use crate::ctl::session::Session;
+use crate::text::SafeText;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProjectCommand {
+    /// Make a project with an empty repository, or with a copy of an existing one
+    Create {
+        /// Short name: letters, digits and `-`
+        name: String,
+        /// An existing git repository on the daemon's machine; it is only read
+        #[arg(long, value_name = "PATH")]
+        repo: Option<PathBuf>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// All projects
+    #[command(visible_alias = "ls")]
+    List,
+    /// One project with its toolchains, gates and versions
+    #[command(visible_alias = "show")]
+    Get { name: Option<String> },
+    /// Take a project out of use; nothing is deleted
+    Archive { name: String },
+}
+
+pub(crate) async fn run(session: &Session, command: ProjectCommand) -> Result<(), Failure> {
+    match command {
+        ProjectCommand::Create { name, repo, wait } => {
+            let repo = match repo {
+                Some(path) => RepoSource::Import { path: absolute(&path)? },
+                None => RepoSource::Empty,
+            };
+            let accepted = session.submit(Request::ProjectCreate { name: name.clone(), repo }).await?;
+            if wait.wait.is_some() {
+                await_ready(session, &created(&accepted, &name)).await?;
+            }
+            session.accepted(&accepted, "created")?;
+            session.next(&format!("orchctl vision submit FILE -p {}", created(&accepted, &name)));
+            Ok(())
+        }
+        ProjectCommand::List => {
+            let projects = session.read(async |orch, context| orch.projects(context).await).await?;
+            session.list(&projects)
+        }
+        ProjectCommand::Get { name } => {
+            let project = match name {
+                Some(name) => Ref(name),
+                None => crate::ctl::current_project::current(session).await?,
+            };
+            let project = get(session, &project).await?;
+            session.show(&project, || text(&project))
+        }
+        ProjectCommand::Archive { name } => {
+            session.confirm(&format!("take project `{name}` out of use?"))?;
+            session.change(Request::ProjectArchive { project: Ref(name) }, "archived").await?;
+            Ok(())
+        }
+    }
+}
+
+/// Reads one project.
+pub(crate) async fn get(session: &Session, project: &Ref) -> Result<ProjectView, Failure> {
+    let project = project.clone();
+    session.read(async |orch, context| orch.project(context, project).await).await
+}
+
+/// Waits until the project's repository is there.
+pub(crate) async fn await_ready(session: &Session, name: &str) -> Result<ProjectView, Failure> {
+    let project = Ref::from(name);
+    until(session, &format!("project `{name}`"), async || {
+        let view = get(session, &project).await?;
+        match &view.state {
+            ProjectState::Ready => Ok(Some(view)),
+            ProjectState::Preparing => Ok(None),
+            ProjectState::Failed { reason } => {
+                Err(Failure::new(ErrorCode::Repository, reason.clone(), format!("orchctl project get {name}")))
+            }
+            ProjectState::Archived => Err(Failure::Negative(format!("project `{name}` is archived"))),
+        }
+    })
+    .await
+}
+
+fn created(accepted: &Accepted, name: &str) -> String {
+    accepted.touched.first().map_or_else(|| name.to_owned(), |touched| touched.name.clone())
+}
+
+/// The path without links and relative parts: the daemon does not know the user's working directory.
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let cannot = |reason: &str, code| {
+        let message = format!("`{}` {reason}", path.display());
+        Failure::new(code, message, "name the directory of a git repository on this machine")
+    };
+    let real = fs::canonicalize(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => cannot("does not exist", ErrorCode::Repository),
+        _ => cannot(&format!("cannot be read: {error}"), ErrorCode::Repository),
+    })?;
+    if !real.is_dir() {
+        return Err(cannot("is not a directory", ErrorCode::Repository));
+    }
+    real.into_os_string().into_string().map_err(|_| cannot("is not UTF-8", ErrorCode::Invalid))
+}
+
+fn text(project: &ProjectView) -> String {
+    let state = match &project.state {
+        ProjectState::Ready => "ready".to_owned(),
+        ProjectState::Preparing => "preparing".to_owned(),
+        ProjectState::Archived => "archived".to_owned(),
+        ProjectState::Failed { reason } => format!("failed: {reason}"),
+    };
+    let version = |number: Option<u32>| number.map_or_else(|| "none".to_owned(), |number| format!("v{number}"));
+    let mut lines = vec![
+        format!("project       {}", project.name),
+        format!("state         {state}"),
+        format!("repository    {}", project.repository),
+        format!("branch        {} at {}", project.default_branch, project.head.as_deref().unwrap_or("(empty)")),
+        format!(
+            "versions      vision {}, requirements {}, plan {}",
+            version(project.vision_version),
+            version(project.requirements_version),
+            version(project.plan_version)
+        ),
+    ];
+    for tool in &project.toolchains {
+        let root = if tool.root.is_empty() { "." } else { &tool.root };
+        lines.push(format!("toolchain     {} in {root} ({})", tool.name, tool.evidence.join(", ")));
+        for (what, command) in [("build", &tool.build), ("test", &tool.test), ("lint", &tool.lint)] {
+            if let Some(command) = command {
+                lines.push(format!("  {what:<11} {command}"));
+            }
+        }
+    }
+    for gate in &project.gates {
+        lines.push(format!("gate          {gate}"));
+    }
+    if !project.protected_paths.is_empty() {
+        lines.push(format!("protected     {}", project.protected_paths.join(", ")));
+    }
+    lines.push(format!("id            {}", project.id));
+    lines.iter().map(|line| format!("{}\n", SafeText::line(line))).collect()
+}

@@ -1,0 +1,167 @@
+//! `orchctl req`: derive, read, edit, compare and decide about requirements.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use orch_proto::request::{Decision, Request};
+use orch_proto::view::RequirementsView;
+use orch_proto::{EntityKind, ErrorCode, Ref};
+
+use super::{project, req_form, req_text};
+use crate::ctl::current_project::current;
+use crate::ctl::digest;
+use crate::ctl::failure::Failure;
+use crate::ctl::follow::until;
+use crate::ctl::session::Session;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReqCommand {
+    /// Derive requirements from the newest Vision
+    #[command(visible_alias = "derive")]
+    Propose {
+        /// Another version of the Vision, as `V-1`
+        #[arg(long)]
+        vision: Option<String>,
+    },
+    /// A version; the newest unless named
+    #[command(visible_alias = "get")]
+    Show {
+        /// Number of the version
+        version: Option<u32>,
+    },
+    /// All versions, newest first
+    #[command(visible_alias = "ls")]
+    List,
+    /// Make a new version: in your editor, or from a file of the same form
+    Edit {
+        /// YAML with the wanted requirements, `-` for standard input; see `req edit --print`
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Print the form instead of opening an editor
+        #[arg(long, conflicts_with = "file")]
+        print: bool,
+        /// Why the requirements change
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// What changed between two versions
+    Diff { from: u32, to: u32 },
+    /// Say a word about a requirement, or about all of them
+    Comment {
+        /// What to say
+        text: String,
+        /// The requirement, as `FR-2`
+        #[arg(long)]
+        key: Option<String>,
+    },
+    /// Approve a version: planning may begin
+    Approve(DecideArgs),
+    /// Reject a version
+    Reject(DecideArgs),
+}
+
+/// What is decided about, and why.
+#[derive(Debug, Args)]
+pub(crate) struct DecideArgs {
+    /// Number of the version; the newest unless named
+    #[arg(long)]
+    pub(crate) version: Option<u32>,
+    /// Digest of what was shown: fails if something else is there by now
+    #[arg(long)]
+    pub(crate) digest: Option<String>,
+    /// Why
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+pub(crate) async fn run(session: &Session, command: ReqCommand) -> Result<(), Failure> {
+    let project = current(session).await?;
+    match command {
+        ReqCommand::Propose { vision } => propose(session, &project, vision).await,
+        ReqCommand::Show { version } => {
+            let reqs = get(session, &project, version).await?;
+            session.show(&reqs, || req_text::show(&reqs, session.text_width(), session.paint()))
+        }
+        ReqCommand::List => {
+            let versions = session.read(async |orch, context| orch.requirements_list(context, project).await).await?;
+            session.list(&versions)
+        }
+        ReqCommand::Edit { file, print, reason } => {
+            let base = get(session, &project, None).await?;
+            req_form::edit(session, &base, req_form::Source { file, print, reason }).await
+        }
+        ReqCommand::Diff { from, to } => {
+            let diff =
+                session.read(async |orch, context| orch.requirements_diff(context, project, from, to).await).await?;
+            session.report("RequirementsDiff", &diff, || req_text::diff(&diff, session.paint()))
+        }
+        ReqCommand::Comment { text, key } => {
+            let version = get(session, &project, None).await?.version;
+            session.change(Request::RequirementsComment { project, version, key, text }, "commented on").await?;
+            Ok(())
+        }
+        ReqCommand::Approve(args) => decide(session, project, args, Decision::Approve).await,
+        ReqCommand::Reject(args) => decide(session, project, args, Decision::Deny).await,
+    }
+}
+
+/// Reads one version; the newest when none is named.
+pub(crate) async fn get(session: &Session, project: &Ref, version: Option<u32>) -> Result<RequirementsView, Failure> {
+    let project = project.clone();
+    session.read(async |orch, context| orch.requirements(context, project, version).await).await
+}
+
+async fn propose(session: &Session, project: &Ref, vision: Option<String>) -> Result<(), Failure> {
+    let before = project::get(session, project).await?.requirements_version.unwrap_or(0);
+    let vision = vision.map(|vision| session.reference(&vision));
+    let accepted = session.submit(Request::RequirementsPropose { project: project.clone(), vision }).await?;
+    // Asked again under a key that was used before: the version of then is there already.
+    let least = if accepted.duplicate { 1 } else { before + 1 };
+    let reqs = await_version(session, project, least).await?;
+    session.accepted(&accepted, &format!("derived {} requirements:", reqs.requirements.len()))?;
+    session.next(&format!("orchctl req show -p {project}, then orchctl req approve -p {project}"));
+    Ok(())
+}
+
+/// Waits until there is a version of at least this number.
+pub(crate) async fn await_version(session: &Session, project: &Ref, least: u32) -> Result<RequirementsView, Failure> {
+    until(session, "the derivation of requirements", async || match get(session, project, None).await {
+        Ok(reqs) => Ok(Some(reqs).filter(|reqs| reqs.version >= least)),
+        Err(Failure::Refused(error)) if error.code == ErrorCode::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    })
+    .await
+}
+
+async fn decide(session: &Session, project: Ref, args: DecideArgs, decision: Decision) -> Result<(), Failure> {
+    let reqs = get(session, &project, args.version).await?;
+    let name = format!("requirements v{} of {project}", reqs.version);
+    digest::check(args.digest.as_deref(), &reqs.digest, &name)?;
+    let (verb, done) = match decision {
+        Decision::Approve => ("approve", "approved"),
+        Decision::Deny => ("reject", "rejected"),
+    };
+    let question = format!(
+        "{verb} {name} ({} requirements, {} open questions, digest {})?",
+        reqs.requirements.len(),
+        reqs.open_questions.len(),
+        digest::short(&reqs.digest)
+    );
+    session.confirm(&question)?;
+    let next = format!("orchctl plan propose -p {project}");
+    let request = Request::RequirementsDecide {
+        project,
+        version: Some(reqs.version),
+        decision,
+        digest: Some(reqs.digest),
+        reason: args.reason,
+    };
+    let mut accepted = session.submit(request).await?;
+    // The requirements are what the user decided about, whatever else was touched.
+    accepted.touched.sort_by_key(|touched| touched.kind != EntityKind::Requirements);
+    session.accepted(&accepted, done)?;
+    if decision == Decision::Approve {
+        session.next(&next);
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! `orchctl run`: look at runs, their steps and artifacts; wait for them, end them.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use orch_proto::request::Request;
+use orch_proto::view::{GuaranteeState, RunFilter, RunState, RunView};
+use orch_proto::{ErrorCode, Ref};
+
+use super::run_log;
+use crate::clock;
+use crate::ctl::failure::Failure;
+use crate::ctl::follow::until;
+use crate::ctl::input;
+use crate::ctl::session::Session;
+use crate::fmt::color::{Paint, Role};
+use crate::fmt::duration::{bytes, short};
+use crate::fmt::resource::{run_detail, step_state};
+use crate::text::SafeText;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunCommand {
+    /// Runs, the newest last
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only those of this task
+        #[arg(long)]
+        task: Option<String>,
+        /// Only those under way
+        #[arg(long)]
+        active: bool,
+    },
+    /// One run with its steps and the isolation that it had
+    #[command(visible_alias = "show")]
+    Get {
+        run: String,
+        /// Exit with 0 when succeeded, 1 when not, 8 when under way
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Output of a run
+    #[command(visible_alias = "log")]
+    Logs(run_log::LogArgs),
+    /// Steps of a run
+    Steps { run: String },
+    /// Files that the run's steps declared as results
+    Artifacts {
+        run: String,
+        /// Save this one
+        #[arg(long, value_name = "PATH")]
+        save: Option<String>,
+        /// Where to save it, `-` for standard output [default: its name, in the current directory]
+        #[arg(long, value_name = "FILE", requires = "save")]
+        to: Option<PathBuf>,
+    },
+    /// Kill runs; the retry policy of their tasks decides what follows
+    Cancel {
+        #[arg(required = true)]
+        runs: Vec<String>,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Wait until a run is over; exit code 1 if it did not succeed
+    Wait { run: String },
+}
+
+pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Failure> {
+    match command {
+        RunCommand::List { task, active } => {
+            let task = task.map(|task| session.reference(&task));
+            let filter = RunFilter { project: session.given_project(), task, active };
+            session.list(&list(session, filter).await?)
+        }
+        RunCommand::Get { run, exit_code } => {
+            let run = get(session, &session.reference(&run)).await?;
+            session.show(&run, || text(&run, session.paint()))?;
+            if exit_code { outcome(&run) } else { Ok(()) }
+        }
+        RunCommand::Logs(args) => run_log::run(session, args).await,
+        RunCommand::Steps { run } => {
+            let run = get(session, &session.reference(&run)).await?;
+            session.list(&run.steps)
+        }
+        RunCommand::Artifacts { run, save, to } => {
+            let run = get(session, &session.reference(&run)).await?;
+            match save {
+                Some(path) => save_artifact(session, &run, &path, to.as_deref()).await,
+                None => session.list(&run.artifacts),
+            }
+        }
+        RunCommand::Cancel { runs, reason } => {
+            let runs = input::names(session, &runs)?;
+            session.confirm(&format!("kill {}?", runs.join(" ")))?;
+            let runs: Vec<_> = runs.iter().map(|run| session.reference(run)).collect();
+            crate::ctl::batch::each(session, &runs, async |run| {
+                session.change(Request::RunCancel { run, reason: reason.clone() }, "cancelled").await.map(drop)
+            })
+            .await
+        }
+        RunCommand::Wait { run } => {
+            let run = session.reference(&run);
+            let run = until(session, &format!("run {run}"), async || {
+                Ok(Some(get(session, &run).await?).filter(|run| run.state.is_final()))
+            })
+            .await?;
+            session.list(std::slice::from_ref(&run))?;
+            outcome(&run)
+        }
+    }
+}
+
+/// Reads a run.
+pub(crate) async fn get(session: &Session, run: &Ref) -> Result<RunView, Failure> {
+    let run = run.clone();
+    session.read(async |orch, context| orch.run(context, run).await).await
+}
+
+/// Reads runs.
+pub(crate) async fn list(session: &Session, filter: RunFilter) -> Result<Vec<RunView>, Failure> {
+    session.read(async |orch, context| orch.runs(context, filter).await).await
+}
+
+fn outcome(run: &RunView) -> Result<(), Failure> {
+    let message = match &run.state {
+        RunState::Failed { class, reason } => format!("{} failed ({class}): {reason}", run.name),
+        other => format!("{} is {}", run.name, other.label()),
+    };
+    if run.state == RunState::Succeeded {
+        Ok(())
+    } else if run.state.is_final() {
+        Err(Failure::Negative(message))
+    } else {
+        Err(Failure::Pending(message))
+    }
+}
+
+async fn save_artifact(session: &Session, run: &RunView, path: &str, to: Option<&Path>) -> Result<(), Failure> {
+    let artifact = run.artifacts.iter().find(|artifact| artifact.path == path).ok_or_else(|| {
+        let known: Vec<_> = run.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
+        let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+        Failure::new(ErrorCode::NotFound, format!("{} has no artifact `{path}`", run.name), known)
+    })?;
+    // The path is the run's own; of it only the last part is used, and no existing file is written over.
+    let name = path.rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."));
+    let target = to.map(Path::to_path_buf).or_else(|| name.map(PathBuf::from));
+    let target = target.ok_or_else(|| Failure::usage(format!("`{path}` has no name; say where with `--to`")))?;
+    let mut file = if target.as_os_str() == "-" {
+        None
+    } else {
+        let opened = OpenOptions::new().write(true).create_new(true).open(&target);
+        Some(opened.map_err(|error| Failure::usage(format!("`{}` cannot be made: {error}", target.display())))?)
+    };
+    let mut offset = 0;
+    while offset < artifact.size_bytes {
+        let id = Ref(run.id.to_string());
+        let name = path.to_owned();
+        let piece = session.read(async |orch, context| orch.artifact(context, id, name, offset).await).await?;
+        if piece.0.is_empty() {
+            return Err(Failure::Negative(format!("`{path}` ended after {offset} of {} bytes", artifact.size_bytes)));
+        }
+        offset += u64::try_from(piece.0.len()).unwrap_or(u64::MAX);
+        match &mut file {
+            Some(file) => file.write_all(&piece.0)?,
+            None => session.console.data(&piece.0)?,
+        }
+    }
+    session.note(&format!("saved `{path}` ({}) as `{}`", bytes(offset), target.display()));
+    Ok(())
+}
+
+fn text(run: &RunView, paint: Paint) -> String {
+    let now = clock::now();
+    let head = format!("{}  {} ({})", run.name, run.state.label(), run_detail(run));
+    let mut out = format!("{}\n", paint.apply(Role::Strong, &SafeText::line(&head)));
+    let mut field = |name: &str, value: &str| out.push_str(&format!("  {name:<11} {}\n", SafeText::line(value)));
+    field("task", &format!("{}, attempt {}, fence {}", run.task_name, run.attempt, run.fence));
+    field("why now", &run.reason);
+    if let Some(started) = run.started_at {
+        field("time", &short(run.finished_at.unwrap_or(now).ms_since(started)));
+    }
+    let dropped =
+        if run.log_dropped_bytes > 0 { format!(", {} dropped", bytes(run.log_dropped_bytes)) } else { String::new() };
+    field("log", &format!("{}{dropped}", bytes(run.log_bytes)));
+    for (at, step) in run.steps.iter().enumerate() {
+        let exit = step.exit_code.map_or(String::new(), |code| format!(", exit {code}"));
+        let time = step
+            .started_at
+            .map_or(String::new(), |started| format!(", {}", short(step.finished_at.unwrap_or(now).ms_since(started))));
+        field(&format!("step {}", at + 1), &format!("{}: {}{exit}{time}", step.name, step_state(step.state)));
+    }
+    if let Some(isolation) = &run.isolation {
+        field("isolation", &format!("level {} (required {})", isolation.level, isolation.required));
+        for guarantee in &isolation.guarantees {
+            let state = match guarantee.state {
+                GuaranteeState::Enforced => "enforced",
+                GuaranteeState::Degraded => "degraded",
+                GuaranteeState::Absent => "absent",
+            };
+            field("", &format!("{state:<9} {} by {}: {}", guarantee.name, guarantee.how, guarantee.evidence));
+        }
+    }
+    for artifact in &run.artifacts {
+        field("artifact", &format!("{} ({})", artifact.path, bytes(artifact.size_bytes)));
+    }
+    field("directory", &run.directory);
+    field("id", &run.id.to_string());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fmt::samples;
+
+    #[test]
+    fn outcomes_are_exit_codes() {
+        let code = |state| {
+            let run = RunView { state, ..samples::run(1) };
+            outcome(&run).map_or_else(|failure| failure.exit_code(), |()| 0)
+        };
+        assert_eq!(code(RunState::Succeeded), 0);
+        assert_eq!(code(RunState::Lost), 1);
+        assert_eq!(code(RunState::Running), 8);
+        assert_eq!(code(RunState::Failed { class: "task".into(), reason: "x".into() }), 1);
+    }
+
+    #[test]
+    fn a_run_is_laid_out() {
+        insta::assert_snapshot!(text(&samples::run(7), Paint::OFF));
+    }
+}

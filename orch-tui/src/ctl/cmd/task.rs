@@ -1,0 +1,390 @@
+//! `orchctl task`: make, read, order, steer and wait for tasks.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use orch_proto::request::Request;
+use orch_proto::view::{TaskFilter, TaskState, TaskView};
+use orch_proto::{RECIPE_BYTES_MAX, Ref};
+
+use super::task_tree;
+use crate::ctl::args::WaitArgs;
+use crate::ctl::current_project::current;
+use crate::ctl::failure::Failure;
+use crate::ctl::follow::until;
+use crate::ctl::input;
+use crate::ctl::progress::Progress;
+use crate::ctl::session::Session;
+use crate::fmt::color::{Paint, Role};
+use crate::fmt::duration::age;
+use crate::text::SafeText;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TaskCommand {
+    /// Make a task by hand
+    #[command(visible_alias = "new")]
+    Create(CreateArgs),
+    /// Tasks
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only those in this state; several with commas
+        #[arg(long, value_delimiter = ',', value_parser = state)]
+        state: Vec<TaskState>,
+        /// Only those with this in their title
+        #[arg(long)]
+        text: Option<String>,
+    },
+    /// One task
+    #[command(visible_alias = "show")]
+    Get {
+        task: String,
+        /// Exit with 0 when done, 1 when failed, 8 when neither
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Why a task waits, and what to do about it
+    Why { task: String },
+    /// Put proposed tasks into the queue
+    Queue {
+        #[arg(required = true)]
+        tasks: Vec<String>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Let a task wait for another
+    Link { task: String, depends_on: String },
+    /// Let a task no longer wait for another
+    Unlink { task: String, depends_on: String },
+    /// Set the priority of a task: 0 (last) to 9 (first)
+    #[command(visible_alias = "priority")]
+    Prioritize {
+        task: String,
+        #[arg(value_parser = clap::value_parser!(u8).range(0..=9))]
+        priority: u8,
+    },
+    /// Take tasks out of the queue until they are released; a run under way goes on
+    Hold(BatchArgs),
+    /// Put held tasks back into the queue
+    Release(BatchArgs),
+    /// End tasks; their runs are killed, what was merged stays
+    Cancel(BatchArgs),
+    /// Queue failed or cancelled tasks again
+    #[command(visible_alias = "requeue")]
+    Retry {
+        #[arg(required = true)]
+        tasks: Vec<String>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// What waits for what
+    #[command(visible_alias = "deps")]
+    Tree,
+    /// Wait until tasks are done; exit code 1 if one is not
+    Wait {
+        tasks: Vec<String>,
+        /// All tasks of the project
+        #[arg(long, conflicts_with = "tasks")]
+        all: bool,
+        /// Another state to wait for
+        #[arg(long = "for", value_name = "STATE", default_value = "done", value_parser = state)]
+        state: TaskState,
+    },
+}
+
+/// A new task.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// What it is about, in a line
+    pub(crate) title: String,
+    /// YAML file with the steps, `-` for standard input; without it an agent is needed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// A task that must be done before; may be repeated
+    #[arg(long, value_name = "TASK", value_delimiter = ',')]
+    pub(crate) depends_on: Vec<String>,
+    /// Put it into the queue at once
+    #[arg(long)]
+    pub(crate) queue: bool,
+    /// It may not start before a person approves it
+    #[arg(long)]
+    pub(crate) needs_approval: bool,
+    /// What the agent must be able to do, as `developer`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) capability: Option<String>,
+    /// 0 (last) to 9 (first)
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=9))]
+    pub(crate) priority: u8,
+    /// When it counts as done; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) accept: Vec<String>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// Several tasks and why.
+#[derive(Debug, Args)]
+pub(crate) struct BatchArgs {
+    /// Tasks, or `-` for names on standard input
+    #[arg(required = true)]
+    pub(crate) tasks: Vec<String>,
+    /// Why
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), Failure> {
+    match command {
+        TaskCommand::Create(args) => create(session, args).await,
+        TaskCommand::List { state, text } => {
+            let filter = TaskFilter { project: session.given_project(), states: state, text };
+            session.list(&list(session, filter).await?)
+        }
+        TaskCommand::Get { task, exit_code } => {
+            let task = get(session, &session.reference(&task)).await?;
+            session.show(&task, || text(&task, session.paint()))?;
+            if exit_code { predicate(&task) } else { Ok(()) }
+        }
+        TaskCommand::Why { task } => {
+            let task = get(session, &session.reference(&task)).await?;
+            session.show(&task, || why(&task))
+        }
+        TaskCommand::Queue { tasks, wait } => {
+            let tasks = references(session, &tasks)?;
+            session.change(Request::TaskQueue { tasks: tasks.clone() }, "queued").await?;
+            wait_if(session, &wait, &tasks).await
+        }
+        TaskCommand::Link { task, depends_on } => {
+            let request =
+                Request::TaskLink { task: session.reference(&task), depends_on: session.reference(&depends_on) };
+            session.change(request, "linked").await.map(drop)
+        }
+        TaskCommand::Unlink { task, depends_on } => {
+            let request =
+                Request::TaskUnlink { task: session.reference(&task), depends_on: session.reference(&depends_on) };
+            session.change(request, "unlinked").await.map(drop)
+        }
+        TaskCommand::Prioritize { task, priority } => {
+            let request = Request::TaskPrioritize { task: session.reference(&task), priority };
+            session.change(request, "prioritized").await.map(drop)
+        }
+        TaskCommand::Hold(args) => {
+            let reason = args.reason;
+            each(session, &args.tasks, "held", |task| Request::TaskHold { task, reason: reason.clone() }).await
+        }
+        TaskCommand::Release(args) => {
+            each(session, &args.tasks, "released", |task| Request::TaskRelease { task }).await
+        }
+        TaskCommand::Cancel(args) => {
+            session.confirm(&format!("cancel {}?", args.tasks.join(" ")))?;
+            let reason = args.reason;
+            each(session, &args.tasks, "cancelled", |task| Request::TaskCancel { task, reason: reason.clone() }).await
+        }
+        TaskCommand::Retry { tasks, wait } => {
+            each(session, &tasks, "queued again", |task| Request::TaskRetry { task }).await?;
+            wait_if(session, &wait, &references(session, &tasks)?).await
+        }
+        TaskCommand::Tree => {
+            let project = current(session).await?;
+            let tasks = list(session, TaskFilter { project: Some(project), ..TaskFilter::default() }).await?;
+            if session.options.output != crate::ctl::args::Format::Table {
+                return session.list(&tasks);
+            }
+            Ok(session.console.data(task_tree::text(&tasks, session.text_width(), session.paint()).as_bytes())?)
+        }
+        TaskCommand::Wait { all: true, .. } => settle_project(session, &current(session).await?).await,
+        TaskCommand::Wait { tasks, all: false, state } => settle(session, &references(session, &tasks)?, state).await,
+    }
+}
+
+/// Reads a task.
+pub(crate) async fn get(session: &Session, task: &Ref) -> Result<TaskView, Failure> {
+    let task = task.clone();
+    session.read(async |orch, context| orch.task(context, task).await).await
+}
+
+/// Reads tasks.
+pub(crate) async fn list(session: &Session, filter: TaskFilter) -> Result<Vec<TaskView>, Failure> {
+    session.read(async |orch, context| orch.tasks(context, filter).await).await
+}
+
+/// Waits until every task of the project has come to its end.
+pub(crate) async fn settle_project(session: &Session, project: &Ref) -> Result<(), Failure> {
+    let filter = TaskFilter { project: Some(project.clone()), ..TaskFilter::default() };
+    let mut progress = Progress::new(session);
+    let tasks = until(session, &format!("the work on `{project}`"), async || {
+        let tasks = list(session, filter.clone()).await?;
+        progress.tasks(&tasks);
+        let moving = tasks.iter().any(|task| !is_final(task.state) && task.state != TaskState::Proposed);
+        Ok(Some(tasks).filter(|tasks| !moving && !tasks.is_empty()))
+    })
+    .await?;
+    session.list(&tasks)?;
+    verdict(&tasks, TaskState::Done)
+}
+
+/// Waits until each of the tasks is in the state, or can no longer come to it.
+pub(crate) async fn settle(session: &Session, tasks: &[Ref], wanted: TaskState) -> Result<(), Failure> {
+    let mut progress = Progress::new(session);
+    let what = tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let tasks = until(session, &what, async || {
+        let mut views = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            views.push(get(session, task).await?);
+        }
+        progress.tasks(&views);
+        let settled = views.iter().all(|task| task.state == wanted || is_final(task.state));
+        Ok(Some(views).filter(|_| settled))
+    })
+    .await?;
+    session.list(&tasks)?;
+    verdict(&tasks, wanted)
+}
+
+fn verdict(tasks: &[TaskView], wanted: TaskState) -> Result<(), Failure> {
+    let missed: Vec<_> = tasks
+        .iter()
+        .filter(|task| task.state != wanted && task.state != TaskState::Proposed)
+        .map(|task| format!("{} is {}", task.name, task.state.label()))
+        .collect();
+    if missed.is_empty() { Ok(()) } else { Err(Failure::Negative(missed.join(", "))) }
+}
+
+/// Whether nothing more happens to the task without a person.
+pub(crate) const fn is_final(state: TaskState) -> bool {
+    matches!(state, TaskState::Done | TaskState::Failed | TaskState::Cancelled)
+}
+
+async fn wait_if(session: &Session, wait: &WaitArgs, tasks: &[Ref]) -> Result<(), Failure> {
+    match &wait.wait {
+        Some(wanted) => settle(session, tasks, state(wanted).map_err(Failure::usage)?).await,
+        None => Ok(()),
+    }
+}
+
+async fn create(session: &Session, args: CreateArgs) -> Result<(), Failure> {
+    let (recipe_name, recipe) = match &args.recipe {
+        Some(path) => {
+            let (name, text) = input::read_text(session, path, RECIPE_BYTES_MAX)?;
+            (Some(name), Some(text))
+        }
+        None => (None, None),
+    };
+    if args.wait.wait.is_some() && !args.queue {
+        return Err(Failure::usage("`--wait` needs `--queue`: a proposed task does not start"));
+    }
+    let request = Request::TaskCreate {
+        project: current(session).await?,
+        title: args.title,
+        recipe,
+        recipe_name,
+        capability: args.capability,
+        depends_on: args.depends_on.iter().map(|task| session.reference(task)).collect(),
+        acceptance: args.accept,
+        priority: args.priority,
+        needs_approval: args.needs_approval,
+        queue: args.queue,
+    };
+    let accepted = session.change(request, "created").await?;
+    let made: Vec<_> = accepted.touched.iter().take(1).map(|touched| Ref::from(touched.id.as_str())).collect();
+    wait_if(session, &args.wait, &made).await
+}
+
+/// Sends one request per task. Goes on after a failure and tells of it at the end.
+async fn each(
+    session: &Session,
+    tasks: &[String],
+    done: &str,
+    request: impl Fn(Ref) -> Request,
+) -> Result<(), Failure> {
+    let tasks = references(session, tasks)?;
+    crate::ctl::batch::each(session, &tasks, async |task| session.change(request(task), done).await.map(drop)).await
+}
+
+fn references(session: &Session, names: &[String]) -> Result<Vec<Ref>, Failure> {
+    Ok(input::names(session, names)?.iter().map(|name| session.reference(name)).collect())
+}
+
+fn predicate(task: &TaskView) -> Result<(), Failure> {
+    let message = format!("{} is {}", task.name, task.state.label());
+    match task.state {
+        TaskState::Done => Ok(()),
+        TaskState::Failed | TaskState::Cancelled => Err(Failure::Negative(message)),
+        TaskState::Proposed | TaskState::Approved | TaskState::Running | TaskState::InReview | TaskState::Paused => {
+            Err(Failure::Pending(message))
+        }
+    }
+}
+
+/// Reads the word for a state.
+pub(crate) fn state(text: &str) -> Result<TaskState, String> {
+    serde_json::from_value(serde_json::Value::String(text.replace('-', "_"))).map_err(|_| {
+        format!(
+            "`{text}` is no state; there are proposed, approved, running, in_review, done, failed, cancelled, paused"
+        )
+    })
+}
+
+fn text(task: &TaskView, paint: Paint) -> String {
+    let now = crate::clock::now();
+    let head = format!("{}  {}", task.name, task.title);
+    let mut out = format!("{}\n", paint.apply(Role::Strong, &SafeText::line(&head)));
+    let mut field = |name: &str, value: &str| {
+        if !value.is_empty() {
+            out.push_str(&format!("  {name:<13} {}\n", SafeText::line(value)));
+        }
+    };
+    field("state", &format!("{} for {}", task.state.label(), age(task.since, now)));
+    for wait in &task.waits {
+        field("waits", &wait.text);
+    }
+    field("work", &task.work);
+    field("depends on", &task.depends_on.join(", "));
+    field("requirements", &task.requirements.join(", "));
+    for acceptance in &task.acceptance {
+        field("accept", acceptance);
+    }
+    field("priority", &task.priority.to_string());
+    field("attempts", &format!("{} of {}", task.attempts, task.attempts_max));
+    field("last failure", task.last_failure.as_deref().unwrap_or(""));
+    if let Some((at, of, name)) = &task.step {
+        field("step", &format!("{at} of {of}, {name}"));
+    }
+    field("run", task.run_name.as_deref().unwrap_or(""));
+    field("change", task.change_name.as_deref().unwrap_or(""));
+    field("approval", task.approval_name.as_deref().unwrap_or(""));
+    field("commit", task.commit.as_deref().unwrap_or(""));
+    field("id", &task.id.to_string());
+    out
+}
+
+fn why(task: &TaskView) -> String {
+    if task.waits.is_empty() {
+        let ready = if task.ready { ", ready to start" } else { "" };
+        return format!(
+            "{}\n",
+            SafeText::line(&format!("{} waits for nothing: it is {}{ready}", task.name, task.state.label()))
+        );
+    }
+    let mut out = format!("{}\n", SafeText::line(&format!("{} is {} and waits:", task.name, task.state.label())));
+    for wait in &task.waits {
+        out.push_str(&format!("  {}\n", SafeText::line(&format!("{}: {}", wait.code, wait.text))));
+        if let Some(hint) = &wait.hint {
+            out.push_str(&format!("    hint: {}\n", SafeText::line(hint)));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_read_by_their_words() {
+        for wanted in [TaskState::Proposed, TaskState::InReview, TaskState::Done, TaskState::Paused] {
+            assert_eq!(state(wanted.label()), Ok(wanted));
+        }
+        assert_eq!(state("in-review"), Ok(TaskState::InReview));
+        assert!(state("finished").unwrap_err().contains("in_review"));
+    }
+}

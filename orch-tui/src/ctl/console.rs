@@ -1,0 +1,125 @@
+//! The three streams, the environment and what is known of the terminal. All input and output of `orchctl` passes here.
+//!
+//! A value, not the process's globals, so that tests run whole commands and read what they wrote.
+
+use std::cell::RefCell;
+use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
+
+/// Reads a variable.
+type Environment = Box<dyn Fn(&str) -> Option<String>>;
+
+/// Where a command reads and writes.
+pub struct Console {
+    stdin: RefCell<Box<dyn BufRead>>,
+    stdout: RefCell<Box<dyn Write>>,
+    stderr: RefCell<Box<dyn Write>>,
+    env: Environment,
+    /// What is a terminal.
+    pub terminal: Terminal,
+}
+
+/// Which streams are terminals, and how wide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
+    /// Columns, if known.
+    pub width: Option<usize>,
+}
+
+impl std::fmt::Debug for Console {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Console").field("terminal", &self.terminal).finish_non_exhaustive()
+    }
+}
+
+impl Console {
+    /// The console of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let terminal = Terminal {
+            stdin: io::stdin().is_terminal(),
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+            width: width(),
+        };
+        Self::new(Box::new(io::stdin().lock()), Box::new(io::stdout()), Box::new(io::stderr()), terminal)
+            .with_env(crate::connect::process_env)
+    }
+
+    /// A console of any streams, with an empty environment.
+    #[must_use]
+    pub fn new(stdin: Box<dyn BufRead>, stdout: Box<dyn Write>, stderr: Box<dyn Write>, terminal: Terminal) -> Self {
+        Self {
+            stdin: RefCell::new(stdin),
+            stdout: RefCell::new(stdout),
+            stderr: RefCell::new(stderr),
+            env: Box::new(|_| None),
+            terminal,
+        }
+    }
+
+    /// The same with an environment.
+    #[must_use]
+    pub fn with_env(mut self, env: impl Fn(&str) -> Option<String> + 'static) -> Self {
+        self.env = Box::new(env);
+        self
+    }
+
+    /// Reads a variable; an empty one counts as absent.
+    #[must_use]
+    pub fn env(&self, name: &str) -> Option<String> {
+        (self.env)(name).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a question can be asked and seen.
+    #[must_use]
+    pub const fn can_ask(&self) -> bool {
+        self.terminal.stdin && self.terminal.stderr
+    }
+
+    /// Writes data.
+    ///
+    /// # Errors
+    /// Those of the stream; a reader that went away is `BrokenPipe`.
+    pub fn data(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = self.stdout.borrow_mut();
+        stdout.write_all(bytes)?;
+        stdout.flush()
+    }
+
+    /// Writes a message, as it is, with a newline. A terminal that went away is no reason to stop the work.
+    pub fn say(&self, message: &str) {
+        let mut stderr = self.stderr.borrow_mut();
+        let written = stderr.write_all(format!("{message}\n").as_bytes()).and_then(|()| stderr.flush());
+        drop(written);
+    }
+
+    /// Asks and reads one line of answer, without its newline.
+    ///
+    /// # Errors
+    /// Those of the streams.
+    pub fn ask(&self, question: &str) -> io::Result<String> {
+        let mut stderr = self.stderr.borrow_mut();
+        stderr.write_all(question.as_bytes())?;
+        stderr.flush()?;
+        let mut line = String::new();
+        self.stdin.borrow_mut().read_line(&mut line)?;
+        Ok(line.trim().to_owned())
+    }
+
+    /// Reads at most `bytes_max` bytes of standard input.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn read_stdin(&self, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.stdin.borrow_mut().as_mut().take(bytes_max).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+fn width() -> Option<usize> {
+    crossterm::terminal::window_size().ok().map(|size| usize::from(size.columns)).filter(|&columns| columns > 0)
+}

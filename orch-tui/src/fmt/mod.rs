@@ -1,0 +1,16 @@
+//! How things look as text: tables, ages, colours, graphs, and the machine formats. Shared by both programs.
+//!
+//! Pure: a view and the time in, text out. What comes from a view passes through [`SafeText`](crate::text::SafeText)
+//! here; the machine formats keep the data whole and escape what a terminal would obey.
+
+pub mod color;
+pub mod diff;
+pub mod document;
+pub mod duration;
+pub mod graph;
+pub mod resource;
+pub mod table;
+
+#[cfg(test)]
+pub(crate) use resource::samples;
+pub use resource::{Resource, document_state, project_state};

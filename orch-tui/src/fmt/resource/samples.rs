@@ -1,0 +1,261 @@
+//! Views for tests, as the daemon would send them for the demo.
+
+use orch_proto::EntityKind;
+use orch_proto::Timestamp;
+use orch_proto::id::{ApprovalId, ChangeId, Id, PlanId, ProjectId, RequirementsId, RunId, TaskId};
+use orch_proto::view::{
+    ApprovalState, ApprovalView, ChangeState, ChangeView, DocumentState, PlanNode, PlanView, ProjectState, ProjectView,
+    RequirementView, RequirementsView, RunPurpose, RunState, RunView, StatementView, StepState, StepView, TaskState,
+    TaskView,
+};
+
+/// Time at which all samples were made.
+pub(crate) const AT: Timestamp = Timestamp::from_unix_us(1_795_165_557_000_000);
+
+/// The id of a kind with this number.
+pub(crate) fn id<T: Id>(number: u32) -> T {
+    format!("{}-0192f0c0-0000-7000-8000-{number:012x}", T::KIND).parse().unwrap()
+}
+
+fn node(key: &str, title: &str, needs: &[&str], level: u32, critical: bool) -> PlanNode {
+    PlanNode {
+        key: key.into(),
+        task: None,
+        title: title.into(),
+        work: format!("blueprint web-api/{key}"),
+        needs: needs.iter().map(ToString::to_string).collect(),
+        requirements: vec!["FR-1".into()],
+        acceptance: vec![],
+        estimate_minutes: (1, 3),
+        risk: None,
+        critical,
+        level,
+        state: None,
+    }
+}
+
+/// A plan with parallel branches.
+pub(crate) fn plan() -> PlanView {
+    PlanView {
+        id: id::<PlanId>(1),
+        project: "shop".into(),
+        version: 1,
+        state: DocumentState::Proposed,
+        requirements_version: 1,
+        blueprint: Some("web-api".into()),
+        epics: vec![],
+        nodes: vec![
+            node("scaffold", "Project skeleton with package, tools and first test", &[], 0, true),
+            node("storage", "Storage with migrations", &["scaffold"], 1, true),
+            node(
+                "http",
+                "HTTP layer: routing, problem+json, pagination and a title that does not end",
+                &["scaffold"],
+                1,
+                false,
+            ),
+            node("ci-workflow", "Continuous integration", &["scaffold"], 1, false),
+            node("wiring", "Wire storage and HTTP", &["storage", "http"], 2, true),
+            node("release-check", "Everything together", &["wiring", "ci-workflow"], 3, true),
+        ],
+        critical_path: ["scaffold", "storage", "wiring", "release-check"].map(str::to_owned).into(),
+        critical_minutes: (4, 12),
+        parallel_max: 3,
+        added: vec![],
+        dropped: vec![],
+        kept: vec![],
+        warnings: vec![],
+        digest: "9c1e".repeat(16),
+        approval: None,
+        reason: "planned from requirements v1".into(),
+        created_by: "user:alice".into(),
+        created_at: AT,
+    }
+}
+
+fn requirement(key: &str, kind: &str, title: &str, lines: (u32, u32)) -> RequirementView {
+    RequirementView {
+        key: key.into(),
+        kind: kind.into(),
+        title: title.into(),
+        text: String::new(),
+        group: None,
+        parent: None,
+        priority: None,
+        acceptance: vec![],
+        lines: Some(lines),
+    }
+}
+
+/// A version of requirements with a little of everything.
+pub(crate) fn requirements() -> RequirementsView {
+    let statement = |text: &str, line| StatementView { text: text.into(), lines: Some((line, line)) };
+    let mut items = vec![
+        requirement("FR-1", "functional", "Create, list, read, update and delete items of the inventory", (12, 13)),
+        requirement("FR-2", "functional", "Answer errors as problem documents", (14, 14)),
+        requirement("NFR-1", "non_functional", "Answer within 50 ms at the 99th percentile", (20, 20)),
+    ];
+    items[0].text = "Each item has a name, a price in cents and a count. Names are unique.".into();
+    items[0].acceptance = vec!["a created item can be read back".into()];
+    RequirementsView {
+        id: id::<RequirementsId>(1),
+        project: "shop".into(),
+        version: 1,
+        state: DocumentState::Proposed,
+        vision_version: 1,
+        title: "Shop inventory".into(),
+        summary: "A small HTTP service that keeps the inventory of a shop.".into(),
+        goals: vec![statement("Know what is in stock", 5)],
+        non_goals: vec![statement("Payments", 8)],
+        constraints: vec![],
+        acceptance: vec![],
+        risks: vec![],
+        milestones: vec![],
+        open_questions: vec![statement("Which currency?", 30)],
+        unclassified: vec![],
+        requirements: items,
+        warnings: vec!["line 31 is not understood".into()],
+        comments: vec![],
+        digest: "77aa".repeat(16),
+        approval: None,
+        reason: "derived from vision v1".into(),
+        created_by: "user:alice".into(),
+        created_at: AT,
+    }
+}
+
+/// The project of the other samples.
+pub(crate) fn project() -> ProjectView {
+    ProjectView {
+        id: id::<ProjectId>(1),
+        name: "shop".into(),
+        state: ProjectState::Ready,
+        repository: "/state/repos/shop.git".into(),
+        default_branch: "main".into(),
+        head: None,
+        toolchains: vec![],
+        gates: vec!["python3 -m unittest discover".into()],
+        protected_paths: vec![".github/**".into()],
+        vision_version: None,
+        requirements_version: None,
+        plan_version: None,
+        created_at: AT,
+    }
+}
+
+/// A task that waits for a place.
+pub(crate) fn task(number: u32) -> TaskView {
+    TaskView {
+        id: id::<TaskId>(number),
+        project: "shop".into(),
+        number,
+        name: format!("shop/T-{number}"),
+        key: None,
+        title: format!("Task number {number}"),
+        state: TaskState::Approved,
+        ready: true,
+        waits: vec![],
+        work: "steps".into(),
+        depends_on: vec![],
+        requirements: vec!["FR-1".into()],
+        acceptance: vec![],
+        priority: 5,
+        attempts: 0,
+        attempts_max: 3,
+        last_failure: None,
+        run: None,
+        run_name: None,
+        step: None,
+        change: None,
+        change_name: None,
+        approval: None,
+        approval_name: None,
+        commit: None,
+        estimate_minutes: Some((1, 3)),
+        created_at: AT,
+        since: AT,
+    }
+}
+
+/// A run that failed in its second step.
+pub(crate) fn run(number: u32) -> RunView {
+    let step = |name: &str, state, exit_code| StepView {
+        name: name.into(),
+        command: format!("sh {name}.sh"),
+        state,
+        exit_code: Some(exit_code),
+        started_at: Some(AT),
+        finished_at: Some(AT.plus_ms(1_200)),
+    };
+    RunView {
+        id: id::<RunId>(number),
+        project: "shop".into(),
+        number,
+        name: format!("shop/R-{number}"),
+        task: id::<TaskId>(1),
+        task_name: "shop/T-1".into(),
+        task_title: "Task number 1".into(),
+        purpose: RunPurpose::Work,
+        attempt: 1,
+        fence: 1,
+        state: RunState::Failed { class: "task".into(), reason: "step `test` exited with 75".into() },
+        steps: vec![step("write", StepState::Succeeded, 0), step("test", StepState::Failed, 75)],
+        isolation: None,
+        artifacts: vec![],
+        log_bytes: 1_234,
+        log_dropped_bytes: 0,
+        queued_at: AT,
+        started_at: Some(AT),
+        finished_at: Some(AT.plus_ms(2_400)),
+        reason: "first in the queue".into(),
+        directory: "/state/runs/r1".into(),
+    }
+}
+
+/// An approval that waits.
+pub(crate) fn approval(number: u32) -> ApprovalView {
+    ApprovalView {
+        id: id::<ApprovalId>(number),
+        project: "shop".into(),
+        number,
+        name: format!("shop/A-{number}"),
+        state: ApprovalState::Pending,
+        subject_kind: EntityKind::Change,
+        subject: "shop/C-1".into(),
+        action: "merge shop/C-1 into main".into(),
+        details: vec!["touches .github/workflows/ci.yml".into()],
+        rule: "protected path .github/**".into(),
+        digest: "ab12".repeat(16),
+        needed: 1,
+        granted_by: vec![],
+        requested_at: AT,
+        expires_at: None,
+        decided_at: None,
+    }
+}
+
+/// A change that waits for that approval.
+pub(crate) fn change(number: u32) -> ChangeView {
+    ChangeView {
+        id: id::<ChangeId>(number),
+        project: "shop".into(),
+        number,
+        name: format!("shop/C-{number}"),
+        title: "ci: check every push".into(),
+        task_name: "shop/T-1".into(),
+        run_name: "shop/R-1".into(),
+        branch: "feature/T-1-ci".into(),
+        state: ChangeState::Mergeable,
+        head: "4f2a".repeat(10),
+        base: None,
+        files_changed: 1,
+        lines_added: 20,
+        lines_removed: 0,
+        protected: vec![".github/workflows/ci.yml".into()],
+        approval: Some(id::<ApprovalId>(1)),
+        approval_name: Some("shop/A-1".into()),
+        checks: vec![("shop/R-2".into(), "succeeded".into())],
+        opened_at: AT,
+        since: AT,
+    }
+}

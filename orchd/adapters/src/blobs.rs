@@ -1,0 +1,293 @@
+//! Content-addressed files: `sha256/ab/cdef...`, written once, never changed.
+//!
+//! Knows nothing of what is in them. **Invariants:** a blob under its name is whole and on disk (written beside, synced,
+//! renamed, folder synced); the same content is stored once; files are readable by the daemon's user only.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest as _, Sha256};
+
+/// Bytes that are read and hashed at a time.
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// Hash of a blob's content, which is also its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobHash([u8; 32]);
+
+/// A text that is not 64 lowercase hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a sha256 hash of 64 hexadecimal digits")]
+pub struct ParseHashError;
+
+impl BlobHash {
+    /// The hash of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The raw hash.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for BlobHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for BlobHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for BlobHash {
+    type Err = ParseHashError;
+
+    fn from_str(text: &str) -> Result<Self, ParseHashError> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Ok(byte - b'0'),
+            b'a'..=b'f' => Ok(byte - b'a' + 10),
+            _ => Err(ParseHashError),
+        };
+        let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| ParseHashError)?;
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+            if let [high, low] = pair {
+                *byte = digit(*high)? << 4 | digit(*low)?;
+            }
+        }
+        Ok(Self(hash))
+    }
+}
+
+/// A stored blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blob {
+    /// Its name.
+    pub hash: BlobHash,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// Why content was not stored. Nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// The disk or a quota is full.
+    #[error("no space left for the blob")]
+    StorageFull(#[source] io::Error),
+    /// The content is longer than the caller allows.
+    #[error("content is longer than {max} bytes")]
+    TooLarge { max: u64 },
+    /// The content cannot be read.
+    #[error("failed to read the content")]
+    Read(#[source] io::Error),
+    /// It cannot be written.
+    #[error("failed to write the blob")]
+    Write(#[source] io::Error),
+}
+
+/// Why a blob was not read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GetError {
+    /// There is none of this name.
+    #[error("no blob `{0}`")]
+    Missing(BlobHash),
+    /// Its content is not that of its name.
+    #[error("blob `{0}` is damaged")]
+    Damaged(BlobHash),
+    /// It is larger than the caller allows.
+    #[error("blob `{hash}` has {size} bytes, more than {max}")]
+    TooLarge { hash: BlobHash, size: u64, max: u64 },
+    /// It cannot be read.
+    #[error("failed to read blob `{hash}`")]
+    Io { hash: BlobHash, source: io::Error },
+}
+
+/// A folder of blobs.
+#[derive(Debug, Clone)]
+pub struct BlobStore {
+    root: PathBuf,
+}
+
+impl BlobStore {
+    /// Opens the folder, made if it is missing, and clears what a crash left half-written.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or cleared.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let store = Self { root: root.to_owned() };
+        private_dirs(&store.root.join("sha256"))?;
+        private_dirs(&store.drafts())?;
+        for entry in fs::read_dir(store.drafts())? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(store)
+    }
+
+    /// Stores bytes.
+    ///
+    /// # Errors
+    /// [`PutError`] if they cannot be written.
+    pub fn put(&self, bytes: &[u8]) -> Result<Blob, PutError> {
+        let hash = BlobHash::of(bytes);
+        let size_bytes = bytes.len() as u64;
+        if fs::metadata(self.path(&hash)).is_ok_and(|known| known.len() == size_bytes) {
+            return Ok(Blob { hash, size_bytes });
+        }
+        self.put_reader(bytes, size_bytes)
+    }
+
+    /// Stores what a reader gives, at most `max` bytes. For a file, open it and give it here: no path is followed.
+    ///
+    /// # Errors
+    /// [`PutError`] if the content is too long, cannot be read or cannot be written.
+    pub fn put_reader(&self, mut content: impl Read, max: u64) -> Result<Blob, PutError> {
+        let draft = Draft::create(&self.drafts()).map_err(write_error)?;
+        let mut file = &draft.file;
+        let (mut hasher, mut size_bytes) = (Sha256::new(), 0_u64);
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let read = match content.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(read) => chunk.get(..read).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(PutError::Read(error)),
+            };
+            size_bytes = size_bytes.saturating_add(read.len() as u64);
+            if size_bytes > max {
+                return Err(PutError::TooLarge { max });
+            }
+            hasher.update(read);
+            file.write_all(read).map_err(write_error)?;
+        }
+        let hash = BlobHash(hasher.finalize().into());
+        file.sync_all().map_err(write_error)?;
+        let path = self.path(&hash);
+        let folder = path.parent().unwrap_or(&self.root);
+        if private_dirs(folder).map_err(write_error)? == Made::New {
+            sync_dir(&self.root.join("sha256")).map_err(write_error)?;
+        }
+        fs::rename(&draft.path, &path).map_err(write_error)?;
+        sync_dir(folder).map_err(write_error)?;
+        Ok(Blob { hash, size_bytes })
+    }
+
+    /// Whether a blob of this name is stored.
+    #[must_use]
+    pub fn exists(&self, hash: &BlobHash) -> bool {
+        self.path(hash).is_file()
+    }
+
+    /// Size of a blob, in bytes.
+    ///
+    /// # Errors
+    /// [`GetError`] if there is none.
+    pub fn size(&self, hash: &BlobHash) -> Result<u64, GetError> {
+        let file = self.file(hash)?;
+        file.metadata().map(|known| known.len()).map_err(|source| GetError::Io { hash: *hash, source })
+    }
+
+    /// Part of a blob: at most `max` bytes from `offset` on; empty behind its end. Not checked against its name.
+    ///
+    /// # Errors
+    /// [`GetError`] if there is none or it cannot be read.
+    pub fn read(&self, hash: &BlobHash, offset: u64, max: u64) -> Result<Vec<u8>, GetError> {
+        let io_error = |source| GetError::Io { hash: *hash, source };
+        let mut file = self.file(hash)?;
+        file.seek(SeekFrom::Start(offset)).map_err(io_error)?;
+        let mut bytes = Vec::new();
+        file.take(max).read_to_end(&mut bytes).map_err(io_error)?;
+        Ok(bytes)
+    }
+
+    /// A whole blob of at most `max` bytes, checked against its name.
+    ///
+    /// # Errors
+    /// [`GetError`] if there is none, it is larger, damaged or cannot be read.
+    pub fn read_verified(&self, hash: &BlobHash, max: u64) -> Result<Vec<u8>, GetError> {
+        let size = self.size(hash)?;
+        if size > max {
+            return Err(GetError::TooLarge { hash: *hash, size, max });
+        }
+        let bytes = self.read(hash, 0, max)?;
+        if BlobHash::of(&bytes) == *hash { Ok(bytes) } else { Err(GetError::Damaged(*hash)) }
+    }
+
+    fn file(&self, hash: &BlobHash) -> Result<File, GetError> {
+        File::open(self.path(hash)).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => GetError::Missing(*hash),
+            _ => GetError::Io { hash: *hash, source },
+        })
+    }
+
+    fn path(&self, hash: &BlobHash) -> PathBuf {
+        let text = hash.to_string();
+        let (folder, name) = text.split_at(2);
+        self.root.join("sha256").join(folder).join(name)
+    }
+
+    fn drafts(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+}
+
+/// A file under a name of its own, removed unless it has been renamed.
+struct Draft {
+    file: File,
+    path: PathBuf,
+}
+
+impl Draft {
+    fn create(dir: &Path) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let path = dir.join(format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Self { file, path })
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // After the rename there is nothing under this name; after a crash `BlobStore::open` clears it.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Made {
+    New,
+    Before,
+}
+
+/// Makes a folder and those above it for the daemon's user only.
+fn private_dirs(path: &Path) -> io::Result<Made> {
+    if path.is_dir() {
+        return Ok(Made::Before);
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    Ok(Made::New)
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn write_error(error: io::Error) -> PutError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => PutError::StorageFull(error),
+        _ => PutError::Write(error),
+    }
+}

@@ -1,0 +1,123 @@
+//! The port to whatever executes runs, and its local form: shims of the sandbox on this machine.
+//!
+//! The contract (design.md section 9): submitting is idempotent by run and fence, what is observed comes from the run's
+//! directory and not from memory, cancelling is idempotent and over when the record says so, the exit record is the
+//! truth. An engine never retries by itself.
+
+use std::path::Path;
+
+use orch_sandbox::exit_record::ExitRecord;
+use orch_sandbox::run_dir::{self, InspectError, Liveness, PrepareError};
+use orch_sandbox::spawner::{SpawnError, Spawner, SpawnerOptions};
+use orch_sandbox::spec::RunSpec;
+use orch_sandbox::{control, log};
+
+/// What has become of a run, as its directory says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// Nothing was ever started.
+    Absent,
+    Running,
+    Exited(Box<ExitRecord>),
+    /// It was started and is gone without a record.
+    Lost,
+}
+
+/// Failure to start a run.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// Its directory cannot be written.
+    #[error("failed to prepare the run's directory")]
+    Prepare(#[from] PrepareError),
+    /// It may or may not have started: observe it.
+    #[error("failed to learn whether the run started")]
+    Unknown(#[source] SpawnError),
+    /// Nothing was started.
+    #[error("failed to start the run")]
+    Rejected(#[source] SpawnError),
+    /// Its directory cannot be read.
+    #[error("failed to look into the run's directory")]
+    Inspect(#[from] InspectError),
+}
+
+/// Executes runs. Every method blocks and may be called from any thread.
+pub trait Executor: Send + Sync + std::fmt::Debug {
+    /// Starts the run in `directory` unless this attempt of it was started before.
+    ///
+    /// # Errors
+    /// After [`SubmitError::Unknown`] the run may be under way.
+    fn submit(&self, directory: &Path, spec: &RunSpec) -> Result<(), SubmitError>;
+
+    /// Looks what has become of an attempt.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    fn observe(&self, directory: &Path, fence: u64) -> Result<Observed, InspectError>;
+
+    /// Asks the run to end. Harmless when it is over.
+    ///
+    /// # Errors
+    /// When the run lives and cannot be reached.
+    fn cancel(&self, directory: &Path) -> Result<(), control::ControlError>;
+}
+
+/// Runs on this machine, each under a shim of its own that survives the daemon.
+#[derive(Debug)]
+pub struct Local {
+    spawner: Spawner,
+}
+
+impl Local {
+    /// Starts the spawner.
+    ///
+    /// # Errors
+    /// When the program cannot be executed.
+    pub fn start(program: &Path, options: SpawnerOptions) -> Result<Self, SpawnError> {
+        Ok(Self { spawner: Spawner::start(program, options)? })
+    }
+}
+
+impl Executor for Local {
+    fn submit(&self, directory: &Path, spec: &RunSpec) -> Result<(), SubmitError> {
+        match self.observe(directory, spec.fence)? {
+            Observed::Absent => {}
+            Observed::Running | Observed::Exited(_) | Observed::Lost => return Ok(()),
+        }
+        run_dir::prepare(directory, spec)?;
+        match self.spawner.spawn(directory) {
+            Ok(_) => Ok(()),
+            // Somebody started this very attempt in between, which is what was wanted.
+            Err(SpawnError::Fenced { .. }) => Ok(()),
+            Err(error @ SpawnError::Exchange(_)) => Err(SubmitError::Unknown(error)),
+            Err(error) => Err(SubmitError::Rejected(error)),
+        }
+    }
+
+    fn observe(&self, directory: &Path, fence: u64) -> Result<Observed, InspectError> {
+        if !directory.exists() {
+            return Ok(Observed::Absent);
+        }
+        Ok(match run_dir::inspect(directory, fence)? {
+            Liveness::NotStarted => Observed::Absent,
+            Liveness::Running { .. } => Observed::Running,
+            Liveness::Exited(record) => Observed::Exited(record),
+            Liveness::Lost => Observed::Lost,
+        })
+    }
+
+    fn cancel(&self, directory: &Path) -> Result<(), control::ControlError> {
+        match control::cancel(directory) {
+            Err(control::ControlError::NotRunning { .. }) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// Path of a run's log.
+#[must_use]
+pub fn log_path(directory: &Path) -> std::path::PathBuf {
+    run_dir::log_path(directory)
+}
+
+/// Offset of the first record of a log.
+pub const LOG_START: u64 = log::LOG_START;

@@ -1,0 +1,81 @@
+# Last step of a run: turns the workspace's files into one commit on the base, in a bundle. Runs inside the sandbox,
+# after every process of the run is gone. The workspace's own .git is not read, but for the subjects of its commits.
+# Arguments: workspace, objects, out, base commit or empty, author name, author address, message, time, hash function.
+set -eu
+workspace=$1 objects=$2 out=$3 base=$4 name=$5 email=$6 message=$7 time=$8 format=$9
+PATH=/usr/local/bin:/usr/bin:/bin
+export PATH LC_ALL=C HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent
+export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_SYSTEM=/dev/null GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1
+export GIT_TERMINAL_PROMPT=0 GIT_NO_LAZY_FETCH=1 GIT_NO_REPLACE_OBJECTS=1 GIT_ALLOW_PROTOCOL= GIT_PAGER=cat
+unset GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_NAMESPACE GIT_CONFIG_COUNT GIT_CONFIG_PARAMETERS
+
+# The run could write here too: what it left under these names goes first, whatever it is.
+scratch=$out/collect
+for left in "$scratch" "$out/result.bundle" "$out/result.txt"; do
+    if [ -d "$left" ] && [ ! -L "$left" ]; then chmod -R u+rwX -- "$left" || :; fi
+    rm -rf -- "$left"
+done
+mkdir "$scratch"
+
+# A folder that cannot be read would look as if its files were deleted. Folders are opened on the way down.
+find "$workspace" -name .git -prune -o -type d ! -perm -700 -exec chmod u+rwx {} \;
+find "$workspace" -name .git -prune -o -type f ! -perm -400 -exec chmod u+r {} +
+
+git init --quiet --bare --template= --object-format="$format" "$scratch/git"
+mkdir -p "$scratch/git/info"
+printf '%s\n' "$objects" >"$scratch/git/objects/info/alternates"
+printf '%s\n' '* -text !eol !ident !filter !working-tree-encoding' >"$scratch/git/info/attributes"
+export GIT_DIR="$scratch/git" GIT_WORK_TREE="$workspace" GIT_INDEX_FILE="$scratch/index"
+git config core.bare false
+git config core.hooksPath /dev/null
+git config core.fsmonitor false
+git config core.excludesFile /dev/null
+git config core.attributesFile /dev/null
+git config core.logAllRefUpdates false
+git config gc.auto 0
+cd "$workspace"
+
+if [ -n "$base" ]; then
+    base_tree=$(git rev-parse --verify --quiet "$base^{tree}")
+    git read-tree "$base"
+    # Without this each unchanged file would be stored once more. It says with its code that some differ.
+    git update-index -q --refresh >/dev/null || :
+else
+    base_tree=$(git mktree </dev/null)
+    git read-tree --empty
+fi
+# Tracked files first, so that a file which became a folder makes room. Submodules stay as the base has them.
+git diff-files -z --name-only --ignore-submodules=all >"$scratch/tracked"
+git update-index -z --add --remove --replace --stdin <"$scratch/tracked"
+# A repository inside the workspace is listed as a folder, with a slash at its end.
+git ls-files -z --others --exclude-standard >"$scratch/others"
+grep -z -v '/$' <"$scratch/others" >"$scratch/files" || :
+git update-index -z --add --replace --stdin <"$scratch/files"
+nested=$(grep -z -c '/$' <"$scratch/others" || :)
+tree=$(git write-tree)
+
+if [ "$tree" = "$base_tree" ]; then
+    changed=no
+else
+    changed=yes
+    export GIT_AUTHOR_NAME="$name" GIT_AUTHOR_EMAIL="$email" GIT_AUTHOR_DATE="@$time +0000"
+    export GIT_COMMITTER_NAME="$name" GIT_COMMITTER_EMAIL="$email" GIT_COMMITTER_DATE="@$time +0000"
+    commit=$(printf '%s\n' "$message" | git commit-tree ${base:+-p "$base"} "$tree")
+    git update-ref refs/heads/result "$commit"
+    git bundle create --quiet "$scratch/bundle" refs/heads/result ${base:+"^$base"}
+    mv -- "$scratch/bundle" "$out/result.bundle"
+fi
+
+# What the run called its own commits, if its repository still works. Whatever it set there may run here, so it gets
+# little time; its answer is text for people.
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+timeout -k 1 5 git -c safe.directory='*' --git-dir="$workspace/.git" log --max-count=50 --no-show-signature \
+    --format='subject %s' HEAD ${base:+"^$base"} -- 2>/dev/null </dev/null |
+    head -c 16384 >"$scratch/subjects" || :
+{
+    printf 'changed %s\nnested %s\n' "$changed" "$nested"
+    grep '^subject ' "$scratch/subjects" || :
+} >"$scratch/report"
+mv -- "$scratch/report" "$out/result.txt"
+rm -rf -- "$scratch"
+echo "collect: changed $changed, repositories left out $nested"

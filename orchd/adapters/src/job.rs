@@ -1,0 +1,281 @@
+//! From a run to what the sandbox executes: steps, mounts, environment, limits.
+//!
+//! A run is: check out the base, the steps of the task (or the gates), and for work collect the result. The first and
+//! the last step are ours; they run inside the sandbox like the others, so that nothing of a workspace is ever touched
+//! by a git outside of one (invariant I12).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use orch_core::entity::{PlannedStep, Project, Run, RunPurpose, Task, Work};
+use orch_core::recipe::Step;
+use orch_sandbox::level::{Level, UnknownLevel};
+use orch_sandbox::spec::{HOME_INSIDE, Isolation, Limits, Network, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, StepSpec};
+
+use crate::git::{BareRepo, CheckoutSpec, CollectSpec, CommitError, CommitId, Identity, NameError, branch_name};
+use crate::host_tools::{SYSTEM_PATH, ToolSet};
+
+/// Where the workspace appears inside.
+pub const WORKSPACE_INSIDE: &str = "/work";
+/// Where the project's objects appear inside.
+const OBJECTS_INSIDE: &str = "/orch/objects";
+/// Where the files of a blueprint appear inside.
+const BLUEPRINT_INSIDE: &str = "/orch/blueprint";
+/// Name of the first step.
+pub const CHECKOUT: &str = "checkout";
+/// Name of the last step of work.
+pub const COLLECT: &str = "collect";
+/// Time for the first and the last step, in milliseconds.
+const OWN_STEP_MS: u64 = 10 * 60 * 1_000;
+
+/// What a run may use, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobLimits {
+    pub wall_ms: u64,
+    pub processes: u64,
+    pub open_files: u64,
+    pub memory_bytes: Option<u64>,
+    pub file_size_bytes: u64,
+    pub log_bytes_max: u64,
+    pub tmp_bytes: u64,
+}
+
+/// Everything that a run is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    pub project: &'a Project,
+    pub task: &'a Task,
+    pub run: &'a Run,
+    pub repository: &'a BareRepo,
+    /// Directory of the workspace, on the host.
+    pub workspace: &'a Path,
+    /// Directory for the result, on the host; needed for work.
+    pub out: &'a Path,
+    /// Files of the project's blueprint, on the host.
+    pub blueprint: Option<&'a Path>,
+    pub tools: &'a ToolSet,
+    pub limits: &'a JobLimits,
+}
+
+/// Why a run cannot be described to the sandbox.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The task is for an agent, and there is no adapter for it.
+    #[error("the task needs an agent with the capability `{capability}`")]
+    NeedsAgent { capability: String },
+    /// The run's base is no commit.
+    #[error("the base of the run is not a commit")]
+    Base(#[from] NameError),
+    /// The author cannot be written into a commit.
+    #[error("the run has no usable author")]
+    Author(#[from] CommitError),
+    /// The level is none.
+    #[error(transparent)]
+    Level(#[from] UnknownLevel),
+}
+
+/// The steps that an attempt at the work has, as they are shown to people.
+#[must_use]
+pub fn work_steps(work: &Work) -> Vec<PlannedStep> {
+    let own = |name: &str, command: &str| PlannedStep { name: name.into(), command: command.into() };
+    let steps: &[Step] = match work {
+        Work::Steps { steps, .. } => steps,
+        Work::Agent { .. } => &[],
+    };
+    let mut planned = vec![own(CHECKOUT, "check out the base into the workspace")];
+    planned.extend(planned_steps(steps));
+    if work.keeps_changes() {
+        planned.push(own(COLLECT, "commit what the steps changed"));
+    }
+    planned
+}
+
+/// The steps that a run of gates has, as they are shown to people.
+#[must_use]
+pub fn gate_steps(gates: &[Step]) -> Vec<PlannedStep> {
+    let checkout = PlannedStep { name: CHECKOUT.into(), command: "check out the merged tree".into() };
+    std::iter::once(checkout).chain(planned_steps(gates)).collect()
+}
+
+/// Describes a run to the sandbox.
+///
+/// # Errors
+/// When the run cannot be executed as it is.
+pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
+    let gates;
+    let (steps, step_env) = match job.run.purpose {
+        RunPurpose::Gate { .. } => {
+            gates = job.project.gates();
+            (gates.as_slice(), job.project.blueprint.as_ref().map(|(_, parameters)| parameters.clone()).unwrap_or_default())
+        }
+        RunPurpose::Work => match &job.task.spec.work {
+            Work::Steps { steps, env, .. } => (steps.as_slice(), env.clone()),
+            Work::Agent { capability } => return Err(JobError::NeedsAgent { capability: capability.clone() }),
+        },
+    };
+    let collects = job.run.purpose == RunPurpose::Work && job.task.spec.work.keeps_changes();
+    let mut specs = vec![own_step(CHECKOUT, checkout(job)?, Phase::Setup)];
+    let names = unique_names(steps);
+    specs.extend(steps.iter().zip(names).map(|(step, name)| step_spec(step, name)));
+    if collects {
+        specs.push(own_step(COLLECT, collect(job)?, Phase::Always));
+    }
+    Ok(RunSpec {
+        name: format!("{}-r-{}", job.project.slug, job.run.number),
+        fence: job.run.fence,
+        workspace: job.workspace.to_owned(),
+        workspace_at: PathBuf::from(WORKSPACE_INSIDE),
+        mounts: mounts(job),
+        out: collects.then(|| job.out.to_owned()),
+        env: environment(job, step_env),
+        steps: specs,
+        limits: limits(job.limits),
+        required_level: Level::try_from(job.run.required_level)?,
+        isolation: Isolation::Sandboxed,
+        network: Network::None,
+    })
+}
+
+/// Who commits inside a workspace.
+///
+/// # Errors
+/// Never with a well-formed run.
+pub fn run_identity(run: &Run) -> Result<Identity, CommitError> {
+    Identity::new(&format!("orch run R-{}", run.number), "run@orch.invalid")
+}
+
+fn checkout(job: &Job<'_>) -> Result<Vec<String>, JobError> {
+    let spec = CheckoutSpec {
+        workspace_at: WORKSPACE_INSIDE.into(),
+        objects_at: OBJECTS_INSIDE.into(),
+        base: base(job.run)?,
+        branch: branch_name(u64::from(job.task.number), &job.task.title),
+        author: run_identity(job.run)?,
+        format: job.repository.format(),
+    };
+    Ok(spec.argv())
+}
+
+fn collect(job: &Job<'_>) -> Result<Vec<String>, JobError> {
+    let spec = CollectSpec {
+        workspace_at: WORKSPACE_INSIDE.into(),
+        objects_at: OBJECTS_INSIDE.into(),
+        out_at: OUT_INSIDE.into(),
+        base: base(job.run)?,
+        author: run_identity(job.run)?,
+        message: format!("T-{}: {}\n\nRun: R-{}\n", job.task.number, job.task.title, job.run.number),
+        at_unix_s: job.run.queued_at.unix_us().div_euclid(1_000_000),
+        format: job.repository.format(),
+    };
+    Ok(spec.argv())
+}
+
+fn base(run: &Run) -> Result<Option<CommitId>, NameError> {
+    run.base.as_deref().map(CommitId::parse).transpose()
+}
+
+fn mounts(job: &Job<'_>) -> Vec<ReadOnlyMount> {
+    let mut mounts = vec![ReadOnlyMount { source: job.repository.objects_dir(), target: OBJECTS_INSIDE.into() }];
+    if let Some(files) = job.blueprint {
+        mounts.push(ReadOnlyMount { source: files.to_owned(), target: BLUEPRINT_INSIDE.into() });
+    }
+    mounts.extend(job.tools.mounts.iter().cloned());
+    mounts
+}
+
+fn environment(job: &Job<'_>, step_env: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let path = job.tools.path.iter().map(String::as_str).chain([SYSTEM_PATH]).collect::<Vec<_>>().join(":");
+    let purpose = match job.run.purpose {
+        RunPurpose::Work => "work",
+        RunPurpose::Gate { .. } => "gate",
+    };
+    let own = [
+        ("PATH", path),
+        ("HOME", HOME_INSIDE.to_owned()),
+        ("TMPDIR", "/tmp".to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("CI", "true".to_owned()),
+        ("CARGO_NET_OFFLINE", "true".to_owned()),
+        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+        ("ORCH_PROJECT", job.project.slug.clone()),
+        ("ORCH_TASK", format!("T-{}", job.task.number)),
+        ("ORCH_RUN", format!("R-{}", job.run.number)),
+        ("ORCH_ATTEMPT", job.run.attempt.to_string()),
+        ("ORCH_PURPOSE", purpose.to_owned()),
+    ];
+    let mut env: BTreeMap<String, String> = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    if job.blueprint.is_some() {
+        env.insert("ORCH_BLUEPRINT".into(), BLUEPRINT_INSIDE.into());
+    }
+    // The task's own values win, but for what tells it which run it is.
+    for (name, value) in step_env {
+        if !name.starts_with("ORCH_") || name.starts_with("ORCH_PARAM_") {
+            env.insert(name, value);
+        }
+    }
+    env
+}
+
+fn limits(limits: &JobLimits) -> Limits {
+    Limits {
+        wall_ms: limits.wall_ms,
+        cpu_seconds: (limits.wall_ms / 1_000).max(1),
+        memory_bytes: limits.memory_bytes,
+        processes: limits.processes,
+        open_files: limits.open_files,
+        file_size_bytes: limits.file_size_bytes,
+        log_bytes_max: limits.log_bytes_max,
+        tmp_bytes: limits.tmp_bytes,
+    }
+}
+
+fn own_step(name: &str, argv: Vec<String>, phase: Phase) -> StepSpec {
+    StepSpec { name: name.into(), argv, env: BTreeMap::new(), cwd: PathBuf::new(), timeout_ms: OWN_STEP_MS, phase }
+}
+
+fn step_spec(step: &Step, name: String) -> StepSpec {
+    StepSpec {
+        name,
+        argv: vec!["/bin/sh".into(), "-c".into(), step.run.clone()],
+        env: step.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+        cwd: PathBuf::from(step.cwd.as_str()),
+        timeout_ms: step.timeout_ms,
+        phase: Phase::Main,
+    }
+}
+
+fn planned_steps(steps: &[Step]) -> impl Iterator<Item = PlannedStep> {
+    steps.iter().zip(unique_names(steps)).map(|(step, name)| PlannedStep { name, command: step.run.clone() })
+}
+
+/// Names as the sandbox takes them: short printable ASCII, each once.
+fn unique_names(steps: &[Step]) -> Vec<String> {
+    let mut taken: BTreeSet<String> = [CHECKOUT.to_owned(), COLLECT.to_owned()].into();
+    let mut names = Vec::with_capacity(steps.len());
+    for (index, step) in steps.iter().enumerate() {
+        let plain: String =
+            step.name.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).take(50).collect();
+        let plain = plain.trim().to_owned();
+        let mut name = if plain.is_empty() { format!("step {}", index + 1) } else { plain.clone() };
+        if taken.contains(&name) {
+            name = format!("{plain} ({})", index + 1);
+        }
+        taken.insert(name.clone());
+        names.push(name);
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn step_names_are_unique_printable_and_never_ours() {
+        let step = |name: &str| Step::new(name, "true");
+        let steps = [step("build"), step("build"), step("collect"), step("r\u{e9}sum\u{e9}\n"), step(""), step(&"x".repeat(99))];
+        let names = unique_names(&steps);
+        assert_eq!(names[..5], ["build", "build (2)", "collect (3)", "r?sum??", "step 5"]);
+        assert!(names.iter().all(|name| name.len() <= 63));
+    }
+}

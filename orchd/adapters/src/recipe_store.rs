@@ -1,0 +1,141 @@
+//! The recipes that ship with the program, and those that the operator adds.
+//!
+//! The shipped ones are part of the program and are written once into the state directory, under the digest of their
+//! content, so that a sandbox can mount them; an operator's directory goes before them by name.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+use orch_core::blueprint::{self, Blueprint};
+use orch_core::digest::Digest;
+use orch_core::recipe::{Policy, RecipeError, parse_policy};
+
+static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../recipes");
+
+/// Recipes on the disk.
+#[derive(Clone, Debug)]
+pub struct RecipeStore {
+    /// The operator's directory, if there is one.
+    own: Option<PathBuf>,
+    shipped: PathBuf,
+}
+
+/// Why recipes cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeStoreError {
+    /// The shipped ones cannot be written.
+    #[error("failed to write the shipped recipes to `{}`", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// There is no blueprint of that name.
+    #[error("there is no blueprint `{name}`; there are: {known}")]
+    NoBlueprint { name: String, known: String },
+    /// A file cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A file has a mistake, at a place that it names.
+    #[error(transparent)]
+    Parse(#[from] RecipeError),
+}
+
+impl RecipeStore {
+    /// Writes the shipped recipes below `directory`, unless they are there already.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn install(directory: &Path, own: Option<PathBuf>) -> Result<Self, RecipeStoreError> {
+        let mut content = Vec::new();
+        list(&SHIPPED, &mut content);
+        let digest = Digest::of_json(&content.iter().map(|(path, bytes)| (path, Digest::of(bytes))).collect::<Vec<_>>());
+        let shipped = directory.join(&digest.to_string()[..16]);
+        if !shipped.is_dir() {
+            let draft = directory.join(format!(".{}-{}", &digest.to_string()[..16], std::process::id()));
+            let wrap = |source| RecipeStoreError::Write { path: draft.clone(), source };
+            write_all(&draft, &content).map_err(wrap)?;
+            match fs::rename(&draft, &shipped) {
+                Ok(()) => {}
+                // Another start of the same program was faster; its copy is the same.
+                Err(_) if shipped.is_dir() => fs::remove_dir_all(&draft).map_err(wrap)?,
+                Err(error) => return Err(wrap(error)),
+            }
+        }
+        Ok(Self { own, shipped })
+    }
+
+    /// A blueprint with the directory of its files.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it has a mistake.
+    pub fn blueprint(&self, name: &str) -> Result<(Blueprint, PathBuf), RecipeStoreError> {
+        let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let found = plain.then(|| self.roots().map(|root| root.join("blueprints").join(name)).find(|path| path.is_dir()));
+        let Some(directory) = found.flatten() else {
+            return Err(RecipeStoreError::NoBlueprint { name: name.to_owned(), known: self.blueprints().join(", ") });
+        };
+        let path = directory.join("blueprint.yaml");
+        let text = read(&path)?;
+        Ok((blueprint::parse(&text, &format!("blueprints/{name}/blueprint.yaml"))?, directory))
+    }
+
+    /// Names of all blueprints.
+    #[must_use]
+    pub fn blueprints(&self) -> Vec<String> {
+        let directories = self.roots().filter_map(|root| fs::read_dir(root.join("blueprints")).ok());
+        let mut names: Vec<String> = directories
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The policy for projects that have no other.
+    ///
+    /// # Errors
+    /// When it cannot be read or has a mistake.
+    pub fn default_policy(&self) -> Result<Policy, RecipeStoreError> {
+        let found = self.roots().map(|root| root.join("policies/default.yaml")).find(|path| path.is_file());
+        let path = found.unwrap_or_else(|| self.shipped.join("policies/default.yaml"));
+        Ok(parse_policy(&read(&path)?, "policies/default.yaml")?)
+    }
+
+    fn roots(&self) -> impl Iterator<Item = &PathBuf> {
+        self.own.iter().chain([&self.shipped])
+    }
+}
+
+fn read(path: &Path) -> Result<String, RecipeStoreError> {
+    fs::read_to_string(path).map_err(|source| RecipeStoreError::Read { path: path.to_owned(), source })
+}
+
+fn list(directory: &'static Dir<'static>, into: &mut Vec<(PathBuf, &'static [u8])>) {
+    for file in directory.files() {
+        into.push((file.path().to_owned(), file.contents()));
+    }
+    for child in directory.dirs() {
+        list(child, into);
+    }
+    into.sort();
+}
+
+fn write_all(root: &Path, content: &[(PathBuf, &[u8])]) -> io::Result<()> {
+    fs::create_dir_all(root)?;
+    for (path, bytes) in content {
+        let path = root.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(path, bytes)?;
+    }
+    Ok(())
+}

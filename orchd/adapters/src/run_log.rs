@@ -1,0 +1,138 @@
+//! Reading run logs: for events (what the shim says of steps and isolation) and for people (lines).
+
+use std::path::Path;
+
+use orch_core::entity::{Guarantee, GuaranteeState, Isolation, Observation};
+use orch_core::state::step::{StepEnd, StepEvent};
+use orch_proto::Timestamp;
+use orch_proto::request::Bytes;
+use orch_proto::view::{LogChunk, LogStream};
+use orch_sandbox::exit_record::{StepFailure, StepStatus};
+use orch_sandbox::level::{LevelReport, Strength};
+use orch_sandbox::log::{ControlEvent, Ending, LogReader, ReadLogError, Record, Stream};
+
+/// Exit code that stands for a program that could not be executed, as in a shell.
+const CODE_NOT_EXECUTED: i32 = 127;
+
+/// A piece of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece<T> {
+    pub items: Vec<T>,
+    /// Where to read on.
+    pub next_offset: u64,
+}
+
+/// Reads what the shim says, from `offset` on, in a piece of at most about `bytes_max`.
+///
+/// # Errors
+/// When the log exists and cannot be read, or is none.
+pub fn observations(log: &Path, offset: u64, bytes_max: usize) -> Result<Piece<Observation>, ReadLogError> {
+    let (records, next_offset) = read(log, offset, bytes_max)?;
+    let items = records.iter().filter_map(|record| observation(record.time_us, &record.control()?)).collect();
+    Ok(Piece { items, next_offset })
+}
+
+/// Reads lines, from `offset` on, in a piece of at most about `bytes_max`.
+///
+/// # Errors
+/// When the log exists and cannot be read, or is none.
+pub fn chunks(log: &Path, offset: u64, bytes_max: usize) -> Result<Piece<LogChunk>, ReadLogError> {
+    let (records, next_offset) = read(log, offset, bytes_max)?;
+    Ok(Piece { items: records.into_iter().filter_map(chunk).collect(), next_offset })
+}
+
+/// What the probes found, in the core's terms.
+#[must_use]
+pub fn isolation(report: &LevelReport) -> Isolation {
+    let guarantees = report.guarantees.iter().map(|guarantee| Guarantee {
+        name: guarantee.kind.to_string(),
+        state: match guarantee.strength {
+            Strength::Enforced => GuaranteeState::Enforced,
+            Strength::Degraded => GuaranteeState::Degraded,
+            Strength::Absent => GuaranteeState::Absent,
+        },
+        how: guarantee.how.clone(),
+        evidence: guarantee.evidence.clone(),
+    });
+    Isolation { level: u8::from(report.level), guarantees: guarantees.collect() }
+}
+
+fn read(log: &Path, offset: u64, bytes_max: usize) -> Result<(Vec<Record>, u64), ReadLogError> {
+    if !log.exists() {
+        return Ok((Vec::new(), offset));
+    }
+    LogReader::open(log)?.read_from(offset, bytes_max)
+}
+
+fn observation(time_us: u64, event: &ControlEvent) -> Option<Observation> {
+    let at = timestamp(time_us);
+    match event {
+        ControlEvent::Level { report } => Some(Observation::Isolated { isolation: isolation(report) }),
+        ControlEvent::StepStarted { index, .. } => {
+            Some(Observation::Step { index: u32::from(*index), event: StepEvent::Started { at } })
+        }
+        ControlEvent::StepFinished { index, status, .. } => {
+            Some(Observation::Step { index: u32::from(*index), event: StepEvent::Ended { at, end: step_end(status)? } })
+        }
+        _ => None,
+    }
+}
+
+fn chunk(record: Record) -> Option<LogChunk> {
+    let at = timestamp(record.time_us);
+    let step = record.step.map(u32::from);
+    let (stream, bytes) = match record.stream {
+        Stream::Stdout => (LogStream::Stdout, record.payload),
+        Stream::Stderr => (LogStream::Stderr, record.payload),
+        Stream::Control => (LogStream::Control, control_text(&record.control()?)?.into_bytes()),
+    };
+    let newline = record.stream == Stream::Control || record.ending == Ending::Newline;
+    Some(LogChunk { stream, step, at, bytes: Bytes(bytes), newline })
+}
+
+/// What a person reads of a control event.
+fn control_text(event: &ControlEvent) -> Option<String> {
+    match event {
+        ControlEvent::Level { report } => Some(format!("isolation level {}", report.level)),
+        ControlEvent::StepStarted { name, .. } => Some(format!("step {name} started")),
+        ControlEvent::StepFinished { name, status, .. } => Some(format!("step {name} {}", status_text(status))),
+        ControlEvent::Truncated { limit_bytes } => Some(format!("output over {limit_bytes} bytes is dropped from here on")),
+        ControlEvent::Paused => Some("paused".into()),
+        ControlEvent::Resumed => Some("resumed".into()),
+        ControlEvent::CancelRequested => Some("cancel requested".into()),
+        ControlEvent::Finished { dropped_bytes: 0 } => Some("finished".into()),
+        ControlEvent::Finished { dropped_bytes } => Some(format!("finished; {dropped_bytes} bytes of output were dropped")),
+        _ => None,
+    }
+}
+
+fn status_text(status: &StepStatus) -> String {
+    match status {
+        StepStatus::Succeeded => "succeeded".into(),
+        StepStatus::Failed { failure } => format!("failed: {failure}"),
+        StepStatus::TimedOut => "timed out".into(),
+        StepStatus::Cancelled => "was cancelled".into(),
+        StepStatus::Lost => "was lost".into(),
+        StepStatus::NotRun => "was not run".into(),
+    }
+}
+
+/// How a step ended, in the core's terms; none for one that never ran.
+#[must_use]
+pub fn step_end(status: &StepStatus) -> Option<StepEnd> {
+    match status {
+        StepStatus::Succeeded => Some(StepEnd::Succeeded),
+        StepStatus::Failed { failure: StepFailure::ExitCode { code } } => Some(StepEnd::Failed { code: *code }),
+        StepStatus::Failed { failure: StepFailure::Signal { signal } } => Some(StepEnd::Killed { signal: *signal }),
+        StepStatus::Failed { failure: StepFailure::Exec { .. } } => Some(StepEnd::Failed { code: CODE_NOT_EXECUTED }),
+        StepStatus::TimedOut => Some(StepEnd::TimedOut),
+        StepStatus::Cancelled | StepStatus::Lost => Some(StepEnd::Cancelled),
+        StepStatus::NotRun => None,
+    }
+}
+
+/// The sandbox's time in the contract's form.
+#[must_use]
+pub fn timestamp(unix_us: u64) -> Timestamp {
+    Timestamp::from_unix_us(i64::try_from(unix_us).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,259 @@
+//! Commands: what is wanted. Each is decided in one transaction and happens whole or not at all.
+//!
+//! Commands come from clients (through the daemon, which resolved names and read what had to be read) and from the
+//! daemon's own parts, which report what their effects did (invariants I5, I6).
+
+use std::collections::BTreeSet;
+
+use orch_proto::id::{ApprovalId, ChangeId, CommandId, PlanId, ProjectId, RequirementsId, RunId, TaskId, VisionId};
+use serde::{Deserialize, Serialize};
+
+use crate::actor::Actor;
+use crate::digest::Digest;
+use crate::entity::{Artifact, ChangeProposal, Observation, PlanContent, PlannedStep, RepositorySource, TaskSpec};
+use crate::planner::{Extraction, Requirement, RequirementKey};
+use crate::recipe::Glob;
+use crate::state::run::RunOutcome;
+use crate::toolchain::Toolchain;
+
+/// A command with where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The key of its idempotency: the same id twice gives the first result again.
+    pub id: CommandId,
+    pub actor: Actor,
+    /// Digest of the request as the client sent it: the same id with another request is refused.
+    pub request: Digest,
+    pub command: Command,
+}
+
+/// A change to a proposed plan, by keys of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlanEdit {
+    Link { task: String, needs: String },
+    Unlink { task: String, needs: String },
+    Drop { task: String },
+}
+
+/// A requirement as edited by a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequirementEdit {
+    /// None: the next free `REQ-n`.
+    pub key: Option<RequirementKey>,
+    /// Its `id` is ignored; `key` counts.
+    pub content: Requirement,
+}
+
+/// A person's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Approve,
+    Deny { reason: String },
+}
+
+/// Which version a person decides about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Approval(ApprovalId),
+    Requirements(RequirementsId),
+    Plan(PlanId),
+}
+
+/// A task made by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTask {
+    pub project: ProjectId,
+    pub title: String,
+    pub spec: TaskSpec,
+    pub depends_on: BTreeSet<TaskId>,
+    pub priority: u8,
+    pub needs_approval: bool,
+    /// Put it into the queue at once.
+    pub queue: bool,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    CreateProject {
+        slug: String,
+        source: RepositorySource,
+        protected_paths: Vec<Glob>,
+    },
+    /// The repository stands.
+    PrepareProject {
+        project: ProjectId,
+        default_branch: String,
+        head: Option<String>,
+        toolchains: Vec<Toolchain>,
+    },
+    FailProject {
+        project: ProjectId,
+        reason: String,
+    },
+    ArchiveProject {
+        project: ProjectId,
+    },
+
+    /// The text is in the blob store already.
+    SubmitVision {
+        project: ProjectId,
+        title: String,
+        file_name: String,
+        text: Digest,
+        size_bytes: u64,
+        blueprint: Option<String>,
+    },
+
+    ProposeRequirements {
+        project: ProjectId,
+        vision: VisionId,
+        content: Box<Extraction>,
+        reason: String,
+    },
+    EditRequirements {
+        project: ProjectId,
+        base_version: u32,
+        upsert: Vec<RequirementEdit>,
+        remove: Vec<RequirementKey>,
+        reason: String,
+    },
+    CommentRequirements {
+        requirements: RequirementsId,
+        key: Option<RequirementKey>,
+        text: String,
+    },
+
+    ProposePlan {
+        project: ProjectId,
+        requirements: RequirementsId,
+        content: Box<PlanContent>,
+        reason: String,
+    },
+    EditPlan {
+        project: ProjectId,
+        base_version: u32,
+        edits: Vec<PlanEdit>,
+        reason: String,
+    },
+
+    /// `digest` is that of what the person saw; none decides about what is there.
+    Decide {
+        subject: Subject,
+        answer: Answer,
+        digest: Option<Digest>,
+    },
+
+    CreateTask {
+        task: Box<NewTask>,
+    },
+    QueueTasks {
+        tasks: Vec<TaskId>,
+    },
+    LinkTask {
+        task: TaskId,
+        depends_on: TaskId,
+    },
+    UnlinkTask {
+        task: TaskId,
+        depends_on: TaskId,
+    },
+    PrioritizeTask {
+        task: TaskId,
+        priority: u8,
+    },
+    HoldTask {
+        task: TaskId,
+        reason: String,
+    },
+    ReleaseTask {
+        task: TaskId,
+    },
+    CancelTask {
+        task: TaskId,
+        reason: String,
+    },
+    RetryTask {
+        task: TaskId,
+    },
+
+    CancelRun {
+        run: RunId,
+        reason: String,
+    },
+    /// The scheduler's choice: an attempt at the task, starting from `base`.
+    StartRun {
+        task: TaskId,
+        base: Option<String>,
+        steps: Vec<PlannedStep>,
+        required_level: u8,
+        lease_ms: u64,
+        reason: String,
+    },
+    /// The runner is about to start the process tree.
+    MarkRunStarting {
+        run: RunId,
+    },
+    /// Read from the run's log between its cursor and `cursor`.
+    RecordRun {
+        run: RunId,
+        fence: u64,
+        from: u64,
+        cursor: u64,
+        observations: Vec<Observation>,
+    },
+    /// The run is over; `proposal` is what it wants to merge.
+    SettleRun {
+        run: RunId,
+        fence: u64,
+        outcome: RunOutcome,
+        artifacts: Vec<Artifact>,
+        log_dropped_bytes: u64,
+        proposal: Option<Box<ChangeProposal>>,
+    },
+
+    /// The gates of `change` are to be run on `tree`, its merge into `base`.
+    StartCheck {
+        change: ChangeId,
+        base: Option<String>,
+        tree: String,
+        steps: Vec<PlannedStep>,
+        required_level: u8,
+        lease_ms: u64,
+    },
+    /// The project has no gates.
+    SkipCheck {
+        change: ChangeId,
+        base: Option<String>,
+        tree: String,
+    },
+    /// The branch moved after the check.
+    RecheckChange {
+        change: ChangeId,
+    },
+    ConflictChange {
+        change: ChangeId,
+        paths: Vec<String>,
+    },
+    /// The merge commit exists; the branch is about to be moved to it.
+    StartMerge {
+        change: ChangeId,
+        commit: String,
+    },
+    /// The branch was moved.
+    FinishMerge {
+        change: ChangeId,
+        toolchains: Vec<Toolchain>,
+    },
+    /// Somebody else moved the branch first.
+    RefuseMerge {
+        change: ChangeId,
+    },
+    CloseChange {
+        change: ChangeId,
+        reason: String,
+    },
+
+    /// The time of pending approvals is over.
+    ExpireApprovals,
+}

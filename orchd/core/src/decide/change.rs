@@ -1,0 +1,242 @@
+//! Changes: opening, checking, merging, and giving up.
+
+use orch_proto::EntityKind;
+use orch_proto::id::{ApprovalId, ChangeId};
+
+use super::approval::{self, Question};
+use super::run::{NewRun, begin};
+use super::settle::after_failure;
+use super::{Context, DecideError, conflict, text};
+use crate::command::Command;
+use crate::digest::Digest;
+use crate::entity::{
+    Approval, ApprovalSubject, Change, ChangeEvent, ChangeProposal, ProjectEvent, Run, RunEvent, RunPurpose, Task,
+    TaskEvent,
+};
+use crate::state::change::ChangeState;
+use crate::state::run::FailureClass;
+use crate::state::task::TaskState;
+use crate::toolchain::Toolchain;
+use crate::view::View;
+
+/// Opens a change for the result of a run, and asks where it touches protected paths.
+pub(super) fn open<V: View>(
+    cx: &mut Context<'_, V>,
+    run: &Run,
+    task: &Task,
+    proposal: &ChangeProposal,
+) -> Result<ChangeId, DecideError> {
+    let id: ChangeId = cx.draw();
+    let number = cx.number(EntityKind::Change, Some(task.project))?;
+    let asked = if proposal.protected.is_empty() { None } else { Some(ask(cx, id, number, task, proposal)?) };
+    let event = ChangeEvent::Opened {
+        project: task.project,
+        number,
+        task: task.id,
+        run: run.id,
+        title: task.title.clone(),
+        proposal: proposal.clone(),
+        approval: asked,
+    };
+    cx.emit((id, event));
+    cx.touch(EntityKind::Change, id);
+    Ok(id)
+}
+
+fn ask<V: View>(
+    cx: &mut Context<'_, V>,
+    id: ChangeId,
+    number: u32,
+    task: &Task,
+    proposal: &ChangeProposal,
+) -> Result<ApprovalId, DecideError> {
+    let stat = proposal.stat;
+    let mut details = vec![format!("{} files, +{} -{} lines", stat.files, stat.added, stat.removed)];
+    details.extend(proposal.protected.iter().map(|path| format!("protected: {path}")));
+    let question = Question {
+        project: task.project,
+        subject: ApprovalSubject::Change { id },
+        action: format!("merge C-{number} {} (T-{})", task.title, task.number),
+        details,
+        rule: "a change of a protected path needs an approval",
+        digest: Change::digest_of(task.project, proposal),
+    };
+    let asked = approval::ask(cx, question)?;
+    cx.touch(EntityKind::Approval, asked);
+    Ok(asked)
+}
+
+pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    let Command::StartCheck { change: id, base, tree, steps, required_level, lease_ms } = command else {
+        return Err(conflict("not the start of a check"));
+    };
+    let change: Change = cx.get(*id)?;
+    let source: Run = cx.get(change.run)?;
+    let new = NewRun {
+        project: change.project,
+        task: change.task,
+        purpose: RunPurpose::Gate { change: *id },
+        attempt: source.attempt,
+        steps,
+        base: base.clone(),
+        tree: Some(tree.clone()),
+        required_level: *required_level,
+        lease_ms: *lease_ms,
+        reason: "gates on the merged tree",
+    };
+    let run = begin(cx, new)?;
+    cx.emit((*id, ChangeEvent::CheckStarted { run, base: base.clone(), tree: tree.clone() }));
+    cx.touch(EntityKind::Change, *id);
+    Ok(())
+}
+
+pub(super) fn skip_check<V: View>(
+    cx: &mut Context<'_, V>,
+    id: ChangeId,
+    base: Option<&String>,
+    tree: &str,
+) -> Result<(), DecideError> {
+    simple(cx, id, ChangeEvent::CheckSkipped { base: base.cloned(), tree: tree.to_owned() })
+}
+
+pub(super) fn recheck<V: View>(cx: &mut Context<'_, V>, id: ChangeId) -> Result<(), DecideError> {
+    simple(cx, id, ChangeEvent::BaseMoved)
+}
+
+/// It does not merge cleanly any more: the task is done again on what the branch is now.
+pub(super) fn conflicted<V: View>(cx: &mut Context<'_, V>, id: ChangeId, paths: &[String]) -> Result<(), DecideError> {
+    let change: Change = cx.get(id)?;
+    cx.touch(EntityKind::Change, id);
+    cx.emit((id, ChangeEvent::Conflicted { paths: paths.to_vec() }));
+    let reason = format!("C-{} conflicts with the branch in {}", change.number, paths.join(", "));
+    // Not the task's fault: somebody else was faster.
+    after_rejection(cx, &change, FailureClass::Infrastructure, &reason)
+}
+
+pub(super) fn start_merge<V: View>(cx: &mut Context<'_, V>, id: ChangeId, commit: &str) -> Result<(), DecideError> {
+    let change: Change = cx.get(id)?;
+    if let Some(asked) = change.approval
+        && !cx.get::<Approval>(asked)?.grants(change.digest())
+    {
+        return Err(conflict(format!("C-{} is not approved", change.number)));
+    }
+    simple(cx, id, ChangeEvent::MergeStarted { commit: commit.to_owned() })
+}
+
+pub(super) fn finish_merge<V: View>(
+    cx: &mut Context<'_, V>,
+    id: ChangeId,
+    toolchains: &[Toolchain],
+) -> Result<(), DecideError> {
+    let change: Change = cx.get(id)?;
+    let ChangeState::Queued { commit, .. } = &change.state else {
+        return Err(conflict(format!("C-{} is {} and not being merged", change.number, change.state.label())));
+    };
+    cx.emit((id, ChangeEvent::Merged));
+    cx.emit((change.project, ProjectEvent::Inspected { head: commit.clone(), toolchains: toolchains.to_vec() }));
+    let task: Task = cx.get(change.task)?;
+    if task.state == (TaskState::InReview { change: id }) {
+        cx.emit((task.id, TaskEvent::Completed { change: Some(id) }));
+        cx.touch(EntityKind::Task, task.id);
+    }
+    cx.touch(EntityKind::Change, id);
+    Ok(())
+}
+
+pub(super) fn refuse_merge<V: View>(cx: &mut Context<'_, V>, id: ChangeId) -> Result<(), DecideError> {
+    simple(cx, id, ChangeEvent::MergeRefused)
+}
+
+/// A person gives the change up; its task fails.
+pub(super) fn close<V: View>(cx: &mut Context<'_, V>, id: ChangeId, reason: &str) -> Result<(), DecideError> {
+    let change: Change = cx.get(id)?;
+    let reason = text("reason", reason)?.to_owned();
+    cx.touch(EntityKind::Change, id);
+    close_open(cx, &change, &reason)?;
+    fail_task(cx, &change, &format!("C-{} was closed: {reason}", change.number))
+}
+
+/// Closes a change, its gates and its question, without a word about its task.
+pub(super) fn close_open<V: View>(cx: &mut Context<'_, V>, change: &Change, reason: &str) -> Result<(), DecideError> {
+    if let ChangeState::Checking { run, .. } = &change.state {
+        cx.emit((*run, RunEvent::CancelRequested { reason: reason.to_owned() }));
+    }
+    if let Some(asked) = change.approval {
+        approval::void(cx, asked, "the change was closed")?;
+    }
+    cx.emit((change.id, ChangeEvent::Closed { reason: reason.to_owned() }));
+    Ok(())
+}
+
+/// The change was approved. It merges when its check and its turn allow.
+pub(super) fn approved<V: View>(cx: &mut Context<'_, V>, id: ChangeId, digest: Digest) -> Result<(), DecideError> {
+    let change: Change = cx.get(id)?;
+    if change.digest() != digest {
+        return Err(DecideError::StaleDigest { kind: EntityKind::Change });
+    }
+    if !change.state.is_open() {
+        return Err(conflict(format!("C-{} is {} already", change.number, change.state.label())));
+    }
+    cx.touch(EntityKind::Change, id);
+    Ok(())
+}
+
+/// A person does not want it.
+pub(super) fn denied<V: View>(cx: &mut Context<'_, V>, id: ChangeId, reason: &str) -> Result<(), DecideError> {
+    let change: Change = cx.get(id)?;
+    cx.touch(EntityKind::Change, id);
+    if let ChangeState::Checking { run, .. } = &change.state {
+        cx.emit((*run, RunEvent::CancelRequested { reason: reason.to_owned() }));
+    }
+    cx.emit((id, ChangeEvent::Closed { reason: format!("denied: {reason}") }));
+    fail_task(cx, &change, &format!("C-{} was denied: {reason}", change.number))
+}
+
+/// The gates cannot be run: nothing is known of the change.
+pub(super) fn reject<V: View>(
+    cx: &mut Context<'_, V>,
+    change: &Change,
+    class: FailureClass,
+    reason: &str,
+) -> Result<(), DecideError> {
+    cx.emit((change.id, ChangeEvent::CheckFailed { reason: reason.to_owned() }));
+    match class {
+        FailureClass::Infrastructure => fail_task(cx, change, reason),
+        FailureClass::Task | FailureClass::Isolation | FailureClass::Policy => {
+            after_rejection(cx, change, class, reason)
+        }
+    }
+}
+
+/// The change will not merge: its question is withdrawn and the retry policy of its task decides.
+pub(super) fn after_rejection<V: View>(
+    cx: &mut Context<'_, V>,
+    change: &Change,
+    class: FailureClass,
+    reason: &str,
+) -> Result<(), DecideError> {
+    if let Some(asked) = change.approval {
+        approval::void(cx, asked, "the change will not be merged")?;
+    }
+    let task: Task = cx.get(change.task)?;
+    if task.state == (TaskState::InReview { change: change.id }) {
+        after_failure(cx, &task, class, reason);
+    }
+    Ok(())
+}
+
+fn fail_task<V: View>(cx: &mut Context<'_, V>, change: &Change, reason: &str) -> Result<(), DecideError> {
+    let task: Task = cx.get(change.task)?;
+    if task.state == (TaskState::InReview { change: change.id }) {
+        cx.emit((task.id, TaskEvent::Failed { reason: reason.to_owned() }));
+        cx.touch(EntityKind::Task, task.id);
+    }
+    Ok(())
+}
+
+fn simple<V: View>(cx: &mut Context<'_, V>, id: ChangeId, event: ChangeEvent) -> Result<(), DecideError> {
+    cx.get::<Change>(id)?;
+    cx.emit((id, event));
+    cx.touch(EntityKind::Change, id);
+    Ok(())
+}

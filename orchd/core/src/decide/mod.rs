@@ -1,0 +1,235 @@
+//! From a command to events: the rules. Pure; reads through [`View`], changes nothing.
+//!
+//! One file per family of commands. What a state machine refuses is left to it: the store applies every event through
+//! `next` in the same transaction, and a refusal rejects the whole command. Here stands what no single machine knows.
+
+mod approval;
+mod change;
+mod document;
+mod plan;
+mod project;
+mod run;
+mod settle;
+mod task;
+
+use std::collections::BTreeMap;
+
+use orch_proto::id::{Id, ProjectId};
+use orch_proto::{EntityKind, Timestamp};
+
+use crate::actor::Actor;
+use crate::command::Command;
+use crate::entity::Entity;
+use crate::event::Event;
+use crate::graph::Cycle;
+use crate::ids::IdSource;
+use crate::state::IllegalTransition;
+use crate::view::{ReadError, View};
+
+pub use plan::{PRIORITY_DEFAULT, PlanDelta};
+pub use project::SLUG_CHARS_MAX;
+pub use settle::LOSSES_MAX;
+pub use task::PRIORITY_MAX;
+
+/// Longest title of anything, in characters.
+pub const TITLE_CHARS_MAX: usize = 200;
+/// Longest free text in a command, in bytes.
+pub const TEXT_BYTES_MAX: usize = 64 << 10;
+/// Most tasks in one plan, and most open tasks in one project.
+pub const TASKS_MAX: usize = 100_000;
+
+/// What a command makes happen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// Empty when what was wanted is so already.
+    pub events: Vec<Event>,
+    /// Things that it made or changed, the most important first: kind and full id.
+    pub touched: Vec<(EntityKind, String)>,
+    /// Worth knowing, no errors.
+    pub notes: Vec<String>,
+}
+
+/// Why a command is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// There is no such thing.
+    #[error("there is no {kind} `{id}`")]
+    NotFound { kind: EntityKind, id: String },
+    /// The name is taken.
+    #[error("{kind} `{name}` exists already")]
+    Exists { kind: EntityKind, name: String },
+    /// A value is not acceptable.
+    #[error("{field} {problem}")]
+    Invalid { field: &'static str, problem: String },
+    /// The thing is in a state in which this cannot be done.
+    #[error("{message}")]
+    Conflict { message: String, hint: Option<String> },
+    /// The state machine of the thing refuses it.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// The dependency would make a cycle.
+    #[error("the dependencies would make a cycle: {path}")]
+    Cycle { path: String },
+    /// What the person saw is not what is there.
+    #[error("the {kind} changed since it was shown")]
+    StaleDigest { kind: EntityKind },
+    /// The command comes from the daemon where a person is needed.
+    #[error("only a person can answer an approval")]
+    NotAPerson,
+    /// The state could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl<K: std::fmt::Display> From<Cycle<K>> for DecideError {
+    fn from(cycle: Cycle<K>) -> Self {
+        Self::Cycle { path: cycle.to_string() }
+    }
+}
+
+/// What a decision is made with, and what it has come to so far.
+struct Context<'a, V> {
+    view: &'a V,
+    now: Timestamp,
+    actor: &'a Actor,
+    ids: &'a mut IdSource,
+    numbers: BTreeMap<(EntityKind, Option<ProjectId>), u32>,
+    decided: Decided,
+}
+
+/// Decides a command.
+///
+/// # Errors
+/// When the command is refused. Nothing has happened then.
+pub fn decide<V: View>(
+    view: &V,
+    command: &Command,
+    actor: &Actor,
+    now: Timestamp,
+    ids: &mut IdSource,
+) -> Result<Decided, DecideError> {
+    let mut cx = Context { view, now, actor, ids, numbers: BTreeMap::new(), decided: Decided::default() };
+    dispatch(&mut cx, command)?;
+    Ok(cx.decided)
+}
+
+fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    match command {
+        Command::CreateProject { slug, source, protected_paths } => project::create(cx, slug, source, protected_paths),
+        Command::PrepareProject { project, default_branch, head, toolchains } => {
+            project::prepare(cx, *project, default_branch, head.as_ref(), toolchains)
+        }
+        Command::FailProject { project, reason } => project::fail(cx, *project, reason),
+        Command::ArchiveProject { project } => project::archive(cx, *project),
+        Command::SubmitVision { .. } => project::submit_vision(cx, command),
+        Command::ProposeRequirements { project, vision, content, reason } => {
+            document::propose(cx, *project, *vision, content, reason)
+        }
+        Command::EditRequirements { project, base_version, upsert, remove, reason } => {
+            document::edit(cx, *project, *base_version, (upsert, remove), reason)
+        }
+        Command::CommentRequirements { requirements, key, text } => {
+            document::comment(cx, *requirements, key.as_ref(), text)
+        }
+        Command::ProposePlan { project, requirements, content, reason } => {
+            plan::propose(cx, *project, *requirements, content, reason)
+        }
+        Command::EditPlan { project, base_version, edits, reason } => {
+            plan::edit(cx, *project, *base_version, edits, reason)
+        }
+        Command::Decide { subject, answer, digest } => approval::decide(cx, subject, answer, *digest),
+        Command::CreateTask { task } => task::create(cx, task),
+        Command::QueueTasks { tasks } => task::queue(cx, tasks),
+        Command::LinkTask { task, depends_on } => task::link(cx, *task, *depends_on),
+        Command::UnlinkTask { task, depends_on } => task::unlink(cx, *task, *depends_on),
+        Command::PrioritizeTask { task, priority } => task::prioritize(cx, *task, *priority),
+        Command::HoldTask { task, reason } => task::hold(cx, *task, reason),
+        Command::ReleaseTask { task } => task::release(cx, *task),
+        Command::CancelTask { task, reason } => task::cancel(cx, *task, reason),
+        Command::RetryTask { task } => task::retry(cx, *task),
+        Command::CancelRun { run, reason } => run::cancel(cx, *run, reason),
+        Command::StartRun { .. } => run::start(cx, command),
+        Command::MarkRunStarting { run } => run::mark_starting(cx, *run),
+        Command::RecordRun { .. } => run::record(cx, command),
+        Command::SettleRun { .. } => settle::settle(cx, command),
+        Command::StartCheck { .. } => change::start_check(cx, command),
+        Command::SkipCheck { change, base, tree } => change::skip_check(cx, *change, base.as_ref(), tree),
+        Command::RecheckChange { change } => change::recheck(cx, *change),
+        Command::ConflictChange { change, paths } => change::conflicted(cx, *change, paths),
+        Command::StartMerge { change, commit } => change::start_merge(cx, *change, commit),
+        Command::FinishMerge { change, toolchains } => change::finish_merge(cx, *change, toolchains),
+        Command::RefuseMerge { change } => change::refuse_merge(cx, *change),
+        Command::CloseChange { change, reason } => change::close(cx, *change, reason),
+        Command::ExpireApprovals => approval::expire(cx),
+    }
+}
+
+impl<V: View> Context<'_, V> {
+    /// The entity, or the error that there is none.
+    fn get<E: Entity>(&self, id: E::Id) -> Result<E, DecideError> {
+        self.view.get(id)?.ok_or_else(|| DecideError::NotFound { kind: E::KIND, id: id.to_string() })
+    }
+
+    /// Draws an id.
+    fn draw<I: Id>(&mut self) -> I {
+        self.ids.draw(self.now)
+    }
+
+    /// The next number of its kind in the project, also over several in one command.
+    fn number(&mut self, kind: EntityKind, project: Option<ProjectId>) -> Result<u32, DecideError> {
+        let last = match self.numbers.get(&(kind, project)) {
+            Some(last) => *last,
+            None => self.view.last_number(kind, project)?,
+        };
+        self.numbers.insert((kind, project), last + 1);
+        Ok(last + 1)
+    }
+
+    /// Lets something happen.
+    fn emit(&mut self, event: impl Into<Event>) {
+        self.decided.events.push(event.into());
+    }
+
+    /// Names a thing that the command is about.
+    fn touch(&mut self, kind: EntityKind, id: impl ToString) {
+        self.decided.touched.push((kind, id.to_string()));
+    }
+
+    fn note(&mut self, note: impl Into<String>) {
+        self.decided.notes.push(note.into());
+    }
+}
+
+fn conflict(message: impl Into<String>) -> DecideError {
+    DecideError::Conflict { message: message.into(), hint: None }
+}
+
+fn conflict_with_hint(message: impl Into<String>, hint: impl Into<String>) -> DecideError {
+    DecideError::Conflict { message: message.into(), hint: Some(hint.into()) }
+}
+
+/// Checks a text that a person gave.
+fn text<'t>(field: &'static str, text: &'t str) -> Result<&'t str, DecideError> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(DecideError::Invalid {
+            field,
+            problem: format!("has {} bytes; {TEXT_BYTES_MAX} are accepted", text.len()),
+        });
+    }
+    Ok(text)
+}
+
+/// Checks a title: one line, not empty, not endless.
+fn title(field: &'static str, title: &str) -> Result<String, DecideError> {
+    let title = title.trim();
+    let problem = if title.is_empty() {
+        "is empty".to_owned()
+    } else if title.chars().count() > TITLE_CHARS_MAX {
+        format!("has more than {TITLE_CHARS_MAX} characters")
+    } else if title.chars().any(char::is_control) {
+        "has control characters".to_owned()
+    } else {
+        return Ok(title.to_owned());
+    };
+    Err(DecideError::Invalid { field, problem })
+}

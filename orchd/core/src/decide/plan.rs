@@ -1,0 +1,340 @@
+//! Plans: proposing, editing, and turning an approved plan into tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orch_proto::EntityKind;
+use orch_proto::id::{PlanId, ProjectId, RequirementsId, TaskId};
+
+use super::approval::{self, Question};
+use super::{Context, DecideError, TASKS_MAX, conflict, conflict_with_hint, project, task, text};
+use crate::command::PlanEdit;
+use crate::digest::Digest;
+use crate::entity::{
+    ApprovalSubject, Plan, PlanContent, PlanEvent, PlanTask, Project, ProjectEvent, Requirements, Task, TaskEvent,
+};
+use crate::graph::{Analysis, Graph};
+use crate::state::document::DocumentState;
+use crate::state::task::TaskState;
+use crate::view::{Filter, View};
+
+/// Priority of a task that nobody gave one.
+pub const PRIORITY_DEFAULT: u8 = 5;
+
+/// What a new plan would do to the tasks of the approved one, by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanDelta {
+    pub added: Vec<String>,
+    pub dropped: Vec<String>,
+    pub kept: Vec<String>,
+}
+
+impl PlanContent {
+    /// Checks keys and graph, and orders it. Weights are the high estimates in minutes, at least 1.
+    ///
+    /// # Errors
+    /// When a key is there twice, a task needs one that is not there, or there is a cycle.
+    pub fn analyse(&self) -> Result<Analysis<String>, DecideError> {
+        let invalid = |problem| DecideError::Invalid { field: "plan", problem };
+        if self.tasks.len() > TASKS_MAX {
+            return Err(invalid(format!("has more than {TASKS_MAX} tasks")));
+        }
+        let mut graph = Graph::new();
+        let mut weights = BTreeMap::new();
+        for task in &self.tasks {
+            let minutes = task.spec.estimate_minutes.map_or(1, |(_, high)| u64::from(high.max(1)));
+            if weights.insert(task.key.clone(), minutes).is_some() {
+                return Err(invalid(format!("has two tasks `{}`", task.key)));
+            }
+            graph.node(task.key.clone());
+        }
+        for task in &self.tasks {
+            for needed in &task.needs {
+                if !weights.contains_key(needed) {
+                    return Err(invalid(format!("has no task `{needed}`, which `{}` needs", task.key)));
+                }
+                graph.edge(task.key.clone(), needed.clone());
+            }
+        }
+        Ok(graph.analyse(|key| weights[key])?)
+    }
+
+    /// What it adds, drops and keeps against the plan before it.
+    #[must_use]
+    pub fn delta(&self, before: Option<&Self>) -> PlanDelta {
+        let keys = |content: &Self| content.tasks.iter().map(|task| task.key.clone()).collect::<BTreeSet<_>>();
+        let (new, old) = (keys(self), before.map(keys).unwrap_or_default());
+        PlanDelta {
+            added: new.difference(&old).cloned().collect(),
+            dropped: old.difference(&new).cloned().collect(),
+            kept: new.intersection(&old).cloned().collect(),
+        }
+    }
+}
+
+pub(super) fn propose<V: View>(
+    cx: &mut Context<'_, V>,
+    project: ProjectId,
+    requirements: RequirementsId,
+    content: &PlanContent,
+    reason: &str,
+) -> Result<(), DecideError> {
+    project::in_use(&cx.get::<Project>(project)?)?;
+    let document: Requirements = cx.get(requirements)?;
+    if document.state != DocumentState::Approved {
+        return Err(conflict_with_hint(
+            format!("requirements version {} is {} and not approved", document.version, document.state.label()),
+            "approve them with `orchctl req approve`, or reject and edit them",
+        ));
+    }
+    if let Some(newest) = cx.view.list::<Plan>(&Filter::of(project))?.pop()
+        && newest.requirements == requirements
+        && newest.content == *content
+        && matches!(newest.state, DocumentState::Proposed | DocumentState::Approved)
+    {
+        cx.note(format!("plan version {} says the same already; nothing changes", newest.version));
+        cx.touch(EntityKind::Plan, newest.id);
+        return Ok(());
+    }
+    draft(cx, project, requirements, content.clone(), reason)
+}
+
+pub(super) fn edit<V: View>(
+    cx: &mut Context<'_, V>,
+    project: ProjectId,
+    base_version: u32,
+    edits: &[PlanEdit],
+    reason: &str,
+) -> Result<(), DecideError> {
+    project::in_use(&cx.get::<Project>(project)?)?;
+    let Some(base) = cx.view.list::<Plan>(&Filter::of(project))?.pop() else {
+        return Err(conflict_with_hint("the project has no plan yet", "make one with `orchctl plan propose`"));
+    };
+    if base.version != base_version {
+        return Err(DecideError::StaleDigest { kind: EntityKind::Plan });
+    }
+    let mut content = base.content.clone();
+    for edit in edits {
+        apply_edit(&mut content, edit)?;
+    }
+    if content == base.content {
+        cx.note("the edit changes nothing");
+        cx.touch(EntityKind::Plan, base.id);
+        return Ok(());
+    }
+    draft(cx, project, base.requirements, content, text("reason", reason)?)
+}
+
+/// The plan was approved: what it adds becomes tasks, what it drops is cancelled unless it is done.
+pub(super) fn approved<V: View>(cx: &mut Context<'_, V>, id: PlanId, digest: Digest) -> Result<(), DecideError> {
+    let plan: Plan = cx.get(id)?;
+    if plan.digest() != digest {
+        return Err(DecideError::StaleDigest { kind: EntityKind::Plan });
+    }
+    cx.emit((id, PlanEvent::Approved));
+    cx.touch(EntityKind::Plan, id);
+    for other in cx.view.list::<Plan>(&Filter::of(plan.project).open())? {
+        if other.id != id && other.state == DocumentState::Approved {
+            cx.emit((other.id, PlanEvent::Superseded));
+        }
+    }
+    if let Some(blueprint) = &plan.content.blueprint {
+        let event = ProjectEvent::BlueprintSet {
+            name: blueprint.name.clone(),
+            parameters: blueprint.parameters.clone(),
+            gates: blueprint.gates.clone(),
+            protected_paths: blueprint.protected_paths.clone(),
+        };
+        cx.emit((plan.project, event));
+    }
+    let existing = keyed_tasks(cx, plan.project)?;
+    drop_tasks(cx, &plan, &existing)?;
+    make_tasks(cx, &plan, &existing)
+}
+
+pub(super) fn rejected<V: View>(cx: &mut Context<'_, V>, id: PlanId) -> Result<(), DecideError> {
+    cx.get::<Plan>(id)?;
+    cx.emit((id, PlanEvent::Rejected));
+    cx.touch(EntityKind::Plan, id);
+    Ok(())
+}
+
+/// Tasks of plans by key; of several with the same key the newest.
+fn keyed_tasks<V: View>(cx: &Context<'_, V>, project: ProjectId) -> Result<BTreeMap<String, Task>, DecideError> {
+    let tasks = cx.view.list::<Task>(&Filter::of(project))?;
+    Ok(tasks.into_iter().filter_map(|task| Some((task.plan.as_ref()?.1.clone(), task))).collect())
+}
+
+fn drop_tasks<V: View>(
+    cx: &mut Context<'_, V>,
+    plan: &Plan,
+    existing: &BTreeMap<String, Task>,
+) -> Result<(), DecideError> {
+    let wanted: BTreeSet<&str> = plan.content.tasks.iter().map(|task| task.key.as_str()).collect();
+    for (key, found) in existing {
+        if !wanted.contains(key.as_str()) && found.is_droppable() {
+            task::end(cx, found, &format!("dropped by plan version {}", plan.version))?;
+        }
+    }
+    Ok(())
+}
+
+fn make_tasks<V: View>(
+    cx: &mut Context<'_, V>,
+    plan: &Plan,
+    existing: &BTreeMap<String, Task>,
+) -> Result<(), DecideError> {
+    let order = plan.content.analyse()?.order;
+    let by_key: BTreeMap<&str, &PlanTask> = plan.content.tasks.iter().map(|task| (task.key.as_str(), task)).collect();
+    let mut ids: BTreeMap<&str, TaskId> = BTreeMap::new();
+    for key in &order {
+        let planned = by_key[key.as_str()];
+        let depends_on: BTreeSet<TaskId> = planned.needs.iter().map(|needed| ids[needed.as_str()]).collect();
+        let kept = existing.get(key).filter(|found| !matches!(found.state, TaskState::Cancelled { .. }));
+        let id = match kept {
+            Some(found)
+                if found.spec == planned.spec
+                    || !matches!(found.state, TaskState::Proposed | TaskState::Approved { .. }) =>
+            {
+                relink(cx, found, &depends_on);
+                found.id
+            }
+            Some(found) => {
+                task::end(cx, found, &format!("changed by plan version {}", plan.version))?;
+                make_task(cx, plan, planned, depends_on)?
+            }
+            None => make_task(cx, plan, planned, depends_on)?,
+        };
+        ids.insert(planned.key.as_str(), id);
+    }
+    Ok(())
+}
+
+fn relink<V: View>(cx: &mut Context<'_, V>, found: &Task, depends_on: &BTreeSet<TaskId>) {
+    if found.state.is_final() {
+        return;
+    }
+    for added in depends_on.difference(&found.depends_on) {
+        cx.emit((found.id, TaskEvent::Linked { depends_on: *added }));
+    }
+    for removed in found.depends_on.difference(depends_on) {
+        cx.emit((found.id, TaskEvent::Unlinked { depends_on: *removed }));
+    }
+}
+
+fn make_task<V: View>(
+    cx: &mut Context<'_, V>,
+    plan: &Plan,
+    planned: &PlanTask,
+    depends_on: BTreeSet<TaskId>,
+) -> Result<TaskId, DecideError> {
+    let id: TaskId = cx.draw();
+    let number = cx.number(EntityKind::Task, Some(plan.project))?;
+    let event = TaskEvent::Created {
+        project: plan.project,
+        number,
+        plan: Some((plan.id, planned.key.clone())),
+        title: planned.title.clone(),
+        spec: Box::new(planned.spec.clone()),
+        depends_on,
+        priority: PRIORITY_DEFAULT,
+        approval: None,
+    };
+    cx.emit((id, event));
+    cx.emit((id, TaskEvent::Queued));
+    cx.touch(EntityKind::Task, id);
+    Ok(id)
+}
+
+/// Makes a version, asks for its approval, and withdraws those that wait for one.
+fn draft<V: View>(
+    cx: &mut Context<'_, V>,
+    project: ProjectId,
+    requirements: RequirementsId,
+    content: PlanContent,
+    reason: &str,
+) -> Result<(), DecideError> {
+    let analysis = content.analyse()?;
+    let mut approved = None;
+    for other in cx.view.list::<Plan>(&Filter::of(project).open())? {
+        if other.state == DocumentState::Approved {
+            approved = Some(other.content);
+        } else {
+            cx.emit((other.id, PlanEvent::Superseded));
+            if let Some(asked) = other.approval {
+                approval::void(cx, asked, "a newer version was proposed")?;
+            }
+        }
+    }
+    let delta = content.delta(approved.as_ref());
+    let id: PlanId = cx.draw();
+    let version = cx.number(EntityKind::Plan, Some(project))?;
+    let digest = Digest::of_json(&(&project, version, &content));
+    let details = vec![
+        format!(
+            "{} tasks on {} levels",
+            content.tasks.len(),
+            analysis.level.values().max().map_or(0, |level| level + 1)
+        ),
+        format!("adds {}, drops {}, keeps {}", delta.added.len(), delta.dropped.len(), delta.kept.len()),
+        format!("critical path: {}", analysis.critical_path.join(" > ")),
+    ];
+    let event =
+        PlanEvent::Drafted { project, version, requirements, content: Box::new(content), reason: reason.to_owned() };
+    cx.emit((id, event));
+    cx.touch(EntityKind::Plan, id);
+    let asked = approval::ask(
+        cx,
+        Question {
+            project,
+            subject: ApprovalSubject::Plan { id },
+            action: format!("approve plan version {version}; its tasks start by themselves"),
+            details,
+            rule: "a plan is approved before its tasks are queued",
+            digest,
+        },
+    )?;
+    cx.emit((id, PlanEvent::Proposed { approval: asked }));
+    cx.touch(EntityKind::Approval, asked);
+    Ok(())
+}
+
+fn apply_edit(content: &mut PlanContent, edit: &PlanEdit) -> Result<(), DecideError> {
+    let (PlanEdit::Link { task: key, .. } | PlanEdit::Unlink { task: key, .. } | PlanEdit::Drop { task: key }) = edit;
+    let Some(at) = content.tasks.iter().position(|task| task.key == *key) else {
+        return Err(DecideError::Invalid { field: "plan", problem: format!("has no task `{key}`") });
+    };
+    match edit {
+        PlanEdit::Link { needs, .. } => {
+            if !content.tasks[at].needs.contains(needs) {
+                content.tasks[at].needs.push(needs.clone());
+            }
+        }
+        PlanEdit::Unlink { needs, .. } => {
+            let before = content.tasks[at].needs.len();
+            content.tasks[at].needs.retain(|needed| needed != needs);
+            if content.tasks[at].needs.len() == before {
+                return Err(conflict(format!("`{key}` does not need `{needs}`")));
+            }
+        }
+        PlanEdit::Drop { .. } => {
+            content.tasks.remove(at);
+            for task in &mut content.tasks {
+                task.needs.retain(|needed| needed != key);
+            }
+            for story in content.epics.iter_mut().flat_map(|epic| &mut epic.stories) {
+                story.tasks.retain(|task| task != key);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Task {
+    /// Whether a re-plan that does not name it ends it. What runs or is reviewed is let finish.
+    fn is_droppable(&self) -> bool {
+        matches!(
+            self.state,
+            TaskState::Proposed | TaskState::Approved { .. } | TaskState::Paused { .. } | TaskState::Failed { .. }
+        )
+    }
+}

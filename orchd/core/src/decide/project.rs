@@ -1,0 +1,124 @@
+//! Projects and their Visions.
+
+use orch_proto::EntityKind;
+use orch_proto::id::{ProjectId, VisionId};
+
+use super::{Context, DecideError, conflict, conflict_with_hint, title};
+use crate::command::Command;
+use crate::entity::{Project, ProjectEvent, RepositorySource, Run, RunEvent, VisionEvent};
+use crate::recipe::Glob;
+use crate::state::project::ProjectState;
+use crate::toolchain::Toolchain;
+use crate::view::{Filter, View};
+
+/// Longest slug, in characters. It becomes part of paths and host names.
+pub const SLUG_CHARS_MAX: usize = 40;
+
+pub(super) fn create<V: View>(
+    cx: &mut Context<'_, V>,
+    slug: &str,
+    source: &RepositorySource,
+    protected_paths: &[Glob],
+) -> Result<(), DecideError> {
+    check_slug(slug)?;
+    if cx.view.project_by_slug(slug)?.is_some() {
+        return Err(DecideError::Exists { kind: EntityKind::Project, name: slug.to_owned() });
+    }
+    let id: ProjectId = cx.draw();
+    let number = cx.number(EntityKind::Project, None)?;
+    let event = ProjectEvent::Created {
+        number,
+        slug: slug.to_owned(),
+        source: source.clone(),
+        protected_paths: protected_paths.to_vec(),
+    };
+    cx.emit((id, event));
+    cx.touch(EntityKind::Project, id);
+    Ok(())
+}
+
+pub(super) fn prepare<V: View>(
+    cx: &mut Context<'_, V>,
+    id: ProjectId,
+    default_branch: &str,
+    head: Option<&String>,
+    toolchains: &[Toolchain],
+) -> Result<(), DecideError> {
+    cx.get::<Project>(id)?;
+    let event = ProjectEvent::Prepared {
+        default_branch: default_branch.to_owned(),
+        head: head.cloned(),
+        toolchains: toolchains.to_vec(),
+    };
+    cx.emit((id, event));
+    cx.touch(EntityKind::Project, id);
+    Ok(())
+}
+
+pub(super) fn fail<V: View>(cx: &mut Context<'_, V>, id: ProjectId, reason: &str) -> Result<(), DecideError> {
+    cx.get::<Project>(id)?;
+    cx.emit((id, ProjectEvent::PreparationFailed { reason: reason.to_owned() }));
+    cx.touch(EntityKind::Project, id);
+    Ok(())
+}
+
+pub(super) fn archive<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result<(), DecideError> {
+    let project: Project = cx.get(id)?;
+    if project.state == ProjectState::Archived {
+        cx.note("the project is archived already");
+        return Ok(());
+    }
+    let active = cx.view.list::<Run>(&Filter::of(id).open())?;
+    for run in &active {
+        cx.emit((run.id, RunEvent::CancelRequested { reason: "the project is archived".into() }));
+    }
+    cx.emit((id, ProjectEvent::Archived));
+    cx.touch(EntityKind::Project, id);
+    Ok(())
+}
+
+pub(super) fn submit_vision<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    let Command::SubmitVision { project, title: vision_title, file_name, text, size_bytes, blueprint } = command else {
+        return Err(conflict("not a Vision"));
+    };
+    in_use(&cx.get::<Project>(*project)?)?;
+    let id: VisionId = cx.draw();
+    let version = cx.number(EntityKind::Vision, Some(*project))?;
+    let event = VisionEvent::Submitted {
+        project: *project,
+        version,
+        title: title("title", &vision_title.chars().take(super::TITLE_CHARS_MAX).collect::<String>())?,
+        file_name: file_name.clone(),
+        text: *text,
+        size_bytes: *size_bytes,
+        blueprint: blueprint.clone(),
+    };
+    cx.emit((id, event));
+    cx.touch(EntityKind::Vision, id);
+    Ok(())
+}
+
+/// Nothing new may be made in a project that is archived or has no repository.
+pub(super) fn in_use(project: &Project) -> Result<(), DecideError> {
+    match &project.state {
+        ProjectState::Preparing | ProjectState::Ready => Ok(()),
+        ProjectState::Archived => Err(conflict(format!("project `{}` is archived", project.slug))),
+        ProjectState::Failed { reason } => Err(conflict_with_hint(
+            format!("project `{}` has no repository: {reason}", project.slug),
+            "mend the cause and create the project again under another name",
+        )),
+    }
+}
+
+fn check_slug(slug: &str) -> Result<(), DecideError> {
+    let shape = slug.starts_with(|first: char| first.is_ascii_lowercase())
+        && slug.ends_with(|last: char| last.is_ascii_lowercase() || last.is_ascii_digit())
+        && slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if shape && slug.len() <= SLUG_CHARS_MAX {
+        return Ok(());
+    }
+    Err(DecideError::Invalid {
+        field: "project name",
+        problem: format!("must be 1 to {SLUG_CHARS_MAX} lower-case letters, digits and `-`, beginning with a letter"),
+    })
+}

@@ -1,0 +1,143 @@
+//! Runs: starting them and recording how they go. Their end is in `settle`.
+
+use orch_proto::EntityKind;
+use orch_proto::id::{ProjectId, RunId, TaskId};
+
+use super::approval::task_digest;
+use super::{Context, DecideError, conflict, text};
+use crate::command::Command;
+use crate::entity::{Approval, PlannedStep, Project, Run, RunEvent, RunPurpose, Task, TaskEvent};
+use crate::state::project::ProjectState;
+use crate::state::task::TaskState;
+use crate::view::{Filter, View};
+
+/// What a new run is made from.
+pub(super) struct NewRun<'a> {
+    pub(super) project: ProjectId,
+    pub(super) task: TaskId,
+    pub(super) purpose: RunPurpose,
+    pub(super) attempt: u32,
+    pub(super) steps: &'a [PlannedStep],
+    pub(super) base: Option<String>,
+    pub(super) tree: Option<String>,
+    pub(super) required_level: u8,
+    pub(super) lease_ms: u64,
+    pub(super) reason: &'a str,
+}
+
+/// Queues and leases a run. Its fence is its number: it only grows, over all runs of the project and so of the task.
+pub(super) fn begin<V: View>(cx: &mut Context<'_, V>, new: NewRun<'_>) -> Result<RunId, DecideError> {
+    let id: RunId = cx.draw();
+    let number = cx.number(EntityKind::Run, Some(new.project))?;
+    let event = RunEvent::Queued {
+        project: new.project,
+        number,
+        task: new.task,
+        purpose: new.purpose,
+        attempt: new.attempt,
+        fence: u64::from(number),
+        steps: new.steps.to_vec(),
+        base: new.base,
+        tree: new.tree,
+        required_level: new.required_level,
+        reason: new.reason.to_owned(),
+    };
+    cx.emit((id, event));
+    cx.emit((id, RunEvent::Leased { until: cx.now.plus_ms(new.lease_ms) }));
+    cx.touch(EntityKind::Run, id);
+    Ok(id)
+}
+
+/// The scheduler's choice. Checked again here: what it saw may have changed.
+pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    let Command::StartRun { task: id, base, steps, required_level, lease_ms, reason } = command else {
+        return Err(conflict("not the start of a run"));
+    };
+    let task: Task = cx.get(*id)?;
+    may_start(cx, &task)?;
+    let attempt = task.attempts + 1;
+    let new = NewRun {
+        project: task.project,
+        task: task.id,
+        purpose: RunPurpose::Work,
+        attempt,
+        steps,
+        base: base.clone(),
+        tree: None,
+        required_level: *required_level,
+        lease_ms: *lease_ms,
+        reason,
+    };
+    let run = begin(cx, new)?;
+    cx.emit((task.id, TaskEvent::Started { run, attempt }));
+    cx.touch(EntityKind::Task, task.id);
+    Ok(())
+}
+
+pub(super) fn mark_starting<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    if let Some(reason) = run.cancel_requested {
+        return Err(conflict(format!("the run is to be cancelled: {reason}")));
+    }
+    cx.emit((id, RunEvent::Starting));
+    Ok(())
+}
+
+/// Takes in what was read from a log. What was taken before is skipped by its cursor.
+pub(super) fn record<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    let Command::RecordRun { run: id, fence, from, cursor, observations } = command else {
+        return Err(conflict("not a record of a run"));
+    };
+    let run: Run = cx.get(*id)?;
+    if run.fence != *fence || run.state.is_final() || run.log_cursor != *from {
+        cx.note("the record is old; nothing changes");
+        return Ok(());
+    }
+    cx.emit((*id, RunEvent::Observed { cursor: *cursor, observations: observations.clone() }));
+    Ok(())
+}
+
+/// A person wants the run to end. The runner sees to it; the retry policy of the task decides what follows.
+pub(super) fn cancel<V: View>(cx: &mut Context<'_, V>, id: RunId, reason: &str) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    cx.touch(EntityKind::Run, id);
+    if run.state.is_final() {
+        return Err(conflict(format!("R-{} is {} already", run.number, run.state.label())));
+    }
+    if run.cancel_requested.is_some() {
+        cx.note("it is being cancelled already");
+        return Ok(());
+    }
+    cx.emit((id, RunEvent::CancelRequested { reason: text("reason", reason)?.to_owned() }));
+    Ok(())
+}
+
+fn may_start<V: View>(cx: &Context<'_, V>, task: &Task) -> Result<(), DecideError> {
+    let name = format!("T-{}", task.number);
+    let TaskState::Approved { not_before } = task.state else {
+        return Err(conflict(format!("{name} is {} and cannot start", task.state.label())));
+    };
+    if not_before.is_some_and(|not_before| cx.now < not_before) {
+        return Err(conflict(format!("{name} waits for its next retry")));
+    }
+    if cx.get::<Project>(task.project)?.state != ProjectState::Ready {
+        return Err(conflict("the project is not ready"));
+    }
+    for needed in &task.depends_on {
+        let needed: Task = cx.get(*needed)?;
+        if !matches!(needed.state, TaskState::Done { .. }) {
+            return Err(conflict(format!("{name} waits for T-{}", needed.number)));
+        }
+    }
+    if let Some(asked) = task.approval {
+        let approval: Approval = cx.get(asked)?;
+        if !approval.grants(task_digest(task.project, &task.title, &task.spec)) {
+            return Err(conflict(format!("{name} waits for A-{}", approval.number)));
+        }
+    }
+    let open = cx.view.list::<Run>(&Filter::under(task.id).open())?;
+    match open.first() {
+        Some(run) => Err(conflict(format!("{name} still has R-{} under way", run.number))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,145 @@
+//! The end of a run: what its outcome means for its task and its change. Taken once, by fence.
+
+use orch_proto::EntityKind;
+use orch_proto::id::ChangeId;
+
+use super::{Context, DecideError, change, conflict};
+use crate::command::Command;
+use crate::entity::{Change, ChangeEvent, ChangeProposal, Run, RunEvent, RunPurpose, Task, TaskEvent};
+use crate::state::change::ChangeState;
+use crate::state::run::{FailureClass, RunOutcome};
+use crate::state::task::TaskState;
+use crate::view::View;
+
+/// Runs of one task that may be lost to the infrastructure in a row before a person is asked.
+pub const LOSSES_MAX: u32 = 10;
+
+/// Wait before a run that was lost is tried again, in milliseconds; doubles with each.
+const LOSS_BACKOFF_MS: u64 = 200;
+
+pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    let Command::SettleRun { run: id, fence, outcome, artifacts, log_dropped_bytes, proposal } = command else {
+        return Err(conflict("not the end of a run"));
+    };
+    let run: Run = cx.get(*id)?;
+    cx.touch(EntityKind::Run, *id);
+    if run.state.is_final() || run.fence != *fence {
+        cx.emit((*id, RunEvent::LateResult { fence: *fence, outcome: outcome.clone() }));
+        cx.note("the run was over before; its result is on record but not taken");
+        return Ok(());
+    }
+    let ended = RunEvent::Ended {
+        outcome: outcome.clone(),
+        artifacts: artifacts.clone(),
+        log_dropped_bytes: *log_dropped_bytes,
+    };
+    cx.emit((*id, ended));
+    let task: Task = cx.get(run.task)?;
+    match run.purpose {
+        RunPurpose::Work if task.state == (TaskState::Running { run: run.id }) => {
+            cx.touch(EntityKind::Task, task.id);
+            work_ended(cx, &run, &task, outcome, proposal.as_deref())
+        }
+        // The task was cancelled while its run was under way.
+        RunPurpose::Work => Ok(()),
+        RunPurpose::Gate { change } => gate_ended(cx, &run, change, outcome),
+    }
+}
+
+fn work_ended<V: View>(
+    cx: &mut Context<'_, V>,
+    run: &Run,
+    task: &Task,
+    outcome: &RunOutcome,
+    proposal: Option<&ChangeProposal>,
+) -> Result<(), DecideError> {
+    match (outcome, proposal) {
+        (RunOutcome::Succeeded, Some(proposal)) => {
+            let change = change::open(cx, run, task, proposal)?;
+            cx.emit((task.id, TaskEvent::ReviewStarted { change }));
+            Ok(())
+        }
+        (RunOutcome::Succeeded, None) => {
+            cx.emit((task.id, TaskEvent::Completed { change: None }));
+            Ok(())
+        }
+        (ended, _) => {
+            let (class, reason) = failure(ended);
+            after_failure(cx, task, class, &reason);
+            Ok(())
+        }
+    }
+}
+
+fn gate_ended<V: View>(
+    cx: &mut Context<'_, V>,
+    run: &Run,
+    id: ChangeId,
+    outcome: &RunOutcome,
+) -> Result<(), DecideError> {
+    let change: Change = cx.get(id)?;
+    if !matches!(&change.state, ChangeState::Checking { run: checking, .. } if *checking == run.id) {
+        return Ok(());
+    }
+    cx.touch(EntityKind::Change, id);
+    match outcome {
+        RunOutcome::Succeeded => cx.emit((id, ChangeEvent::CheckPassed)),
+        RunOutcome::Lost { .. } | RunOutcome::Failed { class: FailureClass::Infrastructure, .. } => {
+            if consecutive_losses(cx, &change)? >= LOSSES_MAX {
+                change::reject(cx, &change, FailureClass::Infrastructure, "the gates were lost too often")?;
+            } else {
+                cx.emit((id, ChangeEvent::CheckLost));
+            }
+        }
+        RunOutcome::Failed { .. } | RunOutcome::TimedOut { .. } | RunOutcome::Cancelled { .. } => {
+            let (class, reason) = failure(outcome);
+            let reason = format!("gates R-{}: {reason}", run.number);
+            cx.emit((id, ChangeEvent::CheckFailed { reason: reason.clone() }));
+            change::after_rejection(cx, &change, class, &reason)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gate runs of the change that were lost, the newest in a row, the one that just ended included.
+fn consecutive_losses<V: View>(cx: &Context<'_, V>, change: &Change) -> Result<u32, DecideError> {
+    let mut losses = 1;
+    for run in change.checks.iter().rev().skip(1) {
+        match cx.get::<Run>(*run)?.state {
+            crate::state::run::RunState::Lost { .. } => losses += 1,
+            _ => break,
+        }
+    }
+    Ok(losses)
+}
+
+/// What follows a failed attempt: another one, or a person.
+pub(super) fn after_failure<V: View>(cx: &mut Context<'_, V>, task: &Task, class: FailureClass, reason: &str) {
+    let policy = &task.spec.retries;
+    let wait_ms = match class {
+        FailureClass::Infrastructure if task.losses < LOSSES_MAX => Some(LOSS_BACKOFF_MS << task.losses.min(8)),
+        FailureClass::Task | FailureClass::Policy if task.failures < policy.max_retries => {
+            let jitter = cx.ids.jitter(policy.backoff_jitter_ms.saturating_add(1));
+            Some(policy.backoff_ms(task.failures + 1).saturating_add(jitter))
+        }
+        FailureClass::Infrastructure | FailureClass::Task | FailureClass::Policy | FailureClass::Isolation => None,
+    };
+    let event = match wait_ms {
+        Some(wait_ms) => {
+            TaskEvent::RetryScheduled { class, reason: reason.to_owned(), not_before: cx.now.plus_ms(wait_ms) }
+        }
+        None => TaskEvent::Failed { reason: reason.to_owned() },
+    };
+    cx.emit((task.id, event));
+    cx.touch(EntityKind::Task, task.id);
+}
+
+fn failure(outcome: &RunOutcome) -> (FailureClass, String) {
+    match outcome {
+        RunOutcome::Succeeded => (FailureClass::Task, "it succeeded".into()),
+        RunOutcome::Failed { class, reason } => (*class, reason.clone()),
+        RunOutcome::TimedOut { reason } => (FailureClass::Task, format!("timed out: {reason}")),
+        RunOutcome::Cancelled { reason } => (FailureClass::Task, format!("cancelled: {reason}")),
+        RunOutcome::Lost { reason } => (FailureClass::Infrastructure, format!("lost: {reason}")),
+    }
+}

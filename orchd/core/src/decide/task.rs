@@ -1,0 +1,216 @@
+//! Tasks: making them by hand, steering them, ending them.
+
+use std::collections::BTreeSet;
+
+use orch_proto::EntityKind;
+use orch_proto::id::{ApprovalId, ProjectId, TaskId};
+
+use super::approval::{self, Question};
+use super::{Context, DecideError, conflict, conflict_with_hint, project, text, title};
+use crate::command::NewTask;
+use crate::entity::{Approval, ApprovalSubject, Change, Project, Run, RunEvent, Task, TaskEvent, TaskSpec};
+use crate::graph::Graph;
+use crate::state::approval::ApprovalState;
+use crate::state::change::ChangeState;
+use crate::state::task::TaskState;
+use crate::view::{Filter, View};
+
+/// Highest priority; 0 is the lowest.
+pub const PRIORITY_MAX: u8 = 9;
+
+pub(super) fn create<V: View>(cx: &mut Context<'_, V>, new: &NewTask) -> Result<(), DecideError> {
+    let found: Project = cx.get(new.project)?;
+    project::in_use(&found)?;
+    check_priority(new.priority)?;
+    let task_title = title("title", &new.title)?;
+    for needed in &new.depends_on {
+        same_project(&cx.get::<Task>(*needed)?, new.project)?;
+    }
+    let id: TaskId = cx.draw();
+    let number = cx.number(EntityKind::Task, Some(new.project))?;
+    cx.touch(EntityKind::Task, id);
+    let asked = if new.needs_approval {
+        Some(ask_to_start(cx, new.project, id, (number, &task_title), &new.spec)?)
+    } else {
+        None
+    };
+    let event = TaskEvent::Created {
+        project: new.project,
+        number,
+        plan: None,
+        title: task_title,
+        spec: Box::new(new.spec.clone()),
+        depends_on: new.depends_on.clone(),
+        priority: new.priority,
+        approval: asked,
+    };
+    cx.emit((id, event));
+    if new.queue {
+        cx.emit((id, TaskEvent::Queued));
+    }
+    Ok(())
+}
+
+pub(super) fn queue<V: View>(cx: &mut Context<'_, V>, tasks: &[TaskId]) -> Result<(), DecideError> {
+    for id in tasks.iter().collect::<BTreeSet<_>>() {
+        let task: Task = cx.get(*id)?;
+        cx.touch(EntityKind::Task, task.id);
+        if matches!(task.state, TaskState::Proposed) {
+            cx.emit((task.id, TaskEvent::Queued));
+        } else {
+            cx.note(format!("T-{} is {} already", task.number, task.state.label()));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn link<V: View>(cx: &mut Context<'_, V>, id: TaskId, depends_on: TaskId) -> Result<(), DecideError> {
+    let (task, needed): (Task, Task) = (cx.get(id)?, cx.get(depends_on)?);
+    same_project(&needed, task.project)?;
+    cx.touch(EntityKind::Task, id);
+    if task.depends_on.contains(&depends_on) {
+        cx.note("it depends on it already");
+        return Ok(());
+    }
+    if !matches!(task.state, TaskState::Proposed | TaskState::Approved { .. } | TaskState::Paused { .. }) {
+        return Err(conflict(format!("T-{} is {} and waits for nothing any more", task.number, task.state.label())));
+    }
+    let tasks = cx.view.list::<Task>(&Filter::of(task.project))?;
+    let mut graph = Graph::new();
+    for other in &tasks {
+        for needed in &other.depends_on {
+            graph.edge(other.id, *needed);
+        }
+    }
+    graph.edge(id, depends_on);
+    if let Err(cycle) = graph.analyse(|_| 1) {
+        let name = |id: &TaskId| {
+            tasks.iter().find(|task| task.id == *id).map_or_else(|| id.to_string(), |task| format!("T-{}", task.number))
+        };
+        let named = crate::graph::Cycle { path: cycle.path.iter().map(name).collect::<Vec<_>>() };
+        return Err(named.into());
+    }
+    cx.emit((id, TaskEvent::Linked { depends_on }));
+    Ok(())
+}
+
+pub(super) fn unlink<V: View>(cx: &mut Context<'_, V>, id: TaskId, depends_on: TaskId) -> Result<(), DecideError> {
+    let task: Task = cx.get(id)?;
+    if !task.depends_on.contains(&depends_on) {
+        return Err(conflict(format!("T-{} does not depend on it", task.number)));
+    }
+    cx.emit((id, TaskEvent::Unlinked { depends_on }));
+    cx.touch(EntityKind::Task, id);
+    Ok(())
+}
+
+pub(super) fn prioritize<V: View>(cx: &mut Context<'_, V>, id: TaskId, priority: u8) -> Result<(), DecideError> {
+    check_priority(priority)?;
+    let task: Task = cx.get(id)?;
+    if task.priority != priority {
+        cx.emit((id, TaskEvent::Prioritized { priority }));
+    }
+    cx.touch(EntityKind::Task, id);
+    Ok(())
+}
+
+pub(super) fn hold<V: View>(cx: &mut Context<'_, V>, id: TaskId, reason: &str) -> Result<(), DecideError> {
+    cx.get::<Task>(id)?;
+    cx.emit((id, TaskEvent::Held { reason: text("reason", reason)?.to_owned() }));
+    cx.touch(EntityKind::Task, id);
+    Ok(())
+}
+
+pub(super) fn release<V: View>(cx: &mut Context<'_, V>, id: TaskId) -> Result<(), DecideError> {
+    cx.get::<Task>(id)?;
+    cx.emit((id, TaskEvent::Released));
+    cx.touch(EntityKind::Task, id);
+    Ok(())
+}
+
+pub(super) fn cancel<V: View>(cx: &mut Context<'_, V>, id: TaskId, reason: &str) -> Result<(), DecideError> {
+    let task: Task = cx.get(id)?;
+    cx.touch(EntityKind::Task, id);
+    if matches!(task.state, TaskState::Cancelled { .. }) {
+        cx.note("it is cancelled already");
+        return Ok(());
+    }
+    end(cx, &task, text("reason", reason)?)
+}
+
+pub(super) fn retry<V: View>(cx: &mut Context<'_, V>, id: TaskId) -> Result<(), DecideError> {
+    let task: Task = cx.get(id)?;
+    cx.touch(EntityKind::Task, id);
+    if !matches!(task.state, TaskState::Failed { .. } | TaskState::Cancelled { .. }) {
+        return Err(conflict_with_hint(
+            format!("T-{} is {} and not failed", task.number, task.state.label()),
+            "only a failed or cancelled task can be tried again",
+        ));
+    }
+    cx.emit((id, TaskEvent::Reopened));
+    if let Some(asked) = task.approval
+        && !matches!(cx.get::<Approval>(asked)?.state, ApprovalState::Pending { .. } | ApprovalState::Granted { .. })
+    {
+        let asked = ask_to_start(cx, task.project, id, (task.number, &task.title), &task.spec)?;
+        cx.emit((id, TaskEvent::ApprovalAsked { approval: asked }));
+    }
+    Ok(())
+}
+
+fn ask_to_start<V: View>(
+    cx: &mut Context<'_, V>,
+    project: ProjectId,
+    task: TaskId,
+    (number, title): (u32, &str),
+    spec: &TaskSpec,
+) -> Result<ApprovalId, DecideError> {
+    let question = Question {
+        project,
+        subject: ApprovalSubject::Task { id: task },
+        action: format!("start task T-{number} {title}"),
+        details: vec![format!("work: {}", spec.work.label())],
+        rule: "the task was made with `needs approval`",
+        digest: approval::task_digest(project, title, spec),
+    };
+    let asked = approval::ask(cx, question)?;
+    cx.touch(EntityKind::Approval, asked);
+    Ok(asked)
+}
+
+/// Cancels a task with everything that hangs on it: its run is asked to end, its change is closed, its questions are
+/// withdrawn.
+pub(super) fn end<V: View>(cx: &mut Context<'_, V>, task: &Task, reason: &str) -> Result<(), DecideError> {
+    for change in cx.view.list::<Change>(&Filter::under(task.id).open())? {
+        if matches!(change.state, ChangeState::Queued { .. }) {
+            return Err(conflict_with_hint(
+                format!("T-{} is being merged at this moment", task.number),
+                "wait a moment and look again; a merged change is undone by a new task that reverts it",
+            ));
+        }
+        super::change::close_open(cx, &change, reason)?;
+    }
+    for run in cx.view.list::<Run>(&Filter::under(task.id).open())? {
+        if run.cancel_requested.is_none() {
+            cx.emit((run.id, RunEvent::CancelRequested { reason: reason.to_owned() }));
+        }
+    }
+    if let Some(asked) = task.approval {
+        approval::void(cx, asked, "the task was cancelled")?;
+    }
+    cx.emit((task.id, TaskEvent::Cancelled { reason: reason.to_owned() }));
+    Ok(())
+}
+
+fn check_priority(priority: u8) -> Result<(), DecideError> {
+    if priority <= PRIORITY_MAX {
+        return Ok(());
+    }
+    Err(DecideError::Invalid { field: "priority", problem: format!("must be 0 to {PRIORITY_MAX}") })
+}
+
+fn same_project(task: &Task, project: ProjectId) -> Result<(), DecideError> {
+    if task.project == project {
+        return Ok(());
+    }
+    Err(DecideError::Invalid { field: "dependency", problem: format!("T-{} belongs to another project", task.number) })
+}

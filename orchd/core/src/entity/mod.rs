@@ -1,0 +1,99 @@
+//! The things that events happen to, one per file: what is known of each and how an event changes it.
+//!
+//! Every entity is a fold of its events. `apply` goes through the `next` of its state machine, so that the live daemon
+//! and a replay of the log share one path. An entity holds no derived value.
+
+mod approval;
+mod change;
+mod plan;
+mod project;
+mod requirements;
+mod run;
+mod task;
+mod vision;
+
+use orch_proto::id::{Id, ProjectId};
+use orch_proto::{EntityKind, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use approval::{Approval, ApprovalEvent, ApprovalSubject};
+pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
+pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
+pub use project::{Project, ProjectEvent, RepositorySource};
+pub use requirements::{Comment, Requirements, RequirementsEvent};
+pub use run::{
+    Artifact, Guarantee, GuaranteeState, Isolation, Observation, PlannedStep, Run, RunEvent, RunPurpose, StepRecord,
+};
+pub use task::{BACKOFF_MS_MAX, RetryPolicy, Task, TaskEvent, TaskSpec, Work};
+pub use vision::{Vision, VisionEvent};
+
+use crate::actor::Actor;
+use crate::state::IllegalTransition;
+
+/// What an event carries beside its data.
+#[derive(Clone, Copy, Debug)]
+pub struct Meta<'a> {
+    /// When it was committed.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: &'a Actor,
+}
+
+/// An event that does not fit what it is applied to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// The state machine refuses it.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// The first event of a thing must create it, and only the first.
+    #[error("{kind} event `{event}` does not fit: the {kind} {}", if *.exists { "exists already" } else { "does not exist" })]
+    Existence { kind: &'static str, event: &'static str, exists: bool },
+    /// The event names a part that the thing does not have.
+    #[error("{kind} has no {part}")]
+    NoSuchPart { kind: &'static str, part: String },
+}
+
+/// A thing that events happen to.
+pub trait Entity: Clone + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + Send + 'static {
+    /// Its typed id.
+    type Id: Id + Serialize + DeserializeOwned;
+    /// What can happen to it.
+    type Event: Clone + Serialize + DeserializeOwned + std::fmt::Debug;
+    /// What people call such things.
+    const KIND: EntityKind;
+
+    /// The entity after the event; `None` before the first one.
+    ///
+    /// # Errors
+    /// When the event does not fit.
+    fn apply(current: Option<Self>, id: Self::Id, event: &Self::Event, meta: Meta<'_>) -> Result<Self, ApplyError>;
+
+    /// Its id.
+    fn id(&self) -> Self::Id;
+    /// The project it belongs to (itself, for a project).
+    fn project(&self) -> ProjectId;
+    /// Its number within the project, from 1.
+    fn number(&self) -> u32;
+    /// Id of what it hangs on, in text: the task of a run, the plan of a task.
+    fn parent(&self) -> Option<String>;
+    /// Whether something may still happen to it by itself.
+    fn is_open(&self) -> bool;
+    /// The word for its state.
+    fn state_label(&self) -> &'static str;
+    /// The word for an event.
+    fn event_label(event: &Self::Event) -> &'static str;
+}
+
+/// Takes the existing entity out of `current`, for events that need one.
+fn existing<E: Entity>(current: Option<E>, event: &E::Event) -> Result<E, ApplyError> {
+    current.ok_or(ApplyError::Existence { kind: E::KIND.label(), event: E::event_label(event), exists: false })
+}
+
+/// Makes sure that there is none yet, for events that create one.
+fn absent<E: Entity>(current: Option<&E>, event: &E::Event) -> Result<(), ApplyError> {
+    match current {
+        None => Ok(()),
+        Some(_) => Err(ApplyError::Existence { kind: E::KIND.label(), event: E::event_label(event), exists: true }),
+    }
+}

@@ -1,0 +1,189 @@
+//! A project: one repository, what builds it, what guards it.
+
+use orch_proto::id::ProjectId;
+use orch_proto::{EntityKind, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{ApplyError, Entity, Meta, absent, existing};
+use crate::recipe::{Glob, Step};
+use crate::state::project::{ProjectState, ProjectStep};
+use crate::toolchain::Toolchain;
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    pub id: ProjectId,
+    pub number: u32,
+    /// Unique name of lower-case letters, digits and `-`.
+    pub slug: String,
+    pub source: RepositorySource,
+    pub state: ProjectState,
+    /// Short name of the branch that changes merge into.
+    pub default_branch: String,
+    /// Newest known commit of that branch; none while it is empty.
+    pub head: Option<String>,
+    /// Found in the tree of `head`.
+    pub toolchains: Vec<Toolchain>,
+    /// Gates set by a blueprint; without them those of the toolchains hold.
+    pub blueprint_gates: Option<Vec<Step>>,
+    /// A change of a path that fits one of these needs an approval.
+    pub protected_paths: Vec<Glob>,
+    /// Name of the blueprint and values of its parameters that the approved plan was made with.
+    pub blueprint: Option<(String, std::collections::BTreeMap<String, String>)>,
+    pub created_at: Timestamp,
+}
+
+/// Where the repository came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum RepositorySource {
+    Empty,
+    Import { path: String },
+}
+
+/// What can happen to a project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum ProjectEvent {
+    Created {
+        number: u32,
+        slug: String,
+        source: RepositorySource,
+        protected_paths: Vec<Glob>,
+    },
+    Prepared {
+        default_branch: String,
+        head: Option<String>,
+        toolchains: Vec<Toolchain>,
+    },
+    PreparationFailed {
+        reason: String,
+    },
+    /// The default branch moved and its tree was looked at again.
+    Inspected {
+        head: String,
+        toolchains: Vec<Toolchain>,
+    },
+    /// An approved plan brought a blueprint.
+    BlueprintSet {
+        name: String,
+        parameters: std::collections::BTreeMap<String, String>,
+        gates: Vec<Step>,
+        protected_paths: Vec<Glob>,
+    },
+    Archived,
+}
+
+impl Project {
+    /// What the daemon runs on a tree before it becomes the branch: the blueprint's gates, or build and test of the
+    /// toolchains. Lint is left to tasks: an imported repository may never have been free of lint.
+    #[must_use]
+    pub fn gates(&self) -> Vec<Step> {
+        match &self.blueprint_gates {
+            Some(gates) => gates.clone(),
+            None => self.toolchains.iter().flat_map(|found| [&found.build, &found.test]).flatten().cloned().collect(),
+        }
+    }
+
+    /// Programs that the gates need.
+    #[must_use]
+    pub fn gate_tools(&self) -> Vec<String> {
+        let mut tools: Vec<String> = self.toolchains.iter().flat_map(|found| found.tools.iter().cloned()).collect();
+        tools.sort();
+        tools.dedup();
+        tools
+    }
+}
+
+impl Entity for Project {
+    type Id = ProjectId;
+    type Event = ProjectEvent;
+    const KIND: EntityKind = EntityKind::Project;
+
+    fn apply(current: Option<Self>, id: ProjectId, event: &ProjectEvent, meta: Meta<'_>) -> Result<Self, ApplyError> {
+        if let ProjectEvent::Created { number, slug, source, protected_paths } = event {
+            absent(current.as_ref(), event)?;
+            return Ok(Self {
+                id,
+                number: *number,
+                slug: slug.clone(),
+                source: source.clone(),
+                state: ProjectState::next(None, &ProjectStep::Created)?,
+                default_branch: "main".into(),
+                head: None,
+                toolchains: Vec::new(),
+                blueprint_gates: None,
+                protected_paths: protected_paths.clone(),
+                blueprint: None,
+                created_at: meta.at,
+            });
+        }
+        let mut project = existing(current, event)?;
+        match event {
+            ProjectEvent::Created { .. } => {}
+            ProjectEvent::Prepared { default_branch, head, toolchains } => {
+                project.state = ProjectState::next(Some(&project.state), &ProjectStep::Prepared)?;
+                project.default_branch.clone_from(default_branch);
+                project.head.clone_from(head);
+                project.toolchains.clone_from(toolchains);
+            }
+            ProjectEvent::PreparationFailed { reason } => {
+                let step = ProjectStep::PreparationFailed { reason: reason.clone() };
+                project.state = ProjectState::next(Some(&project.state), &step)?;
+            }
+            ProjectEvent::Inspected { head, toolchains } => {
+                project.head = Some(head.clone());
+                project.toolchains.clone_from(toolchains);
+            }
+            ProjectEvent::BlueprintSet { name, parameters, gates, protected_paths } => {
+                project.blueprint = Some((name.clone(), parameters.clone()));
+                project.blueprint_gates = Some(gates.clone());
+                for glob in protected_paths {
+                    if !project.protected_paths.contains(glob) {
+                        project.protected_paths.push(glob.clone());
+                    }
+                }
+            }
+            ProjectEvent::Archived => {
+                project.state = ProjectState::next(Some(&project.state), &ProjectStep::Archived)?;
+            }
+        }
+        Ok(project)
+    }
+
+    fn id(&self) -> ProjectId {
+        self.id
+    }
+
+    fn project(&self) -> ProjectId {
+        self.id
+    }
+
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn parent(&self) -> Option<String> {
+        // Looked up by name like things are looked up by what they hang on.
+        Some(self.slug.clone())
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state, ProjectState::Preparing | ProjectState::Ready)
+    }
+
+    fn state_label(&self) -> &'static str {
+        self.state.label()
+    }
+
+    fn event_label(event: &ProjectEvent) -> &'static str {
+        match event {
+            ProjectEvent::Created { .. } => "created",
+            ProjectEvent::Prepared { .. } => "prepared",
+            ProjectEvent::PreparationFailed { .. } => "preparation_failed",
+            ProjectEvent::Inspected { .. } => "inspected",
+            ProjectEvent::BlueprintSet { .. } => "blueprint_set",
+            ProjectEvent::Archived => "archived",
+        }
+    }
+}

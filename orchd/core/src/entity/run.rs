@@ -1,0 +1,301 @@
+//! A run: its steps, the isolation it had, where its log was read to, and its result.
+
+use orch_proto::id::{ChangeId, ProjectId, RunId, TaskId};
+use orch_proto::{EntityKind, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{ApplyError, Entity, Meta, absent, existing};
+use crate::digest::Digest;
+use crate::state::run::{RunOutcome, RunState, RunStep};
+use crate::state::step::{StepEvent, StepState};
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    pub id: RunId,
+    pub project: ProjectId,
+    pub number: u32,
+    pub task: TaskId,
+    pub purpose: RunPurpose,
+    /// From 1 per task, for runs that do the work; for gates the attempt whose result they check.
+    pub attempt: u32,
+    /// Only grows per task; what carries an older one is not taken.
+    pub fence: u64,
+    pub state: RunState,
+    pub steps: Vec<StepRecord>,
+    /// Commit that the workspace starts from; none when the branch is empty.
+    pub base: Option<String>,
+    /// Tree that gates look at.
+    pub tree: Option<String>,
+    /// Isolation that it needs, 0 to 4.
+    pub required_level: u8,
+    /// Isolation that it had.
+    pub isolation: Option<Isolation>,
+    /// Offset to which its log was read for events. Stored with those events, so a restart loses and repeats none.
+    pub log_cursor: u64,
+    pub log_dropped_bytes: u64,
+    pub artifacts: Vec<Artifact>,
+    /// Why the scheduler started it.
+    pub reason: String,
+    /// A person asked for its end.
+    pub cancel_requested: Option<String>,
+    pub queued_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+}
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum RunPurpose {
+    /// An attempt at the task.
+    Work,
+    /// The gates, on the tree that would be merged.
+    Gate { change: ChangeId },
+}
+
+/// A step as it was planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    pub name: String,
+    pub command: String,
+}
+
+/// A step and how it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    pub name: String,
+    pub command: String,
+    pub state: StepState,
+}
+
+/// How far a guarantee held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuaranteeState {
+    Enforced,
+    Degraded,
+    Absent,
+}
+
+/// One guarantee of the sandbox, as probed inside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guarantee {
+    pub name: String,
+    pub state: GuaranteeState,
+    pub how: String,
+    pub evidence: String,
+}
+
+/// The isolation that a run had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolation {
+    pub level: u8,
+    pub guarantees: Vec<Guarantee>,
+}
+
+/// A file that was kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    pub path: String,
+    pub size_bytes: u64,
+    pub digest: Digest,
+}
+
+/// Something read from a run's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum Observation {
+    /// The sandbox stands; this is what it gives.
+    Isolated { isolation: Isolation },
+    /// Something happened to the step with this index.
+    Step { index: u32, event: StepEvent },
+}
+
+/// What can happen to a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum RunEvent {
+    Queued {
+        project: ProjectId,
+        number: u32,
+        task: TaskId,
+        purpose: RunPurpose,
+        attempt: u32,
+        fence: u64,
+        steps: Vec<PlannedStep>,
+        base: Option<String>,
+        tree: Option<String>,
+        required_level: u8,
+        reason: String,
+    },
+    Leased {
+        until: Timestamp,
+    },
+    /// The intent to start it.
+    Starting,
+    /// Read from its log up to `cursor`.
+    Observed {
+        cursor: u64,
+        observations: Vec<Observation>,
+    },
+    CancelRequested {
+        reason: String,
+    },
+    Ended {
+        outcome: RunOutcome,
+        artifacts: Vec<Artifact>,
+        log_dropped_bytes: u64,
+    },
+    /// A result came that is not taken: the run was over, or the fence was old.
+    LateResult {
+        fence: u64,
+        outcome: RunOutcome,
+    },
+}
+
+impl Run {
+    fn step(&mut self, step: &RunStep) -> Result<(), ApplyError> {
+        self.state = RunState::next(Some(&self.state), step)?;
+        Ok(())
+    }
+
+    fn create(id: RunId, event: &RunEvent, at: Timestamp) -> Result<Option<Self>, ApplyError> {
+        let RunEvent::Queued {
+            project,
+            number,
+            task,
+            purpose,
+            attempt,
+            fence,
+            steps,
+            base,
+            tree,
+            required_level,
+            reason,
+        } = event
+        else {
+            return Ok(None);
+        };
+        let steps = steps.iter().map(|step| StepRecord {
+            name: step.name.clone(),
+            command: step.command.clone(),
+            state: StepState::Pending,
+        });
+        Ok(Some(Self {
+            id,
+            project: *project,
+            number: *number,
+            task: *task,
+            purpose: *purpose,
+            attempt: *attempt,
+            fence: *fence,
+            state: RunState::next(None, &RunStep::Queued)?,
+            steps: steps.collect(),
+            base: base.clone(),
+            tree: tree.clone(),
+            required_level: *required_level,
+            isolation: None,
+            log_cursor: 0,
+            log_dropped_bytes: 0,
+            artifacts: Vec::new(),
+            reason: reason.clone(),
+            cancel_requested: None,
+            queued_at: at,
+            started_at: None,
+            finished_at: None,
+        }))
+    }
+
+    fn observe(&mut self, observation: &Observation, at: Timestamp) -> Result<(), ApplyError> {
+        match observation {
+            Observation::Isolated { isolation } => {
+                self.step(&RunStep::Started)?;
+                self.isolation = Some(isolation.clone());
+                self.started_at = Some(at);
+            }
+            Observation::Step { index, event } => {
+                let step = self
+                    .steps
+                    .get_mut(*index as usize)
+                    .ok_or_else(|| ApplyError::NoSuchPart { kind: "run", part: format!("step {index}") })?;
+                step.state = step.state.next(event)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Entity for Run {
+    type Id = RunId;
+    type Event = RunEvent;
+    const KIND: EntityKind = EntityKind::Run;
+
+    fn apply(current: Option<Self>, id: RunId, event: &RunEvent, meta: Meta<'_>) -> Result<Self, ApplyError> {
+        if let Some(run) = Self::create(id, event, meta.at)? {
+            absent(current.as_ref(), event)?;
+            return Ok(run);
+        }
+        let mut run = existing(current, event)?;
+        match event {
+            RunEvent::Queued { .. } | RunEvent::LateResult { .. } => {}
+            RunEvent::Leased { until } => run.step(&RunStep::Leased { until: *until })?,
+            RunEvent::Starting => run.step(&RunStep::Starting)?,
+            RunEvent::Observed { cursor, observations } => {
+                for observation in observations {
+                    run.observe(observation, meta.at)?;
+                }
+                run.log_cursor = *cursor;
+            }
+            RunEvent::CancelRequested { reason } => run.cancel_requested = Some(reason.clone()),
+            RunEvent::Ended { outcome, artifacts, log_dropped_bytes } => {
+                run.step(&RunStep::Ended { outcome: outcome.clone() })?;
+                for step in &mut run.steps {
+                    if step.state == StepState::Pending {
+                        step.state = step.state.next(&StepEvent::Skipped)?;
+                    }
+                }
+                run.artifacts.clone_from(artifacts);
+                run.log_dropped_bytes = *log_dropped_bytes;
+                run.finished_at = Some(meta.at);
+            }
+        }
+        Ok(run)
+    }
+
+    fn id(&self) -> RunId {
+        self.id
+    }
+
+    fn project(&self) -> ProjectId {
+        self.project
+    }
+
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn parent(&self) -> Option<String> {
+        Some(self.task.to_string())
+    }
+
+    fn is_open(&self) -> bool {
+        !self.state.is_final()
+    }
+
+    fn state_label(&self) -> &'static str {
+        self.state.label()
+    }
+
+    fn event_label(event: &RunEvent) -> &'static str {
+        match event {
+            RunEvent::Queued { .. } => "queued",
+            RunEvent::Leased { .. } => "leased",
+            RunEvent::Starting => "starting",
+            RunEvent::Observed { .. } => "observed",
+            RunEvent::CancelRequested { .. } => "cancel_requested",
+            RunEvent::Ended { .. } => "ended",
+            RunEvent::LateResult { .. } => "late_result",
+        }
+    }
+}

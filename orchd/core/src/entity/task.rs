@@ -1,0 +1,331 @@
+//! A task: what is to be done, what it waits for, how its attempts went.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orch_proto::id::{ApprovalId, ChangeId, PlanId, ProjectId, RunId, TaskId};
+use orch_proto::{EntityKind, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{ApplyError, Entity, Meta, absent, existing};
+use crate::planner::RequirementKey;
+use crate::recipe::{Glob, Step};
+use crate::state::run::FailureClass;
+use crate::state::task::{TaskState, TaskStep};
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    pub id: TaskId,
+    pub project: ProjectId,
+    pub number: u32,
+    /// The plan that made it and its key there; none for a task made by hand.
+    pub plan: Option<(PlanId, String)>,
+    pub title: String,
+    pub spec: TaskSpec,
+    pub depends_on: BTreeSet<TaskId>,
+    /// 0 (last) to 9 (first).
+    pub priority: u8,
+    /// It may not start before this is granted.
+    pub approval: Option<ApprovalId>,
+    pub state: TaskState,
+    /// Runs so far. Also the fence: each run has the number that it was started as.
+    pub attempts: u32,
+    /// Failures that count against the retry policy since it was last queued by a person.
+    pub failures: u32,
+    /// Runs lost to the infrastructure since then. They do not count, but are not endless either.
+    pub losses: u32,
+    pub last_failure: Option<String>,
+    /// The newest run and the newest change.
+    pub last_run: Option<RunId>,
+    pub last_change: Option<ChangeId>,
+    pub created_at: Timestamp,
+    /// When it came into its state.
+    pub since: Timestamp,
+}
+
+/// What a task is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    pub work: Work,
+    pub requirements: Vec<RequirementKey>,
+    pub acceptance: Vec<String>,
+    pub retries: RetryPolicy,
+    /// Low and high, in minutes.
+    pub estimate_minutes: Option<(u32, u32)>,
+    pub risk: Option<String>,
+}
+
+/// Who or what does the work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum Work {
+    /// Known steps.
+    Steps {
+        /// Where they come from, for people: `blueprint web-api/scaffold`, `cargo test`, `recipe build.yaml`.
+        source: String,
+        steps: Vec<Step>,
+        /// For all steps; a step's own win.
+        env: BTreeMap<String, String>,
+        /// Programs that must be there.
+        tools: Vec<String>,
+        /// Blueprint whose files the steps read.
+        blueprint: Option<String>,
+        /// Files to keep, beside those of the steps.
+        artifacts: Vec<Glob>,
+        /// What the steps change is proposed for a merge. Otherwise the work only looks: it builds, tests, lints.
+        keeps_changes: bool,
+    },
+    /// An agent that has the capability.
+    Agent { capability: String },
+}
+
+/// How failures are retried. Infrastructure losses are retried in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Attempts after the first.
+    pub max_retries: u32,
+    /// Wait before the first retry; it doubles with each.
+    pub backoff_base_ms: u64,
+    /// Largest random addition.
+    pub backoff_jitter_ms: u64,
+}
+
+/// What can happen to a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum TaskEvent {
+    Created {
+        project: ProjectId,
+        number: u32,
+        plan: Option<(PlanId, String)>,
+        title: String,
+        spec: Box<TaskSpec>,
+        depends_on: BTreeSet<TaskId>,
+        priority: u8,
+        approval: Option<ApprovalId>,
+    },
+    Queued,
+    Linked {
+        depends_on: TaskId,
+    },
+    Unlinked {
+        depends_on: TaskId,
+    },
+    Prioritized {
+        priority: u8,
+    },
+    Started {
+        run: RunId,
+        attempt: u32,
+    },
+    RetryScheduled {
+        class: FailureClass,
+        reason: String,
+        not_before: Timestamp,
+    },
+    ReviewStarted {
+        change: ChangeId,
+    },
+    Completed {
+        change: Option<ChangeId>,
+    },
+    Failed {
+        reason: String,
+    },
+    Cancelled {
+        reason: String,
+    },
+    Held {
+        reason: String,
+    },
+    Released,
+    Reopened,
+    /// The question whether it may start was asked anew.
+    ApprovalAsked {
+        approval: ApprovalId,
+    },
+}
+
+/// Longest wait between retries, whatever the policy says, in milliseconds.
+pub const BACKOFF_MS_MAX: u64 = 60 * 60 * 1_000;
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { max_retries: 2, backoff_base_ms: 500, backoff_jitter_ms: 250 }
+    }
+}
+
+impl RetryPolicy {
+    /// Wait before the retry after `failures` failures, without jitter.
+    #[must_use]
+    pub fn backoff_ms(&self, failures: u32) -> u64 {
+        let doublings = failures.saturating_sub(1).min(32);
+        self.backoff_base_ms.saturating_mul(1 << doublings).min(BACKOFF_MS_MAX)
+    }
+}
+
+impl Work {
+    /// What does the work, for people.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Steps { source, .. } => source.clone(),
+            Self::Agent { capability } => format!("agent {capability}"),
+        }
+    }
+
+    /// Whether what the work changes is proposed for a merge.
+    #[must_use]
+    pub const fn keeps_changes(&self) -> bool {
+        match self {
+            Self::Steps { keeps_changes, .. } => *keeps_changes,
+            Self::Agent { .. } => true,
+        }
+    }
+}
+
+impl Task {
+    fn step(&mut self, step: &TaskStep, at: Timestamp) -> Result<(), ApplyError> {
+        self.state = TaskState::next(Some(&self.state), step)?;
+        self.since = at;
+        Ok(())
+    }
+
+    fn create(id: TaskId, event: &TaskEvent, at: Timestamp) -> Result<Option<Self>, ApplyError> {
+        let TaskEvent::Created { project, number, plan, title, spec, depends_on, priority, approval } = event else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            id,
+            project: *project,
+            number: *number,
+            plan: plan.clone(),
+            title: title.clone(),
+            spec: (**spec).clone(),
+            depends_on: depends_on.clone(),
+            priority: *priority,
+            approval: *approval,
+            state: TaskState::next(None, &TaskStep::Created)?,
+            attempts: 0,
+            failures: 0,
+            losses: 0,
+            last_failure: None,
+            last_run: None,
+            last_change: None,
+            created_at: at,
+            since: at,
+        }))
+    }
+
+    fn retry_scheduled(
+        &mut self,
+        class: FailureClass,
+        reason: &str,
+        not_before: Timestamp,
+        at: Timestamp,
+    ) -> Result<(), ApplyError> {
+        self.step(&TaskStep::RetryScheduled { not_before }, at)?;
+        match class {
+            FailureClass::Infrastructure => self.losses += 1,
+            FailureClass::Task | FailureClass::Isolation | FailureClass::Policy => self.failures += 1,
+        }
+        self.last_failure = Some(reason.to_owned());
+        Ok(())
+    }
+}
+
+impl Entity for Task {
+    type Id = TaskId;
+    type Event = TaskEvent;
+    const KIND: EntityKind = EntityKind::Task;
+
+    fn apply(current: Option<Self>, id: TaskId, event: &TaskEvent, meta: Meta<'_>) -> Result<Self, ApplyError> {
+        if let Some(task) = Self::create(id, event, meta.at)? {
+            absent(current.as_ref(), event)?;
+            return Ok(task);
+        }
+        let mut task = existing(current, event)?;
+        match event {
+            TaskEvent::Created { .. } => {}
+            TaskEvent::Queued => task.step(&TaskStep::Queued, meta.at)?,
+            TaskEvent::Linked { depends_on } => {
+                task.depends_on.insert(*depends_on);
+            }
+            TaskEvent::Unlinked { depends_on } => {
+                task.depends_on.remove(depends_on);
+            }
+            TaskEvent::Prioritized { priority } => task.priority = *priority,
+            TaskEvent::Started { run, attempt } => {
+                task.step(&TaskStep::Started { run: *run }, meta.at)?;
+                task.attempts = *attempt;
+                task.last_run = Some(*run);
+            }
+            TaskEvent::RetryScheduled { class, reason, not_before } => {
+                task.retry_scheduled(*class, reason, *not_before, meta.at)?;
+            }
+            TaskEvent::ReviewStarted { change } => {
+                task.step(&TaskStep::ReviewStarted { change: *change }, meta.at)?;
+                task.last_change = Some(*change);
+            }
+            TaskEvent::Completed { change } => task.step(&TaskStep::Completed { change: *change }, meta.at)?,
+            TaskEvent::Failed { reason } => {
+                task.step(&TaskStep::Failed { reason: reason.clone() }, meta.at)?;
+                task.last_failure = Some(reason.clone());
+            }
+            TaskEvent::Cancelled { reason } => task.step(&TaskStep::Cancelled { reason: reason.clone() }, meta.at)?,
+            TaskEvent::Held { reason } => task.step(&TaskStep::Held { reason: reason.clone() }, meta.at)?,
+            TaskEvent::Released => task.step(&TaskStep::Released, meta.at)?,
+            TaskEvent::Reopened => {
+                task.step(&TaskStep::Reopened, meta.at)?;
+                task.failures = 0;
+                task.losses = 0;
+            }
+            TaskEvent::ApprovalAsked { approval } => task.approval = Some(*approval),
+        }
+        Ok(task)
+    }
+
+    fn id(&self) -> TaskId {
+        self.id
+    }
+
+    fn project(&self) -> ProjectId {
+        self.project
+    }
+
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn parent(&self) -> Option<String> {
+        self.plan.as_ref().map(|(plan, _)| plan.to_string())
+    }
+
+    fn is_open(&self) -> bool {
+        !self.state.is_final()
+    }
+
+    fn state_label(&self) -> &'static str {
+        self.state.label()
+    }
+
+    fn event_label(event: &TaskEvent) -> &'static str {
+        match event {
+            TaskEvent::Created { .. } => "created",
+            TaskEvent::Queued => "queued",
+            TaskEvent::Linked { .. } => "linked",
+            TaskEvent::Unlinked { .. } => "unlinked",
+            TaskEvent::Prioritized { .. } => "prioritized",
+            TaskEvent::Started { .. } => "started",
+            TaskEvent::RetryScheduled { .. } => "retry_scheduled",
+            TaskEvent::ReviewStarted { .. } => "review_started",
+            TaskEvent::Completed { .. } => "completed",
+            TaskEvent::Failed { .. } => "failed",
+            TaskEvent::Cancelled { .. } => "cancelled",
+            TaskEvent::Held { .. } => "held",
+            TaskEvent::Released => "released",
+            TaskEvent::Reopened => "reopened",
+            TaskEvent::ApprovalAsked { .. } => "approval_asked",
+        }
+    }
+}

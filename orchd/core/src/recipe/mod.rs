@@ -1,0 +1,34 @@
+//! Tool recipes: what a run does and with which tools, as data.
+//!
+//! Two forms: a *tool* (how one tool is installed) and a *run* (tools and steps). `parse` turns the text of a file into
+//! checked types or says line, column and next step. Pure: no file is read, nothing is started. The same step type is
+//! used by blueprints and by toolchain detection.
+
+mod checked;
+pub mod checksum;
+mod glob;
+mod parse;
+mod policy;
+mod problem;
+pub(crate) mod reader;
+pub(crate) mod step;
+pub(crate) mod text;
+pub(crate) mod yaml;
+
+pub use checked::{
+    ENV_MAX, ENV_VALUE_BYTES_MAX, Permissions, RECIPE_BYTES_MAX, RUN_BYTES_MAX, Recipe, Requires, Retries, RunRecipe,
+    STEP_TIMEOUT_DEFAULT_MS, STEP_TIMEOUT_MAX_MS, STEPS_MAX, Source, Step, TOOLS_MAX, ToolRecipe, ToolUse,
+};
+pub use checksum::{Checksum, ChecksumMismatch};
+pub use glob::{GLOB_BYTES_MAX, Glob};
+pub use parse::parse;
+pub(crate) use parse::version;
+pub use policy::{Policy, parse_policy};
+pub use problem::{Place, Problem, RecipeError};
+pub use text::{
+    DOMAIN_BYTES_MAX, Domain, ENV_NAME_BYTES_MAX, EnvName, KEY_BYTES_MAX, Key, Network, REL_PATH_BYTES_MAX, RelPath,
+    TextError,
+};
+
+#[cfg(test)]
+mod tests;

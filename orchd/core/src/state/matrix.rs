@@ -1,0 +1,1 @@
+//! Prints every legal edge of every machine.

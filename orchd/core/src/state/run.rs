@@ -1,0 +1,204 @@
+//! A run: one attempt at a task, or one execution of gates, by one process tree in one workspace.
+
+use orch_proto::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::IllegalTransition;
+
+/// State of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum RunState {
+    /// Decided, not yet given to an executor.
+    Queued,
+    /// The executor has until then to start it.
+    Leased {
+        until: Timestamp,
+    },
+    /// The intent to start it is on record: it may be under way.
+    Starting,
+    Running,
+    /// Waits for an answer to `question`.
+    AwaitingInput {
+        question: String,
+    },
+    /// Waits for a person to allow `action`.
+    AwaitingApproval {
+        action: String,
+    },
+    Paused,
+    Succeeded,
+    Failed {
+        class: FailureClass,
+        reason: String,
+    },
+    TimedOut {
+        reason: String,
+    },
+    Cancelled {
+        reason: String,
+    },
+    /// Its processes are gone and left no result.
+    Lost {
+        reason: String,
+    },
+}
+
+/// What a failure says about who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// A step said so.
+    Task,
+    /// The sandbox could not be made, the disk was full, ... Does not count against the task.
+    Infrastructure,
+    /// The host does not give the isolation that is required. Retrying does not help before the host is mended.
+    Isolation,
+    /// The result breaks a rule: too large, not a child of its base, hostile.
+    Policy,
+}
+
+impl FailureClass {
+    /// The word for it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Infrastructure => "infrastructure",
+            Self::Isolation => "isolation",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+/// What can happen to the state of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum RunStep {
+    Queued,
+    Leased { until: Timestamp },
+    Starting,
+    Started,
+    InputRequested { question: String },
+    ApprovalRequested { action: String },
+    Answered,
+    Paused,
+    Resumed,
+    Ended { outcome: RunOutcome },
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum RunOutcome {
+    Succeeded,
+    Failed { class: FailureClass, reason: String },
+    TimedOut { reason: String },
+    Cancelled { reason: String },
+    Lost { reason: String },
+}
+
+impl RunState {
+    /// The only function that maps a state and an event to the next state.
+    ///
+    /// # Errors
+    /// When the event cannot happen in the state.
+    pub fn next(state: Option<&Self>, step: &RunStep) -> Result<Self, IllegalTransition> {
+        use RunStep as Step;
+        let Some(state) = state else {
+            return match step {
+                Step::Queued => Ok(Self::Queued),
+                _ => Err(Self::illegal(None, step)),
+            };
+        };
+        match (state, step) {
+            (Self::Queued, Step::Leased { until }) => Ok(Self::Leased { until: *until }),
+            (Self::Leased { .. }, Step::Starting) => Ok(Self::Starting),
+            (Self::Starting, Step::Started) => Ok(Self::Running),
+            (Self::Running, Step::InputRequested { question }) => {
+                Ok(Self::AwaitingInput { question: question.clone() })
+            }
+            (Self::Running, Step::ApprovalRequested { action }) => {
+                Ok(Self::AwaitingApproval { action: action.clone() })
+            }
+            (Self::AwaitingInput { .. } | Self::AwaitingApproval { .. }, Step::Answered) => Ok(Self::Running),
+            (Self::Running, Step::Paused) => Ok(Self::Paused),
+            (Self::Paused, Step::Resumed) => Ok(Self::Running),
+            // Success needs that it ran; every other end can come at any time before one.
+            (Self::Queued | Self::Leased { .. }, Step::Ended { outcome: RunOutcome::Succeeded }) => {
+                Err(Self::illegal(Some(state), step))
+            }
+            (open, Step::Ended { outcome }) if !open.is_final() => Ok(outcome.clone().into()),
+            _ => Err(Self::illegal(Some(state), step)),
+        }
+    }
+
+    fn illegal(state: Option<&Self>, step: &RunStep) -> IllegalTransition {
+        IllegalTransition { machine: "run", state: state.map_or("absent", Self::label), event: step.label() }
+    }
+
+    /// The word for the state.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Leased { .. } => "leased",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::AwaitingInput { .. } => "awaiting_input",
+            Self::AwaitingApproval { .. } => "awaiting_approval",
+            Self::Paused => "paused",
+            Self::Succeeded => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Lost { .. } => "lost",
+        }
+    }
+
+    /// Whether nothing more happens to it.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed { .. } | Self::TimedOut { .. } | Self::Cancelled { .. } | Self::Lost { .. }
+        )
+    }
+}
+
+impl From<RunOutcome> for RunState {
+    fn from(outcome: RunOutcome) -> Self {
+        match outcome {
+            RunOutcome::Succeeded => Self::Succeeded,
+            RunOutcome::Failed { class, reason } => Self::Failed { class, reason },
+            RunOutcome::TimedOut { reason } => Self::TimedOut { reason },
+            RunOutcome::Cancelled { reason } => Self::Cancelled { reason },
+            RunOutcome::Lost { reason } => Self::Lost { reason },
+        }
+    }
+}
+
+impl RunStep {
+    /// The word for the event.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Leased { .. } => "leased",
+            Self::Starting => "starting",
+            Self::Started => "started",
+            Self::InputRequested { .. } => "input_requested",
+            Self::ApprovalRequested { .. } => "approval_requested",
+            Self::Answered => "answered",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::Ended { outcome } => match outcome {
+                RunOutcome::Succeeded => "succeeded",
+                RunOutcome::Failed { .. } => "failed",
+                RunOutcome::TimedOut { .. } => "timed_out",
+                RunOutcome::Cancelled { .. } => "cancelled",
+                RunOutcome::Lost { .. } => "lost",
+            },
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Talking to a living shim through the control socket of its run directory.
+//!
+//! One JSON object per line, one answer per request, on a stream socket that answers its own user and root only. The
+//! socket is reached through the descriptor of the directory, so a path of any length works. Descriptors sent along are
+//! dropped by the kernel, because neither side receives ancillary data.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::run_dir::CONTROL_FILE;
+
+/// Longest request or answer, in bytes.
+pub(crate) const MESSAGE_BYTES_MAX: u64 = 4 << 10;
+/// Longest wait for an answer. A shim answers between two polls, so this only ends waiting for a broken one.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a client asks of a shim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Request {
+    Cancel,
+    Pause,
+    Resume,
+    Status,
+}
+
+/// What a shim answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Answer {
+    Done,
+    Status(RunStatus),
+    Refused { reason: String },
+}
+
+/// Where a living run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunStatus {
+    /// The attempt.
+    pub fence: u64,
+    /// What it does.
+    pub activity: Activity,
+    /// Whether all its processes are stopped.
+    pub paused: bool,
+    /// Index of the step that runs.
+    pub step: Option<u16>,
+    /// Size of the log so far, in bytes.
+    pub log_bytes: u64,
+    /// Payload dropped so far, in bytes.
+    pub dropped_bytes: u64,
+}
+
+/// What a living run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    /// Builds the sandbox and probes it.
+    Starting,
+    /// Executes setup or main steps.
+    Running,
+    /// Kills what is left, executes the always steps, writes the record.
+    Finishing,
+}
+
+/// Failure to talk to a shim.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// No shim listens: the run has ended or never started.
+    #[error("no shim is running in `{}`", dir.display())]
+    NotRunning {
+        /// The run directory.
+        dir: PathBuf,
+    },
+    /// The socket cannot be reached.
+    #[error("failed to connect to the control socket")]
+    Connect(#[source] io::Error),
+    /// Sending or receiving failed or took too long.
+    #[error("failed to talk over the control socket")]
+    Exchange(#[source] io::Error),
+    /// The answer is not understood.
+    #[error("failed to understand the answer of the shim")]
+    Decode(#[source] serde_json::Error),
+    /// The shim says no.
+    #[error("refused by the shim: {reason}")]
+    Refused {
+        /// Its reason.
+        reason: String,
+    },
+}
+
+/// Cancels the run: kills all its processes, then runs the `Always` steps. A second call skips those, too.
+///
+/// Returns when the shim has accepted it; the exit record says when it is over.
+///
+/// # Errors
+/// When no shim listens or it does not answer.
+pub fn cancel(dir: &Path) -> Result<(), ControlError> {
+    expect_done(dir, Request::Cancel)
+}
+
+/// Stops all processes of the run and its timers.
+///
+/// # Errors
+/// When no shim listens, it does not answer, or the run has no steps to stop now.
+pub fn pause(dir: &Path) -> Result<(), ControlError> {
+    expect_done(dir, Request::Pause)
+}
+
+/// Lets a paused run go on. Harmless when it is not paused.
+///
+/// # Errors
+/// When no shim listens or it does not answer.
+pub fn resume(dir: &Path) -> Result<(), ControlError> {
+    expect_done(dir, Request::Resume)
+}
+
+/// Asks where the run is.
+///
+/// # Errors
+/// When no shim listens or it does not answer.
+pub fn status(dir: &Path) -> Result<RunStatus, ControlError> {
+    match exchange(dir, Request::Status)? {
+        Answer::Status(status) => Ok(status),
+        Answer::Refused { reason } => Err(ControlError::Refused { reason }),
+        Answer::Done => Err(ControlError::Refused { reason: "no status in the answer".to_owned() }),
+    }
+}
+
+fn expect_done(dir: &Path, request: Request) -> Result<(), ControlError> {
+    match exchange(dir, request)? {
+        Answer::Done | Answer::Status(_) => Ok(()),
+        Answer::Refused { reason } => Err(ControlError::Refused { reason }),
+    }
+}
+
+fn exchange(dir: &Path, request: Request) -> Result<Answer, ControlError> {
+    let not_running = || ControlError::NotRunning { dir: dir.to_owned() };
+    let handle = match File::open(dir) {
+        Ok(handle) => handle,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_running()),
+        Err(error) => return Err(ControlError::Connect(error)),
+    };
+    let mut stream = match UnixStream::connect(socket_path(&handle)) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Err(not_running());
+        }
+        Err(error) => return Err(ControlError::Connect(error)),
+    };
+    let mut line = serde_json::to_vec(&request).map_err(ControlError::Decode)?;
+    line.push(b'\n');
+    let mut answer = Vec::new();
+    stream
+        .set_read_timeout(Some(ANSWER_TIMEOUT))
+        .and_then(|()| stream.set_write_timeout(Some(ANSWER_TIMEOUT)))
+        .and_then(|()| stream.write_all(&line))
+        .and_then(|()| BufReader::new(stream.take(MESSAGE_BYTES_MAX)).read_until(b'\n', &mut answer))
+        .map_err(ControlError::Exchange)?;
+    if answer.is_empty() {
+        // The shim ended between accepting the connection and answering.
+        return Err(not_running());
+    }
+    serde_json::from_slice(&answer).map_err(ControlError::Decode)
+}
+
+/// A path to the control socket that is short whatever the path of the directory is.
+pub(crate) fn socket_path(dir: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{CONTROL_FILE}", dir.as_raw_fd()))
+}

@@ -1,0 +1,106 @@
+//! Taking a run: the lock that says who is alive and the claim that says which attempts have been taken.
+//!
+//! **Invariant:** the lock is taken before the claim, so whoever sees a claim without lock and exit record sees a loss.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
+use nix::libc;
+use nix::sys::stat::Mode;
+
+use super::{InspectError, LOCK_FILE};
+
+const CLAIM_PREFIX: &str = "claim.";
+
+/// Name of the claim file of attempt `fence`.
+pub(super) fn file_name(fence: u64) -> String {
+    format!("{CLAIM_PREFIX}{fence}")
+}
+
+/// Why a run cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClaimError {
+    #[error("another shim is alive in this run directory")]
+    Busy,
+    #[error("attempt {fence} has been taken before")]
+    Taken { fence: u64 },
+    #[error("attempt {fence} is older than attempt {newer}, which has been taken")]
+    Outdated { fence: u64, newer: u64 },
+    #[error("failed to lock the run directory: {0}")]
+    Lock(#[source] Errno),
+    #[error("failed to write the claim: {0}")]
+    Write(#[source] Errno),
+    #[error("failed to list the run directory: {0}")]
+    List(#[source] io::Error),
+    #[error("failed to sync the run directory: {0}")]
+    Sync(#[source] io::Error),
+}
+
+/// A taken run; the lock is held as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    _lock: File,
+}
+
+impl Claim {
+    /// Takes attempt `fence` of the run in the directory `dir`, which is at `path`.
+    pub(crate) fn take(dir: &File, path: &Path, fence: u64) -> Result<Self, ClaimError> {
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let flags = OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let lock = openat(dir, LOCK_FILE, flags, mode).map_err(ClaimError::Lock)?;
+        match fcntl(&lock, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN | Errno::EACCES) => return Err(ClaimError::Busy),
+            Err(errno) => return Err(ClaimError::Lock(errno)),
+        }
+        if let Some(newest) = newest_claim(path).map_err(ClaimError::List)?.filter(|newest| *newest > fence) {
+            return Err(ClaimError::Outdated { fence, newer: newest });
+        }
+        let claim = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        match openat(dir, file_name(fence).as_str(), claim, mode) {
+            Ok(_) => {}
+            Err(Errno::EEXIST) => return Err(ClaimError::Taken { fence }),
+            Err(errno) => return Err(ClaimError::Write(errno)),
+        }
+        dir.sync_all().map_err(ClaimError::Sync)?;
+        Ok(Self { _lock: File::from(lock) })
+    }
+}
+
+/// Whether a shim holds the lock of the run in `dir`. Asks only, so it never stands in a shim's way.
+pub(super) fn lock_held(dir: &Path) -> Result<bool, InspectError> {
+    let path = dir.join(LOCK_FILE);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(InspectError::Read { path, source }),
+    };
+    let mut lock = whole_file();
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
+        .map_err(|errno| InspectError::Lock { dir: dir.to_owned(), errno })?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+fn newest_claim(dir: &Path) -> io::Result<Option<u64>> {
+    let mut newest = None;
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let fence = OsStr::to_str(&name).and_then(|name| name.strip_prefix(CLAIM_PREFIX)?.parse::<u64>().ok());
+        newest = newest.max(fence);
+    }
+    Ok(newest)
+}
+
+fn whole_file() -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}

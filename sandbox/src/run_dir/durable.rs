@@ -1,0 +1,45 @@
+//! Writes a small file so that a reader sees either nothing or all of it, also after a power loss.
+
+use std::fs::File;
+use std::io::Write as _;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::Mode;
+
+/// Failure to write a file durably.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteDurableError {
+    #[error("failed to create `{name}`")]
+    Create { name: String, errno: Errno },
+    #[error("failed to write `{name}`: {source}")]
+    Write { name: String, source: std::io::Error },
+    #[error("failed to rename `{name}` into place")]
+    Rename { name: String, errno: Errno },
+    #[error("failed to sync the directory of `{name}`: {source}")]
+    SyncDir { name: String, source: std::io::Error },
+}
+
+impl From<WriteDurableError> for std::io::Error {
+    fn from(error: WriteDurableError) -> Self {
+        match error {
+            WriteDurableError::Create { errno, .. } | WriteDurableError::Rename { errno, .. } => errno.into(),
+            WriteDurableError::Write { source, .. } | WriteDurableError::SyncDir { source, .. } => source,
+        }
+    }
+}
+
+/// Writes `bytes` as `name` in the directory `dir`: temporary file, fsync, rename, fsync of the directory.
+pub(crate) fn write_durable(dir: &File, name: &str, bytes: &[u8]) -> Result<(), WriteDurableError> {
+    let tmp = format!("{name}.tmp");
+    let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let file = openat(dir, tmp.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)
+        .map_err(|errno| WriteDurableError::Create { name: name.to_owned(), errno })?;
+    let mut file = File::from(file);
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(|source| WriteDurableError::Write { name: name.to_owned(), source })?;
+    renameat(dir, tmp.as_str(), dir, name)
+        .map_err(|errno| WriteDurableError::Rename { name: name.to_owned(), errno })?;
+    dir.sync_all().map_err(|source| WriteDurableError::SyncDir { name: name.to_owned(), source })
+}

@@ -1,0 +1,207 @@
+//! The run directory: all that is known about one attempt, readable with or without a living shim.
+//!
+//! Format version 1 ([`FORMAT_VERSION`](crate::exit_record::FORMAT_VERSION)):
+//!
+//! | file | written by | meaning |
+//! | --- | --- | --- |
+//! | `spec.json` | caller, before the start | a [`RunSpec`] |
+//! | `lock` | shim | open-file-description write lock (`F_OFD_SETLK`) for the life of the shim |
+//! | `claim.<fence>` | shim, `O_EXCL` | this attempt has been taken; never taken twice, never below a higher one |
+//! | `shim.json` | shim | [`ShimIdentity`]: who that was |
+//! | `log` | shim | see [`crate::log`] |
+//! | `control.sock` | shim | see [`crate::control`]; gone or refusing when the shim is |
+//! | `exit.json` | shim, tmp + fsync + rename + fsync of the directory | an [`ExitRecord`] |
+//!
+//! **Invariant:** the lock says who is alive, never a pid. A lock cannot outlive its process or the boot.
+//! **Invariant:** a shim that does not get the claim writes nothing else.
+
+mod claim;
+mod durable;
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use claim::{Claim, ClaimError};
+pub(crate) use durable::{WriteDurableError, write_durable};
+
+use crate::exit_record::ExitRecord;
+use crate::spec::{RunSpec, SPEC_BYTES_MAX};
+
+/// Name of the spec within a run directory.
+pub const SPEC_FILE: &str = "spec.json";
+/// Name of the log within a run directory.
+pub const LOG_FILE: &str = "log";
+/// Name of the exit record within a run directory.
+pub const EXIT_FILE: &str = "exit.json";
+/// Name of the shim's identity within a run directory.
+pub const SHIM_FILE: &str = "shim.json";
+/// Name of the control socket within a run directory.
+pub const CONTROL_FILE: &str = "control.sock";
+const LOCK_FILE: &str = "lock";
+
+/// Most bytes of an `exit.json`; steps and guarantees are bounded, so it stays far below.
+const EXIT_BYTES_MAX: u64 = 4 << 20;
+
+/// Which process the shim of a run is or was. For people and logs; [`inspect`] does not rely on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShimIdentity {
+    /// Format version of the run directory.
+    pub version: u32,
+    /// Attempt that it runs.
+    pub fence: u64,
+    /// Process id in the host's pid namespace.
+    pub pid: i32,
+    /// Start time of the process in clock ticks since boot.
+    pub start_ticks: u64,
+    /// Boot of the host.
+    pub boot_id: String,
+}
+
+/// What has become of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Liveness {
+    /// Its shim lives.
+    Running {
+        /// Who it is; `None` in the moment before it wrote that.
+        shim: Option<ShimIdentity>,
+    },
+    /// It ended, and this is how.
+    Exited(Box<ExitRecord>),
+    /// No shim ever claimed it: it can be started.
+    NotStarted,
+    /// A shim claimed it and is gone without an exit record; everything inside died with it.
+    Lost,
+}
+
+/// Failure to write a run directory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// The directory cannot be made.
+    #[error("failed to create run directory `{}`", dir.display())]
+    Create {
+        /// The run directory.
+        dir: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The spec has no JSON form, because a path in it is not UTF-8.
+    #[error("failed to write the spec as json")]
+    Encode(#[source] serde_json::Error),
+    /// The spec cannot be written.
+    #[error("failed to write `spec.json`")]
+    Write(#[source] io::Error),
+}
+
+/// Failure to find out what has become of an attempt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// A file of the run directory cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the run directory is not what it should be.
+    #[error("failed to understand `{}`", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The lock cannot be asked.
+    #[error("failed to ask the lock of `{}`", dir.display())]
+    Lock {
+        /// The run directory.
+        dir: PathBuf,
+        /// The cause.
+        #[source]
+        errno: Errno,
+    },
+}
+
+/// Makes the run directory, readable for its owner only, and writes the spec into it durably.
+///
+/// # Errors
+/// When the directory or the spec cannot be written. An existing directory is fine.
+pub fn prepare(dir: &Path, spec: &RunSpec) -> Result<(), PrepareError> {
+    let create = |source| PrepareError::Create { dir: dir.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(create)?;
+    let json = serde_json::to_vec_pretty(spec).map_err(PrepareError::Encode)?;
+    let handle = File::open(dir).map_err(create)?;
+    write_durable(&handle, SPEC_FILE, &json).map_err(|error| PrepareError::Write(error.into()))
+}
+
+/// Path of the log of the run in `dir`, for [`LogReader::open`](crate::log::LogReader::open).
+pub fn log_path(dir: &Path) -> PathBuf {
+    dir.join(LOG_FILE)
+}
+
+/// Finds out what has become of attempt `fence` of the run in `dir`.
+///
+/// # Errors
+/// When the directory cannot be read or holds something else.
+pub fn inspect(dir: &Path, fence: u64) -> Result<Liveness, InspectError> {
+    if let Some(record) = exit_record(dir, fence)? {
+        return Ok(Liveness::Exited(Box::new(record)));
+    }
+    let lock_held = claim::lock_held(dir)?;
+    let shim: Option<ShimIdentity> = read_json(dir, SHIM_FILE, EXIT_BYTES_MAX)?;
+    if lock_held {
+        return Ok(match shim {
+            // A newer attempt lives here, which it could only after this one was gone.
+            Some(other) if other.fence > fence => claimed_or_not(dir, fence),
+            // The lock is taken before the claim and the claim before the name is written.
+            Some(other) if other.fence < fence => match claimed_or_not(dir, fence) {
+                Liveness::Lost => Liveness::Running { shim: None },
+                other => other,
+            },
+            shim => Liveness::Running { shim },
+        });
+    }
+    // The shim may have written its record and gone between the two looks.
+    match exit_record(dir, fence)? {
+        Some(record) => Ok(Liveness::Exited(Box::new(record))),
+        None => Ok(claimed_or_not(dir, fence)),
+    }
+}
+
+fn claimed_or_not(dir: &Path, fence: u64) -> Liveness {
+    if dir.join(claim::file_name(fence)).exists() { Liveness::Lost } else { Liveness::NotStarted }
+}
+
+/// The exit record of attempt `fence`, if there is one.
+fn exit_record(dir: &Path, fence: u64) -> Result<Option<ExitRecord>, InspectError> {
+    let record: Option<ExitRecord> = read_json(dir, EXIT_FILE, EXIT_BYTES_MAX)?;
+    Ok(record.filter(|record| record.fence == fence))
+}
+
+/// Reads the spec of the run in `dir`; `None` when there is none.
+pub(crate) fn read_spec(dir: &Path) -> Result<Option<RunSpec>, InspectError> {
+    read_json(dir, SPEC_FILE, SPEC_BYTES_MAX)
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(dir: &Path, name: &str, max_bytes: u64) -> Result<Option<T>, InspectError> {
+    let path = dir.join(name);
+    let mut json = Vec::new();
+    let read = File::open(&path).and_then(|file| file.take(max_bytes).read_to_end(&mut json));
+    match read {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(InspectError::Read { path, source }),
+    }
+    serde_json::from_slice(&json).map(Some).map_err(|source| InspectError::Decode { path, source })
+}

@@ -1,0 +1,35 @@
+//! The spawner: a single-threaded process that forks a shim per run, because a daemon with threads must not fork.
+//!
+//! [`Spawner`] is the daemon's side; [`serve`] is the process. They speak one JSON object per line over a stream socket
+//! that is the standard input of the process. **Invariant:** the spawner keeps no state; it can die at any time and
+//! costs nothing but a restart. **Invariant:** shims outlive it.
+
+mod client;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use client::{SpawnError, Spawned, Spawner, SpawnerOptions};
+
+/// Longest message in either direction, in bytes.
+const MESSAGE_BYTES_MAX: u64 = 64 << 10;
+
+/// What the daemon asks.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpawnRequest {
+    run_dir: PathBuf,
+}
+
+/// What the spawner answers, and what a new shim tells its spawner.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum StartAnswer {
+    /// The shim holds lock and claim.
+    Started { pid: i32 },
+    /// Another shim lives in this directory, or the attempt was taken before, or a newer one was.
+    Fenced { reason: String },
+    /// The shim could not start.
+    Failed { reason: String },
+}

@@ -1,0 +1,404 @@
+//! The specification of a run: everything that decides what is executed and what it may touch.
+//!
+//! Plain data, written by the caller as `spec.json`. Unknown fields are errors and nothing that widens access has a
+//! default. **Invariant:** the rest of the crate works on [`CheckedSpec`], which only [`RunSpec::check`] makes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::level::Level;
+
+/// Most steps of one run.
+pub const STEPS_MAX: usize = 256;
+/// Most extra read-only mounts of one run.
+pub const MOUNTS_MAX: usize = 64;
+/// Most bytes of one `spec.json`.
+pub const SPEC_BYTES_MAX: u64 = 4 << 20;
+/// Home directory inside, a tmpfs that vanishes with the run; `HOME` unless the spec sets it.
+pub const HOME_INSIDE: &str = "/home/run";
+/// Where [`RunSpec::out`] is mounted inside.
+pub const OUT_INSIDE: &str = "/out";
+
+/// Longest name of a run or a step, in bytes.
+const NAME_BYTES_MAX: usize = 63;
+/// Places that the sandbox builds itself; nothing may be mounted at, below or above one of them.
+const RESERVED: [&str; 11] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/proc", "/dev", OUT_INSIDE];
+
+/// One run: a workspace, what else is visible, and the steps to execute in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// Host name inside: 1-63 of `a-z`, `0-9` and `-`.
+    pub name: String,
+    /// Number of this attempt; only grows for the same work.
+    pub fence: u64,
+    /// Host directory that the run may change. Absolute, no symlink on the way.
+    pub workspace: PathBuf,
+    /// Where the workspace appears inside, for example `/work`.
+    pub workspace_at: PathBuf,
+    /// Further host paths, visible read-only.
+    pub mounts: Vec<ReadOnlyMount>,
+    /// Host directory for results, writable at [`OUT_INSIDE`].
+    pub out: Option<PathBuf>,
+    /// Environment of every step. Nothing of the host's environment is added.
+    pub env: BTreeMap<String, String>,
+    /// What to execute, ordered `Setup`, `Main`, `Always`.
+    pub steps: Vec<StepSpec>,
+    /// Upper bounds of what the run may use.
+    pub limits: Limits,
+    /// The run is refused when the sandbox reaches less.
+    pub required_level: Level,
+    /// Sandboxed unless the caller says otherwise by name.
+    pub isolation: Isolation,
+    /// What the run may reach over the network.
+    pub network: Network,
+}
+
+/// A host path that is visible read-only, with everything mounted below it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadOnlyMount {
+    /// Absolute host path, no symlink on the way; a directory or a file.
+    pub source: PathBuf,
+    /// Absolute path inside.
+    pub target: PathBuf,
+}
+
+/// One command of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepSpec {
+    /// Unique within the run: 1-63 printable ASCII characters.
+    pub name: String,
+    /// Program and arguments; a program without `/` is looked up in `PATH`.
+    pub argv: Vec<String>,
+    /// Overrides of [`RunSpec::env`].
+    pub env: BTreeMap<String, String>,
+    /// Working directory relative to the workspace, without `..`; empty is the workspace itself.
+    pub cwd: PathBuf,
+    /// Time until the step and everything it left running is killed, in milliseconds; at least 1.
+    pub timeout_ms: u64,
+    /// When the step runs.
+    pub phase: Phase,
+}
+
+/// When a step runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Prepares; its failure ends the run like one of `Main`.
+    Setup,
+    /// The work. The first step that fails ends the phase.
+    Main,
+    /// Runs whatever happened before, after every process that is left inside has been killed.
+    Always,
+}
+
+/// Upper bounds of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Time for the `Setup` and `Main` steps together, in milliseconds; at least 1.
+    pub wall_ms: u64,
+    /// Processor time of each process, in seconds; at least 1.
+    pub cpu_seconds: u64,
+    /// Address space of each process, in bytes; `None` sets no bound.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads of the run; at least 1.
+    pub processes: u64,
+    /// Open files of each process; at least 16.
+    pub open_files: u64,
+    /// Largest file that can be written, in bytes.
+    pub file_size_bytes: u64,
+    /// Payload that the log keeps, in bytes; the rest is counted and dropped.
+    pub log_bytes_max: u64,
+    /// Size of each of `/tmp`, `/dev/shm` and the home directory, in bytes; at least 64 KiB.
+    pub tmp_bytes: u64,
+}
+
+/// Whether a sandbox is used at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Namespaces, landlock, system call filter, empty root view.
+    Sandboxed,
+    /// Plain processes of the caller's user, started in the workspace itself. `mounts` and `workspace_at` must be
+    /// empty and the workspace, because nothing is mounted.
+    None,
+}
+
+/// What a run may reach over the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Network {
+    /// Only a loopback interface of its own.
+    None,
+}
+
+/// Why a spec is refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// `name` is no host name.
+    #[error("name is not 1-63 of a-z, 0-9 and `-`: `{0}`")]
+    Name(String),
+    /// A path that must be absolute and plain is not.
+    #[error("`{field}` is not an absolute path without `.`, `..` and NUL: `{}`", path.display())]
+    Path { field: &'static str, path: PathBuf },
+    /// A mount target that the sandbox builds itself.
+    #[error("`{}` cannot be a mount target because it overlaps `{reserved}`", path.display())]
+    Reserved { path: PathBuf, reserved: String },
+    /// A step name that is empty, too long, unprintable or used twice.
+    #[error("step name is not unique, 1-63 printable ASCII characters: `{}`", name.escape_default())]
+    StepName { name: String },
+    /// A step without program, or with a NUL in an argument.
+    #[error("step `{step}` has no program or has a NUL in an argument")]
+    Argv { step: String },
+    /// A working directory that is absolute or has `..`.
+    #[error("cwd of step `{step}` is not relative to the workspace without `..`: `{}`", cwd.display())]
+    Cwd { step: String, cwd: PathBuf },
+    /// An environment name or value that cannot be one.
+    #[error("environment variable `{}` has an empty name, or `=` or NUL where none can be", name.escape_default())]
+    Env { name: String },
+    /// Steps are not ordered setup, main, always.
+    #[error("step `{step}` comes after a step of a later phase")]
+    PhaseOrder { step: String },
+    /// More entries than one run may have, or none where one is needed.
+    #[error("number of `{field}` is not between {min} and {max}: {count}")]
+    Count { field: &'static str, min: usize, max: usize, count: usize },
+    /// A limit that no process could live with.
+    #[error("limit `{field}` is below {min}: {value}")]
+    Limit { field: &'static str, min: u64, value: u64 },
+    /// `isolation: none` together with mounts or a moved workspace.
+    #[error("without isolation nothing can be mounted: `mounts` and `out` must be empty, `workspace_at` the workspace")]
+    MountsWithoutIsolation,
+    /// `isolation: none` together with a level.
+    #[error("without isolation the required level must be 0: {0}")]
+    LevelWithoutIsolation(Level),
+}
+
+/// A spec whose every field has been checked.
+#[derive(Debug, Clone)]
+pub struct CheckedSpec(RunSpec);
+
+impl Deref for CheckedSpec {
+    type Target = RunSpec;
+
+    fn deref(&self) -> &RunSpec {
+        &self.0
+    }
+}
+
+impl RunSpec {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The first rule that a field breaks.
+    pub fn check(self) -> Result<CheckedSpec, SpecError> {
+        check_name(&self.name)?;
+        check_count("steps", 1, STEPS_MAX, self.steps.len())?;
+        check_count("mounts", 0, MOUNTS_MAX, self.mounts.len())?;
+        check_paths(&self)?;
+        check_env(&self.env)?;
+        check_steps(&self.steps)?;
+        check_limits(&self.limits)?;
+        Ok(CheckedSpec(self))
+    }
+}
+
+fn check_name(name: &str) -> Result<(), SpecError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let ok = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(allowed);
+    if ok { Ok(()) } else { Err(SpecError::Name(name.to_owned())) }
+}
+
+fn check_count(field: &'static str, min: usize, max: usize, count: usize) -> Result<(), SpecError> {
+    if (min..=max).contains(&count) { Ok(()) } else { Err(SpecError::Count { field, min, max, count }) }
+}
+
+fn check_paths(spec: &RunSpec) -> Result<(), SpecError> {
+    check_absolute("workspace", &spec.workspace)?;
+    check_absolute("workspace_at", &spec.workspace_at)?;
+    if let Some(out) = &spec.out {
+        check_absolute("out", out)?;
+    }
+    if spec.isolation == Isolation::None {
+        if !spec.mounts.is_empty() || spec.out.is_some() || spec.workspace_at != spec.workspace {
+            return Err(SpecError::MountsWithoutIsolation);
+        }
+        if spec.required_level != Level::None {
+            return Err(SpecError::LevelWithoutIsolation(spec.required_level));
+        }
+        return Ok(());
+    }
+    let mut taken: Vec<&Path> = RESERVED.iter().map(Path::new).collect();
+    check_target(&spec.workspace_at, &taken)?;
+    taken.push(&spec.workspace_at);
+    for mount in &spec.mounts {
+        check_absolute("mounts.source", &mount.source)?;
+        check_absolute("mounts.target", &mount.target)?;
+        check_target(&mount.target, &taken)?;
+        taken.push(&mount.target);
+    }
+    Ok(())
+}
+
+/// Absolute, and each component a plain name, so that two equal places have equal paths.
+fn check_absolute(field: &'static str, path: &Path) -> Result<(), SpecError> {
+    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let rebuilt: PathBuf = path.components().collect();
+    let ok = path.is_absolute() && path.components().all(plain) && !bytes.contains(&0) && rebuilt.as_os_str() == path;
+    if ok { Ok(()) } else { Err(SpecError::Path { field, path: path.to_owned() }) }
+}
+
+fn check_target(target: &Path, taken: &[&Path]) -> Result<(), SpecError> {
+    let overlaps = |other: &&&Path| target.starts_with(other) || other.starts_with(target);
+    let root_of_tmpfs = [Path::new("/tmp"), Path::new(HOME_INSIDE), Path::new("/home")].contains(&target);
+    if root_of_tmpfs {
+        return Err(SpecError::Reserved { path: target.to_owned(), reserved: target.display().to_string() });
+    }
+    match taken.iter().find(overlaps) {
+        Some(other) => Err(SpecError::Reserved { path: target.to_owned(), reserved: other.display().to_string() }),
+        None => Ok(()),
+    }
+}
+
+fn check_env(env: &BTreeMap<String, String>) -> Result<(), SpecError> {
+    for (name, value) in env {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(SpecError::Env { name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn check_steps(steps: &[StepSpec]) -> Result<(), SpecError> {
+    let mut seen = BTreeSet::new();
+    let mut phase = Phase::Setup;
+    for step in steps {
+        let printable = step.name.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if step.name.is_empty() || step.name.len() > NAME_BYTES_MAX || !printable || !seen.insert(&step.name) {
+            return Err(SpecError::StepName { name: step.name.clone() });
+        }
+        if step.argv.first().is_none_or(String::is_empty) || step.argv.iter().any(|word| word.contains('\0')) {
+            return Err(SpecError::Argv { step: step.name.clone() });
+        }
+        let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !step.cwd.components().all(inside) || step.cwd.as_os_str().as_encoded_bytes().contains(&0) {
+            return Err(SpecError::Cwd { step: step.name.clone(), cwd: step.cwd.clone() });
+        }
+        check_env(&step.env)?;
+        check_limit("timeout_ms", 1, step.timeout_ms)?;
+        if step.phase < phase {
+            return Err(SpecError::PhaseOrder { step: step.name.clone() });
+        }
+        phase = step.phase;
+    }
+    Ok(())
+}
+
+fn check_limits(limits: &Limits) -> Result<(), SpecError> {
+    check_limit("wall_ms", 1, limits.wall_ms)?;
+    check_limit("cpu_seconds", 1, limits.cpu_seconds)?;
+    check_limit("memory_bytes", 1 << 20, limits.memory_bytes.unwrap_or(u64::MAX))?;
+    check_limit("processes", 1, limits.processes)?;
+    check_limit("open_files", 16, limits.open_files)?;
+    check_limit("tmp_bytes", 64 << 10, limits.tmp_bytes)
+}
+
+fn check_limit(field: &'static str, min: u64, value: u64) -> Result<(), SpecError> {
+    if value >= min { Ok(()) } else { Err(SpecError::Limit { field, min, value }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> RunSpec {
+        RunSpec {
+            name: "t".into(),
+            fence: 1,
+            workspace: "/srv/ws".into(),
+            workspace_at: "/work".into(),
+            mounts: vec![],
+            out: None,
+            env: BTreeMap::new(),
+            steps: vec![step("a", Phase::Main)],
+            limits: Limits {
+                wall_ms: 1000,
+                cpu_seconds: 1,
+                memory_bytes: None,
+                processes: 10,
+                open_files: 64,
+                file_size_bytes: 1 << 20,
+                log_bytes_max: 1 << 20,
+                tmp_bytes: 1 << 20,
+            },
+            required_level: Level::Full,
+            isolation: Isolation::Sandboxed,
+            network: Network::None,
+        }
+    }
+
+    fn step(name: &str, phase: Phase) -> StepSpec {
+        StepSpec {
+            name: name.into(),
+            argv: vec!["true".into()],
+            env: BTreeMap::new(),
+            cwd: PathBuf::new(),
+            timeout_ms: 1000,
+            phase,
+        }
+    }
+
+    /// Applies one change to a good spec and returns the complaint, or `ok`.
+    fn check(change: impl FnOnce(&mut RunSpec)) -> String {
+        let mut changed = spec();
+        change(&mut changed);
+        changed.check().map_or_else(|error| error.to_string(), |_| "ok".to_owned())
+    }
+
+    fn mount(target: &str) -> ReadOnlyMount {
+        ReadOnlyMount { source: "/srv/x".into(), target: target.into() }
+    }
+
+    #[test]
+    fn good_specs_pass() {
+        assert_eq!(check(|_| ()), "ok");
+        assert_eq!(check(|spec| spec.mounts = vec![mount("/opt/a"), mount("/home/u/.cargo"), mount("/tmp/x")]), "ok");
+        assert_eq!(check(|spec| spec.steps.push(step("b", Phase::Always))), "ok");
+    }
+
+    #[test]
+    fn each_rule_has_its_complaint() {
+        let starts = |text: String, start: &str| assert!(text.starts_with(start), "{text}");
+        starts(check(|spec| spec.name = "A b".into()), "name is not");
+        starts(check(|spec| spec.workspace = "ws".into()), "`workspace` is not");
+        starts(check(|spec| spec.workspace = "/srv/../etc".into()), "`workspace` is not");
+        starts(check(|spec| spec.workspace_at = "/".into()), "`/` cannot be a mount target");
+        starts(check(|spec| spec.workspace_at = "/usr/x".into()), "`/usr/x` cannot be a mount target");
+        starts(check(|spec| spec.mounts = vec![mount("/work/x")]), "`/work/x` cannot be");
+        starts(check(|spec| spec.mounts = vec![mount("/home")]), "`/home` cannot be");
+        starts(check(|spec| spec.steps.clear()), "number of `steps`");
+        starts(check(|spec| spec.steps.push(step("a", Phase::Main))), "step name is not unique");
+        starts(check(|spec| spec.steps[0].argv.clear()), "step `a` has no program");
+        starts(check(|spec| spec.steps[0].cwd = "../x".into()), "cwd of step `a`");
+        starts(check(|spec| spec.steps.push(step("b", Phase::Setup))), "step `b` comes after");
+        starts(check(|spec| drop(spec.env.insert("A=B".into(), String::new()))), "environment variable");
+        starts(check(|spec| spec.limits.wall_ms = 0), "limit `wall_ms`");
+        starts(check(|spec| spec.isolation = Isolation::None), "without isolation nothing can be mounted");
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let mut json = serde_json::to_value(spec()).unwrap();
+        json["steps"][0]["shell"] = true.into();
+        let error = serde_json::from_value::<RunSpec>(json).unwrap_err();
+        assert!(error.to_string().contains("unknown field `shell`"), "{error}");
+    }
+}
