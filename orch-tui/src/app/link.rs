@@ -4,11 +4,13 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use orch_proto::id::InstanceId;
 use orch_proto::wire::Client;
 use orch_proto::{RpcError, WAIT_MS_MAX};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 
 use crate::connect::{self, Backoff};
 use crate::view::{LinkEvent, Msg};
@@ -18,6 +20,9 @@ const EVENTS_BACK: u64 = 500;
 
 /// Most events of one page.
 const EVENTS_PAGE_MAX: u32 = 500;
+
+/// How long a connection must hold before a break of it counts as the first one.
+const STEADY: Duration = Duration::from_secs(2);
 
 /// What outlives one connection.
 #[derive(Debug)]
@@ -46,10 +51,7 @@ impl Link {
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new();
         while !self.messages.is_closed() {
-            let error = match self.session(&mut backoff).await {
-                Err(error) => error,
-                Ok(()) => return,
-            };
+            let Err(error) = self.session(&mut backoff).await else { return };
             self.clients.send_replace(None);
             let pause = backoff.next_pause();
             let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
@@ -75,7 +77,7 @@ impl Link {
         };
         self.seen = Some((status.instance, cursor));
         let instance = status.instance;
-        backoff.reset();
+        let since = Instant::now();
         self.clients.send_replace(Some(client.clone()));
         let event = LinkEvent::Up { status: Box::new(status), fresh };
         if self.messages.send(Msg::Link(event)).await.is_err() {
@@ -87,6 +89,10 @@ impl Link {
                     orch.events_since(context, cursor, EVENTS_PAGE_MAX, WAIT_MS_MAX, false).await
                 })
                 .await?;
+            // A daemon whose answers break the connection again and again is left in peace for longer and longer.
+            if since.elapsed() >= STEADY {
+                backoff.reset();
+            }
             cursor = page.next;
             self.seen = Some((instance, cursor));
             if self.messages.send(Msg::Events(page)).await.is_err() {

@@ -1,6 +1,7 @@
 //! `orch-tui` from start to exit code.
 
-use std::io::{self, IsTerminal as _};
+use std::fmt::Arguments;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -37,18 +38,23 @@ pub fn main_impl() -> ExitCode {
         }
     };
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        eprintln!("error[{}]: orch-tui needs a terminal on its input and output", ErrorCode::Usage);
-        eprintln!("hint: `orchctl status` and `orchctl task list -o json` work without one");
+        say(format_args!("error[{}]: orch-tui needs a terminal on its input and output", ErrorCode::Usage));
+        say(format_args!("hint: `orchctl status` and `orchctl task list -o json` work without one"));
         return ExitCode::from(ErrorCode::Usage.exit_code());
     }
     match run(&args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let source = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
-            eprintln!("error: {error}{source}");
+            say(format_args!("error: {error}{source}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says something on standard error, which may be the terminal that was lost.
+fn say(text: Arguments<'_>) {
+    drop(writeln!(io::stderr(), "{text}"));
 }
 
 fn run(args: &Args) -> Result<u8, StartError> {

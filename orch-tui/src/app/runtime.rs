@@ -20,8 +20,27 @@ const MESSAGES_MAX: usize = 64;
 /// Messages that are handled before the next frame.
 const BATCH_MAX: usize = 64;
 
-/// Shortest time between two frames that no input caused, in milliseconds: fifteen frames a second.
-const FRAME_GAP_MS: u64 = 66;
+/// Why the next frame is wanted, which says how soon it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    /// Data has changed.
+    Data,
+    /// The terminal has another size, perhaps one of many while a window is drawn larger.
+    Size,
+    /// A person has done something.
+    Input,
+}
+
+impl Urgency {
+    /// Shortest time since the last frame, in milliseconds. Data alone makes fifteen frames a second at most.
+    const fn gap_ms(self) -> u64 {
+        match self {
+            Self::Data => 66,
+            Self::Size => 30,
+            Self::Input => 0,
+        }
+    }
+}
 
 /// What ends or interrupts the program from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +50,7 @@ enum Outside {
     Suspend,
     /// Continued after a stop: the terminal may be anything.
     Continued,
+    Resized,
 }
 
 /// Everything that the loop holds.
@@ -46,8 +66,7 @@ struct Loop {
     frames: Frames,
     /// When the last frame was drawn, in milliseconds of the ticker.
     drawn_ms: u64,
-    /// A person has done something that no frame shows yet.
-    is_urgent: bool,
+    urgency: Urgency,
 }
 
 /// Runs the UI until it is left; gives the exit code.
@@ -74,10 +93,11 @@ pub(super) async fn run(options: Options, socket: PathBuf) -> io::Result<u8> {
         tty: Tty::open()?,
         frames: Frames::new(),
         drawn_ms: 0,
-        is_urgent: true,
+        urgency: Urgency::Input,
     };
     loop {
-        let due = state.draw_if_due()?;
+        // What cannot be written to is gone; whoever asked for the program to end may not have been heard yet.
+        let Ok(due) = state.draw_if_due() else { return Ok(term::EXIT_HANGUP) };
         let event = tokio::select! {
             biased;
             Some(event) = outside.recv() => state.on_outside(event)?,
@@ -97,12 +117,12 @@ impl Loop {
     /// Draws when it is time to. Gives the time at which the loop has to come back.
     fn draw_if_due(&mut self) -> io::Result<Option<u64>> {
         let now_ms = self.ticker.now().mono_ms;
-        let gate_ms = if self.is_urgent { now_ms } else { self.drawn_ms + FRAME_GAP_MS };
+        let gate_ms = self.drawn_ms + self.urgency.gap_ms();
         if self.model.dirty && now_ms >= gate_ms {
             let cursor = view::draw(&self.model, self.frames.begin(self.model.area));
             let bytes = self.frames.finish(cursor)?;
             self.tty.write(&bytes)?;
-            (self.model.dirty, self.is_urgent, self.drawn_ms) = (false, false, now_ms);
+            (self.model.dirty, self.urgency, self.drawn_ms) = (false, Urgency::Data, now_ms);
         }
         let frame = self.model.dirty.then_some(gate_ms);
         Ok([frame, self.model.next_due_ms()].into_iter().flatten().min())
@@ -110,7 +130,7 @@ impl Loop {
 
     /// Handles an input and those that wait behind it.
     fn on_inputs(&mut self, first: Input) -> io::Result<Option<u8>> {
-        self.is_urgent = true;
+        self.urgency = Urgency::Input;
         let mut next = Some(first);
         for _ in 0..BATCH_MAX {
             let Some(input) = next else { break };
@@ -140,6 +160,11 @@ impl Loop {
             Outside::Stop(code) => return Ok(Some(code)),
             Outside::Suspend => self.guard.suspend()?,
             Outside::Continued => self.guard.renew()?,
+            Outside::Resized => {
+                self.urgency = self.urgency.max(Urgency::Size);
+                let commands = self.resize();
+                return self.perform(commands);
+            }
         }
         let commands = self.repaint();
         self.perform(commands)
@@ -160,11 +185,7 @@ impl Loop {
                 Cmd::StopFollowing => self.daemon.stop_following(),
                 Cmd::Submit { ticket, request } => self.daemon.submit(ticket, *request),
                 Cmd::ConnectNow => self.daemon.connect_now(),
-                Cmd::DropInput => {
-                    term::drop_pending(&mut self.inputs);
-                    // Among what was dropped may have been a new size.
-                    commands.extend(self.resize());
-                }
+                Cmd::DropInput => term::drop_pending(&mut self.inputs),
                 Cmd::Repaint => commands.extend(self.repaint()),
                 Cmd::Suspend => {
                     self.guard.suspend()?;
@@ -179,7 +200,7 @@ impl Loop {
     /// Has the next frame paint everything, at the size that the terminal has now.
     fn repaint(&mut self) -> Vec<Cmd> {
         self.frames.forget();
-        (self.is_urgent, self.model.dirty) = (true, true);
+        (self.urgency, self.model.dirty) = (Urgency::Input, true);
         self.resize()
     }
 
@@ -206,6 +227,8 @@ fn listen() -> io::Result<mpsc::Receiver<Outside>> {
         (Signal::SIGINT, stop(Signal::SIGINT)),
         (Signal::SIGTSTP, Outside::Suspend),
         (Signal::SIGCONT, Outside::Continued),
+        // Not left to crossterm, which listens only once its reader has started and would miss an early one.
+        (Signal::SIGWINCH, Outside::Resized),
     ] {
         let mut signals = signal(SignalKind::from_raw(number as i32))?;
         let sender = sender.clone();

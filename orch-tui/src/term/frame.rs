@@ -71,11 +71,17 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZero;
+
     use ratatui::style::Style;
 
     use super::*;
 
     const AREA: Rect = Rect { x: 0, y: 0, width: 20, height: 3 };
+
+    fn terminal() -> vt100::Parser {
+        vt100::Parser::new(NonZero::new(3).unwrap(), NonZero::new(20).unwrap(), 0)
+    }
 
     fn frame(frames: &mut Frames, text: &str, cursor: Option<Position>) -> Vec<u8> {
         frames.begin(AREA).set_string(0, 1, text, Style::new());
@@ -86,7 +92,7 @@ mod tests {
     #[test]
     fn differences_add_up_to_the_frame_and_a_clean_frame_sends_nothing() {
         let mut frames = Frames::new();
-        let mut terminal = vt100::Parser::new(3, 20, 0);
+        let mut terminal = terminal();
         let texts = ["hello", "help \u{4e2d}\u{6587} x", "a \u{4e2d} b", "", "cafe\u{301} ok"];
         for text in texts {
             terminal.process(&frame(&mut frames, text, None));
@@ -98,7 +104,7 @@ mod tests {
     #[test]
     fn the_cursor_is_shown_where_it_is_wanted_only() {
         let mut frames = Frames::new();
-        let mut terminal = vt100::Parser::new(3, 20, 0);
+        let mut terminal = terminal();
         terminal.process(&frame(&mut frames, "type: a", Some(Position { x: 7, y: 1 })));
         assert_eq!((terminal.screen().cursor_position(), terminal.screen().hide_cursor()), ((1, 7), false));
         terminal.process(&frame(&mut frames, "type: ab", Some(Position { x: 8, y: 1 })));

@@ -30,7 +30,7 @@ pub(crate) fn spawn_reader() -> io::Result<mpsc::Receiver<Input>> {
     Ok(receiver)
 }
 
-/// Throws away what was typed and not read yet, and new sizes with it.
+/// Throws away what was typed and not handled yet.
 pub(crate) fn drop_pending(inputs: &mut mpsc::Receiver<Input>) {
     // The terminal may be gone, which others notice.
     let _flushed = tcflush(io::stdin().as_fd(), FlushArg::TCIFLUSH);
@@ -41,8 +41,8 @@ fn translate(event: Event) -> Option<Input> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => translate_key(key).map(Input::Key),
         Event::Paste(text) => Some(Input::Paste(text)),
-        Event::Resize(columns, rows) => Some(Input::Resize { columns, rows }),
-        Event::Key(_) | Event::Mouse(_) | Event::FocusGained | Event::FocusLost => None,
+        // A new size comes by a signal of our own, which can not be missed.
+        Event::Resize(..) | Event::Key(_) | Event::Mouse(_) | Event::FocusGained | Event::FocusLost => None,
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_pastes_and_sizes_pass_and_releases_do_not() {
+    fn keys_and_pastes_pass_and_releases_do_not() {
         let press = |code, modifiers| translate(Event::Key(KeyEvent::new(code, modifiers)));
         assert_eq!(press(KeyCode::Char('A'), KeyModifiers::SHIFT), Some(Input::Key(Key::plain(Code::Char('A')))));
         assert_eq!(press(KeyCode::Char('d'), KeyModifiers::CONTROL), Key::parse("ctrl-d").map(Input::Key));
@@ -83,7 +83,6 @@ mod tests {
         let mut release = KeyEvent::new(KeyCode::Char('y'), KeyModifiers::NONE);
         release.kind = KeyEventKind::Release;
         assert_eq!(translate(Event::Key(release)), None);
-        assert_eq!(translate(Event::Resize(80, 24)), Some(Input::Resize { columns: 80, rows: 24 }));
         assert_eq!(translate(Event::Paste("y".into())), Some(Input::Paste("y".into())));
     }
 }

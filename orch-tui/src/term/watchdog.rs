@@ -29,7 +29,6 @@ pub(crate) fn spawn_watchdog(on_gone: impl FnOnce() + Send + 'static) -> io::Res
         on_gone();
         if ended.recv_timeout(GRACE) == Err(mpsc::RecvTimeoutError::Timeout) {
             #[expect(clippy::exit, reason = "the program does not end by itself and nobody is left to see it")]
-            #[expect(clippy::disallowed_methods, reason = "the same")]
             std::process::exit(i32::from(EXIT_HANGUP));
         }
     })?;

@@ -85,6 +85,9 @@ pub(crate) enum Scope {
 /// Why an action is not possible now.
 pub(crate) type Disabled = &'static str;
 
+/// Decides whether an action is possible.
+type Condition = fn(&Model) -> Result<(), Disabled>;
+
 /// One entry of the registry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spec {
@@ -100,7 +103,8 @@ pub(crate) struct Spec {
     pub(crate) short: &'static str,
     /// The same by `orchctl`, with `{task}`, `{run}`, `{approval}` for what is selected; empty: nothing there.
     pub(crate) cli: &'static str,
-    pub(crate) enabled: fn(&Model) -> Result<(), Disabled>,
+    /// What decides whether it is possible; none: it always is.
+    condition: Option<Condition>,
 }
 
 const fn spec(
@@ -110,7 +114,7 @@ const fn spec(
     name: &'static str,
     title: &'static str,
 ) -> Spec {
-    Spec { action, scope, keys, name, title, short: "", cli: "", enabled: enabled::always }
+    Spec { action, scope, keys, name, title, short: "", cli: "", condition: None }
 }
 
 impl Spec {
@@ -124,9 +128,14 @@ impl Spec {
         self
     }
 
-    const fn when(mut self, enabled: fn(&Model) -> Result<(), Disabled>) -> Self {
-        self.enabled = enabled;
+    const fn when(mut self, condition: Condition) -> Self {
+        self.condition = Some(condition);
         self
+    }
+
+    /// Whether the action is possible now, and if not, why not.
+    pub(crate) fn enabled(&self, model: &Model) -> Result<(), Disabled> {
+        self.condition.map_or(Ok(()), |condition| condition(model))
     }
 }
 
@@ -151,16 +160,15 @@ pub(crate) static ACTIONS: &[Spec] = &[
     spec(Action::NextMatch, Scope::Log, &["n"], "log.next", "go to the next match").when(enabled::search),
     spec(Action::PreviousMatch, Scope::Log, &["N"], "log.previous", "go to the previous match").when(enabled::search),
     spec(Action::Wrap, Scope::Log, &["w"], "log.wrap", "wrap long lines").short("wrap"),
-    spec(Action::TimeColumn, Scope::Log, &["t"], "log.time", "show time of day, time since start, or none")
-        .short("time"),
+    spec(Action::TimeColumn, Scope::Log, &["t"], "log.time", "show time of day, time since start, or none"),
     spec(Action::PreviousStep, Scope::Log, &["["], "log.step-previous", "go to the step before"),
-    spec(Action::NextStep, Scope::Log, &["]"], "log.step-next", "go to the next step").short("step"),
+    spec(Action::NextStep, Scope::Log, &["]"], "log.step-next", "go to the next step"),
     spec(Action::Left, Scope::Log, &["h", "left"], "log.left", "scroll left"),
     spec(Action::Right, Scope::Log, &["l", "right"], "log.right", "scroll right"),
     // Viewer.
-    spec(Action::Left, Scope::Viewer, &["h", "left"], "viewer.left", "scroll left"),
-    spec(Action::Right, Scope::Viewer, &["l", "right"], "viewer.right", "scroll right"),
     spec(Action::Back, Scope::Viewer, &["esc", "q"], "viewer.close", "close").short("close"),
+    spec(Action::Right, Scope::Viewer, &["l", "right"], "viewer.right", "scroll right").short("right"),
+    spec(Action::Left, Scope::Viewer, &["h", "left"], "viewer.left", "scroll left").short("left"),
     // Board.
     spec(Action::Open, Scope::Board, &["enter"], "task.open", "show all about the task")
         .short("open")

@@ -54,6 +54,8 @@ pub(crate) struct Data {
     pub(crate) diff: Option<DiffText>,
     /// Oldest first.
     pub(crate) events: VecDeque<EventRow>,
+    /// The events were asked for, so that none means none.
+    pub(crate) events_known: bool,
 }
 
 impl Data {
@@ -86,8 +88,9 @@ impl Data {
         }
     }
 
-    /// Takes events in. False: there were none.
+    /// Takes events in. False: nothing new is known.
     pub(crate) fn take_events(&mut self, page: EventPage) -> bool {
+        let is_first = !std::mem::replace(&mut self.events_known, true);
         let newest = self.events.back().map_or(0, |event| event.seq);
         let fresh: Vec<EventRow> =
             page.events.into_iter().filter(|event| event.seq > newest).map(EventRow::from).collect();
@@ -95,7 +98,7 @@ impl Data {
         self.events.extend(fresh);
         let surplus = self.events.len().saturating_sub(EVENTS_MAX);
         self.events.drain(..surplus);
-        any
+        any || is_first
     }
 
     /// Forgets what belongs to one project.
@@ -106,6 +109,7 @@ impl Data {
             approvals: self.approvals.take(),
             checks: self.checks.take(),
             events: std::mem::take(&mut self.events),
+            events_known: self.events_known,
             ..Self::default()
         };
     }

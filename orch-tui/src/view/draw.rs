@@ -3,9 +3,9 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
-use super::action::{ACTIONS, valid_in};
+use super::action::{ACTIONS, Action, Spec, valid_in};
 use super::canvas::{Canvas, Line, split_bottom, text};
-use super::focus::Screen;
+use super::focus::{Pane, Screen};
 use super::layout::{self, Parts};
 use super::model::{Link, Model, Prompt, SILENT_MS, WHICH_KEY_MS};
 use super::overlay;
@@ -36,8 +36,8 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
         Screen::Audit => audit::draw(model, &mut canvas, parts.body),
         Screen::System => system::draw(model, &mut canvas, parts.body),
     }
-    if let Some(notice) = model.notice() {
-        canvas.put(parts.notice, 0, &notice);
+    for (row, line) in (0..parts.notice.height).zip(model.notice()) {
+        canvas.put(parts.notice, row, &line);
     }
     draw_footer(model, &mut canvas, parts);
     draw_which_key(model, &mut canvas, parts);
@@ -47,8 +47,11 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
 
 /// Project, runs, queue, approvals and connection, always. Narrow screens lose words, not facts.
 fn status_line(model: &Model, area: Rect) -> Line {
-    let project =
-        model.project.as_ref().map_or_else(|| SafeText::literal("all projects"), |project| project.name.clone());
+    let project = match (&model.project, &model.data.projects) {
+        (Some(project), _) => project.name.clone(),
+        (None, Some(_)) => SafeText::literal("all projects"),
+        (None, None) => SafeText::line(model.options.project.as_deref().unwrap_or_default()),
+    };
     let right = connection(model);
     let room = usize::from(area.width).saturating_sub(right.width() + 1);
     let mut left =
@@ -99,7 +102,11 @@ fn tab_line(model: &Model) -> Line {
         let (key, name) = screen.tab();
         let is_shown = screen == model.screen;
         let role = if is_shown { Role::Heading } else { Role::Dim };
-        line = line.lit(if is_shown { "[" } else { " " }, role).lit(key, Role::Key).lit(" ", role).lit(name, role);
+        line = line.lit(if is_shown { "[" } else { " " }, role).lit(key, Role::Key);
+        // Without room for all names the one that matters is kept.
+        if is_shown || model.area.width >= 58 {
+            line = line.lit(" ", role).lit(name, role);
+        }
         if screen == Screen::Inbox && pending > 0 {
             line = line.safe(text(format_args!("({pending})")), Role::Warn);
         }
@@ -113,7 +120,7 @@ fn draw_footer(model: &Model, canvas: &mut Canvas<'_>, parts: Parts) {
     match &model.prompt {
         Some(Prompt::Filter(edit)) => draw_prompt(canvas, parts.footer, "filter: ", edit),
         Some(Prompt::Search(edit)) => draw_prompt(canvas, parts.footer, "search: ", edit),
-        None => canvas.put(parts.footer, 0, &footer(model, usize::from(parts.footer.width))),
+        None => canvas.put(parts.footer, 0, &footer(model, model.pane(), usize::from(parts.footer.width))),
     }
 }
 
@@ -126,33 +133,33 @@ fn draw_prompt(canvas: &mut Canvas<'_>, area: Rect, label: &'static str, edit: &
 }
 
 /// The main keys that are valid now, as many as fit. The last place is kept for the help.
-fn footer(model: &Model, columns: usize) -> Line {
-    let valid = valid_in(model.pane().scopes());
+pub(crate) fn footer(model: &Model, pane: Pane, columns: usize) -> Line {
+    let valid = valid_in(pane.scopes());
     let help = ACTIONS.iter().find(|spec| spec.name == "help");
     let shown = valid
         .iter()
         .copied()
-        .filter(|spec| !spec.short.is_empty() && spec.name != "help" && (spec.enabled)(model).is_ok());
+        .filter(|spec| !spec.short.is_empty() && spec.name != "help" && spec.enabled(model).is_ok());
     let mut line = Line::new();
-    let mut count = 0;
-    for spec in shown {
-        let next = Line::of(" ", Role::Text)
-            .lit(spec.keys[0], Role::Key)
-            .lit(" ", Role::Text)
-            .lit(spec.short, Role::Text)
-            .lit(" ", Role::Text);
-        if count + 1 >= FOOTER_KEYS_MAX || line.width() + next.width() + 8 > columns {
+    for spec in shown.take(FOOTER_KEYS_MAX - 1) {
+        let next = Line::of(" ", Role::Text).lit(spec.keys[0], Role::Key).lit(" ", Role::Text);
+        let next = next.lit(footer_word(model, spec), Role::Text).lit(" ", Role::Text);
+        if line.width() + next.width() + 8 > columns {
             break;
         }
         line = line.line(next);
-        count += 1;
     }
-    match help {
+    match help.filter(|_| pane != Pane::Viewer) {
         Some(spec) => {
             line.lit(" ", Role::Text).lit(spec.keys[0], Role::Key).lit(" ", Role::Text).lit(spec.short, Role::Text)
         }
         None => line,
     }
+}
+
+/// `q` quits at the root only.
+fn footer_word(model: &Model, spec: &Spec) -> &'static str {
+    if spec.action == Action::Close && !model.is_at_root() { "back" } else { spec.short }
 }
 
 /// What can follow the keys pressed so far, when the next one is a while in coming.

@@ -9,10 +9,6 @@ use super::model::{Link, Model};
 
 type Verdict = Result<(), Disabled>;
 
-pub(crate) const fn always(_: &Model) -> Verdict {
-    Ok(())
-}
-
 pub(crate) fn connected(model: &Model) -> Verdict {
     if matches!(model.link, Link::Up) { Ok(()) } else { Err("not connected to the daemon") }
 }

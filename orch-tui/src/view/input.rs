@@ -64,7 +64,7 @@ fn on_key(model: &mut Model, key: Key) -> Vec<Cmd> {
         }
         Lookup::Found(spec) => {
             model.pressed.clear();
-            match (spec.enabled)(model) {
+            match spec.enabled(model) {
                 Ok(()) => run_action(model, spec.action),
                 Err(why) => {
                     model.toasts.refuse(model.now, why);

@@ -34,7 +34,8 @@ pub(crate) fn parts(model: &Model) -> Option<Parts> {
     let tabs = Rect { y: all.y + 1, height: u16::from(all.height >= 12), ..all };
     let rest = Rect { y: tabs.bottom(), height: all.bottom() - tabs.bottom(), ..all };
     let (rest, footer) = split_bottom(rest, 1);
-    let notice_rows = u16::from(model.notice().is_some());
+    let notice_max = if all.height >= 12 { 2 } else { 1 };
+    let notice_rows = u16::try_from(model.notice().len()).map_or(notice_max, |rows| rows.min(notice_max));
     let (body, notice) = split_bottom(rest, notice_rows);
     Some(Parts { status, tabs, body, notice, footer })
 }

@@ -32,6 +32,7 @@ mod when;
 mod words;
 
 #[cfg(test)]
+#[path = "../../tests/tui/samples.rs"]
 mod samples;
 #[cfg(test)]
 mod tests;

@@ -34,8 +34,9 @@ pub(crate) struct Options {
 }
 
 /// The connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Link {
+    #[default]
     Connecting,
     Up,
     /// It was lost or never there; another try comes at `next_try_ms` of [`Now::mono_ms`].
@@ -109,12 +110,6 @@ pub(crate) struct Model {
     pub(crate) quit_until_ms: Option<u64>,
     /// Something may look different than on the last frame.
     pub(crate) dirty: bool,
-}
-
-impl Default for Link {
-    fn default() -> Self {
-        Self::Connecting
-    }
 }
 
 impl Model {
@@ -202,15 +197,21 @@ impl Model {
         wanted
     }
 
-    /// The line above the footer: a message, else what is wrong with the connection.
-    pub(crate) fn notice(&self) -> Option<Line> {
+    /// The lines above the footer: a message, else what is wrong with the connection.
+    pub(crate) fn notice(&self) -> Vec<Line> {
         if let Some(toast) = self.toasts.current() {
-            return Some(toast.clone());
+            return toast.to_vec();
         }
-        let Link::Down { next_try_ms, fault, .. } = &self.link else { return None };
+        let Link::Down { next_try_ms, fault, .. } = &self.link else { return Vec::new() };
         let left = when::span(next_try_ms.saturating_sub(self.now.mono_ms) + 999);
-        let line = fault.line().lit("  ", Role::Text);
-        Some(line.safe(text(format_args!("(again in {left}; r now)")), Role::Dim))
+        let again = Line::from_safe(text(format_args!("again in {left}, r now  ")), Role::Dim);
+        vec![fault.line(), again.line(fault.hint_line())]
+    }
+
+    /// Whether leaving the view leaves the program.
+    pub(crate) fn is_at_root(&self) -> bool {
+        let in_detail = self.screen == Screen::Runs && self.runs.detail().is_some();
+        !in_detail && self.history.is_empty()
     }
 
     /// When something on the screen changes by time alone, in the time of [`Now::mono_ms`].

@@ -43,12 +43,16 @@ impl Fault {
         }
     }
 
-    /// Code, message and hint in a line.
+    /// Code and message.
     pub(crate) fn line(&self) -> Line {
-        let line = Line::of(self.code.as_str(), Role::Bad).lit(" ", Role::Text).safe(self.message.clone(), Role::Text);
+        Line::of(self.code.as_str(), Role::Bad).lit(" ", Role::Text).safe(self.message.clone(), Role::Text)
+    }
+
+    /// The hint; empty when there is none.
+    pub(crate) fn hint_line(&self) -> Line {
         match &self.hint {
-            Some(hint) => line.lit("  hint: ", Role::Key).safe(hint.clone(), Role::Text),
-            None => line,
+            Some(hint) => Line::of("hint: ", Role::Key).safe(hint.clone(), Role::Text),
+            None => Line::new(),
         }
     }
 }
@@ -56,14 +60,15 @@ impl Fault {
 /// The message that is shown now and the errors that were.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Toasts {
-    current: Option<(Line, u64)>,
+    /// Lines and when they go.
+    current: Option<(Vec<Line>, u64)>,
     faults: VecDeque<(Now, Fault)>,
 }
 
 impl Toasts {
     /// The message to show.
-    pub(crate) fn current(&self) -> Option<&Line> {
-        self.current.as_ref().map(|(line, _)| line)
+    pub(crate) fn current(&self) -> Option<&[Line]> {
+        self.current.as_ref().map(|(lines, _)| lines.as_slice())
     }
 
     /// When the message goes, in the time of [`Now::mono_ms`].
@@ -78,18 +83,20 @@ impl Toasts {
 
     /// Says that something was done.
     pub(crate) fn good(&mut self, now: Now, said: SafeText) {
-        self.current = Some((Line::of("+ ", Role::Good).safe(said, Role::Text), now.mono_ms + GOOD_MS));
+        self.current = Some((vec![Line::of("+ ", Role::Good).safe(said, Role::Text)], now.mono_ms + GOOD_MS));
     }
 
     /// Says that something is not possible.
     pub(crate) fn refuse(&mut self, now: Now, why: &'static str) {
-        self.current = Some((Line::of("- ", Role::Warn).lit(why, Role::Text), now.mono_ms + GOOD_MS));
+        self.current = Some((vec![Line::of("- ", Role::Warn).lit(why, Role::Text)], now.mono_ms + GOOD_MS));
     }
 
     /// Says that something failed, and keeps it.
     pub(crate) fn fault(&mut self, now: Now, what: &'static str, fault: Fault) {
         let line = Line::of("x ", Role::Bad).lit(what, Role::Text).lit(": ", Role::Text).line(fault.line());
-        self.current = Some((line, now.mono_ms + FAULT_MS));
+        let mut lines = vec![line, fault.hint_line()];
+        lines.retain(|line| !line.is_empty());
+        self.current = Some((lines, now.mono_ms + FAULT_MS));
         if self.faults.len() == FAULTS_MAX {
             self.faults.pop_front();
         }

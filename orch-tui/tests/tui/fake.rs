@@ -24,21 +24,21 @@ use crate::samples::{NOW, Samples, run_id};
 
 /// What the daemon knows.
 #[derive(Debug)]
-pub struct World {
-    pub samples: Samples,
-    pub status: StatusView,
-    pub tasks: Vec<TaskView>,
-    pub approvals: Vec<ApprovalView>,
-    pub events: Vec<EventView>,
-    pub logs: Vec<(RunId, Vec<LogChunk>)>,
+pub(crate) struct World {
+    pub(crate) samples: Samples,
+    pub(crate) status: StatusView,
+    pub(crate) tasks: Vec<TaskView>,
+    pub(crate) approvals: Vec<ApprovalView>,
+    pub(crate) events: Vec<EventView>,
+    pub(crate) logs: Vec<(RunId, Vec<LogChunk>)>,
     /// Every request that came, in order.
-    pub requests: Vec<Request>,
+    pub(crate) requests: Vec<Request>,
 }
 
 /// The daemon. Stops listening when dropped.
 #[derive(Debug)]
-pub struct Fake {
-    pub socket: PathBuf,
+pub(crate) struct Fake {
+    pub(crate) socket: PathBuf,
     state: State,
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -52,7 +52,7 @@ struct State {
 
 impl Fake {
     /// Starts a daemon that listens on `socket`.
-    pub fn start(socket: &Path, samples: Samples) -> Self {
+    pub(crate) fn start(socket: &Path, samples: Samples) -> Self {
         let world = World {
             samples,
             status: samples.status(),
@@ -69,19 +69,19 @@ impl Fake {
     }
 
     /// Looks at the world, or changes it.
-    pub fn world(&self) -> MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.state.world.lock().unwrap()
     }
 
     /// Changes the world and tells everyone who waits, with an event.
-    pub fn change(&self, change: impl FnOnce(&mut World)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut World)) {
         let mut world = self.world();
         change(&mut world);
         self.state.announce(&mut world, "task.changed");
     }
 
     /// Adds a line to a log.
-    pub fn log(&self, run: RunId, text: &str) {
+    pub(crate) fn log(&self, run: RunId, text: &str) {
         let mut world = self.world();
         let (_, log) = world.logs.iter_mut().find(|(known, _)| *known == run).unwrap();
         let mut line = Samples::default().log().remove(1);
@@ -91,14 +91,14 @@ impl Fake {
     }
 
     /// Stops answering, as a daemon that was killed: connections break and the socket stays.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 
     /// Listens (again).
-    pub fn listen(&mut self) {
+    pub(crate) fn listen(&mut self) {
         drop(std::fs::remove_file(&self.socket));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let _context = runtime.enter();
@@ -270,7 +270,14 @@ impl Orch for State {
     async fn change_diff(self, _: Context, _: Ref) -> Result<DiffView, RpcError> {
         Ok(self.world.lock().unwrap().samples.diff())
     }
-    async fn events_since(self, _: Context, after: u64, limit: u32, wait_ms: u32, _: bool) -> Result<EventPage, RpcError> {
+    async fn events_since(
+        self,
+        _: Context,
+        after: u64,
+        limit: u32,
+        wait_ms: u32,
+        _: bool,
+    ) -> Result<EventPage, RpcError> {
         let events = self
             .poll(wait_ms, |world| {
                 let newer = world.events.iter().filter(|event| event.seq > after).take(limit as usize);

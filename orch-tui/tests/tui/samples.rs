@@ -7,38 +7,38 @@ use orch_proto::id::{ApprovalId, ChangeId, Id as _, InstanceId, PlanId, ProjectI
 use orch_proto::reference::EntityKind;
 use orch_proto::request::{Bytes, Role};
 use orch_proto::view::{
-    ApprovalState, ApprovalView, ArtifactView, CheckResult, DiffView, DocumentState, DoctorCheck, DoctorReport,
+    ApprovalState, ApprovalView, ArtifactView, CheckResult, DiffView, DoctorCheck, DoctorReport, DocumentState,
     EventView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogStream, PlanNode, PlanView, ProjectState,
     ProjectView, RequirementView, RequirementsView, RunPurpose, RunState, RunView, StatementView, StatusView,
     StepState, StepView, TaskState, TaskView, WaitView,
 };
 
 /// 2026-11-20T09:05:57Z, the time at which everything is looked at.
-pub const NOW: Timestamp = Timestamp::from_unix_us(1_795_165_557_000_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_unix_us(1_795_165_557_000_000);
 
 /// Makes views. When hostile, every text carries what a terminal must not be given.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Samples {
-    pub hostile: bool,
+pub(crate) struct Samples {
+    pub(crate) hostile: bool,
 }
 
 fn uuid(number: u128) -> uuid::Uuid {
     uuid::Uuid::from_u128(0x0192_f0c0_0000_7000_8000_0000_0000_0000 + number)
 }
 
-pub fn task_id(number: u32) -> TaskId {
+pub(crate) fn task_id(number: u32) -> TaskId {
     TaskId::from_uuid(uuid(number.into()))
 }
 
-pub fn run_id(number: u32) -> RunId {
+pub(crate) fn run_id(number: u32) -> RunId {
     RunId::from_uuid(uuid(number.into()))
 }
 
-pub fn approval_id(number: u32) -> ApprovalId {
+pub(crate) fn approval_id(number: u32) -> ApprovalId {
     ApprovalId::from_uuid(uuid(number.into()))
 }
 
-pub fn project_id() -> ProjectId {
+pub(crate) fn project_id() -> ProjectId {
     ProjectId::from_uuid(uuid(1))
 }
 
@@ -49,17 +49,15 @@ fn ago(seconds: i64) -> Timestamp {
 impl Samples {
     fn text(self, text: &str) -> String {
         if self.hostile {
-            format!("{text} \x1b[31;1m\x1b]52;c;ZXZpbA==\x07\u{202e}live\u{200b}\r\n\t\u{301}\u{301}\u{301}\u{301}\u{4e2d}\u{6587}\u{e0041}\u{9b}2J")
+            format!(
+                "{text} \x1b[31;1m\x1b]52;c;ZXZpbA==\x07\u{202e}live\u{200b}\r\n\t\u{301}\u{301}\u{301}\u{301}\u{4e2d}\u{6587}\u{e0041}\u{9b}2J"
+            )
         } else {
             text.to_owned()
         }
     }
 
-    fn some(self, text: &str) -> Option<String> {
-        Some(self.text(text))
-    }
-
-    pub fn status(self) -> StatusView {
+    pub(crate) fn status(self) -> StatusView {
         StatusView {
             version: "0.1.0".into(),
             instance: InstanceId::from_uuid(uuid(1)),
@@ -82,7 +80,7 @@ impl Samples {
         }
     }
 
-    pub fn projects(self) -> Vec<ProjectView> {
+    pub(crate) fn projects(self) -> Vec<ProjectView> {
         vec![ProjectView {
             id: project_id(),
             name: "shop".into(),
@@ -100,7 +98,7 @@ impl Samples {
         }]
     }
 
-    pub fn task(self, number: u32, title: &str, state: TaskState) -> TaskView {
+    pub(crate) fn task(self, number: u32, title: &str, state: TaskState) -> TaskView {
         TaskView {
             id: task_id(number),
             project: "shop".into(),
@@ -134,7 +132,7 @@ impl Samples {
     }
 
     /// A task of each kind that the board tells apart.
-    pub fn tasks(self) -> Vec<TaskView> {
+    pub(crate) fn tasks(self) -> Vec<TaskView> {
         let wait = |code: &str, text: &str, hint: Option<&str>| WaitView {
             code: code.into(),
             text: self.text(text),
@@ -165,7 +163,7 @@ impl Samples {
         (deploy.approval, deploy.approval_name) = (Some(approval_id(3)), Some("shop/A-3".into()));
         (deploy.run, deploy.run_name) = (Some(run_id(2)), Some("shop/R-2".into()));
         let mut bench = self.task(8, "benchmark", TaskState::Failed);
-        (bench.attempts, bench.last_failure) = (3, self.some("step 2 `measure` ended with 1"));
+        (bench.attempts, bench.last_failure) = (3, Some(self.text("step 2 `measure` ended with 1")));
         let held = self.task(9, "translate", TaskState::Paused);
         let proposed = self.task(10, "metrics endpoint", TaskState::Proposed);
         let cancelled = self.task(11, "XML answers", TaskState::Cancelled);
@@ -189,7 +187,7 @@ impl Samples {
         }
     }
 
-    pub fn run(self, number: u32, task: u32, state: RunState) -> RunView {
+    pub(crate) fn run(self, number: u32, task: u32, state: RunState) -> RunView {
         let guarantee = |name: &str, state, how: &str, evidence: &str| GuaranteeView {
             name: name.into(),
             state,
@@ -210,7 +208,11 @@ impl Samples {
             fence: 1,
             steps: vec![
                 self.step("write files", StepState::Succeeded, (120, Some(118))),
-                self.step("run the tests", if state.is_final() { StepState::Succeeded } else { StepState::Running }, (118, finished.map(|_| 60))),
+                self.step(
+                    "run the tests",
+                    if state.is_final() { StepState::Succeeded } else { StepState::Running },
+                    (118, finished.map(|_| 60)),
+                ),
                 self.step("lint", StepState::Pending, (0, None)),
             ],
             state,
@@ -218,8 +220,18 @@ impl Samples {
                 level: 4,
                 required: 3,
                 guarantees: vec![
-                    guarantee("network", GuaranteeState::Enforced, "net namespace without interfaces", "connect: ENETUNREACH"),
-                    guarantee("files", GuaranteeState::Enforced, "mount namespace, landlock", "open /etc/shadow: ENOENT"),
+                    guarantee(
+                        "network",
+                        GuaranteeState::Enforced,
+                        "net namespace without interfaces",
+                        "connect: ENETUNREACH",
+                    ),
+                    guarantee(
+                        "files",
+                        GuaranteeState::Enforced,
+                        "mount namespace, landlock",
+                        "open /etc/shadow: ENOENT",
+                    ),
                     guarantee("limits", GuaranteeState::Degraded, "rlimits, no cgroup", "memory.max is not delegated"),
                 ],
             }),
@@ -238,8 +250,9 @@ impl Samples {
         }
     }
 
-    pub fn runs(self) -> Vec<RunView> {
-        let failed = RunState::Failed { class: "task".into(), reason: self.text("step 2 `run the tests` ended with 1") };
+    pub(crate) fn runs(self) -> Vec<RunView> {
+        let failed =
+            RunState::Failed { class: "task".into(), reason: self.text("step 2 `run the tests` ended with 1") };
         let mut gate = self.run(2, 7, RunState::Succeeded);
         gate.purpose = RunPurpose::Gate { change: ChangeId::from_uuid(uuid(7)) };
         let mut retry = self.run(3, 2, RunState::Running);
@@ -247,7 +260,7 @@ impl Samples {
         vec![self.run(1, 1, failed), gate, retry, self.run(4, 3, RunState::Running)]
     }
 
-    pub fn log(self) -> Vec<LogChunk> {
+    pub(crate) fn log(self) -> Vec<LogChunk> {
         let line = |second: i64, stream, step, text: &str| LogChunk {
             stream,
             step,
@@ -266,7 +279,7 @@ impl Samples {
         ]
     }
 
-    pub fn approvals(self) -> Vec<ApprovalView> {
+    pub(crate) fn approvals(self) -> Vec<ApprovalView> {
         let approval = |number: u32, kind, subject: &str, action: &str, details: &[&str]| ApprovalView {
             id: approval_id(number),
             project: "shop".into(),
@@ -314,7 +327,7 @@ impl Samples {
         }
     }
 
-    pub fn plans(self) -> Vec<PlanView> {
+    pub(crate) fn plans(self) -> Vec<PlanView> {
         let plan = |version: u32, state| PlanView {
             id: PlanId::from_uuid(uuid(version.into())),
             project: "shop".into(),
@@ -346,13 +359,13 @@ impl Samples {
         vec![plan(2, DocumentState::Approved), plan(1, DocumentState::Superseded)]
     }
 
-    pub fn requirements(self) -> RequirementsView {
+    pub(crate) fn requirements(self) -> RequirementsView {
         let requirement = |key: &str, kind: &str, title: &str| RequirementView {
             key: key.into(),
             kind: kind.into(),
             title: self.text(title),
             text: self.text("The service answers every request with JSON."),
-            group: self.some("API"),
+            group: Some(self.text("API")),
             parent: None,
             priority: None,
             acceptance: vec![self.text("an unknown path answers 404 with JSON")],
@@ -389,7 +402,7 @@ impl Samples {
         }
     }
 
-    pub fn doctor(self) -> DoctorReport {
+    pub(crate) fn doctor(self) -> DoctorReport {
         let check = |name: &str, result, detail: &str, fix: Option<&str>| DoctorCheck {
             name: name.into(),
             result,
@@ -399,7 +412,12 @@ impl Samples {
         DoctorReport {
             checks: vec![
                 check("user namespaces", CheckResult::Ok, "allowed", None),
-                check("cgroup delegation", CheckResult::Warning, "memory is not delegated", Some("systemctl enable user-delegation")),
+                check(
+                    "cgroup delegation",
+                    CheckResult::Warning,
+                    "memory is not delegated",
+                    Some("systemctl enable user-delegation"),
+                ),
                 check("git", CheckResult::Failed, "not installed", Some("apt-get install git")),
             ],
             isolation_level: 4,
@@ -407,12 +425,12 @@ impl Samples {
         }
     }
 
-    pub fn diff(self) -> DiffView {
+    pub(crate) fn diff(self) -> DiffView {
         let text = "diff --git a/deploy/service.unit b/deploy/service.unit\n--- a/deploy/service.unit\n+++ b/deploy/service.unit\n@@ -1,3 +1,3 @@\n [Service]\n-Restart=no\n+Restart=always\n";
         DiffView { name: "shop/C-7".into(), text: self.text(text), truncated: true }
     }
 
-    pub fn events(self) -> Vec<EventView> {
+    pub(crate) fn events(self) -> Vec<EventView> {
         let event = |seq: u64, kind: &str, subject: &str, text: &str| EventView {
             seq,
             at: ago(200 - i64::try_from(seq).unwrap_or(0) * 10),

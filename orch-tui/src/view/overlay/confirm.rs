@@ -1,5 +1,6 @@
 //! A question before something that can not be undone. Cancel has the focus, and nothing can be confirmed before the
-//! question has been on the screen for a moment: what was typed for something else must not answer it.
+//! question has been on the screen for a moment: what was typed for something else must not answer it. A question that
+//! is longer than the screen can be confirmed only after its end was on the screen.
 //!
 //! **Invariant:** what is sent carries the digest that was shown; a new digest shows itself and starts the delay again.
 
@@ -10,7 +11,9 @@ use ratatui::layout::Rect;
 
 use super::Overlay;
 use crate::text::SafeText;
+use crate::view::action::Action;
 use crate::view::canvas::{Canvas, Line, centered, split_bottom, text};
+use crate::view::cursor::Scroll;
 use crate::view::doc::Doc;
 use crate::view::key::{Code, Key};
 use crate::view::model::{Model, Sent};
@@ -22,6 +25,9 @@ use crate::view::toast::Fault;
 
 /// How long a question is on the screen before it can be confirmed, in milliseconds.
 pub(crate) const ARM_MS: u64 = 500;
+
+/// Widest form of the question.
+const BOX_COLUMNS_MAX: u16 = 92;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +51,9 @@ pub(crate) struct Confirm {
     focus: Button,
     /// What is asked about has changed while it was shown.
     changed: bool,
+    scroll: Scroll,
+    /// The last line was on the screen.
+    was_read: bool,
     pub(super) ticket: Option<u32>,
     pub(super) fault: Option<Fault>,
 }
@@ -53,8 +62,16 @@ impl Confirm {
     /// Puts the question on the screen.
     pub(crate) fn open(model: &mut Model, ask: Ask) -> Vec<Cmd> {
         let armed_ms = model.now.mono_ms + ARM_MS;
-        let confirm = Self { ask, armed_ms, focus: Button::Cancel, changed: false, ticket: None, fault: None };
-        model.overlays.push(Overlay::Confirm(confirm));
+        model.overlays.push(Overlay::Confirm(Self {
+            ask,
+            armed_ms,
+            focus: Button::Cancel,
+            changed: false,
+            scroll: Scroll::default(),
+            was_read: false,
+            ticket: None,
+            fault: None,
+        }));
         vec![Cmd::DropInput]
     }
 
@@ -73,9 +90,11 @@ impl Confirm {
             (Code::Tab | Code::BackTab | Code::Left | Code::Right, _) | (_, Some('h' | 'l')) => {
                 self.focus = if self.focus == Button::Cancel { Button::Go } else { Button::Cancel };
             }
-            (Code::Enter, _) | (_, Some('y')) if model.now.mono_ms >= self.armed_ms && self.ticket.is_none() => {
-                return self.go(model);
-            }
+            (Code::Enter, _) | (_, Some('y')) if self.is_armed(model) => return self.go(model),
+            (Code::Down, _) | (_, Some('j')) => self.scroll.act(Action::Down),
+            (Code::Up, _) | (_, Some('k')) => self.scroll.act(Action::Up),
+            (Code::PageDown, _) => self.scroll.act(Action::PageDown),
+            (Code::PageUp, _) => self.scroll.act(Action::PageUp),
             _ => {}
         }
         model.overlays.push(Overlay::Confirm(self));
@@ -84,6 +103,15 @@ impl Confirm {
 
     /// Follows what is asked about. False: there is nothing to ask any more.
     pub(super) fn settle(&mut self, model: &mut Model) -> bool {
+        let stays = self.follow(model);
+        let (inside, rows) = (self.area(model), self.rows(model).len());
+        let height = usize::from(split_bottom(inside, 1).0.height);
+        self.scroll.settle(rows, height);
+        self.was_read |= height > 0 && self.scroll.top + height >= rows;
+        stays
+    }
+
+    fn follow(&mut self, model: &mut Model) -> bool {
         let Ask::Approve { approval, digest } = &mut self.ask else { return true };
         let Some(approvals) = &model.data.approvals else { return true };
         let Some(row) = approvals.iter().find(|row| row.id == *approval) else {
@@ -96,6 +124,7 @@ impl Confirm {
         if row.digest_sent != *digest {
             digest.clone_from(&row.digest_sent);
             self.changed = true;
+            (self.scroll, self.was_read) = (Scroll::default(), false);
             self.focus = Button::Cancel;
             self.armed_ms = model.now.mono_ms + ARM_MS;
         }
@@ -103,29 +132,45 @@ impl Confirm {
     }
 
     pub(super) fn draw(&self, model: &Model, canvas: &mut Canvas<'_>) {
-        let (title, verb, doc) = self.words(model);
-        let width = canvas.buffer.area().width.saturating_sub(4).min(90);
-        let inner_width = usize::from(width.saturating_sub(4));
-        let mut rows = doc.rows(inner_width);
+        let (title, verb, _) = self.words(model);
+        let rows = self.rows(model);
+        let inside = canvas.boxed(self.outside(model, rows.len()), &title);
+        let (body, buttons) = split_bottom(inside, 1);
+        for (row, line) in (0..body.height).zip(rows.iter().skip(self.scroll.top)) {
+            canvas.put(body, row, line);
+        }
+        canvas.put(buttons, 0, &self.buttons(model, verb));
+    }
+
+    fn is_armed(&self, model: &Model) -> bool {
+        model.now.mono_ms >= self.armed_ms && self.was_read && self.ticket.is_none()
+    }
+
+    /// The box with its frame.
+    fn outside(&self, model: &Model, rows: usize) -> Rect {
+        let width = model.area.width.saturating_sub(2).min(BOX_COLUMNS_MAX);
+        centered(model.area, width, u16::try_from(rows + 3).unwrap_or(u16::MAX))
+    }
+
+    /// What is inside of the frame.
+    fn area(&self, model: &Model) -> Rect {
+        let outside = self.outside(model, self.rows(model).len());
+        let (width, height) = (outside.width.saturating_sub(4), outside.height.saturating_sub(2));
+        Rect { width, height, ..outside }
+    }
+
+    fn rows(&self, model: &Model) -> Vec<Line> {
+        let columns = usize::from(model.area.width.saturating_sub(2).min(BOX_COLUMNS_MAX).saturating_sub(4));
+        let (_, _, doc) = self.words(model);
+        let mut rows = doc.rows(columns);
         if self.changed {
             rows.insert(0, Line::of("! changed since it was shown: read it again", Role::Warn));
         }
         if let Some(fault) = &self.fault {
-            rows.extend(Doc::new().gap().item("x", fault.line_text(), Role::Bad).rows(inner_width));
+            rows.extend(Doc::new().gap().item("x", fault.line_text(), Role::Bad).rows(columns));
         }
-        let height = u16::try_from(rows.len() + 4).unwrap_or(u16::MAX);
-        let inside = canvas.boxed(centered(model.area, width, height), &title);
-        let (body, buttons) = split_bottom(inside, 1);
-        for (row, line) in (0..body.height).zip(&rows) {
-            canvas.put(body, row, line);
-        }
-        if rows.len() > usize::from(body.height) {
-            let more = rows.len() - usize::from(body.height);
-            let line =
-                Line::from_safe(text(format_args!("... {more} more lines: esc, then enter shows all")), Role::Warn);
-            canvas.put(Rect { height: 1, y: body.bottom().saturating_sub(1), ..body }, 0, &line.pad(inner_width));
-        }
-        canvas.put(buttons, 0, &self.buttons(model, verb));
+        rows.push(Line::new());
+        rows
     }
 
     fn buttons(&self, model: &Model, verb: &'static str) -> Line {
@@ -135,6 +180,9 @@ impl Confirm {
         let look = |button| if self.focus == button { Role::Selected } else { Role::Text };
         let line = Line::of("[ Cancel ]", look(Button::Cancel)).lit("  ", Role::Text);
         let line = line.lit("[ ", look(Button::Go)).lit(verb, look(Button::Go)).lit(" ]", look(Button::Go));
+        if !self.was_read {
+            return line.lit("   j ", Role::Key).lit("reads on, to the end first", Role::Warn);
+        }
         if model.now.mono_ms < self.armed_ms {
             return line.lit("   read first: keys in a moment", Role::Dim);
         }

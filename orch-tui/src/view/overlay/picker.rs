@@ -166,7 +166,7 @@ impl Picker {
                 key: SafeText::line(spec.keys[0]),
                 title,
                 note,
-                enabled: (spec.enabled)(model),
+                enabled: spec.enabled(model),
                 choice: Choice::Run(spec.action),
             }
         });

@@ -6,6 +6,7 @@ use crate::view::action::{Action, Lookup, look_up};
 use crate::view::canvas::{Canvas, Line, split_bottom, text};
 use crate::view::cursor::Scroll;
 use crate::view::doc::Doc;
+use crate::view::draw::footer;
 use crate::view::focus::Pane;
 use crate::view::key::Key;
 use crate::view::layout::below;
@@ -83,13 +84,8 @@ impl Viewer {
             canvas.put(area, row, &shown);
         }
         let last = (self.scroll.top + usize::from(area.height)).min(count);
-        let footer = Line::of("esc ", Role::Key)
-            .lit("close  ", Role::Text)
-            .lit("j k ", Role::Key)
-            .lit("scroll  ", Role::Text)
-            .lit("h l ", Role::Key)
-            .lit("sideways  ", Role::Text)
-            .safe(text(format_args!("{last}/{count}")), Role::Dim);
+        let footer = footer(model, Pane::Viewer, usize::from(all.width)).lit(" ", Role::Text);
+        let footer = footer.safe(text(format_args!("{last}/{count}")), Role::Dim);
         canvas.put(all, all.height.saturating_sub(1), &footer);
     }
 
@@ -111,7 +107,7 @@ impl Viewer {
             ViewerBody::Diff(change) => change,
         };
         if let Some(fault) = model.loader.fault(&Query::Diff(change.clone())) {
-            return vec![fault.line()];
+            return vec![fault.line(), fault.hint_line()];
         }
         let Some(diff) = &model.data.diff else { return vec![Line::of("loading the diff", Role::Dim)] };
         let lines = diff.lines.iter().skip(top).take(height);

@@ -103,8 +103,11 @@ pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     canvas.put(body, 0, &Line::of(" events  ", Role::Heading).line(follow).lit("  ", Role::Text).line(verdict(model)));
     let rows = layout::below(body, 1);
     if events.is_empty() {
-        let empty: &[&str] =
-            if model.data.events.is_empty() { &[] } else { &["no event matches the filter; esc clears it"] };
+        let empty: &[&str] = match (model.data.events.is_empty(), model.data.events_known) {
+            (false, _) => &["no event matches the project and the filter; esc clears the filter"],
+            (true, true) => &["no events yet; everything that changes makes one"],
+            (true, false) => &[],
+        };
         draw_absence(canvas, layout::below(rows, 1), (model, &Query::Status), empty);
     }
     for (row, event) in (0..rows.height).zip(events.iter().skip(model.audit.cursor.top())) {

@@ -17,8 +17,9 @@ pub(crate) fn settle(model: &mut Model, run: RunId, area: Rect) {
 /// Draws the log of a run.
 pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect, run: RunId) {
     let Some(entry) = model.logs.get(run) else { return };
-    if let Some((fault, _)) = &entry.fault {
+    if let Some((fault, _)) = entry.fault.as_ref().filter(|_| entry.buffer.end() == 0) {
         canvas.put(area, 0, &fault.line());
+        canvas.put(area, 1, &fault.hint_line());
         return;
     }
     if entry.buffer.end() == 0 {

@@ -18,12 +18,13 @@ use ratatui::layout::Rect;
 fn draw_absence(canvas: &mut Canvas<'_>, area: Rect, (model, query): (&Model, &Query), empty: &[&'static str]) {
     if let Some(fault) = model.loader.fault(query) {
         canvas.put(area, 0, &fault.line());
+        canvas.put(area, 1, &fault.hint_line());
         return;
     }
     match model.link {
         Link::Connecting => canvas.put(area, 0, &Line::of("connecting to the daemon", Role::Dim)),
         Link::Down { .. } => {
-            canvas.put(area, 0, &Line::of("no daemon answers yet; it is tried again and again", Role::Dim))
+            canvas.put(area, 0, &Line::of("no daemon answers yet; it is tried again and again", Role::Dim));
         }
         Link::Up if empty.is_empty() => canvas.put(area, 0, &Line::of("loading", Role::Dim)),
         Link::Up => {

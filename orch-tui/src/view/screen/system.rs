@@ -60,7 +60,7 @@ fn rows(model: &Model, columns: usize) -> Vec<Line> {
     }
     rows.push(heading);
     if let Some(fault) = model.loader.fault(&Query::Doctor) {
-        rows.push(fault.line());
+        rows.extend([fault.line(), fault.hint_line()]);
     }
     for check in model.data.checks.iter().flatten() {
         rows.push(

@@ -91,6 +91,12 @@ fn draw_cards(model: &Model, canvas: &mut Canvas<'_>, (area, index): (Rect, usiz
     let cursor = &model.board.cursors[index];
     let is_focused = index == model.board.column;
     let rows = card_rows(area.width);
+    if tasks.is_empty() && is_focused && model.data.tasks.as_ref().is_some_and(|all| !all.is_empty()) {
+        let filtered = "no task here matches the filter; esc clears it";
+        let said = if model.filter_text().is_empty() { "nothing here; h and l change the column" } else { filtered };
+        canvas.put(area, 1, &Line::of(" ", Role::Dim).lit(said, Role::Dim));
+    }
+    let titles = title_columns(model, tasks.iter().skip(cursor.top()).take(usize::from(area.height)), area);
     let mut row = 0;
     for task in tasks.iter().skip(cursor.top()) {
         if row + rows > area.height {
@@ -99,7 +105,7 @@ fn draw_cards(model: &Model, canvas: &mut Canvas<'_>, (area, index): (Rect, usiz
         let is_selected = is_focused && cursor.key() == Some(task.id);
         let mark = Mark::of(is_selected, !model.board.in_log);
         if rows == 1 {
-            draw_row(canvas, (area, row), &one_line(model, task, usize::from(area.width)), mark);
+            draw_row(canvas, (area, row), &one_line(model, task, titles), mark);
         } else {
             draw_row(canvas, (area, row), &title(model, task), mark);
             let below = Line::of("  ", Role::Text).line(words::task(task).line()).lit(" ", Role::Text);
@@ -118,11 +124,16 @@ fn name(model: &Model, task: &TaskRow) -> SafeText {
     if model.project.is_some() { task.name.clone() } else { task.full_name.clone() }
 }
 
-fn one_line(model: &Model, task: &TaskRow, columns: usize) -> Line {
-    let detail_columns = columns * 2 / 5;
-    let title_columns = columns.saturating_sub(detail_columns + 1);
-    let detail = words::task(task).line().lit("  ", Role::Text).line(detail(model, task));
-    title(model, task).pad(title_columns.saturating_sub(1)).lit(" ", Role::Text).line(detail.clip(detail_columns))
+/// Columns that the titles of some tasks get: as many as they need, but never so many that the rest is lost.
+fn title_columns<'a>(model: &Model, tasks: impl Iterator<Item = &'a &'a TaskRow>, area: Rect) -> usize {
+    let columns = usize::from(area.width);
+    let needed = tasks.map(|task| title(model, task).width() + 2).max().unwrap_or(0);
+    needed.clamp(columns / 3, columns * 3 / 5)
+}
+
+fn one_line(model: &Model, task: &TaskRow, titles: usize) -> Line {
+    let title = title(model, task).clip(titles.saturating_sub(1)).pad(titles);
+    title.line(words::task(task).line()).lit("  ", Role::Text).line(detail(model, task))
 }
 
 /// What a task does or waits for, in few words.
@@ -151,18 +162,14 @@ fn detail(model: &Model, task: &TaskRow) -> Line {
 
 fn draw_list(model: &Model, canvas: &mut Canvas<'_>, area: Rect, filter: &Filter) {
     let tasks = in_list(&model.data, filter);
-    let heading = Line::of(" task", Role::Heading).safe(text(format_args!(" ({})", tasks.len())), Role::Dim);
-    let columns = usize::from(area.width);
-    canvas.put(
-        area,
-        0,
-        &heading.pad(columns.saturating_sub(columns * 2 / 5)).lit("state, what it does or waits for", Role::Dim),
-    );
     let rows = layout::below(area, 1);
     let cursor = &model.board.list;
+    let titles = title_columns(model, tasks.iter().skip(cursor.top()).take(usize::from(rows.height)), area);
+    let heading = Line::of(" task", Role::Heading).safe(text(format_args!(" ({})", tasks.len())), Role::Dim);
+    canvas.put(area, 0, &heading.pad(titles + 1).lit("state, what it does or waits for", Role::Dim));
     for (row, task) in (0..rows.height).zip(tasks.iter().skip(cursor.top())) {
         let mark = Mark::of(cursor.key() == Some(task.id), !model.board.in_log);
-        draw_row(canvas, (rows, row), &one_line(model, task, columns), mark);
+        draw_row(canvas, (rows, row), &one_line(model, task, titles), mark);
     }
 }
 
