@@ -261,7 +261,8 @@ fn wait_bounded(mut child: Child) -> ExitStatus {
     let (ended, receiver) = std::sync::mpsc::channel::<()>();
     let watch = std::thread::spawn(move || {
         if receiver.recv_timeout(Duration::from_secs(30)) == Err(RecvTimeoutError::Timeout) {
-            drop(kill(pid, Signal::SIGKILL).ok());
+            // Gone already is what is wanted.
+            let _gone = kill(pid, Signal::SIGKILL).is_err();
         }
     });
     let status = child.wait().unwrap();

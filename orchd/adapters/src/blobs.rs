@@ -238,6 +238,8 @@ fn write_error(error: io::Error) -> PutError {
 
 #[cfg(test)]
 mod tests {
+    use orch_core::digest::ParseDigestError;
+
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
@@ -281,7 +283,7 @@ mod tests {
         fs::write(&files(dir.path())[0], b"hullo").unwrap();
         assert!(matches!(store.read_verified(&blob.hash, 5), Err(GetError::Damaged(_))));
         for bad in ["", "xy", &"A".repeat(64), &"a".repeat(63)] {
-            assert_eq!(bad.parse::<Digest>(), Err(ParseHashError));
+            assert_eq!(bad.parse::<Digest>(), Err(ParseDigestError));
         }
     }
 
