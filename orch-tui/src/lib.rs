@@ -9,3 +9,7 @@ pub mod clock;
 pub mod fmt;
 
 pub mod ctl;
+
+pub mod app;
+mod term;
+mod view;

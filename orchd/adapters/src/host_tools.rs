@@ -94,10 +94,12 @@ impl HostTools {
             return Some(Found::System);
         }
         let path = self.search.iter().map(|dir| dir.join(tool)).find(|path| is_program(path))?;
-        if rust && let Some(root) = self.rust_toolchain(&path) {
-            return Some(Found::Toolchain { root, programs: "bin" });
-        }
         let real = path.canonicalize().ok()?;
+        if rust {
+            // A proxy of rustup without a toolchain behind it is no compiler.
+            let toolchain = self.rust_toolchain(&path).map(|root| Found::Toolchain { root, programs: "bin" });
+            return toolchain.or_else(|| (real.starts_with("/usr") && self.runs(&real)).then_some(Found::System));
+        }
         if real.starts_with("/usr") {
             return Some(Found::System);
         }
@@ -107,19 +109,22 @@ impl HostTools {
         }
     }
 
-    /// The directory of the toolchain behind a rustup proxy. Asked of rustc itself, in `/`, so that no repository's
-    /// override is read.
+    /// Whether a program of the host answers to `--version`.
+    fn runs(&self, program: &Path) -> bool {
+        self.command(program).arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
+    /// A program of the host, asked in `/`, so that no repository's settings are read.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.current_dir("/").stdin(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// The directory of the toolchain behind a rustup proxy, by rustc's own word.
     fn rust_toolchain(&self, program: &Path) -> Option<PathBuf> {
-        let rustc = program.with_file_name("rustc");
-        let output = Command::new(rustc)
-            .args(["--print", "sysroot"])
-            .env_clear()
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output()
-            .ok()?;
+        let output = self.command(&program.with_file_name("rustc")).args(["--print", "sysroot"]).output().ok()?;
         let root = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end());
         let complete = output.status.success() && root.is_absolute() && root.join("bin/rustc").exists();
         // Debian's own rustc says `/usr`, which is visible anyway and must not be mounted a second time.
@@ -159,7 +164,7 @@ fn add(set: &mut ToolSet, source: &Path, programs: &str) {
 /// The command that installs a program, as Debian and Ubuntu name it.
 fn install_hint(tool: &str) -> String {
     let package = match tool {
-        "cargo" | "rustc" | "rustfmt" | "rustdoc" => "cargo rustc rustfmt",
+        "cargo" | "rustc" | "rustfmt" | "rustdoc" => "cargo rustc rustfmt    (or: rustup toolchain install stable)",
         "cargo-clippy" | "clippy-driver" => "rust-clippy",
         "node" => "nodejs",
         "go" => "golang-go",

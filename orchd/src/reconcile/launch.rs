@@ -67,7 +67,9 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
         }
         Err(error) => {
             let class = match &error {
-                LaunchError::Job(_) | LaunchError::Recipes(_) | LaunchError::Tool { .. } => FailureClass::Task,
+                LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
+                // Trying again does not help before somebody mends the host.
+                LaunchError::Tool { .. } => FailureClass::Isolation,
                 _ => FailureClass::Infrastructure,
             };
             let outcome = RunOutcome::Failed { class, reason: chain(&error) };

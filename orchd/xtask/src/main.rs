@@ -1,3 +1,5 @@
-//! Developer commands: `cargo xtask demo|bench|ci|tidy`.
+//! The program behind `cargo xtask` and `cargo demo`. Everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    xtask::main_impl()
+}

@@ -93,7 +93,7 @@ impl<'a> Narrator<'a> {
 
     /// Width for tables and graphs within a stage.
     pub(super) fn width(&self) -> usize {
-        self.session.width().unwrap_or(110).clamp(60, 140)
+        self.session.width().unwrap_or(140).clamp(60, 140)
     }
 
     fn for_machine(&self) -> bool {

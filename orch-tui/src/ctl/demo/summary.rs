@@ -15,6 +15,7 @@ use crate::fmt::color::Role;
 use crate::fmt::document::{Single, json_pretty};
 use crate::fmt::duration::short;
 use crate::fmt::table::{self, Cell, Layout};
+use crate::text::SafeText;
 
 /// What `-o json` gives.
 #[derive(Serialize)]
@@ -216,7 +217,9 @@ fn show_checks(demo: &Demo<'_>) {
     demo.narrator.line("");
     for check in &demo.checks.0 {
         let (word, role) = if check.holds { ("ok  ", Role::Good) } else { ("FAIL", Role::Bad) };
-        demo.narrator.detail(role, &format!("{word} {} ({})", check.claim, check.evidence));
+        let word = demo.narrator.paint().apply(role, &SafeText::literal(word));
+        let text = SafeText::line(&format!("{} ({})", check.claim, check.evidence));
+        demo.narrator.block(&format!("{word} {text}"));
     }
 }
 
@@ -233,11 +236,18 @@ fn look_around(demo: &Demo<'_>, work: &Work) {
     let run = work.runs.last().map_or_else(|| format!("{PROJECT}/R-1"), |run| run.name.clone());
     let state = demo.place.root.join("state");
     demo.narrator.line("");
-    demo.narrator.line("look around (without --keep, first start the daemon again with the first line):");
-    demo.narrator.line(&format!("  orchctl --socket {socket} up --state-dir {}", state.display()));
+    if demo.keep {
+        demo.narrator.line("the daemon stays up; look around, and stop it at the end:");
+    } else {
+        demo.narrator.line("the daemon stops now; look around by starting it again:");
+        demo.narrator.line(&format!("  orchctl --socket {socket} up --state-dir {}", state.display()));
+    }
     demo.narrator.line(&format!("  orch-tui --socket {socket}"));
     demo.narrator.line(&format!("  orchctl --socket {socket} task list"));
     demo.narrator.line(&format!("  orchctl --socket {socket} run logs {run}"));
+    if demo.keep {
+        demo.narrator.line(&format!("  orchctl --socket {socket} down"));
+    }
     demo.narrator.line(&format!("  git -C {} log --stat", demo.place.root.join("checkout").display()));
 }
 

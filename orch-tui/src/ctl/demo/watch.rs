@@ -7,8 +7,8 @@ use std::time::Duration;
 use orch_proto::id::{ApprovalId, RunId};
 use orch_proto::request::{Decision, Request};
 use orch_proto::view::{
-    ApprovalFilter, ApprovalView, ChangeView, LogChunk, LogStream, RunFilter, RunPurpose, RunState, RunView,
-    TaskFilter, TaskState, TaskView,
+    ApprovalFilter, ApprovalView, ChangeState, ChangeView, LogChunk, LogStream, RunFilter, RunPurpose, RunState,
+    RunView, TaskFilter, TaskState, TaskView,
 };
 use orch_proto::{EntityKind, ErrorCode, Ref};
 use tokio::time::Instant;
@@ -31,6 +31,9 @@ const WAIT_MS: u32 = 150;
 /// Lines of output that are shown of each run, besides those that explain a failure on purpose.
 const LINES_PER_RUN_MAX: u32 = 3;
 
+/// Steps that the daemon adds to every run to bring the repository in and the result out.
+const PREPARING: [&str; 2] = ["checkout", "collect"];
+
 /// By this the shipped blueprint marks the failure that the demo's Vision asks for.
 const ON_PURPOSE: &[u8] = b"on purpose";
 
@@ -45,7 +48,7 @@ pub(super) struct Work {
 /// What was told so far.
 #[derive(Default)]
 struct Told {
-    tasks: BTreeMap<String, (TaskState, u32, String)>,
+    tasks: BTreeMap<String, (TaskState, u32, &'static str)>,
     changes: BTreeMap<String, &'static str>,
     runs: BTreeMap<RunId, RunTold>,
     answered: BTreeSet<ApprovalId>,
@@ -75,7 +78,7 @@ pub(super) async fn until_done(demo: &mut Demo<'_>) -> Result<Work, Failure> {
         let runs =
             run::list(demo.session, RunFilter { project: Some(demo.project.clone()), ..RunFilter::default() }).await?;
         tell_runs(demo, &mut told, &tasks, &runs).await?;
-        tell_changes(demo, &mut told).await?;
+        tell_changes(demo, &mut told, &tasks).await?;
         tell_tasks(demo, &mut told, &tasks);
         answer_approvals(demo, &mut told).await?;
         let over = !tasks.is_empty() && tasks.iter().all(|task| task::is_final(task.state));
@@ -110,32 +113,41 @@ fn label(task: &TaskView) -> String {
     format!("{short:<5} {:<13}", task.key.as_deref().unwrap_or(""))
 }
 
+/// What a task waits for, if that is worth a line: dependencies and free places are what the graph and the runs show.
+fn notable_wait(task: &TaskView) -> &'static str {
+    match task.waits.first().map(|wait| wait.code.as_str()) {
+        Some("backoff") => "retry",
+        Some("agent" | "tool" | "isolation" | "held" | "approval") => "waits",
+        Some(_) | None => "",
+    }
+}
+
 fn tell_tasks(demo: &Demo<'_>, told: &mut Told, tasks: &[TaskView]) {
+    if told.tasks.is_empty() && !tasks.is_empty() {
+        let ready = tasks.iter().filter(|task| task.ready || task.state == TaskState::Running).count();
+        demo.narrator.moment(Role::Plain, &format!("{} tasks are queued, {ready} can start at once", tasks.len()));
+    }
     for task in tasks {
-        // Steps go by too fast for a line each; the log has them.
-        let detail = if task.step.is_some() { String::new() } else { task_detail(task) };
-        let now = (task.state, task.attempts, detail);
-        let before = told.tasks.insert(task.name.clone(), now.clone());
-        // A running task is told of by its run.
-        if before.as_ref() == Some(&now) || task.state == TaskState::Running {
+        let wait = notable_wait(task);
+        let now = (task.state, task.attempts, wait);
+        if told.tasks.insert(task.name.clone(), now) == Some(now) {
             continue;
         }
-        let role = match task.state {
-            TaskState::Done => Role::Good,
-            TaskState::Failed | TaskState::Cancelled => Role::Bad,
-            TaskState::Proposed
-            | TaskState::Approved
-            | TaskState::Running
-            | TaskState::InReview
-            | TaskState::Paused => Role::Plain,
+        let (role, word) = match task.state {
+            TaskState::Done => (Role::Good, "done"),
+            TaskState::Failed | TaskState::Cancelled => (Role::Bad, task.state.label()),
+            TaskState::Approved if !wait.is_empty() => (Role::Warn, wait),
+            TaskState::Paused => (Role::Warn, "paused"),
+            // Told of by runs and changes.
+            TaskState::Proposed | TaskState::Approved | TaskState::Running | TaskState::InReview => continue,
         };
-        let state = if task.state == TaskState::Approved { "waits" } else { task.state.label() };
-        demo.narrator.moment(role, &format!("{} {state:<10} {}", label(task), now.2));
+        demo.narrator.moment(role, &format!("{} {word:<10} {}", label(task), task_detail(task)));
     }
 }
 
 async fn tell_runs(demo: &Demo<'_>, told: &mut Told, tasks: &[TaskView], runs: &[RunView]) -> Result<(), Failure> {
-    let active = runs.iter().filter(|run| run.purpose == RunPurpose::Work && run.state == RunState::Running).count();
+    let active = |run: &&RunView| run.purpose == RunPurpose::Work && run.started_at.is_some() && !run.state.is_final();
+    let active = runs.iter().filter(active).count();
     for run in runs {
         let task = tasks.iter().find(|task| task.id == run.task);
         let label = task.map_or_else(|| run.task_name.clone(), label);
@@ -215,7 +227,10 @@ fn show(demo: &Demo<'_>, told: &mut RunTold, run: &RunView, chunk: &LogChunk, la
     let marked = chunk.bytes.0.windows(ON_PURPOSE.len()).any(|window| window == ON_PURPOSE);
     told.on_purpose |= marked;
     let text = SafeText::line_bytes(&chunk.bytes.0);
-    let wanted = run.purpose == RunPurpose::Work && told.shown < LINES_PER_RUN_MAX && !text.as_str().trim().is_empty();
+    let step = chunk.step.and_then(|at| run.steps.get(usize::try_from(at).ok()?));
+    let of_task = step.is_none_or(|step| !PREPARING.contains(&step.name.as_str()));
+    let room = told.shown < LINES_PER_RUN_MAX && of_task && !text.as_str().trim().is_empty();
+    let wanted = run.purpose == RunPurpose::Work && room;
     if wanted || marked {
         told.shown += 1;
         demo.narrator.detail(Role::Dim, &format!("{label} | {text}"));
@@ -224,23 +239,41 @@ fn show(demo: &Demo<'_>, told: &mut RunTold, run: &RunView, chunk: &LogChunk, la
     }
 }
 
-async fn tell_changes(demo: &Demo<'_>, told: &mut Told) -> Result<(), Failure> {
+async fn tell_changes(demo: &Demo<'_>, told: &mut Told, tasks: &[TaskView]) -> Result<(), Failure> {
     let project = demo.project.clone();
     let changes = demo.session.read(async |orch, context| orch.changes(context, Some(project)).await).await?;
     for change in &changes {
         let state = change.state.label();
-        if told.changes.insert(change.name.clone(), state) != Some(state) {
-            demo.narrator.moment(Role::Plain, &format!("{:<19} change {state}{}", change.name, size(change)));
+        let before = told.changes.insert(change.name.clone(), state);
+        let task = tasks.iter().find(|task| task.name == change.task_name);
+        let label = task.map_or_else(|| change.task_name.clone(), label);
+        match &change.state {
+            _ if before == Some(state) => {}
+            ChangeState::ChangesRequested { reason } => {
+                demo.narrator.moment(Role::Bad, &format!("{label} {state}: {reason}"));
+            }
+            ChangeState::Conflicted { paths } => {
+                demo.narrator.moment(Role::Bad, &format!("{label} {state}: {}", paths.join(", ")));
+            }
+            ChangeState::Opened | ChangeState::Checking | ChangeState::Mergeable | ChangeState::Queued
+                if before.is_none() =>
+            {
+                demo.narrator.moment(Role::Plain, &format!("{label} change     {}, {}", change.name, size(change)));
+            }
+            // The merge itself is told as the end of the task.
+            ChangeState::Opened
+            | ChangeState::Checking
+            | ChangeState::Mergeable
+            | ChangeState::Queued
+            | ChangeState::Merged { .. }
+            | ChangeState::Closed => {}
         }
     }
     Ok(())
 }
 
 fn size(change: &ChangeView) -> String {
-    format!(
-        " ({}, {} files, +{} -{})",
-        change.task_name, change.files_changed, change.lines_added, change.lines_removed
-    )
+    format!("{} files, +{} -{}", change.files_changed, change.lines_added, change.lines_removed)
 }
 
 async fn answer_approvals(demo: &Demo<'_>, told: &mut Told) -> Result<(), Failure> {
@@ -259,10 +292,10 @@ async fn answer(demo: &Demo<'_>, approval: &ApprovalView) -> Result<(), Failure>
     for detail in &approval.details {
         demo.narrator.detail(Role::Plain, &format!("        {detail}"));
     }
-    if approval.subject_kind == EntityKind::Change {
+    if approval.subject_kind == EntityKind::Change && approval.details.is_empty() {
         let change = change::get(demo.session, &Ref(approval.subject.clone())).await?;
         demo.narrator.detail(Role::Plain, &format!("paths   {}", change.protected.join(", ")));
-        demo.narrator.detail(Role::Plain, &format!("change {}", size(&change)));
+        demo.narrator.detail(Role::Plain, &format!("change  {}", size(&change)));
     }
     demo.narrator.detail(Role::Plain, &format!("digest  {}", approval.digest));
     demo.narrator.confirm(&format!("approve {} (digest {})?", approval.name, digest::short(&approval.digest)))?;

@@ -1,0 +1,100 @@
+//! Whether an action is possible now, and if not, why not.
+
+use orch_proto::reference::EntityKind;
+use orch_proto::request::Role;
+use orch_proto::view::TaskState;
+
+use super::action::Disabled;
+use super::model::{Link, Model};
+
+type Verdict = Result<(), Disabled>;
+
+pub(crate) fn connected(model: &Model) -> Verdict {
+    if matches!(model.link, Link::Up) { Ok(()) } else { Err("not connected to the daemon") }
+}
+
+pub(crate) fn task(model: &Model) -> Verdict {
+    model.selected_task().map(|_| ()).ok_or("no task is selected")
+}
+
+pub(crate) fn task_run(model: &Model) -> Verdict {
+    let task = model.selected_task().ok_or("no task is selected")?;
+    task.run.map(|_| ()).ok_or("the task has no run yet")
+}
+
+pub(crate) fn queue(model: &Model) -> Verdict {
+    in_state(model, &[TaskState::Proposed], "only a proposed task can be queued")
+}
+
+pub(crate) fn hold(model: &Model) -> Verdict {
+    let states = [TaskState::Proposed, TaskState::Approved, TaskState::Running, TaskState::Paused];
+    in_state(model, &states, "a task in this state cannot be held or released")
+}
+
+pub(crate) fn retry(model: &Model) -> Verdict {
+    in_state(model, &[TaskState::Failed, TaskState::Cancelled], "only a failed or cancelled task can be retried")
+}
+
+pub(crate) fn cancel_task(model: &Model) -> Verdict {
+    let state = model.selected_task().ok_or("no task is selected")?.state;
+    if matches!(state, TaskState::Done | TaskState::Cancelled) {
+        return Err("the task is over");
+    }
+    may(model, Role::Operator)
+}
+
+pub(crate) fn run(model: &Model) -> Verdict {
+    model.selected_run().map(|_| ()).ok_or("no run is selected")
+}
+
+pub(crate) fn cancel_run(model: &Model) -> Verdict {
+    let run = model.selected_run().ok_or("no run is selected")?;
+    if run.state.is_final() {
+        return Err("the run is over");
+    }
+    may(model, Role::Operator)
+}
+
+pub(crate) fn any_approval(model: &Model) -> Verdict {
+    model.selected_approval().map(|_| ()).ok_or("no approval waits")
+}
+
+pub(crate) fn approval(model: &Model) -> Verdict {
+    model.selected_approval().ok_or("no approval waits")?;
+    may(model, Role::Approver)
+}
+
+pub(crate) fn diff(model: &Model) -> Verdict {
+    let approval = model.selected_approval().ok_or("no approval waits")?;
+    if approval.kind != EntityKind::Change {
+        return Err("only an approval of a change has a diff");
+    }
+    connected(model)
+}
+
+pub(crate) fn search(model: &Model) -> Verdict {
+    let log = model.visible_log().and_then(|run| model.logs.get(run));
+    if log.is_some_and(|log| log.pane.is_searching()) { Ok(()) } else { Err("nothing is searched for; press /") }
+}
+
+fn in_state(model: &Model, states: &[TaskState], why: Disabled) -> Verdict {
+    let task = model.selected_task().ok_or("no task is selected")?;
+    if !states.contains(&task.state) {
+        return Err(why);
+    }
+    may(model, Role::Operator)
+}
+
+/// Whether the user has the role, as far as is known: the daemon decides in the end.
+fn may(model: &Model, role: Role) -> Verdict {
+    connected(model)?;
+    let Some(status) = &model.data.status else { return Ok(()) };
+    if status.role >= role {
+        return Ok(());
+    }
+    Err(match role {
+        Role::Viewer | Role::Operator => "your role may look only; this needs an operator",
+        Role::Approver => "this needs the role approver",
+        Role::Admin => "this needs the role admin",
+    })
+}

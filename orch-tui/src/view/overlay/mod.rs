@@ -1,0 +1,123 @@
+//! What lies above a screen and has the keys: lists to pick from, texts, questions. A stack; the last one is on top.
+
+mod confirm;
+mod deny;
+mod picker;
+mod viewer;
+
+pub(crate) use confirm::{Ask, Confirm};
+pub(crate) use deny::Deny;
+pub(crate) use picker::{Picker, PickerKind};
+pub(crate) use viewer::{Viewer, ViewerBody};
+
+use super::canvas::Canvas;
+use super::key::Key;
+use super::model::Model;
+use super::msg::{Cmd, Query};
+use super::toast::Fault;
+
+/// One overlay.
+#[derive(Clone, Debug)]
+pub(crate) enum Overlay {
+    Picker(Picker),
+    Viewer(Viewer),
+    Confirm(Confirm),
+    Deny(Deny),
+}
+
+impl Overlay {
+    /// What has to be fetched for it.
+    pub(crate) fn query(&self) -> Option<Query> {
+        match self {
+            Self::Viewer(viewer) => viewer.query(),
+            Self::Confirm(confirm) => confirm.query(),
+            Self::Deny(_) => Some(Query::Approvals),
+            Self::Picker(_) => None,
+        }
+    }
+
+    /// When it changes by time alone.
+    pub(crate) fn due_ms(&self, now_ms: u64) -> Option<u64> {
+        match self {
+            Self::Confirm(confirm) => confirm.due_ms(now_ms),
+            Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) => None,
+        }
+    }
+
+    /// The request that it waits for.
+    fn ticket(&self) -> Option<u32> {
+        match self {
+            Self::Confirm(confirm) => confirm.ticket,
+            Self::Deny(deny) => deny.ticket,
+            Self::Picker(_) | Self::Viewer(_) => None,
+        }
+    }
+}
+
+/// Gives a key to the overlay on top.
+pub(crate) fn on_key(model: &mut Model, key: Key) -> Vec<Cmd> {
+    match model.overlays.pop() {
+        Some(Overlay::Picker(picker)) => picker.on_key(model, key),
+        Some(Overlay::Viewer(viewer)) => viewer.on_key(model, key),
+        Some(Overlay::Confirm(confirm)) => confirm.on_key(model, key),
+        Some(Overlay::Deny(deny)) => deny.on_key(model, key),
+        None => Vec::new(),
+    }
+}
+
+/// Gives pasted text to the overlay on top.
+pub(crate) fn on_paste(model: &mut Model, text: &str) {
+    match model.overlays.last_mut() {
+        Some(Overlay::Picker(picker)) => picker.paste(text),
+        Some(Overlay::Deny(deny)) => deny.edit.paste(text),
+        Some(Overlay::Viewer(_) | Overlay::Confirm(_)) | None => {}
+    }
+}
+
+/// A request was answered: the question that sent it closes, or shows why not.
+pub(crate) fn on_submitted(model: &mut Model, ticket: u32, fault: Option<Fault>) {
+    let Some(index) = model.overlays.iter().position(|overlay| overlay.ticket() == Some(ticket)) else { return };
+    if fault.is_none() {
+        model.overlays.remove(index);
+        return;
+    }
+    match &mut model.overlays[index] {
+        Overlay::Confirm(confirm) => (confirm.ticket, confirm.fault) = (None, fault),
+        Overlay::Deny(deny) => (deny.ticket, deny.fault) = (None, fault),
+        Overlay::Picker(_) | Overlay::Viewer(_) => {}
+    }
+}
+
+/// Fits all overlays to the data and the screen.
+pub(crate) fn settle(model: &mut Model) {
+    for mut overlay in std::mem::take(&mut model.overlays) {
+        let stays = match &mut overlay {
+            Overlay::Picker(picker) => {
+                picker.settle(model);
+                true
+            }
+            Overlay::Viewer(viewer) => {
+                viewer.settle(model);
+                true
+            }
+            Overlay::Confirm(confirm) => confirm.settle(model),
+            Overlay::Deny(deny) => deny.settle(model),
+        };
+        if stays {
+            model.overlays.push(overlay);
+        }
+    }
+}
+
+/// Draws all overlays, the last one on top.
+pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>) {
+    for overlay in &model.overlays {
+        canvas.cursor = None;
+        match overlay {
+            Overlay::Picker(picker) => picker.draw(model, canvas),
+            Overlay::Viewer(viewer) => viewer.draw(model, canvas),
+            Overlay::Confirm(confirm) => confirm.draw(model, canvas),
+            Overlay::Deny(deny) => deny.draw(model, canvas),
+        }
+    }
+}

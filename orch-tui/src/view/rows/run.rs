@@ -1,0 +1,155 @@
+//! Runs, their steps, guarantees and artifacts.
+
+use orch_proto::Timestamp;
+use orch_proto::id::{RunId, TaskId};
+use orch_proto::view::{GuaranteeState, RunPurpose, RunState, RunView, StepState};
+
+use super::{local_name, short_hash};
+use crate::text::SafeText;
+use crate::view::filter::Filtered;
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StepRow {
+    pub(crate) name: SafeText,
+    pub(crate) command: SafeText,
+    pub(crate) state: StepState,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+}
+
+/// One guarantee of the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GuaranteeRow {
+    pub(crate) name: SafeText,
+    pub(crate) state: GuaranteeState,
+    pub(crate) how: SafeText,
+    pub(crate) evidence: SafeText,
+}
+
+/// A file that a step left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ArtifactRow {
+    pub(crate) path: SafeText,
+    pub(crate) size_bytes: u64,
+    pub(crate) digest: SafeText,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunRow {
+    pub(crate) id: RunId,
+    /// `R-31`.
+    pub(crate) name: SafeText,
+    pub(crate) full_name: SafeText,
+    pub(crate) task: TaskId,
+    pub(crate) task_name: SafeText,
+    pub(crate) title: SafeText,
+    /// The run checks a change; it is no attempt at the task.
+    pub(crate) is_gate: bool,
+    pub(crate) attempt: u32,
+    /// The state without its texts; those are in `failure`.
+    pub(crate) state: RunState,
+    pub(crate) failure: Option<SafeText>,
+    pub(crate) steps: Vec<StepRow>,
+    /// Level reached and level required.
+    pub(crate) isolation: Option<(u8, u8)>,
+    pub(crate) guarantees: Vec<GuaranteeRow>,
+    pub(crate) artifacts: Vec<ArtifactRow>,
+    pub(crate) log_bytes: u64,
+    pub(crate) log_dropped_bytes: u64,
+    pub(crate) queued_at: Timestamp,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+    pub(crate) reason: SafeText,
+}
+
+impl RunRow {
+    /// The step under way, else the last one that began: its index from 1 and the number of steps.
+    pub(crate) fn step(&self) -> Option<(usize, &StepRow)> {
+        let begun = self.steps.iter().rposition(|step| step.started_at.is_some())?;
+        Some((begun + 1, &self.steps[begun]))
+    }
+
+    /// How long it has taken so far, in milliseconds; none before its start.
+    pub(crate) fn elapsed_ms(&self, now: Timestamp) -> Option<u64> {
+        Some(self.finished_at.unwrap_or(now).ms_since(self.started_at?))
+    }
+}
+
+impl From<RunView> for RunRow {
+    fn from(view: RunView) -> Self {
+        let failure = match &view.state {
+            RunState::Failed { class, reason } => Some(SafeText::line(&format!("{class}: {reason}"))),
+            _ => None,
+        };
+        let state = match view.state {
+            RunState::Failed { .. } => RunState::Failed { class: String::new(), reason: String::new() },
+            other => other,
+        };
+        let steps = view.steps.iter().map(|step| StepRow {
+            name: SafeText::line(&step.name),
+            command: SafeText::line(&step.command),
+            state: step.state,
+            exit_code: step.exit_code,
+            started_at: step.started_at,
+            finished_at: step.finished_at,
+        });
+        let isolation = view.isolation.as_ref().map(|isolation| (isolation.level, isolation.required));
+        let guarantees = view.isolation.iter().flat_map(|isolation| &isolation.guarantees);
+        let guarantees = guarantees.map(|guarantee| GuaranteeRow {
+            name: SafeText::line(&guarantee.name),
+            state: guarantee.state,
+            how: SafeText::line(&guarantee.how),
+            evidence: SafeText::line(&guarantee.evidence),
+        });
+        let artifacts = view.artifacts.iter().map(|artifact| ArtifactRow {
+            path: SafeText::line(&artifact.path),
+            size_bytes: artifact.size_bytes,
+            digest: short_hash(&artifact.digest),
+        });
+        Self {
+            id: view.id,
+            name: local_name(&view.name),
+            full_name: SafeText::line(&view.name),
+            task: view.task,
+            task_name: local_name(&view.task_name),
+            title: SafeText::line(&view.task_title),
+            is_gate: matches!(view.purpose, RunPurpose::Gate { .. }),
+            attempt: view.attempt,
+            state,
+            failure,
+            steps: steps.collect(),
+            isolation,
+            guarantees: guarantees.collect(),
+            artifacts: artifacts.collect(),
+            log_bytes: view.log_bytes,
+            log_dropped_bytes: view.log_dropped_bytes,
+            queued_at: view.queued_at,
+            started_at: view.started_at,
+            finished_at: view.finished_at,
+            reason: SafeText::line(&view.reason),
+        }
+    }
+}
+
+impl Filtered for RunRow {
+    fn haystack(&self) -> String {
+        let failure = self.failure.as_ref().map_or("", SafeText::as_str);
+        let purpose = if self.is_gate { "gate" } else { "work" };
+        [self.full_name.as_str(), self.task_name.as_str(), self.title.as_str(), self.state.label(), purpose, failure]
+            .join(" ")
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        Some(match name {
+            "state" => self.state.label().to_owned(),
+            "task" => self.task_name.to_string(),
+            "title" => self.title.to_string(),
+            "purpose" => if self.is_gate { "gate" } else { "work" }.to_owned(),
+            "attempt" => self.attempt.to_string(),
+            _ => return None,
+        })
+    }
+}

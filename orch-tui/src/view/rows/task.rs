@@ -1,0 +1,112 @@
+//! Tasks as cards and rows.
+
+use orch_proto::Timestamp;
+use orch_proto::id::{ApprovalId, ChangeId, RunId, TaskId};
+use orch_proto::view::{TaskState, TaskView};
+
+use super::{joined, local_name, safe_all, safe_opt, short_hash};
+use crate::text::SafeText;
+use crate::view::filter::Filtered;
+
+/// Why a task waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WaitRow {
+    pub(crate) code: SafeText,
+    pub(crate) text: SafeText,
+    pub(crate) hint: Option<SafeText>,
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TaskRow {
+    pub(crate) id: TaskId,
+    /// `T-12`.
+    pub(crate) name: SafeText,
+    /// `shop/T-12`.
+    pub(crate) full_name: SafeText,
+    pub(crate) key: Option<SafeText>,
+    pub(crate) title: SafeText,
+    pub(crate) state: TaskState,
+    pub(crate) ready: bool,
+    pub(crate) waits: Vec<WaitRow>,
+    pub(crate) work: SafeText,
+    pub(crate) depends_on: SafeText,
+    pub(crate) requirements: SafeText,
+    pub(crate) acceptance: Vec<SafeText>,
+    pub(crate) priority: u8,
+    pub(crate) attempts: u32,
+    pub(crate) attempts_max: u32,
+    pub(crate) last_failure: Option<SafeText>,
+    pub(crate) run: Option<RunId>,
+    pub(crate) run_name: Option<SafeText>,
+    pub(crate) step: Option<(u32, u32, SafeText)>,
+    pub(crate) change: Option<ChangeId>,
+    pub(crate) change_name: Option<SafeText>,
+    pub(crate) approval: Option<ApprovalId>,
+    pub(crate) approval_name: Option<SafeText>,
+    pub(crate) commit: Option<SafeText>,
+    pub(crate) estimate_minutes: Option<(u32, u32)>,
+    pub(crate) since: Timestamp,
+}
+
+impl From<TaskView> for TaskRow {
+    fn from(view: TaskView) -> Self {
+        let waits = view.waits.iter().map(|wait| WaitRow {
+            code: SafeText::line(&wait.code),
+            text: SafeText::line(&wait.text),
+            hint: safe_opt(wait.hint.as_deref()),
+        });
+        Self {
+            id: view.id,
+            name: local_name(&view.name),
+            full_name: SafeText::line(&view.name),
+            key: safe_opt(view.key.as_deref()),
+            title: SafeText::line(&view.title),
+            state: view.state,
+            ready: view.ready,
+            waits: waits.collect(),
+            work: SafeText::line(&view.work),
+            depends_on: joined(&view.depends_on),
+            requirements: joined(&view.requirements),
+            acceptance: safe_all(&view.acceptance),
+            priority: view.priority,
+            attempts: view.attempts,
+            attempts_max: view.attempts_max,
+            last_failure: safe_opt(view.last_failure.as_deref()),
+            run: view.run,
+            run_name: view.run_name.as_deref().map(local_name),
+            step: view.step.map(|(index, count, name)| (index, count, SafeText::line(&name))),
+            change: view.change,
+            change_name: view.change_name.as_deref().map(local_name),
+            approval: view.approval,
+            approval_name: view.approval_name.as_deref().map(local_name),
+            commit: view.commit.as_deref().map(short_hash),
+            estimate_minutes: view.estimate_minutes,
+            since: view.since,
+        }
+    }
+}
+
+impl Filtered for TaskRow {
+    fn haystack(&self) -> String {
+        let waits: Vec<_> = self.waits.iter().map(|wait| wait.text.as_str()).collect();
+        let key = self.key.as_ref().map_or("", SafeText::as_str);
+        [self.full_name.as_str(), key, self.title.as_str(), self.state.label(), self.work.as_str(), &waits.join(" ")]
+            .join(" ")
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        Some(match name {
+            "state" => self.state.label().to_owned(),
+            "title" => self.title.to_string(),
+            "work" | "agent" => self.work.to_string(),
+            "needs" => self.depends_on.to_string(),
+            "req" => self.requirements.to_string(),
+            "waits" => self.waits.first()?.code.to_string(),
+            "ready" => self.ready.to_string(),
+            "attempts" => self.attempts.to_string(),
+            "priority" => self.priority.to_string(),
+            _ => return None,
+        })
+    }
+}

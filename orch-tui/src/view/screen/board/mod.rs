@@ -1,0 +1,7 @@
+//! The board: tasks by state as columns or as a list, and the live log of the selected one below.
+
+mod draw;
+mod state;
+
+pub(crate) use draw::draw;
+pub(crate) use state::{Board, act, settle};

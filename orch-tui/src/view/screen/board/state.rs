@@ -1,0 +1,265 @@
+//! State of the board and what actions do to it.
+
+use orch_proto::Ref;
+use orch_proto::id::TaskId;
+use orch_proto::request::Request;
+use orch_proto::view::{Column, TaskState};
+use ratatui::layout::Rect;
+
+use crate::text::SafeText;
+use crate::view::action::Action;
+use crate::view::canvas::text;
+use crate::view::cursor::Cursor;
+use crate::view::data::Data;
+use crate::view::doc::Doc;
+use crate::view::filter::Filter;
+use crate::view::focus::{Pane, Screen};
+use crate::view::layout;
+use crate::view::model::{Model, Sent};
+use crate::view::msg::Cmd;
+use crate::view::overlay::{Ask, Confirm, Viewer, ViewerBody};
+use crate::view::rows::TaskRow;
+use crate::view::screen::{log_pane, runs};
+use crate::view::submit;
+use crate::view::theme::Role;
+use crate::view::words;
+
+/// The columns, left to right, with their titles.
+pub(crate) const COLUMNS: [(Column, &str); 5] = [
+    (Column::Proposed, "Proposed"),
+    (Column::Approved, "Approved"),
+    (Column::InProgress, "In Progress"),
+    (Column::Review, "Review"),
+    (Column::Done, "Done"),
+];
+
+/// State of the board.
+#[derive(Clone, Debug)]
+pub(crate) struct Board {
+    /// Index of the focused column.
+    pub(crate) column: usize,
+    pub(crate) cursors: [Cursor<TaskId>; 5],
+    /// All tasks in one list instead of columns.
+    pub(crate) is_list: bool,
+    pub(crate) list: Cursor<TaskId>,
+    /// The drawer has most of the room.
+    pub(crate) zoom: bool,
+    /// The keys go to the log in the drawer.
+    pub(crate) in_log: bool,
+    /// A column was chosen; before, the most telling one is.
+    column_settled: bool,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            column: 2,
+            cursors: Default::default(),
+            is_list: false,
+            list: Cursor::default(),
+            zoom: false,
+            in_log: false,
+            column_settled: false,
+        }
+    }
+}
+
+impl Board {
+    pub(crate) const fn pane(&self) -> Pane {
+        if self.in_log { Pane::CardLog } else { Pane::Cards }
+    }
+
+    /// What the cursor stands on.
+    pub(crate) const fn selected(&self) -> Option<TaskId> {
+        if self.is_list { self.list.key() } else { self.cursors[self.column].key() }
+    }
+
+    /// Puts the cursor onto a task, in whatever column it is.
+    fn select(&mut self, task: &TaskRow) {
+        self.list.select(task.id);
+        let column = task.state.column() as usize;
+        self.cursors[column].select(task.id);
+        self.column = column;
+    }
+
+    /// Whether a running task is shown, whose time goes on.
+    pub(crate) fn ticks(&self, data: &Data) -> bool {
+        data.tasks.iter().flatten().any(|task| task.state == TaskState::Running)
+    }
+}
+
+/// Tasks of a column in the order in which they are shown.
+pub(crate) fn in_column<'a>(data: &'a Data, filter: &Filter, column: Column) -> Vec<&'a TaskRow> {
+    let tasks = data.tasks.iter().flatten();
+    let mut tasks: Vec<_> = tasks.filter(|task| task.state.column() == column && filter.keeps(*task)).collect();
+    match column {
+        Column::Approved => tasks.sort_by_key(|task| (!task.ready, std::cmp::Reverse(task.priority))),
+        Column::Done => tasks.sort_by_key(|task| std::cmp::Reverse(task.since)),
+        Column::Proposed | Column::InProgress | Column::Review => {}
+    }
+    tasks
+}
+
+/// All tasks for the list.
+pub(crate) fn in_list<'a>(data: &'a Data, filter: &Filter) -> Vec<&'a TaskRow> {
+    data.tasks.iter().flatten().filter(|task| filter.keeps(*task)).collect()
+}
+
+/// Rows that one card takes in a column of a width.
+pub(crate) const fn card_rows(width: u16) -> u16 {
+    if width >= 60 { 1 } else { 2 }
+}
+
+/// Width of one column, and whether all are shown.
+pub(crate) const fn column_width(body: Rect) -> (u16, bool) {
+    if layout::is_wide(body) { ((body.width - 4) / 5, true) } else { (body.width, false) }
+}
+
+/// Fits the board to the data and the room.
+pub(crate) fn settle(model: &mut Model, body: Rect) {
+    let filter = model.filter();
+    let (cards, drawer) = layout::board(model, body);
+    follow_selected(model, &filter);
+    let board = &mut model.board;
+    let height = usize::from(cards.height.saturating_sub(1));
+    let keys: Vec<TaskId> = in_list(&model.data, &filter).iter().map(|task| task.id).collect();
+    board.list.settle(&keys, height);
+    let rows = usize::from(card_rows(column_width(body).0));
+    for (index, (column, _)) in COLUMNS.iter().enumerate() {
+        let keys: Vec<TaskId> = in_column(&model.data, &filter, *column).iter().map(|task| task.id).collect();
+        board.cursors[index].settle(&keys, height / rows);
+    }
+    if drawer.is_none() {
+        board.in_log = false;
+    }
+    let run = model.selected_task().and_then(|task| task.run);
+    match (run, drawer) {
+        (Some(run), Some(drawer)) => log_pane::settle(model, run, layout::below(drawer, 1)),
+        _ => model.board.in_log = false,
+    }
+}
+
+/// A selected task that went to another column takes the cursor with it. At first the cursor goes where work is.
+fn follow_selected(model: &mut Model, filter: &Filter) {
+    let Some(tasks) = &model.data.tasks else { return };
+    let board = &mut model.board;
+    if !board.column_settled && !tasks.is_empty() {
+        board.column_settled = true;
+        let busy =
+            [2, 3, 1, 0, 4].into_iter().find(|&index| !in_column(&model.data, filter, COLUMNS[index].0).is_empty());
+        board.column = busy.unwrap_or(2);
+    }
+    let selected = board.selected();
+    if let Some(task) = tasks.iter().find(|task| Some(task.id) == selected && filter.keeps(*task)) {
+        board.select(task);
+    }
+}
+
+/// Does an action of the board.
+pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
+    match action {
+        Action::NextPane | Action::PreviousPane => model.board.in_log = !model.board.in_log,
+        Action::Zoom => model.board.zoom = !model.board.zoom,
+        Action::ToggleView => {
+            let selected = model.selected_task().cloned();
+            model.board.is_list = !model.board.is_list;
+            if let Some(task) = selected {
+                model.board.select(&task);
+            }
+        }
+        Action::Left => move_column(model, model.board.column.saturating_sub(1)),
+        Action::Right => move_column(model, model.board.column + 1),
+        Action::Open => open_task(model),
+        Action::OpenRun => {
+            if let Some(run) = model.selected_task().and_then(|task| task.run) {
+                runs::open(model, run, Screen::Board);
+            }
+        }
+        Action::QueueTask | Action::HoldTask | Action::RetryTask => return request(model, action),
+        Action::CancelTask => {
+            let Some(task) = model.selected_task() else { return Vec::new() };
+            let ask = Ask::CancelTask { task: task.id, name: task.full_name.clone(), title: task.title.clone() };
+            return Confirm::open(model, ask);
+        }
+        _ => move_cursor(model, action),
+    }
+    Vec::new()
+}
+
+fn move_column(model: &mut Model, column: usize) {
+    if !model.board.is_list {
+        model.board.column = column.min(COLUMNS.len() - 1);
+        model.board.column_settled = true;
+    }
+}
+
+fn move_cursor(model: &mut Model, action: Action) {
+    let filter = model.filter();
+    let board = &mut model.board;
+    if board.is_list {
+        let keys: Vec<TaskId> = in_list(&model.data, &filter).iter().map(|task| task.id).collect();
+        board.list.act(&keys, action);
+        // The columns follow, so that changing the view does not lose the place.
+        if let Some(task) = model.selected_task().cloned() {
+            model.board.select(&task);
+        }
+    } else {
+        let column = COLUMNS[board.column].0;
+        let keys: Vec<TaskId> = in_column(&model.data, &filter, column).iter().map(|task| task.id).collect();
+        board.cursors[board.column].act(&keys, action);
+        if let Some(key) = board.selected() {
+            board.list.select(key);
+        }
+    }
+}
+
+fn request(model: &mut Model, action: Action) -> Vec<Cmd> {
+    let Some(task) = model.selected_task() else { return Vec::new() };
+    let (reference, name) = (Ref(task.id.to_string()), task.full_name.clone());
+    let is_held = task.state == TaskState::Paused;
+    let (request, done, what) = match action {
+        Action::QueueTask => (Request::TaskQueue { tasks: vec![reference] }, "queued", "queue the task"),
+        Action::RetryTask => (Request::TaskRetry { task: reference }, "queued again", "retry the task"),
+        _ if is_held => (Request::TaskRelease { task: reference }, "released", "release the task"),
+        _ => (Request::TaskHold { task: reference, reason: None }, "held", "hold the task"),
+    };
+    submit::send(model, request, Sent { done: text(format_args!("{name} {done}")), what }).1
+}
+
+fn open_task(model: &mut Model) {
+    let Some(task) = model.selected_task() else { return };
+    let title = text(format_args!("{}  {}", task.full_name, task.title));
+    let doc = dossier(task);
+    model.overlays.push(Viewer::open(title, ViewerBody::Doc(doc)));
+}
+
+/// All that is known of a task.
+fn dossier(task: &TaskRow) -> Doc {
+    let optional = |text: &Option<SafeText>| text.clone().unwrap_or_default();
+    let estimate = task.estimate_minutes.map(|(low, high)| text(format_args!("{low}-{high} min")));
+    let mut doc = Doc::new()
+        .head(words::task(task).line())
+        .field("title", task.title.clone())
+        .field("work", task.work.clone())
+        .field("plan key", optional(&task.key))
+        .field("serves", task.requirements.clone())
+        .field("needs", task.depends_on.clone())
+        .field("attempts", text(format_args!("{} of {}", task.attempts, task.attempts_max)))
+        .field("priority", text(format_args!("{}", task.priority)))
+        .field("estimate", estimate.unwrap_or_default())
+        .field("run", optional(&task.run_name))
+        .field("change", optional(&task.change_name))
+        .field_as("approval", optional(&task.approval_name), Role::Warn)
+        .field_as("commit", optional(&task.commit), Role::Good)
+        .field_as("failed", optional(&task.last_failure), Role::Bad);
+    if !task.waits.is_empty() {
+        doc = doc.gap().head(crate::view::canvas::Line::of("Waits for", Role::Heading));
+        for wait in &task.waits {
+            doc = doc.item("-", text(format_args!("{}: {}", wait.code, wait.text)), Role::Text);
+            if let Some(hint) = &wait.hint {
+                doc = doc.item("    hint:", hint.clone(), Role::Key);
+            }
+        }
+    }
+    doc.list("Is done when", &task.acceptance)
+}

@@ -1,0 +1,192 @@
+//! How the runs' screen looks.
+
+use ratatui::layout::Rect;
+
+use super::state::{Detail, Tab, listed};
+use crate::text::SafeText;
+use crate::view::canvas::{Canvas, Line, text};
+use crate::view::doc::Doc;
+use crate::view::layout;
+use crate::view::model::Model;
+use crate::view::msg::Query;
+use crate::view::rows::{RunRow, StepRow};
+use crate::view::screen::{Mark, draw_absence, draw_row, log_pane};
+use crate::view::theme::Role;
+use crate::view::when;
+use crate::view::words;
+
+/// Draws the table or one run.
+pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
+    match model.runs.open {
+        None => draw_table(model, canvas, body),
+        Some(detail) => draw_detail(model, canvas, body, detail),
+    }
+}
+
+fn draw_table(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
+    let filter = model.filter();
+    let runs = listed(&model.data, &filter);
+    let heading = Line::of(" run", Role::Heading).pad(9).lit("task", Role::Heading).pad(17);
+    let heading =
+        heading.lit("state", Role::Heading).pad(34).lit("time", Role::Heading).pad(42).lit("step", Role::Heading);
+    canvas.put(body, 0, &heading);
+    let rows = layout::below(body, 1);
+    if runs.is_empty() {
+        let empty: &[&str] = match &model.data.runs {
+            None => &[],
+            Some(all) if !all.is_empty() => &["no run matches the filter; esc clears it"],
+            Some(_) => {
+                &["no runs yet; they start when a task's turn comes", "the board (1) says what each task waits for"]
+            }
+        };
+        draw_absence(canvas, layout::below(rows, 1), (model, &Query::Runs), empty);
+    }
+    for (row, run) in (0..rows.height).zip(runs.iter().skip(model.runs.cursor.top())) {
+        let mark = Mark::of(model.runs.cursor.key() == Some(run.id), true);
+        draw_row(canvas, (rows, row), &table_row(model, run), mark);
+    }
+}
+
+fn table_row(model: &Model, run: &RunRow) -> Line {
+    let (name, task) = if model.project.is_some() {
+        (run.name.clone(), run.task_name.clone())
+    } else {
+        (run.full_name.clone(), run.task_name.clone())
+    };
+    let elapsed = run.elapsed_ms(model.now.wall).map_or_else(SafeText::default, when::exact_span);
+    let line = Line::from_safe(name, Role::Strong).pad(7).lit(" ", Role::Text).safe(task, Role::Text).pad(15);
+    let line = line.lit(" ", Role::Text).line(words::run(&run.state).line()).pad(32);
+    let line = line.lit(" ", Role::Text).safe(elapsed, Role::Text).pad(40).lit(" ", Role::Text);
+    let line = match run.step() {
+        Some((index, step)) => line.safe(text(format_args!("{index}/{} {}  ", run.steps.len(), step.name)), Role::Text),
+        None => line,
+    };
+    let line = if run.is_gate { line.lit("gate  ", Role::Key) } else { line };
+    let line = if run.attempt > 1 { line.safe(text(format_args!("try {}  ", run.attempt)), Role::Warn) } else { line };
+    match &run.failure {
+        Some(failure) => line.safe(failure.clone(), Role::Bad),
+        None => line.safe(run.title.clone(), Role::Dim),
+    }
+}
+
+fn draw_detail(model: &Model, canvas: &mut Canvas<'_>, body: Rect, detail: Detail) {
+    let (head, rest) = layout::run_detail(body);
+    let run = model.selected_run();
+    if head.height >= 3 {
+        canvas.put(head, 0, &run.map_or_else(Line::new, |run| headline(model, run)));
+        canvas.put(head, 1, &run.map_or_else(Line::new, second_line));
+    }
+    let mut tabs = Line::new();
+    for (tab, name) in Tab::ALL {
+        let role = if tab == detail.tab { Role::Heading } else { Role::Dim };
+        let (open, close) = if tab == detail.tab { ("[", "] ") } else { (" ", "  ") };
+        tabs = tabs.lit(open, role).lit(name, role).lit(close, role);
+    }
+    if detail.tab == Tab::Log {
+        tabs = tabs.lit(" ", Role::Text).line(log_pane::state_line(model, detail.run));
+    }
+    canvas.rule(head, head.height.saturating_sub(1), &tabs);
+    if detail.tab == Tab::Log {
+        log_pane::draw(model, canvas, rest, detail.run);
+        return;
+    }
+    if run.is_none() {
+        draw_absence(canvas, rest, (model, &Query::Run(detail.run)), &[]);
+        return;
+    }
+    let rows = tab_rows(model, detail.tab, usize::from(rest.width));
+    for (row, line) in (0..rest.height).zip(rows.iter().skip(detail.scroll.top)) {
+        canvas.put(rest, row, line);
+    }
+}
+
+fn headline(model: &Model, run: &RunRow) -> Line {
+    let line =
+        Line::from_safe(run.full_name.clone(), Role::Strong).lit("  ", Role::Text).line(words::run(&run.state).line());
+    let line = match run.elapsed_ms(model.now.wall) {
+        Some(elapsed) => line.lit("  ", Role::Text).safe(when::exact_span(elapsed), Role::Text),
+        None => line.lit("  queued ", Role::Dim).safe(when::span(model.now.wall.ms_since(run.queued_at)), Role::Dim),
+    };
+    let line = line.safe(text(format_args!("  attempt {}", run.attempt)), Role::Dim);
+    match &run.failure {
+        Some(failure) => line.lit("  ", Role::Text).safe(failure.clone(), Role::Bad),
+        None => line,
+    }
+}
+
+fn second_line(run: &RunRow) -> Line {
+    let line =
+        Line::from_safe(run.task_name.clone(), Role::Strong).lit(" ", Role::Text).safe(run.title.clone(), Role::Text);
+    let line = if run.is_gate { line.lit("  (gate: checks the merged tree)", Role::Key) } else { line };
+    line.lit("  ", Role::Text).safe(run.reason.clone(), Role::Dim)
+}
+
+/// The rows of a tab that is no log.
+pub(super) fn tab_rows(model: &Model, tab: Tab, columns: usize) -> Vec<Line> {
+    let Some(run) = model.selected_run() else { return Vec::new() };
+    match tab {
+        Tab::Log => Vec::new(),
+        Tab::Steps => steps(model, run, columns),
+        Tab::Sandbox => sandbox(run, columns),
+        Tab::Artifacts => artifacts(run),
+    }
+}
+
+fn steps(model: &Model, run: &RunRow, columns: usize) -> Vec<Line> {
+    let mut rows = Vec::new();
+    for (index, step) in run.steps.iter().enumerate() {
+        let line = Line::from_safe(text(format_args!("{:>2} ", index + 1)), Role::Dim)
+            .line(words::step(step.state).line())
+            .pad(15);
+        let line = line.lit(" ", Role::Text).safe(step_time(model, step), Role::Text).pad(24);
+        let exit = step.exit_code.filter(|&code| code != 0).map(|code| text(format_args!("exit {code}  ")));
+        let line = line.lit(" ", Role::Text).safe(exit.unwrap_or_default(), Role::Bad);
+        rows.push(line.safe(step.name.clone(), Role::Strong));
+        rows.extend(Doc::new().item("   $", step.command.clone(), Role::Dim).rows(columns));
+    }
+    if rows.is_empty() {
+        rows.push(Line::of("the run has no steps yet", Role::Dim));
+    }
+    rows
+}
+
+fn step_time(model: &Model, step: &StepRow) -> SafeText {
+    step.started_at.map_or_else(SafeText::default, |start| {
+        when::exact_span(step.finished_at.unwrap_or(model.now.wall).ms_since(start))
+    })
+}
+
+fn sandbox(run: &RunRow, columns: usize) -> Vec<Line> {
+    let Some((level, required)) = run.isolation else {
+        return vec![Line::of("what isolation the run has is measured at its start, inside of it", Role::Dim)];
+    };
+    let role = if level >= required { Role::Good } else { Role::Bad };
+    let mut rows = vec![
+        Line::of("isolation level ", Role::Text)
+            .safe(text(format_args!("{level}")), role)
+            .safe(text(format_args!(" of 4, {required} required; probed inside the sandbox")), Role::Dim),
+        Line::new(),
+    ];
+    for guarantee in &run.guarantees {
+        let line = words::guarantee(guarantee.state).line().pad(11);
+        rows.push(
+            line.safe(guarantee.name.clone(), Role::Strong)
+                .lit("  ", Role::Text)
+                .safe(guarantee.how.clone(), Role::Text),
+        );
+        rows.extend(Doc::new().item("          ", guarantee.evidence.clone(), Role::Dim).rows(columns));
+    }
+    rows
+}
+
+fn artifacts(run: &RunRow) -> Vec<Line> {
+    if run.artifacts.is_empty() {
+        return vec![Line::of("no artifacts; a step declares the files it leaves", Role::Dim)];
+    }
+    let rows = run.artifacts.iter().map(|artifact| {
+        let line = Line::from_safe(text(format_args!("{:>12} B  ", artifact.size_bytes)), Role::Text);
+        line.safe(artifact.digest.clone(), Role::Dim).lit("  ", Role::Text).safe(artifact.path.clone(), Role::Strong)
+    });
+    let save = text(format_args!("save with: orchctl run artifacts {} --save PATH", run.full_name));
+    rows.chain([Line::new(), Line::from_safe(save, Role::Dim)]).collect()
+}

@@ -1,0 +1,8 @@
+//! `orch-tui` as it is: the real program in a real pseudo-terminal, against the real service on a real socket.
+//!
+//! Waits are for what the screen shows, and bounded. Nothing is left behind: the program is ended with its terminal.
+
+mod fake;
+mod samples;
+mod stories;
+mod terminal;
