@@ -17,8 +17,9 @@ use crate::sqlite::{Cause, DbError, During as _, open_reader};
 use crate::store::Store;
 use crate::tables::{self, KINDS, TableError};
 
-/// Raise this when entities or tables change shape: the tables are then made anew at the next start.
-const PROJECTION_VERSION: &str = "1";
+/// Tables that another version made are made anew at the next start. Raise the number when entities or tables change
+/// shape between two releases.
+const PROJECTION_VERSION: &str = concat!("1 of ", env!("CARGO_PKG_VERSION"));
 /// Events that are read at once.
 const PAGE_EVENTS: u32 = 2_000;
 /// Most differences that a report names.

@@ -6,7 +6,7 @@
 use orch_core::digest::Digest;
 use orch_core::event::{EVENT_SCHEMA_VERSION, Link, chain};
 use orch_core::view::ReadError;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::log::RawEvent;
 use crate::sqlite::{DbError, During as _, open_reader};
@@ -117,5 +117,19 @@ fn missing_end(conn: &Connection, events: u64) -> Result<Option<(u64, String)>, 
     let counted = counted.cast_unsigned();
     // More may have been committed since the last page; fewer than were verified cannot be.
     let now = crate::log::head(conn)?.seq;
-    Ok((counted > now.max(events)).then(|| (events + 1, format!("events up to {counted} were there once"))))
+    if counted > now.max(events) {
+        return Ok(Some((events + 1, format!("events up to {counted} were there once"))));
+    }
+    // The end was cut off and the log went on from there: the records of the lost commands tell.
+    let replaced = conn
+        .query_row(
+            "SELECT last_seq, id FROM commands WHERE first_seq IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM events WHERE events.seq = last_seq AND events.command = commands.id)
+             ORDER BY last_seq LIMIT 1",
+            [],
+            |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, String>(1)?)),
+        )
+        .optional()
+        .during("compare the log with the commands")?;
+    Ok(replaced.map(|(seq, id)| (seq, format!("it was of command `{id}` once"))))
 }

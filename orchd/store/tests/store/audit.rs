@@ -99,6 +99,29 @@ fn any_changed_part_of_the_log_breaks_the_chain() {
     }
 }
 
+/// Whoever cuts off the end and lets the store go on has a chain without a gap, but not the commands that fit it.
+#[test]
+fn an_end_that_was_cut_off_is_found_later_too() {
+    let mut bed = Bed::new();
+    for id in 0..6 {
+        bed.store().execute_blocking(envelope(id, create(&format!("p{id}")))).unwrap();
+    }
+    bed.store = None;
+    let raw = Connection::open(bed.path()).unwrap();
+    raw.execute_batch(
+        "DROP TRIGGER events_no_delete; DELETE FROM events WHERE seq > 4; DELETE FROM projects WHERE number > 4;",
+    )
+    .unwrap();
+    drop(raw);
+    let store = open(&bed.path(), 2);
+    for id in 10..14 {
+        store.execute_blocking(envelope(id, create(&format!("q{id}")))).unwrap();
+    }
+    let (at, what) = store.verify_chain().unwrap().broken_at.unwrap();
+    assert_eq!(at, 5);
+    assert!(what.contains("once"), "{what}");
+}
+
 /// A log of six events, changed by somebody who can write the file.
 fn tampered(sql: &str) -> orch_store::ChainReport {
     let mut bed = Bed::new();
