@@ -49,7 +49,8 @@ pub(crate) fn task_view(view: &impl View, task: &Task, context: &TaskContext<'_>
         acceptance: task.spec.acceptance.clone(),
         priority: task.priority,
         attempts: task.attempts,
-        attempts_max: task.spec.retries.max_retries + 1,
+        // A person may have asked for more than the policy gives.
+        attempts_max: (task.spec.retries.max_retries + 1).max(task.attempts),
         last_failure: task.last_failure.clone(),
         run: task.last_run,
         run_name: run.as_ref().map(|run| EntityKind::Run.short(run.number)),
