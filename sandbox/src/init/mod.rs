@@ -242,11 +242,12 @@ impl Init {
     fn kill_all(&mut self) -> Result<(), Errno> {
         loop {
             self.family.signal(Signal::SIGKILL)?;
-            match reap::next(reap::Wait::ForOne) {
-                Ok(Some((pid, ended))) => self.ended(pid, ended)?,
-                Ok(None) => return Ok(()),
-                Err(errno) => return Err(errno),
+            match reap::next(reap::Wait::ForOne)? {
+                Some((pid, ended)) => self.ended(pid, ended)?,
+                None => return Ok(()),
             }
+            // Whatever else has died by now needs no further signal.
+            self.reap()?;
         }
     }
 

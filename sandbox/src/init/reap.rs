@@ -8,8 +8,8 @@ use nix::unistd::{Pid, getpid};
 use super::Ended;
 use crate::spec::Isolation;
 
-/// Most levels of children that are looked through outside of a pid namespace.
-const DEPTH_MAX: usize = 4096;
+/// Most processes that are looked through outside of a pid namespace; a family that is larger takes further rounds.
+const FAMILY_MAX: usize = 1 << 18;
 
 /// How the processes of the run are found.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +76,7 @@ fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
 fn descendants() -> Vec<Pid> {
     let mut found = vec![getpid()];
     let mut next = 0;
-    while next < found.len().min(DEPTH_MAX * 64) {
+    while next < found.len().min(FAMILY_MAX) {
         found.extend(children_of(found[next]));
         next += 1;
     }

@@ -3,7 +3,7 @@
 //! Every wait is for a state and has a bound.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -192,12 +192,32 @@ impl Run {
         String::from_utf8(self.output(Stream::Stderr, 0)).unwrap()
     }
 
+    /// Makes a [`Gate`] for the steps of this run.
+    pub(crate) fn gate(&self) -> Gate {
+        let path = self.workspace.join("go");
+        nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        Gate { file: OpenOptions::new().read(true).write(true).open(path).unwrap() }
+    }
+
     /// Makes a pipe in the workspace whose writers are inside the run.
     pub(crate) fn pipe(&self) -> Pipe {
         let path = self.workspace.join("pipe");
         nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
         Pipe { reader: BufReader::new(file) }
+    }
+}
+
+/// A pipe in the workspace from which a step reads one line when the test lets it: `read line < go`.
+pub(crate) struct Gate {
+    /// Open for both directions, so that neither opening nor writing waits for the step, which may be dead.
+    file: File,
+}
+
+impl Gate {
+    /// Lets the step go on with `line`. It may read it at any time while this lives.
+    pub(crate) fn open(&mut self, line: &str) {
+        writeln!(self.file, "{line}").unwrap();
     }
 }
 
@@ -210,9 +230,15 @@ impl Pipe {
     /// Waits for a line.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
+        let mut waited = false;
         while !line.ends_with('\n') {
             match self.reader.read_line(&mut line) {
-                Ok(0) => assert!(self.wait(WAIT), "nobody writes"),
+                // Nobody has opened it yet, or everybody has gone: then waiting changes nothing.
+                Ok(0) => {
+                    assert!(!waited, "everybody died without a line");
+                    assert!(self.wait(WAIT), "nobody writes");
+                    waited = true;
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     assert!(self.wait(WAIT), "nothing comes");

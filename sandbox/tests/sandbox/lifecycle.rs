@@ -7,24 +7,19 @@ use orch_sandbox::run_dir::{self, Liveness, inspect};
 use orch_sandbox::spec::Phase;
 use orch_sandbox::{SpawnError, control};
 
-use crate::bench::{Bench, PROBE_INSIDE, Run, sh, step};
+use crate::bench::{Bench, Gate, PROBE_INSIDE, Pipe, Run, sh, step};
 
-/// A run that says `ready` in its pipe and ends when the test writes a line to its other pipe, see [`go`].
-fn waiting(bench: &Bench, name: &str) -> (Run, crate::bench::Pipe) {
+/// A run that says `ready` in its pipe and ends when the test opens its gate.
+fn waiting(bench: &Bench, name: &str) -> (Run, Pipe, Gate) {
     let run = bench.run(name, vec![sh("wait", Phase::Main, "exec 3>pipe; echo ready >&3; read line < go; echo $line")]);
-    nix::unistd::mkfifo(&run.workspace.join("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let pipe = run.pipe();
-    (run, pipe)
-}
-
-fn go(run: &Run) {
-    std::fs::write(run.workspace.join("go"), "went on\n").unwrap();
+    let (pipe, gate) = (run.pipe(), run.gate());
+    (run, pipe, gate)
 }
 
 #[test]
 fn a_run_outlives_its_spawner_and_a_new_one_is_started() {
     let Some(bench) = Bench::new() else { return };
-    let (run, mut pipe) = waiting(&bench, "survivor");
+    let (run, mut pipe, mut gate) = waiting(&bench, "survivor");
     bench.start(&run);
     pipe.line();
     let first = bench.spawner.pid().unwrap();
@@ -40,7 +35,7 @@ fn a_run_outlives_its_spawner_and_a_new_one_is_started() {
     assert!(started.is_ok(), "{started:?}");
     assert_ne!(bench.spawner.pid(), Some(first));
     assert_eq!(next.wait().outcome, Outcome::Succeeded);
-    go(&run);
+    gate.open("went on");
     assert_eq!(run.wait().outcome, Outcome::Succeeded);
     assert_eq!(run.stdout(), "went on\n");
 }
@@ -48,12 +43,12 @@ fn a_run_outlives_its_spawner_and_a_new_one_is_started() {
 #[test]
 fn the_record_is_written_with_nobody_left() {
     let Some(bench) = Bench::new() else { return };
-    let (run, mut pipe) = waiting(&bench, "orphan");
+    let (run, mut pipe, mut gate) = waiting(&bench, "orphan");
     bench.start(&run);
     pipe.line();
     let Bench { home, spawner } = bench;
     drop(spawner);
-    go(&run);
+    gate.open("went on");
     assert_eq!(run.wait().outcome, Outcome::Succeeded);
     drop(home);
 }
@@ -79,7 +74,7 @@ fn everything_inside_dies_with_the_shim() {
 #[test]
 fn a_polite_signal_cancels() {
     let Some(bench) = Bench::new() else { return };
-    let (run, mut pipe) = waiting(&bench, "polite");
+    let (run, mut pipe, _gate) = waiting(&bench, "polite");
     let shim = bench.start(&run);
     pipe.line();
     kill(Pid::from_raw(shim.pid), Signal::SIGTERM).unwrap();
@@ -94,13 +89,13 @@ fn an_attempt_is_taken_once() {
         Err(SpawnError::Fenced { reason }) => reason,
         other => panic!("{other:?}"),
     };
-    let (mut run, mut pipe) = waiting(&bench, "fence");
+    let (mut run, mut pipe, mut gate) = waiting(&bench, "fence");
     run.spec.fence = 5;
     assert_eq!(inspect(&run.dir, 5).unwrap(), Liveness::NotStarted);
     bench.start(&run);
     pipe.line();
     assert!(fenced(&run).contains("another shim is alive"));
-    go(&run);
+    gate.open("went on");
     run.wait();
     assert!(fenced(&run).contains("attempt 5 has been taken before"));
     run.spec.fence = 4;
@@ -113,7 +108,7 @@ fn an_attempt_is_taken_once() {
 #[test]
 fn many_at_once_have_one_winner() {
     let Some(bench) = Bench::new() else { return };
-    let (run, mut pipe) = waiting(&bench, "race");
+    let (run, mut pipe, mut gate) = waiting(&bench, "race");
     run_dir::prepare(&run.dir, &run.spec).unwrap();
     let winners = std::thread::scope(|scope| {
         let spawn = || bench.spawner.spawn(&run.dir).is_ok();
@@ -122,7 +117,7 @@ fn many_at_once_have_one_winner() {
     });
     assert_eq!(winners, 1);
     pipe.line();
-    go(&run);
+    gate.open("went on");
     assert_eq!(run.wait().outcome, Outcome::Succeeded);
 }
 
@@ -130,7 +125,7 @@ fn many_at_once_have_one_winner() {
 #[test]
 fn run_directories_can_have_long_paths() {
     let Some(bench) = Bench::new() else { return };
-    let (mut run, mut pipe) = waiting(&bench, "long");
+    let (mut run, mut pipe, _gate) = waiting(&bench, "long");
     run.dir = bench.path(&"d".repeat(120)).join("e".repeat(120));
     bench.start(&run);
     pipe.line();

@@ -32,7 +32,7 @@ fn logs_keep_every_byte() {
 fn incomplete_lines_are_shown() {
     let Some(bench) = Bench::new() else { return };
     let run = bench.shell("prompt", "exec 3>pipe; printf 'name? '; echo ready >&3; read line < go; echo $line");
-    nix::unistd::mkfifo(&run.workspace.join("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut gate = run.gate();
     let mut pipe = run.pipe();
     bench.start(&run);
     pipe.line();
@@ -41,7 +41,7 @@ fn incomplete_lines_are_shown() {
         assert!(std::time::Instant::now() < deadline, "the prompt is not shown");
         std::thread::yield_now();
     }
-    std::fs::write(run.workspace.join("go"), "me\n").unwrap();
+    gate.open("me");
     run.wait();
     assert_eq!(run.stdout(), "name? me\n");
 }

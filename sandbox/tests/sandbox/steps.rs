@@ -106,16 +106,19 @@ fn leftovers_die_before_the_always_steps() {
         "left",
         vec![
             sh("serve", Phase::Setup, &format!("{PROBE_INSIDE} crowd pipe 3 &")),
-            sh("use", Phase::Main, "ls /proc | grep -c '^[0-9]*$'"),
+            sh("use", Phase::Main, "read line < go; ls /proc | grep -c '^[0-9]*$'"),
             sh("collect", Phase::Always, "ls /proc | grep -c '^[0-9]*$'"),
         ],
     );
+    let mut gate = run.gate();
     let mut pipe = run.pipe();
     bench.start(&run);
     pipe.line();
+    gate.open("");
     pipe.closed();
     assert_eq!(run.wait().outcome, Outcome::Succeeded);
-    // Init, the shell, ls and grep.
+    // Init, the shell, ls and grep; before that the four of the crowd, too.
+    assert_eq!(run.output(Stream::Stdout, 1), b"8\n");
     assert_eq!(run.output(Stream::Stdout, 2), b"4\n");
 }
 
