@@ -35,7 +35,11 @@ fn a_task_moves_and_its_log_is_followed() {
     fake.log(run_id(3), "all 12 tests passed");
     terminal.wait_for("all 12 tests passed");
     fake.change(|world| world.tasks[1].state = TaskState::Done);
+    // The board goes on to what runs still; a person goes after the task.
+    terminal.wait_for("IN PROGRESS 2");
+    terminal.press("llj");
     terminal.wait_for("DONE 3");
+    terminal.wait_for(">T-2");
     terminal.press("L");
     terminal.wait_for("[Log]");
     fake.log(run_id(3), "a line while the run is looked at");

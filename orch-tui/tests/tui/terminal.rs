@@ -82,7 +82,8 @@ impl Terminal {
             let mut buffer = [0; 16 << 10];
             loop {
                 let read = reader.read(&mut buffer).unwrap_or(0);
-                let mut output = kept.0.lock().unwrap();
+                // A poisoned lock means that the test has failed and said why.
+                let Ok(mut output) = kept.0.lock() else { return };
                 output.screen.process(&buffer[..read]);
                 output.bytes.extend_from_slice(&buffer[..read]);
                 output.ended = read == 0;
