@@ -126,6 +126,20 @@ pub enum Request {
         needs_approval: bool,
         /// Approve the task for the queue at once; otherwise it stays `proposed`.
         queue: bool,
+        /// Keys of the requirements that it serves.
+        #[serde(default)]
+        requirements: Vec<String>,
+    },
+    /// Changes what a task that is not under way does. What is none stays as it is.
+    TaskEdit {
+        task: Ref,
+        /// YAML of a run recipe: the steps that do the work from now on.
+        recipe: Option<String>,
+        /// Name of the recipe's file, for messages.
+        recipe_name: Option<String>,
+        capability: Option<String>,
+        requirements: Option<Vec<String>>,
+        acceptance: Option<Vec<String>>,
     },
     /// Puts proposed tasks into the queue.
     TaskQueue { tasks: Vec<Ref> },
@@ -203,6 +217,7 @@ impl Request {
             | Self::PlanPropose { .. }
             | Self::PlanChange { .. }
             | Self::TaskCreate { .. }
+            | Self::TaskEdit { .. }
             | Self::TaskQueue { .. }
             | Self::TaskLink { .. }
             | Self::TaskUnlink { .. }

@@ -1,1 +1,21 @@
-//! Placeholder of the first skeleton commit.
+//! `orchd`: wiring. Configuration, start and stop, the socket, and the reconcilers that turn decisions into effects.
+//!
+//! The domain is in `orch-core`, the state in `orch-store`, effects in `orch-adapters`. In reading order: `daemon`
+//! starts everything, `app` is what its parts share, `reconcile` does the work, `rpc` answers clients.
+
+mod app;
+mod args;
+mod clock;
+mod config;
+mod convert;
+mod daemon;
+mod error_chain;
+mod facts;
+mod host;
+mod instance_lock;
+mod logging;
+mod reconcile;
+mod rpc;
+mod state_dir;
+
+pub use args::main_impl;

@@ -134,6 +134,15 @@ pub fn status(dir: &Path) -> Result<RunStatus, ControlError> {
     }
 }
 
+/// A connection that ends when the shim does, after the exit record was written: wait for it to become readable, then
+/// [`inspect`](crate::run_dir::inspect). Costs one descriptor and no process; nothing is ever sent on it.
+///
+/// # Errors
+/// When no shim listens; then there is nothing to wait for.
+pub fn watch(dir: &Path) -> Result<UnixStream, ControlError> {
+    connect(dir)
+}
+
 fn expect_done(dir: &Path, request: Request) -> Result<(), ControlError> {
     match exchange(dir, request)? {
         Answer::Done | Answer::Status(_) => Ok(()),
@@ -143,18 +152,7 @@ fn expect_done(dir: &Path, request: Request) -> Result<(), ControlError> {
 
 fn exchange(dir: &Path, request: Request) -> Result<Answer, ControlError> {
     let not_running = || ControlError::NotRunning { dir: dir.to_owned() };
-    let handle = match File::open(dir) {
-        Ok(handle) => handle,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_running()),
-        Err(error) => return Err(ControlError::Connect(error)),
-    };
-    let mut stream = match UnixStream::connect(socket_path(&handle)) {
-        Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            return Err(not_running());
-        }
-        Err(error) => return Err(ControlError::Connect(error)),
-    };
+    let mut stream = connect(dir)?;
     let mut line = serde_json::to_vec(&request).map_err(ControlError::Decode)?;
     line.push(b'\n');
     let mut answer = Vec::new();
@@ -169,6 +167,22 @@ fn exchange(dir: &Path, request: Request) -> Result<Answer, ControlError> {
         return Err(not_running());
     }
     serde_json::from_slice(&answer).map_err(ControlError::Decode)
+}
+
+fn connect(dir: &Path) -> Result<UnixStream, ControlError> {
+    let not_running = || ControlError::NotRunning { dir: dir.to_owned() };
+    let handle = match File::open(dir) {
+        Ok(handle) => handle,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_running()),
+        Err(error) => return Err(ControlError::Connect(error)),
+    };
+    match UnixStream::connect(socket_path(&handle)) {
+        Ok(stream) => Ok(stream),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Err(not_running())
+        }
+        Err(error) => Err(ControlError::Connect(error)),
+    }
 }
 
 /// A path to the control socket that is short whatever the path of the directory is.

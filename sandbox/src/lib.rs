@@ -4,20 +4,46 @@
 //!
 //! - [`spec`]: what to run and what it may touch. [`level`]: what the sandbox guarantees. [`exit_record`]: how it ended.
 //! - [`run_dir`]: the directory in which one attempt lives; [`log`]: its log; [`control`]: its control socket.
-//! - [`spawner`]: starts shims for a daemon. The shim owns a run; pid 1 inside builds the sandbox and runs the steps.
-//! - `sys`: every unsafe call.
+//! - [`spawner`]: starts shims for a daemon. `shim`: owns one run. `init`: pid 1 inside, builds the sandbox and runs the
+//!   steps. `view` and `seccomp`: what they see and may call. `probes`: what really holds.
+//! - [`artifacts`]: takes results out of a workspace; [`remove_tree`] deletes it. `sys`: every unsafe call.
 //!
 //! Synchronous throughout. **Invariant:** every process here that forks has one thread.
 
+pub mod artifacts;
 mod clock;
 pub mod control;
 pub mod exit_record;
+mod init;
 pub mod level;
 pub mod log;
+mod probes;
+mod remove;
 pub mod run_dir;
+mod seccomp;
+mod shim;
 pub mod spawner;
 pub mod spec;
+mod sys;
+mod view;
 
+mod cli;
+
+pub use cli::main_impl;
 pub use level::{Level, LevelReport};
+pub use probes::host::{HostFeature, HostReport, Presence, probe_host};
+pub use remove::{RemoveError, remove_tree};
 pub use spawner::{SpawnError, Spawned, Spawner, SpawnerOptions};
 pub use spec::RunSpec;
+
+/// An error with all its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

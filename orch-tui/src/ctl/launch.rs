@@ -54,21 +54,25 @@ impl Launch {
 }
 
 /// Finds a program of this product: named by a variable, beside this program, or in `PATH`.
-pub(crate) fn find(name: &str, variable: &str, env: impl Fn(&str) -> Option<String>) -> Result<PathBuf, Failure> {
+pub(crate) fn find(name: &str, variable: &str, env: &impl Fn(&str) -> Option<String>) -> Result<PathBuf, Failure> {
     if let Some(path) = env(variable) {
         return Ok(PathBuf::from(path));
     }
     let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(name)));
-    let in_path = env("PATH").unwrap_or_default();
-    let in_path =
-        in_path.split(':').filter(|directory| !directory.is_empty()).map(|directory| Path::new(directory).join(name));
-    beside.into_iter().chain(in_path).find(|path| is_program(path)).ok_or_else(|| {
+    beside.filter(|path| is_program(path)).or_else(|| in_path(name, env)).ok_or_else(|| {
         Failure::new(
             ErrorCode::ToolMissing,
             format!("there is no `{name}` beside this program and none in PATH"),
             format!("build it with `cargo build`, or name it in {variable}"),
         )
     })
+}
+
+/// Finds a program in `PATH`.
+pub(crate) fn in_path(name: &str, env: &impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let path = env("PATH")?;
+    let directories = path.split(':').filter(|directory| !directory.is_empty());
+    directories.map(|directory| Path::new(directory).join(name)).find(|path| is_program(path))
 }
 
 /// The file for the daemon's messages when none is named.
@@ -197,13 +201,13 @@ mod tests {
         let program = directory.path().join("orchd");
         let path = directory.path().display().to_string();
         let env = |name: &str| (name == "PATH").then(|| path.clone());
-        assert_eq!(find("orch-no-such", "X", env).unwrap_err().exit_code(), 78);
+        assert_eq!(find("orch-no-such", "X", &env).unwrap_err().exit_code(), 78);
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o755).open(&program).unwrap();
         assert_eq!(
-            find("orchd", "X", |name| (name == "X").then(|| "/elsewhere/orchd".into())).unwrap(),
+            find("orchd", "X", &|name: &str| (name == "X").then(|| "/elsewhere/orchd".into())).unwrap(),
             Path::new("/elsewhere/orchd")
         );
-        assert_eq!(find("orchd", "X", env).unwrap().file_name(), program.file_name());
+        assert_eq!(find("orchd", "X", &env).unwrap().file_name(), program.file_name());
     }
 
     #[test]

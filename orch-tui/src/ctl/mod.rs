@@ -96,7 +96,7 @@ async fn dispatch(session: &mut Session, command: Option<Command>) -> Result<(),
     check_options(session)?;
     match command {
         None => cmd::status::run(session, &cmd::status::StatusArgs::default()).await,
-        Some(Command::Demo(args)) => demo::run(session, args).await,
+        Some(Command::Demo(args)) => demo::run_all(session, args).await,
         Some(Command::Up(args)) => cmd::daemon::up(session, args).await,
         Some(Command::Down) => cmd::daemon::down(session).await,
         Some(Command::Status(args)) => cmd::status::run(session, &args).await,

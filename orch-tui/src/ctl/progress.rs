@@ -15,7 +15,8 @@ use crate::text::SafeText;
 pub(crate) struct Progress<'a> {
     session: &'a Session,
     began: Instant,
-    said: BTreeMap<String, (TaskState, u32, String)>,
+    /// State, attempt, and the code of what it waits for: texts of waits count down and would each be a line.
+    said: BTreeMap<String, (TaskState, u32, Option<String>)>,
 }
 
 impl<'a> Progress<'a> {
@@ -26,20 +27,19 @@ impl<'a> Progress<'a> {
     /// Says which tasks have changed since the last call.
     pub(crate) fn tasks(&mut self, tasks: &[TaskView]) {
         for task in tasks {
-            // The step is told on its own: it changes often, and a line per step would be no progress line any more.
-            let wait = if task.step.is_some() { String::new() } else { task_detail(task) };
-            let now = (task.state, task.attempts, wait);
+            let now = (task.state, task.attempts, task.waits.first().map(|wait| wait.code.clone()));
             if self.said.get(&task.name) == Some(&now) {
                 continue;
             }
             if !self.session.options.quiet {
-                self.session.console.say(&self.line(task, &now.2));
+                self.session.console.say(&self.line(task));
             }
             self.said.insert(task.name.clone(), now);
         }
     }
 
-    fn line(&self, task: &TaskView, detail: &str) -> String {
+    fn line(&self, task: &TaskView) -> String {
+        let detail = task_detail(task);
         let elapsed = short(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
         let state = format!("{:<9}", task.state.label());
         let state = self.session.paint_messages().apply(state_role(task.state.label()), &SafeText::line(&state));

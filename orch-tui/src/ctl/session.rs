@@ -232,7 +232,7 @@ impl Session {
 
     /// Width at which running text is wrapped.
     pub(crate) fn text_width(&self) -> usize {
-        self.width().unwrap_or(80).clamp(40, 120)
+        self.width().unwrap_or(100).clamp(40, 120)
     }
 
     /// Colours of standard output.

@@ -358,6 +358,21 @@ async fn requirements_are_waited_for_and_edited_from_a_file() {
     assert_eq!((upsert.len(), upsert[0].key.as_deref(), remove.len(), base_version), (1, Some("FR-2"), 0, 1));
 }
 
+#[tokio::test]
+async fn an_edit_changes_only_what_is_named() {
+    let fake = Fake::start(one_project());
+    assert_eq!(plain(&fake, "task edit shop/T-1").await.code, 2);
+    let recipe = "steps:\n  - run: make\n";
+    let outcome = call(&fake, Call { stdin: recipe, ..Call::default() }, "task edit shop/T-1 --recipe -").await;
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    let Request::TaskEdit { recipe: sent, capability, acceptance, .. } =
+        fake.see(|state| state.submitted[0].request.clone())
+    else {
+        panic!("another request");
+    };
+    assert_eq!((sent.as_deref(), capability, acceptance), (Some(recipe), None, None));
+}
+
 /// Runs the command while `act` changes the world. The command must be waiting for what `act` does.
 async fn during(fake: &Fake, line: &str, act: impl Future<Output = ()>) -> Outcome {
     let (outcome, ()) = tokio::join!(plain(fake, line), act);

@@ -3,79 +3,23 @@
 //! Knows nothing of what is in them. **Invariants:** a blob under its name is whole and on disk (written beside, synced,
 //! renamed, folder synced); the same content is stored once; files are readable by the daemon's user only.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use orch_core::digest::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// Bytes that are read and hashed at a time.
 const CHUNK_BYTES: usize = 128 << 10;
 
-/// Hash of a blob's content, which is also its name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlobHash([u8; 32]);
-
-/// A text that is not 64 lowercase hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a sha256 hash of 64 hexadecimal digits")]
-pub struct ParseHashError;
-
-impl BlobHash {
-    /// The hash of these bytes.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-
-    /// The raw hash.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Display for BlobHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for BlobHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for BlobHash {
-    type Err = ParseHashError;
-
-    fn from_str(text: &str) -> Result<Self, ParseHashError> {
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Ok(byte - b'0'),
-            b'a'..=b'f' => Ok(byte - b'a' + 10),
-            _ => Err(ParseHashError),
-        };
-        let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| ParseHashError)?;
-        let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-            if let [high, low] = pair {
-                *byte = digit(*high)? << 4 | digit(*low)?;
-            }
-        }
-        Ok(Self(hash))
-    }
-}
-
 /// A stored blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blob {
     /// Its name.
-    pub hash: BlobHash,
+    pub hash: Digest,
     /// Its size.
     pub size_bytes: u64,
 }
@@ -104,16 +48,16 @@ pub enum PutError {
 pub enum GetError {
     /// There is none of this name.
     #[error("no blob `{0}`")]
-    Missing(BlobHash),
+    Missing(Digest),
     /// Its content is not that of its name.
     #[error("blob `{0}` is damaged")]
-    Damaged(BlobHash),
+    Damaged(Digest),
     /// It is larger than the caller allows.
     #[error("blob `{hash}` has {size} bytes, more than {max}")]
-    TooLarge { hash: BlobHash, size: u64, max: u64 },
+    TooLarge { hash: Digest, size: u64, max: u64 },
     /// It cannot be read.
     #[error("failed to read blob `{hash}`")]
-    Io { hash: BlobHash, source: io::Error },
+    Io { hash: Digest, source: io::Error },
 }
 
 /// A folder of blobs.
@@ -142,7 +86,7 @@ impl BlobStore {
     /// # Errors
     /// [`PutError`] if they cannot be written.
     pub fn put(&self, bytes: &[u8]) -> Result<Blob, PutError> {
-        let hash = BlobHash::of(bytes);
+        let hash = Digest::of(bytes);
         let size_bytes = bytes.len() as u64;
         if fs::metadata(self.path(&hash)).is_ok_and(|known| known.len() == size_bytes) {
             return Ok(Blob { hash, size_bytes });
@@ -173,7 +117,7 @@ impl BlobStore {
             hasher.update(read);
             file.write_all(read).map_err(write_error)?;
         }
-        let hash = BlobHash(hasher.finalize().into());
+        let hash = Digest::from_bytes(hasher.finalize().into());
         file.sync_all().map_err(write_error)?;
         let path = self.path(&hash);
         let folder = path.parent().unwrap_or(&self.root);
@@ -187,7 +131,7 @@ impl BlobStore {
 
     /// Whether a blob of this name is stored.
     #[must_use]
-    pub fn exists(&self, hash: &BlobHash) -> bool {
+    pub fn exists(&self, hash: &Digest) -> bool {
         self.path(hash).is_file()
     }
 
@@ -195,7 +139,7 @@ impl BlobStore {
     ///
     /// # Errors
     /// [`GetError`] if there is none.
-    pub fn size(&self, hash: &BlobHash) -> Result<u64, GetError> {
+    pub fn size(&self, hash: &Digest) -> Result<u64, GetError> {
         let file = self.file(hash)?;
         file.metadata().map(|known| known.len()).map_err(|source| GetError::Io { hash: *hash, source })
     }
@@ -204,7 +148,7 @@ impl BlobStore {
     ///
     /// # Errors
     /// [`GetError`] if there is none or it cannot be read.
-    pub fn read(&self, hash: &BlobHash, offset: u64, max: u64) -> Result<Vec<u8>, GetError> {
+    pub fn read(&self, hash: &Digest, offset: u64, max: u64) -> Result<Vec<u8>, GetError> {
         let io_error = |source| GetError::Io { hash: *hash, source };
         let mut file = self.file(hash)?;
         file.seek(SeekFrom::Start(offset)).map_err(io_error)?;
@@ -217,23 +161,23 @@ impl BlobStore {
     ///
     /// # Errors
     /// [`GetError`] if there is none, it is larger, damaged or cannot be read.
-    pub fn read_verified(&self, hash: &BlobHash, max: u64) -> Result<Vec<u8>, GetError> {
+    pub fn read_verified(&self, hash: &Digest, max: u64) -> Result<Vec<u8>, GetError> {
         let size = self.size(hash)?;
         if size > max {
             return Err(GetError::TooLarge { hash: *hash, size, max });
         }
         let bytes = self.read(hash, 0, max)?;
-        if BlobHash::of(&bytes) == *hash { Ok(bytes) } else { Err(GetError::Damaged(*hash)) }
+        if Digest::of(&bytes) == *hash { Ok(bytes) } else { Err(GetError::Damaged(*hash)) }
     }
 
-    fn file(&self, hash: &BlobHash) -> Result<File, GetError> {
+    fn file(&self, hash: &Digest) -> Result<File, GetError> {
         File::open(self.path(hash)).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => GetError::Missing(*hash),
             _ => GetError::Io { hash: *hash, source },
         })
     }
 
-    fn path(&self, hash: &BlobHash) -> PathBuf {
+    fn path(&self, hash: &Digest) -> PathBuf {
         let text = hash.to_string();
         let (folder, name) = text.split_at(2);
         self.root.join("sha256").join(folder).join(name)
@@ -289,5 +233,90 @@ fn write_error(error: io::Error) -> PutError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => PutError::StorageFull(error),
         _ => PutError::Write(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, BlobStore) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(&dir.path().join("blobs")).unwrap();
+        (dir, store)
+    }
+
+    fn files(dir: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    }
+
+    #[test]
+    fn content_is_found_by_its_hash_and_stored_once() {
+        let (dir, store) = store();
+        let blob = store.put(b"hello").unwrap();
+        let name = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        assert_eq!((blob.hash.to_string().as_str(), blob.size_bytes), (name, 5));
+        assert_eq!(name.parse(), Ok(blob.hash));
+        assert_eq!(store.put(b"hello").unwrap(), blob);
+        assert_eq!(store.put_reader(&b"hello"[..], 5).unwrap(), blob);
+        let (folder, rest) = name.split_at(2);
+        let path = dir.path().join("blobs/sha256").join(folder).join(rest);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(files(dir.path()), [path]);
+        assert!(store.exists(&blob.hash));
+        assert_eq!(store.read(&blob.hash, 1, 3).unwrap(), b"ell");
+        assert_eq!(store.read(&blob.hash, 9, 3).unwrap(), b"");
+        assert_eq!(store.read_verified(&blob.hash, 5).unwrap(), b"hello");
+        assert!(matches!(store.read_verified(&blob.hash, 4), Err(GetError::TooLarge { size: 5, .. })));
+    }
+
+    #[test]
+    fn missing_and_damaged_blobs_are_told_apart() {
+        let (dir, store) = store();
+        assert!(matches!(store.read(&Digest::of(b"none"), 0, 1), Err(GetError::Missing(_))));
+        let blob = store.put(b"hello").unwrap();
+        fs::write(&files(dir.path())[0], b"hullo").unwrap();
+        assert!(matches!(store.read_verified(&blob.hash, 5), Err(GetError::Damaged(_))));
+        for bad in ["", "xy", &"A".repeat(64), &"a".repeat(63)] {
+            assert_eq!(bad.parse::<Digest>(), Err(ParseHashError));
+        }
+    }
+
+    /// Content that is too long, or whose reader fails, leaves nothing; what a crash left is cleared at the next start.
+    #[test]
+    fn nothing_is_left_of_what_was_not_stored() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("broken"))
+            }
+        }
+        let (dir, store) = store();
+        assert!(matches!(store.put_reader(&b"hello"[..], 4), Err(PutError::TooLarge { max: 4 })));
+        assert!(matches!(store.put_reader(b"start".chain(Broken), 100), Err(PutError::Read(_))));
+        assert!(files(dir.path()).is_empty());
+        fs::write(dir.path().join("blobs/tmp/1-1"), "half").unwrap();
+        BlobStore::open(&dir.path().join("blobs")).unwrap();
+        assert!(files(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_of_its_own() {
+        for errno in [nix::errno::Errno::ENOSPC, nix::errno::Errno::EDQUOT] {
+            let error = write_error(io::Error::from_raw_os_error(errno as i32));
+            assert!(matches!(error, PutError::StorageFull(_)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn large_content_passes_in_chunks() {
+        let (_dir, store) = store();
+        let content: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+        let blob = store.put_reader(content.as_slice(), u64::MAX).unwrap();
+        assert_eq!(blob.hash, Digest::of(&content));
+        assert_eq!(store.read_verified(&blob.hash, u64::MAX).unwrap(), content);
     }
 }

@@ -86,8 +86,10 @@ impl HostTools {
         }
         // A copy that every sandbox has is better than one that must be mounted.
         let everywhere = SYSTEM_PATH.split(':').map(|dir| Path::new(dir).join(tool));
-        let system = |path: &PathBuf| path.canonicalize().is_ok_and(|real| real.starts_with("/usr") && is_program(&real));
-        let rust = ["cargo", "rustc", "rustfmt", "rustdoc", "cargo-clippy", "cargo-fmt", "clippy-driver"].contains(&tool);
+        let system =
+            |path: &PathBuf| path.canonicalize().is_ok_and(|real| real.starts_with("/usr") && is_program(&real));
+        let rust =
+            ["cargo", "rustc", "rustfmt", "rustdoc", "cargo-clippy", "cargo-fmt", "clippy-driver"].contains(&tool);
         if !rust && everywhere.into_iter().any(|path| system(&path)) {
             return Some(Found::System);
         }
@@ -188,7 +190,10 @@ mod tests {
         assert_eq!(root("/home/alice/.local/bin/tool"), None);
         assert_eq!(root("/opt/bin/tool"), None);
         assert_eq!(root("/opt/go/bin/go"), Some("/opt/go".into()));
-        assert_eq!(root("/home/alice/.nvm/versions/node/v20/bin/node"), Some("/home/alice/.nvm/versions/node/v20".into()));
+        assert_eq!(
+            root("/home/alice/.nvm/versions/node/v20/bin/node"),
+            Some("/home/alice/.nvm/versions/node/v20".into())
+        );
     }
 
     #[test]

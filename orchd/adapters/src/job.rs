@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use orch_core::entity::{PlannedStep, Project, Run, RunPurpose, Task, Work};
 use orch_core::recipe::Step;
 use orch_sandbox::level::{Level, UnknownLevel};
-use orch_sandbox::spec::{HOME_INSIDE, Isolation, Limits, Network, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, StepSpec};
+use orch_sandbox::spec::{
+    HOME_INSIDE, Isolation, Limits, Network, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, StepSpec,
+};
 
 use crate::git::{BareRepo, CheckoutSpec, CollectSpec, CommitError, CommitId, Identity, NameError, branch_name};
 use crate::host_tools::{SYSTEM_PATH, ToolSet};
@@ -106,7 +108,10 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
     let (steps, step_env) = match job.run.purpose {
         RunPurpose::Gate { .. } => {
             gates = job.project.gates();
-            (gates.as_slice(), job.project.blueprint.as_ref().map(|(_, parameters)| parameters.clone()).unwrap_or_default())
+            (
+                gates.as_slice(),
+                job.project.blueprint.as_ref().map(|(_, parameters)| parameters.clone()).unwrap_or_default(),
+            )
         }
         RunPurpose::Work => match &job.task.spec.work {
             Work::Steps { steps, env, .. } => (steps.as_slice(), env.clone()),
@@ -273,7 +278,14 @@ mod tests {
     #[test]
     fn step_names_are_unique_printable_and_never_ours() {
         let step = |name: &str| Step::new(name, "true");
-        let steps = [step("build"), step("build"), step("collect"), step("r\u{e9}sum\u{e9}\n"), step(""), step(&"x".repeat(99))];
+        let steps = [
+            step("build"),
+            step("build"),
+            step("collect"),
+            step("r\u{e9}sum\u{e9}\n"),
+            step(""),
+            step(&"x".repeat(99)),
+        ];
         let names = unique_names(&steps);
         assert_eq!(names[..5], ["build", "build (2)", "collect (3)", "r?sum??", "step 5"]);
         assert!(names.iter().all(|name| name.len() <= 63));

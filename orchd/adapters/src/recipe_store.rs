@@ -55,7 +55,8 @@ impl RecipeStore {
     pub fn install(directory: &Path, own: Option<PathBuf>) -> Result<Self, RecipeStoreError> {
         let mut content = Vec::new();
         list(&SHIPPED, &mut content);
-        let digest = Digest::of_json(&content.iter().map(|(path, bytes)| (path, Digest::of(bytes))).collect::<Vec<_>>());
+        let digest =
+            Digest::of_json(&content.iter().map(|(path, bytes)| (path, Digest::of(bytes))).collect::<Vec<_>>());
         let shipped = directory.join(&digest.to_string()[..16]);
         if !shipped.is_dir() {
             let draft = directory.join(format!(".{}-{}", &digest.to_string()[..16], std::process::id()));
@@ -77,7 +78,8 @@ impl RecipeStore {
     /// When there is none of that name, or it has a mistake.
     pub fn blueprint(&self, name: &str) -> Result<(Blueprint, PathBuf), RecipeStoreError> {
         let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        let found = plain.then(|| self.roots().map(|root| root.join("blueprints").join(name)).find(|path| path.is_dir()));
+        let found =
+            plain.then(|| self.roots().map(|root| root.join("blueprints").join(name)).find(|path| path.is_dir()));
         let Some(directory) = found.flatten() else {
             return Err(RecipeStoreError::NoBlueprint { name: name.to_owned(), known: self.blueprints().join(", ") });
         };

@@ -96,12 +96,16 @@ fn control_text(event: &ControlEvent) -> Option<String> {
         ControlEvent::Level { report } => Some(format!("isolation level {}", report.level)),
         ControlEvent::StepStarted { name, .. } => Some(format!("step {name} started")),
         ControlEvent::StepFinished { name, status, .. } => Some(format!("step {name} {}", status_text(status))),
-        ControlEvent::Truncated { limit_bytes } => Some(format!("output over {limit_bytes} bytes is dropped from here on")),
+        ControlEvent::Truncated { limit_bytes } => {
+            Some(format!("output over {limit_bytes} bytes is dropped from here on"))
+        }
         ControlEvent::Paused => Some("paused".into()),
         ControlEvent::Resumed => Some("resumed".into()),
         ControlEvent::CancelRequested => Some("cancel requested".into()),
         ControlEvent::Finished { dropped_bytes: 0 } => Some("finished".into()),
-        ControlEvent::Finished { dropped_bytes } => Some(format!("finished; {dropped_bytes} bytes of output were dropped")),
+        ControlEvent::Finished { dropped_bytes } => {
+            Some(format!("finished; {dropped_bytes} bytes of output were dropped"))
+        }
         _ => None,
     }
 }

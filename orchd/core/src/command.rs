@@ -147,6 +147,11 @@ pub enum Command {
     CreateTask {
         task: Box<NewTask>,
     },
+    /// What the task does from now on.
+    EditTask {
+        task: TaskId,
+        spec: Box<TaskSpec>,
+    },
     QueueTasks {
         tasks: Vec<TaskId>,
     },
@@ -212,11 +217,12 @@ pub enum Command {
         proposal: Option<Box<ChangeProposal>>,
     },
 
-    /// The gates of `change` are to be run on `tree`, its merge into `base`.
+    /// The gates of `change` are to be run on `tree`, its merge into `base`; `commit` holds that tree.
     StartCheck {
         change: ChangeId,
         base: Option<String>,
         tree: String,
+        commit: String,
         steps: Vec<PlannedStep>,
         required_level: u8,
         lease_ms: u64,

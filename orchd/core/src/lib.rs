@@ -21,3 +21,6 @@ pub mod blueprint;
 pub mod planner;
 pub mod recipe;
 pub mod toolchain;
+
+#[cfg(feature = "test-util")]
+pub mod rehearsal;

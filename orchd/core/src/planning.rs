@@ -96,7 +96,8 @@ pub fn recipe_work(recipe: &RunRecipe, file_name: &str) -> (Work, RetryPolicy) {
 }
 
 fn outline(blueprint: &Blueprint) -> BlueprintOutline {
-    let epic_title = |key: &str| blueprint.epics.iter().find(|epic| epic.key.as_str() == key).map(|epic| epic.title.clone());
+    let epic_title =
+        |key: &str| blueprint.epics.iter().find(|epic| epic.key.as_str() == key).map(|epic| epic.title.clone());
     let story_title =
         |key: &str| blueprint.stories.iter().find(|story| story.key.as_str() == key).map(|story| story.title.clone());
     let tasks = blueprint.tasks.iter().map(|task| BlueprintTask {
@@ -118,10 +119,18 @@ fn toolchain_outline(toolchain: &Toolchain) -> ToolchainOutline {
     let command = |step: &Option<Step>| step.as_ref().map(|step| step.run.clone());
     ToolchainOutline {
         name: toolchain.name.clone(),
-        root: toolchain.root.to_string(),
+        root: planner_root(toolchain).to_owned(),
         build: command(&toolchain.build),
         test: command(&toolchain.test),
         lint: command(&toolchain.lint),
+    }
+}
+
+/// The planner calls the top of the repository by an empty name.
+fn planner_root(toolchain: &Toolchain) -> &str {
+    match toolchain.root.as_str() {
+        "." => "",
+        below => below,
     }
 }
 
@@ -151,19 +160,23 @@ fn work(
             })
         }
         TaskKind::Toolchain { toolchain, root, action } => {
-            let fits = |found: &&Toolchain| found.name == *toolchain && found.root.as_str() == root;
+            let fits = |found: &&Toolchain| found.name == *toolchain && planner_root(found) == root;
             let found = project.toolchains.iter().find(fits).ok_or_else(|| missing(toolchain.clone()))?;
             let (verb, step) = match action {
                 ToolchainAction::Build => ("build", &found.build),
                 ToolchainAction::Test => ("test", &found.test),
                 ToolchainAction::Lint => ("lint", &found.lint),
             };
+            let mut tools = found.tools.clone();
+            if *action == ToolchainAction::Lint {
+                tools.extend(found.lint_tools.iter().cloned());
+            }
             let step = step.clone().ok_or_else(|| missing(format!("{toolchain} {verb}")))?;
             Ok(Work::Steps {
                 source: format!("{toolchain} {verb}"),
                 steps: vec![step],
                 env: BTreeMap::new(),
-                tools: found.tools.clone(),
+                tools,
                 blueprint: None,
                 artifacts: Vec::new(),
                 keeps_changes: false,

@@ -17,7 +17,7 @@ mod writer;
 use serde::{Deserialize, Serialize};
 
 pub use reader::{LogReader, ReadLogError};
-pub(crate) use writer::{LineCutter, LogWriter, WriteLogError};
+pub(crate) use writer::{LineCutter, LogWriter};
 
 use crate::exit_record::StepStatus;
 use crate::level::LevelReport;

@@ -69,14 +69,14 @@ impl LogWriter {
             return;
         }
         self.payload_bytes += bytes;
-        self.frame(origin.stream, origin.step, ending, time_us, payload);
+        self.frame(origin, ending, time_us, payload);
     }
 
     /// Appends a control record.
     pub(crate) fn control(&mut self, time_us: u64, event: &ControlEvent) {
         let json = serde_json::to_vec(event).expect("control events have string keys only and no custom serializer");
         assert!(json.len() <= CONTROL_BYTES_MAX, "control record of {} bytes", json.len());
-        self.frame(Stream::Control, NO_STEP, Ending::Newline, time_us, &json);
+        self.frame(Origin { stream: Stream::Control, step: NO_STEP }, Ending::Newline, time_us, &json);
     }
 
     /// Writes what is pending to the file.
@@ -105,16 +105,11 @@ impl LogWriter {
         self.file.sync_all().map_err(WriteLogError::Sync)
     }
 
-    /// Whether enough is pending that the caller should flush.
-    pub(crate) fn wants_flush(&self) -> bool {
-        self.pending.len() >= CHUNK_BYTES_MAX
-    }
-
-    fn frame(&mut self, stream: Stream, step: u16, ending: Ending, time_us: u64, payload: &[u8]) {
+    fn frame(&mut self, origin: Origin, ending: Ending, time_us: u64, payload: &[u8]) {
         let length = u32::try_from(META_BYTES + payload.len()).expect("payloads are bounded by a constant");
         self.pending.extend_from_slice(&length.to_le_bytes());
-        self.pending.extend_from_slice(&[stream.code(), ending.code()]);
-        self.pending.extend_from_slice(&step.to_le_bytes());
+        self.pending.extend_from_slice(&[origin.stream.code(), ending.code()]);
+        self.pending.extend_from_slice(&origin.step.to_le_bytes());
         self.pending.extend_from_slice(&time_us.to_le_bytes());
         self.pending.extend_from_slice(payload);
     }

@@ -1,4 +1,4 @@
-//! Writes a small file so that a reader sees either nothing or all of it, also after a power loss.
+//! Writes a small file so that a reader sees either nothing or all of it.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -31,15 +31,32 @@ impl From<WriteDurableError> for std::io::Error {
 
 /// Writes `bytes` as `name` in the directory `dir`: temporary file, fsync, rename, fsync of the directory.
 pub(crate) fn write_durable(dir: &File, name: &str, bytes: &[u8]) -> Result<(), WriteDurableError> {
-    let tmp = format!("{name}.tmp");
+    let file = write_temporary(dir, name, bytes)?;
+    file.sync_all().map_err(|source| WriteDurableError::Write { name: name.to_owned(), source })?;
+    rename_temporary(dir, name)?;
+    dir.sync_all().map_err(|source| WriteDurableError::SyncDir { name: name.to_owned(), source })
+}
+
+/// Writes `bytes` as `name` in the directory `dir` so that a reader sees nothing or all of it; a power loss may take it.
+pub(crate) fn write_atomic(dir: &File, name: &str, bytes: &[u8]) -> Result<(), WriteDurableError> {
+    write_temporary(dir, name, bytes)?;
+    rename_temporary(dir, name)
+}
+
+fn write_temporary(dir: &File, name: &str, bytes: &[u8]) -> Result<File, WriteDurableError> {
     let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let file = openat(dir, tmp.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)
+    let file = openat(dir, temporary(name).as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)
         .map_err(|errno| WriteDurableError::Create { name: name.to_owned(), errno })?;
     let mut file = File::from(file);
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(|source| WriteDurableError::Write { name: name.to_owned(), source })?;
-    renameat(dir, tmp.as_str(), dir, name)
-        .map_err(|errno| WriteDurableError::Rename { name: name.to_owned(), errno })?;
-    dir.sync_all().map_err(|source| WriteDurableError::SyncDir { name: name.to_owned(), source })
+    file.write_all(bytes).map_err(|source| WriteDurableError::Write { name: name.to_owned(), source })?;
+    Ok(file)
+}
+
+fn rename_temporary(dir: &File, name: &str) -> Result<(), WriteDurableError> {
+    renameat(dir, temporary(name).as_str(), dir, name)
+        .map_err(|errno| WriteDurableError::Rename { name: name.to_owned(), errno })
+}
+
+fn temporary(name: &str) -> String {
+    format!("{name}.tmp")
 }

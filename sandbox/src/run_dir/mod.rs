@@ -9,7 +9,8 @@
 //! | `claim.<fence>` | shim, `O_EXCL` | this attempt has been taken; never taken twice, never below a higher one |
 //! | `shim.json` | shim | [`ShimIdentity`]: who that was |
 //! | `log` | shim | see [`crate::log`] |
-//! | `control.sock` | shim | see [`crate::control`]; gone or refusing when the shim is |
+//! | `control.sock` | shim | see [`crate::control`]; nobody listens when the shim is gone |
+//! | `reserve` | shim | space for the exit record on a disk that a job has filled; gone when it ends |
 //! | `exit.json` | shim, tmp + fsync + rename + fsync of the directory | an [`ExitRecord`] |
 //!
 //! **Invariant:** the lock says who is alive, never a pid. A lock cannot outlive its process or the boot.
@@ -17,6 +18,7 @@
 
 mod claim;
 mod durable;
+mod reserve;
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _};
@@ -27,7 +29,8 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use claim::{Claim, ClaimError};
-pub(crate) use durable::{WriteDurableError, write_durable};
+pub(crate) use durable::{write_atomic, write_durable};
+pub(crate) use reserve::Reserve;
 
 use crate::exit_record::ExitRecord;
 use crate::spec::{RunSpec, SPEC_BYTES_MAX};
@@ -43,6 +46,7 @@ pub const SHIM_FILE: &str = "shim.json";
 /// Name of the control socket within a run directory.
 pub const CONTROL_FILE: &str = "control.sock";
 const LOCK_FILE: &str = "lock";
+const RESERVE_FILE: &str = "reserve";
 
 /// Most bytes of an `exit.json`; steps and guarantees are bounded, so it stays far below.
 const EXIT_BYTES_MAX: u64 = 4 << 20;

@@ -1,16 +1,18 @@
 //! The spawner: a single-threaded process that forks a shim per run, because a daemon with threads must not fork.
 //!
-//! [`Spawner`] is the daemon's side; [`serve`] is the process. They speak one JSON object per line over a stream socket
+//! [`Spawner`] is the daemon's side; `serve` is the process. They speak one JSON object per line over a stream socket
 //! that is the standard input of the process. **Invariant:** the spawner keeps no state; it can die at any time and
 //! costs nothing but a restart. **Invariant:** shims outlive it.
 
 mod client;
+mod serve;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use client::{SpawnError, Spawned, Spawner, SpawnerOptions};
+pub(crate) use serve::{ServeError, serve};
 
 /// Longest message in either direction, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 64 << 10;

@@ -73,7 +73,7 @@ pub(crate) async fn up(session: &Session, args: UpArgs) -> Result<(), Failure> {
         None => launch::default_log(args.state_dir.as_deref(), |name| session.console.env(name))?,
     };
     let launch = Launch {
-        program: launch::find("orchd", "ORCHD_PROGRAM", |name| session.console.env(name))?,
+        program: launch::find("orchd", "ORCHD_PROGRAM", &|name: &str| session.console.env(name))?,
         socket: session.socket().to_path_buf(),
         state_dir: args.state_dir,
         config: args.config,

@@ -16,6 +16,7 @@ pub(crate) mod run;
 pub(crate) mod run_log;
 pub(crate) mod status;
 pub(crate) mod task;
+pub(crate) mod task_form;
 pub(crate) mod task_tree;
 pub(crate) mod trace;
 pub(crate) mod vision;

@@ -1,13 +1,11 @@
 //! `orchctl task`: make, read, order, steer and wait for tasks.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
+use orch_proto::Ref;
 use orch_proto::request::Request;
 use orch_proto::view::{TaskFilter, TaskState, TaskView};
-use orch_proto::{RECIPE_BYTES_MAX, Ref};
 
-use super::task_tree;
+use super::{task_form, task_tree};
 use crate::ctl::args::WaitArgs;
 use crate::ctl::current_project::current;
 use crate::ctl::failure::Failure;
@@ -23,7 +21,9 @@ use crate::text::SafeText;
 pub(crate) enum TaskCommand {
     /// Make a task by hand
     #[command(visible_alias = "new")]
-    Create(CreateArgs),
+    Create(task_form::CreateArgs),
+    /// Change what a task does that is not under way, as giving steps to one that waits for an agent
+    Edit(task_form::EditArgs),
     /// Tasks
     #[command(visible_alias = "ls")]
     List {
@@ -91,36 +91,6 @@ pub(crate) enum TaskCommand {
     },
 }
 
-/// A new task.
-#[derive(Debug, Args)]
-pub(crate) struct CreateArgs {
-    /// What it is about, in a line
-    pub(crate) title: String,
-    /// YAML file with the steps, `-` for standard input; without it an agent is needed
-    #[arg(long, value_name = "FILE")]
-    pub(crate) recipe: Option<PathBuf>,
-    /// A task that must be done before; may be repeated
-    #[arg(long, value_name = "TASK", value_delimiter = ',')]
-    pub(crate) depends_on: Vec<String>,
-    /// Put it into the queue at once
-    #[arg(long)]
-    pub(crate) queue: bool,
-    /// It may not start before a person approves it
-    #[arg(long)]
-    pub(crate) needs_approval: bool,
-    /// What the agent must be able to do, as `developer`
-    #[arg(long, value_name = "NAME")]
-    pub(crate) capability: Option<String>,
-    /// 0 (last) to 9 (first)
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=9))]
-    pub(crate) priority: u8,
-    /// When it counts as done; may be repeated
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) accept: Vec<String>,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-}
-
 /// Several tasks and why.
 #[derive(Debug, Args)]
 pub(crate) struct BatchArgs {
@@ -134,7 +104,8 @@ pub(crate) struct BatchArgs {
 
 pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), Failure> {
     match command {
-        TaskCommand::Create(args) => create(session, args).await,
+        TaskCommand::Create(args) => task_form::create(session, args).await,
+        TaskCommand::Edit(args) => task_form::edit(session, args).await,
         TaskCommand::List { state, text } => {
             let filter = TaskFilter { project: session.given_project(), states: state, text };
             session.list(&list(session, filter).await?)
@@ -254,39 +225,12 @@ pub(crate) const fn is_final(state: TaskState) -> bool {
     matches!(state, TaskState::Done | TaskState::Failed | TaskState::Cancelled)
 }
 
-async fn wait_if(session: &Session, wait: &WaitArgs, tasks: &[Ref]) -> Result<(), Failure> {
+/// Waits if that was asked for.
+pub(crate) async fn wait_if(session: &Session, wait: &WaitArgs, tasks: &[Ref]) -> Result<(), Failure> {
     match &wait.wait {
         Some(wanted) => settle(session, tasks, state(wanted).map_err(Failure::usage)?).await,
         None => Ok(()),
     }
-}
-
-async fn create(session: &Session, args: CreateArgs) -> Result<(), Failure> {
-    let (recipe_name, recipe) = match &args.recipe {
-        Some(path) => {
-            let (name, text) = input::read_text(session, path, RECIPE_BYTES_MAX)?;
-            (Some(name), Some(text))
-        }
-        None => (None, None),
-    };
-    if args.wait.wait.is_some() && !args.queue {
-        return Err(Failure::usage("`--wait` needs `--queue`: a proposed task does not start"));
-    }
-    let request = Request::TaskCreate {
-        project: current(session).await?,
-        title: args.title,
-        recipe,
-        recipe_name,
-        capability: args.capability,
-        depends_on: args.depends_on.iter().map(|task| session.reference(task)).collect(),
-        acceptance: args.accept,
-        priority: args.priority,
-        needs_approval: args.needs_approval,
-        queue: args.queue,
-    };
-    let accepted = session.change(request, "created").await?;
-    let made: Vec<_> = accepted.touched.iter().take(1).map(|touched| Ref::from(touched.id.as_str())).collect();
-    wait_if(session, &args.wait, &made).await
 }
 
 /// Sends one request per task. Goes on after a failure and tells of it at the end.

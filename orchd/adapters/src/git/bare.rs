@@ -18,6 +18,8 @@ use super::refs::UpdateRefError;
 
 /// Folder inside the repository for objects that are not yet trusted.
 const INCOMING: &str = "orch-incoming";
+/// Folder beside repositories for those that are not yet whole.
+const DRAFTS: &str = ".orch-drafts";
 /// Deepest folder below `refs/` that recovery looks into.
 const REF_DEPTH_MAX: u32 = 64;
 
@@ -151,6 +153,20 @@ impl BareRepo {
         Ok(cleared)
     }
 
+    /// Clears repositories that a crash left half-made in the folder where repositories are made.
+    ///
+    /// Call it at start, with the daemon's instance lock held and before any other use.
+    ///
+    /// # Errors
+    /// [`RecoverError`] naming what cannot be removed.
+    pub fn clear_drafts(parent: &Path) -> Result<(), RecoverError> {
+        let path = parent.join(DRAFTS);
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(RecoverError { path, source }),
+            _ => Ok(()),
+        }
+    }
+
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -232,7 +248,7 @@ impl Draft {
             let path = path.to_owned();
             move |source| CreateError::Io { path, source }
         };
-        let path = private_dir(&parent.join(".orch-drafts")).map_err(io_error(parent))?;
+        let path = private_dir(&parent.join(DRAFTS)).map_err(io_error(parent))?;
         let repo = BareRepo { path, format, git: git.clone(), quarantine: None };
         let draft = Self { repo, dest: dest.to_owned() };
         let init = draft.repo.call("init").args(["--quiet", "--bare", "--template="]);

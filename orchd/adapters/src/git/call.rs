@@ -1,9 +1,12 @@
 //! One child process: bounded in time, output and memory, and gone with everything it started when it is over.
 //!
-//! Knows nothing of git. **Invariant:** when [`Call::run`] returns, no process of the call's process group is left.
+//! Knows nothing of git. **Invariant:** when [`Call::run`] returns, every process of the call's
+//! process group has been killed.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
+use std::iter;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -46,6 +49,17 @@ pub enum CallError {
     /// It said no. `code` is absent when a signal ended it; `stderr` is escaped and cut.
     #[error("`{command}` failed{}: {stderr}", code.map(|code| format!(" with code {code}")).unwrap_or_default())]
     Failed { command: String, code: Option<i32>, stderr: String },
+}
+
+/// Whether the cause of an error, however deep, is a full disk or quota.
+#[must_use]
+pub fn is_storage_full(error: &(dyn Error + 'static)) -> bool {
+    iter::successors(Some(error), |&error| error.source()).any(|cause| {
+        let call = cause.downcast_ref::<CallError>();
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(call, Some(CallError::StorageFull { .. }))
+            || matches!(io, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    })
 }
 
 /// What a finished call left.
@@ -262,6 +276,8 @@ mod tests {
         assert_eq!(error.to_string(), "`sh` failed with code 3: bad \\u{1b}[2J");
         let full = sh("echo 'x: No space left on device' >&2; exit 1").output().unwrap_err();
         assert!(matches!(full, CallError::StorageFull { .. }), "{full}");
+        assert!(is_storage_full(&crate::git::CreateError::Git(full)));
+        assert!(!is_storage_full(&error));
     }
 
     #[test]
@@ -288,8 +304,15 @@ mod tests {
         let error = sh("tail -f /dev/null & tail -f /dev/null").time_max(limit).output().unwrap_err();
         assert!(matches!(error, CallError::Timeout { .. }), "{error}");
         let pid = sh("tail -f /dev/null & echo $!").line().unwrap();
-        let alive = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
-        assert!(!alive, "process {pid} is left");
+        let alive = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z ") && !stat.contains(") X ")
+        };
+        // The kernel ends a killed process a moment later than it takes the signal.
+        while alive() {
+            assert!(start.elapsed() < Duration::from_secs(30), "process {pid} is left");
+            thread::yield_now();
+        }
         assert!(start.elapsed() < Duration::from_secs(30));
     }
 }

@@ -230,33 +230,14 @@ impl BareRepo {
         dest: &Path,
         limits: &IngestLimits,
     ) -> Result<Imported, ImportError> {
-        let report = read_small(&out.join("import.txt"), REPORT_BYTES_MAX).map_err(ImportError::Unfinished)?;
-        let field = |name: &str| report.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        let empty = match field("state") {
-            Some("ok") => false,
-            Some("empty") => true,
-            Some("shallow") => return Err(ImportError::Shallow),
-            Some("partial") => return Err(ImportError::Partial),
-            Some("borrowed") => return Err(ImportError::Borrowed),
-            Some("unusable") => {
-                let stderr = read_small(&out.join("import.err"), REPORT_BYTES_MAX).unwrap_or_default();
-                let why = stderr.lines().take(4).map(|line| escape(line.as_bytes())).collect::<Vec<_>>().join("; ");
-                return Err(ImportError::Unusable { why });
-            }
-            other => {
-                return Err(ImportError::Answer(
-                    other.unwrap_or_default().chars().take(40).flat_map(char::escape_default).collect(),
-                ));
-            }
-        };
+        let source = Source::read(out)?;
         let mut notes = Vec::new();
-        if field("dirty") == Some("yes") {
+        if source.dirty {
             notes.push(ImportNote::Uncommitted);
         }
-        let head = field("head").and_then(|name| RefName::parse(name).ok()).filter(RefName::is_branch);
-        if empty {
+        if source.empty {
             notes.push(ImportNote::Empty);
-            let default_branch = head.unwrap_or_else(main_branch);
+            let default_branch = source.head.unwrap_or_else(main_branch);
             let repo = Self::create(git, dest, &default_branch)?;
             return Ok(Imported { repo, default_branch, head: None, branches: 0, tags: 0, size_bytes: 0, notes });
         }
@@ -264,7 +245,7 @@ impl BareRepo {
         if let Some(missing) = bundle.prerequisites.first() {
             return Err(IngestError::Prerequisite(missing.clone()).into());
         }
-        let refs = Refs::of(&bundle, head, &mut notes);
+        let refs = Refs::of(&bundle, source.head, &mut notes);
         let (format, size_bytes) = (bundle.format, bundle.size);
         let draft = Draft::create(git, dest, &refs.default_branch, format)?;
         bundle.unpack(&draft.repo, limits, Strictness::History)?.admit().map_err(IngestError::Store)?;
@@ -284,6 +265,36 @@ impl BareRepo {
         let branches = refs.kept.iter().filter(|(name, _)| name.is_branch()).count();
         let tags = refs.kept.len() - branches;
         Ok(Imported { repo, default_branch: refs.default_branch, head, branches, tags, size_bytes, notes })
+    }
+}
+
+/// What the import script says about the source. Written inside the sandbox: good for messages and for a branch name.
+struct Source {
+    empty: bool,
+    dirty: bool,
+    head: Option<RefName>,
+}
+
+impl Source {
+    /// Reads the script's report; the states that are a reason to refuse are errors.
+    fn read(out: &Path) -> Result<Self, ImportError> {
+        let report = read_small(&out.join("import.txt"), REPORT_BYTES_MAX).map_err(ImportError::Unfinished)?;
+        let field = |name: &str| report.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let empty = match field("state").unwrap_or_default() {
+            "ok" => false,
+            "empty" => true,
+            "shallow" => return Err(ImportError::Shallow),
+            "partial" => return Err(ImportError::Partial),
+            "borrowed" => return Err(ImportError::Borrowed),
+            "unusable" => {
+                let stderr = read_small(&out.join("import.err"), REPORT_BYTES_MAX).unwrap_or_default();
+                let lines: Vec<_> = stderr.lines().take(4).map(|line| escape(line.as_bytes())).collect();
+                return Err(ImportError::Unusable { why: lines.join("; ") });
+            }
+            other => return Err(ImportError::Answer(other.chars().take(40).flat_map(char::escape_default).collect())),
+        };
+        let head = field("head").and_then(|name| RefName::parse(name).ok()).filter(RefName::is_branch);
+        Ok(Self { empty, dirty: field("dirty") == Some("yes"), head })
     }
 }
 

@@ -37,7 +37,9 @@ if [ -n "$tree" ]; then
     say "dirty $dirty"
 fi
 commit=$(repo rev-parse --verify --quiet 'HEAD^{commit}' || :)
-if [ -z "$commit" ] && [ -z "$(repo for-each-ref --count=1 refs/heads refs/tags)" ]; then finish empty; fi
+# Names only: a ref whose object is missing is damage, not emptiness.
+if [ -z "$commit" ] && repo symbolic-ref --quiet HEAD >/dev/null &&
+    [ -z "$(repo for-each-ref --count=1 --format='%(refname)' refs/heads refs/tags)" ]; then finish empty; fi
 if ! repo bundle create --quiet "$out/import.part" ${commit:+HEAD} --branches --tags 2>"$out/import.err"; then
     rm -f -- "$out/import.part"
     if [ -s "$dir/objects/info/alternates" ]; then finish borrowed; fi

@@ -120,19 +120,19 @@ impl BareRepo {
         let call = call.args(["--write-tree", "-z", "--name-only", "--no-messages", "--allow-unrelated-histories"]);
         let finished = call.args([ours.as_str(), theirs.as_str()]).run()?;
         let mut fields = finished.stdout.split(|&byte| byte == 0);
-        match finished.code {
-            Some(0) if !finished.truncated => {
-                let tree = fields.next().and_then(|field| str::from_utf8(field).ok());
-                let tree = tree.and_then(|text| TreeId::parse(text.trim()).ok()).ok_or(MergeError::Answer)?;
-                Ok(MergeOutcome::Clean { tree })
-            }
-            Some(1) if !finished.truncated => {
-                let paths = fields.skip(1).filter(|field| !field.is_empty()).map(RepoPath::parse);
+        let tree = fields.next().and_then(|field| str::from_utf8(field).ok());
+        let tree = tree.and_then(|text| TreeId::parse(text.trim()).ok());
+        // Git also ends with 1 when it does not know a commit; then there is no tree in the answer.
+        match (finished.code, tree) {
+            (Some(0), Some(tree)) if !finished.truncated => Ok(MergeOutcome::Clean { tree }),
+            (Some(1), Some(_)) if !finished.truncated => {
+                let paths = fields.filter(|field| !field.is_empty()).map(RepoPath::parse);
                 let mut paths = paths.collect::<Result<Vec<_>, _>>()?;
                 paths.sort();
                 paths.dedup();
                 Ok(MergeOutcome::Conflict { paths })
             }
+            (Some(0), _) => Err(MergeError::Answer),
             _ => Err(MergeError::Git(finished.failure("git merge-tree".to_owned()))),
         }
     }

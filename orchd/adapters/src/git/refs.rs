@@ -68,7 +68,7 @@ impl BareRepo {
     /// [`RefError`] if git fails.
     pub fn refs(&self, prefix: &str) -> Result<BTreeMap<RefName, CommitId>, RefError> {
         let format = "--format=%(objectname) %(*objectname) %(refname)";
-        let answer = self.call("for-each-ref").arg(format).output()?;
+        let answer = self.call("for-each-ref").arg(format).args(["--end-of-options", prefix]).output()?;
         let answer = String::from_utf8_lossy(&answer);
         let parse = |line: &str| {
             let mut fields = line.splitn(3, ' ');

@@ -92,6 +92,15 @@ pub(super) fn void<V: View>(cx: &mut Context<'_, V>, id: ApprovalId, reason: &st
     Ok(())
 }
 
+/// Takes back an answer as well as a question: what was approved is not what is there any more.
+pub(super) fn withdraw<V: View>(cx: &mut Context<'_, V>, id: ApprovalId, reason: &str) -> Result<(), DecideError> {
+    let approval: Approval = cx.get(id)?;
+    if matches!(approval.state, ApprovalState::Pending { .. } | ApprovalState::Granted { .. }) {
+        cx.emit((id, ApprovalEvent::Voided { reason: reason.to_owned() }));
+    }
+    Ok(())
+}
+
 /// Ends questions whose time is over.
 pub(super) fn expire<V: View>(cx: &mut Context<'_, V>) -> Result<(), DecideError> {
     let over = |expires: Option<Timestamp>, now| expires.is_some_and(|expires| now >= expires);

@@ -67,7 +67,7 @@ fn ask<V: View>(
 }
 
 pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
-    let Command::StartCheck { change: id, base, tree, steps, required_level, lease_ms } = command else {
+    let Command::StartCheck { change: id, base, tree, commit, steps, required_level, lease_ms } = command else {
         return Err(conflict("not the start of a check"));
     };
     let change: Change = cx.get(*id)?;
@@ -78,7 +78,7 @@ pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -
         purpose: RunPurpose::Gate { change: *id },
         attempt: source.attempt,
         steps,
-        base: base.clone(),
+        base: Some(commit.clone()),
         tree: Some(tree.clone()),
         required_level: *required_level,
         lease_ms: *lease_ms,

@@ -51,6 +51,29 @@ pub(super) fn create<V: View>(cx: &mut Context<'_, V>, new: &NewTask) -> Result<
     Ok(())
 }
 
+/// Changes what a task does. An approval of what it did before says nothing about what it does now.
+pub(super) fn edit<V: View>(cx: &mut Context<'_, V>, id: TaskId, spec: &TaskSpec) -> Result<(), DecideError> {
+    let task: Task = cx.get(id)?;
+    cx.touch(EntityKind::Task, id);
+    if task.spec == *spec {
+        cx.note("the edit changes nothing");
+        return Ok(());
+    }
+    if matches!(task.state, TaskState::Running { .. } | TaskState::InReview { .. } | TaskState::Done { .. }) {
+        return Err(conflict_with_hint(
+            format!("T-{} is {} and cannot be changed", task.number, task.state.label()),
+            "cancel it first, or make a new task",
+        ));
+    }
+    cx.emit((id, TaskEvent::Respecified { spec: Box::new(spec.clone()) }));
+    if let Some(asked) = task.approval {
+        approval::withdraw(cx, asked, "the task was changed")?;
+        let asked = ask_to_start(cx, task.project, id, (task.number, &task.title), spec)?;
+        cx.emit((id, TaskEvent::ApprovalAsked { approval: asked }));
+    }
+    Ok(())
+}
+
 pub(super) fn queue<V: View>(cx: &mut Context<'_, V>, tasks: &[TaskId]) -> Result<(), DecideError> {
     for id in tasks.iter().collect::<BTreeSet<_>>() {
         let task: Task = cx.get(*id)?;

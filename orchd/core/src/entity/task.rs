@@ -105,6 +105,10 @@ pub enum TaskEvent {
         approval: Option<ApprovalId>,
     },
     Queued,
+    /// What it does was changed.
+    Respecified {
+        spec: Box<TaskSpec>,
+    },
     Linked {
         depends_on: TaskId,
     },
@@ -248,6 +252,7 @@ impl Entity for Task {
         match event {
             TaskEvent::Created { .. } => {}
             TaskEvent::Queued => task.step(&TaskStep::Queued, meta.at)?,
+            TaskEvent::Respecified { spec } => task.spec = (**spec).clone(),
             TaskEvent::Linked { depends_on } => {
                 task.depends_on.insert(*depends_on);
             }
@@ -313,6 +318,7 @@ impl Entity for Task {
         match event {
             TaskEvent::Created { .. } => "created",
             TaskEvent::Queued => "queued",
+            TaskEvent::Respecified { .. } => "respecified",
             TaskEvent::Linked { .. } => "linked",
             TaskEvent::Unlinked { .. } => "unlinked",
             TaskEvent::Prioritized { .. } => "prioritized",

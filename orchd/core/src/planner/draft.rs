@@ -67,6 +67,16 @@ impl Drafts {
         self.drafts.len() >= REQUIREMENTS_MAX
     }
 
+    /// How many requirements were found.
+    pub(super) fn len(&self) -> usize {
+        self.drafts.len()
+    }
+
+    /// Whether the author numbered most of the requirements.
+    pub(super) fn are_numbered(&self) -> bool {
+        self.drafts.iter().filter(|draft| draft.key.is_some()).count() * 2 > self.drafts.len()
+    }
+
     /// Whether nothing was found.
     pub(super) fn is_empty(&self) -> bool {
         self.drafts.is_empty()
@@ -113,11 +123,13 @@ impl Drafts {
         let mut requirements = Vec::with_capacity(self.drafts.len());
         for (index, draft) in self.drafts.into_iter().enumerate() {
             let id = keys.get(index).expect("there is one key per draft").clone();
-            let title = if draft.title.is_empty() {
-                phrase::shorten(&id.to_string(), phrase::TITLE_CHARS_MAX)
-            } else {
-                draft.title
-            };
+            let mut title = draft.title;
+            if title.is_empty() {
+                title = phrase::title(&draft.text, 0);
+            }
+            if title.is_empty() {
+                title = id.to_string();
+            }
             requirements.push(Requirement {
                 id,
                 kind: draft.kind,

@@ -3,7 +3,7 @@
 //! Puts the steps together: check, front matter, outline, headings, walk. Knows no rule of its own but which document
 //! is read how broadly, and what a person is warned of.
 
-use super::collect::{self, Breadth, Collected};
+use super::collect::{self, Collected, Reach};
 use super::draft::REQUIREMENTS_MAX;
 use super::front_matter;
 use super::model::{ExtractError, Extraction, FrontMatter, Statement};
@@ -30,18 +30,24 @@ pub fn extract(source: &[u8]) -> Result<Extraction, ExtractError> {
     let mut outline = outline::parse(&source, front.body_start);
     let facts = nest::nest(&mut outline);
     let sections = Sections::read(&outline);
-    let breadth = if sections.has_qualities() { Breadth::Named } else { Breadth::WithQualities };
-    let mut found = collect::collect(&outline, &sections, &facts, Breadth::Named);
+    let named = Reach { qualities: !sections.has_qualities(), ..Reach::default() };
+    let mut found = collect::collect(&outline, &sections, &facts, Reach::default());
     if found.drafts.is_empty() {
-        found = collect::collect(&outline, &sections, &facts, Breadth::Loose);
+        found = collect::collect(&outline, &sections, &facts, Reach { everywhere: true, ..named });
         if !found.drafts.is_empty() {
             warnings.push(
                 "no section is named as one of requirements: the list items and demands of all sections were taken"
                     .to_owned(),
             );
         }
-    } else if breadth == Breadth::WithQualities {
-        found = collect::collect(&outline, &sections, &facts, breadth);
+    } else if !sections.has_features() && sections.milestone_items(&outline) > found.drafts.len() {
+        found = collect::collect(&outline, &sections, &facts, Reach { milestones: true, ..named });
+        warnings.push(
+            "no section is named as one of features: the items of the milestones were taken as requirements".to_owned(),
+        );
+    } else if named.qualities && !found.drafts.are_numbered() {
+        // An author who numbers requirements would have numbered these too.
+        found = collect::collect(&outline, &sections, &facts, named);
     }
     warn(&found, &mut warnings);
     let title = title(&source, &front.front_matter, &outline, &sections, &mut warnings);

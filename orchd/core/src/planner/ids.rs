@@ -35,6 +35,8 @@ pub(super) struct FoundId {
     pub(super) series: String,
     /// Offset of the text behind the id and its separator.
     pub(super) rest: usize,
+    /// Whether it is written in words: `User story 3`.
+    pub(super) in_words: bool,
     /// Whether a colon, dash, bracket, bold end or the end of the text sets the id off.
     pub(super) marked: bool,
 }
@@ -117,7 +119,7 @@ pub(super) fn find(text: &str, bold_len: usize) -> Option<FoundId> {
         return None;
     }
     let behind = rest.get(separator..)?.trim_start();
-    Some(FoundId { key: key.parse().ok()?, series, rest: text.len() - behind.len(), marked })
+    Some(FoundId { key: key.parse().ok()?, series, rest: text.len() - behind.len(), in_words, marked })
 }
 
 /// Length of the mark that sets an id off: `:`, `.`, `)`, `|` or a dash.

@@ -18,6 +18,7 @@ pub(super) struct InlineLine {
     words_bytes: usize,
     bold_bytes: usize,
     struck_bytes: usize,
+    anchor_bytes: usize,
 }
 
 impl InlineLine {
@@ -31,12 +32,12 @@ impl InlineLine {
         let mut line = Self::default();
         let mut rest = html;
         while let Some((before, tag)) = rest.split_once('<') {
-            line.push(before, false, false);
+            line.push(before, Style::default());
             let closing = if tag.starts_with("!--") { "-->" } else { ">" };
             rest = tag.split_once(closing).map_or("", |(_, after)| after);
-            line.push(" ", false, false);
+            line.push(" ", Style::default());
         }
-        line.push(rest, false, false);
+        line.push(rest, Style::default());
         line.text.truncate(line.text.trim_end().len());
         line
     }
@@ -56,7 +57,12 @@ impl InlineLine {
         self.struck_bytes > 0 && self.struck_bytes >= self.words_bytes
     }
 
-    fn push(&mut self, text: &str, bold: bool, struck: bool) {
+    /// Whether every word is a link to a heading of this document, as in a table of contents.
+    pub(super) fn only_anchors(&self) -> bool {
+        self.anchor_bytes > 0 && self.anchor_bytes >= self.words_bytes
+    }
+
+    fn push(&mut self, text: &str, style: Style) {
         for c in text.chars().map(printable) {
             if c == ' ' {
                 if !self.text.is_empty() && !self.text.ends_with(' ') {
@@ -65,15 +71,16 @@ impl InlineLine {
                 continue;
             }
             self.text.push(c);
-            if bold && self.bold_open {
+            if style.bold && self.bold_open {
                 self.bold_len = self.text.len();
             } else {
                 self.bold_open = false;
             }
             let counts = c != ':';
             self.words_bytes += usize::from(counts);
-            self.bold_bytes += usize::from(counts && bold);
-            self.struck_bytes += usize::from(counts && struck);
+            self.bold_bytes += usize::from(counts && style.bold);
+            self.struck_bytes += usize::from(counts && style.struck);
+            self.anchor_bytes += usize::from(counts && style.anchor);
         }
     }
 
@@ -98,7 +105,16 @@ impl InlineLine {
         self.words_bytes += next.words_bytes;
         self.bold_bytes += next.bold_bytes;
         self.struck_bytes += next.struck_bytes;
+        self.anchor_bytes += next.anchor_bytes;
     }
+}
+
+/// What surrounds a piece of text.
+#[derive(Clone, Copy, Debug, Default)]
+struct Style {
+    bold: bool,
+    struck: bool,
+    anchor: bool,
 }
 
 /// The collector for one block.
@@ -108,16 +124,18 @@ pub(super) struct Inline {
     current: InlineLine,
     bold_depth: usize,
     strike_depth: usize,
+    in_anchor: bool,
 }
 
 impl Inline {
     /// An empty collector for the block at `start`.
     pub(super) fn at(start: usize) -> Self {
-        Self { lines: Vec::new(), current: line_at(start), bold_depth: 0, strike_depth: 0 }
+        Self { lines: Vec::new(), current: line_at(start), bold_depth: 0, strike_depth: 0, in_anchor: false }
     }
 
     pub(super) fn text(&mut self, text: &str, end: usize) {
-        self.current.push(text, self.bold_depth > 0, self.strike_depth > 0);
+        let style = Style { bold: self.bold_depth > 0, struck: self.strike_depth > 0, anchor: self.in_anchor };
+        self.current.push(text, style);
         self.current.end = end;
     }
 
@@ -138,6 +156,11 @@ impl Inline {
 
     pub(super) fn bold(&mut self, on: bool) {
         self.bold_depth = if on { self.bold_depth + 1 } else { self.bold_depth.saturating_sub(1) };
+    }
+
+    /// Whether what follows is a link to a heading of this document.
+    pub(super) fn anchor(&mut self, on: bool) {
+        self.in_anchor = on;
     }
 
     pub(super) fn strike(&mut self, on: bool) {

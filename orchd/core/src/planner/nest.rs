@@ -3,6 +3,7 @@
 //! Knows blocks and headings, decides nothing about requirements. Invariant: afterwards only blocks above the first
 //! heading have no parent, and parents still stand before their children.
 
+use super::ids;
 use super::outline::{Block, BlockKind, Outline};
 use super::section::{self, Class, Reading};
 
@@ -22,6 +23,8 @@ pub(super) struct HeadingFacts {
     /// A heading under it that does more than describe it.
     pub(super) has_sections: bool,
     pub(super) has_user_story: bool,
+    /// Whether a paragraph under it opens with an id, so that it holds requirements instead of being one.
+    pub(super) has_ids: bool,
 }
 
 /// Sets the parents; gives the facts of every block that is a heading, and defaults for the others.
@@ -59,6 +62,7 @@ fn facts(blocks: &[Block]) -> Vec<HeadingFacts> {
             BlockKind::Row { .. } => above.has_rows = true,
             BlockKind::Paragraph => {
                 above.has_paragraphs = true;
+                above.has_ids |= ids::begins_with_marked_id(&block.text, block.bold_len);
                 above.has_user_story |= super::phrase::is_user_story(&block.text);
             }
             BlockKind::Heading { .. } => above.has_sections |= !describes(&block.text),
@@ -72,7 +76,7 @@ fn facts(blocks: &[Block]) -> Vec<HeadingFacts> {
 pub(super) fn describes(text: &str) -> bool {
     matches!(
         section::classify(text, Reading::Exact),
-        Some(Class::Acceptance | Class::Detail | Class::Summary | Class::Aside)
+        Some(Class::Acceptance | Class::Detail | Class::Summary | Class::Aside | Class::EdgeCases)
     )
 }
 
@@ -87,13 +91,19 @@ fn label_level(blocks: &[Block], index: usize) -> Option<u8> {
     let opens_list =
         next.is_some_and(|next| matches!(next.kind, BlockKind::Item | BlockKind::Row { .. } | BlockKind::Code));
     let words = block.text.split_whitespace().count();
-    let said = section::classify(&block.text, Reading::Contains);
+    // A longer line that mentions a section's name is a sentence about it.
+    let reading = if words <= 3 { Reading::Contains } else { Reading::Exact };
+    let said = section::classify(&block.text, reading).is_some();
     let acts = if block.all_bold {
         !block.text.ends_with(['.', '!', '?', ',']) && next.is_some()
     } else if block.text.ends_with(':') {
-        opens_list && words <= 8 && (said.is_some() || block.bold_len > 0)
+        opens_list && words <= 8 && (said || block.bold_len > 0)
     } else {
-        opens_list && words <= 4 && said.is_some() && !block.text.ends_with(['.', '!', '?', ',', ';'])
+        opens_list
+            && said
+            && words <= 4
+            && !block.text.ends_with(['.', '!', '?', ',', ';'])
+            && !block.text.contains(':')
     };
     let level = if describes(&block.text) { DETAIL_LABEL_LEVEL } else { LABEL_LEVEL };
     acts.then_some(level)

@@ -26,6 +26,8 @@ pub(super) struct Block {
     pub(super) all_bold: bool,
     /// Whether every word is struck out.
     pub(super) struck: bool,
+    /// Whether it is only a link to a heading of this document.
+    pub(super) only_anchors: bool,
     /// Whether it stands in a block quote.
     pub(super) quoted: bool,
     pub(super) lines: LineRange,
@@ -161,7 +163,8 @@ impl<'a> Builder<'a> {
             }
             Tag::TableRow => self.cells.clear(),
             Tag::List(_) => self.flush_tight(),
-            Tag::Emphasis | Tag::Link { .. } | Tag::Image { .. } | Tag::Superscript | Tag::Subscript => {}
+            Tag::Link { dest_url, .. } => self.leaf_at(&range).anchor(dest_url.starts_with('#')),
+            Tag::Emphasis | Tag::Image { .. } | Tag::Superscript | Tag::Subscript => {}
             Tag::FootnoteDefinition(_)
             | Tag::DefinitionList
             | Tag::DefinitionListTitle
@@ -174,6 +177,7 @@ impl<'a> Builder<'a> {
         match tag {
             TagEnd::Strong => self.inline.bold(false),
             TagEnd::Strikethrough => self.inline.strike(false),
+            TagEnd::Link => self.inline.anchor(false),
             TagEnd::Heading(_) | TagEnd::Paragraph | TagEnd::CodeBlock | TagEnd::HtmlBlock => self.close(range),
             TagEnd::BlockQuote(_) => {
                 self.flush_tight();
@@ -199,7 +203,6 @@ impl<'a> Builder<'a> {
             TagEnd::List(_)
             | TagEnd::Table
             | TagEnd::Emphasis
-            | TagEnd::Link
             | TagEnd::Image
             | TagEnd::Superscript
             | TagEnd::Subscript
@@ -282,6 +285,7 @@ impl<'a> Builder<'a> {
             bold_len: 0,
             all_bold: false,
             struck: false,
+            only_anchors: false,
             quoted: self.quote_depth > 0,
             lines,
         };
@@ -296,6 +300,7 @@ impl Block {
         self.bold_len = line.bold_len();
         self.all_bold = line.all_bold();
         self.struck = line.struck();
+        self.only_anchors = line.only_anchors();
         self.text = line.text;
         self.lines.extend(lines);
     }

@@ -38,14 +38,38 @@ pub(super) fn label(text: &str, bold_len: usize) -> Option<Labelled<'_>> {
 
 /// A short name for a requirement: its label, else its first clause.
 pub(super) fn title(text: &str, bold_len: usize) -> String {
-    let line = text.lines().next().unwrap_or_default();
+    let line = without_priority(text.lines().next().unwrap_or_default());
+    if let Some(wish) = wish(line) {
+        return shorten(wish, TITLE_CHARS_MAX);
+    }
     let name = label(line, bold_len.min(line.len())).map_or_else(|| first_clause(line), |label| label.name);
     shorten(name.trim_end_matches([':', '.', ' ']), TITLE_CHARS_MAX)
 }
 
+/// The line without a priority in parentheses at its end.
+fn without_priority(line: &str) -> &str {
+    match line.rfind(['(', '[']).and_then(|open| line.split_at_checked(open)) {
+        Some((head, tail)) if tail.ends_with([')', ']']) && !head.is_empty() && priority(tail).is_some() => {
+            head.trim_end()
+        }
+        Some(_) | None => line,
+    }
+}
+
+/// The wish of a user story: `edit the name` of `As a player, I want to edit the name, so that ...`.
+fn wish(line: &str) -> Option<&str> {
+    if !is_user_story(line) {
+        return None;
+    }
+    let (_, wish) = line.split_once("I want to ").or_else(|| line.split_once("I want "))?;
+    let ends = [", so that", " so that", ", so ", ". "].iter().filter_map(|mark| wish.find(mark));
+    let wish = ends.min().and_then(|at| wish.get(..at)).unwrap_or(wish);
+    Some(wish.trim_end_matches(['.', ' '])).filter(|wish| !wish.is_empty())
+}
+
 /// At most `chars_max` characters, cut between words, with `...` in place of the rest.
 pub(super) fn shorten(text: &str, chars_max: usize) -> String {
-    if text.chars().count() <= chars_max {
+    if text.char_indices().nth(chars_max).is_none() {
         return text.to_owned();
     }
     let cut: String = text.chars().take(chars_max - 3).collect();

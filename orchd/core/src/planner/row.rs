@@ -13,8 +13,10 @@ pub(super) struct RowReading {
     pub(super) text: String,
     pub(super) priority: Option<String>,
     pub(super) acceptance: Vec<String>,
-    /// Whether the header names a column that holds requirements.
+    /// Whether the header names a column that may hold requirements.
     pub(super) header_fits: bool,
+    /// Whether the header says `Requirement` above a column beside the ids.
+    pub(super) names_requirements: bool,
 }
 
 /// The part that a column plays.
@@ -42,6 +44,9 @@ pub(super) fn read(header: &[String], cells: &[String], series: &Series) -> RowR
         }
     }
     reading.header_fits = roles.iter().any(|role| matches!(role, Role::Text | Role::Title)) && !is_number_only(&roles);
+    let mut columns = header.iter().zip(&roles);
+    reading.names_requirements =
+        columns.any(|(name, role)| *role == Role::Text && name.to_lowercase().contains("requirement"));
     let has_text = roles.contains(&Role::Text);
     let mut details: Vec<String> = Vec::new();
     for (at, cell) in cells.iter().enumerate().filter(|(_, cell)| !cell.is_empty()) {
@@ -50,7 +55,11 @@ pub(super) fn read(header: &[String], cells: &[String], series: &Series) -> RowR
             Role::Text if reading.text.is_empty() => reading.text.clone_from(cell),
             Role::Title if reading.title.is_empty() => reading.title.clone_from(cell),
             Role::Priority => reading.priority = Some(cell.clone()),
-            Role::Acceptance => reading.acceptance.push(cell.clone()),
+            // `Test` alone says nothing where the column is one of verification methods.
+            Role::Acceptance => match header.get(at).filter(|name| name.to_lowercase().contains("verif")) {
+                Some(name) => reading.acceptance.push(format!("{name}: {cell}")),
+                None => reading.acceptance.push(cell.clone()),
+            },
             Role::Text | Role::Title | Role::Other => {
                 match header.get(at).filter(|name| !name.is_empty() && has_text) {
                     Some(name) => details.push(format!("{name}: {cell}")),

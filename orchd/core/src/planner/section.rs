@@ -24,6 +24,8 @@ pub(super) enum Class {
     Quality,
     /// Looks like requirements without being named so: `Scope`, `Capabilities`.
     Described,
+    /// Asks what happens at the borders; some of it is answered there, some is not.
+    EdgeCases,
     /// Is about the document: `Glossary`, `References`.
     Aside,
     /// Is about using what is there: `Installation`, `Configuration`; inside requirements it is a feature like others.
@@ -78,6 +80,8 @@ const FILLERS: [&str; 26] = [
     "our",
 ];
 
+/// Characters of a heading that are looked at.
+const HEADING_CHARS_MAX: usize = 240;
 /// Words of a heading that are looked at.
 const HEADING_WORDS_MAX: usize = 16;
 
@@ -91,7 +95,6 @@ const DECISIVE: &[(&str, Class)] = &[
     ("quality of service", Class::NonFunctional),
     ("extra functional", Class::NonFunctional),
     ("functional requirement", Class::Functional),
-    ("functional", Class::Functional),
     ("functional specification", Class::Functional),
     ("functional scope", Class::Functional),
     ("user story", Class::Functional),
@@ -109,6 +112,7 @@ const DECISIVE: &[(&str, Class)] = &[
     ("requirement specification", Class::Unknown),
     ("requirement spec", Class::Unknown),
     ("product requirement", Class::Mixed),
+    ("error handling", Class::Functional),
     ("constraint", Class::Constraint),
     ("assumption", Class::Constraint),
     ("goal", Class::Goals),
@@ -135,12 +139,14 @@ const DECISIVE: &[(&str, Class)] = &[
     ("measurable outcome", Class::Acceptance),
     ("definition of done", Class::Acceptance),
     ("exit criteria", Class::Acceptance),
+    ("graduation criteria", Class::Acceptance),
     ("kpi", Class::Acceptance),
     ("open question", Class::Questions),
     ("unresolved question", Class::Questions),
     ("open issue", Class::Questions),
     ("open item", Class::Questions),
     ("question", Class::Questions),
+    ("clarification", Class::Questions),
     ("risk", Class::Risks),
     ("milestone", Class::Milestones),
     ("roadmap", Class::Milestones),
@@ -157,6 +163,21 @@ const DECISIVE: &[(&str, Class)] = &[
     ("future improvement", Class::Milestones),
     ("future feature", Class::Milestones),
     ("post mvp", Class::Milestones),
+];
+
+/// Phrases that count only where they are the whole heading.
+const WHOLE: &[(&str, Class)] = &[
+    ("functional", Class::Functional),
+    ("user", Class::Aside),
+    ("target user", Class::Aside),
+    ("actor", Class::Aside),
+    ("revenue model", Class::Aside),
+    ("business model", Class::Aside),
+    ("pricing", Class::Aside),
+    ("team", Class::Aside),
+    ("market analysis", Class::Aside),
+    ("competitive analysis", Class::Aside),
+    ("competitor", Class::Aside),
 ];
 
 /// Phrases that count only where no decisive one is there.
@@ -203,7 +224,7 @@ const WEAK: &[(&str, Class)] = &[
     ("behavior", Class::Described),
     ("behaviour", Class::Described),
     ("use case", Class::Described),
-    ("edge case", Class::Described),
+    ("edge case", Class::EdgeCases),
     ("deliverable", Class::Described),
     ("how it work", Class::Described),
     ("epic", Class::Described),
@@ -211,6 +232,8 @@ const WEAK: &[(&str, Class)] = &[
     ("api design", Class::Described),
     ("testing strategy", Class::Described),
     ("integration", Class::Described),
+    ("checklist", Class::Aside),
+    ("questionnaire", Class::Aside),
     ("glossary", Class::Aside),
     ("definition", Class::Aside),
     ("acronym", Class::Aside),
@@ -262,6 +285,9 @@ pub(super) fn classify(heading: &str, reading: Reading) -> Option<Class> {
     if words.is_empty() || words.len() > HEADING_WORDS_MAX {
         return None;
     }
+    if let Some((_, class)) = WHOLE.iter().find(|(phrase, _)| phrase.split(' ').eq(words.iter().map(String::as_str))) {
+        return Some(*class);
+    }
     let found = find(&words, DECISIVE).or_else(|| find(&words, WEAK))?;
     let covered = covers(&words, found.len);
     let class = found.class;
@@ -269,20 +295,36 @@ pub(super) fn classify(heading: &str, reading: Reading) -> Option<Class> {
     if reading == Reading::Exact && !covered && class != Class::Quality {
         return None;
     }
-    // `Architecture overview` does not sum up the product, `Cross-functional teams` is about something else.
+    if found.len == 1 && !covered && !says_features(heading) && !lists_features(&words, found.at) {
+        return None;
+    }
+    // `Architecture overview` does not sum up the product.
     if !covered && class == Class::Summary && found.at > 0 {
         return None;
     }
-    if !covered && found.len == 1 && words.get(found.at).is_some_and(|word| word == "functional") {
-        return None;
-    }
-    let both = class == Class::Functional && find(&words, &[("non functional", Class::NonFunctional)]).is_some();
+    let functional = words.iter().filter(|word| *word == "functional").count();
+    let negated = words.windows(2).filter(|pair| pair[0] == "non" && pair[1] == "functional").count();
+    let both = matches!(class, Class::Functional | Class::NonFunctional) && negated > 0 && functional > negated;
     let quality = class == Class::Mixed && find(&words, WEAK).is_some_and(|weak| weak.class == Class::Quality);
     match (both, quality) {
         (true, _) => Some(Class::Mixed),
         (false, true) => Some(Class::NonFunctional),
         (false, false) => Some(class).filter(|&class| class != Class::Unknown),
     }
+}
+
+fn says_features(heading: &str) -> bool {
+    heading.chars().take(HEADING_CHARS_MAX).flat_map(char::to_lowercase).collect::<String>().contains("features")
+}
+
+/// Whether the word at `at` is no `feature`, or one of a list: `Core feature set`, but not `Feature enablement`.
+fn lists_features(words: &[String], at: usize) -> bool {
+    const BEFORE: [&str; 5] = ["core", "key", "main", "mvp", "product"];
+    const BEHIND: [&str; 6] = ["set", "list", "overview", "breakdown", "specification", "catalog"];
+    let is = |at: Option<usize>, known: &[&str]| {
+        at.and_then(|at| words.get(at)).is_some_and(|word| known.contains(&word.as_str()))
+    };
+    !is(Some(at), &["feature"]) || is(at.checked_sub(1), &BEFORE) || is(Some(at + 1), &BEHIND)
 }
 
 /// Whether the heading names a requirements document as a whole.
@@ -353,7 +395,7 @@ fn covers(words: &[String], phrase_len: usize) -> bool {
 fn words(heading: &str) -> Vec<String> {
     let mut outside = String::new();
     let mut depth = 0_usize;
-    for c in heading.chars() {
+    for c in heading.chars().take(HEADING_CHARS_MAX) {
         match c {
             '(' => depth += 1,
             ')' if depth > 0 => depth -= 1,

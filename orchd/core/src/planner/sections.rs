@@ -32,6 +32,12 @@ impl Sections {
                 BlockKind::Heading { .. } if title == Some(index) => title_class(&block.text, tops),
                 // What stands behind an id is the requirement's name, not a section's.
                 BlockKind::Heading { .. } if ids::begins_with_marked_id(&block.text, block.bold_len) => None,
+                // A bold line in a section about the document does not open requirements.
+                BlockKind::Heading { level } if level > 6 && matches!(above, Class::Aside | Class::Manual) => None,
+                // Under the title every heading opens a section of its own.
+                BlockKind::Heading { .. } if title.is_some() && block.parent == title => {
+                    own_class(&block.text, Class::Unknown)
+                }
                 BlockKind::Heading { .. } => own_class(&block.text, above),
                 BlockKind::Item | BlockKind::Paragraph | BlockKind::Row { .. } | BlockKind::Code => None,
             };
@@ -55,6 +61,17 @@ impl Sections {
     pub(super) fn has_qualities(&self) -> bool {
         self.classes.contains(&Class::NonFunctional)
     }
+
+    /// Whether a section is named as one of features or functional requirements.
+    pub(super) fn has_features(&self) -> bool {
+        self.classes.contains(&Class::Functional)
+    }
+
+    /// List items that stand in sections of milestones.
+    pub(super) fn milestone_items(&self, outline: &Outline) -> usize {
+        let blocks = outline.blocks.iter().zip(&self.classes);
+        blocks.filter(|(block, class)| block.kind == BlockKind::Item && **class == Class::Milestones).count()
+    }
 }
 
 /// The first heading of level one, else a heading that opens the document.
@@ -72,7 +89,8 @@ fn title_class(text: &str, tops: usize) -> Option<Class> {
 
 /// What the heading's words say, where they may say it.
 fn own_class(text: &str, above: Class) -> Option<Class> {
-    let reading = if above.is_requirements() || above == Class::Detail { Reading::Exact } else { Reading::Contains };
+    let strict = above.is_requirements() || matches!(above, Class::Detail | Class::Aside | Class::Manual);
+    let reading = if strict { Reading::Exact } else { Reading::Contains };
     let own = section::classify(text, reading)?;
     let says_requirements = own.is_requirements() && says_requirements(text);
     match above {
@@ -92,11 +110,20 @@ fn own_class(text: &str, above: Class) -> Option<Class> {
         | Class::Constraint => {
             let weak =
                 matches!(own, Class::Quality | Class::Described | Class::Detail | Class::Summary | Class::Manual);
-            let misled = own.is_requirements() && !says_requirements;
+            // `Weapon requirements` can be the subject of a question.
+            let is_subject = matches!(above, Class::Questions | Class::Risks | Class::NonGoals | Class::Acceptance);
+            let names_requirements = match is_subject {
+                true => section::classify(text, Reading::Exact).is_some(),
+                false => says_requirements,
+            };
+            let misled = own.is_requirements() && !names_requirements;
             Some(own).filter(|_| !weak && !misled)
         }
         Class::Aside | Class::Manual => Some(own).filter(|_| says_requirements),
-        Class::Summary | Class::Detail | Class::Quality | Class::Described | Class::Unknown => Some(own),
+        Class::Quality if own == Class::Mixed => Some(Class::NonFunctional),
+        Class::Summary | Class::Detail | Class::Quality | Class::Described | Class::EdgeCases | Class::Unknown => {
+            Some(own)
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub enum Recipe {
 pub struct ToolRecipe {
     /// Name by which run recipes ask for it.
     pub name: String,
-    /// Exact version, or a pattern such as `2.17.x`.
+    /// Exact version, any of `2.17.x`, or this and newer: `3.9+`.
     pub version: String,
     /// One line for people.
     pub description: Option<String>,

@@ -117,6 +117,10 @@ impl Problem {
             Self::Anchor | Self::MergeKey => Some("write the value out where it is used".to_owned()),
             Self::Tag { .. } => Some("leave the tag out; quote the value if it must be text".to_owned()),
             Self::TooLarge { .. } => Some("move long scripts into files of the repository".to_owned()),
+            // The commonest slip of a recipe: `run: echo "a: b"` reads as a mapping inside of a value.
+            Self::Syntax { message } if message.starts_with("mapping values are not allowed") => {
+                Some("quote the value, or write it below a `|`, when it contains `: `".to_owned())
+            }
             Self::SecondDocument => Some("put each recipe into its own file".to_owned()),
             Self::DuplicateKey { .. } => Some("keep one of the two".to_owned()),
             Self::TooMany { key, .. } if key == "steps" => Some(format!("at most {STEPS_MAX} steps")),
@@ -128,7 +132,7 @@ impl Problem {
                 Some("timeouts are seconds, such as `60`".to_owned())
             }
             Self::ReservedVariable { .. } => Some("names starting with `ORCH_` are set by the daemon".to_owned()),
-            Self::Version { .. } => Some("use an exact version such as `1.7.0`, or `2.17.x`".to_owned()),
+            Self::Version { .. } => Some("use an exact version such as `1.7.0`, or `2.17.x`, or `3.9+`".to_owned()),
             Self::ToolName { .. } => Some("use lower-case letters, digits, `-`, `_`, `.` and `+`".to_owned()),
             Self::Cycle { .. } => Some("take one of these `needs` out".to_owned()),
             _ => None,

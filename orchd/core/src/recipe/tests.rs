@@ -192,6 +192,15 @@ fn syntax_errors_have_a_place() {
     }
 }
 
+#[test]
+fn a_colon_in_a_command_is_explained() {
+    assert_eq!(
+        shown("steps:\n  - run: echo \"a: b\"\n"),
+        "recipe.yaml:2:17: yaml syntax: mapping values are not allowed in this context | quote the value, or write it below \
+         a `|`, when it contains `: `"
+    );
+}
+
 /// Messages are one line of printable text whatever the file says.
 #[test]
 fn messages_never_carry_raw_bytes_of_the_file() {

@@ -47,12 +47,13 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
 
 /// A package below a workspace is built from there, unless that workspace leaves it out.
 fn belongs_to_workspace_above(site: &Site<'_>) -> bool {
-    let Some((above, path)) = site.above_with(MANIFEST) else { return false };
-    let manifest = above.text(MANIFEST).and_then(|text| text.parse::<Table>().ok());
-    let Some(workspace) = manifest.as_ref().and_then(|manifest| manifest.get("workspace")) else { return false };
-    let excluded = workspace.get("exclude").and_then(Value::as_array);
-    let is_it = |value: &Value| value.as_str().is_some_and(|dir| path.starts_with(dir.trim_end_matches('/')));
-    !excluded.is_some_and(|dirs| dirs.iter().any(is_it))
+    site.all_above_with(MANIFEST).any(|(above, path)| {
+        let manifest = above.text(MANIFEST).and_then(|text| text.parse::<Table>().ok());
+        let Some(workspace) = manifest.as_ref().and_then(|manifest| manifest.get("workspace")) else { return false };
+        let excluded = workspace.get("exclude").and_then(Value::as_array);
+        let is_it = |value: &Value| value.as_str().is_some_and(|dir| path.starts_with(dir.trim_end_matches('/')));
+        !excluded.is_some_and(|dirs| dirs.iter().any(is_it))
+    })
 }
 
 /// The lock says exactly which packages come from elsewhere; without one, the manifest says it for its own package.

@@ -4,9 +4,10 @@ use super::Toolchain;
 use super::survey::Site;
 
 const CMAKE: &str = "CMakeLists.txt";
-const CMAKE_BUILD: &str = "cmake -S . -B /tmp/build && cmake --build /tmp/build";
+const CMAKE_BUILD: &str = r#"out="${TMPDIR:-/tmp}/build"; cmake -S . -B "$out" && cmake --build "$out""#;
 const MESON: &str = "meson.build";
-const MESON_BUILD: &str = "meson setup --wrap-mode=nodownload /tmp/build && meson compile -C /tmp/build";
+const MESON_BUILD: &str =
+    r#"out="${TMPDIR:-/tmp}/build"; meson setup --wrap-mode=nodownload "$out" && meson compile -C "$out""#;
 
 pub(super) fn cmake(site: &Site<'_>) -> Option<Toolchain> {
     if !site.has(CMAKE) || site.above_with(CMAKE).is_some() {
@@ -19,7 +20,7 @@ pub(super) fn cmake(site: &Site<'_>) -> Option<Toolchain> {
     if text.contains("enable_testing") || text.contains("include(ctest)") {
         found.saw("enable_testing");
         found.tools.push("ctest".to_owned());
-        let test = format!("{CMAKE_BUILD} && ctest --test-dir /tmp/build --output-on-failure");
+        let test = format!("{CMAKE_BUILD} && ctest --test-dir \"$out\" --output-on-failure");
         found.test = Some(found.step("test", test, &[]));
     }
     Some(found)
@@ -34,7 +35,7 @@ pub(super) fn meson(site: &Site<'_>) -> Option<Toolchain> {
     found.build = Some(found.step("build", MESON_BUILD, &[]));
     if site.own().any(|path| path.ends_with(MESON) && site.text(path).is_some_and(|text| has_test_call(&text))) {
         found.saw("test()");
-        found.test = Some(found.step("test", format!("{MESON_BUILD} && meson test -C /tmp/build"), &[]));
+        found.test = Some(found.step("test", format!("{MESON_BUILD} && meson test -C \"$out\""), &[]));
     }
     Some(found)
 }

@@ -81,7 +81,8 @@ fn has_dependencies(manifest: &Map<String, Value>) -> bool {
 
 /// Packages of a workspace are built from its root.
 fn belongs_to_workspace_above(site: &Site<'_>) -> bool {
-    let Some((above, _)) = site.above_with(MANIFEST) else { return false };
-    let manifest = above.text(MANIFEST).and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok());
-    above.has("pnpm-workspace.yaml") || manifest.is_some_and(|manifest| manifest.contains_key("workspaces"))
+    site.all_above_with(MANIFEST).any(|(above, _)| {
+        let manifest = above.text(MANIFEST).and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok());
+        above.has("pnpm-workspace.yaml") || manifest.is_some_and(|manifest| manifest.contains_key("workspaces"))
+    })
 }

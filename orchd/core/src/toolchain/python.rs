@@ -6,10 +6,10 @@ use super::Toolchain;
 use super::survey::{Content, Site};
 
 const MANIFESTS: [&str; 6] = ["pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "Pipfile", "tox.ini"];
+const ENV: &[(&str, &str)] = &[("PYTHONUNBUFFERED", "1")];
+const ENV_SRC: &[(&str, &str)] = &[("PYTHONPATH", "src"), ("PYTHONUNBUFFERED", "1")];
 /// Byte code goes beside the workspace: a build must not leave files that could end up in a commit.
-const ENV: &[(&str, &str)] = &[("PYTHONPYCACHEPREFIX", "/tmp/pycache"), ("PYTHONUNBUFFERED", "1")];
-const ENV_SRC: &[(&str, &str)] =
-    &[("PYTHONPATH", "src"), ("PYTHONPYCACHEPREFIX", "/tmp/pycache"), ("PYTHONUNBUFFERED", "1")];
+const OUTSIDE: &str = r#"export PYTHONPYCACHEPREFIX="${TMPDIR:-/tmp}/pycache"; "#;
 const COMPILE: &str = r"python3 -m compileall -q -x '(^|/)(\.git|\.tox|\.venv|venv|node_modules|build)/' .";
 /// Most test files that are looked into for `import pytest`.
 const TESTS_READ_MAX: usize = 20;
@@ -46,15 +46,15 @@ fn complete(site: &Site<'_>, mut found: Toolchain, project: &Table) -> Toolchain
     let env =
         if site.own().any(|path| path.starts_with("src/") && path.ends_with("/__init__.py")) { ENV_SRC } else { ENV };
     if site.own().any(|path| path.ends_with(".py")) {
-        found.build = Some(found.step("build", COMPILE, env));
+        found.build = Some(found.step("build", format!("{OUTSIDE}{COMPILE}"), env));
     }
     if let Some(evidence) = pytest_evidence(site, project) {
         found.saw(evidence);
         found.tools.push("pytest".to_owned());
-        found.test = Some(found.step("test", "python3 -m pytest -q", env));
+        found.test = Some(found.step("test", format!("{OUTSIDE}python3 -m pytest -q"), env));
     } else if let Some(command) = unittest_command(site) {
         found.saw("unittest");
-        found.test = Some(found.step("test", command, env));
+        found.test = Some(found.step("test", format!("{OUTSIDE}{command}"), env));
     }
     let tool_of = |name: &str| project.get("tool").is_some_and(|tool| tool.get(name).is_some());
     let linter = if tool_of("ruff") || site.first_of(&["ruff.toml", ".ruff.toml"]).is_some() {

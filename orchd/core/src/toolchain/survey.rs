@@ -3,6 +3,7 @@
 //! Paths of the listing are hostile: one that is absolute, leaves the tree or carries control characters is left out.
 //! Directories that hold other people's code or build output are never roots. Knows no language.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -35,11 +36,15 @@ const NEVER_ROOTS: &[&str] = &[
 ];
 /// Most directories looked at.
 const DIRS_MAX: usize = 4096;
+/// Most bytes read of one repository.
+const ALL_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// All usable files of a repository.
 pub(super) struct Survey<'a> {
     files: BTreeMap<&'a str, u64>,
     read: &'a dyn Fn(&str) -> Option<Vec<u8>>,
+    /// What may still be read: a file above many others is read for each of them, so single limits are not enough.
+    bytes_left: Cell<usize>,
 }
 
 /// One directory that may be the root of a toolchain.
@@ -60,7 +65,9 @@ pub(super) enum Content {
 impl<'a> Survey<'a> {
     pub(super) fn new(listing: &'a [RepoFile], read: &'a dyn Fn(&str) -> Option<Vec<u8>>) -> Self {
         let usable = |file: &&RepoFile| RelPath::parse(&file.path).is_ok_and(|path| path.as_str() == file.path);
-        Self { files: listing.iter().filter(usable).map(|file| (file.path.as_str(), file.size)).collect(), read }
+        let bytes_left = Cell::new(ALL_BYTES_MAX);
+        let files = listing.iter().filter(usable).map(|file| (file.path.as_str(), file.size)).collect();
+        Self { files, read, bytes_left }
     }
 
     /// Directories that hold a file and can be a root, the repository itself first, then by depth and name.
@@ -129,13 +136,15 @@ impl<'a> Site<'a> {
         match self.survey.files.get(path.as_str()) {
             None => return Content::Absent,
             Some(size) if *size > limit => return Content::Unreadable("too large to read"),
+            Some(_) if self.survey.bytes_left.get() == 0 => return Content::Unreadable("one of too many to read"),
             Some(_) => {}
         }
-        match (self.survey.read)(&path) {
-            None => Content::Unreadable("not readable"),
-            Some(bytes) if bytes.len() > READ_BYTES_MAX => Content::Unreadable("too large to read"),
-            Some(bytes) => String::from_utf8(bytes).map_or(Content::Unreadable("not UTF-8"), Content::Text),
+        let Some(bytes) = (self.survey.read)(&path) else { return Content::Unreadable("not readable") };
+        self.survey.bytes_left.set(self.survey.bytes_left.get().saturating_sub(bytes.len()));
+        if bytes.len() > READ_BYTES_MAX {
+            return Content::Unreadable("too large to read");
         }
+        String::from_utf8(bytes).map_or(Content::Unreadable("not UTF-8"), Content::Text)
     }
 
     /// The text of a file, or nothing when it is absent or unusable.
@@ -152,17 +161,18 @@ impl<'a> Site<'a> {
         (!self.dir.is_empty()).then(|| self.survey.site(above()))
     }
 
-    /// The nearest directory above that has `name`, and the directory's path below it.
+    /// The directories above that have `name`, the nearest first, each with the path from there to here.
+    pub(super) fn all_above_with(&self, name: &str) -> impl Iterator<Item = (Self, &'a str)> {
+        let here = self.dir;
+        std::iter::successors(self.parent(), Self::parent).filter(move |site| site.has(name)).map(move |site| {
+            let cut = if site.dir.is_empty() { 0 } else { site.dir.len() + 1 };
+            (site, here.get(cut..).unwrap_or_default())
+        })
+    }
+
+    /// The nearest directory above that has `name`, and the path from there to here.
     pub(super) fn above_with(&self, name: &str) -> Option<(Self, &'a str)> {
-        let mut above = self.parent();
-        while let Some(site) = above {
-            if site.has(name) {
-                let cut = if site.dir.is_empty() { 0 } else { site.dir.len() + 1 };
-                return Some((site, self.dir.get(cut..).unwrap_or_default()));
-            }
-            above = site.parent();
-        }
-        None
+        self.all_above_with(name).next()
     }
 
     /// Starts a toolchain that was found here by `evidence`.

@@ -45,6 +45,13 @@ fn cargo_flags_follow_the_files() {
             "cargo b v | cargo build --offline | cargo test --offline | cargo clippy --offline --all-targets",
         ],
     );
+    // A package between a workspace and its member is no reason to build the member on its own.
+    let workspace = [
+        ("Cargo.toml", "[workspace]\nmembers=['a','a/b']\n"),
+        ("a/Cargo.toml", "[package]\nname='a'\n"),
+        ("a/b/Cargo.toml", "[package]\nname='b'\n"),
+    ];
+    assert_eq!(detect_in(&workspace).len(), 1);
     let optional = "[package]\nname='a'\n[dependencies]\nb={version='1',optional=true}\n";
     assert!(!detect_in(&[("Cargo.toml", optional)])[0].vendored);
     let of_target = "[package]\nname='a'\n[target.'cfg(unix)'.dependencies]\nlibc='0.2'\n";
@@ -67,6 +74,7 @@ fn node_uses_lock_file_and_real_scripts() {
 
 #[test]
 fn python_tells_unittest_from_pytest() {
+    let out = r#"export PYTHONPYCACHEPREFIX="${TMPDIR:-/tmp}/pycache"; "#;
     let compile = r"python3 -m compileall -q -x '(^|/)(\.git|\.tox|\.venv|venv|node_modules|build)/' .";
     check(
         &[
@@ -75,19 +83,19 @@ fn python_tells_unittest_from_pytest() {
             ("tests/__init__.py", ""),
             ("tests/test_a.py", ""),
         ],
-        &[&format!("python . v | {compile} | python3 -m unittest discover -s tests -t . | -")],
+        &[&format!("python . v | {out}{compile} | {out}python3 -m unittest discover -s tests -t . | -")],
     );
     check(
         &[("setup.py", "setup(install_requires=['x'])"), ("tests/test_a.py", "import pytest\n")],
-        &[&format!("python . | {compile} | python3 -m pytest -q | -")],
+        &[&format!("python . | {out}{compile} | {out}python3 -m pytest -q | -")],
     );
     check(
         &[("pyproject.toml", "[tool.pytest.ini_options]\n[tool.ruff]\n"), ("src/a/__init__.py", "")],
-        &[&format!("python . v | {compile} | python3 -m pytest -q | ruff check .")],
+        &[&format!("python . v | {out}{compile} | {out}python3 -m pytest -q | ruff check .")],
     );
     check(
         &[("tool.py", ""), ("test_tool.py", "import unittest\n")],
-        &[&format!("python . v | {compile} | python3 -m unittest discover | -")],
+        &[&format!("python . v | {out}{compile} | {out}python3 -m unittest discover | -")],
     );
     check(&[("README.md", "run the build and the tests")], &[]);
 }
@@ -107,7 +115,7 @@ fn other_languages() {
     );
     check(
         &[("CMakeLists.txt", "project(x)\n"), ("sub/CMakeLists.txt", "enable_testing()")],
-        &["cmake . v | cmake -S . -B /tmp/build && cmake --build /tmp/build | - | -"],
+        &[r#"cmake . v | out="${TMPDIR:-/tmp}/build"; cmake -S . -B "$out" && cmake --build "$out" | - | -"#],
     );
     check(
         &[("pom.xml", "<modules><module>a</module></modules>"), ("a/pom.xml", ""), ("a/src/test/java/T.java", "")],
@@ -167,6 +175,19 @@ fn hostile_repositories_give_evidence_not_failure() {
         detect(&listing, &|_| Some(vec![0xff]))[0].evidence.last().map(String::as_str),
         Some("Cargo.toml is not UTF-8")
     );
+
+    // One large manifest above thousands of others is read for each of them, up to the limit for all reading.
+    let members = (0..4000).map(|index| RepoFile { path: format!("p{index}/Cargo.toml"), size: 9 });
+    let listing: Vec<RepoFile> = members.chain([RepoFile { path: "Cargo.toml".into(), size: 1 }]).collect();
+    let root = format!("[workspace]\nx = \"{}\"\n", "y".repeat(READ_BYTES_MAX - 100));
+    let read = std::cell::Cell::new(0);
+    let found = detect(&listing, &|path| {
+        let text = if path == "Cargo.toml" { root.clone() } else { "[package]".to_owned() };
+        read.set(read.get() + text.len());
+        Some(text.into_bytes())
+    });
+    assert!(read.get() < 40 * 1024 * 1024, "{}", read.get());
+    assert_eq!((found.len(), found[0].name.as_str()), (TOOLCHAINS_MAX, "cargo"));
 
     let many: Vec<RepoFile> = (0..50_000).map(|index| RepoFile { path: format!("p{index}/go.mod"), size: 0 }).collect();
     assert_eq!(detect(&many, &|_| Some(Vec::new())).len(), TOOLCHAINS_MAX);

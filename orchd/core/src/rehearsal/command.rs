@@ -1,0 +1,281 @@
+//! Random commands about what there is: mostly sensible, often too late or about the wrong thing.
+
+use orch_proto::id::{ProjectId, TaskId};
+
+use super::sample::{new_task, plan_content, proposal, requirements, step_spec, vision};
+use crate::command::{Answer, Command, NewTask, PlanEdit, RequirementEdit, Subject};
+use crate::digest::Digest;
+use crate::entity::{
+    Approval, Change, Entity, Observation, Plan, PlannedStep, Project, RepositorySource, Requirements, Run, Task,
+    Vision,
+};
+use crate::ids::IdSource;
+use crate::state::change::ChangeState;
+use crate::state::project::ProjectState;
+use crate::state::run::{FailureClass, RunOutcome, RunState};
+use crate::state::step::{StepEnd, StepEvent};
+use crate::view::{Filter, ReadError, View};
+
+/// Draws a command.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn random_command(view: &impl View, dice: &mut IdSource) -> Result<Command, ReadError> {
+    let projects: Vec<Project> = view.list(&Filter::default())?;
+    let Some(project) = pick(&projects, dice) else { return Ok(create(dice)) };
+    let filter = Filter::of(project.id);
+    let scene = Scene {
+        project: project.id,
+        tasks: view.list(&filter)?,
+        runs: view.list(&filter)?,
+        changes: view.list(&filter)?,
+        approvals: view.list(&filter)?,
+    };
+    let drawn = match dice.jitter(40) {
+        0 => Some(create(dice)),
+        _ if project.state == ProjectState::Preparing && dice.jitter(2) == 0 => Some(Command::PrepareProject {
+            project: project.id,
+            default_branch: "main".into(),
+            head: None,
+            toolchains: Vec::new(),
+        }),
+        1..=6 => scene.document(view, dice)?,
+        7..=14 => scene.task(dice),
+        15..=20 => scene.start(dice),
+        21..=28 => scene.run(dice),
+        29..=35 => scene.change(dice),
+        36 if dice.jitter(40) == 0 => Some(Command::ArchiveProject { project: project.id }),
+        _ => scene.answer(dice),
+    };
+    Ok(drawn.unwrap_or_else(|| Command::CreateTask { task: Box::new(scene.new_task(dice)) }))
+}
+
+struct Scene {
+    project: ProjectId,
+    tasks: Vec<Task>,
+    runs: Vec<Run>,
+    changes: Vec<Change>,
+    approvals: Vec<Approval>,
+}
+
+fn create(dice: &mut IdSource) -> Command {
+    Command::CreateProject {
+        slug: format!("p{}", dice.jitter(4)),
+        source: RepositorySource::Empty,
+        protected_paths: Vec::new(),
+    }
+}
+
+fn pick<T: Clone>(from: &[T], dice: &mut IdSource) -> Option<T> {
+    let at = usize::try_from(dice.jitter(from.len() as u64)).unwrap_or(0);
+    from.get(at).cloned()
+}
+
+/// Mostly one that is open, since what is over is refused.
+fn pick_open<E: Entity>(from: &[E], dice: &mut IdSource) -> Option<E> {
+    let open: Vec<E> = from.iter().filter(|thing| thing.is_open()).cloned().collect();
+    if open.is_empty() || dice.jitter(8) == 0 { pick(from, dice) } else { pick(&open, dice) }
+}
+
+fn steps() -> Vec<PlannedStep> {
+    vec![PlannedStep { name: "work".into(), command: "true".into() }]
+}
+
+fn reason() -> String {
+    "chance".into()
+}
+
+impl Scene {
+    fn new_task(&self, dice: &mut IdSource) -> NewTask {
+        let needed: Option<Task> = if dice.jitter(3) == 0 { pick(&self.tasks, dice) } else { None };
+        NewTask {
+            depends_on: needed.into_iter().map(|task| task.id).collect(),
+            priority: u8::try_from(dice.jitter(11)).unwrap_or(0),
+            needs_approval: dice.jitter(4) == 0,
+            queue: dice.jitter(4) != 0,
+            spec: step_spec(&format!("echo {}", dice.jitter(100))),
+            ..new_task(self.project, "by hand")
+        }
+    }
+
+    fn document(&self, view: &impl View, dice: &mut IdSource) -> Result<Option<Command>, ReadError> {
+        let filter = Filter::of(self.project);
+        let (project, reason) = (self.project, reason());
+        let visions: Vec<Vision> = view.list(&filter)?;
+        let documents: Vec<Requirements> = view.list(&filter)?;
+        let plans: Vec<Plan> = view.list(&filter)?;
+        let titles: &[&str] = if dice.jitter(2) == 0 { &["list", "buy"] } else { &["list", "pay", "ship"] };
+        Ok(match dice.jitter(8) {
+            0 => Some(vision(project, &dice.jitter(3).to_string())),
+            1 => pick(&visions, dice).map(|vision| Command::ProposeRequirements {
+                project,
+                vision: vision.id,
+                content: Box::new(requirements(titles)),
+                reason,
+            }),
+            2 => documents.last().map(|newest| Command::EditRequirements {
+                project,
+                base_version: newest.version,
+                upsert: vec![RequirementEdit { key: None, content: requirements(titles).requirements.remove(0) }],
+                remove: Vec::new(),
+                reason,
+            }),
+            3 => pick(&documents, dice).map(|found| Command::CommentRequirements {
+                requirements: found.id,
+                key: None,
+                text: "why?".into(),
+            }),
+            4 => plans.last().map(|newest| Command::EditPlan {
+                project,
+                base_version: newest.version,
+                edits: vec![random_edit(dice)],
+                reason,
+            }),
+            _ => pick_open(&documents, dice).map(|found| Command::ProposePlan {
+                project,
+                requirements: found.id,
+                content: Box::new(random_plan(dice)),
+                reason,
+            }),
+        })
+    }
+
+    fn task(&self, dice: &mut IdSource) -> Option<Command> {
+        let task = pick_open(&self.tasks, dice)?.id;
+        let reason = reason();
+        match dice.jitter(10) {
+            0 => Some(Command::QueueTasks { tasks: vec![task] }),
+            1 => Some(Command::LinkTask { task, depends_on: self.any_task(dice)? }),
+            2 => Some(Command::UnlinkTask { task, depends_on: self.any_task(dice)? }),
+            3 => Some(Command::PrioritizeTask { task, priority: 9 }),
+            4 => Some(Command::HoldTask { task, reason }),
+            5 => Some(Command::ReleaseTask { task }),
+            6 => Some(Command::CancelTask { task, reason }),
+            7 => Some(Command::RetryTask { task: self.any_task(dice)? }),
+            _ => None,
+        }
+    }
+
+    fn any_task(&self, dice: &mut IdSource) -> Option<TaskId> {
+        pick(&self.tasks, dice).map(|task| task.id)
+    }
+
+    fn start(&self, dice: &mut IdSource) -> Option<Command> {
+        let task = pick_open(&self.tasks, dice)?.id;
+        Some(Command::StartRun {
+            task,
+            base: None,
+            steps: steps(),
+            required_level: 0,
+            lease_ms: 1_000,
+            reason: reason(),
+        })
+    }
+
+    fn run(&self, dice: &mut IdSource) -> Option<Command> {
+        let run = pick_open(&self.runs, dice)?;
+        let fence = if dice.jitter(10) == 0 { run.fence.saturating_sub(1) } else { run.fence };
+        let roll = match (dice.jitter(4), &run.state) {
+            (1..=3, RunState::Leased { .. }) => 1,
+            (1..=2, RunState::Starting) => 2,
+            _ => dice.jitter(8),
+        };
+        match roll {
+            0 => Some(Command::CancelRun { run: run.id, reason: reason() }),
+            1 => Some(Command::MarkRunStarting { run: run.id }),
+            2 => Some(Command::RecordRun {
+                run: run.id,
+                fence,
+                from: run.log_cursor,
+                cursor: run.log_cursor + 10,
+                observations: vec![random_observation(dice)],
+            }),
+            _ => Some(Command::SettleRun {
+                run: run.id,
+                fence,
+                outcome: random_outcome(dice),
+                artifacts: Vec::new(),
+                log_dropped_bytes: 0,
+                proposal: (dice.jitter(4) != 0).then(|| {
+                    let protected: &[&str] = if dice.jitter(3) == 0 { &["ci.yaml"] } else { &[] };
+                    Box::new(proposal(&format!("r{}", run.number), protected))
+                }),
+            }),
+        }
+    }
+
+    fn change(&self, dice: &mut IdSource) -> Option<Command> {
+        let found = pick_open(&self.changes, dice)?;
+        let (change, base, tree) = (found.id, None, "tree".to_owned());
+        // Mostly what brings it forward; left to chance it would hardly ever be merged.
+        let roll = match (dice.jitter(4), found.state) {
+            (0, _) => dice.jitter(10),
+            (_, ChangeState::Opened) => dice.jitter(6),
+            (_, ChangeState::Mergeable { .. }) => 6,
+            (_, ChangeState::Queued { .. }) => 7 + dice.jitter(2),
+            (_, _) => return None,
+        };
+        Some(match roll {
+            0..=1 => Command::StartCheck { change, base, tree, steps: steps(), required_level: 0, lease_ms: 1_000 },
+            2..=3 => Command::SkipCheck { change, base, tree },
+            4 => Command::RecheckChange { change },
+            5 => Command::ConflictChange { change, paths: vec!["a".into()] },
+            6 => Command::StartMerge { change, commit: "commit".into() },
+            7 => Command::FinishMerge { change, toolchains: Vec::new() },
+            8 => Command::RefuseMerge { change },
+            _ => Command::CloseChange { change, reason: reason() },
+        })
+    }
+
+    fn answer(&self, dice: &mut IdSource) -> Option<Command> {
+        let approval = pick_open(&self.approvals, dice)?;
+        let answer = if dice.jitter(5) == 0 { Answer::Deny { reason: reason() } } else { Answer::Approve };
+        let digest = match dice.jitter(6) {
+            0 => Some(Digest::ZERO),
+            1 => None,
+            _ => Some(approval.digest),
+        };
+        Some(Command::Decide { subject: Subject::Approval(approval.id), answer, digest })
+    }
+}
+
+fn random_plan(dice: &mut IdSource) -> crate::entity::PlanContent {
+    match dice.jitter(4) {
+        0 => plan_content(&[("a", &[]), ("b", &["a"]), ("c", &["a"])]),
+        1 => plan_content(&[("a", &[]), ("c", &["a"]), ("d", &["c"])]),
+        2 => plan_content(&[("b", &[]), ("a", &["b"])]),
+        _ => plan_content(&[("c", &["d"]), ("d", &[]), ("e", &["c", "d"])]),
+    }
+}
+
+fn random_edit(dice: &mut IdSource) -> PlanEdit {
+    let key = |dice: &mut IdSource| ["a", "b", "c", "d"][usize::try_from(dice.jitter(4)).unwrap_or(0)].to_owned();
+    let (task, needs) = (key(dice), key(dice));
+    match dice.jitter(3) {
+        0 => PlanEdit::Link { task, needs },
+        1 => PlanEdit::Unlink { task, needs },
+        _ => PlanEdit::Drop { task },
+    }
+}
+
+fn random_observation(dice: &mut IdSource) -> Observation {
+    let at = orch_proto::Timestamp::from_unix_us(0);
+    let isolation = crate::entity::Isolation { level: 3, guarantees: Vec::new() };
+    match dice.jitter(3) {
+        0 => Observation::Isolated { isolation },
+        1 => Observation::Step { index: 0, event: StepEvent::Started { at } },
+        _ => Observation::Step { index: 0, event: StepEvent::Ended { at, end: StepEnd::Succeeded } },
+    }
+}
+
+fn random_outcome(dice: &mut IdSource) -> RunOutcome {
+    let reason = reason();
+    match dice.jitter(10) {
+        0 => RunOutcome::Failed { class: FailureClass::Task, reason },
+        1 => RunOutcome::Failed { class: FailureClass::Isolation, reason },
+        2 => RunOutcome::TimedOut { reason },
+        3 => RunOutcome::Cancelled { reason },
+        4..=5 => RunOutcome::Lost { reason },
+        _ => RunOutcome::Succeeded,
+    }
+}

@@ -1,0 +1,126 @@
+//! What no single state machine sees and must hold after every command.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orch_proto::EntityKind;
+use orch_proto::id::ProjectId;
+
+use crate::entity::{Approval, Change, Entity, Plan, Project, Requirements, Run, RunPurpose, Task, Vision};
+use crate::graph::Graph;
+use crate::state::approval::ApprovalState;
+use crate::state::change::ChangeState;
+use crate::state::document::DocumentState;
+use crate::state::task::TaskState;
+use crate::view::{Filter, ReadError, View};
+
+/// What does not hold, in words; empty when all is well.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn violations(view: &impl View) -> Result<Vec<String>, ReadError> {
+    let mut found = Vec::new();
+    let projects: Vec<Project> = view.list(&Filter::default())?;
+    for project in &projects {
+        tasks(view, project.id, &mut found)?;
+        documents(view, project.id, &mut found)?;
+        numbers::<Vision>(view, project.id, &mut found)?;
+        numbers::<Requirements>(view, project.id, &mut found)?;
+        numbers::<Plan>(view, project.id, &mut found)?;
+        numbers::<Task>(view, project.id, &mut found)?;
+        numbers::<Run>(view, project.id, &mut found)?;
+        numbers::<Approval>(view, project.id, &mut found)?;
+        numbers::<Change>(view, project.id, &mut found)?;
+    }
+    let slugs: BTreeSet<&str> = projects.iter().map(|project| project.slug.as_str()).collect();
+    if slugs.len() != projects.len() {
+        found.push("two projects have one name".into());
+    }
+    Ok(found)
+}
+
+fn tasks(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Result<(), ReadError> {
+    let mut graph = Graph::new();
+    for task in view.list::<Task>(&Filter::of(project))? {
+        let name = format!("T-{} ({})", task.number, task.state.label());
+        let runs: Vec<Run> = view.list(&Filter::under(task.id))?;
+        let open: Vec<&Run> = runs.iter().filter(|run| run.is_open()).collect();
+        if open.len() > 1 {
+            found.push(format!("{name} has {} open runs", open.len()));
+        }
+        if !runs.is_sorted_by(|earlier, later| earlier.fence < later.fence) {
+            found.push(format!("the fences of {name} do not grow"));
+        }
+        let changes: Vec<Change> = view.list(&Filter::under(task.id))?;
+        let open_changes = changes.iter().filter(|change| change.is_open()).count();
+        if open_changes > usize::from(matches!(task.state, TaskState::InReview { .. })) {
+            found.push(format!("{name} has {open_changes} open changes"));
+        }
+        match &task.state {
+            TaskState::Running { run }
+                if !open.iter().any(|open| open.id == *run && open.purpose == RunPurpose::Work) =>
+            {
+                found.push(format!("the run of {name} is not open"));
+            }
+            TaskState::InReview { change } if !changes.iter().any(|open| open.id == *change && open.is_open()) => {
+                found.push(format!("the change of {name} is not open"));
+            }
+            _ => {}
+        }
+        for change in &changes {
+            if let ChangeState::Checking { run, .. } = &change.state
+                && !open.iter().any(|open| open.id == *run)
+            {
+                found.push(format!("C-{} is checked by a run that is over", change.number));
+            }
+        }
+        task.depends_on.iter().for_each(|needed| graph.edge(task.id, *needed));
+    }
+    if let Err(cycle) = graph.analyse(|_| 1) {
+        found.push(format!("tasks wait in a circle: {cycle}"));
+    }
+    Ok(())
+}
+
+fn documents(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Result<(), ReadError> {
+    let requirements = view.list::<Requirements>(&Filter::of(project))?;
+    let plans = view.list::<Plan>(&Filter::of(project))?;
+    let states = [
+        (EntityKind::Requirements, requirements.iter().map(|it| (it.state, it.approval)).collect::<Vec<_>>()),
+        (EntityKind::Plan, plans.iter().map(|it| (it.state, it.approval)).collect()),
+    ];
+    for (kind, versions) in states {
+        for state in [DocumentState::Proposed, DocumentState::Approved] {
+            let count = versions.iter().filter(|(at, _)| *at == state).count();
+            if count > 1 {
+                found.push(format!("{count} versions of the {kind} are {}", state.label()));
+            }
+        }
+        for (state, asked) in versions {
+            let Some(asked) = asked else { continue };
+            let answer = view.get::<Approval>(asked)?.map(|approval| approval.state);
+            let fits = match state {
+                DocumentState::Draft => false,
+                DocumentState::Proposed => matches!(answer, Some(ApprovalState::Pending { .. })),
+                DocumentState::Approved => matches!(answer, Some(ApprovalState::Granted { .. })),
+                DocumentState::Rejected => {
+                    matches!(answer, Some(ApprovalState::Denied { .. } | ApprovalState::Expired))
+                }
+                DocumentState::Superseded => !matches!(answer, None | Some(ApprovalState::Pending { .. })),
+            };
+            if !fits {
+                found.push(format!("a version of the {kind} is {}, its approval {answer:?}", state.label()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn numbers<E: Entity>(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Result<(), ReadError> {
+    let mut seen: BTreeMap<u32, E::Id> = BTreeMap::new();
+    for thing in view.list::<E>(&Filter::of(project))? {
+        if let Some(other) = seen.insert(thing.number(), thing.id()) {
+            found.push(format!("{other} and {} are both {}", thing.id(), E::KIND.short(thing.number())));
+        }
+    }
+    Ok(())
+}

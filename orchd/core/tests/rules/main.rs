@@ -1,0 +1,11 @@
+//! Tests of the rules on the domain alone, in one binary: commands against a view in memory, and the scheduler.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking; only code marked as a test is exempt by itself"
+)]
+
+mod support;
+
+mod decide_random;

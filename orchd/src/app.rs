@@ -1,0 +1,158 @@
+//! What all parts of the daemon share: the state, the doors to effects, what is known of the host.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use orch_adapters::blobs::BlobStore;
+use orch_adapters::executor::Executor;
+use orch_adapters::git::{BareRepo, Hardened, OpenError};
+use orch_adapters::host_tools::{HostTools, ToolSet};
+use orch_adapters::recipe_store::RecipeStore;
+use orch_core::actor::Actor;
+use orch_core::command::{Command, Envelope};
+use orch_core::digest::Digest;
+use orch_core::schedule::{Limits, Snapshot};
+use orch_core::view::ReadError;
+use orch_proto::Timestamp;
+use orch_proto::id::{CommandId, ProjectId};
+use orch_store::{Committed, ExecuteError, ReadView, Store};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::host::HostFacts;
+use crate::state_dir::StateDir;
+
+/// The shared parts. One per process, behind an [`Arc`].
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) dirs: StateDir,
+    pub(crate) store: Store,
+    pub(crate) git: Hardened,
+    pub(crate) blobs: BlobStore,
+    pub(crate) recipes: RecipeStore,
+    pub(crate) tools: HostTools,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) started_at: Timestamp,
+    pub(crate) host: RwLock<HostFacts>,
+    /// Turns true when the daemon is to stop.
+    pub(crate) stopping: watch::Sender<bool>,
+    tool_sets: Mutex<BTreeMap<String, ToolSet>>,
+}
+
+/// The parts that [`App::new`] puts together.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) dirs: StateDir,
+    pub(crate) store: Store,
+    pub(crate) git: Hardened,
+    pub(crate) blobs: BlobStore,
+    pub(crate) recipes: RecipeStore,
+    pub(crate) tools: HostTools,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) host: HostFacts,
+}
+
+impl App {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            config: parts.config,
+            dirs: parts.dirs,
+            store: parts.store,
+            git: parts.git,
+            blobs: parts.blobs,
+            recipes: parts.recipes,
+            tools: parts.tools,
+            executor: parts.executor,
+            started_at: crate::clock::now(),
+            host: RwLock::new(parts.host),
+            stopping: watch::Sender::new(false),
+            tool_sets: Mutex::default(),
+        })
+    }
+
+    /// Reads the state, off the async threads.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&ReadView<'_>) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let app = Arc::clone(self);
+        blocking(move || app.store.read(read)).await
+    }
+
+    /// Executes a command of one of the daemon's own parts.
+    ///
+    /// # Errors
+    /// When it is refused or cannot be committed.
+    pub(crate) async fn execute(&self, part: &str, command: Command) -> Result<Committed, ExecuteError> {
+        let id = CommandId::generate();
+        let request = Digest::of(id.to_string().as_bytes());
+        self.store.execute(Envelope { id, actor: Actor::daemon(part), request, command }).await
+    }
+
+    /// A project's repository.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn repository(&self, project: ProjectId) -> Result<BareRepo, OpenError> {
+        BareRepo::open(&self.git, &self.dirs.repository(project))
+    }
+
+    /// Mounts and paths for some programs. Looked up once while they are there; a missing one is looked for again.
+    pub(crate) fn tool_set(&self, tools: &[String]) -> ToolSet {
+        let mut sorted: Vec<&str> = tools.iter().map(String::as_str).collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let key = sorted.join(" ");
+        let mut known = self.tool_sets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = known.get(&key) {
+            return set.clone();
+        }
+        let set = self.tools.resolve(sorted);
+        if set.missing.is_empty() {
+            known.insert(key, set.clone());
+        }
+        set
+    }
+
+    /// What scheduling may use at the moment.
+    pub(crate) fn limits(&self, snapshot: &Snapshot) -> Limits {
+        let host = self.host.read().unwrap_or_else(PoisonError::into_inner);
+        let mut missing_tools = BTreeMap::new();
+        for task in snapshot.tasks.values().filter(|task| !task.state.is_final()) {
+            if let orch_core::entity::Work::Steps { tools, .. } = &task.spec.work
+                && !tools.is_empty()
+            {
+                missing_tools.extend(self.tool_set(tools).missing);
+            }
+        }
+        Limits {
+            runs_max: self.config.runs_max,
+            capabilities: std::collections::BTreeSet::new(),
+            missing_tools,
+            level: host.level,
+            level_required: self.config.required_level,
+            level_fix: host.fix.clone(),
+            paused: (*self.stopping.borrow()).then(|| "the daemon is stopping".to_owned()),
+        }
+    }
+
+    /// Ends when the daemon is to stop.
+    pub(crate) async fn stopped(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives as long as `self`, so waiting cannot fail while somebody waits.
+        let _closed = stopping.wait_for(|stopping| *stopping).await.is_err();
+    }
+}
+
+/// Runs blocking work off the async threads. A panic in it goes on here.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

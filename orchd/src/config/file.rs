@@ -1,0 +1,196 @@
+//! The configuration file as written. Unknown keys are errors with the line and the nearest known key.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use orch_adapters::job::JobLimits;
+use orch_proto::request::Role;
+use orch_proto::{ErrorCode, RpcError};
+use serde::Deserialize;
+
+/// Largest file, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ConfigFile {
+    pub(super) daemon: Daemon,
+    pub(super) limits: LimitsSection,
+    pub(super) run: RunSection,
+    pub(super) sandbox: Sandbox,
+    pub(super) recipes: Recipes,
+    pub(super) roles: Roles,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Daemon {
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) socket: Option<PathBuf>,
+    pub(super) socket_group: Option<String>,
+    pub(super) log: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LimitsSection {
+    pub(super) runs_max: Option<u32>,
+    pub(super) connections_max: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RunSection {
+    wall_seconds: Option<u64>,
+    processes: Option<u64>,
+    open_files: Option<u64>,
+    memory_mb: Option<u64>,
+    file_size_mb: Option<u64>,
+    log_mb: Option<u64>,
+    tmp_mb: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sandbox {
+    pub(super) required_level: Option<u8>,
+    pub(super) program: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Recipes {
+    pub(super) directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Roles {
+    viewer: Vec<String>,
+    operator: Vec<String>,
+    approver: Vec<String>,
+    admin: Vec<String>,
+}
+
+impl Roles {
+    pub(super) fn by_role(self) -> BTreeMap<Role, Vec<String>> {
+        let roles = [
+            (Role::Viewer, self.viewer),
+            (Role::Operator, self.operator),
+            (Role::Approver, self.approver),
+            (Role::Admin, self.admin),
+        ];
+        roles.into_iter().collect()
+    }
+}
+
+impl RunSection {
+    pub(super) fn limits(&self) -> JobLimits {
+        let mb = |value: Option<u64>, default: u64| value.unwrap_or(default).saturating_mul(1 << 20);
+        JobLimits {
+            wall_ms: self.wall_seconds.unwrap_or(2 * 60 * 60).saturating_mul(1_000),
+            processes: self.processes.unwrap_or(512),
+            open_files: self.open_files.unwrap_or(4_096),
+            memory_bytes: self.memory_mb.map(|memory| memory.saturating_mul(1 << 20)),
+            file_size_bytes: mb(self.file_size_mb, 4_096),
+            log_bytes_max: mb(self.log_mb, 256),
+            tmp_bytes: mb(self.tmp_mb, 1_024),
+        }
+    }
+}
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// `E_CONFIG` with file and line.
+pub(super) fn read(path: &Path) -> Result<ConfigFile, RpcError> {
+    let cannot = |why: String| RpcError::new(ErrorCode::Config, format!("configuration `{}`: {why}", path.display()));
+    let size = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(cannot(format!("has {size} bytes; {FILE_BYTES_MAX} are read")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+    let file = parse(&text, path)?;
+    check(&file, path)?;
+    Ok(file)
+}
+
+fn parse(text: &str, path: &Path) -> Result<ConfigFile, RpcError> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let message = error.message().lines().next().unwrap_or_default().to_owned();
+        let place = format!("{}:{line}", path.display());
+        let error = RpcError::new(ErrorCode::Config, format!("{place}: {message}"));
+        match nearest(&message) {
+            Some(known) => error.hint(format!("did you mean `{known}`?")),
+            None => error.hint(format!("mend line {line}, then check with `orchd --check-config`")),
+        }
+    })
+}
+
+/// The known key that is most like the unknown one. Serde's message names both: unknown field `x`, expected one of ...
+fn nearest(message: &str) -> Option<String> {
+    let mut names = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    names
+        .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+        .map(str::to_owned)
+}
+
+fn check(file: &ConfigFile, path: &Path) -> Result<(), RpcError> {
+    let wrong = |key: &str, problem: &str| {
+        Err(RpcError::new(ErrorCode::Config, format!("{}: `{key}` {problem}", path.display())))
+    };
+    if file.limits.runs_max.is_some_and(|max| max == 0 || max > 10_000) {
+        return wrong("limits.runs_max", "must be 1 to 10000");
+    }
+    if file.limits.connections_max.is_some_and(|max| max == 0) {
+        return wrong("limits.connections_max", "must be at least 1");
+    }
+    if file.sandbox.required_level.is_some_and(|level| level > 4) {
+        return wrong("sandbox.required_level", "must be 0 to 4");
+    }
+    for (key, value) in [("daemon.state_dir", &file.daemon.state_dir), ("daemon.socket", &file.daemon.socket)] {
+        if value.as_ref().is_some_and(|value| !value.is_absolute()) {
+            return wrong(key, "must be an absolute path");
+        }
+    }
+    let positive = [
+        ("run.wall_seconds", file.run.wall_seconds),
+        ("run.processes", file.run.processes),
+        ("run.file_size_mb", file.run.file_size_mb),
+        ("run.log_mb", file.run.log_mb),
+        ("run.tmp_mb", file.run.tmp_mb),
+    ];
+    for (key, value) in positive {
+        if value == Some(0) {
+            return wrong(key, "must be at least 1");
+        }
+    }
+    if file.run.open_files.is_some_and(|count| count < 16) {
+        return wrong("run.open_files", "must be at least 16");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_named_with_line_and_the_nearest_known_one() {
+        let error = parse("[daemon]\n\nstate_dri = \"/x\"\n", Path::new("config.toml")).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Config);
+        assert!(error.message.starts_with("config.toml:3: unknown field `state_dri`"), "{}", error.message);
+        assert_eq!(error.hint.as_deref(), Some("did you mean `state_dir`?"));
+    }
+
+    #[test]
+    fn broken_toml_and_wrong_types_have_a_line() {
+        for (text, line) in [("[daemon\n", 1), ("\n[limits]\nruns_max = \"x\"\n", 3), ("[limits]\nruns_max = -1\n", 2)]
+        {
+            let error = parse(text, Path::new("c")).unwrap_err();
+            assert!(error.message.starts_with(&format!("c:{line}: ")), "{}", error.message);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Configuration: a TOML file, then environment, then flags. Raw values become a checked [`Config`] once, here.
+
+mod file;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use orch_adapters::job::JobLimits;
+use orch_proto::request::Role;
+use orch_proto::{ErrorCode, RpcError};
+
+use crate::args::Args;
+use file::ConfigFile;
+
+/// Everything that can be configured, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) socket: PathBuf,
+    /// Group that may open the socket; none: only the daemon's own user and root.
+    pub(crate) socket_group: Option<String>,
+    /// Filter for standard error.
+    pub(crate) log_filter: String,
+    /// Runs at once, gates included.
+    pub(crate) runs_max: u32,
+    /// Clients at once.
+    pub(crate) connections_max: usize,
+    pub(crate) job_limits: JobLimits,
+    /// Isolation that runs need, 0 to 4.
+    pub(crate) required_level: u8,
+    /// The `orch-sandbox` program.
+    pub(crate) sandbox_program: PathBuf,
+    /// The operator's own recipes.
+    pub(crate) recipes_dir: Option<PathBuf>,
+    /// Users and `@groups` by role. The daemon's own user and root are admins in any case.
+    pub(crate) roles: BTreeMap<Role, Vec<String>>,
+}
+
+/// Reads the configuration. `env` is the process environment.
+///
+/// # Errors
+/// `E_CONFIG` with file, line and the next step.
+pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<Config, RpcError> {
+    let set = |name: &str| env(name).filter(|value| !value.is_empty());
+    let file = read_file(&args, &set)?;
+    let root = nix::unistd::geteuid().is_root();
+    let state_dir = args.state_dir.or_else(|| first_path(&set("STATE_DIRECTORY")?)).or(file.daemon.state_dir);
+    let state_dir = match state_dir {
+        Some(dir) => dir,
+        None if root => PathBuf::from("/var/lib/orchd"),
+        None => xdg(&set, "XDG_STATE_HOME", ".local/state")?.join("orchd"),
+    };
+    let socket = args.socket.or_else(|| Some(first_path(&set("RUNTIME_DIRECTORY")?)?.join("orchd.sock")));
+    let socket = match socket.or(file.daemon.socket) {
+        Some(socket) => socket,
+        None if root => PathBuf::from("/run/orchd/orchd.sock"),
+        None => match set("XDG_RUNTIME_DIR") {
+            Some(dir) => PathBuf::from(dir).join("orchd/orchd.sock"),
+            None => state_dir.join("orchd.sock"),
+        },
+    };
+    let cores = std::thread::available_parallelism().map_or(2, |cores| u32::try_from(cores.get()).unwrap_or(2));
+    Ok(Config {
+        state_dir,
+        socket,
+        socket_group: file.daemon.socket_group,
+        log_filter: args.log.or(file.daemon.log).unwrap_or_else(|| "info".into()),
+        runs_max: file.limits.runs_max.unwrap_or_else(|| (cores * 2).clamp(2, 64)),
+        connections_max: file.limits.connections_max.unwrap_or(256),
+        job_limits: file.run.limits(),
+        required_level: file.sandbox.required_level.unwrap_or(3),
+        sandbox_program: match file.sandbox.program {
+            Some(program) => program,
+            None => set("ORCH_SANDBOX_PROGRAM").map_or_else(|| beside_own("orch-sandbox"), PathBuf::from),
+        },
+        recipes_dir: file.recipes.directory,
+        roles: file.roles.by_role(),
+    })
+}
+
+fn read_file(args: &Args, env: &impl Fn(&str) -> Option<String>) -> Result<ConfigFile, RpcError> {
+    if let Some(path) = &args.config {
+        return file::read(path);
+    }
+    let mut candidates = Vec::new();
+    if let Some(dir) = env("CONFIGURATION_DIRECTORY").as_deref().and_then(first_path) {
+        candidates.push(dir.join("config.toml"));
+    }
+    if let Ok(dir) = xdg(env, "XDG_CONFIG_HOME", ".config") {
+        candidates.push(dir.join("orchd/config.toml"));
+    }
+    candidates.push(PathBuf::from("/etc/orchd/config.toml"));
+    match candidates.into_iter().find(|path| path.exists()) {
+        Some(path) => file::read(&path),
+        None => Ok(ConfigFile::default()),
+    }
+}
+
+/// Systemd gives several directories joined by `:`; the first is ours.
+fn first_path(value: &str) -> Option<PathBuf> {
+    value.split(':').next().map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+fn xdg(env: &impl Fn(&str) -> Option<String>, name: &str, below_home: &str) -> Result<PathBuf, RpcError> {
+    if let Some(dir) = env(name).map(PathBuf::from).filter(|dir| dir.is_absolute()) {
+        return Ok(dir);
+    }
+    match env("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) {
+        Some(home) => Ok(home.join(below_home)),
+        None => Err(RpcError::new(ErrorCode::Config, format!("neither `{name}` nor `HOME` is set"))
+            .hint("give `--state-dir` and `--socket`")),
+    }
+}
+
+/// A program of the same installation.
+fn beside_own(name: &str) -> PathBuf {
+    let own = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
+    own.map_or_else(|| PathBuf::from(name), |dir| dir.join(name))
+}

@@ -1,0 +1,198 @@
+//! Events in words.
+
+use orch_core::entity::{
+    Approval, ApprovalEvent, Change, ChangeEvent, Observation, Plan, PlanEvent, Project, ProjectEvent, Requirements,
+    RequirementsEvent, Run, RunEvent, Task, TaskEvent, Vision, VisionEvent,
+};
+use orch_core::event::{Event, Recorded};
+use orch_core::state::run::RunOutcome;
+use orch_core::state::step::{StepEnd, StepEvent};
+use orch_core::view::{ReadError, View};
+use orch_proto::view::EventView;
+
+use super::name_by_id;
+
+/// An event; with its data as stored when that was asked for.
+pub(crate) fn event_view(view: &impl View, recorded: &Recorded, with_data: bool) -> Result<EventView, ReadError> {
+    let subject = match &recorded.event {
+        Event::Project { id, .. } => name_by_id::<Project>(view, *id)?,
+        Event::Vision { id, .. } => name_by_id::<Vision>(view, *id)?,
+        Event::Requirements { id, .. } => name_by_id::<Requirements>(view, *id)?,
+        Event::Plan { id, .. } => name_by_id::<Plan>(view, *id)?,
+        Event::Task { id, .. } => name_by_id::<Task>(view, *id)?,
+        Event::Run { id, .. } => name_by_id::<Run>(view, *id)?,
+        Event::Approval { id, .. } => name_by_id::<Approval>(view, *id)?,
+        Event::Change { id, .. } => name_by_id::<Change>(view, *id)?,
+    };
+    let project = subject.split('/').next().map(str::to_owned);
+    Ok(EventView {
+        seq: recorded.seq,
+        at: recorded.at,
+        actor: recorded.actor.to_string(),
+        kind: recorded.event.kind(),
+        project,
+        subject,
+        text: text(&recorded.event),
+        hash: recorded.hash.to_string(),
+        data: if with_data { serde_json::to_value(&recorded.event).ok() } else { None },
+    })
+}
+
+/// What happened, in a line.
+fn text(event: &Event) -> String {
+    match event {
+        Event::Project { event, .. } => project(event),
+        Event::Vision { event: VisionEvent::Submitted { version, title, size_bytes, .. }, .. } => {
+            format!("Vision version {version}, {size_bytes} bytes: {title}")
+        }
+        Event::Requirements { event, .. } => requirements(event),
+        Event::Plan { event, .. } => plan(event),
+        Event::Task { event, .. } => task(event),
+        Event::Run { event, .. } => run(event),
+        Event::Approval { event, .. } => approval(event),
+        Event::Change { event, .. } => change(event),
+    }
+}
+
+fn project(event: &ProjectEvent) -> String {
+    match event {
+        ProjectEvent::Created { slug, .. } => format!("project {slug} created"),
+        ProjectEvent::Prepared { toolchains, .. } if toolchains.is_empty() => "repository ready".into(),
+        ProjectEvent::Prepared { toolchains, .. } => {
+            let names: Vec<&str> = toolchains.iter().map(|found| found.name.as_str()).collect();
+            format!("repository ready; found {}", names.join(", "))
+        }
+        ProjectEvent::PreparationFailed { reason } => format!("no repository: {reason}"),
+        ProjectEvent::Inspected { head, .. } => format!("branch is now at {}", short(head)),
+        ProjectEvent::BlueprintSet { name, gates, .. } => format!("blueprint {name} with {} gates", gates.len()),
+        ProjectEvent::Archived => "archived".into(),
+    }
+}
+
+fn requirements(event: &RequirementsEvent) -> String {
+    match event {
+        RequirementsEvent::Drafted { version, content, reason, .. } => {
+            format!("version {version} with {} requirements: {reason}", content.requirements.len())
+        }
+        RequirementsEvent::Proposed { .. } => "proposed for approval".into(),
+        RequirementsEvent::Commented { key: Some(key), text } => format!("on {key}: {text}"),
+        RequirementsEvent::Commented { key: None, text } => format!("comment: {text}"),
+        RequirementsEvent::Approved => "approved".into(),
+        RequirementsEvent::Rejected => "rejected".into(),
+        RequirementsEvent::Superseded => "superseded by a newer version".into(),
+    }
+}
+
+fn plan(event: &PlanEvent) -> String {
+    match event {
+        PlanEvent::Drafted { version, content, reason, .. } => {
+            format!("version {version} with {} tasks: {reason}", content.tasks.len())
+        }
+        PlanEvent::Proposed { .. } => "proposed for approval".into(),
+        PlanEvent::Approved => "approved".into(),
+        PlanEvent::Rejected => "rejected".into(),
+        PlanEvent::Superseded => "superseded by a newer version".into(),
+    }
+}
+
+fn task(event: &TaskEvent) -> String {
+    match event {
+        TaskEvent::Created { title, .. } => format!("created: {title}"),
+        TaskEvent::Queued => "queued".into(),
+        TaskEvent::Respecified { spec } => format!("now does: {}", spec.work.label()),
+        TaskEvent::Linked { depends_on } => format!("now waits for {depends_on}"),
+        TaskEvent::Unlinked { depends_on } => format!("no longer waits for {depends_on}"),
+        TaskEvent::Prioritized { priority } => format!("priority {priority}"),
+        TaskEvent::Started { attempt, .. } => format!("attempt {attempt} started"),
+        TaskEvent::RetryScheduled { reason, not_before, class } => {
+            format!("{} failure, retry not before {not_before}: {reason}", class.label())
+        }
+        TaskEvent::ReviewStarted { .. } => "in review".into(),
+        TaskEvent::Completed { change: Some(_) } => "done, merged".into(),
+        TaskEvent::Completed { change: None } => "done, nothing to merge".into(),
+        TaskEvent::Failed { reason } => format!("failed: {reason}"),
+        TaskEvent::Cancelled { reason } => format!("cancelled: {reason}"),
+        TaskEvent::Held { reason } => format!("held: {reason}"),
+        TaskEvent::Released => "released".into(),
+        TaskEvent::Reopened => "to be tried again".into(),
+        TaskEvent::ApprovalAsked { .. } => "asks again for approval".into(),
+    }
+}
+
+fn run(event: &RunEvent) -> String {
+    match event {
+        RunEvent::Queued { attempt, reason, .. } => format!("attempt {attempt}: {reason}"),
+        RunEvent::Leased { .. } => "leased".into(),
+        RunEvent::Starting => "starting".into(),
+        RunEvent::Observed { observations, .. } => observations.iter().map(observation).collect::<Vec<_>>().join("; "),
+        RunEvent::CancelRequested { reason } => format!("to be cancelled: {reason}"),
+        RunEvent::Ended { outcome, .. } => outcome_text(outcome),
+        RunEvent::LateResult { fence, outcome } => {
+            format!("late result with fence {fence} not taken: {}", outcome_text(outcome))
+        }
+    }
+}
+
+fn observation(observation: &Observation) -> String {
+    match observation {
+        Observation::Isolated { isolation } => format!("running at isolation level {}", isolation.level),
+        Observation::Step { index, event } => {
+            let what = match event {
+                StepEvent::Started { .. } => "started".to_owned(),
+                StepEvent::Skipped => "skipped".to_owned(),
+                StepEvent::Ended { end, .. } => match end {
+                    StepEnd::Succeeded => "succeeded".to_owned(),
+                    StepEnd::Failed { code } => format!("failed with exit code {code}"),
+                    StepEnd::Killed { signal } => format!("was killed by signal {signal}"),
+                    StepEnd::TimedOut => "timed out".to_owned(),
+                    StepEnd::Cancelled => "was cancelled".to_owned(),
+                },
+            };
+            format!("step {} {what}", index + 1)
+        }
+    }
+}
+
+fn outcome_text(outcome: &RunOutcome) -> String {
+    match outcome {
+        RunOutcome::Succeeded => "succeeded".into(),
+        RunOutcome::Failed { class, reason } => format!("failed ({}): {reason}", class.label()),
+        RunOutcome::TimedOut { reason } => reason.clone(),
+        RunOutcome::Cancelled { reason } => format!("cancelled: {reason}"),
+        RunOutcome::Lost { reason } => format!("lost: {reason}"),
+    }
+}
+
+fn approval(event: &ApprovalEvent) -> String {
+    match event {
+        ApprovalEvent::Requested { action, .. } => format!("asked: {action}"),
+        ApprovalEvent::Granted { name, .. } => format!("granted by {name}"),
+        ApprovalEvent::Denied { name, reason, .. } => format!("denied by {name}: {reason}"),
+        ApprovalEvent::Expired => "expired".into(),
+        ApprovalEvent::Voided { reason } => format!("void: {reason}"),
+    }
+}
+
+fn change(event: &ChangeEvent) -> String {
+    match event {
+        ChangeEvent::Opened { title, proposal, .. } => {
+            let stat = proposal.stat;
+            format!("opened: {title}, {} files, +{} -{}", stat.files, stat.added, stat.removed)
+        }
+        ChangeEvent::CheckStarted { tree, .. } => format!("gates run on tree {}", short(tree)),
+        ChangeEvent::CheckPassed => "gates passed".into(),
+        ChangeEvent::CheckSkipped { .. } => "the project has no gates".into(),
+        ChangeEvent::CheckFailed { reason } => format!("gates failed: {reason}"),
+        ChangeEvent::CheckLost => "gates were lost and run again".into(),
+        ChangeEvent::BaseMoved => "the branch moved; to be checked again".into(),
+        ChangeEvent::Conflicted { paths } => format!("conflicts in {}", paths.join(", ")),
+        ChangeEvent::MergeStarted { commit } => format!("merging as {}", short(commit)),
+        ChangeEvent::Merged => "merged".into(),
+        ChangeEvent::MergeRefused => "the branch was moved by somebody else".into(),
+        ChangeEvent::Closed { reason } => format!("closed: {reason}"),
+    }
+}
+
+fn short(object: &str) -> &str {
+    object.get(..10).unwrap_or(object)
+}

@@ -1,0 +1,110 @@
+//! Plans with what follows from their graph.
+
+use std::collections::BTreeMap;
+
+use orch_core::entity::{Plan, PlanTask, Requirements, Task};
+use orch_core::state::document::DocumentState;
+use orch_core::state::task::TaskState;
+use orch_core::view::{Filter, ReadError, View};
+use orch_proto::EntityKind;
+use orch_proto::view::{EpicView, PlanNode, PlanView, StoryView};
+
+use super::{requirements, slug, task};
+
+/// A version of a plan.
+pub(crate) fn plan_view(view: &impl View, plan: &Plan) -> Result<PlanView, ReadError> {
+    let content = &plan.content;
+    // A plan that was accepted has an order; should there be none, the view shows it without one.
+    let analysis = content.analyse().ok();
+    let order: Vec<String> = match &analysis {
+        Some(analysis) => analysis.order.clone(),
+        None => content.tasks.iter().map(|task| task.key.clone()).collect(),
+    };
+    let made = tasks_by_key(view, plan)?;
+    let by_key: BTreeMap<&str, &PlanTask> = content.tasks.iter().map(|task| (task.key.as_str(), task)).collect();
+    let critical_path = analysis.as_ref().map(|analysis| analysis.critical_path.clone()).unwrap_or_default();
+    let node = |key: &String| {
+        let planned = by_key.get(key.as_str())?;
+        let level = analysis.as_ref().and_then(|analysis| analysis.level.get(key)).copied().unwrap_or(0);
+        let made = made.get(key);
+        Some(PlanNode {
+            key: key.clone(),
+            task: made.map(|task| EntityKind::Task.short(task.number)),
+            title: planned.title.clone(),
+            work: planned.spec.work.label(),
+            needs: planned.needs.clone(),
+            requirements: planned.spec.requirements.iter().map(ToString::to_string).collect(),
+            acceptance: planned.spec.acceptance.clone(),
+            estimate_minutes: planned.spec.estimate_minutes.unwrap_or_default(),
+            risk: planned.spec.risk.clone(),
+            critical: critical_path.contains(key),
+            level,
+            state: made.map(|made| task::state(&made.state)),
+        })
+    };
+    let nodes: Vec<PlanNode> = order.iter().filter_map(node).collect();
+    let mut levels: BTreeMap<u32, u32> = BTreeMap::new();
+    for node in &nodes {
+        *levels.entry(node.level).or_insert(0) += 1;
+    }
+    let on_path = nodes.iter().filter(|node| node.critical);
+    let critical_minutes =
+        on_path.fold((0, 0), |(low, high), node| (low + node.estimate_minutes.0, high + node.estimate_minutes.1));
+    let delta = content.delta(before(view, plan)?.as_ref().map(|before| &before.content));
+    Ok(PlanView {
+        id: plan.id,
+        project: slug(view, plan.project)?,
+        version: plan.version,
+        state: requirements::state(plan.state),
+        requirements_version: view.get::<Requirements>(plan.requirements)?.map_or(0, |found| found.version),
+        blueprint: content.blueprint.as_ref().map(|blueprint| blueprint.name.clone()),
+        epics: epics(plan),
+        nodes,
+        critical_path,
+        critical_minutes,
+        parallel_max: levels.values().copied().max().unwrap_or(0),
+        added: delta.added,
+        dropped: delta.dropped,
+        kept: delta.kept,
+        warnings: content.warnings.clone(),
+        digest: plan.digest().to_string(),
+        approval: plan.approval,
+        reason: plan.reason.clone(),
+        created_by: plan.created_by.to_string(),
+        created_at: plan.created_at,
+    })
+}
+
+/// Tasks that stand for the plan's keys, once it is approved.
+fn tasks_by_key(view: &impl View, plan: &Plan) -> Result<BTreeMap<String, Task>, ReadError> {
+    if !matches!(plan.state, DocumentState::Approved | DocumentState::Superseded) {
+        return Ok(BTreeMap::new());
+    }
+    let keyed = view.list::<Task>(&Filter::of(plan.project))?.into_iter().filter_map(|task| {
+        let key = task.plan.as_ref()?.1.clone();
+        (!matches!(task.state, TaskState::Cancelled { .. })).then_some((key, task))
+    });
+    Ok(keyed.collect())
+}
+
+/// The approved plan before this one: what this one changes, as long as it is not approved itself.
+fn before(view: &impl View, plan: &Plan) -> Result<Option<Plan>, ReadError> {
+    let mut plans = view.list::<Plan>(&Filter::of(plan.project))?;
+    plans.retain(|other| other.version < plan.version && other.state == DocumentState::Approved);
+    Ok(plans.pop())
+}
+
+fn epics(plan: &Plan) -> Vec<EpicView> {
+    let story = |story: &orch_core::entity::PlanStory| StoryView {
+        key: story.key.clone(),
+        title: story.title.clone(),
+        requirements: story.requirements.clone(),
+        tasks: story.tasks.clone(),
+    };
+    let epic = |epic: &orch_core::entity::PlanEpic| EpicView {
+        key: epic.key.clone(),
+        title: epic.title.clone(),
+        stories: epic.stories.iter().map(story).collect(),
+    };
+    plan.content.epics.iter().map(epic).collect()
+}

@@ -1,0 +1,102 @@
+//! Runs.
+
+use orch_core::entity::{GuaranteeState as Guarantee, Isolation, Run, RunPurpose as Purpose, StepRecord, Task};
+use orch_core::state::run::RunState as State;
+use orch_core::state::step::{StepEnd, StepState as Step};
+use orch_core::view::{ReadError, View};
+use orch_proto::EntityKind;
+use orch_proto::view::{
+    ArtifactView, GuaranteeState, GuaranteeView, IsolationView, RunPurpose, RunState, RunView, StepState, StepView,
+};
+
+use super::slug;
+
+/// A run; `directory` is where it is on the daemon's disk, `log_bytes` how long its log is.
+pub(crate) fn run_view(view: &impl View, run: &Run, directory: String, log_bytes: u64) -> Result<RunView, ReadError> {
+    let task = view.get::<Task>(run.task)?;
+    let project = slug(view, run.project)?;
+    Ok(RunView {
+        id: run.id,
+        number: run.number,
+        name: format!("{project}/{}", EntityKind::Run.short(run.number)),
+        task: run.task,
+        task_name: task.as_ref().map_or_else(|| run.task.to_string(), |task| EntityKind::Task.short(task.number)),
+        task_title: task.map(|task| task.title).unwrap_or_default(),
+        project,
+        purpose: match run.purpose {
+            Purpose::Work => RunPurpose::Work,
+            Purpose::Gate { change } => RunPurpose::Gate { change },
+        },
+        attempt: run.attempt,
+        fence: run.fence,
+        state: state(&run.state),
+        steps: run.steps.iter().map(step).collect(),
+        isolation: run.isolation.as_ref().map(|isolation| isolation_view(isolation, run.required_level)),
+        artifacts: run
+            .artifacts
+            .iter()
+            .map(|kept| ArtifactView {
+                path: kept.path.clone(),
+                size_bytes: kept.size_bytes,
+                digest: kept.digest.to_string(),
+            })
+            .collect(),
+        log_bytes,
+        log_dropped_bytes: run.log_dropped_bytes,
+        queued_at: run.queued_at,
+        started_at: run.started_at,
+        finished_at: run.finished_at,
+        reason: run.reason.clone(),
+        directory,
+    })
+}
+
+fn state(state: &State) -> RunState {
+    match state {
+        State::Queued => RunState::Queued,
+        State::Leased { .. } => RunState::Leased,
+        State::Starting => RunState::Starting,
+        State::Running => RunState::Running,
+        State::AwaitingInput { .. } => RunState::AwaitingInput,
+        State::AwaitingApproval { .. } => RunState::AwaitingApproval,
+        State::Paused => RunState::Paused,
+        State::Succeeded => RunState::Succeeded,
+        State::Failed { class, reason } => RunState::Failed { class: class.label().into(), reason: reason.clone() },
+        State::TimedOut { .. } => RunState::TimedOut,
+        State::Cancelled { .. } => RunState::Cancelled,
+        State::Lost { .. } => RunState::Lost,
+    }
+}
+
+fn step(record: &StepRecord) -> StepView {
+    let (state, exit_code, started_at, finished_at) = match &record.state {
+        Step::Pending => (StepState::Pending, None, None, None),
+        Step::Skipped => (StepState::Skipped, None, None, None),
+        Step::Running { started_at } => (StepState::Running, None, Some(*started_at), None),
+        Step::Ended { started_at, finished_at, end } => {
+            let (state, code) = match end {
+                StepEnd::Succeeded => (StepState::Succeeded, Some(0)),
+                StepEnd::Failed { code } => (StepState::Failed, Some(*code)),
+                StepEnd::Killed { signal } => (StepState::Failed, Some(128 + signal)),
+                StepEnd::TimedOut => (StepState::TimedOut, None),
+                StepEnd::Cancelled => (StepState::Cancelled, None),
+            };
+            (state, code, Some(*started_at), Some(*finished_at))
+        }
+    };
+    StepView { name: record.name.clone(), command: record.command.clone(), state, exit_code, started_at, finished_at }
+}
+
+fn isolation_view(isolation: &Isolation, required: u8) -> IsolationView {
+    let guarantees = isolation.guarantees.iter().map(|guarantee| GuaranteeView {
+        name: guarantee.name.clone(),
+        state: match guarantee.state {
+            Guarantee::Enforced => GuaranteeState::Enforced,
+            Guarantee::Degraded => GuaranteeState::Degraded,
+            Guarantee::Absent => GuaranteeState::Absent,
+        },
+        how: guarantee.how.clone(),
+        evidence: guarantee.evidence.clone(),
+    });
+    IsolationView { level: isolation.level, required, guarantees: guarantees.collect() }
+}

@@ -1,0 +1,166 @@
+//! Tasks, with why they wait.
+
+use orch_core::entity::{Approval, Change, Entity as _, Run, Task};
+use orch_core::schedule::{self, Limits, Snapshot, Wait};
+use orch_core::state::change::ChangeState;
+use orch_core::state::step::StepState;
+use orch_core::state::task::TaskState as State;
+use orch_core::view::{ReadError, View};
+use orch_proto::view::{TaskState, TaskView, WaitView};
+use orch_proto::{EntityKind, Timestamp};
+
+use super::{name_by_id, slug};
+
+/// What is needed to say why tasks wait.
+pub(crate) struct TaskContext<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) limits: &'a Limits,
+    pub(crate) now: Timestamp,
+}
+
+/// A task.
+pub(crate) fn task_view(view: &impl View, task: &Task, context: &TaskContext<'_>) -> Result<TaskView, ReadError> {
+    let waits = schedule::waits(context.snapshot, task, context.now, context.limits);
+    let run = task.last_run.map(|id| view.get::<Run>(id)).transpose()?.flatten();
+    let change = task.last_change.map(|id| view.get::<Change>(id)).transpose()?.flatten();
+    let project = slug(view, task.project)?;
+    let mut depends_on = Vec::with_capacity(task.depends_on.len());
+    for id in &task.depends_on {
+        depends_on.push(match view.get::<Task>(*id)? {
+            Some(needed) => EntityKind::Task.short(needed.number),
+            None => id.to_string(),
+        });
+    }
+    let only_a_place = waits.iter().all(|wait| matches!(wait, Wait::Capacity { .. } | Wait::Paused { .. }));
+    let approval = approval_of(task, change.as_ref());
+    Ok(TaskView {
+        id: task.id,
+        number: task.number,
+        name: format!("{project}/{}", EntityKind::Task.short(task.number)),
+        project,
+        key: task.plan.as_ref().map(|(_, key)| key.clone()),
+        title: task.title.clone(),
+        state: state(&task.state),
+        ready: matches!(task.state, State::Approved { .. }) && only_a_place,
+        waits: review_wait(view, change.as_ref())?.into_iter().chain(waits.iter().map(wait_view)).collect(),
+        work: task.spec.work.label(),
+        depends_on,
+        requirements: task.spec.requirements.iter().map(ToString::to_string).collect(),
+        acceptance: task.spec.acceptance.clone(),
+        priority: task.priority,
+        attempts: task.attempts,
+        attempts_max: task.spec.retries.max_retries + 1,
+        last_failure: task.last_failure.clone(),
+        run: task.last_run,
+        run_name: run.as_ref().map(|run| EntityKind::Run.short(run.number)),
+        step: run.as_ref().filter(|run| run.is_open()).and_then(current_step),
+        change: task.last_change,
+        change_name: change.as_ref().map(|change| EntityKind::Change.short(change.number)),
+        approval,
+        approval_name: approval.map(|id| name_by_id::<Approval>(view, id)).transpose()?,
+        commit: change.and_then(|change| match change.state {
+            ChangeState::Merged { commit } => Some(commit),
+            _ => None,
+        }),
+        estimate_minutes: task.spec.estimate_minutes,
+        created_at: task.created_at,
+        since: task.since,
+    })
+}
+
+/// State of a task.
+pub(super) const fn state(state: &State) -> TaskState {
+    match state {
+        State::Proposed => TaskState::Proposed,
+        State::Approved { .. } => TaskState::Approved,
+        State::Running { .. } => TaskState::Running,
+        State::InReview { .. } => TaskState::InReview,
+        State::Done { .. } => TaskState::Done,
+        State::Failed { .. } => TaskState::Failed,
+        State::Cancelled { .. } => TaskState::Cancelled,
+        State::Paused { .. } => TaskState::Paused,
+    }
+}
+
+/// The approval that the task waits for at the moment.
+fn approval_of(task: &Task, change: Option<&Change>) -> Option<orch_proto::id::ApprovalId> {
+    match task.state {
+        State::InReview { .. } => change.and_then(|change| change.approval),
+        State::Proposed | State::Approved { .. } | State::Paused { .. } => task.approval,
+        State::Running { .. } | State::Done { .. } | State::Failed { .. } | State::Cancelled { .. } => None,
+    }
+}
+
+/// What a task in review waits for.
+fn review_wait(view: &impl View, change: Option<&Change>) -> Result<Option<WaitView>, ReadError> {
+    let Some(change) = change.filter(|change| change.state.is_open()) else { return Ok(None) };
+    let name = EntityKind::Change.short(change.number);
+    if let Some(id) = change.approval
+        && let Some(approval) = view.get::<Approval>(id)?
+        && approval.is_open()
+    {
+        let asked = EntityKind::Approval.short(approval.number);
+        return Ok(Some(WaitView {
+            code: "approval".into(),
+            text: format!("{name} waits for {asked}: {}", approval.rule),
+            hint: Some(format!("orchctl approval get {asked}")),
+        }));
+    }
+    let text = match &change.state {
+        ChangeState::Checking { .. } => format!("{name}: the gates run on the merged tree"),
+        ChangeState::Queued { .. } => format!("{name} is being merged"),
+        _ => format!("{name} waits for its turn in the merge queue"),
+    };
+    Ok(Some(WaitView { code: "merge".into(), text, hint: None }))
+}
+
+fn current_step(run: &Run) -> Option<(u32, u32, String)> {
+    let at = run.steps.iter().position(|step| matches!(step.state, StepState::Running { .. }))?;
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Some((number(at + 1), number(run.steps.len()), run.steps[at].name.clone()))
+}
+
+/// A reason in words.
+fn wait_view(wait: &Wait) -> WaitView {
+    let (code, text, hint): (&str, String, Option<String>) = match wait {
+        Wait::Proposed => {
+            ("proposed", "it is not in the queue".into(), Some("put it there with `orchctl task queue`".into()))
+        }
+        Wait::Held { reason } if reason.is_empty() => {
+            ("held", "held by a person".into(), Some("orchctl task release".into()))
+        }
+        Wait::Held { reason } => ("held", format!("held by a person: {reason}"), Some("orchctl task release".into())),
+        Wait::Dependency { name, state, hopeless: true, .. } => (
+            "dependency",
+            format!("waits for {name}, which is {state}"),
+            Some(format!("try {name} again with `orchctl task retry {name}`, or unlink it")),
+        ),
+        Wait::Dependency { name, state, .. } => ("dependency", format!("waits for {name}, which is {state}"), None),
+        Wait::Approval { name, state, .. } => (
+            "approval",
+            format!("waits for approval {name}, which is {state}"),
+            Some(format!("orchctl approval get {name}")),
+        ),
+        Wait::Agent { capability } => (
+            "agent",
+            format!("needs an agent with the capability `{capability}`, and none is configured"),
+            Some(
+                "give the task steps with `orchctl task edit --recipe FILE`; agents are not part of this version"
+                    .into(),
+            ),
+        ),
+        Wait::Tool { name, fix } => ("tool", format!("needs `{name}`, which is not installed"), Some(fix.clone())),
+        Wait::Isolation { level, required, fix } => (
+            "isolation",
+            format!("the host gives isolation level {level}, and {required} is required"),
+            Some(fix.clone()),
+        ),
+        Wait::Backoff { ms } => ("backoff", format!("next try in {}.{} s", ms / 1_000, ms % 1_000 / 100), None),
+        Wait::Project { name, state } => ("project", format!("project `{name}` is {state}"), None),
+        Wait::Capacity { running, max, ahead } => {
+            ("capacity", format!("{running} of {max} runs are under way and {ahead} tasks go before it"), None)
+        }
+        Wait::Paused { reason } => ("paused", format!("nothing is started: {reason}"), None),
+    };
+    WaitView { code: code.into(), text, hint }
+}

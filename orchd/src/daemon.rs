@@ -1,0 +1,180 @@
+//! The daemon's life: what is started in which order, and how it stops.
+//!
+//! Start: lock, state, programs, sandbox, recovery of what was under way, reconcilers, and only then the socket. Stop:
+//! no new connection, no new decision, effects under way are brought to their end, the state is closed. Runs go on.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use orch_adapters::blobs::BlobStore;
+use orch_adapters::executor::Local;
+use orch_adapters::git::{BareRepo, Hardened};
+use orch_adapters::host_tools::HostTools;
+use orch_adapters::recipe_store::RecipeStore;
+use orch_proto::{ErrorCode, RpcError};
+use orch_sandbox::SpawnerOptions;
+use orch_store::{OpenError, OpenOptions, Store};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{App, Parts};
+use crate::config::Config;
+use crate::error_chain::chain;
+use crate::instance_lock::{InstanceLock, LockError};
+use crate::logging::Logging;
+use crate::rpc::Listener;
+use crate::state_dir::StateDir;
+use crate::{host, reconcile};
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When it cannot start; nothing was changed then.
+pub(crate) fn run(config: Config, logging: Logging) -> Result<(), RpcError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("orchd")
+        .build()
+        .map_err(|error| RpcError::new(ErrorCode::Internal, format!("failed to start the runtime: {error}")))?;
+    runtime.block_on(serve(config, logging))
+}
+
+async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
+    let dirs = StateDir::create(&config.state_dir).map_err(|error| {
+        RpcError::new(ErrorCode::Config, format!("state directory `{}`: {error}", config.state_dir.display()))
+    })?;
+    let _lock = InstanceLock::take(&dirs.lock()).map_err(|error| lock_error(&error))?;
+    let app = App::new(parts(config, dirs).await?);
+    protect_from_oom_killer();
+    let runs = reconcile::recover(&app).await;
+    let listener = Listener::bind(&app.config.socket, app.config.socket_group.as_deref())
+        .map_err(|error| RpcError::new(ErrorCode::Config, chain(&error)).hint("name another path with `--socket`"))?;
+    let mut reconcilers = reconcile::start(&app, runs);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        socket = %app.config.socket.display(),
+        state = %app.dirs.root().display(),
+        "ready"
+    );
+    notify(&[sd_notify::NotifyState::Ready]);
+    let serving = tokio::spawn(listener.serve(Arc::clone(&app)));
+    wait_for_end(&app, &logging).await?;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping; runs go on");
+    app.stopping.send_replace(true);
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the socket's task failed");
+    }
+    while let Some(ended) = reconcilers.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a reconciler failed");
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
+    let internal = |what: &str, error: &dyn std::error::Error| {
+        RpcError::new(ErrorCode::Storage, format!("{what}: {}", chain(error)))
+    };
+    let store = open_store(&dirs)?;
+    let git =
+        Hardened::probe().map_err(|error| RpcError::new(ErrorCode::ToolMissing, chain(&error)).hint(error.hint()))?;
+    recover_repositories(&git, &dirs);
+    let blobs = BlobStore::open(&dirs.blobs()).map_err(|error| internal("failed to open the blobs", &error))?;
+    let recipes = RecipeStore::install(&dirs.recipes(), config.recipes_dir.clone())
+        .map_err(|error| internal("failed to install the recipes", &error))?;
+    let tools = HostTools::new(|name| std::env::var(name).ok());
+    let executor = Local::start(&config.sandbox_program, SpawnerOptions::default()).map_err(|error| {
+        RpcError::new(ErrorCode::ToolMissing, chain(&error))
+            .hint("`orch-sandbox` belongs beside `orchd`; name another place with `[sandbox] program`")
+    })?;
+    // Nothing of the last daemon's own short work can be under way: it waited for it.
+    for entry in std::fs::read_dir(dirs.jail("")).into_iter().flatten().flatten() {
+        if let Err(error) = orch_sandbox::remove_tree(&entry.path()) {
+            tracing::warn!(error = chain(&error), "failed to remove what an earlier daemon left");
+        }
+    }
+    let probe = dirs.jail("probe");
+    let host = host::measure(&executor, probe.clone()).await;
+    if let Err(error) = orch_sandbox::remove_tree(&probe) {
+        tracing::warn!(error = chain(&error), "failed to remove the probe's directory");
+    }
+    if host.level < config.required_level {
+        tracing::error!(level = host.level, required = config.required_level, fix = host.fix, "no run will start");
+    }
+    Ok(Parts { config, dirs, store, git, blobs, recipes, tools, executor: Arc::new(executor), host })
+}
+
+/// Clears what a crash left half-made in repositories: drafts, locks, objects that were never admitted.
+fn recover_repositories(git: &Hardened, dirs: &StateDir) {
+    if let Err(error) = BareRepo::clear_drafts(&dirs.repositories()) {
+        tracing::warn!(%error, "failed to clear half-made repositories");
+    }
+    for entry in std::fs::read_dir(dirs.repositories()).into_iter().flatten().flatten() {
+        let recovered = BareRepo::open(git, &entry.path()).map_err(|error| chain(&error));
+        if let Err(error) = recovered.and_then(|repository| repository.recover().map_err(|error| chain(&error))) {
+            tracing::warn!(error, repository = %entry.path().display(), "failed to recover a repository");
+        }
+    }
+}
+
+fn open_store(dirs: &StateDir) -> Result<Store, RpcError> {
+    let mut seed = [0; 32];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut seed))
+        .map_err(|error| RpcError::new(ErrorCode::Internal, format!("failed to read /dev/urandom: {error}")))?;
+    Store::open(&dirs.database(), OpenOptions { seed, clock: Arc::new(crate::clock::now) }).map_err(
+        |error| match &error {
+            OpenError::SchemaTooNew { .. } => RpcError::new(ErrorCode::SchemaTooNew, chain(&error))
+                .hint("start the newer version, or name another state directory"),
+            OpenError::Full { .. } => RpcError::new(ErrorCode::StorageFull, chain(&error))
+                .hint("make room on the disk of the state directory"),
+            _ => RpcError::new(ErrorCode::Storage, chain(&error)),
+        },
+    )
+}
+
+fn lock_error(error: &LockError) -> RpcError {
+    match error {
+        LockError::Taken { .. } => RpcError::new(ErrorCode::Locked, chain(error))
+            .hint("use that one, stop it with `orchctl down`, or name another directory with `--state-dir`"),
+        LockError::Open { .. } => RpcError::new(ErrorCode::Config, chain(error)),
+    }
+}
+
+/// Ends with SIGTERM, SIGINT or a client's request; SIGHUP reopens the log.
+async fn wait_for_end(app: &Arc<App>, logging: &Logging) -> Result<(), RpcError> {
+    let listen = |kind| {
+        signal(kind)
+            .map_err(|error| RpcError::new(ErrorCode::Internal, format!("failed to listen for signals: {error}")))
+    };
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            () = app.stopped() => return Ok(()),
+            _ = hangup.recv() => {
+                logging.reopen();
+                tracing::info!("log reopened");
+            }
+        }
+    }
+}
+
+/// The kernel takes a run first when memory runs out. Only root may ask for that; for others it is a wish.
+fn protect_from_oom_killer() {
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "-500") {
+        tracing::debug!(%error, "not protected from the kernel's out-of-memory killer");
+    }
+}
+
+/// Tells systemd, if it asked to be told.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not notified");
+    }
+}

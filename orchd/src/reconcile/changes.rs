@@ -1,0 +1,189 @@
+//! The merge queue: checks the change whose turn it is on the tree that would be merged, and moves the branch.
+//!
+//! One change of a project at a time. The branch only ever moves from the very commit that was checked against, by
+//! compare-and-set; the intent is on record before, and after a crash the branch itself is asked what happened.
+
+use std::sync::Arc;
+
+use orch_adapters::git::{
+    BareRepo, CommitError, CommitId, CommitSpec, Identity, MergeError, MergeOutcome, Message, NameError, RefError,
+    RefName, TreeId, UpdateRefError, conventional_message,
+};
+use orch_adapters::job;
+use orch_core::command::Command;
+use orch_core::entity::{Change, Project, Run, Task};
+use orch_core::schedule::{self, Snapshot};
+use orch_core::state::change::ChangeState;
+use orch_core::view::View as _;
+
+use super::scheduler::{LEASE_MS, accept};
+use super::{Again, PassError, projects};
+use crate::app::{App, blocking};
+use crate::error_chain::chain;
+
+/// Why a merge did not go on.
+#[derive(Debug, thiserror::Error)]
+enum MergeStepError {
+    #[error("failed to open the repository")]
+    Open(#[from] orch_adapters::git::OpenError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("failed to read the branch")]
+    Ref(#[from] RefError),
+    #[error("failed to merge")]
+    Merge(#[from] MergeError),
+    #[error("failed to make the commit")]
+    Commit(#[from] CommitError),
+    #[error("failed to move the branch")]
+    Move(#[from] UpdateRefError),
+}
+
+/// The change at the front of a project's queue, with all that its merge needs.
+struct Front {
+    change: Change,
+    project: Project,
+    task: Task,
+    /// The run whose result it is.
+    run: Run,
+    /// Nobody has to be asked any more.
+    approved: bool,
+}
+
+/// Moves every project's merge queue on.
+pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
+    let snapshot = app.read(|view| crate::facts::snapshot(view)).await?;
+    for change in schedule::fronts(&snapshot) {
+        let (Some(project), Some(task)) = (snapshot.projects.get(&change.project), snapshot.tasks.get(&change.task))
+        else {
+            continue;
+        };
+        let run = change.run;
+        let Some(run) = app.read(move |view| view.get::<Run>(run)).await? else { continue };
+        let front = Front {
+            change: change.clone(),
+            project: project.clone(),
+            task: task.clone(),
+            run,
+            approved: schedule::is_approved(&snapshot, change),
+        };
+        let app_ = Arc::clone(&app);
+        match blocking(move || merge_step(&app_, &front)).await {
+            Ok(Some(command)) => accept(app.execute("changes", command).await)?,
+            Ok(None) => {}
+            Err(error) => tracing::error!(change = %change.id, error = chain(&error), "the merge queue stands still"),
+        }
+    }
+    Ok(None)
+}
+
+/// Begins the check of a change that the scheduler chose.
+pub(super) async fn start_check(app: &Arc<App>, snapshot: &Snapshot, change: &Change) -> Result<(), PassError> {
+    let Some(project) = snapshot.projects.get(&change.project) else { return Ok(()) };
+    let (app_, change_, project_) = (Arc::clone(app), change.clone(), project.clone());
+    match blocking(move || check_command(&app_, &change_, &project_)).await {
+        Ok(command) => accept(app.execute("scheduler", command).await),
+        Err(error) => {
+            tracing::error!(change = %change.id, error = chain(&error), "a change cannot be checked");
+            Ok(())
+        }
+    }
+}
+
+/// Merges the change into the branch as it is now, on trees only, and says how the result is to be checked.
+fn check_command(app: &App, change: &Change, project: &Project) -> Result<Command, MergeStepError> {
+    let repository = app.repository(project.id)?;
+    let branch = RefName::branch(&project.default_branch)?;
+    let base = repository.head(&branch)?;
+    let head = CommitId::parse(&change.proposal.head)?;
+    let tree = match &base {
+        None => TreeId::parse(&change.proposal.tree)?,
+        Some(base) => match repository.merge_tree(base, &head)? {
+            MergeOutcome::Clean { tree } => tree,
+            MergeOutcome::Conflict { paths } => {
+                let paths = paths.iter().map(ToString::to_string).collect();
+                return Ok(Command::ConflictChange { change: change.id, paths });
+            }
+        },
+    };
+    let gates = project.gates();
+    let base_text = base.as_ref().map(ToString::to_string);
+    if gates.is_empty() {
+        return Ok(Command::SkipCheck { change: change.id, base: base_text, tree: tree.to_string() });
+    }
+    let commit = candidate(&repository, change, format!("check: C-{}\n", change.number), base.as_ref(), &tree)?;
+    Ok(Command::StartCheck {
+        change: change.id,
+        base: base_text,
+        tree: tree.to_string(),
+        commit: commit.to_string(),
+        steps: job::gate_steps(&gates),
+        required_level: app.config.required_level,
+        lease_ms: LEASE_MS,
+    })
+}
+
+/// One step of the change at the front: begin its merge, finish it, or check it again.
+fn merge_step(app: &App, front: &Front) -> Result<Option<Command>, MergeStepError> {
+    let Front { change, project, .. } = front;
+    let repository = app.repository(project.id)?;
+    let branch = RefName::branch(&project.default_branch)?;
+    match &change.state {
+        ChangeState::Mergeable { base, tree } if front.approved => {
+            let head = repository.head(&branch)?;
+            if head.as_ref().map(ToString::to_string) != *base {
+                return Ok(Some(Command::RecheckChange { change: change.id }));
+            }
+            let message = squash_message(front);
+            let commit = candidate(&repository, change, message, head.as_ref(), &TreeId::parse(tree)?)?;
+            Ok(Some(Command::StartMerge { change: change.id, commit: commit.to_string() }))
+        }
+        ChangeState::Queued { base, commit } => {
+            let (commit, base) = (CommitId::parse(commit)?, base.as_deref().map(CommitId::parse).transpose()?);
+            let why = format!("merge C-{}", change.number);
+            match repository.update_ref(&branch, &commit, base.as_ref(), &why) {
+                Ok(()) => {}
+                // Somebody moved the branch: if on top of our commit, ours is merged all the same.
+                Err(UpdateRefError::Lost { found: Some(found), .. }) if repository.is_ancestor(&commit, &found)? => {}
+                Err(UpdateRefError::Lost { .. }) => return Ok(Some(Command::RefuseMerge { change: change.id })),
+                Err(error) => return Err(error.into()),
+            }
+            let toolchains = projects::detect(app, project.id, commit.as_str());
+            Ok(Some(Command::FinishMerge { change: change.id, toolchains }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The commit that would be merged. The same change on the same base always gives the same commit.
+fn candidate(
+    repository: &BareRepo,
+    change: &Change,
+    message: String,
+    base: Option<&CommitId>,
+    tree: &TreeId,
+) -> Result<CommitId, MergeStepError> {
+    let identity = Identity::new("orchd", "daemon@orch.invalid")?;
+    let spec = CommitSpec {
+        tree: tree.clone(),
+        parents: base.into_iter().cloned().collect(),
+        message,
+        author: identity.clone(),
+        committer: identity,
+        at_unix_s: change.opened_at.unix_us().div_euclid(1_000_000),
+    };
+    Ok(repository.commit_tree(&spec)?)
+}
+
+fn squash_message(front: &Front) -> String {
+    let Front { change, project, task, run, .. } = front;
+    let slug = &project.slug;
+    let mut trailers = vec![
+        ("Task", format!("{slug}/T-{}", task.number)),
+        ("Run", format!("{slug}/R-{}", run.number)),
+        ("Change", format!("{slug}/C-{}", change.number)),
+    ];
+    trailers.extend(task.spec.requirements.iter().map(|key| ("Requirement", key.to_string())));
+    let body = task.spec.acceptance.iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n");
+    let kind = if change.proposal.protected.is_empty() { "feat" } else { "chore" };
+    conventional_message(&Message { kind, scope: "", subject: &change.title, body: &body, trailers: &trailers })
+}

@@ -1,0 +1,131 @@
+//! Starts the process tree of a run: directories, programs, the sandbox's spec.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use orch_adapters::executor::SubmitError;
+use orch_adapters::host_tools::ToolSet;
+use orch_adapters::job::{self, Job};
+use orch_core::entity::{Project, Run, RunPurpose, Task, Work};
+use orch_core::state::run::{FailureClass, RunOutcome};
+use orch_core::view::View as _;
+
+use super::{PassError, settle};
+use crate::app::{App, blocking};
+use crate::error_chain::chain;
+
+/// Why a run does not start.
+#[derive(Debug, thiserror::Error)]
+enum LaunchError {
+    #[error("{0} is gone")]
+    Gone(&'static str),
+    #[error("failed to make its directories")]
+    Directories(#[source] std::io::Error),
+    #[error("failed to open the repository")]
+    Repository(#[from] orch_adapters::git::OpenError),
+    #[error("needs `{tool}`, which is not installed; {fix}")]
+    Tool { tool: String, fix: String },
+    #[error(transparent)]
+    Recipes(#[from] orch_adapters::recipe_store::RecipeStoreError),
+    #[error(transparent)]
+    Job(#[from] job::JobError),
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+}
+
+/// Makes the directory of a run, so that it can be watched.
+pub(super) fn prepare(directory: &Path) {
+    if let Err(error) = std::fs::create_dir_all(directory) {
+        // Starting it will fail with the same error and settle the run.
+        tracing::warn!(%error, directory = %directory.display(), "no run directory");
+    }
+}
+
+/// Starts the run. When that is impossible the run is settled with the reason.
+pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
+    let (task, project) = (run.task, run.project);
+    let task = app.read(move |view| view.get::<Task>(task)).await?;
+    let project = app.read(move |view| view.get::<Project>(project)).await?;
+    if let Some(reason) = &run.cancel_requested {
+        return settle::without_result(app, run.id, run.fence, RunOutcome::Cancelled { reason: reason.clone() }).await;
+    }
+    let launched = {
+        let (app, run) = (Arc::clone(app), run.clone());
+        blocking(move || {
+            let task = task.ok_or(LaunchError::Gone("its task"))?;
+            let project = project.ok_or(LaunchError::Gone("its project"))?;
+            launch(&app, &run, &task, &project)
+        })
+        .await
+    };
+    match launched {
+        Ok(()) => Ok(()),
+        // It may be under way: the next look at its directory says.
+        Err(LaunchError::Submit(error @ SubmitError::Unknown(_))) => {
+            tracing::warn!(run = %run.id, error = chain(&error), "not known whether a run started");
+            Ok(())
+        }
+        Err(error) => {
+            let class = match &error {
+                LaunchError::Job(_) | LaunchError::Recipes(_) | LaunchError::Tool { .. } => FailureClass::Task,
+                _ => FailureClass::Infrastructure,
+            };
+            let outcome = RunOutcome::Failed { class, reason: chain(&error) };
+            settle::without_result(app, run.id, run.fence, outcome).await
+        }
+    }
+}
+
+fn launch(app: &App, run: &Run, task: &Task, project: &Project) -> Result<(), LaunchError> {
+    let (workspace, out, directory) = (app.dirs.workspace(run.id), app.dirs.run_out(run.id), app.dirs.run(run.id));
+    for path in [&directory, &workspace, &out] {
+        std::fs::create_dir_all(path).map_err(LaunchError::Directories)?;
+    }
+    let repository = app.repository(project.id)?;
+    let blueprint = match blueprint_of(run, task, project) {
+        Some(name) => Some(app.recipes.blueprint(&name)?.1),
+        None => None,
+    };
+    let tools = tools(app, run, task, project)?;
+    let job = Job {
+        project,
+        task,
+        run,
+        repository: &repository,
+        workspace: &workspace,
+        out: &out,
+        blueprint: blueprint.as_deref(),
+        tools: &tools,
+        limits: &app.config.job_limits,
+    };
+    Ok(app.executor.submit(&directory, &job::spec(&job)?)?)
+}
+
+/// The blueprint whose files the steps may read.
+fn blueprint_of(run: &Run, task: &Task, project: &Project) -> Option<String> {
+    match (&run.purpose, &task.spec.work) {
+        (RunPurpose::Work, Work::Steps { blueprint, .. }) => blueprint.clone(),
+        (RunPurpose::Work, Work::Agent { .. }) => None,
+        (RunPurpose::Gate { .. }, _) => project.blueprint.as_ref().map(|(name, _)| name.clone()),
+    }
+}
+
+fn tools(app: &App, run: &Run, task: &Task, project: &Project) -> Result<ToolSet, LaunchError> {
+    let needed = match (&run.purpose, &task.spec.work) {
+        (RunPurpose::Work, Work::Steps { tools, .. }) => {
+            // What the repository builds with is there in every task, named or not.
+            tools
+                .iter()
+                .cloned()
+                .chain(project.gate_tools().into_iter().filter(|tool| app.tools.require(tool).is_ok()))
+                .collect()
+        }
+        (RunPurpose::Work, Work::Agent { .. }) => Vec::new(),
+        (RunPurpose::Gate { .. }, _) => project.gate_tools(),
+    };
+    let set = app.tool_set(&needed);
+    match set.missing.first_key_value() {
+        Some((tool, fix)) => Err(LaunchError::Tool { tool: tool.clone(), fix: fix.clone() }),
+        None => Ok(set),
+    }
+}

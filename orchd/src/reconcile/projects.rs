@@ -1,0 +1,180 @@
+//! Makes the repositories of new projects: an empty one, or a copy of an existing one.
+
+use std::sync::Arc;
+
+use orch_adapters::git::{
+    BareRepo, CreateError, Identity, ImportError, ImportPlan, ImportPlanError, RefName, RootCommit,
+};
+use orch_core::command::Command;
+use orch_core::entity::{Project, RepositorySource};
+use orch_core::state::project::ProjectState;
+use orch_core::toolchain::{self, RepoFile, Toolchain};
+use orch_core::view::{Filter, View as _};
+use orch_sandbox::spec::{OUT_INSIDE, ReadOnlyMount};
+
+use super::scheduler::accept;
+use super::{Again, PassError};
+use crate::app::{App, blocking};
+use crate::error_chain::chain;
+use crate::host::{Jail, JailError, jail};
+
+/// Where the source of an import appears in its jail.
+const SOURCE_INSIDE: &str = "/orch/source";
+/// Most files of a tree that toolchains are looked for in.
+const FILES_MAX: usize = 200_000;
+
+/// Why a project has no repository.
+#[derive(Debug, thiserror::Error)]
+enum PrepareError {
+    #[error("failed to make the repository")]
+    Create(#[from] CreateError),
+    #[error(transparent)]
+    Plan(#[from] ImportPlanError),
+    #[error("failed to read the repository")]
+    Jail(#[from] JailError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error("failed to clear what an earlier try left")]
+    Clear(#[source] std::io::Error),
+    #[error("failed to open the repository")]
+    Open(#[from] orch_adapters::git::OpenError),
+    #[error("failed to look at the repository")]
+    Look(#[from] orch_adapters::git::RefError),
+    #[error(transparent)]
+    Identity(#[from] orch_adapters::git::CommitError),
+    #[error(transparent)]
+    Name(#[from] orch_adapters::git::NameError),
+}
+
+/// Prepares every project that waits for it.
+pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
+    let open = app.read(|view| view.list::<Project>(&Filter::default().open())).await?;
+    for project in open.into_iter().filter(|project| project.state == ProjectState::Preparing) {
+        let command = match prepare(&app, &project).await {
+            Ok((default_branch, head)) => {
+                let toolchains = {
+                    let (app, id, head) = (Arc::clone(&app), project.id, head.clone());
+                    blocking(move || head.map(|head| detect(&app, id, &head)).unwrap_or_default()).await
+                };
+                Command::PrepareProject { project: project.id, default_branch, head, toolchains }
+            }
+            Err(error) => {
+                tracing::warn!(project = project.slug, error = chain(&error), "a project has no repository");
+                Command::FailProject { project: project.id, reason: reason(&error) }
+            }
+        };
+        accept(app.execute("projects", command).await)?;
+    }
+    Ok(None)
+}
+
+/// Toolchains in the tree of a commit. What cannot be read is not there.
+pub(super) fn detect(app: &App, project: orch_proto::id::ProjectId, head: &str) -> Vec<Toolchain> {
+    let Ok(repository) = app.repository(project) else { return Vec::new() };
+    let Ok(commit) = orch_adapters::git::CommitId::parse(head) else { return Vec::new() };
+    let listing = match repository.list_tree(&commit, FILES_MAX) {
+        Ok(listing) => listing,
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "toolchains were not looked for");
+            return Vec::new();
+        }
+    };
+    let files: Vec<RepoFile> = listing
+        .iter()
+        .filter_map(|entry| Some(RepoFile { path: entry.path.as_utf8()?.to_owned(), size: entry.size }))
+        .collect();
+    let read = |path: &str| {
+        let path = orch_adapters::git::RepoPath::parse(path.as_bytes()).ok()?;
+        repository.read_blob(&commit, &path, toolchain::READ_BYTES_MAX as u64).ok()
+    };
+    toolchain::detect(&files, &read)
+}
+
+/// Makes the repository. Done twice it does nothing the second time: it appears whole or not at all.
+async fn prepare(app: &Arc<App>, project: &Project) -> Result<(String, Option<String>), PrepareError> {
+    let path = app.dirs.repository(project.id);
+    if !path.exists() {
+        match &project.source {
+            RepositorySource::Empty => create_empty(app, project).await?,
+            RepositorySource::Import { path } => import(app, project, std::path::Path::new(path)).await?,
+        }
+    }
+    let app = Arc::clone(app);
+    let id = project.id;
+    blocking(move || {
+        let repository = app.repository(id)?;
+        let branch = repository.default_branch()?;
+        let head = repository.head(&branch)?;
+        Ok((branch.short().to_owned(), head.map(|head| head.to_string())))
+    })
+    .await
+}
+
+/// A new repository begins with an empty commit, so that everything in it has a base.
+async fn create_empty(app: &Arc<App>, project: &Project) -> Result<(), PrepareError> {
+    let (app, project) = (Arc::clone(app), project.clone());
+    blocking(move || {
+        let root = RootCommit {
+            author: Identity::new("orchd", "daemon@orch.invalid")?,
+            message: format!("chore: begin {}\n", project.slug),
+            at_unix_s: project.created_at.unix_us().div_euclid(1_000_000),
+        };
+        let branch = RefName::branch(&project.default_branch)?;
+        BareRepo::create_with_root(&app.git, &app.dirs.repository(project.id), &branch, &root)?;
+        Ok(())
+    })
+    .await
+}
+
+/// The source is read by a git inside a sandbox, which leaves a bundle; the bundle is taken in here.
+async fn import(app: &Arc<App>, project: &Project, source: &std::path::Path) -> Result<(), PrepareError> {
+    let plan = ImportPlan::new(source)?;
+    let directory = app.dirs.jail(&format!("import-{}", project.id));
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).map_err(PrepareError::Clear)?;
+    }
+    let work = Jail {
+        directory: directory.clone(),
+        name: "import",
+        argv: plan.argv(std::path::Path::new(SOURCE_INSIDE), std::path::Path::new(OUT_INSIDE)),
+        mounts: vec![ReadOnlyMount { source: plan.source().to_owned(), target: SOURCE_INSIDE.into() }],
+        with_out: true,
+        required_level: crate::host::level_of(app.config.required_level),
+    };
+    let read = jail(app.executor.as_ref(), work).await;
+    let taken = match read {
+        Ok(_) => {
+            let (app, id, out) = (Arc::clone(app), project.id, directory.join("out"));
+            blocking(move || {
+                BareRepo::finish_import(
+                    &app.git,
+                    &out,
+                    &app.dirs.repository(id),
+                    &orch_adapters::git::IngestLimits::IMPORT,
+                )
+            })
+            .await
+            .map(|_| ())
+            .map_err(PrepareError::from)
+        }
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = orch_sandbox::remove_tree(&directory) {
+        tracing::warn!(error = chain(&error), "failed to remove the directory of an import");
+    }
+    taken
+}
+
+/// What a person is told.
+fn reason(error: &PrepareError) -> String {
+    let hint = match error {
+        PrepareError::Plan(plan) => plan.hint(),
+        PrepareError::Import(import) => import.hint().map(str::to_owned),
+        PrepareError::Jail(JailError::Ended { log, .. }) if !log.is_empty() => Some(log.clone()),
+        _ => None,
+    };
+    match hint {
+        Some(hint) => format!("{}; {hint}", chain(error)),
+        None => chain(error),
+    }
+}

@@ -1,0 +1,275 @@
+//! Gives every open run a task that launches it, follows its log, and takes in its result.
+//!
+//! The run itself lives under its shim. What is kept here can be lost at any moment: all of it is found again in the
+//! state and in the run's directory.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use orch_adapters::executor::Observed;
+use orch_adapters::{executor, run_log};
+use orch_core::command::Command;
+use orch_core::entity::Run;
+use orch_core::state::run::{FailureClass, RunOutcome, RunState};
+use orch_core::view::{Filter, View as _};
+use orch_proto::id::RunId;
+use orch_sandbox::exit_record::ExitRecord;
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{PassError, launch, settle};
+use crate::app::{App, blocking};
+use crate::error_chain::chain;
+
+/// How often a run is looked at although its directory did not change: the death of a shim leaves no trace there.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long a start waits for runs of the last daemon to be looked at.
+const RECOVERY_MAX: Duration = Duration::from_secs(60);
+/// How much of a log is read at once.
+const LOG_PIECE_BYTES: usize = 1 << 20;
+
+/// Runs that somebody here looks after.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    tasks: BTreeMap<RunId, JoinHandle<()>>,
+}
+
+/// Looks after runs until the daemon stops. The runs go on.
+pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
+    let mut changed = app.store.subscribe();
+    loop {
+        changed.mark_unchanged();
+        drop(adopt(&app, &mut runs).await);
+        tokio::select! {
+            () = app.stopped() => break,
+            _ = changed.changed() => {}
+            () = tokio::time::sleep(super::LOOK_AGAIN) => {}
+        }
+    }
+    for task in runs.tasks.into_values() {
+        // Each ends by itself; a piece of work that is under way is brought to its end.
+        if let Err(error) = task.await {
+            tracing::error!(%error, "the follower of a run failed");
+        }
+    }
+}
+
+/// Takes up every open run that was under way when the last daemon ended. Returns once each was looked at: who lives is
+/// followed, who is over is settled or being settled, and the scheduler knows nothing that is not so any more.
+pub(super) async fn recover(app: &Arc<App>) -> Runs {
+    let mut runs = Runs::default();
+    let looked = adopt(app, &mut runs).await;
+    let all = async {
+        for looked in looked {
+            // A follower that ends drops its end, which says the same: it has looked.
+            let _ended = looked.await.is_err();
+        }
+    };
+    if tokio::time::timeout(RECOVERY_MAX, all).await.is_err() {
+        tracing::warn!("not every run was looked at in time; going on with the others");
+    }
+    runs
+}
+
+/// Takes up every open run that nobody looks after. What is returned says when each was looked at.
+async fn adopt(app: &Arc<App>, runs: &mut Runs) -> Vec<oneshot::Receiver<()>> {
+    runs.tasks.retain(|_, task| !task.is_finished());
+    let open = app.read(|view| view.list::<Run>(&Filter::default().open())).await;
+    let open = match open {
+        Ok(open) => open,
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "failed to look for runs");
+            return Vec::new();
+        }
+    };
+    let mut looked = Vec::new();
+    for run in open {
+        runs.tasks.entry(run.id).or_insert_with(|| {
+            let (tell, told) = oneshot::channel();
+            looked.push(told);
+            tokio::spawn(look_after(Arc::clone(app), run.id, tell))
+        });
+    }
+    looked
+}
+
+/// Brings one run to its end, over failures of the state and restarts of itself.
+async fn look_after(app: Arc<App>, id: RunId, looked: oneshot::Sender<()>) {
+    let mut pause = Duration::from_millis(100);
+    let mut looked = Some(looked);
+    loop {
+        match follow(&app, id, &mut looked).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(run = %id, error = chain(&error), "following a run was interrupted"),
+        }
+        tokio::select! {
+            () = app.stopped() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// One go at a run: to its end, or until the daemon stops.
+async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<()>>) -> Result<(), PassError> {
+    let Some(run) = load(app, id).await? else { return Ok(()) };
+    if run.state.is_final() {
+        return Ok(());
+    }
+    let directory = app.dirs.run(id);
+    if matches!(run.state, RunState::Queued | RunState::Leased { .. }) {
+        if let Some(reason) = run.cancel_requested {
+            return settle::without_result(app, id, run.fence, RunOutcome::Cancelled { reason }).await;
+        }
+        launch::prepare(&directory);
+        match app.execute("runner", Command::MarkRunStarting { run: id }).await {
+            Ok(_) => {}
+            // A request to cancel came in between; the next go sees it.
+            Err(orch_store::ExecuteError::Rejected(_)) => return Box::pin(follow(app, id, looked)).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut changed = app.store.subscribe();
+    let watch = Watch::new(&directory);
+    let mut cancelled = false;
+    loop {
+        changed.mark_unchanged();
+        let Some(run) = load(app, id).await? else { return Ok(()) };
+        if run.state.is_final() {
+            return Ok(());
+        }
+        let observed = observe(app, &directory, &run).await;
+        // Who is over is settled first; for the others it is enough to know that they live.
+        if matches!(observed, Ok(Observed::Running | Observed::Absent)) {
+            drop(looked.take());
+        }
+        match observed {
+            Ok(Observed::Absent) => launch::submit(app, &run).await?,
+            Ok(Observed::Running) => {
+                if run.cancel_requested.is_some() && !cancelled {
+                    cancelled = cancel(app, &directory).await;
+                }
+                record(app, &run, &directory).await?;
+            }
+            Ok(Observed::Exited(exit)) => return finish(app, &run, &directory, *exit).await,
+            Ok(Observed::Lost) => {
+                while record(app, &load_open(app, id).await?.unwrap_or_else(|| run.clone()), &directory).await? {}
+                let reason = "its processes are gone and left no result".to_owned();
+                return settle::without_result(app, id, run.fence, RunOutcome::Lost { reason }).await;
+            }
+            Err(error) => {
+                let reason = format!("its directory cannot be read: {}", chain(&error));
+                let outcome = RunOutcome::Failed { class: FailureClass::Infrastructure, reason };
+                return settle::without_result(app, id, run.fence, outcome).await;
+            }
+        }
+        tokio::select! {
+            () = app.stopped() => return Ok(()),
+            _ = changed.changed() => {}
+            () = watch.changed() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// Takes in the rest of the log, then the result.
+async fn finish(app: &Arc<App>, run: &Run, directory: &Path, exit: ExitRecord) -> Result<(), PassError> {
+    while let Some(run) = load_open(app, run.id).await? {
+        if !record(app, &run, directory).await? {
+            return settle::with_result(app, run, exit).await;
+        }
+    }
+    Ok(())
+}
+
+/// Records what the log says since the run's cursor. Whether there was anything.
+async fn record(app: &Arc<App>, run: &Run, directory: &Path) -> Result<bool, PassError> {
+    let log = executor::log_path(directory);
+    let from = run.log_cursor;
+    let offset = from.max(executor::LOG_START);
+    let piece = match blocking(move || run_log::observations(&log, offset, LOG_PIECE_BYTES)).await {
+        Ok(piece) => piece,
+        Err(error) => {
+            // The exit record stands for itself; a log that cannot be read costs the steps' times, not the result.
+            tracing::warn!(run = %run.id, error = chain(&error), "failed to read a run's log");
+            return Ok(false);
+        }
+    };
+    // Output alone is no event: the cursor moves with the next one.
+    if piece.items.is_empty() {
+        return Ok(false);
+    }
+    let command = Command::RecordRun {
+        run: run.id,
+        fence: run.fence,
+        from,
+        cursor: piece.next_offset,
+        observations: piece.items,
+    };
+    app.execute("runner", command).await?;
+    Ok(true)
+}
+
+async fn observe(app: &Arc<App>, directory: &Path, run: &Run) -> Result<Observed, orch_sandbox::run_dir::InspectError> {
+    let (executor, directory, fence) = (Arc::clone(&app.executor), directory.to_owned(), run.fence);
+    blocking(move || executor.observe(&directory, fence)).await
+}
+
+async fn cancel(app: &Arc<App>, directory: &Path) -> bool {
+    let (executor, directory) = (Arc::clone(&app.executor), directory.to_owned());
+    match blocking(move || executor.cancel(&directory)).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "failed to cancel a run; trying again");
+            false
+        }
+    }
+}
+
+async fn load(app: &Arc<App>, id: RunId) -> Result<Option<Run>, PassError> {
+    Ok(app.read(move |view| view.get::<Run>(id)).await?)
+}
+
+async fn load_open(app: &Arc<App>, id: RunId) -> Result<Option<Run>, PassError> {
+    Ok(load(app, id).await?.filter(|run| !run.state.is_final()))
+}
+
+/// Wakes when something in a run's directory changes. Without inotify the runs are only looked at now and then.
+struct Watch {
+    events: Option<Receiver>,
+}
+
+impl Watch {
+    fn new(directory: &Path) -> Self {
+        match Self::open(directory) {
+            Ok(events) => Self { events: Some(events) },
+            Err(error) => {
+                tracing::debug!(%error, "no inotify for a run");
+                Self { events: None }
+            }
+        }
+    }
+
+    fn open(directory: &Path) -> std::io::Result<Receiver> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
+        inotify.add_watch(directory, flags)?;
+        // An inotify descriptor is read like a pipe.
+        Receiver::from_owned_fd_unchecked(inotify.as_fd().try_clone_to_owned()?)
+    }
+
+    async fn changed(&self) {
+        let Some(events) = &self.events else { return std::future::pending().await };
+        if events.readable().await.is_err() {
+            return std::future::pending().await;
+        }
+        // Which events these are does not matter: the directory is looked at as a whole.
+        let mut bytes = [0; 4096];
+        while events.try_read(&mut bytes).is_ok_and(|read| read > 0) {}
+    }
+}

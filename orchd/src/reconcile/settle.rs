@@ -1,0 +1,230 @@
+//! Takes in the result of a run: its outcome, its artifacts, and what it wants to merge.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use orch_adapters::git::{CommitId, IngestLimits, NameError, ReadError, TakeError, Taken, branch_name};
+use orch_core::command::Command;
+use orch_core::entity::{Artifact, ChangeProposal, DiffStat, Project, Run, RunPurpose, Task};
+use orch_core::recipe::Glob;
+use orch_core::state::run::{FailureClass, RunOutcome};
+use orch_core::view::View as _;
+use orch_proto::id::RunId;
+use orch_sandbox::artifacts;
+use orch_sandbox::exit_record::{ExitRecord, Outcome};
+
+use super::PassError;
+use crate::app::{App, blocking};
+use crate::error_chain::chain;
+
+/// Most artifacts of one run, and the largest of them in bytes.
+const ARTIFACTS_MAX: usize = 1_000;
+const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
+/// Most protected paths that are named one by one.
+const PROTECTED_SHOWN_MAX: usize = 50;
+
+/// Why a result is not taken.
+#[derive(Debug, thiserror::Error)]
+enum ResultError {
+    #[error("{0} is gone")]
+    Gone(&'static str),
+    #[error("failed to open the repository")]
+    Repository(#[from] orch_adapters::git::OpenError),
+    #[error("the base of the run is not a commit")]
+    Base(#[from] NameError),
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    #[error("failed to look at the result")]
+    Read(#[from] ReadError),
+}
+
+/// Settles a run that left no result.
+pub(super) async fn without_result(
+    app: &Arc<App>,
+    run: RunId,
+    fence: u64,
+    outcome: RunOutcome,
+) -> Result<(), PassError> {
+    let command =
+        Command::SettleRun { run, fence, outcome, artifacts: Vec::new(), log_dropped_bytes: 0, proposal: None };
+    app.execute("runner", command).await?;
+    clean_up(app, run).await;
+    Ok(())
+}
+
+/// Settles a run by its exit record.
+pub(super) async fn with_result(app: &Arc<App>, run: Run, exit: ExitRecord) -> Result<(), PassError> {
+    let (task, project) = (run.task, run.project);
+    let task = app.read(move |view| view.get::<Task>(task)).await?;
+    let project = app.read(move |view| view.get::<Project>(project)).await?;
+    let (outcome, artifacts, proposal) = {
+        let (app, run, exit) = (Arc::clone(app), run.clone(), exit.clone());
+        blocking(move || result(&app, &run, &exit, task.as_ref(), project.as_ref())).await
+    };
+    let command = Command::SettleRun {
+        run: run.id,
+        fence: run.fence,
+        outcome,
+        artifacts,
+        log_dropped_bytes: exit.dropped_bytes,
+        proposal: proposal.map(Box::new),
+    };
+    app.execute("runner", command).await?;
+    clean_up(app, run.id).await;
+    Ok(())
+}
+
+fn result(
+    app: &App,
+    run: &Run,
+    exit: &ExitRecord,
+    task: Option<&Task>,
+    project: Option<&Project>,
+) -> (RunOutcome, Vec<Artifact>, Option<ChangeProposal>) {
+    let outcome = outcome(&exit.outcome, run);
+    let artifacts = task.map(|task| kept(app, run, task)).unwrap_or_default();
+    let wanted = outcome == RunOutcome::Succeeded
+        && run.purpose == RunPurpose::Work
+        && task.is_some_and(|task| task.spec.work.keeps_changes());
+    if !wanted {
+        return (outcome, artifacts, None);
+    }
+    match proposal(app, run, task, project) {
+        Ok(proposal) => (outcome, artifacts, proposal),
+        Err(error) => {
+            let class = match &error {
+                ResultError::Take(_) | ResultError::Base(_) => FailureClass::Policy,
+                ResultError::Gone(_) | ResultError::Repository(_) | ResultError::Read(_) => {
+                    FailureClass::Infrastructure
+                }
+            };
+            (RunOutcome::Failed { class, reason: chain(&error) }, artifacts, None)
+        }
+    }
+}
+
+fn proposal(
+    app: &App,
+    run: &Run,
+    task: Option<&Task>,
+    project: Option<&Project>,
+) -> Result<Option<ChangeProposal>, ResultError> {
+    let task = task.ok_or(ResultError::Gone("its task"))?;
+    let project = project.ok_or(ResultError::Gone("its project"))?;
+    let repository = app.repository(project.id)?;
+    let base = run.base.as_deref().map(CommitId::parse).transpose()?;
+    let name = format!("R-{}", run.number);
+    let taken = repository.take_result(&app.dirs.run_out(run.id), base.as_ref(), &name, &IngestLimits::RUN)?;
+    let (commit, tree) = match taken {
+        Taken::Unchanged { .. } => return Ok(None),
+        Taken::Changed { commit, tree, .. } => (commit, tree),
+    };
+    let changed = repository.changed_paths(base.as_ref(), &commit)?;
+    let paths: Vec<String> = changed.iter().map(|change| change.path.to_string()).collect();
+    let stat = repository.diff_stat(base.as_ref(), &commit)?;
+    // Binary files have no lines.
+    let (added, removed) =
+        stat.iter().filter_map(|file| file.lines).fold((0_u64, 0_u64), |sum, lines| (sum.0 + lines.0, sum.1 + lines.1));
+    Ok(Some(ChangeProposal {
+        base: run.base.clone(),
+        head: commit.to_string(),
+        tree: tree.to_string(),
+        branch: branch_name(u64::from(task.number), &task.title).short().to_owned(),
+        stat: DiffStat {
+            files: u32::try_from(changed.len()).unwrap_or(u32::MAX),
+            added: u32::try_from(added).unwrap_or(u32::MAX),
+            removed: u32::try_from(removed).unwrap_or(u32::MAX),
+        },
+        protected: protected(&project.protected_paths, &paths),
+    }))
+}
+
+fn protected(globs: &[Glob], paths: &[String]) -> Vec<String> {
+    let touched = paths.iter().filter(|path| globs.iter().any(|glob| glob.matches(path)));
+    touched.take(PROTECTED_SHOWN_MAX).cloned().collect()
+}
+
+fn kept(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {
+    let orch_core::entity::Work::Steps { steps, artifacts, .. } = &task.spec.work else { return Vec::new() };
+    if run.purpose != RunPurpose::Work {
+        return Vec::new();
+    }
+    let workspace = app.dirs.workspace(run.id);
+    let mut paths = BTreeSet::new();
+    for glob in artifacts.iter().chain(steps.iter().flat_map(|step| &step.artifacts)) {
+        match find(&workspace, glob) {
+            Ok(found) => paths.extend(found),
+            Err(reason) => tracing::warn!(run = %run.id, glob = glob.as_str(), reason, "artifacts were not looked for"),
+        }
+    }
+    let mut kept = Vec::new();
+    for path in paths.into_iter().take(ARTIFACTS_MAX) {
+        match keep(app, run.id, &workspace, &path) {
+            Ok(artifact) => kept.push(artifact),
+            Err(reason) => tracing::warn!(run = %run.id, path = %path.display(), reason, "an artifact was not kept"),
+        }
+    }
+    kept
+}
+
+fn find(workspace: &Path, glob: &Glob) -> Result<Vec<PathBuf>, String> {
+    let pattern = glob.as_str().parse::<artifacts::Pattern>().map_err(|error| chain(&error))?;
+    let bounds = artifacts::Bounds { files_max: ARTIFACTS_MAX, ..artifacts::Bounds::default() };
+    artifacts::find(workspace, &pattern, bounds).map(|found| found.paths).map_err(|error| chain(&error))
+}
+
+/// Copies the file out of the workspace by descriptor, then into the blobs.
+fn keep(app: &App, run: RunId, workspace: &Path, path: &Path) -> Result<Artifact, String> {
+    let copy = app.dirs.run(run).join("artifact.tmp");
+    let remove = || match std::fs::remove_file(&copy) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+        _ => Ok(()),
+    };
+    remove()?;
+    match artifacts::collect(workspace, path, &copy, ARTIFACT_BYTES_MAX).map_err(|error| chain(&error))? {
+        artifacts::Artifact::Collected { .. } => {}
+        artifacts::Artifact::Skipped { reason } => return Err(reason.to_string()),
+    }
+    let file = std::fs::File::open(&copy).map_err(|error| error.to_string())?;
+    let blob = app.blobs.put_reader(file, ARTIFACT_BYTES_MAX).map_err(|error| chain(&error))?;
+    remove()?;
+    let path = orch_adapters::git::escape(path.as_os_str().as_encoded_bytes());
+    Ok(Artifact { path, size_bytes: blob.size_bytes, digest: blob.hash })
+}
+
+/// What the exit record means to the task.
+fn outcome(outcome: &Outcome, run: &Run) -> RunOutcome {
+    let reason = outcome.to_string();
+    match outcome {
+        Outcome::Succeeded => RunOutcome::Succeeded,
+        Outcome::StepFailed { .. } => RunOutcome::Failed { class: FailureClass::Task, reason },
+        Outcome::TimedOut { .. } => RunOutcome::TimedOut { reason },
+        Outcome::Cancelled => RunOutcome::Cancelled {
+            reason: run.cancel_requested.clone().unwrap_or_else(|| "cancelled from outside".into()),
+        },
+        Outcome::SetupFailed { hint, .. } => {
+            let reason = if hint.is_empty() { reason } else { format!("{reason}; {hint}") };
+            RunOutcome::Failed { class: FailureClass::Infrastructure, reason }
+        }
+        Outcome::LevelRefused { fix, .. } => {
+            RunOutcome::Failed { class: FailureClass::Isolation, reason: format!("{reason}; {fix}") }
+        }
+        _ => RunOutcome::Lost { reason },
+    }
+}
+
+/// Removes what a settled run does not need any more: its workspace and the bundle. The log stays.
+async fn clean_up(app: &Arc<App>, run: RunId) {
+    let (workspace, out) = (app.dirs.workspace(run), app.dirs.run_out(run));
+    blocking(move || {
+        for path in [workspace, out] {
+            if path.exists()
+                && let Err(error) = orch_sandbox::remove_tree(&path)
+            {
+                tracing::warn!(error = chain(&error), path = %path.display(), "failed to remove a directory of a run");
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,113 @@
+//! From the errors of the parts to codes, messages and next steps for clients.
+
+use orch_core::decide::DecideError;
+use orch_core::planner::ExtractError;
+use orch_core::planning::PlanningError;
+use orch_core::recipe::RecipeError;
+use orch_core::view::ReadError;
+use orch_proto::{EntityKind, ErrorCode, RpcError};
+use orch_store::ExecuteError;
+
+use crate::error_chain::chain;
+
+pub(super) fn read(error: &ReadError) -> RpcError {
+    tracing::error!(error = chain(error), "failed to read the state");
+    RpcError::new(ErrorCode::Storage, chain(error)).hint("try again; if it stays, look into the daemon's log")
+}
+
+pub(super) fn execute(error: &ExecuteError) -> RpcError {
+    match error {
+        ExecuteError::Rejected(refusal) => decide(refusal),
+        ExecuteError::KeyReused { .. } => {
+            RpcError::new(ErrorCode::KeyReused, error.to_string()).hint("draw a new key for a new request")
+        }
+        ExecuteError::Apply(_) => RpcError::new(ErrorCode::Conflict, chain(error)),
+        ExecuteError::Closed => {
+            RpcError::new(ErrorCode::ShuttingDown, "the daemon is stopping").hint("try again when it runs")
+        }
+        ExecuteError::Busy { .. } => {
+            let mut busy = RpcError::new(ErrorCode::Busy, "too many requests at once");
+            busy.retry_after_ms = Some(100);
+            busy
+        }
+        ExecuteError::StorageFull(_) => RpcError::new(ErrorCode::StorageFull, chain(error))
+            .hint("make room on the disk of the state directory, then try again"),
+        ExecuteError::Panicked { .. } => {
+            RpcError::new(ErrorCode::Internal, "the request hit a fault in the daemon; nothing was changed")
+                .hint("please report it with the daemon's log")
+        }
+        other => {
+            tracing::error!(error = chain(other), "a command failed");
+            RpcError::new(ErrorCode::Storage, chain(other)).hint("try again; if it stays, look into the daemon's log")
+        }
+    }
+}
+
+fn decide(error: &DecideError) -> RpcError {
+    let message = error.to_string();
+    match error {
+        DecideError::NotFound { .. } => RpcError::new(ErrorCode::NotFound, message),
+        DecideError::Exists { .. } => RpcError::new(ErrorCode::Exists, message).hint("choose another name"),
+        DecideError::Invalid { .. } => RpcError::new(ErrorCode::Invalid, message),
+        DecideError::Conflict { hint: Some(hint), .. } => {
+            RpcError::new(ErrorCode::Conflict, message).hint(hint.clone())
+        }
+        DecideError::Conflict { hint: None, .. } | DecideError::Illegal(_) => {
+            RpcError::new(ErrorCode::Conflict, message)
+        }
+        DecideError::Cycle { .. } => {
+            RpcError::new(ErrorCode::Cycle, message).hint("leave one of these dependencies out")
+        }
+        DecideError::StaleDigest { kind } => {
+            let look = match kind {
+                EntityKind::Requirements => "orchctl req show",
+                EntityKind::Plan => "orchctl plan show",
+                _ => "orchctl approval get",
+            };
+            RpcError::new(ErrorCode::StaleDigest, message).hint(format!("look again with `{look}`, then decide"))
+        }
+        DecideError::NotAPerson => RpcError::new(ErrorCode::Permission, message),
+        DecideError::Read(error) => read(error),
+    }
+}
+
+pub(super) fn extract(error: &ExtractError) -> RpcError {
+    let message = error.to_string();
+    match error {
+        ExtractError::EmptyVision => {
+            RpcError::new(ErrorCode::EmptyVision, message).hint("write down what is wanted, in a sentence or in pages")
+        }
+        ExtractError::NotText { .. } => {
+            RpcError::new(ErrorCode::NotText, message).hint("hand in Markdown or plain text in UTF-8")
+        }
+        ExtractError::TooLarge { .. } => RpcError::new(ErrorCode::TooLarge, message)
+            .hint("hand in the pages that say what is wanted, without attachments"),
+    }
+}
+
+pub(super) fn planning(error: &PlanningError) -> RpcError {
+    let hint = match error {
+        PlanningError::Parameter(parameter) => parameter.hint(),
+        PlanningError::Plan(_) | PlanningError::NoSuchWork { .. } => None,
+    };
+    let error = RpcError::new(ErrorCode::Invalid, chain(error));
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+pub(super) fn recipe(error: &RecipeError) -> RpcError {
+    let hint = error.hint();
+    let error = RpcError::new(ErrorCode::Recipe, error.to_string());
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// A fault of the daemon. The log has the details.
+pub(super) fn internal(what: &str, error: &dyn std::error::Error) -> RpcError {
+    tracing::error!(error = chain(error), "{what}");
+    RpcError::new(ErrorCode::Internal, format!("{what}: {}", chain(error))).hint("the daemon's log has the details")
+}

@@ -1,0 +1,11 @@
+//! The socket: who connects, what they may do, and the answers.
+
+mod errors;
+mod identity;
+mod read;
+mod resolve;
+mod server;
+mod service;
+mod submit;
+
+pub(crate) use server::Listener;

@@ -1,0 +1,174 @@
+//! Projects, Visions, requirements and plans.
+
+use std::sync::Arc;
+
+use orch_core::digest::Digest;
+use orch_core::entity::{Entity, Plan, Project, Requirements, Vision};
+use orch_core::view::{Filter, View as _};
+use orch_proto::view::{PlanView, ProjectView, RequirementsDiff, RequirementsView, TraceView, VisionView};
+use orch_proto::{ErrorCode, Ref, RpcError};
+use orch_store::ReadView;
+
+use super::super::errors;
+use super::super::identity::Caller;
+use super::super::resolve;
+use super::{readable, with_view};
+use crate::app::{App, blocking};
+use crate::convert;
+
+pub(crate) async fn projects(app: &Arc<App>, _: &Caller) -> Result<Vec<ProjectView>, RpcError> {
+    let dirs = app.dirs.clone();
+    with_view(app, move |view| {
+        let all = readable(view.list::<Project>(&Filter::default()))?;
+        let repository = |project: &Project| dirs.repository(project.id).display().to_string();
+        all.iter().map(|project| readable(convert::project_view(view, project, repository(project)))).collect()
+    })
+    .await
+}
+
+pub(crate) async fn project(app: &Arc<App>, _: &Caller, project: Ref) -> Result<ProjectView, RpcError> {
+    let dirs = app.dirs.clone();
+    with_view(app, move |view| {
+        let project = resolve::project(view, &project)?;
+        let repository = dirs.repository(project.id).display().to_string();
+        readable(convert::project_view(view, &project, repository))
+    })
+    .await
+}
+
+pub(crate) async fn visions(app: &Arc<App>, _: &Caller, project: Ref) -> Result<Vec<VisionView>, RpcError> {
+    with_view(app, move |view| {
+        let mut all = versions::<Vision>(view, &project)?;
+        all.reverse();
+        all.iter().map(|vision| readable(convert::vision_view(view, vision, None))).collect()
+    })
+    .await
+}
+
+pub(crate) async fn vision(
+    app: &Arc<App>,
+    _: &Caller,
+    project: Ref,
+    number: Option<u32>,
+) -> Result<VisionView, RpcError> {
+    let mut found = with_view(app, move |view| {
+        let vision = version::<Vision>(view, &project, number)?;
+        Ok((readable(convert::vision_view(view, &vision, None))?, vision.text))
+    })
+    .await?;
+    let (app, digest) = (Arc::clone(app), found.1);
+    found.0.text = Some(blocking(move || blob_text(&app, digest)).await?);
+    Ok(found.0)
+}
+
+pub(crate) async fn requirements_list(
+    app: &Arc<App>,
+    _: &Caller,
+    project: Ref,
+) -> Result<Vec<RequirementsView>, RpcError> {
+    with_view(app, move |view| {
+        let mut all = versions::<Requirements>(view, &project)?;
+        all.reverse();
+        all.iter().map(|document| readable(convert::requirements_view(view, document))).collect()
+    })
+    .await
+}
+
+pub(crate) async fn requirements(
+    app: &Arc<App>,
+    _: &Caller,
+    project: Ref,
+    number: Option<u32>,
+) -> Result<RequirementsView, RpcError> {
+    with_view(app, move |view| {
+        readable(convert::requirements_view(view, &version::<Requirements>(view, &project, number)?))
+    })
+    .await
+}
+
+pub(crate) async fn requirements_diff(
+    app: &Arc<App>,
+    _: &Caller,
+    project: Ref,
+    from: u32,
+    to: u32,
+) -> Result<RequirementsDiff, RpcError> {
+    with_view(app, move |view| {
+        let from = version::<Requirements>(view, &project, Some(from))?;
+        let to = version::<Requirements>(view, &project, Some(to))?;
+        Ok(convert::requirements_diff(&from, &to))
+    })
+    .await
+}
+
+pub(crate) async fn trace(app: &Arc<App>, _: &Caller, project: Ref, key: String) -> Result<TraceView, RpcError> {
+    with_view(app, move |view| {
+        let document = version::<Requirements>(view, &project, None)?;
+        let wanted = key.trim().to_uppercase();
+        let found = document.content.requirements.iter().find(|found| found.id.as_str().to_uppercase() == wanted);
+        let Some(found) = found else {
+            return Err(RpcError::new(
+                ErrorCode::NotFound,
+                format!("there is no requirement `{key}` in version {}", document.version),
+            )
+            .hint("`orchctl req show` lists them"));
+        };
+        readable(convert::trace_view(view, &document, found))
+    })
+    .await
+}
+
+pub(crate) async fn plans(app: &Arc<App>, _: &Caller, project: Ref) -> Result<Vec<PlanView>, RpcError> {
+    with_view(app, move |view| {
+        let mut all = versions::<Plan>(view, &project)?;
+        all.reverse();
+        all.iter().map(|plan| readable(convert::plan_view(view, plan))).collect()
+    })
+    .await
+}
+
+pub(crate) async fn plan(app: &Arc<App>, _: &Caller, project: Ref, number: Option<u32>) -> Result<PlanView, RpcError> {
+    with_view(app, move |view| readable(convert::plan_view(view, &version::<Plan>(view, &project, number)?))).await
+}
+
+/// Text of a blob that is known to be text.
+pub(in crate::rpc) fn blob_text(app: &App, digest: Digest) -> Result<String, RpcError> {
+    let bytes = app
+        .blobs
+        .read_verified(&digest, orch_proto::VISION_BYTES_MAX as u64)
+        .map_err(|error| errors::internal("failed to read a stored text", &error))?;
+    String::from_utf8(bytes).map_err(|error| errors::internal("a stored text is not UTF-8", &error))
+}
+
+fn versions<E: Entity>(view: &ReadView<'_>, project: &Ref) -> Result<Vec<E>, RpcError> {
+    let project = resolve::project(view, project)?;
+    readable(view.list::<E>(&Filter::of(project.id)))
+}
+
+/// A version of a project's document; the newest when none is named.
+pub(in crate::rpc) fn version<E: Entity>(
+    view: &ReadView<'_>,
+    project: &Ref,
+    number: Option<u32>,
+) -> Result<E, RpcError> {
+    let mut all = versions::<E>(view, project)?;
+    let found = match number {
+        Some(number) => all.into_iter().find(|found| found.number() == number),
+        None => all.pop(),
+    };
+    let kind = E::KIND;
+    found.ok_or_else(|| match number {
+        Some(number) => {
+            RpcError::new(ErrorCode::NotFound, format!("project `{project}` has no {kind} version {number}"))
+        }
+        None => {
+            let make = match kind {
+                orch_proto::EntityKind::Vision => "orchctl vision submit FILE",
+                orch_proto::EntityKind::Plan => "orchctl plan propose",
+                _ => "orchctl req propose",
+            };
+            RpcError::new(ErrorCode::NotFound, format!("project `{project}` has no {kind} yet"))
+                .hint(format!("`{make}`"))
+        }
+    })
+}

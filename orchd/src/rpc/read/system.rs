@@ -1,0 +1,133 @@
+//! The daemon itself: status, checks, stop.
+
+use std::sync::{Arc, PoisonError};
+
+use orch_core::digest::Digest;
+use orch_core::entity::{Approval, Project, Run, Task, Vision};
+use orch_core::state::task::TaskState;
+use orch_core::view::{Filter, View as _};
+use orch_proto::RpcError;
+use orch_proto::request::Role;
+use orch_proto::view::{AuditReport, CheckReport, CheckResult, DoctorReport, StatusView};
+
+use super::super::errors;
+use super::super::identity::Caller;
+use super::{readable, with_view};
+use crate::app::{App, blocking};
+use crate::host;
+
+pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView, RpcError> {
+    let counted = with_view(app, |view| {
+        let open = Filter::default().open();
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let projects = count(readable(view.list::<Project>(&open))?.len());
+        let tasks = readable(view.list::<Task>(&Filter::default()))?;
+        let queued = count(tasks.iter().filter(|task| matches!(task.state, TaskState::Approved { .. })).count());
+        let failed = count(tasks.iter().filter(|task| matches!(task.state, TaskState::Failed { .. })).count());
+        let runs = count(readable(view.list::<Run>(&open))?.len());
+        let pending = count(readable(view.list::<Approval>(&open))?.len());
+        Ok((view.seq(), projects, queued, failed, runs, pending))
+    })
+    .await?;
+    let (seq, projects, tasks_queued, tasks_failed, runs_active, approvals_pending) = counted;
+    let host = app.host.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut warnings = Vec::new();
+    if *app.stopping.borrow() {
+        warnings.push("the daemon is stopping; runs go on".to_owned());
+    }
+    if host.level < app.config.required_level {
+        warnings.push(format!(
+            "no run starts: isolation level {} is required and {} was measured; {}",
+            app.config.required_level, host.level, host.fix
+        ));
+    }
+    Ok(StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: app.store.instance(),
+        pid: std::process::id(),
+        state_directory: app.dirs.root().display().to_string(),
+        started_at: app.started_at,
+        now: crate::clock::now(),
+        seq,
+        user: caller.name.clone(),
+        role: caller.role.unwrap_or(Role::Viewer),
+        projects,
+        tasks_queued,
+        runs_active,
+        approvals_pending,
+        tasks_failed,
+        runs_max: app.config.runs_max,
+        isolation_level: host.level,
+        isolation_required: app.config.required_level,
+        warnings,
+    })
+}
+
+pub(crate) async fn audit_verify(app: &Arc<App>, _: &Caller) -> Result<AuditReport, RpcError> {
+    let app = Arc::clone(app);
+    blocking(move || audit(&app)).await
+}
+
+pub(crate) async fn check(app: &Arc<App>, _: &Caller) -> Result<CheckReport, RpcError> {
+    let named = with_view(app, |view| {
+        let visions = readable(view.list::<Vision>(&Filter::default()))?;
+        let runs = readable(view.list::<Run>(&Filter::default()))?;
+        let texts = visions.iter().map(|vision| (vision.text, format!("text of Vision version {}", vision.version)));
+        let kept = runs.iter().flat_map(|run| {
+            run.artifacts.iter().map(|kept| (kept.digest, format!("artifact {} of R-{}", kept.path, run.number)))
+        });
+        Ok(texts.chain(kept).collect::<Vec<(Digest, String)>>())
+    })
+    .await?;
+    let app = Arc::clone(app);
+    blocking(move || {
+        let failed = |error: &dyn std::error::Error| errors::internal("failed to check the state", error);
+        let rebuilt = app.store.check_rebuild().map_err(|error| failed(&error))?;
+        let integrity = app.store.integrity().map_err(|error| failed(&error))?;
+        let missing = named.iter().filter(|(digest, _)| !app.blobs.exists(digest));
+        Ok(CheckReport {
+            audit: audit(&app)?,
+            rows_compared: rebuilt.rows,
+            differences: rebuilt.differences,
+            blobs_missing: missing.map(|(digest, what)| format!("{digest} ({what})")).collect(),
+            integrity,
+        })
+    })
+    .await
+}
+
+pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, RpcError> {
+    let directory = app.dirs.jail(&format!("doctor-{}", orch_proto::id::CommandId::generate()));
+    let facts = host::measure(app.executor.as_ref(), directory.clone()).await;
+    let app = Arc::clone(app);
+    Ok(blocking(move || {
+        if let Err(error) = orch_sandbox::remove_tree(&directory) {
+            tracing::warn!(error = crate::error_chain::chain(&error), "failed to remove a probe's directory");
+        }
+        *app.host.write().unwrap_or_else(PoisonError::into_inner) = facts.clone();
+        let mut checks = host::checks(&app.tools, &facts, app.config.required_level, &app.git.version().to_string());
+        checks.sort_by_key(|check| match check.result {
+            CheckResult::Failed => 0,
+            CheckResult::Warning => 1,
+            CheckResult::Ok => 2,
+        });
+        DoctorReport { checks, isolation_level: facts.level, isolation_required: app.config.required_level }
+    })
+    .await)
+}
+
+pub(crate) async fn shutdown(app: &Arc<App>, caller: &Caller) -> Result<(), RpcError> {
+    tracing::info!(user = caller.name, "asked to stop");
+    // The answer goes out first: connections are closed when the daemon stops.
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        app.stopping.send_replace(true);
+    });
+    Ok(())
+}
+
+fn audit(app: &App) -> Result<AuditReport, RpcError> {
+    let report = app.store.verify_chain().map_err(|error| errors::internal("failed to verify the audit", &error))?;
+    Ok(AuditReport { events: report.events, head_hash: report.head_hash.to_string(), broken_at: report.broken_at })
+}

@@ -1,0 +1,124 @@
+//! Tasks, runs, changes and approvals.
+
+use std::sync::Arc;
+
+use orch_core::entity::{Approval, Change, Run, Task};
+use orch_core::schedule::{Limits, Snapshot};
+use orch_core::view::{Filter, View as _};
+use orch_proto::view::{ApprovalFilter, ApprovalView, ChangeView, RunFilter, RunView, TaskFilter, TaskView};
+use orch_proto::{PAGE_ITEMS_MAX, Ref, RpcError};
+use orch_store::ReadView;
+
+use super::super::identity::Caller;
+use super::super::resolve;
+use super::{readable, with_view};
+use crate::app::{App, blocking};
+use crate::convert::{self, TaskContext};
+use crate::state_dir::StateDir;
+
+pub(crate) async fn tasks(app: &Arc<App>, _: &Caller, filter: TaskFilter) -> Result<Vec<TaskView>, RpcError> {
+    let (snapshot, limits) = scheduling(app).await?;
+    with_view(app, move |view| {
+        let of = project_filter(view, filter.project.as_ref())?;
+        let text = filter.text.as_ref().map(|text| text.to_lowercase());
+        let context = TaskContext { snapshot: &snapshot, limits: &limits, now: crate::clock::now() };
+        let mut views = Vec::new();
+        for task in readable(view.list::<Task>(&of))? {
+            let fits = text.as_ref().is_none_or(|text| task.title.to_lowercase().contains(text));
+            if fits && views.len() < PAGE_ITEMS_MAX as usize {
+                let shown = readable(convert::task_view(view, &task, &context))?;
+                if filter.states.is_empty() || filter.states.contains(&shown.state) {
+                    views.push(shown);
+                }
+            }
+        }
+        Ok(views)
+    })
+    .await
+}
+
+pub(crate) async fn task(app: &Arc<App>, _: &Caller, task: Ref) -> Result<TaskView, RpcError> {
+    let (snapshot, limits) = scheduling(app).await?;
+    with_view(app, move |view| {
+        let task = resolve::entity::<Task>(view, &task)?;
+        let context = TaskContext { snapshot: &snapshot, limits: &limits, now: crate::clock::now() };
+        readable(convert::task_view(view, &task, &context))
+    })
+    .await
+}
+
+pub(crate) async fn runs(app: &Arc<App>, _: &Caller, filter: RunFilter) -> Result<Vec<RunView>, RpcError> {
+    let dirs = app.dirs.clone();
+    with_view(app, move |view| {
+        let mut of = project_filter(view, filter.project.as_ref())?;
+        if let Some(task) = &filter.task {
+            of.parent = Some(resolve::entity::<Task>(view, task)?.id.to_string());
+        }
+        of.open = filter.active;
+        let all = readable(view.list::<Run>(&of))?;
+        let skipped = all.len().saturating_sub(PAGE_ITEMS_MAX as usize);
+        all.iter().skip(skipped).map(|run| shown(view, &dirs, run)).collect()
+    })
+    .await
+}
+
+pub(crate) async fn run(app: &Arc<App>, _: &Caller, run: Ref) -> Result<RunView, RpcError> {
+    let dirs = app.dirs.clone();
+    with_view(app, move |view| shown(view, &dirs, &resolve::entity::<Run>(view, &run)?)).await
+}
+
+pub(crate) async fn approvals(
+    app: &Arc<App>,
+    _: &Caller,
+    filter: ApprovalFilter,
+) -> Result<Vec<ApprovalView>, RpcError> {
+    with_view(app, move |view| {
+        let mut of = project_filter(view, filter.project.as_ref())?;
+        of.open = filter.pending;
+        let all = readable(view.list::<Approval>(&of))?;
+        all.iter().map(|approval| readable(convert::approval_view(view, approval))).collect()
+    })
+    .await
+}
+
+pub(crate) async fn approval(app: &Arc<App>, _: &Caller, approval: Ref) -> Result<ApprovalView, RpcError> {
+    with_view(app, move |view| readable(convert::approval_view(view, &resolve::entity::<Approval>(view, &approval)?)))
+        .await
+}
+
+pub(crate) async fn changes(app: &Arc<App>, _: &Caller, project: Option<Ref>) -> Result<Vec<ChangeView>, RpcError> {
+    with_view(app, move |view| {
+        let all = readable(view.list::<Change>(&project_filter(view, project.as_ref())?))?;
+        all.iter().map(|change| readable(convert::change_view(view, change))).collect()
+    })
+    .await
+}
+
+pub(crate) async fn change(app: &Arc<App>, _: &Caller, change: Ref) -> Result<ChangeView, RpcError> {
+    with_view(app, move |view| readable(convert::change_view(view, &resolve::entity::<Change>(view, &change)?))).await
+}
+
+/// What the scheduler sees, for saying why tasks wait.
+pub(super) async fn scheduling(app: &Arc<App>) -> Result<(Snapshot, Limits), RpcError> {
+    let snapshot = readable(app.read(|view| crate::facts::snapshot(view)).await)?;
+    let app = Arc::clone(app);
+    Ok(blocking(move || {
+        let limits = app.limits(&snapshot);
+        (snapshot, limits)
+    })
+    .await)
+}
+
+fn project_filter(view: &ReadView<'_>, project: Option<&Ref>) -> Result<Filter, RpcError> {
+    Ok(match project {
+        Some(project) => Filter::of(resolve::project(view, project)?.id),
+        None => Filter::default(),
+    })
+}
+
+fn shown(view: &ReadView<'_>, dirs: &StateDir, run: &Run) -> Result<RunView, RpcError> {
+    let directory = dirs.run(run.id);
+    let log = orch_adapters::executor::log_path(&directory);
+    let log_bytes = std::fs::metadata(log).map_or(0, |found| found.len());
+    readable(convert::run_view(view, run, directory.display().to_string(), log_bytes))
+}

@@ -1,0 +1,84 @@
+//! From the names that people use to entities.
+
+use orch_core::entity::{Entity, Project};
+use orch_core::view::{Filter, ReadError, View};
+use orch_proto::reference::{Ref, RefForm};
+use orch_proto::{ErrorCode, RpcError};
+
+use super::errors;
+
+/// The project that a reference names, by slug or id.
+///
+/// # Errors
+/// `E_NOT_FOUND` that lists what there is.
+pub(super) fn project(view: &impl View, reference: &Ref) -> Result<Project, RpcError> {
+    let text = reference.0.trim();
+    if let Ok(id) = text.parse()
+        && let Some(found) = view.get::<Project>(id).map_err(|error| errors::read(&error))?
+    {
+        return Ok(found);
+    }
+    if let Some(found) = view.project_by_slug(text).map_err(|error| errors::read(&error))? {
+        return Ok(found);
+    }
+    let known = view.list::<Project>(&Filter::default()).map_err(|error| errors::read(&error))?;
+    let names: Vec<&str> = known.iter().map(|project| project.slug.as_str()).collect();
+    let error = RpcError::new(ErrorCode::NotFound, format!("there is no project `{text}`"));
+    let near = names.iter().max_by(|a, b| strsim::jaro_winkler(text, a).total_cmp(&strsim::jaro_winkler(text, b)));
+    Err(match near {
+        Some(near) if strsim::jaro_winkler(text, near) > 0.8 => error.hint(format!("did you mean `{near}`?")),
+        Some(_) => error.hint(format!("there are: {}", names.join(", "))),
+        None => error.hint("make one with `orchctl project create NAME`"),
+    })
+}
+
+/// The entity of the kind that a reference names.
+///
+/// # Errors
+/// `E_NOT_FOUND`, or `E_AMBIGUOUS` when several projects have such a number.
+pub(super) fn entity<E: Entity>(view: &impl View, reference: &Ref) -> Result<E, RpcError> {
+    let kind = E::KIND;
+    let missing = || RpcError::new(ErrorCode::NotFound, format!("there is no {kind} `{reference}`"));
+    let found = match reference.form() {
+        RefForm::Number { project, letter, number } => {
+            if kind.letter() != Some(letter.as_str()) {
+                return Err(missing().hint(format!("a {kind} is named like `{}`", kind.short(number))));
+            }
+            candidates::<E>(view, project.as_deref(), |found| found.number() == number)?
+        }
+        RefForm::Latest { project } => {
+            let mut all = candidates::<E>(view, project.as_deref(), |_| true)?;
+            // Ids sort by time, so the last one is the newest over all projects.
+            all.sort_by_key(Entity::id);
+            return all.pop().ok_or_else(|| RpcError::new(ErrorCode::NotFound, format!("there is no {kind} yet")));
+        }
+        RefForm::Name { name, .. } => match name.parse::<E::Id>() {
+            Ok(id) => view.get::<E>(id).map_err(|error| errors::read(&error))?.into_iter().collect(),
+            Err(_) => return Err(missing().hint(format!("a {kind} is named like `{}`", kind.short(12)))),
+        },
+    };
+    match <[E; 1]>::try_from(found) {
+        Ok([found]) => Ok(found),
+        Err(none) if none.is_empty() => Err(missing()),
+        Err(several) => {
+            let names =
+                several.iter().map(|found| crate::convert::name_of(view, found)).collect::<Result<Vec<_>, ReadError>>();
+            let names = names.map_err(|error| errors::read(&error))?.join(", ");
+            Err(RpcError::new(ErrorCode::Ambiguous, format!("`{reference}` fits several: {names}"))
+                .hint("put the project in front"))
+        }
+    }
+}
+
+fn candidates<E: Entity>(
+    view: &impl View,
+    project_name: Option<&str>,
+    fits: impl Fn(&E) -> bool,
+) -> Result<Vec<E>, RpcError> {
+    let filter = match project_name {
+        Some(name) => Filter::of(project(view, &Ref::from(name))?.id),
+        None => Filter::default(),
+    };
+    let all = view.list::<E>(&filter).map_err(|error| errors::read(&error))?;
+    Ok(all.into_iter().filter(|found| fits(found)).collect())
+}

@@ -1,0 +1,206 @@
+//! Requests about projects, Visions, requirements and plans.
+
+use orch_adapters::git::ImportPlan;
+use orch_adapters::recipe_store::RecipeStoreError;
+use orch_core::command::{Command, PlanEdit as CoreEdit, RequirementEdit};
+use orch_core::entity::{Project, RepositorySource, Requirements, Vision};
+use orch_core::planner::{self, LineRange, Requirement, RequirementKey, RequirementKind};
+use orch_core::planning;
+use orch_core::state::document::DocumentState;
+use orch_core::state::project::ProjectState;
+use orch_core::view::{Filter, View as _};
+use orch_proto::reference::RefForm;
+use orch_proto::request::{PlanEdit, RepoSource, RequirementInput};
+use orch_proto::{ErrorCode, Ref, RpcError};
+
+use super::with_view;
+use crate::app::App;
+use crate::rpc::{errors, read, resolve};
+
+/// Longest file name that is kept, in characters.
+const FILE_NAME_CHARS_MAX: usize = 200;
+
+pub(super) fn create_project(app: &App, name: String, repo: RepoSource) -> Result<Command, RpcError> {
+    let source = match repo {
+        RepoSource::Empty => RepositorySource::Empty,
+        RepoSource::Import { path } => {
+            // Looked at now, as files only, so that a wrong path is said at once.
+            if let Err(error) = ImportPlan::new(std::path::Path::new(&path)) {
+                let refused = RpcError::new(ErrorCode::Repository, crate::error_chain::chain(&error));
+                return Err(match error.hint() {
+                    Some(hint) => refused.hint(hint),
+                    None => refused,
+                });
+            }
+            RepositorySource::Import { path }
+        }
+    };
+    let policy = app.recipes.default_policy().map_err(|error| recipes(&error))?;
+    Ok(Command::CreateProject { slug: name, source, protected_paths: policy.protected_paths })
+}
+
+pub(super) fn submit_vision(app: &App, project: &Ref, file_name: String, text: &[u8]) -> Result<Command, RpcError> {
+    let project = with_view(app, |view| resolve::project(view, project))?;
+    let read = planner::extract(text).map_err(|error| errors::extract(&error))?;
+    if let Some(blueprint) = &read.front_matter.blueprint {
+        app.recipes.blueprint(blueprint).map_err(|error| recipes(&error))?;
+    }
+    let blob = app.blobs.put(text).map_err(|error| blob(&error))?;
+    let file_name = file_name.chars().filter(|c| !c.is_control()).take(FILE_NAME_CHARS_MAX).collect();
+    Ok(Command::SubmitVision {
+        project: project.id,
+        title: read.title,
+        file_name,
+        text: blob.hash,
+        size_bytes: blob.size_bytes,
+        blueprint: read.front_matter.blueprint,
+    })
+}
+
+pub(super) fn propose_requirements(app: &App, project: &Ref, vision: Option<&Ref>) -> Result<Command, RpcError> {
+    let vision = with_view(app, |view| match vision.map(Ref::form) {
+        None | Some(RefForm::Latest { .. }) => read::version::<Vision>(view, project, None),
+        Some(RefForm::Number { number, .. }) => read::version::<Vision>(view, project, Some(number)),
+        Some(RefForm::Name { name, .. }) => match name.parse() {
+            Ok(version) => read::version::<Vision>(view, project, Some(version)),
+            Err(_) => resolve::entity::<Vision>(view, &Ref(name)),
+        },
+    })?;
+    let text = read::blob_text(app, vision.text)?;
+    let content = planner::extract(text.as_bytes()).map_err(|error| errors::extract(&error))?;
+    Ok(Command::ProposeRequirements {
+        project: vision.project,
+        vision: vision.id,
+        content: Box::new(content),
+        reason: format!("derived from Vision version {}", vision.version),
+    })
+}
+
+pub(super) fn edit_requirements(
+    app: &App,
+    project: &Ref,
+    base_version: u32,
+    (upsert, remove): (Vec<RequirementInput>, Vec<String>),
+    reason: String,
+) -> Result<Command, RpcError> {
+    let project = with_view(app, |view| resolve::project(view, project))?;
+    let upsert = upsert.into_iter().map(requirement_edit).collect::<Result<_, _>>()?;
+    let remove = remove.iter().map(|text| key(text)).collect::<Result<_, _>>()?;
+    Ok(Command::EditRequirements { project: project.id, base_version, upsert, remove, reason })
+}
+
+pub(super) fn comment_requirements(
+    app: &App,
+    project: &Ref,
+    version: u32,
+    on: Option<String>,
+    text: String,
+) -> Result<Command, RpcError> {
+    let found = with_view(app, |view| read::version::<Requirements>(view, project, Some(version)))?;
+    let on = on.as_deref().map(key).transpose()?;
+    Ok(Command::CommentRequirements { requirements: found.id, key: on, text })
+}
+
+pub(super) fn propose_plan(app: &App, project: &Ref) -> Result<Command, RpcError> {
+    let (project, requirements) = with_view(app, |view| {
+        let project = resolve::project(view, project)?;
+        let all = view.list::<Requirements>(&Filter::of(project.id)).map_err(|error| errors::read(&error))?;
+        let approved = all.into_iter().rev().find(|document| document.state == DocumentState::Approved);
+        let approved = approved.ok_or_else(|| {
+            RpcError::new(ErrorCode::Conflict, format!("project `{}` has no approved requirements", project.slug))
+                .hint("derive them with `orchctl req propose`, then `orchctl req approve`")
+        })?;
+        Ok((project, approved))
+    })?;
+    must_be_ready(&project)?;
+    let blueprint = match &requirements.content.front_matter.blueprint {
+        Some(name) => Some(app.recipes.blueprint(name).map_err(|error| recipes(&error))?.0),
+        None => None,
+    };
+    let content = planning::make_plan(&requirements.content, &project, blueprint.as_ref())
+        .map_err(|error| errors::planning(&error))?;
+    Ok(Command::ProposePlan {
+        project: project.id,
+        requirements: requirements.id,
+        content: Box::new(content),
+        reason: format!("planned from requirements version {}", requirements.version),
+    })
+}
+
+pub(super) fn plan_edit(edit: PlanEdit) -> CoreEdit {
+    match edit {
+        PlanEdit::Link { task, needs } => CoreEdit::Link { task, needs },
+        PlanEdit::Unlink { task, needs } => CoreEdit::Unlink { task, needs },
+        PlanEdit::Drop { task } => CoreEdit::Drop { task },
+    }
+}
+
+/// Planning looks at the repository's toolchains, which are known once it stands.
+fn must_be_ready(project: &Project) -> Result<(), RpcError> {
+    match &project.state {
+        ProjectState::Ready => Ok(()),
+        ProjectState::Preparing => Err(RpcError::new(
+            ErrorCode::Conflict,
+            format!("the repository of `{}` is still being prepared", project.slug),
+        )
+        .hint("try again in a moment, or create projects with `--wait`")),
+        ProjectState::Failed { reason } => {
+            Err(RpcError::new(ErrorCode::Conflict, format!("project `{}` has no repository: {reason}", project.slug)))
+        }
+        ProjectState::Archived => {
+            Err(RpcError::new(ErrorCode::Conflict, format!("project `{}` is archived", project.slug)))
+        }
+    }
+}
+
+fn requirement_edit(input: RequirementInput) -> Result<RequirementEdit, RpcError> {
+    let kind = match input.kind.as_str() {
+        "functional" => RequirementKind::Functional,
+        "non_functional" => RequirementKind::NonFunctional,
+        "constraint" => RequirementKind::Constraint,
+        other => {
+            return Err(RpcError::new(ErrorCode::Invalid, format!("requirement kind `{other}` is not known"))
+                .hint("use functional, non_functional or constraint"));
+        }
+    };
+    let given = input.key.as_deref().map(key).transpose()?;
+    let content = Requirement {
+        id: match &given {
+            Some(key) => key.clone(),
+            // Replaced by the next free number.
+            None => key("REQ-0")?,
+        },
+        kind,
+        title: input.title,
+        text: input.text,
+        group: None,
+        parent: None,
+        priority: None,
+        acceptance: input.acceptance,
+        lines: LineRange { first: 0, last: 0 },
+    };
+    Ok(RequirementEdit { key: given, content })
+}
+
+fn key(text: &str) -> Result<RequirementKey, RpcError> {
+    text.parse().map_err(|error: planner::RequirementKeyError| RpcError::new(ErrorCode::Invalid, error.to_string()))
+}
+
+fn recipes(error: &RecipeStoreError) -> RpcError {
+    match error {
+        RecipeStoreError::NoBlueprint { .. } => RpcError::new(ErrorCode::NotFound, error.to_string())
+            .hint("name one of these in the front matter, or leave `blueprint` out"),
+        RecipeStoreError::Parse(recipe) => errors::recipe(recipe),
+        RecipeStoreError::Write { .. } | RecipeStoreError::Read { .. } => {
+            errors::internal("failed to read the recipes", error)
+        }
+    }
+}
+
+fn blob(error: &orch_adapters::blobs::PutError) -> RpcError {
+    if orch_adapters::git::is_storage_full(error) {
+        return RpcError::new(ErrorCode::StorageFull, crate::error_chain::chain(error))
+            .hint("make room on the disk of the state directory, then try again");
+    }
+    errors::internal("failed to store the text", error)
+}

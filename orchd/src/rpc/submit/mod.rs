@@ -1,0 +1,188 @@
+//! Mutations: from a request to one command, and from what was committed to the answer.
+//!
+//! What has to be read outside of the transaction (texts, recipes, a proposal of the planner) is read here; the rules
+//! are in the core, which judges the command on the state as it is when it is its turn.
+
+mod documents;
+mod task;
+
+use std::sync::Arc;
+
+use orch_core::command::{Answer, Command, Envelope as CoreEnvelope, Subject};
+use orch_core::digest::Digest;
+use orch_core::entity::{Approval, Change, Plan, Project, Requirements, Run, Task, Vision};
+use orch_core::view::{ReadError, View as _};
+use orch_proto::request::{Accepted, Decision, Envelope, Request, Touched};
+use orch_proto::{EntityKind, ErrorCode, Ref, RpcError};
+use orch_store::{Committed, ReadView};
+
+use super::identity::Caller;
+use super::{errors, resolve};
+use crate::app::{App, blocking};
+use crate::convert;
+
+/// Most things that an answer names.
+const TOUCHED_MAX: usize = 1_000;
+
+/// Does what a request says, once per key.
+pub(super) async fn submit(app: &Arc<App>, caller: &Caller, envelope: Envelope) -> Result<Accepted, RpcError> {
+    let request = Digest::of_json(&envelope.request);
+    let command = {
+        let app = Arc::clone(app);
+        blocking(move || command(&app, envelope.request)).await?
+    };
+    let sent = CoreEnvelope { id: envelope.key, actor: caller.actor(), request, command };
+    let committed = app.store.execute(sent).await.map_err(|error| errors::execute(&error))?;
+    tracing::info!(user = caller.name, key = %envelope.key, seq = committed.last_seq, "request committed");
+    answer(app, committed).await
+}
+
+fn command(app: &App, request: Request) -> Result<Command, RpcError> {
+    match request {
+        Request::ProjectCreate { name, repo } => documents::create_project(app, name, repo),
+        Request::VisionSubmit { project, file_name, text } => {
+            documents::submit_vision(app, &project, file_name, &text.0)
+        }
+        Request::RequirementsPropose { project, vision } => {
+            documents::propose_requirements(app, &project, vision.as_ref())
+        }
+        Request::RequirementsEdit { project, base_version, upsert, remove, reason } => {
+            documents::edit_requirements(app, &project, base_version, (upsert, remove), reason)
+        }
+        Request::RequirementsComment { project, version, key, text } => {
+            documents::comment_requirements(app, &project, version, key, text)
+        }
+        Request::PlanPropose { project } => documents::propose_plan(app, &project),
+        Request::TaskCreate { .. } => task::create(app, request),
+        Request::TaskEdit { .. } => task::edit(app, request),
+        Request::TaskQueue { tasks } => task::queue(app, &tasks),
+        other => with_view(app, |view| steering(view, other)),
+    }
+}
+
+/// Commands that need nothing but names.
+fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> {
+    let reason = |reason: Option<String>| reason.unwrap_or_default();
+    let task = |name: &Ref| resolve::entity::<Task>(view, name).map(|task| task.id);
+    match request {
+        Request::ProjectArchive { project } => {
+            Ok(Command::ArchiveProject { project: resolve::project(view, &project)?.id })
+        }
+        Request::RequirementsDecide { project, version, decision, digest, reason } => {
+            let found = super::read::version::<Requirements>(view, &project, version)?;
+            decide(Subject::Requirements(found.id), decision, digest.as_deref(), reason)
+        }
+        Request::PlanDecide { project, version, decision, digest, reason } => {
+            let found = super::read::version::<Plan>(view, &project, version)?;
+            decide(Subject::Plan(found.id), decision, digest.as_deref(), reason)
+        }
+        Request::ApprovalDecide { approval, decision, digest, reason } => {
+            let found = resolve::entity::<Approval>(view, &approval)?;
+            decide(Subject::Approval(found.id), decision, digest.as_deref(), reason)
+        }
+        Request::PlanChange { project, base_version, edits, reason } => {
+            let project = resolve::project(view, &project)?.id;
+            Ok(Command::EditPlan {
+                project,
+                base_version,
+                edits: edits.into_iter().map(documents::plan_edit).collect(),
+                reason,
+            })
+        }
+        Request::TaskLink { task: name, depends_on } => {
+            Ok(Command::LinkTask { task: task(&name)?, depends_on: task(&depends_on)? })
+        }
+        Request::TaskUnlink { task: name, depends_on } => {
+            Ok(Command::UnlinkTask { task: task(&name)?, depends_on: task(&depends_on)? })
+        }
+        Request::TaskPrioritize { task: name, priority } => {
+            Ok(Command::PrioritizeTask { task: task(&name)?, priority })
+        }
+        Request::TaskHold { task: name, reason: why } => {
+            Ok(Command::HoldTask { task: task(&name)?, reason: reason(why) })
+        }
+        Request::TaskRelease { task: name } => Ok(Command::ReleaseTask { task: task(&name)? }),
+        Request::TaskCancel { task: name, reason: why } => Ok(Command::CancelTask {
+            task: task(&name)?,
+            reason: why.unwrap_or_else(|| "cancelled by a person".into()),
+        }),
+        Request::TaskRetry { task: name } => Ok(Command::RetryTask { task: task(&name)? }),
+        Request::RunCancel { run, reason: why } => Ok(Command::CancelRun {
+            run: resolve::entity::<Run>(view, &run)?.id,
+            reason: why.unwrap_or_else(|| "cancelled by a person".into()),
+        }),
+        Request::ChangeClose { change, reason: why } => Ok(Command::CloseChange {
+            change: resolve::entity::<Change>(view, &change)?.id,
+            reason: why.unwrap_or_else(|| "closed by a person".into()),
+        }),
+        Request::ProjectCreate { .. }
+        | Request::VisionSubmit { .. }
+        | Request::RequirementsPropose { .. }
+        | Request::RequirementsEdit { .. }
+        | Request::RequirementsComment { .. }
+        | Request::PlanPropose { .. }
+        | Request::TaskCreate { .. }
+        | Request::TaskEdit { .. }
+        | Request::TaskQueue { .. } => Err(RpcError::new(ErrorCode::Internal, "the request was sent the wrong way")),
+    }
+}
+
+fn decide(
+    subject: Subject,
+    decision: Decision,
+    digest: Option<&str>,
+    reason: Option<String>,
+) -> Result<Command, RpcError> {
+    let digest = digest.map(str::parse).transpose().map_err(|_| {
+        RpcError::new(ErrorCode::Invalid, "the digest is not a SHA-256 in hex").hint("take it from what was shown")
+    })?;
+    let answer = match decision {
+        Decision::Approve => Answer::Approve,
+        Decision::Deny => Answer::Deny { reason: reason.unwrap_or_default() },
+    };
+    Ok(Command::Decide { subject, answer, digest })
+}
+
+/// Reads one snapshot of the state, on the calling thread.
+fn with_view<T>(app: &App, read: impl FnOnce(&ReadView<'_>) -> Result<T, RpcError>) -> Result<T, RpcError> {
+    app.store.read(|view| Ok(read(view))).map_err(|error| errors::read(&error))?
+}
+
+async fn answer(app: &Arc<App>, committed: Committed) -> Result<Accepted, RpcError> {
+    let named = committed.touched;
+    let touched = app
+        .read(move |view| {
+            named.into_iter().take(TOUCHED_MAX).map(|(kind, id)| touched(view, kind, id)).collect::<Result<Vec<_>, _>>()
+        })
+        .await
+        .map_err(|error| errors::read(&error))?;
+    Ok(Accepted {
+        seq: committed.last_seq,
+        at: committed.at,
+        duplicate: committed.duplicate,
+        touched,
+        notes: committed.notes,
+    })
+}
+
+fn touched(view: &ReadView<'_>, kind: EntityKind, id: String) -> Result<Touched, ReadError> {
+    let name = match kind {
+        EntityKind::Project => named::<Project>(view, &id),
+        EntityKind::Vision => named::<Vision>(view, &id),
+        EntityKind::Requirements => named::<Requirements>(view, &id),
+        EntityKind::Plan => named::<Plan>(view, &id),
+        EntityKind::Task => named::<Task>(view, &id),
+        EntityKind::Run => named::<Run>(view, &id),
+        EntityKind::Approval => named::<Approval>(view, &id),
+        EntityKind::Change => named::<Change>(view, &id),
+    }?;
+    Ok(Touched { kind, id, name })
+}
+
+fn named<E: orch_core::entity::Entity>(view: &ReadView<'_>, id: &str) -> Result<String, ReadError> {
+    let Ok(parsed) = id.parse::<E::Id>() else { return Ok(id.to_owned()) };
+    match view.get::<E>(parsed)? {
+        Some(entity) => convert::name_of(view, &entity),
+        None => Ok(id.to_owned()),
+    }
+}

@@ -1,0 +1,133 @@
+//! Requests about tasks.
+
+use std::collections::BTreeSet;
+
+use orch_core::command::{Command, NewTask};
+use orch_core::entity::{RetryPolicy, Task, TaskSpec, Work};
+use orch_core::planner::{RequirementKey, RequirementKeyError};
+use orch_core::planning::recipe_work;
+use orch_core::recipe::{self, Recipe, RunRecipe};
+use orch_proto::request::Request;
+use orch_proto::{ErrorCode, RECIPE_BYTES_MAX, Ref, RpcError};
+
+use super::with_view;
+use crate::app::App;
+use crate::rpc::{errors, resolve};
+
+/// Capability of an agent that a task needs when neither it nor a recipe says more.
+const CAPABILITY_DEFAULT: &str = "developer";
+
+pub(super) fn create(app: &App, request: Request) -> Result<Command, RpcError> {
+    let Request::TaskCreate {
+        project,
+        title,
+        recipe,
+        recipe_name,
+        capability,
+        depends_on,
+        acceptance,
+        priority,
+        needs_approval,
+        queue,
+        requirements,
+    } = request
+    else {
+        return Err(RpcError::new(ErrorCode::Internal, "not a request for a task"));
+    };
+    let file_name = recipe_name.unwrap_or_else(|| "recipe.yaml".into());
+    let parsed = recipe.map(|text| run_recipe(&text, &file_name)).transpose()?;
+    let (work, retries, wants_approval) = work(parsed.as_ref(), &file_name, capability)?;
+    let (project, depends_on) = with_view(app, |view| {
+        let project = resolve::project(view, &project)?;
+        let needed = depends_on.iter().map(|name| resolve::entity::<Task>(view, &within(&project.slug, name)));
+        let needed = needed.map(|task| task.map(|task| task.id)).collect::<Result<BTreeSet<_>, _>>()?;
+        Ok((project, needed))
+    })?;
+    let requirements = keys(&requirements)?;
+    let spec = TaskSpec { work, requirements, acceptance, retries, estimate_minutes: None, risk: None };
+    let needs_approval = needs_approval || wants_approval;
+    let task = NewTask { project: project.id, title, spec, depends_on, priority, needs_approval, queue };
+    Ok(Command::CreateTask { task: Box::new(task) })
+}
+
+pub(super) fn edit(app: &App, request: Request) -> Result<Command, RpcError> {
+    let Request::TaskEdit { task, recipe, recipe_name, capability, requirements, acceptance } = request else {
+        return Err(RpcError::new(ErrorCode::Internal, "not an edit of a task"));
+    };
+    let file_name = recipe_name.unwrap_or_else(|| "recipe.yaml".into());
+    let parsed = recipe.map(|text| run_recipe(&text, &file_name)).transpose()?;
+    let found = with_view(app, |view| resolve::entity::<Task>(view, &task))?;
+    let mut spec = found.spec;
+    if parsed.is_some() || capability.is_some() {
+        let (work, retries, _) = work(parsed.as_ref(), &file_name, capability)?;
+        spec.work = work;
+        if parsed.is_some() {
+            spec.retries = retries;
+        }
+    }
+    if let Some(requirements) = requirements {
+        spec.requirements = keys(&requirements)?;
+    }
+    if let Some(acceptance) = acceptance {
+        spec.acceptance = acceptance;
+    }
+    Ok(Command::EditTask { task: found.id, spec: Box::new(spec) })
+}
+
+fn keys(texts: &[String]) -> Result<Vec<RequirementKey>, RpcError> {
+    let key = |text: &String| {
+        text.parse().map_err(|error: RequirementKeyError| RpcError::new(ErrorCode::Invalid, error.to_string()))
+    };
+    texts.iter().map(key).collect()
+}
+
+pub(super) fn queue(app: &App, tasks: &[Ref]) -> Result<Command, RpcError> {
+    with_view(app, |view| {
+        let tasks = tasks.iter().map(|name| resolve::entity::<Task>(view, name).map(|task| task.id));
+        Ok(Command::QueueTasks { tasks: tasks.collect::<Result<_, _>>()? })
+    })
+}
+
+/// A number without a project means one of the project at hand.
+fn within(slug: &str, name: &Ref) -> Ref {
+    if name.0.contains('/') || name.0.len() > 12 { name.clone() } else { Ref(format!("{slug}/{name}")) }
+}
+
+fn run_recipe(text: &str, file_name: &str) -> Result<RunRecipe, RpcError> {
+    if text.len() > RECIPE_BYTES_MAX {
+        return Err(RpcError::new(
+            ErrorCode::TooLarge,
+            format!("`{file_name}` has {} bytes; {RECIPE_BYTES_MAX} are accepted", text.len()),
+        ));
+    }
+    match recipe::parse(text, file_name).map_err(|error| errors::recipe(&error))? {
+        Recipe::Run(recipe) => Ok(recipe),
+        Recipe::Tool(_) => {
+            Err(RpcError::new(ErrorCode::Recipe, format!("{file_name}: this recipe describes a tool, not a run"))
+                .hint("a run has `steps` and perhaps `tools`, without `name` and `version`"))
+        }
+    }
+}
+
+fn work(
+    recipe: Option<&RunRecipe>,
+    file_name: &str,
+    capability: Option<String>,
+) -> Result<(Work, RetryPolicy, bool), RpcError> {
+    let agent = |capability: Option<String>| Work::Agent {
+        capability: capability.unwrap_or_else(|| CAPABILITY_DEFAULT.into()),
+    };
+    let Some(recipe) = recipe else { return Ok((agent(capability), RetryPolicy::default(), false)) };
+    let (known, retries) = recipe_work(recipe, file_name);
+    let wanted = capability.or_else(|| recipe.requires.capability.clone()).or_else(|| recipe.requires.agent.clone());
+    let approval = recipe.requires.approval;
+    match (recipe.steps.is_empty(), wanted) {
+        // Steps that are known run by themselves, whoever was meant to run them.
+        (false, _) => Ok((known, retries, approval)),
+        (true, Some(wanted)) => Ok((agent(Some(wanted)), retries, approval)),
+        (true, None) => {
+            Err(RpcError::new(ErrorCode::Recipe, format!("{file_name}: the recipe names tools but no steps"))
+                .hint("add `steps`, or say with `--capability` which agent is to find them"))
+        }
+    }
+}

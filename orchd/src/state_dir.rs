@@ -1,0 +1,80 @@
+//! What is where in the state directory (design.md section 4).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use orch_proto::id::{ProjectId, RunId};
+
+/// The state directory of one installation.
+#[derive(Clone, Debug)]
+pub(crate) struct StateDir {
+    root: PathBuf,
+}
+
+impl StateDir {
+    /// Makes the directory and those in it, for nobody else to read.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub(crate) fn create(root: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let make = |path: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        make(root)?;
+        let root = root.canonicalize()?;
+        for name in ["blobs", "runs", "repos", "workspaces", "tools", "keys", "recipes", "logs", "jail"] {
+            make(&root.join(name))?;
+        }
+        Ok(Self { root })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.root.join("orch.db")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join("orchd.lock")
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    pub(crate) fn recipes(&self) -> PathBuf {
+        self.root.join("recipes")
+    }
+
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// Directory of a run: spec, log, exit record.
+    pub(crate) fn run(&self, run: RunId) -> PathBuf {
+        self.root.join("runs").join(run.to_string())
+    }
+
+    /// Where a run leaves its result.
+    pub(crate) fn run_out(&self, run: RunId) -> PathBuf {
+        self.run(run).join("out")
+    }
+
+    pub(crate) fn workspace(&self, run: RunId) -> PathBuf {
+        self.root.join("workspaces").join(run.to_string())
+    }
+
+    pub(crate) fn repositories(&self) -> PathBuf {
+        self.root.join("repos")
+    }
+
+    pub(crate) fn repository(&self, project: ProjectId) -> PathBuf {
+        self.repositories().join(format!("{project}.git"))
+    }
+
+    /// Directory for the daemon's own short sandboxed work, by name.
+    pub(crate) fn jail(&self, name: &str) -> PathBuf {
+        self.root.join("jail").join(name)
+    }
+}

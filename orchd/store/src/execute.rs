@@ -1,0 +1,249 @@
+//! One command inside the transaction of its batch: idempotency, decision, log, tables.
+//!
+//! Runs in a savepoint of its own, so that a refused command leaves no trace and does not touch its neighbours. Knows no
+//! thread and no queue.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use orch_core::actor::Actor;
+use orch_core::command::Envelope;
+use orch_core::decide::{DecideError, decide};
+use orch_core::entity::{ApplyError, Entity, Meta};
+use orch_core::ids::IdSource;
+use orch_core::view::{Filter, ReadError, View};
+use orch_proto::id::{CommandId, ProjectId};
+use orch_proto::{EntityKind, Timestamp};
+use rusqlite::Connection;
+
+use crate::fault::{FailPoint, Faults};
+use crate::log::{self, Finished, Head, Outcome};
+use crate::sqlite::{Cause, DbError, During as _};
+use crate::tables::{self, TableError};
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Number of its first event; none when it made none.
+    pub first_seq: Option<u64>,
+    /// Number of its last event; when it made none, of the newest event at that time.
+    pub last_seq: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// This command was committed before; this is the first answer.
+    pub duplicate: bool,
+    /// Kind and full id of what it made or changed, the most important first.
+    pub touched: Vec<(EntityKind, String)>,
+    /// Worth knowing, no errors.
+    pub notes: Vec<String>,
+}
+
+/// Why a command did not happen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecuteError {
+    /// It is against the rules. A refused command is not recorded: sent again, it is judged anew.
+    #[error(transparent)]
+    Rejected(DecideError),
+    /// Its events do not fit the state.
+    #[error(transparent)]
+    Apply(ApplyError),
+    /// The id was used before for another request.
+    #[error("command `{id}` was used before for another request")]
+    KeyReused { id: CommandId },
+    /// Too many commands wait already. Nothing happened.
+    #[error("{waiting} commands wait already")]
+    Busy { waiting: usize },
+    /// There is no space left. Nothing was changed and nothing lost.
+    #[error("no space left to write the state")]
+    StorageFull(#[source] Cause),
+    /// The state could not be read or written. Sending the same command again is safe and tells whether it happened.
+    #[error("failed to read or write the state")]
+    Storage(#[source] Cause),
+    /// A fault of the program in this command. Nothing of it happened; others are not touched.
+    #[error("a fault in the program: {message}")]
+    Panicked { message: String },
+    /// The store is being closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// A failure that puts the whole batch in doubt.
+#[derive(Debug)]
+pub(crate) enum BatchFailed {
+    /// Of the file. `full`: for want of space.
+    Storage { full: bool, cause: Cause },
+    /// A fault of the program between commands.
+    Panicked { message: String },
+}
+
+impl BatchFailed {
+    /// The answer for one command of the batch.
+    pub(crate) fn answer(&self) -> ExecuteError {
+        match self {
+            Self::Storage { full: true, cause } => ExecuteError::StorageFull(cause.clone()),
+            Self::Storage { full: false, cause } => ExecuteError::Storage(cause.clone()),
+            Self::Panicked { message } => ExecuteError::Panicked { message: message.clone() },
+        }
+    }
+}
+
+impl From<DbError> for BatchFailed {
+    fn from(error: DbError) -> Self {
+        Self::Storage { full: error.is_full(), cause: std::sync::Arc::new(error) }
+    }
+}
+
+impl From<DbError> for ExecuteError {
+    fn from(error: DbError) -> Self {
+        BatchFailed::from(error).answer()
+    }
+}
+
+impl From<TableError> for ExecuteError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Apply(ApplyError::Illegal(illegal)) => Self::Rejected(DecideError::Illegal(illegal)),
+            TableError::Apply(error) => Self::Apply(error),
+            TableError::Db(error) => Self::from(error),
+        }
+    }
+}
+
+/// What commands of one batch share.
+pub(crate) struct Batch<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) ids: &'a mut IdSource,
+    pub(crate) faults: &'a Faults,
+    /// End of the log, with what this batch appended.
+    pub(crate) head: Head,
+}
+
+impl Batch<'_> {
+    /// Executes one command. The inner result is its answer, if the batch is committed.
+    pub(crate) fn execute(
+        &mut self,
+        envelope: &Envelope,
+        now: Timestamp,
+    ) -> Result<Result<Committed, ExecuteError>, BatchFailed> {
+        self.statement("SAVEPOINT command")?;
+        let before = self.head;
+        let done = catch_unwind(AssertUnwindSafe(|| self.attempt(envelope, now)));
+        let error = match done {
+            Ok(Ok(committed)) => {
+                self.statement("RELEASE command")?;
+                return Ok(Ok(committed));
+            }
+            Ok(Err(Attempt::Db(error))) if error.is_of_the_file() => return Err(error.into()),
+            Ok(Err(Attempt::Db(error))) => error.into(),
+            Ok(Err(Attempt::Refused(error))) => error,
+            Err(panic) => ExecuteError::Panicked { message: panic_text(&*panic) },
+        };
+        self.head = before;
+        self.statement("ROLLBACK TO command")?;
+        self.statement("RELEASE command")?;
+        Ok(Err(error))
+    }
+
+    fn statement(&self, sql: &str) -> Result<(), DbError> {
+        self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).during("mark a command")?;
+        Ok(())
+    }
+
+    fn attempt(&mut self, envelope: &Envelope, now: Timestamp) -> Result<Committed, Attempt> {
+        if let Some(finished) = log::finished(self.conn, envelope.id)? {
+            return answer_again(envelope, finished);
+        }
+        self.faults.point(FailPoint::Deciding)?;
+        // The log's time never runs backward, whatever the clock does.
+        let at = now.max(self.head.at);
+        let decided = decide(&TxView(self.conn), &envelope.command, &envelope.actor, at, self.ids)?;
+        let first_seq = (!decided.events.is_empty()).then_some(self.head.seq + 1);
+        for event in &decided.events {
+            let meta = Meta { at, actor: &envelope.actor };
+            let project = tables::apply(self.conn, self.head.seq + 1, event, meta)?;
+            self.faults.point(FailPoint::Applied)?;
+            self.head = log::append(self.conn, self.head, envelope, (at, project), event)?;
+            self.faults.point(FailPoint::Appended)?;
+        }
+        let outcome = Outcome { touched: decided.touched, notes: decided.notes };
+        let finished = Finished { request: envelope.request, first_seq, last_seq: self.head.seq, at, outcome };
+        // The daemon's parts look again and again; that they found nothing to do is not worth a row and a sync.
+        let is_idle = first_seq.is_none() && matches!(envelope.actor, Actor::Daemon { .. });
+        if !is_idle {
+            log::finish(self.conn, envelope.id, &finished)?;
+            self.faults.point(FailPoint::Finished)?;
+        }
+        Ok(committed(finished, false))
+    }
+}
+
+/// Why one attempt ended.
+enum Attempt {
+    Refused(ExecuteError),
+    Db(DbError),
+}
+
+impl From<DbError> for Attempt {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+impl From<TableError> for Attempt {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Db(error) => Self::Db(error),
+            TableError::Apply(_) => Self::Refused(error.into()),
+        }
+    }
+}
+
+impl From<DecideError> for Attempt {
+    fn from(error: DecideError) -> Self {
+        match error {
+            // What a view of this crate reports is an error of this crate, whatever the core says about it.
+            DecideError::Read(ReadError(cause)) => match cause.downcast::<DbError>() {
+                Ok(error) => Self::Db(*error),
+                Err(cause) => Self::Refused(ExecuteError::Storage(Cause::from(cause))),
+            },
+            rejected => Self::Refused(ExecuteError::Rejected(rejected)),
+        }
+    }
+}
+
+fn answer_again(envelope: &Envelope, finished: Finished) -> Result<Committed, Attempt> {
+    if finished.request == envelope.request {
+        Ok(committed(finished, true))
+    } else {
+        Err(Attempt::Refused(ExecuteError::KeyReused { id: envelope.id }))
+    }
+}
+
+fn committed(finished: Finished, duplicate: bool) -> Committed {
+    let Finished { first_seq, last_seq, at, outcome: Outcome { touched, notes }, request: _ } = finished;
+    Committed { first_seq, last_seq, at, duplicate, touched, notes }
+}
+
+/// The text that a panic came with.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+/// What `decide` sees: the state inside the transaction, with what earlier commands of the batch did.
+struct TxView<'a>(&'a Connection);
+
+impl View for TxView<'_> {
+    fn get<E: Entity>(&self, id: E::Id) -> Result<Option<E>, ReadError> {
+        Ok(tables::get(self.0, id)?)
+    }
+
+    fn list<E: Entity>(&self, filter: &Filter) -> Result<Vec<E>, ReadError> {
+        Ok(tables::list(self.0, filter)?)
+    }
+
+    fn last_number(&self, kind: EntityKind, project: Option<ProjectId>) -> Result<u32, ReadError> {
+        Ok(tables::last_number(self.0, kind, project)?)
+    }
+}

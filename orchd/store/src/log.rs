@@ -1,0 +1,238 @@
+//! The event log and the record of commands: what is stored, and how it is read back.
+//!
+//! Appends and reads; changes nothing that is there. The bytes of an event are hashed exactly as they are stored, so that
+//! a later reader needs no knowledge of their shape to verify them.
+
+use orch_core::actor::Actor;
+use orch_core::command::Envelope;
+use orch_core::digest::Digest;
+use orch_core::event::{EVENT_SCHEMA_VERSION, Event, Link, Recorded, chain};
+use orch_proto::id::{CommandId, ProjectId};
+use orch_proto::{EntityKind, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::{Deserialize, Serialize};
+
+use crate::sqlite::{DbError, During as _};
+
+/// An event as it lies in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    pub recorded: Recorded,
+    /// The project of what it happened to.
+    pub project: ProjectId,
+    /// The actor and the event, exactly as hashed.
+    pub actor_json: String,
+    pub json: String,
+}
+
+/// What a command came to, beside its events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Kind and full id of what it made or changed, the most important first.
+    pub touched: Vec<(EntityKind, String)>,
+    pub notes: Vec<String>,
+}
+
+/// The end of the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    /// 0 before the first event.
+    pub(crate) seq: u64,
+    pub(crate) hash: Digest,
+    pub(crate) at: Timestamp,
+}
+
+/// The record of a command that was committed before.
+pub(crate) struct Finished {
+    pub(crate) request: Digest,
+    pub(crate) first_seq: Option<u64>,
+    pub(crate) last_seq: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) outcome: Outcome,
+}
+
+/// A row of the log, not looked into.
+pub(crate) struct RawEvent {
+    pub(crate) seq: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) actor: String,
+    pub(crate) command: String,
+    pub(crate) entity: String,
+    pub(crate) subject: String,
+    pub(crate) project: String,
+    pub(crate) kind: String,
+    pub(crate) schema_version: u32,
+    pub(crate) data: String,
+    pub(crate) hash: [u8; 32],
+}
+
+/// The end of the log as it is.
+pub(crate) fn head(conn: &Connection) -> Result<Head, DbError> {
+    let found = conn
+        .prepare_cached("SELECT seq, hash, at FROM events ORDER BY seq DESC LIMIT 1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([], |row| {
+                    Ok(Head {
+                        seq: row.get::<_, i64>(0)?.cast_unsigned(),
+                        hash: Digest::from_bytes(row.get(1)?),
+                        at: Timestamp::from_unix_us(row.get(2)?),
+                    })
+                })
+                .optional()
+        })
+        .during("read the end of the log")?;
+    Ok(found.unwrap_or(Head { seq: 0, hash: Digest::ZERO, at: Timestamp::from_unix_us(i64::MIN) }))
+}
+
+/// Appends the event after `head` and answers the new end.
+pub(crate) fn append(
+    conn: &Connection,
+    head: Head,
+    envelope: &Envelope,
+    (at, project): (Timestamp, ProjectId),
+    event: &Event,
+) -> Result<Head, DbError> {
+    const ENCODES: &str = "core types have string keys and finite numbers only";
+    let actor = serde_json::to_string(&envelope.actor).expect(ENCODES);
+    let data = serde_json::to_string(event).expect(ENCODES);
+    let seq = head.seq + 1;
+    let link = Link { seq, at, actor_json: &actor, command: envelope.id, event_json: &data };
+    let hash = chain(head.hash, &link);
+    conn.prepare_cached(
+        "INSERT INTO events (seq, at, actor, command, entity, subject, project, kind, schema_version, data, hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )
+    .and_then(|mut statement| {
+        statement.execute(params![
+            seq.cast_signed(),
+            at.unix_us(),
+            actor,
+            envelope.id.to_string(),
+            event.entity().label(),
+            event.subject(),
+            project.to_string(),
+            event.kind(),
+            EVENT_SCHEMA_VERSION,
+            data,
+            hash.as_bytes()
+        ])
+    })
+    .during("append to the log")?;
+    Ok(Head { seq, hash, at })
+}
+
+/// The record of the command, if it was committed before.
+pub(crate) fn finished(conn: &Connection, id: CommandId) -> Result<Option<Finished>, DbError> {
+    let row = conn
+        .prepare_cached("SELECT request, first_seq, last_seq, at, outcome FROM commands WHERE id = ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([id.to_string()], |row| {
+                    let finished = Finished {
+                        request: Digest::from_bytes(row.get(0)?),
+                        first_seq: row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned),
+                        last_seq: row.get::<_, i64>(2)?.cast_unsigned(),
+                        at: Timestamp::from_unix_us(row.get(3)?),
+                        outcome: Outcome::default(),
+                    };
+                    Ok((finished, row.get::<_, String>(4)?))
+                })
+                .optional()
+        })
+        .during("look for the command")?;
+    let Some((finished, outcome)) = row else { return Ok(None) };
+    let outcome = serde_json::from_str(&outcome).map_err(|source| DbError::Outcome { id: id.to_string(), source })?;
+    Ok(Some(Finished { outcome, ..finished }))
+}
+
+/// Records what the command came to.
+pub(crate) fn finish(conn: &Connection, id: CommandId, finished: &Finished) -> Result<(), DbError> {
+    let outcome = serde_json::to_string(&finished.outcome).expect("an outcome holds texts only");
+    conn.prepare_cached(
+        "INSERT INTO commands (id, request, first_seq, last_seq, at, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )
+    .and_then(|mut statement| {
+        statement.execute(params![
+            id.to_string(),
+            finished.request.as_bytes(),
+            finished.first_seq.map(u64::cast_signed),
+            finished.last_seq.cast_signed(),
+            finished.at.unix_us(),
+            outcome
+        ])
+    })
+    .during("record the command")?;
+    Ok(())
+}
+
+/// Reads the row, in the order of [`RawEvent::COLUMNS`].
+fn raw(row: &Row<'_>) -> rusqlite::Result<RawEvent> {
+    Ok(RawEvent {
+        seq: row.get::<_, i64>(0)?.cast_unsigned(),
+        at: Timestamp::from_unix_us(row.get(1)?),
+        actor: row.get(2)?,
+        command: row.get(3)?,
+        entity: row.get(4)?,
+        subject: row.get(5)?,
+        project: row.get(6)?,
+        kind: row.get(7)?,
+        schema_version: row.get(8)?,
+        data: row.get(9)?,
+        hash: row.get(10)?,
+    })
+}
+
+impl RawEvent {
+    const COLUMNS: &'static str = "seq, at, actor, command, entity, subject, project, kind, schema_version, data, hash";
+
+    /// The events after `after`, at most `limit`, of one project or subject where given.
+    pub(crate) fn after(
+        conn: &Connection,
+        (after, limit): (u64, u32),
+        project: Option<ProjectId>,
+        subject: Option<&str>,
+    ) -> Result<Vec<Self>, DbError> {
+        let (filter, value) = match (subject, project) {
+            (Some(subject), _) => ("AND subject = ?3", Some(subject.to_owned())),
+            (None, Some(project)) => ("AND project = ?3", Some(project.to_string())),
+            (None, None) => ("AND ?3 IS NULL", None),
+        };
+        let columns = Self::COLUMNS;
+        let sql = format!("SELECT {columns} FROM events WHERE seq > ?1 {filter} ORDER BY seq LIMIT ?2");
+        conn.prepare_cached(&sql)
+            .and_then(|mut statement| statement.query_map(params![after.cast_signed(), limit, value], raw)?.collect())
+            .during("read the log")
+    }
+
+    /// The event itself.
+    pub(crate) fn event(&self) -> Result<Event, DbError> {
+        let schema_version = self.schema_version;
+        serde_json::from_str(&self.data).map_err(|source| DbError::Event { seq: self.seq, schema_version, source })
+    }
+
+    /// Who did it.
+    pub(crate) fn actor(&self) -> Result<Actor, DbError> {
+        let schema_version = self.schema_version;
+        serde_json::from_str(&self.actor).map_err(|source| DbError::Event { seq: self.seq, schema_version, source })
+    }
+
+    /// The command that made it.
+    pub(crate) fn command(&self) -> Result<CommandId, DbError> {
+        self.command.parse().map_err(|_| DbError::Column { seq: self.seq, column: "command" })
+    }
+
+    /// All of it in the types of the core.
+    pub(crate) fn decode(self) -> Result<StoredEvent, DbError> {
+        let project = self.project.parse().map_err(|_| DbError::Column { seq: self.seq, column: "project" })?;
+        let recorded = Recorded {
+            seq: self.seq,
+            at: self.at,
+            actor: self.actor()?,
+            command: self.command()?,
+            event: self.event()?,
+            hash: Digest::from_bytes(self.hash),
+        };
+        Ok(StoredEvent { recorded, project, actor_json: self.actor, json: self.data })
+    }
+}

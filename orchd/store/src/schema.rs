@@ -1,0 +1,220 @@
+//! The file: whose it is, which version it has, and how an older one becomes the newest.
+//!
+//! Migrations are an append-only list, forward only, each in one exclusive transaction. A file of a newer version or of
+//! another program is refused before anything is written, from its header alone where that is enough.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use orch_proto::id::InstanceId;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+
+use crate::sqlite::{Cause, DbError, During as _, open_reader};
+
+/// `Orch` in ASCII: says that the file is ours.
+const APPLICATION_ID: u32 = 0x4f72_6368;
+
+/// Oldest SQLite without the bug that can corrupt a write-ahead log used by two connections.
+const SQLITE_VERSION_MIN: i32 = 3_053_000;
+
+/// Version of the file's layout that this program writes: the number of migrations.
+#[expect(clippy::cast_possible_truncation, reason = "a handful of migrations")]
+pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The SQLite library has a bug that can corrupt the file.
+    #[error("SQLite {found} is too old; 3.53 or newer is needed")]
+    SqliteTooOld { found: &'static str },
+    /// A newer version of this program wrote the file. It was left untouched.
+    #[error("`{}` has schema version {found}; this program knows {known}", path.display())]
+    SchemaTooNew { path: PathBuf, found: u32, known: u32 },
+    /// The file is not a database of this program. It was left untouched.
+    #[error("`{}` is not a database of orchd", path.display())]
+    Foreign { path: PathBuf },
+    /// The file cannot be created or read.
+    #[error("failed to open `{}`", path.display())]
+    Open {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// There is no space to open or migrate it.
+    #[error("no space left for `{}`", path.display())]
+    Full {
+        path: PathBuf,
+        #[source]
+        source: Cause,
+    },
+    /// SQLite refuses the file.
+    #[error("failed to prepare `{}`", path.display())]
+    Database {
+        path: PathBuf,
+        #[source]
+        source: Cause,
+    },
+    /// The tables could not be made anew from the log.
+    #[error("failed to rebuild the tables of `{}`", path.display())]
+    Rebuild {
+        path: PathBuf,
+        #[source]
+        source: Cause,
+    },
+    /// The operating system gives no thread.
+    #[error("failed to start the writer thread")]
+    Thread(#[source] io::Error),
+}
+
+impl OpenError {
+    pub(crate) fn database(path: &Path, error: DbError) -> Self {
+        let path = path.to_owned();
+        if error.is_full() {
+            Self::Full { path, source: std::sync::Arc::new(error) }
+        } else {
+            Self::Database { path, source: std::sync::Arc::new(error) }
+        }
+    }
+}
+
+/// Never change an entry; append one. What changes the projected tables also raises `PROJECTION_VERSION`.
+const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql")];
+
+/// Refuses a file that must not be touched, without touching it.
+pub(crate) fn check_untouched(path: &Path) -> Result<(), OpenError> {
+    if rusqlite::version_number() < SQLITE_VERSION_MIN {
+        return Err(OpenError::SqliteTooOld { found: rusqlite::version() });
+    }
+    let io = |source| OpenError::Open { path: path.to_owned(), source };
+    let mut header = Vec::new();
+    match fs::File::open(path) {
+        Ok(file) => file.take(100).read_to_end(&mut header).map_err(io)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io(error)),
+    };
+    if header.is_empty() {
+        return Ok(());
+    }
+    let Some(header) = Header::parse(&header) else { return Err(OpenError::Foreign { path: path.to_owned() }) };
+    check(path, header)?;
+    // The newest header may still be in the write-ahead log. A connection that cannot write does not move it.
+    let wal = path.with_file_name(path.file_name().map_or_else(Default::default, |name| {
+        let mut name = name.to_owned();
+        name.push("-wal");
+        name
+    }));
+    if fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
+        let header =
+            open_reader(path).and_then(|conn| Header::read(&conn)).map_err(|e| OpenError::database(path, e))?;
+        check(path, header)?;
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+struct Header {
+    schema_cookie: u32,
+    user_version: u32,
+    application_id: u32,
+}
+
+impl Header {
+    /// Offsets are those of the SQLite file format, section 1.3.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+        bytes.starts_with(b"SQLite format 3\0").then_some(())?;
+        Some(Self { schema_cookie: word(40)?, user_version: word(60)?, application_id: word(68)? })
+    }
+
+    fn read(conn: &Connection) -> Result<Self, DbError> {
+        let word = |name| conn.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).during("read the header");
+        Ok(Self {
+            schema_cookie: word("schema_version")?,
+            user_version: word("user_version")?,
+            application_id: word("application_id")?,
+        })
+    }
+}
+
+fn check(path: &Path, header: Header) -> Result<(), OpenError> {
+    // A crash before the first migration leaves an empty file with a header.
+    let is_new = header.application_id == 0 && header.user_version == 0 && header.schema_cookie == 0;
+    if header.application_id != APPLICATION_ID && !is_new {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    if header.user_version > SCHEMA_VERSION {
+        return Err(OpenError::SchemaTooNew {
+            path: path.to_owned(),
+            found: header.user_version,
+            known: SCHEMA_VERSION,
+        });
+    }
+    Ok(())
+}
+
+/// Creates the file if there is none, and lets only its owner read it. SQLite gives its other files the same mode.
+pub(crate) fn create_private(path: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Open { path: path.to_owned(), source };
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(io)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(io)
+}
+
+/// Brings the file to [`SCHEMA_VERSION`].
+pub(crate) fn migrate(conn: &mut Connection) -> Result<(), DbError> {
+    loop {
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive).during("start a migration")?;
+        let version = Header::read(&tx)?.user_version;
+        let Some(migration) = MIGRATIONS.get(version as usize) else { return Ok(()) };
+        tx.execute_batch(migration).during("migrate")?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID).during("migrate")?;
+        tx.pragma_update(None, "user_version", version + 1).during("migrate")?;
+        tx.commit().during("commit a migration")?;
+    }
+}
+
+/// The layout of a database in memory: what the file has, without the log's guards in use.
+pub(crate) fn in_memory() -> Result<Connection, DbError> {
+    let mut conn = Connection::open_in_memory().during("open a database in memory")?;
+    migrate(&mut conn)?;
+    Ok(conn)
+}
+
+/// The id of this installation: `fresh` when there is none yet.
+pub(crate) fn instance(conn: &Connection, fresh: InstanceId) -> Result<InstanceId, DbError> {
+    set_if_absent(conn, "instance", &fresh.to_string())?;
+    let stored = meta(conn, "instance")?;
+    Ok(stored.and_then(|text| text.parse().ok()).unwrap_or(fresh))
+}
+
+/// A value of the `meta` table.
+pub(crate) fn meta(conn: &Connection, key: &str) -> Result<Option<String>, DbError> {
+    conn.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+        .optional()
+        .during("read the settings")
+}
+
+/// Sets a value of the `meta` table.
+pub(crate) fn set_meta(conn: &Connection, key: &str, value: &str) -> Result<(), DbError> {
+    conn.execute(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        params![key, value],
+    )
+    .during("write the settings")?;
+    Ok(())
+}
+
+fn set_if_absent(conn: &Connection, key: &str, value: &str) -> Result<(), DbError> {
+    conn.execute("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING", params![key, value])
+        .during("write the settings")?;
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! Rows of entities: one layout and one implementation for all kinds.
+//!
+//! A row is what `Entity::apply` made of the events of one subject. Knows no rules and no history; all that is not needed
+//! to find rows is JSON.
+
+use std::collections::BTreeMap;
+
+use orch_core::entity::{ApplyError, Approval, Change, Entity, Meta, Plan, Project, Requirements, Run, Task, Vision};
+use orch_core::event::Event;
+use orch_core::view::Filter;
+use orch_proto::EntityKind;
+use orch_proto::id::ProjectId;
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, params_from_iter};
+
+use crate::sqlite::{DbError, During as _};
+
+/// An event that cannot be taken into the tables.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TableError {
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Every kind, in the order of their tables.
+pub(crate) const KINDS: [EntityKind; 8] = [
+    EntityKind::Project,
+    EntityKind::Vision,
+    EntityKind::Requirements,
+    EntityKind::Plan,
+    EntityKind::Task,
+    EntityKind::Run,
+    EntityKind::Approval,
+    EntityKind::Change,
+];
+
+/// Puts the name of a kind's table into a statement.
+macro_rules! sql {
+    ($kind:expr, $before:literal, $after:literal) => {
+        match $kind {
+            EntityKind::Project => concat!($before, "projects", $after),
+            EntityKind::Vision => concat!($before, "visions", $after),
+            EntityKind::Requirements => concat!($before, "requirements", $after),
+            EntityKind::Plan => concat!($before, "plans", $after),
+            EntityKind::Task => concat!($before, "tasks", $after),
+            EntityKind::Run => concat!($before, "runs", $after),
+            EntityKind::Approval => concat!($before, "approvals", $after),
+            EntityKind::Change => concat!($before, "changes", $after),
+        }
+    };
+}
+
+/// Applies an event to the table of its kind; answers the project of what it happened to.
+pub(crate) fn apply(conn: &Connection, seq: u64, event: &Event, meta: Meta<'_>) -> Result<ProjectId, TableError> {
+    match event {
+        Event::Project { id, event } => apply_to::<Project>(conn, (seq, *id), event, meta),
+        Event::Vision { id, event } => apply_to::<Vision>(conn, (seq, *id), event, meta),
+        Event::Requirements { id, event } => apply_to::<Requirements>(conn, (seq, *id), event, meta),
+        Event::Plan { id, event } => apply_to::<Plan>(conn, (seq, *id), event, meta),
+        Event::Task { id, event } => apply_to::<Task>(conn, (seq, *id), event, meta),
+        Event::Run { id, event } => apply_to::<Run>(conn, (seq, *id), event, meta),
+        Event::Approval { id, event } => apply_to::<Approval>(conn, (seq, *id), event, meta),
+        Event::Change { id, event } => apply_to::<Change>(conn, (seq, *id), event, meta),
+    }
+}
+
+fn apply_to<E: Entity>(
+    conn: &Connection,
+    (seq, id): (u64, E::Id),
+    event: &E::Event,
+    meta: Meta<'_>,
+) -> Result<ProjectId, TableError> {
+    let entity = E::apply(get::<E>(conn, id)?, id, event, meta)?;
+    put(conn, seq, &entity)?;
+    Ok(entity.project())
+}
+
+fn put<E: Entity>(conn: &Connection, seq: u64, entity: &E) -> Result<(), DbError> {
+    let sql = sql!(
+        E::KIND,
+        "INSERT INTO ",
+        " (id, project, number, parent, open, state, seq, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+          ON CONFLICT (id) DO UPDATE SET project = excluded.project, number = excluded.number, parent = excluded.parent,
+          open = excluded.open, state = excluded.state, seq = excluded.seq, data = excluded.data"
+    );
+    let data = serde_json::to_string(entity).expect("core types have string keys and finite numbers only");
+    conn.prepare_cached(sql)
+        .and_then(|mut statement| {
+            statement.execute(params![
+                entity.id().to_string(),
+                entity.project().to_string(),
+                entity.number(),
+                entity.parent(),
+                entity.is_open(),
+                entity.state_label(),
+                seq.cast_signed(),
+                data
+            ])
+        })
+        .during("write a row")?;
+    Ok(())
+}
+
+/// The entity with this id.
+pub(crate) fn get<E: Entity>(conn: &Connection, id: E::Id) -> Result<Option<E>, DbError> {
+    let sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE id = ?1");
+    one(conn, sql, &[&id.to_string()])
+}
+
+/// The entity with this number in its project.
+pub(crate) fn by_number<E: Entity>(conn: &Connection, project: ProjectId, number: u32) -> Result<Option<E>, DbError> {
+    let sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE project = ?1 AND number = ?2");
+    one(conn, sql, &[&project.to_string(), &number])
+}
+
+/// The entities that fit, by number and id.
+pub(crate) fn list<E: Entity>(conn: &Connection, filter: &Filter) -> Result<Vec<E>, DbError> {
+    let mut sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE 1").to_owned();
+    let project = filter.project.map(|project| project.to_string());
+    let mut values: Vec<&String> = Vec::new();
+    if let Some(project) = &project {
+        values.push(project);
+        sql.push_str(" AND project = ?");
+    }
+    if let Some(parent) = &filter.parent {
+        values.push(parent);
+        sql.push_str(" AND parent = ?");
+    }
+    if filter.open {
+        // The literal lets the partial index serve.
+        sql.push_str(" AND open = 1");
+    }
+    sql.push_str(" ORDER BY number, id");
+    let mut statement = conn.prepare_cached(&sql).during("list rows")?;
+    let mut rows = statement.query(params_from_iter(values)).during("list rows")?;
+    let mut entities = Vec::new();
+    while let Some(row) = rows.next().during("list rows")? {
+        entities.push(decode(row)?);
+    }
+    Ok(entities)
+}
+
+/// The highest number of the kind in the project, or over all; 0 if there is none.
+pub(crate) fn last_number(conn: &Connection, kind: EntityKind, project: Option<ProjectId>) -> Result<u32, DbError> {
+    let found: rusqlite::Result<Option<u32>> = match project {
+        Some(project) => conn
+            .prepare_cached(sql!(kind, "SELECT max(number) FROM ", " WHERE project = ?1"))
+            .and_then(|mut statement| statement.query_row([project.to_string()], |row| row.get(0))),
+        None => conn
+            .prepare_cached(sql!(kind, "SELECT max(number) FROM ", ""))
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0))),
+    };
+    Ok(found.during("read the last number")?.unwrap_or(0))
+}
+
+/// The project of the thing with this id.
+pub(crate) fn project_of(conn: &Connection, kind: EntityKind, id: &str) -> Result<Option<ProjectId>, DbError> {
+    let sql = sql!(kind, "SELECT project FROM ", " WHERE id = ?1");
+    let text: Option<String> = conn
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
+        .during("read the project of a row")?;
+    Ok(text.and_then(|text| text.parse().ok()))
+}
+
+/// Removes all rows, before the log is replayed.
+pub(crate) fn clear(conn: &Connection) -> Result<(), DbError> {
+    for kind in KINDS {
+        conn.execute(sql!(kind, "DELETE FROM ", ""), []).during("clear the tables")?;
+    }
+    Ok(())
+}
+
+/// A whole row as text, to compare two databases.
+pub(crate) type RowText = (String, String);
+
+/// Calls `take` with every row of the kind, by id.
+pub(crate) fn each_row(conn: &Connection, kind: EntityKind, mut take: impl FnMut(RowText)) -> Result<(), DbError> {
+    let sql =
+        sql!(kind, "SELECT id, json_array(project, number, parent, open, state, seq) || data FROM ", " ORDER BY id");
+    let mut statement = conn.prepare(sql).during("read the rows")?;
+    let mut rows = statement.query([]).during("read the rows")?;
+    while let Some(row) = rows.next().during("read the rows")? {
+        take((row.get(0).during("read the rows")?, row.get(1).during("read the rows")?));
+    }
+    Ok(())
+}
+
+fn one<E: Entity>(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<Option<E>, DbError> {
+    let mut statement = conn.prepare_cached(sql).during("read a row")?;
+    let mut rows = statement.query(values).during("read a row")?;
+    rows.next().during("read a row")?.map(decode).transpose()
+}
+
+fn decode<E: Entity>(row: &Row<'_>) -> Result<E, DbError> {
+    let data = row.get_ref(1).and_then(|data| Ok(data.as_str()?)).during("read a row")?;
+    serde_json::from_str(data).map_err(|source| DbError::Row {
+        kind: E::KIND.label(),
+        id: row.get(0).unwrap_or_default(),
+        source,
+    })
+}
+
+/// How many rows of the kind are in each state.
+pub(crate) fn count_by_state(
+    conn: &Connection,
+    kind: EntityKind,
+    project: Option<ProjectId>,
+) -> Result<BTreeMap<String, u64>, DbError> {
+    let sql = sql!(kind, "SELECT state, count(*) FROM ", " WHERE ?1 IS NULL OR project = ?1 GROUP BY state");
+    conn.prepare_cached(sql)
+        .and_then(|mut statement| {
+            let rows = statement.query_map([project.map(|project| project.to_string())], |row| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+            })?;
+            rows.collect()
+        })
+        .during("count rows")
+}

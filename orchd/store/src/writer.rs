@@ -1,0 +1,215 @@
+//! The writer: the one thread with the one read-write connection. Makes batches of what waits and commits each once.
+//!
+//! A batch is what is in the queue while it is being worked on; there is no timer. Everybody in it is answered after the
+//! commit, and by the same error when it fails: nothing is ever half done. After a failure of the file the connection is
+//! opened anew before the next batch, and the thread lives on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use orch_core::command::Envelope;
+use orch_core::ids::IdSource;
+use rusqlite::Connection;
+use tokio::sync::{oneshot, watch};
+
+use crate::execute::{Batch, BatchFailed, Committed, ExecuteError, panic_text};
+use crate::fault::{FailPoint, Faults};
+use crate::log;
+use crate::schema;
+use crate::sqlite::{DbError, During as _, open_writer};
+use crate::store::Clock;
+
+/// Most commands that wait to be executed. More are refused at once.
+pub const WRITE_QUEUE_MAX: usize = 4_096;
+/// Most commands that are committed together.
+pub const BATCH_COMMANDS_MAX: usize = 1_000;
+/// Events in a batch after which no further command is taken into it.
+const BATCH_EVENTS_MAX: u64 = 10_000;
+/// Pages in the write-ahead log after which it is brought home between two batches.
+const WAL_PAGES_PASSIVE: u64 = 1_000;
+/// Pages after which the writer also waits for readers, so that the log starts anew.
+const WAL_PAGES_RESTART: u64 = 16_384;
+/// Quiet time after which the log is brought home.
+const IDLE: Duration = Duration::from_secs(1);
+
+pub(crate) type Answer = Result<Committed, ExecuteError>;
+
+/// A command and who waits for it.
+pub(crate) struct Job {
+    pub(crate) envelope: Envelope,
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// Counts of what the writer did, readable by all threads.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) commands: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) failed_commits: AtomicU64,
+    pub(crate) wal_pages: Arc<AtomicU64>,
+}
+
+/// What the thread owns.
+pub(crate) struct Writer {
+    pub(crate) path: PathBuf,
+    pub(crate) clock: Clock,
+    pub(crate) faults: Faults,
+    pub(crate) ids: IdSource,
+    pub(crate) queue: Receiver<Job>,
+    pub(crate) newest: Arc<watch::Sender<u64>>,
+    pub(crate) counters: Arc<Counters>,
+    /// None after a failure of the file, until it is opened anew.
+    pub(crate) conn: Option<Connection>,
+}
+
+impl Writer {
+    /// Works until all senders of the queue are gone, then leaves a clean file.
+    pub(crate) fn run(mut self) {
+        while let Some(job) = self.wait() {
+            self.serve(job);
+        }
+        self.checkpoint("TRUNCATE");
+        if let Some(Err((_, error))) = self.conn.take().map(Connection::close) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to close the state");
+        }
+    }
+
+    fn wait(&mut self) -> Option<Job> {
+        loop {
+            if self.counters.wal_pages.load(Ordering::Relaxed) == 0 {
+                return self.queue.recv().ok();
+            }
+            match self.queue.recv_timeout(IDLE) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.checkpoint("PASSIVE");
+                    // What a reader holds back is brought home after the next batch.
+                    self.counters.wal_pages.store(0, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, first: Job) {
+        let mut waiting = Vec::new();
+        let done = catch_unwind(AssertUnwindSafe(|| self.batch(first, &mut waiting)));
+        let failed = match done {
+            Ok(Ok(newest)) => {
+                self.counters.commits.fetch_add(1, Ordering::Relaxed);
+                self.newest.send_if_modified(|seen| std::mem::replace(seen, newest) != newest);
+                None
+            }
+            Ok(Err(failed)) => Some(failed),
+            Err(panic) => Some(BatchFailed::Panicked { message: panic_text(&*panic) }),
+        };
+        if let Some(failed) = &failed {
+            self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                error = &failed.answer() as &dyn std::error::Error,
+                "failed to commit; opening the state anew"
+            );
+            // Dropping the connection rolls back. The next batch opens it anew.
+            self.conn = None;
+        }
+        self.counters.commands.fetch_add(waiting.len() as u64, Ordering::Relaxed);
+        for (answer, result) in waiting {
+            let result = match &failed {
+                None => result,
+                Some(failed) => Err(failed.answer()),
+            };
+            // Whoever asked may have gone; the command stands.
+            drop(answer.send(result));
+        }
+        let wal_pages = self.counters.wal_pages.load(Ordering::Relaxed);
+        if wal_pages >= WAL_PAGES_RESTART {
+            self.checkpoint("RESTART");
+        } else if wal_pages >= WAL_PAGES_PASSIVE {
+            self.checkpoint("PASSIVE");
+        }
+    }
+
+    /// Executes what waits in one transaction; answers the newest event number.
+    fn batch(&mut self, first: Job, waiting: &mut Vec<(oneshot::Sender<Answer>, Answer)>) -> Result<u64, BatchFailed> {
+        let mut next = Some(first);
+        let result = self.transaction(&mut next, waiting);
+        if result.is_err() {
+            // A command that was taken from the queue and not executed gets the same answer as the others.
+            waiting.extend(next.map(|job| (job.answer, Err(ExecuteError::Closed))));
+        }
+        result
+    }
+
+    fn transaction(
+        &mut self,
+        next: &mut Option<Job>,
+        waiting: &mut Vec<(oneshot::Sender<Answer>, Answer)>,
+    ) -> Result<u64, BatchFailed> {
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => self.reopen()?,
+        };
+        let conn = self.conn.insert(conn);
+        conn.execute_batch("BEGIN IMMEDIATE").during("begin a transaction")?;
+        self.faults.point(FailPoint::Begun)?;
+        let head = log::head(conn)?;
+        let mut batch = Batch { conn, ids: &mut self.ids, faults: &self.faults, head };
+        while let Some(job) = next.as_ref() {
+            let answer = batch.execute(&job.envelope, (self.clock)())?;
+            let job = next.take().expect("it was just looked at");
+            waiting.push((job.answer, answer));
+            if waiting.len() < BATCH_COMMANDS_MAX && batch.head.seq - head.seq < BATCH_EVENTS_MAX {
+                *next = self.queue.try_recv().ok();
+            }
+        }
+        let newest = batch.head.seq;
+        self.faults.point(FailPoint::Committing)?;
+        conn.execute_batch("COMMIT").during("commit")?;
+        self.faults.point(FailPoint::Committed)?;
+        Ok(newest)
+    }
+
+    /// Opens the file again after a failure, and proves by a commit that it can be written.
+    ///
+    /// The commit also overwrites what the failed one may have left at the end of the write-ahead log, so that a crash
+    /// cannot bring to life what was answered as failed.
+    fn reopen(&self) -> Result<Connection, DbError> {
+        let conn = open(&self.path, &self.faults, &self.counters)?;
+        conn.execute_batch("BEGIN IMMEDIATE").during("prove that the state can be written")?;
+        let count = schema::meta(&conn, "reopened")?.and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+        schema::set_meta(&conn, "reopened", &(count + 1).to_string())?;
+        conn.execute_batch("COMMIT").during("prove that the state can be written")?;
+        tracing::info!("the state can be written again");
+        Ok(conn)
+    }
+
+    /// Brings the write-ahead log home into the file, as far as readers let it.
+    pub(crate) fn checkpoint(&self, mode: &'static str) {
+        let Some(conn) = &self.conn else { return };
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        let done: rusqlite::Result<(bool, i64, i64)> =
+            conn.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        match done {
+            Ok((_, pages, home)) if pages == home => self.counters.wal_pages.store(0, Ordering::Relaxed),
+            Ok((busy, pages, home)) => tracing::debug!(busy, pages, home, "a reader holds the write-ahead log back"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "failed to bring the log home"),
+        }
+    }
+}
+
+/// The connection that writes, with the size of its log counted.
+pub(crate) fn open(path: &std::path::Path, faults: &Faults, counters: &Counters) -> Result<Connection, DbError> {
+    let mut conn = open_writer(path)?;
+    let wal_pages = Arc::clone(&counters.wal_pages);
+    let count = move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
+        wal_pages.store(u64::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+        Ok(())
+    };
+    conn.wal_hook(Some(count)).during("watch the write-ahead log")?;
+    faults.limit(&conn)?;
+    Ok(conn)
+}

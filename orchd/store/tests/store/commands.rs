@@ -1,0 +1,70 @@
+//! Commands: what an answer says, and what the same command says when it comes again.
+
+use std::sync::atomic::Ordering;
+
+use orch_core::digest::Digest;
+use orch_core::entity::Project;
+use orch_core::view::View as _;
+use orch_proto::EntityKind;
+use orch_store::ExecuteError;
+
+use crate::support::{Bed, START_US, assert_sound, create, envelope};
+
+#[test]
+fn the_same_command_again_gets_the_first_answer() {
+    let mut bed = Bed::new();
+    let first = bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    assert_eq!((first.first_seq, first.duplicate), (Some(1), false));
+    assert_eq!(first.touched[0].0, EntityKind::Project);
+    bed.store().execute_blocking(envelope(2, create("other"))).unwrap();
+
+    let again = bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    assert!(again.duplicate);
+    assert_eq!(orch_store::Committed { duplicate: false, ..again }, first);
+    bed.reopen();
+    let again = bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    assert_eq!(orch_store::Committed { duplicate: false, ..again }, first);
+
+    assert_eq!(bed.store().read(|view| Ok(view.seq())).unwrap(), 2);
+    assert_sound(bed.store());
+}
+
+#[test]
+fn the_same_id_for_another_request_is_refused() {
+    let bed = Bed::new();
+    bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    let other = orch_core::command::Envelope { request: Digest::of(b"other"), ..envelope(1, create("shop")) };
+    let error = bed.store().execute_blocking(other).unwrap_err();
+    assert!(matches!(error, ExecuteError::KeyReused { .. }), "{error:?}");
+    assert_sound(bed.store());
+}
+
+#[test]
+fn a_refused_command_is_judged_anew() {
+    let bed = Bed::new();
+    bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    for _ in 0..2 {
+        let error = bed.store().execute_blocking(envelope(2, create("shop"))).unwrap_err();
+        assert!(matches!(error, ExecuteError::Rejected(_)), "{error:?}");
+    }
+    let projects = bed.store().read(|view| view.list::<Project>(&orch_core::view::Filter::default())).unwrap();
+    assert_eq!(projects.iter().map(|project| project.slug.as_str()).collect::<Vec<_>>(), ["shop"]);
+    assert_eq!(bed.store().stats().commits, 3);
+    assert_sound(bed.store());
+}
+
+/// The clock of a host can be set back; what is committed later must not seem to be earlier.
+#[test]
+fn time_in_the_log_never_runs_backward() {
+    let bed = Bed::new();
+    let first = bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    bed.now_us.store(START_US - 3_600_000_000, Ordering::SeqCst);
+    let second = bed.store().execute_blocking(envelope(2, create("other"))).unwrap();
+    assert_eq!(second.at, first.at);
+    bed.now_us.store(START_US + 5, Ordering::SeqCst);
+    let third = bed.store().execute_blocking(envelope(3, create("third"))).unwrap();
+    assert_eq!(third.at.unix_us(), START_US + 5);
+    let events = bed.store().read(|view| view.events(0, 100)).unwrap();
+    assert!(events.is_sorted_by_key(|event| event.recorded.at));
+    assert_sound(bed.store());
+}

@@ -1,0 +1,135 @@
+//! Reads: one state each, beside the writer, and never for long.
+
+use std::error::Error as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use orch_core::entity::Project;
+use orch_core::view::{Filter, ReadError, View as _};
+use orch_proto::EntityKind;
+use orch_store::{EventQuery, READ_DEADLINE_MS_MIN, ReadFault};
+use rusqlite::Connection;
+
+use crate::support::{Bed, assert_sound, create, envelope, open};
+
+/// Every project is one event here, so their number in one state is that state's event number.
+#[test]
+fn a_read_sees_one_state_while_the_writer_goes_on() {
+    let bed = Bed::new();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    let (seq, first, again) = bed
+                        .store()
+                        .read(|view| {
+                            let count = || view.list::<Project>(&Filter::default()).map(|found| found.len() as u64);
+                            Ok((view.seq(), count()?, count()?))
+                        })
+                        .unwrap();
+                    assert_eq!((first, again), (seq, seq));
+                }
+            });
+        }
+        for id in 0..200 {
+            bed.store().execute_blocking(envelope(id, create(&format!("p{id}")))).unwrap();
+        }
+        is_over.store(true, Ordering::SeqCst);
+    });
+    assert_sound(bed.store());
+}
+
+#[test]
+fn events_are_read_by_cursor_project_and_subject() {
+    let bed = Bed::new();
+    for id in 0..5 {
+        bed.store().execute_blocking(envelope(id, create(&format!("p{id}")))).unwrap();
+    }
+    let seqs = |query: EventQuery| -> Vec<u64> {
+        let events = bed.store().read(|view| view.query(&query)).unwrap();
+        events.into_iter().map(|event| event.recorded.seq).collect()
+    };
+    let query = EventQuery { after: 1, limit: 2, ..EventQuery::default() };
+    assert_eq!(seqs(query.clone()), [2, 3]);
+    let project = bed.store().read(|view| view.list::<Project>(&Filter::default())).unwrap()[3].id;
+    assert_eq!(seqs(EventQuery { project: Some(project), ..query.clone() }), [4]);
+    assert_eq!(seqs(EventQuery { subject: Some(project.to_string()), ..query }), [4]);
+    bed.store()
+        .read(|view| {
+            assert_eq!(view.by_number::<Project>(project, 4)?.unwrap().slug, "p3");
+            assert_eq!(view.project_by_slug("p3")?.unwrap().id, project);
+            assert_eq!(view.project_of_subject(EntityKind::Project, &project.to_string())?, Some(project));
+            assert_eq!(view.project_of_subject(EntityKind::Task, "task-x")?, None);
+            assert_eq!(view.last_number(EntityKind::Project, None)?, 5);
+            assert_eq!(view.count_by_state(EntityKind::Project, None)?, [("preparing".into(), 5)].into());
+            let event = view.events(3, 1)?.pop().unwrap();
+            assert_eq!((event.project, event.recorded.event.subject()), (project, project.to_string()));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_read_that_takes_too_long_is_ended() {
+    let bed = Bed::new();
+    bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    let error: ReadError = bed
+        .store()
+        .read_within(1, |view| -> Result<(), ReadError> {
+            loop {
+                view.list::<Project>(&Filter::default())?;
+            }
+        })
+        .unwrap_err();
+    let fault = error.source().and_then(|source| source.downcast_ref::<ReadFault>());
+    assert_eq!(fault, Some(&ReadFault::Deadline { deadline_ms: READ_DEADLINE_MS_MIN }));
+    assert_eq!(bed.store().read(|view| Ok(view.seq())).unwrap(), 1);
+}
+
+#[test]
+fn a_reader_that_panics_gives_its_connection_back() {
+    let bed = Bed::new();
+    for _ in 0..10 {
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            bed.store().read(|_| -> Result<(), ReadError> { panic!("on purpose") })
+        }));
+        assert!(panicked.is_err());
+    }
+    assert_eq!(bed.store().read(|view| Ok(view.seq())).unwrap(), 0);
+}
+
+/// A log that a newer version of the program went on with: what it wrote is named, everything before is readable.
+#[test]
+fn an_event_of_a_newer_kind_is_named_by_its_number() {
+    let mut bed = Bed::new();
+    bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    bed.store = None;
+    let raw = Connection::open(bed.path()).unwrap();
+    raw.execute_batch(
+        r#"INSERT INTO events SELECT 2, at, actor, command, 'robot', 'robot-1', project, 'robot.built', 7,
+           '{"type":"robot","data":{}}', hash FROM events WHERE seq = 1"#,
+    )
+    .unwrap();
+    drop(raw);
+    let store = open(&bed.path(), 2);
+    assert_eq!(store.read(|view| view.events(0, 1)).unwrap().len(), 1);
+    let error = store.read(|view| view.events(0, 10)).unwrap_err();
+    let text = error.source().unwrap().to_string();
+    assert_eq!(text, "stored event 2 cannot be decoded; a newer version of the program wrote it");
+    assert!(store.check_rebuild().is_err());
+    assert_eq!(store.verify_chain().unwrap().broken_at.unwrap().0, 2);
+}
+
+#[test]
+fn followers_are_told_the_newest_number_only() {
+    let bed = Bed::new();
+    let mut follow = bed.store().subscribe();
+    assert_eq!(*follow.borrow_and_update(), 0);
+    bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    assert!(follow.has_changed().unwrap());
+    assert_eq!(*follow.borrow_and_update(), 1);
+    // A refused command and one that came before change nothing.
+    bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    drop(bed.store().execute_blocking(envelope(2, create("shop"))));
+    assert!(!follow.has_changed().unwrap());
+}

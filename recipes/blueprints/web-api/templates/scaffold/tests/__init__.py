@@ -1,0 +1,1 @@
+"""Tests of tpl-service; run them with `python3 -m unittest discover -s tests -t .`."""

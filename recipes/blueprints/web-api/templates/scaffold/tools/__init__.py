@@ -1,0 +1,1 @@
+"""Developer tools of tpl-service; not part of the service."""

@@ -1,0 +1,3 @@
+"""tpl-service: a small HTTP service that keeps tpl_items and takes orders for them."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,275 @@
+//! The program: `serve` for a daemon, `run` and `doctor` for people.
+//!
+//! Parses three commands by hand, because this program starts once per run of a person and its start is part of what a
+//! sandbox costs. Prints; everything else is elsewhere.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::exit_record::{ExitRecord, Outcome, StepFailure};
+use crate::level::LevelReport;
+use crate::probes::host::{HostReport, Presence, probe_host};
+use crate::run_dir;
+use crate::shim::{self, Starter};
+use crate::spawner;
+use crate::spec::{Isolation, Limits, Network, Phase, RunSpec, StepSpec};
+
+/// Something went wrong outside the job.
+pub(crate) const EXIT_INTERNAL: i32 = 70;
+/// The attempt is taken or outdated, or the spec cannot be used; nothing was written.
+pub(crate) const EXIT_FENCED: i32 = 125;
+const EXIT_USAGE: i32 = 64;
+const EXIT_SETUP: i32 = 71;
+const EXIT_LEVEL: i32 = 78;
+const EXIT_TIMED_OUT: i32 = 124;
+const EXIT_CANCELLED: i32 = 130;
+
+const USAGE: &str = "\
+usage: orch-sandbox run SPEC.json [-- COMMAND...]   run a spec (or one command in its place) and show its output
+       orch-sandbox doctor                          show what isolation this host gives, with fixes
+       orch-sandbox serve                           start runs for a daemon connected to standard input
+
+exit codes of `run`: those of the failed step; 128+N after signal N; 124 timed out; 125 spec or run directory refused;
+127 program not executed; 130 cancelled; 70 sandbox lost; 71 sandbox not built; 78 required isolation not reached
+";
+
+/// Failure of a command.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error("{0}")]
+    Usage(String),
+    #[error("failed to read `{}`", path.display())]
+    ReadSpec {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("failed to understand `{}`", path.display())]
+    DecodeSpec {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("failed to make a run directory")]
+    RunDir(#[source] std::io::Error),
+    #[error("failed to write the run directory")]
+    Prepare(#[source] run_dir::PrepareError),
+    #[error("failed to start the run")]
+    Start(#[source] shim::StartError),
+    #[error("failed to serve")]
+    Serve(#[source] spawner::ServeError),
+    #[error("failed to print")]
+    Print(#[source] std::io::Error),
+}
+
+impl CommandError {
+    fn exit_code(&self) -> i32 {
+        match self {
+            Self::Usage(_) => EXIT_USAGE,
+            Self::ReadSpec { .. } | Self::DecodeSpec { .. } | Self::Start(_) => EXIT_FENCED,
+            Self::RunDir(_) | Self::Prepare(_) | Self::Serve(_) | Self::Print(_) => EXIT_INTERNAL,
+        }
+    }
+}
+
+/// Runs the program with the arguments of this process.
+pub fn main_impl() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let code = match command(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            error.exit_code()
+        }
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+fn command(args: &[OsString]) -> Result<i32, CommandError> {
+    let words: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
+    let words = words.ok_or_else(|| CommandError::Usage("arguments must be UTF-8, as specs are\n".to_owned()))?;
+    match words.as_slice() {
+        ["serve"] => spawner::serve().map(|()| 0).map_err(CommandError::Serve),
+        ["doctor"] => doctor(),
+        ["run", spec] => run(Path::new(spec), &[]),
+        ["run", spec, "--", argv @ ..] if !argv.is_empty() => run(Path::new(spec), argv),
+        ["help" | "--help" | "-h"] => print(USAGE).map(|()| 0),
+        ["version" | "--version" | "-V"] => {
+            print(concat!("orch-sandbox ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0)
+        }
+        _ => Err(CommandError::Usage(USAGE.to_owned())),
+    }
+}
+
+fn run(path: &Path, argv: &[&str]) -> Result<i32, CommandError> {
+    let text = std::fs::read(path).map_err(|source| CommandError::ReadSpec { path: path.to_owned(), source })?;
+    let mut spec: RunSpec =
+        serde_json::from_slice(&text).map_err(|source| CommandError::DecodeSpec { path: path.to_owned(), source })?;
+    if !argv.is_empty() {
+        spec.steps = vec![StepSpec {
+            name: "command".to_owned(),
+            argv: argv.iter().map(|&word| word.to_owned()).collect(),
+            env: [].into(),
+            cwd: PathBuf::new(),
+            timeout_ms: spec.limits.wall_ms,
+            phase: Phase::Main,
+        }];
+    }
+    let record = in_temporary_dir(&spec, Starter::Person)?;
+    if record.outcome != Outcome::Succeeded {
+        explain(&record)?;
+    }
+    Ok(exit_code(&record.outcome))
+}
+
+/// Runs `spec` in a run directory that is gone afterwards.
+fn in_temporary_dir(spec: &RunSpec, starter: Starter) -> Result<ExitRecord, CommandError> {
+    let dir = TemporaryDir::create().map_err(CommandError::RunDir)?;
+    run_dir::prepare(&dir.0, spec).map_err(CommandError::Prepare)?;
+    shim::run(&dir.0, starter).map_err(CommandError::Start)
+}
+
+/// A directory of this process alone.
+#[derive(Debug)]
+struct TemporaryDir(PathBuf);
+
+impl TemporaryDir {
+    fn create() -> std::io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let path =
+            std::env::temp_dir().join(format!("orch-sandbox-{}-{}", std::process::id(), crate::clock::unix_us()));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        // The workspace and the canary are looked up without following symlinks.
+        path.canonicalize().map(Self)
+    }
+}
+
+impl Drop for TemporaryDir {
+    fn drop(&mut self) {
+        // What cannot be removed lies in the directory for temporary files, where the system removes it.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn exit_code(outcome: &Outcome) -> i32 {
+    match outcome {
+        Outcome::Succeeded => 0,
+        Outcome::StepFailed { failure: StepFailure::ExitCode { code }, .. } => *code,
+        Outcome::StepFailed { failure: StepFailure::Signal { signal }, .. } => 128 + signal,
+        Outcome::StepFailed { failure: StepFailure::Exec { .. }, .. } => 127,
+        Outcome::TimedOut { .. } => EXIT_TIMED_OUT,
+        Outcome::Cancelled => EXIT_CANCELLED,
+        Outcome::SetupFailed { .. } => EXIT_SETUP,
+        Outcome::LevelRefused { .. } => EXIT_LEVEL,
+        Outcome::ShimError { .. } => EXIT_INTERNAL,
+    }
+}
+
+fn explain(record: &ExitRecord) -> Result<(), CommandError> {
+    let mut text = format!("orch-sandbox: {}\n", record.outcome);
+    let hint = match &record.outcome {
+        Outcome::SetupFailed { hint, .. } => hint.as_str(),
+        Outcome::LevelRefused { fix, .. } => fix.as_str(),
+        Outcome::Succeeded
+        | Outcome::StepFailed { .. }
+        | Outcome::TimedOut { .. }
+        | Outcome::Cancelled
+        | Outcome::ShimError { .. } => "",
+    };
+    for line in hint.lines() {
+        text.push_str(&format!("hint: {line}\n"));
+    }
+    std::io::stderr().write_all(text.as_bytes()).map_err(CommandError::Print)
+}
+
+/// Shows the host and runs an empty run to see what it really reaches.
+fn doctor() -> Result<i32, CommandError> {
+    let report = probe_host();
+    let mut text = host_text(&report);
+    let workspace = TemporaryDir::create().map_err(CommandError::RunDir)?;
+    let record = in_temporary_dir(&doctor_spec(workspace.0.clone()), Starter::Person)?;
+    text.push_str(&match &record.level {
+        Some(level) => level_text(level),
+        None => format!("a run was not possible: {}\n", record.outcome),
+    });
+    print(&text)?;
+    Ok(exit_code(&record.outcome))
+}
+
+fn doctor_spec(workspace: PathBuf) -> RunSpec {
+    RunSpec {
+        name: "doctor".to_owned(),
+        fence: 1,
+        workspace,
+        workspace_at: "/work".into(),
+        mounts: Vec::new(),
+        out: None,
+        env: [].into(),
+        steps: vec![StepSpec {
+            name: "true".to_owned(),
+            argv: vec!["true".to_owned()],
+            env: [].into(),
+            cwd: PathBuf::new(),
+            timeout_ms: 10_000,
+            phase: Phase::Main,
+        }],
+        limits: Limits {
+            wall_ms: 10_000,
+            cpu_seconds: 10,
+            memory_bytes: Some(1 << 30),
+            processes: 64,
+            open_files: 256,
+            file_size_bytes: 1 << 20,
+            log_bytes_max: 1 << 20,
+            tmp_bytes: 1 << 20,
+        },
+        required_level: crate::level::Level::Full,
+        isolation: Isolation::Sandboxed,
+        network: Network::None,
+    }
+}
+
+fn host_text(report: &HostReport) -> String {
+    let mut text = format!("host: Linux {}\n", report.kernel);
+    for feature in &report.features {
+        let mark = match feature.presence {
+            Presence::Present => "yes",
+            Presence::Partial => "part",
+            Presence::Missing => "no",
+        };
+        text.push_str(&format!("  {mark:<5} {:<20} {}\n", feature.name, feature.detail));
+        if !feature.fix.is_empty() {
+            text.push_str(&format!("        fix: {}\n", feature.fix));
+        }
+    }
+    text
+}
+
+fn level_text(level: &LevelReport) -> String {
+    let mut text = format!("a run reaches level {}\n", level.level);
+    for guarantee in &level.guarantees {
+        let strength = match guarantee.strength {
+            crate::level::Strength::Enforced => "enforced",
+            crate::level::Strength::Degraded => "degraded",
+            crate::level::Strength::Absent => "absent",
+        };
+        let kind = guarantee.kind.to_string();
+        text.push_str(&format!("  {strength:<9} {kind:<20} {}; {}\n", guarantee.how, guarantee.evidence));
+    }
+    text
+}
+
+fn print(text: &str) -> Result<(), CommandError> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(CommandError::Print)
+}
+
+fn complain(error: &CommandError) {
+    let text = match error {
+        CommandError::Usage(usage) => usage.clone(),
+        error => format!("error: {}\n", crate::chain(error)),
+    };
+    // Without a place for complaints the exit code has to say it.
+    drop(std::io::stderr().write_all(text.as_bytes()));
+}

@@ -1,0 +1,94 @@
+//! Signalling and collecting every process of a run.
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpid};
+
+use super::Ended;
+use crate::spec::Isolation;
+
+/// Most levels of children that are looked through outside of a pid namespace.
+const DEPTH_MAX: usize = 4096;
+
+/// How the processes of the run are found.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Family {
+    /// They are all that a pid namespace holds.
+    Namespace,
+    /// They descend from this process, to which orphans return.
+    Descendants,
+}
+
+impl Family {
+    pub(super) fn of(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::Sandboxed => Self::Namespace,
+            Isolation::None => Self::Descendants,
+        }
+    }
+
+    /// Signals every process of the run but this one.
+    pub(super) fn signal(self, signal: Signal) -> Result<(), Errno> {
+        match self {
+            // One call reaches all at once: none can fork in between.
+            Self::Namespace => ignore_gone(kill(Pid::from_raw(-1), signal)),
+            Self::Descendants => descendants().into_iter().try_for_each(|pid| ignore_gone(kill(pid, signal))),
+        }
+    }
+}
+
+/// Whether to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    No,
+    ForOne,
+}
+
+/// The next child that has ended; `None` when there is none, or none yet if not waiting.
+pub(super) fn next(wait: Wait) -> Result<Option<(Pid, Ended)>, Errno> {
+    let flags = match wait {
+        Wait::No => WaitPidFlag::WNOHANG | WaitPidFlag::__WALL,
+        Wait::ForOne => WaitPidFlag::__WALL,
+    };
+    loop {
+        match waitpid(None, Some(flags)) {
+            Ok(WaitStatus::Exited(pid, code)) => return Ok(Some((pid, Ended::Exited { code }))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                return Ok(Some((pid, Ended::Signalled { signal: signal as i32 })));
+            }
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
+            // Stops are not asked for, and an interrupted wait is no news.
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
+    match sent {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Every process below this one, breadth first.
+fn descendants() -> Vec<Pid> {
+    let mut found = vec![getpid()];
+    let mut next = 0;
+    while next < found.len().min(DEPTH_MAX * 64) {
+        found.extend(children_of(found[next]));
+        next += 1;
+    }
+    found.remove(0);
+    found
+}
+
+fn children_of(pid: Pid) -> Vec<Pid> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .map(Pid::from_raw)
+        .collect()
+}

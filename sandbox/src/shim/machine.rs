@@ -1,0 +1,419 @@
+//! What happens next in a run: a pure machine from what the shim sees to what it does.
+//!
+//! Knows no process, descriptor or clock. **Invariant:** no step starts before the level was found sufficient.
+//! **Invariant:** an `Always` step starts only after everything inside was killed. **Invariant:** the first reason why a
+//! run did not succeed is its outcome, but a sandbox that was lost is an infrastructure loss whatever happened before,
+//! unless the run was being cancelled.
+
+use crate::exit_record::{Outcome, StepFailure, StepResult, StepStatus};
+use crate::level::LevelReport;
+use crate::spec::{CheckedSpec, Isolation, Phase};
+
+/// What the shim sees.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Init stands.
+    Ready,
+    /// Init could not be started or could not build the sandbox; the outcome says why.
+    NotBuilt(Outcome),
+    /// The probes are done; `fix` is what a person can do about what is missing.
+    Probed { report: LevelReport, fix: String },
+    /// The process of the running step has ended.
+    StepEnded { failure: Option<StepFailure> },
+    /// Nothing runs inside.
+    KilledAll,
+    /// The time of the running step is over.
+    StepTimeout,
+    /// The time of the run is over.
+    WallTimeout,
+    /// Somebody wants it to end.
+    Cancel,
+    /// Init is gone, or nothing can be done any more.
+    Lost { message: String },
+}
+
+/// What the shim does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Nothing new.
+    Wait,
+    /// Let the probes run inside.
+    Probe,
+    /// Start the step with this index.
+    Start(u16),
+    /// Kill everything inside.
+    KillAll,
+    /// End init and write the record.
+    Finish,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Init builds the sandbox.
+    Building,
+    /// The probes run.
+    Probing,
+    /// A step runs.
+    Running(u16),
+    /// A step and everything else is being killed.
+    Killing(u16, Reason),
+    /// Leftovers are being killed; then the step with this index runs, or the run is over.
+    Clearing(Option<u16>),
+    /// It is over.
+    Over,
+}
+
+/// Why a step is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    TimedOut,
+    Cancelled,
+}
+
+/// The state of one run.
+#[derive(Debug)]
+pub(super) struct Machine {
+    isolation: Isolation,
+    required: crate::level::Level,
+    phases: Vec<Phase>,
+    results: Vec<StepResult>,
+    stage: Stage,
+    outcome: Option<Outcome>,
+    cancelled: bool,
+    level: Option<LevelReport>,
+}
+
+impl Machine {
+    pub(super) fn new(spec: &CheckedSpec) -> Self {
+        let result = |name: &String| StepResult {
+            name: name.clone(),
+            status: StepStatus::NotRun,
+            started_at_us: None,
+            finished_at_us: None,
+        };
+        Self {
+            isolation: spec.isolation,
+            required: spec.required_level,
+            phases: spec.steps.iter().map(|step| step.phase).collect(),
+            results: spec.steps.iter().map(|step| result(&step.name)).collect(),
+            stage: Stage::Building,
+            outcome: None,
+            cancelled: false,
+            level: None,
+        }
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Whether the run has passed its main phase.
+    pub(super) fn finishing(&self) -> bool {
+        match self.stage {
+            Stage::Building | Stage::Probing => false,
+            Stage::Running(index) => self.phase(index) == Phase::Always,
+            Stage::Killing(..) | Stage::Clearing(_) | Stage::Over => true,
+        }
+    }
+
+    /// The results so far.
+    pub(super) fn results(&self) -> &[StepResult] {
+        &self.results
+    }
+
+    /// How the run ended, with everything that the record needs.
+    pub(super) fn into_parts(self) -> (Outcome, Vec<StepResult>, Option<LevelReport>) {
+        let lost = || Outcome::ShimError { message: "the run was left before its end".to_owned() };
+        let outcome = match (self.stage, self.outcome) {
+            (Stage::Over, outcome) => outcome.unwrap_or(Outcome::Succeeded),
+            (_, outcome) => outcome.unwrap_or_else(lost),
+        };
+        (outcome, self.results, self.level)
+    }
+
+    /// The only function that moves the machine.
+    pub(super) fn next(&mut self, input: Input, now_us: u64) -> Action {
+        match (self.stage, input) {
+            (Stage::Over, _) => Action::Wait,
+            (_, Input::Lost { message }) => self.lost(message, now_us),
+            (Stage::Building, Input::NotBuilt(outcome)) => self.over(outcome),
+            (Stage::Building, Input::Ready) => match self.isolation {
+                Isolation::Sandboxed => self.go(Stage::Probing, Action::Probe),
+                Isolation::None => {
+                    self.level = Some(LevelReport::new(Vec::new()));
+                    self.start(0, now_us)
+                }
+            },
+            (Stage::Probing, Input::Probed { report, fix }) => self.probed(report, fix, now_us),
+            (Stage::Building | Stage::Probing, Input::Cancel) => self.over(Outcome::Cancelled),
+            (Stage::Building | Stage::Probing, Input::WallTimeout) => self.over(Outcome::TimedOut { step: None }),
+            (Stage::Running(index), Input::StepEnded { failure }) => self.step_ended(index, failure, now_us),
+            (Stage::Running(index), Input::StepTimeout) => self.kill(index, Reason::TimedOut),
+            (Stage::Running(index), Input::WallTimeout) if self.phase(index) != Phase::Always => {
+                self.kill(index, Reason::TimedOut)
+            }
+            (Stage::Killing(index, reason), Input::StepEnded { .. }) => {
+                self.record_killed(index, reason, now_us);
+                Action::Wait
+            }
+            (Stage::Killing(index, reason), Input::KilledAll) => {
+                self.record_killed(index, reason, now_us);
+                self.after_killing(index, now_us)
+            }
+            (Stage::Clearing(next), Input::KilledAll) => self.cleared(next, now_us),
+            (Stage::Running(_) | Stage::Killing(..) | Stage::Clearing(_), Input::Cancel) => self.cancel(now_us),
+            // What the shim saw came too late to matter, or cannot come at all.
+            (_, _) => Action::Wait,
+        }
+    }
+
+    fn phase(&self, index: u16) -> Phase {
+        self.phases.get(usize::from(index)).copied().unwrap_or(Phase::Always)
+    }
+
+    fn go(&mut self, stage: Stage, action: Action) -> Action {
+        self.stage = stage;
+        action
+    }
+
+    fn over(&mut self, outcome: Outcome) -> Action {
+        self.outcome.get_or_insert(outcome);
+        self.go(Stage::Over, Action::Finish)
+    }
+
+    fn probed(&mut self, report: LevelReport, fix: String, now_us: u64) -> Action {
+        let (required, reached) = (self.required, report.level);
+        let missing = report.missing_for(required);
+        self.level = Some(report);
+        if reached < required {
+            return self.over(Outcome::LevelRefused { required, reached, missing, fix });
+        }
+        match self.phase(0) {
+            // Nothing runs yet, but the rule has no exception.
+            Phase::Always => self.go(Stage::Clearing(Some(0)), Action::KillAll),
+            Phase::Setup | Phase::Main => self.start(0, now_us),
+        }
+    }
+
+    fn start(&mut self, index: u16, now_us: u64) -> Action {
+        if let Some(result) = self.results.get_mut(usize::from(index)) {
+            result.started_at_us = Some(now_us);
+        }
+        self.go(Stage::Running(index), Action::Start(index))
+    }
+
+    fn step_ended(&mut self, index: u16, failure: Option<StepFailure>, now_us: u64) -> Action {
+        let failed = failure.is_some();
+        if let Some(failure) = &failure {
+            let step = self.name(index);
+            self.outcome.get_or_insert(Outcome::StepFailed { step, failure: failure.clone() });
+        }
+        let status = failure.map_or(StepStatus::Succeeded, |failure| StepStatus::Failed { failure });
+        self.record(index, status, now_us);
+        let following = index + 1;
+        let goes_on = !failed && usize::from(following) < self.phases.len() && self.phase(following) != Phase::Always;
+        if goes_on && self.phase(index) != Phase::Always {
+            return self.start(following, now_us);
+        }
+        let next = self.next_always(following);
+        self.go(Stage::Clearing(next), Action::KillAll)
+    }
+
+    fn kill(&mut self, index: u16, reason: Reason) -> Action {
+        let outcome = match reason {
+            Reason::TimedOut => Outcome::TimedOut { step: Some(self.name(index)) },
+            Reason::Cancelled => Outcome::Cancelled,
+        };
+        self.outcome.get_or_insert(outcome);
+        self.go(Stage::Killing(index, reason), Action::KillAll)
+    }
+
+    fn after_killing(&mut self, index: u16, now_us: u64) -> Action {
+        let next = self.next_always(index + 1);
+        self.cleared(next, now_us)
+    }
+
+    fn cleared(&mut self, next: Option<u16>, now_us: u64) -> Action {
+        match next {
+            Some(index) => self.start(index, now_us),
+            None => self.go(Stage::Over, Action::Finish),
+        }
+    }
+
+    fn cancel(&mut self, now_us: u64) -> Action {
+        let again = std::mem::replace(&mut self.cancelled, true);
+        match self.stage {
+            Stage::Running(index) if again => {
+                self.record(index, StepStatus::Cancelled, now_us);
+                self.over(Outcome::Cancelled)
+            }
+            Stage::Killing(index, reason) if again => {
+                self.record_killed(index, reason, now_us);
+                self.over(Outcome::Cancelled)
+            }
+            Stage::Clearing(_) if again => self.over(Outcome::Cancelled),
+            Stage::Running(index) if self.phase(index) != Phase::Always => self.kill(index, Reason::Cancelled),
+            Stage::Building
+            | Stage::Probing
+            | Stage::Running(_)
+            | Stage::Killing(..)
+            | Stage::Clearing(_)
+            | Stage::Over => {
+                self.outcome.get_or_insert(Outcome::Cancelled);
+                Action::Wait
+            }
+        }
+    }
+
+    fn lost(&mut self, message: String, now_us: u64) -> Action {
+        match self.stage {
+            Stage::Running(index) => self.record(index, StepStatus::Lost, now_us),
+            Stage::Killing(index, reason) => self.record_killed(index, reason, now_us),
+            Stage::Building | Stage::Probing | Stage::Clearing(_) | Stage::Over => {}
+        }
+        if self.outcome != Some(Outcome::Cancelled) {
+            self.outcome = Some(Outcome::ShimError { message });
+        }
+        self.go(Stage::Over, Action::Finish)
+    }
+
+    fn record_killed(&mut self, index: u16, reason: Reason, now_us: u64) {
+        let status = match reason {
+            Reason::TimedOut => StepStatus::TimedOut,
+            Reason::Cancelled => StepStatus::Cancelled,
+        };
+        self.record(index, status, now_us);
+    }
+
+    /// Records the end of a step once; the first word about it stands.
+    fn record(&mut self, index: u16, status: StepStatus, now_us: u64) {
+        if let Some(result) = self.results.get_mut(usize::from(index)).filter(|result| result.finished_at_us.is_none())
+        {
+            result.status = status;
+            result.finished_at_us = Some(now_us);
+        }
+    }
+
+    fn next_always(&self, from: u16) -> Option<u16> {
+        let rest = self.phases.iter().enumerate().skip(usize::from(from));
+        rest.filter(|(_, phase)| **phase == Phase::Always).find_map(|(index, _)| u16::try_from(index).ok())
+    }
+
+    fn name(&self, index: u16) -> String {
+        self.results.get(usize::from(index)).map(|result| result.name.clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::level::{Guarantee, GuaranteeKind, Level, Strength};
+
+    /// A run with the given phases, one step `s<index>` each, that requires `required`.
+    fn machine(phases: &[Phase], required: Level) -> Machine {
+        let result = |index| StepResult {
+            name: format!("s{index}"),
+            status: StepStatus::NotRun,
+            started_at_us: None,
+            finished_at_us: None,
+        };
+        Machine {
+            isolation: Isolation::Sandboxed,
+            required,
+            phases: phases.to_vec(),
+            results: (0..phases.len()).map(result).collect(),
+            stage: Stage::Building,
+            outcome: None,
+            cancelled: false,
+            level: None,
+        }
+    }
+
+    fn probed() -> Input {
+        Input::Probed { report: LevelReport::new(Vec::new()), fix: String::new() }
+    }
+
+    fn ended(code: i32) -> Input {
+        Input::StepEnded { failure: (code != 0).then_some(StepFailure::ExitCode { code }) }
+    }
+
+    /// Feeds `inputs` and shows the actions, the outcome and the statuses.
+    fn play(phases: &[Phase], inputs: Vec<Input>) -> String {
+        let mut machine = machine(phases, Level::None);
+        let actions: Vec<_> = inputs.into_iter().map(|input| format!("{:?}", machine.next(input, 1))).collect();
+        let (outcome, steps, _) = machine.into_parts();
+        let statuses: Vec<_> = steps.iter().map(|step| format!("{:?}", step.status)).collect();
+        format!("{} | {outcome} | {}", actions.join(" "), statuses.join(" "))
+    }
+
+    use Input::{Cancel, KilledAll, Ready, StepTimeout, WallTimeout};
+    use Phase::{Always, Main, Setup};
+
+    #[test]
+    fn steps_follow_each_other() {
+        assert_eq!(
+            play(&[Setup, Main, Always], vec![Ready, probed(), ended(0), ended(0), KilledAll, ended(0), KilledAll]),
+            "Probe Start(0) Start(1) KillAll Start(2) KillAll Finish | succeeded | Succeeded Succeeded Succeeded"
+        );
+    }
+
+    #[test]
+    fn a_failure_skips_to_the_always_steps() {
+        assert_eq!(
+            play(
+                &[Main, Main, Always, Always],
+                vec![Ready, probed(), ended(3), KilledAll, ended(4), KilledAll, ended(0), KilledAll]
+            ),
+            "Probe Start(0) KillAll Start(2) KillAll Start(3) KillAll Finish | step `s0` failed: exit code 3 | \
+             Failed { failure: ExitCode { code: 3 } } NotRun Failed { failure: ExitCode { code: 4 } } Succeeded"
+        );
+    }
+
+    #[test]
+    fn time_outs_kill_and_go_on_to_the_always_steps() {
+        assert_eq!(
+            play(
+                &[Main, Always],
+                vec![Ready, probed(), StepTimeout, ended(0), KilledAll, WallTimeout, StepTimeout, KilledAll]
+            ),
+            "Probe Start(0) KillAll Wait Start(1) Wait KillAll Finish | timed out in step `s0` | TimedOut TimedOut"
+        );
+    }
+
+    #[test]
+    fn a_second_cancel_skips_the_always_steps() {
+        assert_eq!(
+            play(&[Main, Always], vec![Ready, probed(), Cancel, ended(0), KilledAll, Cancel]),
+            "Probe Start(0) KillAll Wait Start(1) Finish | cancelled | Cancelled Cancelled"
+        );
+        assert_eq!(play(&[Main], vec![Ready, Cancel]), "Probe Finish | cancelled | NotRun");
+    }
+
+    #[test]
+    fn a_lost_sandbox_is_no_failure_of_the_step() {
+        let lost = Input::Lost { message: "init died".to_owned() };
+        assert_eq!(
+            play(&[Main, Always], vec![Ready, probed(), lost]),
+            "Probe Start(0) Finish | sandbox lost: init died | Lost NotRun"
+        );
+    }
+
+    #[test]
+    fn too_low_a_level_is_refused_before_the_first_step() {
+        let mut machine = machine(&[Main], Level::Full);
+        machine.next(Ready, 1);
+        let filter = Guarantee {
+            kind: GuaranteeKind::SyscallFilter,
+            strength: Strength::Enforced,
+            how: String::new(),
+            evidence: String::new(),
+        };
+        let input = Input::Probed { report: LevelReport::new(vec![filter]), fix: "do".to_owned() };
+        assert_eq!(machine.next(input, 1), Action::Finish);
+        let (outcome, steps, level) = machine.into_parts();
+        assert!(matches!(outcome, Outcome::LevelRefused { reached: Level::None, .. }), "{outcome:?}");
+        assert_eq!(steps[0].status, StepStatus::NotRun);
+        assert!(level.is_some());
+    }
+}

@@ -1,0 +1,120 @@
+//! The output of steps on its way into the log.
+//!
+//! One pipe per stream of each step, so that a process left over from one step is never taken for the next.
+
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{pipe2, read};
+
+use crate::clock::unix_us;
+use crate::log::{LineCutter, LogWriter, Stream};
+
+/// How long an incomplete line waits for its end before it is shown.
+const PARTIAL_WAIT: Duration = Duration::from_millis(500);
+/// Most bytes taken from one stream before the others have their turn.
+const TURN_BYTES_MAX: usize = 1 << 20;
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Where output goes besides the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Echo {
+    Nothing,
+    /// To the standard streams of the shim, as it is.
+    Stdio,
+}
+
+/// The shim's end of one stream.
+#[derive(Debug)]
+pub(super) struct StepStream {
+    pipe: OwnedFd,
+    cutter: LineCutter,
+    stream: Stream,
+    partial_since: Option<Instant>,
+}
+
+/// Whether more can come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Open,
+    Ended,
+}
+
+/// A pipe whose reading end does not block: reading end, writing end.
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
+    // Only this end: whether the other blocks is seen by the job.
+    fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((ours, theirs))
+}
+
+impl StepStream {
+    /// The stream of the step with index `step` that is read from `pipe`.
+    pub(super) fn new(pipe: OwnedFd, stream: Stream, step: u16) -> Self {
+        Self { pipe, cutter: LineCutter::new(stream, step), stream, partial_since: None }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    /// Moves what is there into the log, a bounded amount of it.
+    pub(super) fn drain(&mut self, now: Instant, log: &mut LogWriter, echo: Echo) -> Progress {
+        let mut buffer = [0; BUFFER_BYTES];
+        let mut taken = 0;
+        while taken < TURN_BYTES_MAX {
+            match read(&self.pipe, &mut buffer) {
+                Ok(0) => return Progress::Ended,
+                Ok(count) => {
+                    let bytes = &buffer[..count];
+                    self.cutter.feed(bytes, unix_us(), log);
+                    self.echo(bytes, echo);
+                    taken += count;
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break,
+                // A pipe has no other errors; an end that cannot be read has ended.
+                Err(_) => return Progress::Ended,
+            }
+        }
+        self.partial_since = match (self.cutter.has_partial(), taken) {
+            (false, _) => None,
+            (true, 0) => self.partial_since,
+            (true, _) => Some(now),
+        };
+        Progress::Open
+    }
+
+    /// When the incomplete line is to be shown.
+    pub(super) fn partial_deadline(&self) -> Option<Instant> {
+        self.partial_since.and_then(|since| since.checked_add(PARTIAL_WAIT))
+    }
+
+    /// Shows the incomplete line when it has waited long enough.
+    pub(super) fn show_partial(&mut self, now: Instant, log: &mut LogWriter) {
+        if self.partial_deadline().is_some_and(|deadline| deadline <= now) {
+            self.cutter.flush_partial(unix_us(), log);
+            self.partial_since = None;
+        }
+    }
+
+    /// Ends the stream in the log.
+    pub(super) fn finish(self, log: &mut LogWriter) {
+        self.cutter.finish(unix_us(), log);
+    }
+
+    /// Shows the bytes to the person who started the run; one who has gone misses nothing that the log does not have.
+    fn echo(&self, bytes: &[u8], echo: Echo) {
+        if echo == Echo::Nothing {
+            return;
+        }
+        let written = match self.stream {
+            Stream::Stdout => std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()),
+            Stream::Stderr | Stream::Control => std::io::stderr().write_all(bytes),
+        };
+        drop(written);
+    }
+}

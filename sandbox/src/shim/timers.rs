@@ -1,0 +1,119 @@
+//! The clocks of a run: they are monotonic and stand still while it is paused.
+
+use std::time::{Duration, Instant};
+
+use nix::poll::PollTimeout;
+
+/// Deadlines of a run.
+#[derive(Debug)]
+pub(super) struct Timers {
+    wall: Option<Instant>,
+    step: Option<Instant>,
+    guard: Option<Instant>,
+    paused_at: Option<Instant>,
+}
+
+/// A deadline that has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// The run's own.
+    Wall,
+    /// That of the step that runs.
+    Step,
+    /// That of something that init should have done long ago.
+    Guard,
+}
+
+impl Timers {
+    /// Starts the wall clock at `now`.
+    pub(super) fn new(now: Instant, wall: Duration) -> Self {
+        Self { wall: now.checked_add(wall), step: None, guard: None, paused_at: None }
+    }
+
+    /// Starts the clock of a step.
+    pub(super) fn arm_step(&mut self, now: Instant, timeout: Duration) {
+        self.step = now.checked_add(timeout);
+        self.guard = None;
+    }
+
+    /// Starts the clock of something that init does, and ends that of the step.
+    pub(super) fn arm_guard(&mut self, now: Instant, timeout: Duration) {
+        self.guard = now.checked_add(timeout);
+        self.step = None;
+    }
+
+    pub(super) fn paused(&self) -> bool {
+        self.paused_at.is_some()
+    }
+
+    pub(super) fn pause(&mut self, now: Instant) {
+        self.paused_at.get_or_insert(now);
+    }
+
+    /// Lets the clocks go on; the time since the pause does not count.
+    pub(super) fn resume(&mut self, now: Instant) {
+        if let Some(since) = self.paused_at.take() {
+            let pause = now.saturating_duration_since(since);
+            for deadline in [&mut self.wall, &mut self.step] {
+                *deadline = deadline.and_then(|deadline| deadline.checked_add(pause));
+            }
+        }
+    }
+
+    /// Takes the first deadline that has passed; each passes once.
+    pub(super) fn take_passed(&mut self, now: Instant) -> Option<Passed> {
+        let due = |deadline: &mut Option<Instant>| deadline.take_if(|deadline| *deadline <= now).is_some();
+        if due(&mut self.guard) {
+            return Some(Passed::Guard);
+        }
+        if self.paused_at.is_some() {
+            return None;
+        }
+        if due(&mut self.step) {
+            return Some(Passed::Step);
+        }
+        due(&mut self.wall).then_some(Passed::Wall)
+    }
+
+    /// How long to wait at most, when `other` is the nearest deadline that is not kept here.
+    pub(super) fn timeout(&self, now: Instant, other: Option<Instant>) -> PollTimeout {
+        let counting = if self.paused_at.is_some() { [None, None] } else { [self.wall, self.step] };
+        let next = [counting[0], counting[1], self.guard, other].into_iter().flatten().min();
+        let Some(next) = next else { return PollTimeout::NONE };
+        // Rounded up, so that the deadline has passed when the wait is over.
+        let wait = next.saturating_duration_since(now) + Duration::from_micros(999);
+        PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn each_deadline_passes_once() {
+        let start = Instant::now();
+        let mut timers = Timers::new(start, 5 * SECOND);
+        timers.arm_step(start, SECOND);
+        assert_eq!(timers.take_passed(start), None);
+        assert_eq!(timers.take_passed(start + SECOND), Some(Passed::Step));
+        assert_eq!(timers.take_passed(start + 2 * SECOND), None);
+        assert_eq!(timers.take_passed(start + 5 * SECOND), Some(Passed::Wall));
+        assert_eq!(timers.take_passed(start + 9 * SECOND), None);
+    }
+
+    #[test]
+    fn a_pause_does_not_count() {
+        let start = Instant::now();
+        let mut timers = Timers::new(start, 5 * SECOND);
+        timers.arm_step(start, 2 * SECOND);
+        timers.pause(start + SECOND);
+        assert_eq!(timers.take_passed(start + 60 * SECOND), None);
+        assert_eq!(timers.timeout(start + 60 * SECOND, None), PollTimeout::NONE);
+        timers.resume(start + 61 * SECOND);
+        assert_eq!(timers.take_passed(start + 61 * SECOND), None);
+        assert_eq!(timers.take_passed(start + 62 * SECOND), Some(Passed::Step));
+    }
+}

@@ -1,0 +1,80 @@
+//! Making, signalling and ending processes.
+//!
+//! **Invariant:** only processes with one thread call [`fork`], so the child finds every lock free.
+
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int, c_long, c_ulong};
+use nix::sched::CloneFlags;
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::Pid;
+
+/// Which side of a fork this is.
+#[derive(Debug)]
+pub(crate) enum Forked {
+    /// The new process, on a copy of the caller's stack.
+    Child,
+    /// The caller.
+    Parent {
+        /// The child's process id.
+        pid: Pid,
+        /// Readable when the child has ended; names it even after its pid was used again.
+        pidfd: OwnedFd,
+    },
+}
+
+/// Forks a child into new `namespaces`.
+///
+/// The child must not return into the caller's frames: it ends with [`exit_now`].
+pub(crate) fn fork(namespaces: CloneFlags) -> Result<Forked, Errno> {
+    let mut pidfd: RawFd = -1;
+    let flags = c_long::from(namespaces.bits() | libc::CLONE_PIDFD | libc::SIGCHLD);
+    let stack: c_ulong = 0;
+    // SAFETY: without a new stack and without shared memory this is a fork. The descriptor is written to `pidfd`, which
+    // lives through the call. The process has one thread, so the child's copy of memory is consistent.
+    let res = unsafe { libc::syscall(libc::SYS_clone, flags, stack, &raw mut pidfd, stack, stack) };
+    let pid = Errno::result(res)?;
+    if pid == 0 {
+        return Ok(Forked::Child);
+    }
+    let pid = Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?);
+    // SAFETY: the kernel has just made this descriptor and nobody else knows it.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Forked::Parent { pid, pidfd })
+}
+
+/// Sends `signal` to the process behind `pidfd`.
+pub(crate) fn signal_pidfd(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
+    let info: *const libc::siginfo_t = std::ptr::null();
+    let flags: libc::c_uint = 0;
+    let number = signal as c_int;
+    // SAFETY: a null information block is allowed; nothing is written.
+    let res = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, info, flags) };
+    Errno::result(res).map(drop)
+}
+
+/// Ends this process at once, running no destructor of frames that belong to a parent.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process without touching memory.
+    unsafe { libc::_exit(code) }
+}
+
+/// What a process does with a signal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Disposition {
+    /// The system's default.
+    Default,
+    /// Nothing.
+    Ignore,
+}
+
+/// Sets what this process does with `which`.
+pub(crate) fn set_disposition(which: Signal, disposition: Disposition) -> Result<(), Errno> {
+    let handler = match disposition {
+        Disposition::Default => SigHandler::SigDfl,
+        Disposition::Ignore => SigHandler::SigIgn,
+    };
+    // SAFETY: neither disposition runs code of this process.
+    unsafe { signal(which, handler) }.map(drop)
+}

@@ -1,0 +1,274 @@
+//! The place where tests run runs: a directory, a spawner, specs, and waiting without sleeping.
+//!
+//! Every wait is for a state and has a bound.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use orch_sandbox::exit_record::{ExitRecord, Outcome};
+use orch_sandbox::log::{Ending, LogReader, Record, Stream};
+use orch_sandbox::run_dir::{self, Liveness, inspect, log_path};
+use orch_sandbox::spec::{Isolation, Limits, Network, Phase, ReadOnlyMount, StepSpec};
+use orch_sandbox::{Level, RunSpec, Spawned, Spawner, SpawnerOptions, control, probe_host};
+use tempfile::TempDir;
+
+/// Longest wait of a test for anything.
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
+/// Where the probe program is inside.
+pub(crate) const PROBE_INSIDE: &str = "/probe/sbx-probe";
+/// Number of processes that runs of tests may have.
+pub(crate) const PROCESSES: u64 = 200;
+/// Size of the temporary file systems of runs of tests.
+pub(crate) const TMP_BYTES: u64 = 1 << 20;
+
+pub(crate) struct Bench {
+    pub(crate) home: TempDir,
+    pub(crate) spawner: Spawner,
+}
+
+impl Bench {
+    /// A fresh directory with a spawner; `None` where the kernel cannot show what is tested.
+    pub(crate) fn new() -> Option<Self> {
+        let report = probe_host();
+        if report.expected_level < Level::Full {
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "level 3 is needed: {}", report.fixes());
+            eprintln!("skipped: this host gives level {}; {}", report.expected_level, report.fixes());
+            return None;
+        }
+        let spawner = Spawner::start(program(), SpawnerOptions::default()).unwrap();
+        Some(Self { home: TempDir::new().unwrap(), spawner })
+    }
+
+    /// A path of this test, without symlinks on the way.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().canonicalize().unwrap().join(name)
+    }
+
+    /// A new run that has not been started.
+    pub(crate) fn run(&self, name: &str, steps: Vec<StepSpec>) -> Run {
+        let workspace = self.path(&format!("{name}.ws"));
+        std::fs::create_dir(&workspace).unwrap();
+        let probe = Path::new(env!("CARGO_BIN_EXE_sbx-probe")).canonicalize().unwrap();
+        let spec = RunSpec {
+            name: name.to_owned(),
+            fence: 1,
+            workspace: workspace.clone(),
+            workspace_at: "/work".into(),
+            mounts: vec![ReadOnlyMount { source: probe, target: PROBE_INSIDE.into() }],
+            out: None,
+            env: [].into(),
+            steps,
+            limits: Limits {
+                wall_ms: 60_000,
+                cpu_seconds: 60,
+                memory_bytes: None,
+                processes: PROCESSES,
+                open_files: 256,
+                file_size_bytes: 1 << 30,
+                log_bytes_max: 64 << 20,
+                tmp_bytes: TMP_BYTES,
+            },
+            required_level: Level::Full,
+            isolation: Isolation::Sandboxed,
+            network: Network::None,
+        };
+        Run { dir: self.path(&format!("{name}.run")), workspace, spec }
+    }
+
+    /// A run of one shell command.
+    pub(crate) fn shell(&self, name: &str, script: &str) -> Run {
+        self.run(name, vec![sh("main", Phase::Main, script)])
+    }
+
+    /// Starts `run` and waits for its end.
+    pub(crate) fn finish(&self, run: &Run) -> ExitRecord {
+        self.start(run);
+        run.wait()
+    }
+
+    pub(crate) fn start(&self, run: &Run) -> Spawned {
+        run_dir::prepare(&run.dir, &run.spec).unwrap();
+        self.spawner.spawn(&run.dir).unwrap()
+    }
+}
+
+pub(crate) fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_orch-sandbox"))
+}
+
+/// A step that is a shell script.
+pub(crate) fn sh(name: &str, phase: Phase, script: &str) -> StepSpec {
+    step(name, phase, &["sh", "-c", script])
+}
+
+pub(crate) fn step(name: &str, phase: Phase, argv: &[&str]) -> StepSpec {
+    StepSpec {
+        name: name.to_owned(),
+        argv: argv.iter().map(|&word| word.to_owned()).collect(),
+        env: [].into(),
+        cwd: PathBuf::new(),
+        timeout_ms: 60_000,
+        phase,
+    }
+}
+
+/// One run of a test.
+pub(crate) struct Run {
+    pub(crate) dir: PathBuf,
+    pub(crate) workspace: PathBuf,
+    pub(crate) spec: RunSpec,
+}
+
+impl Run {
+    /// Waits until the shim is gone and returns what it left.
+    pub(crate) fn wait(&self) -> ExitRecord {
+        match self.wait_gone() {
+            Liveness::Exited(record) => *record,
+            other => panic!("no exit record: {other:?}"),
+        }
+    }
+
+    /// Waits until no shim lives.
+    pub(crate) fn wait_gone(&self) -> Liveness {
+        if let Ok(mut connection) = control::watch(&self.dir) {
+            connection.set_read_timeout(Some(WAIT)).unwrap();
+            let mut byte = [0];
+            match connection.read(&mut byte) {
+                Ok(0) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+                other => panic!("the shim did not end: {other:?}"),
+            }
+        }
+        // Nobody listens, so the lock is free, too, unless the shim was killed in between.
+        let deadline = std::time::Instant::now() + WAIT;
+        loop {
+            match inspect(&self.dir, self.spec.fence).unwrap() {
+                Liveness::Running { .. } => {
+                    assert!(std::time::Instant::now() < deadline, "the shim keeps its lock");
+                    std::thread::yield_now();
+                }
+                other => return other,
+            }
+        }
+    }
+
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let log = LogReader::open(&log_path(&self.dir)).unwrap();
+        let (mut all, mut offset) = (Vec::new(), 0);
+        loop {
+            let (mut records, next) = log.read_from(offset, 1 << 20).unwrap();
+            if records.is_empty() {
+                return all;
+            }
+            all.append(&mut records);
+            offset = next;
+        }
+    }
+
+    /// What `step` wrote to `stream`, byte for byte.
+    pub(crate) fn output(&self, stream: Stream, step: u16) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for record in self.records().iter().filter(|record| record.stream == stream && record.step == Some(step)) {
+            bytes.extend_from_slice(&record.payload);
+            if record.ending == Ending::Newline {
+                bytes.push(b'\n');
+            }
+        }
+        bytes
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8(self.output(Stream::Stdout, 0)).unwrap()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8(self.output(Stream::Stderr, 0)).unwrap()
+    }
+
+    /// Makes a pipe in the workspace whose writers are inside the run.
+    pub(crate) fn pipe(&self) -> Pipe {
+        let path = self.workspace.join("pipe");
+        nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
+        Pipe { reader: BufReader::new(file) }
+    }
+}
+
+/// The outer end of a pipe that processes of a run hold open: it tells what they write and when the last of them dies.
+pub(crate) struct Pipe {
+    reader: BufReader<File>,
+}
+
+impl Pipe {
+    /// Waits for a line.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        while !line.ends_with('\n') {
+            match self.reader.read_line(&mut line) {
+                Ok(0) => assert!(self.wait(WAIT), "nobody writes"),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    assert!(self.wait(WAIT), "nothing comes");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        line
+    }
+
+    /// Waits until every process that held the pipe open is dead.
+    pub(crate) fn closed(&mut self) {
+        let mut rest = Vec::new();
+        loop {
+            match self.reader.read_to_end(&mut rest) {
+                Ok(_) => return,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    assert!(self.wait(WAIT), "somebody still lives");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Takes what is there and returns how much that was.
+    pub(crate) fn drain(&mut self) -> usize {
+        let mut rest = Vec::new();
+        match self.reader.read_to_end(&mut rest) {
+            Ok(_) => panic!("everybody is dead"),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => rest.len(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Whether something comes, or the last writer goes, within `timeout`.
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
+        let mut fds = [PollFd::new(self.reader.get_ref().as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::try_from(timeout).unwrap()).unwrap() > 0
+    }
+}
+
+/// Runs an attack and asserts that it was refused as expected.
+pub(crate) fn refused(bench: &Bench, case: &str, arguments: &[&str]) -> Run {
+    let run = bench.run(case, vec![attack(case, arguments)]);
+    assert_refused(bench, &run);
+    run
+}
+
+/// The step that is an attack.
+pub(crate) fn attack(case: &str, arguments: &[&str]) -> StepSpec {
+    step("attack", Phase::Main, &[&[PROBE_INSIDE, case], arguments].concat())
+}
+
+pub(crate) fn assert_refused(bench: &Bench, run: &Run) {
+    let record = bench.finish(run);
+    let seen = if record.log_bytes > 0 { run.stderr() } else { String::new() };
+    assert_eq!(record.outcome, Outcome::Succeeded, "{seen}");
+    assert!(seen.contains("held: "), "the probe looked at nothing: {seen}");
+}

@@ -1,0 +1,319 @@
+//! How runs go and end: order, failures, limits of time, cancelling, pausing, refusals.
+
+use std::time::{Duration, Instant};
+
+use orch_sandbox::exit_record::{Outcome, StepFailure, StepStatus};
+use orch_sandbox::level::GuaranteeKind;
+use orch_sandbox::log::{ControlEvent, Stream};
+use orch_sandbox::spec::{Isolation, Phase};
+use orch_sandbox::{Level, SpawnError, control, run_dir};
+
+use crate::bench::{Bench, PROBE_INSIDE, sh, step};
+
+fn statuses(record: &orch_sandbox::exit_record::ExitRecord) -> Vec<StepStatus> {
+    record.steps.iter().map(|step| step.status.clone()).collect()
+}
+
+fn exit_code(code: i32) -> StepStatus {
+    StepStatus::Failed { failure: StepFailure::ExitCode { code } }
+}
+
+#[test]
+fn steps_run_in_order_in_their_directory() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.run(
+        "order",
+        vec![
+            sh("prepare", Phase::Setup, "mkdir sub && echo 1 > sub/n"),
+            sh("work", Phase::Main, "pwd; cat n; echo 2 > n"),
+            sh("collect", Phase::Always, "cat sub/n > /out/result"),
+        ],
+    );
+    run.spec.steps[1].cwd = "sub".into();
+    let out = bench.path("out");
+    std::fs::create_dir(&out).unwrap();
+    run.spec.out = Some(out.clone());
+    let record = bench.finish(&run);
+    assert_eq!(record.outcome, Outcome::Succeeded);
+    assert_eq!(statuses(&record), [StepStatus::Succeeded, StepStatus::Succeeded, StepStatus::Succeeded]);
+    assert_eq!(run.output(Stream::Stdout, 1), b"/work/sub\n1\n");
+    assert_eq!(std::fs::read_to_string(out.join("result")).unwrap(), "2\n");
+    assert_eq!(record.level.unwrap().level, Level::Full);
+    let times: Vec<_> = record.steps.iter().flat_map(|step| [step.started_at_us, step.finished_at_us]).collect();
+    assert!(times.iter().all(Option::is_some) && times.is_sorted(), "{times:?}");
+}
+
+#[test]
+fn the_log_tells_the_story() {
+    let Some(bench) = Bench::new() else { return };
+    let run = bench.shell("story", "echo out; echo err >&2; exit 3");
+    assert_eq!(
+        bench.finish(&run).outcome,
+        Outcome::StepFailed { step: "main".to_owned(), failure: StepFailure::ExitCode { code: 3 } }
+    );
+    let records = run.records();
+    let events: Vec<_> = records.iter().filter_map(orch_sandbox::log::Record::control).collect();
+    let [ControlEvent::Level { report }, started, finished, over] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(report.level, Level::Full);
+    assert_eq!(*started, ControlEvent::StepStarted { index: 0, name: "main".to_owned() });
+    let status = exit_code(3);
+    assert_eq!(*finished, ControlEvent::StepFinished { index: 0, name: "main".to_owned(), status });
+    assert_eq!(*over, ControlEvent::Finished { dropped_bytes: 0 });
+    // Output comes before the record that says that its step is over.
+    let place = |wanted: &[u8]| records.iter().position(|record| record.payload == wanted).unwrap();
+    let end = records.iter().position(|record| record.control().as_ref() == Some(finished)).unwrap();
+    assert!(place(b"out") < end && place(b"err") < end);
+}
+
+#[test]
+fn failures_skip_to_the_always_steps() {
+    let Some(bench) = Bench::new() else { return };
+    let run = bench.run(
+        "fail",
+        vec![
+            sh("bad", Phase::Main, "kill -SEGV $$"),
+            sh("never", Phase::Main, "touch ran"),
+            sh("always", Phase::Always, "exit 4"),
+            sh("always too", Phase::Always, "exit 0"),
+        ],
+    );
+    let record = bench.finish(&run);
+    let failure = StepFailure::Signal { signal: 11 };
+    assert_eq!(record.outcome, Outcome::StepFailed { step: "bad".to_owned(), failure: failure.clone() });
+    let expected = [StepStatus::Failed { failure }, StepStatus::NotRun, exit_code(4), StepStatus::Succeeded];
+    assert_eq!(statuses(&record), expected);
+    assert!(!run.workspace.join("ran").exists());
+}
+
+#[test]
+fn programs_that_do_not_exist_are_named() {
+    let Some(bench) = Bench::new() else { return };
+    let run = bench.run("missing", vec![step("build", Phase::Main, &["no-such-program"])]);
+    match bench.finish(&run).outcome {
+        Outcome::StepFailed { step, failure: StepFailure::Exec { message } } => {
+            assert_eq!(step, "build");
+            assert_eq!(message, "failed to execute its program: No such file or directory");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a step leaves running serves the next one, and is dead when the collector runs.
+#[test]
+fn leftovers_die_before_the_always_steps() {
+    let Some(bench) = Bench::new() else { return };
+    let run = bench.run(
+        "left",
+        vec![
+            sh("serve", Phase::Setup, &format!("{PROBE_INSIDE} crowd pipe 3 &")),
+            sh("use", Phase::Main, "ls /proc | grep -c '^[0-9]*$'"),
+            sh("collect", Phase::Always, "ls /proc | grep -c '^[0-9]*$'"),
+        ],
+    );
+    let mut pipe = run.pipe();
+    bench.start(&run);
+    pipe.line();
+    pipe.closed();
+    assert_eq!(run.wait().outcome, Outcome::Succeeded);
+    // Init, the shell, ls and grep.
+    assert_eq!(run.output(Stream::Stdout, 2), b"4\n");
+}
+
+#[test]
+fn steps_have_their_time() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.run(
+        "slow",
+        vec![step("slow", Phase::Main, &[PROBE_INSIDE, "crowd", "pipe", "20"]), sh("collect", Phase::Always, "exit 0")],
+    );
+    run.spec.steps[0].timeout_ms = 300;
+    let mut pipe = run.pipe();
+    let before = Instant::now();
+    bench.start(&run);
+    pipe.line();
+    pipe.closed();
+    let record = run.wait();
+    assert_eq!(record.outcome, Outcome::TimedOut { step: Some("slow".to_owned()) });
+    assert_eq!(statuses(&record), [StepStatus::TimedOut, StepStatus::Succeeded]);
+    assert!(before.elapsed() >= Duration::from_millis(300), "{:?}", before.elapsed());
+}
+
+#[test]
+fn the_run_has_its_time() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.run(
+        "wall",
+        vec![
+            step("first", Phase::Main, &["true"]),
+            step("second", Phase::Main, &["sleep", "1000"]),
+            step("third", Phase::Main, &["true"]),
+        ],
+    );
+    run.spec.limits.wall_ms = 300;
+    let record = bench.finish(&run);
+    assert_eq!(record.outcome, Outcome::TimedOut { step: Some("second".to_owned()) });
+    assert_eq!(statuses(&record), [StepStatus::Succeeded, StepStatus::TimedOut, StepStatus::NotRun]);
+}
+
+#[test]
+fn cancelling_kills_a_hundred_unwilling_processes() {
+    let Some(bench) = Bench::new() else { return };
+    let run = bench.run(
+        "cancel",
+        vec![
+            step("crowd", Phase::Main, &[PROBE_INSIDE, "crowd", "pipe", "100"]),
+            sh("collect", Phase::Always, "echo collected"),
+        ],
+    );
+    let mut pipe = run.pipe();
+    bench.start(&run);
+    pipe.line();
+    assert_eq!(control::status(&run.dir).unwrap().step, Some(0));
+    control::cancel(&run.dir).unwrap();
+    pipe.closed();
+    let record = run.wait();
+    assert_eq!(record.outcome, Outcome::Cancelled);
+    assert_eq!(statuses(&record), [StepStatus::Cancelled, StepStatus::Succeeded]);
+    assert!(matches!(control::cancel(&run.dir), Err(control::ControlError::NotRunning { .. })));
+}
+
+#[test]
+fn a_paused_run_stands_still() {
+    let Some(bench) = Bench::new() else { return };
+    let run = bench.run("pause", vec![sh("tick", Phase::Main, "exec 3>pipe; while echo tick >&3; do :; done")]);
+    let mut pipe = run.pipe();
+    bench.start(&run);
+    pipe.line();
+    control::pause(&run.dir).unwrap();
+    // The request is carried out by init, a moment after the shim has passed it on.
+    let quiet = Duration::from_millis(200);
+    while pipe.wait(quiet) {
+        pipe.drain();
+    }
+    assert!(control::status(&run.dir).unwrap().paused);
+    control::resume(&run.dir).unwrap();
+    assert!(pipe.wait(crate::bench::WAIT), "it goes on");
+    control::pause(&run.dir).unwrap();
+    control::cancel(&run.dir).unwrap();
+    pipe.closed();
+    assert_eq!(run.wait().outcome, Outcome::Cancelled);
+}
+
+#[test]
+fn a_missing_workspace_is_named() {
+    let Some(bench) = Bench::new() else { return };
+    let run = bench.shell("no-workspace", "true");
+    std::fs::remove_dir(&run.workspace).unwrap();
+    let record = bench.finish(&run);
+    match record.outcome {
+        Outcome::SetupFailed { step, message, hint } => {
+            assert_eq!(step, "mount-workspace");
+            assert!(message.contains("No such file or directory"), "{message}");
+            assert!(!hint.is_empty());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(record.steps[0].status, StepStatus::NotRun);
+}
+
+#[test]
+fn symlinks_in_sources_are_refused() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.shell("link", "true");
+    let link = bench.path("link-to-ws");
+    std::os::unix::fs::symlink(&run.workspace, &link).unwrap();
+    run.spec.workspace = link;
+    match bench.finish(&run).outcome {
+        Outcome::SetupFailed { step, hint, .. } => {
+            assert_eq!(step, "mount-workspace");
+            assert!(hint.contains("symlink"), "{hint}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// No cgroup is used yet, so level 4 cannot be reached anywhere.
+#[test]
+fn a_level_that_is_not_reached_refuses_the_run() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.shell("level", "touch ran");
+    run.spec.required_level = Level::FullWithLimits;
+    match bench.finish(&run).outcome {
+        Outcome::LevelRefused { required, reached, missing, fix } => {
+            assert_eq!((required, reached), (Level::FullWithLimits, Level::Full));
+            assert!(missing.contains(&GuaranteeKind::MemoryLimit), "{missing:?}");
+            assert!(fix.contains("Delegate=yes"), "{fix}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!run.workspace.join("ran").exists());
+}
+
+#[test]
+fn wrong_specs_start_nothing() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.shell("wrong", "true");
+    run.spec.steps[0].cwd = "../..".into();
+    run_dir::prepare(&run.dir, &run.spec).unwrap();
+    match bench.spawner.spawn(&run.dir) {
+        Err(SpawnError::Failed { reason }) => assert!(reason.contains("cwd of step `main`"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(run_dir::inspect(&run.dir, 1).unwrap(), run_dir::Liveness::NotStarted);
+}
+
+/// Plain processes, only where the spec says so by name; their leftovers die all the same.
+#[test]
+fn without_isolation_the_level_is_zero() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.shell("plain", "exec 3>pipe; (setsid sleep 1000 &); echo ready >&3; pwd");
+    run.spec.mounts.clear();
+    run.spec.workspace_at = run.workspace.clone();
+    run.spec.isolation = Isolation::None;
+    run.spec.required_level = Level::None;
+    let mut pipe = run.pipe();
+    bench.start(&run);
+    pipe.line();
+    pipe.closed();
+    let record = run.wait();
+    assert_eq!(record.outcome, Outcome::Succeeded);
+    assert_eq!(record.level.unwrap().level, Level::None);
+    assert_eq!(run.stdout().trim(), run.workspace.to_str().unwrap());
+}
+
+/// Runs `run` by the program of people on a kernel without `feature`; returns exit code and complaints.
+fn on_lesser_kernel(bench: &Bench, feature: &str, run: &crate::bench::Run) -> (Option<i32>, String) {
+    let spec = bench.path(&format!("{feature}-{}.json", u8::from(run.spec.required_level)));
+    std::fs::write(&spec, serde_json::to_string(&run.spec).unwrap()).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sbx-probe"));
+    command.args(["lesser", feature]).arg(crate::bench::program()).arg("run").arg(spec);
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn without_landlock_only_a_lower_level_runs() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.shell("no-landlock", "echo ran >> ran");
+    let (code, said) = on_lesser_kernel(&bench, "landlock", &run);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("missing: landlock"), "{said}");
+    assert!(said.contains("hint: use a kernel with CONFIG_SECURITY_LANDLOCK"), "{said}");
+    assert!(!run.workspace.join("ran").exists());
+    run.spec.required_level = Level::Namespaces;
+    let (code, said) = on_lesser_kernel(&bench, "landlock", &run);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(run.workspace.join("ran").exists());
+}
+
+#[test]
+fn without_user_namespaces_nothing_runs() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.shell("no-userns", "touch ran");
+    for (level, exit_code) in [(Level::Full, 78), (Level::Landlock, 78), (Level::None, 71)] {
+        run.spec.required_level = level;
+        let (code, said) = on_lesser_kernel(&bench, "user-namespaces", &run);
+        assert_eq!(code, Some(exit_code), "{said}");
+    }
+    assert!(!run.workspace.join("ran").exists());
+}

@@ -1,0 +1,71 @@
+//! Everything under `recipes/` parses, and the demo's Vision asks for nothing that its blueprint does not serve.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use orch_core::blueprint;
+use orch_core::recipe::{Recipe, parse, parse_policy};
+
+fn recipes() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes")
+}
+
+/// File names and texts of a folder, those that end in `.yaml`.
+fn yaml_files(folder: &str) -> Vec<(String, String)> {
+    let entries = fs::read_dir(recipes().join(folder)).expect("folder is shipped");
+    let mut files: Vec<(String, String)> = entries
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .map(|path| (path.display().to_string(), fs::read_to_string(&path).expect("text")))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{folder} is empty");
+    files
+}
+
+#[test]
+fn tools_parse_and_are_named_like_their_files() {
+    for (file, text) in yaml_files("tools") {
+        match parse(&text, &file).unwrap_or_else(|error| panic!("{error} {:?}", error.hint())) {
+            Recipe::Tool(tool) => assert!(file.ends_with(&format!("/{}.yaml", tool.name)), "{file}"),
+            Recipe::Run(run) => {
+                assert!(file.ends_with("/example-run.yaml"), "{file}");
+                assert_eq!((run.tools.len(), run.steps.len(), run.steps[1].timeout_ms), (2, 2, 2500));
+            }
+        }
+    }
+}
+
+#[test]
+fn policies_parse() {
+    for (file, text) in yaml_files("policies") {
+        let policy = parse_policy(&text, &file).unwrap_or_else(|error| panic!("{error} {:?}", error.hint()));
+        assert!(policy.protects(".github/workflows/ci.yml").is_some());
+        assert_eq!(policy.protects("src/main.py"), None);
+    }
+}
+
+/// Ids at the start of a bullet of the Vision, such as `FR-3` and `CON-1`.
+#[test]
+fn every_requirement_of_the_demo_vision_is_covered() {
+    let vision = fs::read_to_string(recipes().join("planner/demo-vision.md")).expect("shipped");
+    let id_of = |line: &str| {
+        let (id, _) = line.strip_prefix("- ")?.split_once(": ")?;
+        let (kind, number) = id.split_once('-')?;
+        (["FR", "NFR", "CON"].contains(&kind) && number.parse::<u32>().is_ok()).then(|| id.to_owned())
+    };
+    let asked: BTreeSet<String> = vision.lines().filter_map(id_of).collect();
+    assert_eq!(asked.len(), 18, "{asked:?}");
+
+    let file = recipes().join("blueprints/web-api/blueprint.yaml");
+    let text = fs::read_to_string(file).expect("shipped");
+    let blueprint =
+        blueprint::parse(&text, "blueprint.yaml").unwrap_or_else(|error| panic!("{error} {:?}", error.hint()));
+    let covered: BTreeSet<String> = blueprint.tasks.iter().flat_map(|task| task.covers.clone()).collect();
+    let missing: Vec<&String> = asked.difference(&covered).collect();
+    assert!(missing.is_empty(), "no task covers {missing:?}");
+    let is_id = |cover: &&String| cover.split_once('-').is_some_and(|(kind, _)| ["FR", "NFR", "CON"].contains(&kind));
+    let unknown: Vec<&String> = covered.iter().filter(is_id).filter(|id| !asked.contains(*id)).collect();
+    assert!(unknown.is_empty(), "the Vision does not ask for {unknown:?}");
+}
