@@ -61,13 +61,10 @@ fn an_approval_is_given_from_the_inbox_and_not_by_keys_typed_ahead() {
     terminal.wait_for("Inbox(2)");
     terminal.press("a");
     terminal.wait_for("dossier shop/A-3");
-    terminal.press("Ayyy\r");
-    // What was typed with the `A` is thrown away, so the question either stands there or was cancelled by the enter.
-    terminal.press("\x1b");
-    terminal.wait_gone("Approve shop/A-3");
-    assert_eq!(fake.world().requests, []);
-    terminal.press("A");
+    terminal.press("Ayyy");
+    // What was typed with the `A` is thrown away or comes too soon: the question stands there, unanswered.
     terminal.wait_for("y approve");
+    assert_eq!(fake.world().requests, []);
     terminal.press("y");
     terminal.wait_for("approved shop/A-3");
     terminal.wait_for("Inbox(1)");
@@ -265,7 +262,7 @@ fn wait_bounded(mut child: Child) -> ExitStatus {
     let (ended, receiver) = std::sync::mpsc::channel::<()>();
     let watch = std::thread::spawn(move || {
         if receiver.recv_timeout(Duration::from_secs(30)) == Err(RecvTimeoutError::Timeout) {
-            drop(kill(pid, Signal::SIGKILL).ok());
+            let _ended_meanwhile = kill(pid, Signal::SIGKILL);
         }
     });
     let status = child.wait().unwrap();

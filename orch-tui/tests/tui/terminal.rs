@@ -109,11 +109,6 @@ impl Terminal {
         self.wait_until(text, |screen| screen.contains(text))
     }
 
-    /// Waits until the screen does not show a text any more.
-    pub(crate) fn wait_gone(&self, text: &str) -> String {
-        self.wait_until(text, |screen| !screen.contains(text))
-    }
-
     /// Waits until the screen is as wanted.
     pub(crate) fn wait_until(&self, what: &str, is_reached: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
