@@ -96,3 +96,44 @@ fn give_back() {
     }
     drop(disable_raw_mode());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use portable_pty::{CommandBuilder, NativePtySystem, PtySize, PtySystem as _};
+
+    use super::*;
+
+    /// Set in the process that shall panic.
+    const PANICS: &str = "ORCH_TUI_TEST_PANICS";
+
+    /// The part of the next test that runs in a terminal of its own.
+    #[test]
+    fn panics_while_it_holds_the_terminal() {
+        if std::env::var_os(PANICS).is_some() {
+            let _guard = TerminalGuard::enter().unwrap();
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_is_told() {
+        let pair = NativePtySystem::default().openpty(PtySize::default()).unwrap();
+        let before = format!("{:?}", pair.master.get_termios());
+        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "term::guard::tests::panics_while_it_holds_the_terminal", "--nocapture"]);
+        command.env(PANICS, "1");
+        let mut child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let mut output = Vec::new();
+        // The end of a terminal is an error to its reader.
+        drop(pair.master.try_clone_reader().unwrap().read_to_end(&mut output));
+        assert!(!child.wait().unwrap().success());
+        let output = String::from_utf8_lossy(&output);
+        let [taken, back, told] =
+            ["\x1b[?1049h", "\x1b[?1049l", "on purpose"].map(|text| output.find(text).unwrap_or(usize::MAX));
+        assert!(taken < back && back < told && told < usize::MAX, "{output}");
+        assert_eq!(format!("{:?}", pair.master.get_termios()), before);
+    }
+}

@@ -180,6 +180,7 @@ pub(crate) static ACTIONS: &[Spec] = &[
         .when(enabled::task_run),
     spec(Action::Left, Scope::Board, &["h", "left"], "board.left", "go to the column on the left"),
     spec(Action::Right, Scope::Board, &["l", "right"], "board.right", "go to the column on the right"),
+    spec(Action::Follow, Scope::Board, &["f"], "board.follow", "have the cursor go where something runs"),
     spec(Action::ToggleView, Scope::Board, &["v"], "board.view", "change between columns and list").short("view"),
     spec(Action::QueueTask, Scope::Board, &["R"], "task.queue", "put a proposed task into the queue")
         .cli("task queue {task}")

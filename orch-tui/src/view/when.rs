@@ -24,11 +24,12 @@ pub(crate) fn span(ms: u64) -> SafeText {
     })
 }
 
-/// A length of time to the second, as `12s`, `3m07s`, `1h02m`.
+/// A length of time as exactly as it matters: `1.2s`, `12s`, `3m07s`, `1h02m`.
 pub(crate) fn exact_span(ms: u64) -> SafeText {
     let seconds = ms / 1_000;
     SafeText::line(&match seconds {
-        0..60 => format!("{seconds}s"),
+        0..10 => format!("{seconds}.{}s", ms / 100 % 10),
+        10..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
     })
@@ -55,7 +56,8 @@ mod tests {
         let shown: Vec<_> =
             [0, 59_999, 60_000, 3_599_999, 3_600_000, 172_800_000].map(|ms| span(ms).to_string()).into();
         assert_eq!(shown, ["0s", "59s", "1m", "59m", "1h", "2d"]);
-        assert_eq!(exact_span(187_000).as_str(), "3m07s");
+        let shown: Vec<_> = [1_290, 10_000, 187_000].map(|ms| exact_span(ms).to_string()).into();
+        assert_eq!(shown, ["1.2s", "10s", "3m07s"]);
         assert_eq!(time_of_day(Timestamp::from_unix_us(1_795_165_557_000_042)).as_str(), "09:05:57");
         assert_eq!(time_of_day(Timestamp::from_unix_us(-1)).as_str(), "23:59:59");
         let start = Timestamp::from_unix_us(0);

@@ -82,7 +82,8 @@ impl Terminal {
             let mut buffer = [0; 16 << 10];
             loop {
                 let read = reader.read(&mut buffer).unwrap_or(0);
-                let mut output = kept.0.lock().unwrap();
+                // A poisoned lock means that the test has failed and said why.
+                let Ok(mut output) = kept.0.lock() else { return };
                 output.screen.process(&buffer[..read]);
                 output.bytes.extend_from_slice(&buffer[..read]);
                 output.ended = read == 0;
@@ -106,11 +107,6 @@ impl Terminal {
     /// Waits until the screen shows a text.
     pub(crate) fn wait_for(&self, text: &str) -> String {
         self.wait_until(text, |screen| screen.contains(text))
-    }
-
-    /// Waits until the screen does not show a text any more.
-    pub(crate) fn wait_gone(&self, text: &str) -> String {
-        self.wait_until(text, |screen| !screen.contains(text))
     }
 
     /// Waits until the screen is as wanted.

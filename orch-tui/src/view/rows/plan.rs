@@ -1,6 +1,6 @@
 //! Plans and requirements.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orch_proto::Timestamp;
 use orch_proto::view::{DocumentState, PlanView, RequirementsView, TaskState};
@@ -53,6 +53,15 @@ impl From<PlanView> for PlanRow {
     fn from(view: PlanView) -> Self {
         let added: BTreeSet<&String> = view.added.iter().collect();
         // A first plan adds everything, which is not worth a mark on every row.
+        // People know an approved task by its number, the plan knows it by its key.
+        let numbers: BTreeMap<&str, &str> =
+            view.nodes.iter().filter_map(|node| Some((node.key.as_str(), node.task.as_deref()?))).collect();
+        let named = |keys: &[String]| -> Vec<String> {
+            let name = |key: &String| {
+                numbers.get(key.as_str()).map_or_else(|| key.clone(), |name| local_name(name).to_string())
+            };
+            keys.iter().map(name).collect()
+        };
         let marks_added = !view.kept.is_empty() || !view.dropped.is_empty();
         let mut tasks: Vec<_> = view
             .nodes
@@ -62,7 +71,7 @@ impl From<PlanView> for PlanRow {
                 task: node.task.as_deref().map(local_name),
                 title: SafeText::line(&node.title),
                 work: SafeText::line(&node.work),
-                needs: joined(&node.needs),
+                needs: joined(&named(&node.needs)),
                 requirements: joined(&node.requirements),
                 acceptance: safe_all(&node.acceptance),
                 estimate_minutes: node.estimate_minutes,
@@ -80,7 +89,7 @@ impl From<PlanView> for PlanRow {
             requirements_version: view.requirements_version,
             blueprint: safe_opt(view.blueprint.as_deref()),
             tasks,
-            critical_path: SafeText::line(&view.critical_path.join(" > ")),
+            critical_path: SafeText::line(&named(&view.critical_path).join(" > ")),
             critical_minutes: view.critical_minutes,
             parallel_max: view.parallel_max,
             added: view.added.len(),

@@ -66,9 +66,10 @@ pub(crate) struct RunRow {
 }
 
 impl RunRow {
-    /// The step under way, else the last one that began: its index from 1 and the number of steps.
+    /// The step that failed, else the last one that began, with its index from 1.
     pub(crate) fn step(&self) -> Option<(usize, &StepRow)> {
-        let begun = self.steps.iter().rposition(|step| step.started_at.is_some())?;
+        let failed = self.steps.iter().position(|step| matches!(step.state, StepState::Failed | StepState::TimedOut));
+        let begun = failed.or_else(|| self.steps.iter().rposition(|step| step.started_at.is_some()))?;
         Some((begun + 1, &self.steps[begun]))
     }
 

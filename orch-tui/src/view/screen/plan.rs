@@ -78,6 +78,11 @@ fn keys(model: &Model, tab: Tab) -> Vec<(u32, usize)> {
     }
 }
 
+/// Columns of a task's name with its mark, of its state and of what it needs.
+const NAME_COLUMNS: usize = 10;
+const STATE_COLUMNS: usize = 12;
+const NEEDS_COLUMNS: usize = 14;
+
 /// Rows of headings above the list.
 const HEAD_ROWS: u16 = 3;
 
@@ -176,12 +181,13 @@ fn draw_graph(model: &Model, canvas: &mut Canvas<'_>, (area, list): (Rect, Rect)
     canvas.put(area, 2, &Line::of("* critical path: ", Role::Warn).safe(plan.critical_path.clone(), Role::Text));
     let tasks = tasks(plan, &model.filter());
     let cursor = model.plan.cursor();
+    let columns = usize::from(list.width).saturating_sub(7);
     let mut level = None;
     for (row, (index, task)) in (0..list.height).zip(tasks.iter().skip(cursor.top())) {
         let front = if level == Some(task.level) { Line::new() } else { level_mark(&tasks, task.level) };
         level = Some(task.level);
         let mark = Mark::of(cursor.key() == Some((plan.version, *index)), true);
-        draw_row(canvas, (list, row), &front.pad(6).line(task_line(task)), mark);
+        draw_row(canvas, (list, row), &front.pad(6).line(task_line(task, columns)), mark);
     }
 }
 
@@ -192,17 +198,18 @@ fn level_mark(tasks: &[(usize, &PlanTask)], level: u32) -> Line {
     if beside > 1 { line.safe(text(format_args!(" x{beside}")), Role::Dim) } else { line }
 }
 
-fn task_line(task: &PlanTask) -> Line {
+fn task_line(task: &PlanTask, columns: usize) -> Line {
+    let titles = columns.saturating_sub(NAME_COLUMNS + STATE_COLUMNS + NEEDS_COLUMNS).clamp(16, 60);
     let mark = if task.critical { Line::of("* ", Role::Warn) } else { Line::of("  ", Role::Text) };
     let name = task.task.as_ref().unwrap_or(&task.key);
-    let line = mark.safe(name.clone(), Role::Strong).pad(10).lit(" ", Role::Text);
+    let line = mark.safe(name.clone(), Role::Strong).pad(NAME_COLUMNS - 1).lit(" ", Role::Text);
     let line = if task.is_added { line.lit("+new ", Role::Good) } else { line };
-    let line = line.safe(task.title.clone(), Role::Text).pad(44).lit(" ", Role::Text);
+    let line = line.safe(task.title.clone(), Role::Text).pad(NAME_COLUMNS + titles - 1).lit(" ", Role::Text);
     let line = match task.state {
         Some(state) => line.line(words::task_state(state).line()),
         None => line.safe(text(format_args!("{}-{} min", task.estimate_minutes.0, task.estimate_minutes.1)), Role::Dim),
     };
-    let line = line.pad(57).lit(" ", Role::Text);
+    let line = line.pad(NAME_COLUMNS + titles + STATE_COLUMNS - 1).lit(" ", Role::Text);
     if task.needs.is_empty() { line } else { line.lit("< ", Role::Dim).safe(task.needs.clone(), Role::Dim) }
 }
 

@@ -154,13 +154,29 @@ fn letters_are_text_while_text_is_typed_and_pastes_are_never_keys() {
 #[test]
 fn the_cursor_goes_with_its_task_into_another_column() {
     let mut harness = online();
+    harness.press("j k");
+    reload_second_task_done(&mut harness);
     assert_eq!(harness.model.board.selected(), Some(task_id(2)));
+    assert!(harness.screen().contains("DONE 3"), "{}", harness.screen());
+}
+
+/// Before a person has moved the cursor, and after `f`, it shows what runs.
+#[test]
+fn a_led_cursor_goes_where_something_runs() {
+    let mut harness = online();
+    reload_second_task_done(&mut harness);
+    assert_eq!(harness.model.board.selected(), Some(task_id(3)));
+    harness.press("l l");
+    assert_eq!(harness.model.board.selected(), Some(task_id(1)), "a move ends it");
+    harness.press("f");
+    assert_eq!(harness.model.board.selected(), Some(task_id(3)));
+}
+
+fn reload_second_task_done(harness: &mut Harness) {
     let mut tasks = harness.samples().tasks();
     tasks[1].state = TaskState::Done;
     let loaded = Loaded { query: Query::Tasks, epoch: harness.model.loader.epoch(), result: Ok(Answer::Tasks(tasks)) };
     harness.message(Msg::Loaded(loaded));
-    assert_eq!(harness.model.board.selected(), Some(task_id(2)));
-    assert!(harness.screen().contains("DONE 3"), "{}", harness.screen());
 }
 
 #[test]

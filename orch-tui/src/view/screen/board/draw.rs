@@ -90,7 +90,8 @@ fn draw_cards(model: &Model, canvas: &mut Canvas<'_>, (area, index): (Rect, usiz
     let tasks = in_column(&model.data, filter, COLUMNS[index].0);
     let cursor = &model.board.cursors[index];
     let is_focused = index == model.board.column;
-    let rows = card_rows(area.width);
+    // One row of the cards is the heading above them.
+    let rows = card_rows(area.width, area.height + 1);
     if tasks.is_empty() && is_focused && model.data.tasks.as_ref().is_some_and(|all| !all.is_empty()) {
         let filtered = "no task here matches the filter; esc clears it";
         let said = if model.filter_text().is_empty() { "nothing here; h and l change the column" } else { filtered };
@@ -107,12 +108,41 @@ fn draw_cards(model: &Model, canvas: &mut Canvas<'_>, (area, index): (Rect, usiz
         if rows == 1 {
             draw_row(canvas, (area, row), &one_line(model, task, titles), mark);
         } else {
-            draw_row(canvas, (area, row), &title(model, task), mark);
-            let below = Line::of("  ", Role::Text).line(words::task(task).line()).lit(" ", Role::Text);
-            canvas.put(area, row + 1, &below.line(detail(model, task)));
+            draw_card(model, canvas, (Rect { y: area.y + row, height: rows, ..area }, task), mark);
         }
         row += rows;
     }
+}
+
+/// A card of several rows: the title takes the second one too when it needs it, the rest is for the state.
+fn draw_card(model: &Model, canvas: &mut Canvas<'_>, (area, task): (Rect, &TaskRow), mark: Mark) {
+    let columns = usize::from(area.width);
+    let name = name(model, task);
+    let indent = name.width() + 1;
+    let titles = match area.height {
+        0..3 => 1,
+        _ => 2,
+    };
+    let mut pieces = task.title.wrap(columns.saturating_sub(indent + 1)).into_iter();
+    let first = pieces.next().unwrap_or_default();
+    let rest = pieces.next().filter(|_| titles > 1);
+    // What does not fit into the rows for it is cut where it would go on.
+    let first = if titles == 1 { task.title.clone() } else { first };
+    draw_row(
+        canvas,
+        (area, 0),
+        &Line::from_safe(name, Role::Strong).lit(" ", Role::Text).safe(first, Role::Text),
+        mark,
+    );
+    let mut row = 1;
+    if let Some(rest) = rest {
+        let has_more = pieces.next().is_some();
+        let line =
+            Line::new().pad(indent + 1).safe(rest, Role::Text).lit(if has_more { "..." } else { "" }, Role::Text);
+        canvas.put(area, row, &line);
+        row += 1;
+    }
+    canvas.put(area, row, &Line::of("  ", Role::Text).line(state(model, task)));
 }
 
 fn title(model: &Model, task: &TaskRow) -> Line {
@@ -133,7 +163,17 @@ fn title_columns<'a>(model: &Model, tasks: impl Iterator<Item = &'a &'a TaskRow>
 
 fn one_line(model: &Model, task: &TaskRow, titles: usize) -> Line {
     let title = title(model, task).clip(titles.saturating_sub(1)).pad(titles);
-    title.line(words::task(task).line()).lit("  ", Role::Text).line(detail(model, task))
+    title.line(state(model, task))
+}
+
+/// The state of a task and what it does or waits for.
+fn state(model: &Model, task: &TaskRow) -> Line {
+    let badge = words::task(task);
+    let detail = detail(model, task);
+    // A reason that says itself that it is one needs no word in front.
+    let says_waits = detail.parts().first().is_some_and(|(text, _)| text.as_str().starts_with(badge.word));
+    let front = if says_waits { Line::of(badge.glyph, badge.role) } else { badge.line() };
+    front.lit(" ", Role::Text).line(detail)
 }
 
 /// What a task does or waits for, in few words.
@@ -181,6 +221,7 @@ fn draw_drawer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         return;
     };
     let role = if model.board.in_log { Role::Heading } else { Role::Strong };
+    let mark = Line::of(if model.board.in_log { "> " } else { "" }, Role::Heading);
     let Some(run) = task.run else {
         canvas.rule(area, 0, &Line::from_safe(task.name.clone(), role).lit(" has not run", Role::Text));
         let mut doc = Doc::new();
@@ -194,13 +235,15 @@ fn draw_drawer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         }
         return;
     };
-    let mut line = Line::from_safe(task.run_name.clone().unwrap_or_default(), role)
+    let mut line = mark
+        .safe(task.run_name.clone().unwrap_or_default(), role)
         .lit(" ", Role::Text)
         .safe(task.name.clone(), Role::Text);
     if let Some((index, count, step)) = &task.step {
         line = line.safe(text(format_args!(" step {index}/{count} {step}")), Role::Text);
     }
     let line = line.lit("  ", Role::Text).line(log_pane::state_line(model, run));
+    let line = if model.board.is_led { line.lit("  board follows", Role::Dim) } else { line };
     canvas.rule(area, 0, &line);
     log_pane::draw(model, canvas, inside, run);
 }

@@ -46,8 +46,8 @@ pub(crate) struct Board {
     pub(crate) zoom: bool,
     /// The keys go to the log in the drawer.
     pub(crate) in_log: bool,
-    /// A column was chosen; before, the most telling one is.
-    column_settled: bool,
+    /// The cursor goes where something runs. Ends with the first move of a person.
+    pub(crate) is_led: bool,
 }
 
 impl Default for Board {
@@ -59,7 +59,7 @@ impl Default for Board {
             list: Cursor::default(),
             zoom: false,
             in_log: false,
-            column_settled: false,
+            is_led: true,
         }
     }
 }
@@ -105,9 +105,13 @@ pub(crate) fn in_list<'a>(data: &'a Data, filter: &Filter) -> Vec<&'a TaskRow> {
     data.tasks.iter().flatten().filter(|task| filter.keeps(*task)).collect()
 }
 
-/// Rows that one card takes in a column of a width.
-pub(crate) const fn card_rows(width: u16) -> u16 {
-    if width >= 60 { 1 } else { 2 }
+/// Rows that one card takes in a column of a size.
+pub(crate) const fn card_rows(width: u16, height: u16) -> u16 {
+    match (width, height) {
+        (60.., _) => 1,
+        (_, 16..) => 3,
+        _ => 2,
+    }
 }
 
 /// Width of one column, and whether all are shown.
@@ -119,12 +123,13 @@ pub(crate) const fn column_width(body: Rect) -> (u16, bool) {
 pub(crate) fn settle(model: &mut Model, body: Rect) {
     let filter = model.filter();
     let (cards, drawer) = layout::board(model, body);
+    lead(model, &filter);
     follow_selected(model, &filter);
     let board = &mut model.board;
     let height = usize::from(cards.height.saturating_sub(1));
     let keys: Vec<TaskId> = in_list(&model.data, &filter).iter().map(|task| task.id).collect();
     board.list.settle(&keys, height);
-    let rows = usize::from(card_rows(column_width(body).0));
+    let rows = usize::from(card_rows(column_width(body).0, cards.height));
     for (index, (column, _)) in COLUMNS.iter().enumerate() {
         let keys: Vec<TaskId> = in_column(&model.data, &filter, *column).iter().map(|task| task.id).collect();
         board.cursors[index].settle(&keys, height / rows);
@@ -139,19 +144,33 @@ pub(crate) fn settle(model: &mut Model, body: Rect) {
     }
 }
 
-/// A selected task that went to another column takes the cursor with it. At first the cursor goes where work is.
-fn follow_selected(model: &mut Model, filter: &Filter) {
-    let Some(tasks) = &model.data.tasks else { return };
-    let board = &mut model.board;
-    if !board.column_settled && !tasks.is_empty() {
-        board.column_settled = true;
-        let busy =
-            [2, 3, 1, 0, 4].into_iter().find(|&index| !in_column(&model.data, filter, COLUMNS[index].0).is_empty());
-        board.column = busy.unwrap_or(2);
+/// While it is led the cursor stands on something that runs, and stays there as long as it does. When nothing runs it
+/// stays where it is; at first it goes where there is anything.
+fn lead(model: &mut Model, filter: &Filter) {
+    let Some(tasks) = model.data.tasks.as_ref().filter(|_| model.board.is_led && !model.board.in_log) else { return };
+    let selected = model.board.selected();
+    let runs = |task: &&TaskRow| task.state == TaskState::Running && filter.keeps(*task);
+    if tasks.iter().any(|task| runs(&task) && Some(task.id) == selected) {
+        return;
     }
-    let selected = board.selected();
-    if let Some(task) = tasks.iter().find(|task| Some(task.id) == selected && filter.keeps(*task)) {
-        board.select(task);
+    if let Some(task) = tasks.iter().find(runs) {
+        model.board.select(task);
+    } else if selected.is_none() {
+        let first = [2, 3, 1, 0, 4]
+            .into_iter()
+            .find_map(|index| in_column(&model.data, filter, COLUMNS[index].0).first().copied());
+        if let Some(task) = first {
+            model.board.select(task);
+        }
+    }
+}
+
+/// A selected task that went to another column takes the cursor with it.
+fn follow_selected(model: &mut Model, filter: &Filter) {
+    let selected = model.board.selected();
+    let task = model.data.tasks.iter().flatten().find(|task| Some(task.id) == selected && filter.keeps(*task));
+    if let Some(task) = task {
+        model.board.select(task);
     }
 }
 
@@ -159,6 +178,7 @@ fn follow_selected(model: &mut Model, filter: &Filter) {
 pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
     match action {
         Action::NextPane | Action::PreviousPane => model.board.in_log = !model.board.in_log,
+        Action::Follow => model.board.is_led = !model.board.is_led,
         Action::Zoom => model.board.zoom = !model.board.zoom,
         Action::ToggleView => {
             let selected = model.selected_task().cloned();
@@ -189,13 +209,14 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
 fn move_column(model: &mut Model, column: usize) {
     if !model.board.is_list {
         model.board.column = column.min(COLUMNS.len() - 1);
-        model.board.column_settled = true;
+        model.board.is_led = false;
     }
 }
 
 fn move_cursor(model: &mut Model, action: Action) {
     let filter = model.filter();
     let board = &mut model.board;
+    let before = board.selected();
     if board.is_list {
         let keys: Vec<TaskId> = in_list(&model.data, &filter).iter().map(|task| task.id).collect();
         board.list.act(&keys, action);
@@ -211,6 +232,7 @@ fn move_cursor(model: &mut Model, action: Action) {
             board.list.select(key);
         }
     }
+    model.board.is_led &= before == model.board.selected();
 }
 
 fn request(model: &mut Model, action: Action) -> Vec<Cmd> {

@@ -1,5 +1,6 @@
 //! How the runs' screen looks.
 
+use orch_proto::view::RunState;
 use ratatui::layout::Rect;
 
 use super::state::{Detail, Tab, listed};
@@ -28,7 +29,7 @@ fn draw_table(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     let runs = listed(&model.data, &filter);
     let heading = Line::of(" run", Role::Heading).pad(9).lit("task", Role::Heading).pad(17);
     let heading =
-        heading.lit("state", Role::Heading).pad(34).lit("time", Role::Heading).pad(42).lit("step", Role::Heading);
+        heading.lit("state", Role::Heading).pad(34).lit("time", Role::Heading).pad(42).lit("what", Role::Heading);
     canvas.put(body, 0, &heading);
     let rows = layout::below(body, 1);
     if runs.is_empty() {
@@ -57,7 +58,8 @@ fn table_row(model: &Model, run: &RunRow) -> Line {
     let line = Line::from_safe(name, Role::Strong).pad(7).lit(" ", Role::Text).safe(task, Role::Text).pad(15);
     let line = line.lit(" ", Role::Text).line(words::run(&run.state).line()).pad(32);
     let line = line.lit(" ", Role::Text).safe(elapsed, Role::Text).pad(40).lit(" ", Role::Text);
-    let line = match run.step() {
+    // Of a run that ended well the steps say nothing.
+    let line = match run.step().filter(|_| run.state != RunState::Succeeded) {
         Some((index, step)) => line.safe(text(format_args!("{index}/{} {}  ", run.steps.len(), step.name)), Role::Text),
         None => line,
     };
