@@ -3,7 +3,7 @@
 //! Readiness is what the daemon tells its service manager, so nothing is guessed. Knows nothing of the service.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -33,10 +33,16 @@ impl Daemon {
     /// The command that starts the daemon of the story.
     #[must_use]
     pub fn command(env: &Env) -> Command {
+        Self::command_on(env, &env.state())
+    }
+
+    /// The same on another state directory.
+    #[must_use]
+    pub fn command_on(env: &Env, state: &Path) -> Command {
         let mut command = env.command(env.programs().orchd);
         command.args(["--log", "info"]);
         command.arg("--config").arg(env.path("orchd.toml"));
-        command.arg("--state-dir").arg(env.state());
+        command.arg("--state-dir").arg(state);
         command.arg("--socket").arg(env.socket());
         command
     }

@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
+use tokio::process::Command;
 
 use crate::client::Client;
 use crate::daemon::Daemon;
@@ -109,8 +110,16 @@ impl Story {
     /// # Errors
     /// When it does not come up.
     pub async fn start(&mut self) -> anyhow::Result<()> {
+        self.start_with(Daemon::command(&self.env)).await
+    }
+
+    /// Starts the daemon by a command of one's own.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_with(&mut self, command: Command) -> anyhow::Result<()> {
         ensure!(self.daemon.is_none(), "the daemon is up");
-        self.daemon = Some(Daemon::start(&self.env).await?);
+        self.daemon = Some(Daemon::start_with(&self.env, command).await?);
         self.client = Client::connect(&self.env.socket()).await?;
         Ok(())
     }

@@ -8,7 +8,9 @@ mod bad_input;
 mod bad_peers;
 mod bad_repositories;
 mod demo;
+mod full_disk;
 mod kills;
+mod scenarios;
 
 use orch_tests::{Programs, Setup, Story};
 
