@@ -1,0 +1,7 @@
+//! The program `orchctl` as the stories start it. Parses nothing and decides nothing.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    orch_tui::ctl::main_impl()
+}

@@ -1,0 +1,81 @@
+//! The processes of a story, found by its directory, which every one of them names or holds open.
+//!
+//! Knows `/proc` and nothing of what the processes are for. **Invariant:** only processes of the story are ever killed:
+//! the name of its directory is like no other.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    pub pid: i32,
+    pub parent: i32,
+    /// Its arguments, joined by spaces.
+    pub command: String,
+}
+
+/// All processes that have to do with `root`: by their arguments, environment, working directory or open files.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn of(root: &Path) -> anyhow::Result<Vec<Process>> {
+    let root = root.to_str().context("the directory is no text")?;
+    Ok(fs::read_dir("/proc")?.flatten().filter_map(|entry| look(&entry.path(), root)).collect())
+}
+
+/// The children of a process.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn children(parent: i32) -> anyhow::Result<Vec<Process>> {
+    let all = fs::read_dir("/proc")?.flatten().filter_map(|entry| read(&entry.path()));
+    Ok(all.filter(|process| process.parent == parent).collect())
+}
+
+/// Kills a process the hard way.
+///
+/// # Errors
+/// When there is none, or it may not be killed.
+pub fn kill9(pid: i32) -> anyhow::Result<()> {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("failed to kill process {pid}"))
+}
+
+/// What `/proc` says of a process, if it belongs to `root` and still lives. Files that are gone meanwhile say nothing.
+fn look(proc: &Path, root: &str) -> Option<Process> {
+    // A child of another story between fork and exec still holds what this process holds.
+    if fs::read_link(proc.join("exe")).ok() == std::env::current_exe().ok() {
+        return None;
+    }
+    let names = |file: &str| fs::read(proc.join(file)).is_ok_and(|bytes| contains(&bytes, root.as_bytes()));
+    let links = |path: &Path| {
+        fs::read_link(path).is_ok_and(|target| contains(target.as_os_str().as_encoded_bytes(), root.as_bytes()))
+    };
+    let descriptors = || fs::read_dir(proc.join("fd")).into_iter().flatten().flatten().any(|fd| links(&fd.path()));
+    let belongs = names("cmdline") || names("environ") || links(&proc.join("cwd")) || descriptors();
+    if belongs { read(proc) } else { None }
+}
+
+/// A process that lives.
+fn read(proc: &Path) -> Option<Process> {
+    let pid = proc.file_name()?.to_str()?.parse().ok()?;
+    let stat = fs::read_to_string(proc.join("stat")).ok()?;
+    // The name in parentheses can hold anything; what follows the last one is state and parent.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    if state == "Z" || state == "X" {
+        return None;
+    }
+    let command = fs::read(proc.join("cmdline")).ok()?;
+    let command = String::from_utf8_lossy(&command).replace('\0', " ").trim().to_owned();
+    Some(Process { pid, parent, command })
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}

@@ -1,0 +1,102 @@
+//! A disk that fills up under the daemon: what does not fit is refused as such, what was accepted stays, and when there
+//! is room again the work goes on.
+
+use anyhow::{Context as _, ensure};
+use orch_proto::request::{Bytes, RepoSource, Request};
+use orch_proto::{ErrorCode, Ref, RpcError};
+use orch_tests::client::task_request;
+use orch_tests::command_line::output;
+use orch_tests::{Daemon, Env, Requirement, Setup, Story};
+use tokio::process::Command;
+
+use crate::story;
+
+/// Makes a small disk at `$1` that only this process and its children see, keeps some of it, and becomes `$2 ...`.
+const ON_A_SMALL_DISK: &str = r#"
+mount -t tmpfs -o size=24m,mode=700 tmpfs "$1" && head -c 4194304 /dev/zero > "$1/ballast" && shift && exec "$@"
+"#;
+
+#[test]
+fn nothing_is_lost_when_the_disk_is_full() -> anyhow::Result<()> {
+    story("a full disk", Setup::NoRuns, async |story| {
+        story.stop().await?;
+        let mut probe = on_a_small_disk(story.env());
+        probe.arg("true");
+        let probed = output(probe).await?;
+        if probed.code != Some(0) {
+            let needed = Requirement::Missing(format!("no disk of its own can be made here: {}", probed.stderr.trim()));
+            ensure!(!needed.holds()?, "it is missing");
+            std::fs::remove_dir_all(story.env().path("disk"))?;
+            return story.start().await;
+        }
+        let mut command = on_a_small_disk(story.env());
+        let daemon = Daemon::command_on(story.env(), &story.env().path("disk"));
+        command.arg(daemon.as_std().get_program()).args(daemon.as_std().get_args());
+        story.start_with(command).await?;
+        story.project_create("shop", RepoSource::Empty).await?;
+        let visions = until_full(story, vision).await?;
+        let tasks = until_full(story, task).await?;
+        ensure!(visions > 5 && tasks > 0, "{visions} Visions and {tasks} tasks fitted");
+        // Full as it is, it answers, and what it has is right.
+        let seq = story.status().await?.seq;
+        ensure!(counts(story).await? == (visions, tasks), "{:?}", counts(story).await?);
+        story.end_checks().await?;
+        let ballast = story.env().path("disk/ballast");
+        let ballast = format!("/proc/{}/root{}", story.daemon_pid()?, ballast.display());
+        std::fs::remove_file(&ballast).with_context(|| ballast.clone())?;
+        story.submit(vision(visions)).await?;
+        story.submit(task(tasks)).await?;
+        ensure!(counts(story).await? == (visions + 1, tasks + 1), "{:?}", counts(story).await?);
+        ensure!(story.status().await?.seq > seq, "the log goes on");
+        Ok(())
+    })
+}
+
+/// `unshare`, as root or as anybody else, up to the command that is to run.
+fn on_a_small_disk(env: &Env) -> Command {
+    let disk = env.path("disk");
+    // There it is already when the command is made a second time.
+    let _made = std::fs::create_dir(&disk).is_ok();
+    let mut command = env.command("unshare");
+    command.arg("--mount");
+    if !nix::unistd::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["sh", "-c", ON_A_SMALL_DISK, "sh"]).arg(disk);
+    command
+}
+
+/// Sends requests until one is refused because the disk is full. Gives how many were accepted.
+async fn until_full(story: &Story, request: impl Fn(usize) -> Request) -> anyhow::Result<usize> {
+    for number in 0..5_000 {
+        match story.submit(request(number)).await {
+            Ok(_) => {}
+            Err(RpcError { code: ErrorCode::StorageFull, hint: Some(_), .. }) => return Ok(number),
+            Err(error) => anyhow::bail!("refused with {}: {error}", error.code),
+        }
+    }
+    anyhow::bail!("the disk does not fill up")
+}
+
+/// A Vision like no other, a megabyte long.
+fn vision(number: usize) -> Request {
+    let text = format!("# Vision {number}\n\n{}", format!("- line {number}\n").repeat(70_000));
+    Request::VisionSubmit { project: Ref::from("shop"), file_name: "v.md".into(), text: Bytes(text.into_bytes()) }
+}
+
+/// A task with much to say.
+fn task(number: usize) -> Request {
+    let mut request = task_request("shop", &format!("Task {number}"), "steps: ['true']");
+    if let Request::TaskCreate { queue, acceptance, .. } = &mut request {
+        *queue = false;
+        acceptance.extend((0..20).map(|line| format!("{line} {}", "x".repeat(900))));
+    }
+    request
+}
+
+/// Visions and tasks that are there.
+async fn counts(story: &Story) -> anyhow::Result<(usize, usize)> {
+    let project = Ref::from("shop");
+    let visions = story.wire().call(async |orch, context| orch.visions(context, project).await).await?;
+    Ok((visions.len(), story.tasks("shop").await?.len()))
+}

@@ -1,0 +1,174 @@
+//! Processes are killed the hard way in the middle of the work, and the work is done once all the same.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, ensure};
+use orch_proto::request::RepoSource;
+use orch_proto::view::{RunState, RunView, TaskState};
+use orch_tests::{Setup, Story, processes};
+
+use crate::story;
+
+/// Prints numbered lines until a file appears in its workspace, then some more. No user's retry is allowed.
+const COUNTS: &str = "
+steps:
+  - name: count
+    run: |
+      i=0
+      while [ ! -e \"go-$ORCH_TASK\" ]; do
+        i=$((i + 1)); echo \"line $i\"; sleep 0.05
+      done
+      for last in 1 2 3 4 5; do i=$((i + 1)); echo \"line $i\"; done
+      echo \"lines: $i\"
+  - name: another
+    run: echo after
+retries:
+  max_retries: 0
+";
+
+#[test]
+fn runs_go_on_when_the_daemon_is_killed() -> anyhow::Result<()> {
+    story("kill -9 of the daemon", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let tasks = [
+            story.task_create("shop", "Count one", COUNTS).await?,
+            story.task_create("shop", "Count two", COUNTS).await?,
+        ];
+        for task in &tasks {
+            story.log_line(&counting(story, task).await?.name, "line 5").await?;
+        }
+        story.kill9().await?;
+        // Written while no daemon is there.
+        for run in logs_now(story)? {
+            orch_tests::poll::until("a line without a daemon", async || Ok(grown(&run).then_some(()))).await?;
+        }
+        story.start().await?;
+        for task in &tasks {
+            let run = counting(story, task).await?;
+            ensure!(run.state == RunState::Running && run.attempt == 1, "it was not taken up again: {run:#?}");
+            release(&run, story)?;
+        }
+        for task in &tasks {
+            let done = story.task_in(task, TaskState::Done).await?;
+            ensure!(done.attempts == 1 && done.last_failure.is_none(), "{done:#?}");
+            let run = done.run_name.context("it has run")?;
+            every_line_once(story, &run).await?;
+        }
+        let mut ends = BTreeMap::new();
+        for event in story.events().await?.into_iter().filter(|event| event.kind == "run.ended") {
+            *ends.entry(event.subject).or_insert(0) += 1;
+        }
+        let runs = story.runs("shop").await?;
+        ensure!(runs.len() == 2 && ends.len() == 2 && ends.values().all(|count| *count == 1), "{ends:?} {runs:#?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_run_whose_shim_is_killed_is_lost_and_tried_again() -> anyhow::Result<()> {
+    story("kill -9 of a shim", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let task = story.task_create("shop", "Count", COUNTS).await?;
+        let first = counting(story, &task).await?;
+        story.log_line(&first.name, "line 3").await?;
+        processes::kill9(shim_pid(&first)?)?;
+        let second = story
+            .wait_until("a second run", async |client| {
+                let run = client.runs("shop").await?.into_iter().find(|run| run.id != first.id);
+                Ok(run.filter(|run| run.state == RunState::Running))
+            })
+            .await?;
+        let waiting = story.task(&task).await?;
+        ensure!(waiting.last_failure.as_deref().is_some_and(|why| why.contains("lost")), "{waiting:#?}");
+        ensure!(second.fence > first.fence, "a later attempt has a later fence");
+        story.log_line(&second.name, "line 1").await?;
+        release(&second, story)?;
+        // Its recipe allows no retry: that it is done shows that the loss was not counted as one.
+        let done = story.task_in(&task, TaskState::Done).await?;
+        ensure!(done.attempts == 2, "{done:#?}");
+        let runs = story.runs("shop").await?;
+        let states: Vec<&RunState> = runs.iter().map(|run| &run.state).collect();
+        ensure!(states == [&RunState::Lost, &RunState::Succeeded], "{runs:#?}");
+        ensure!(story.changes("shop").await?.len() == 1, "one change of one task");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_killed_spawner_is_replaced_and_runs_do_not_notice() -> anyhow::Result<()> {
+    story("kill -9 of the spawner", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let task = story.task_create("shop", "Count", COUNTS).await?;
+        let run = counting(story, &task).await?;
+        story.log_line(&run.name, "line 3").await?;
+        let daemon = story.daemon_pid()?;
+        let spawner = processes::children(daemon)?.into_iter().find(|child| child.command.ends_with(" serve"));
+        let spawner = spawner.context("the daemon has a spawner")?;
+        processes::kill9(spawner.pid)?;
+        let next = story.task_create("shop", "Next", "steps: [echo next]").await?;
+        story.task_in(&next, TaskState::Done).await?;
+        let same = story.task(&task).await?;
+        ensure!((same.state, same.attempts) == (TaskState::Running, 1), "{same:#?}");
+        release(&run, story)?;
+        let done = story.task_in(&task, TaskState::Done).await?;
+        ensure!(done.attempts == 1, "{done:#?}");
+        every_line_once(story, &run.name).await?;
+        Ok(())
+    })
+}
+
+/// The run of a task, once it runs.
+async fn counting(story: &Story, task: &str) -> anyhow::Result<RunView> {
+    story
+        .wait_until("a run", async |client| {
+            let runs = client.runs("shop").await?;
+            let of_task = |run: &RunView| task.strip_prefix("shop/") == Some(&run.task_name);
+            Ok(runs.into_iter().find(|run| of_task(run) && run.state == RunState::Running))
+        })
+        .await
+}
+
+/// Makes the file for which the steps of a run wait.
+fn release(run: &RunView, story: &Story) -> anyhow::Result<()> {
+    let workspace = story.env().state().join("workspaces").join(run.id.to_string());
+    std::fs::write(workspace.join(format!("go-{}", run.task_name)), "go\n").context("failed to release a run")
+}
+
+fn shim_pid(run: &RunView) -> anyhow::Result<i32> {
+    let identity = std::fs::read(PathBuf::from(&run.directory).join(orch_sandbox::run_dir::SHIM_FILE))?;
+    let identity: orch_sandbox::run_dir::ShimIdentity = serde_json::from_slice(&identity)?;
+    Ok(identity.pid)
+}
+
+/// A log file and its size at some moment.
+struct Log {
+    path: PathBuf,
+    size: u64,
+}
+
+/// The logs of all runs as they are now.
+fn logs_now(story: &Story) -> anyhow::Result<Vec<Log>> {
+    let mut logs = Vec::new();
+    for entry in std::fs::read_dir(story.env().state().join("runs"))? {
+        let path = orch_sandbox::run_dir::log_path(&entry?.path());
+        logs.push(Log { size: path.metadata()?.len(), path });
+    }
+    Ok(logs)
+}
+
+fn grown(log: &Log) -> bool {
+    log.path.metadata().is_ok_and(|now| now.len() > log.size)
+}
+
+/// The lines of [`COUNTS`] are all in the log of a run, in order and once.
+async fn every_line_once(story: &Story, run: &str) -> anyhow::Result<()> {
+    let text = String::from_utf8(story.stdout(run, 1).await?)?;
+    let count: usize = text.lines().find_map(|line| line.strip_prefix("lines: ")).context("no last line")?.parse()?;
+    let numbered = (1..=count).map(|number| format!("line {number}\n"));
+    let expected: String = numbered.chain([format!("lines: {count}\n")]).collect();
+    ensure!(text == expected, "{run} has not every line once:\n{text}");
+    let after = story.stdout(run, 2).await?;
+    ensure!(after == b"after\n", "the step after it has written {after:?}");
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! The stories: what the product promises, told end to end with the real programs, one story per test.
+//!
+//! Each takes place in a directory of its own and ends with the checks of the harness: the tables equal a replay of the
+//! log, the audit verifies, nothing is left behind.
+
+mod approvals;
+mod bad_input;
+mod bad_peers;
+mod bad_repositories;
+mod demo;
+mod full_disk;
+mod kills;
+mod scenarios;
+
+use orch_tests::{Programs, Setup, Story};
+
+/// Tells a story with the programs of this build.
+fn story(name: &str, setup: Setup, tell: impl AsyncFnOnce(&mut Story) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let programs = Programs {
+        orchd: env!("CARGO_BIN_EXE_e2e-orchd"),
+        orchctl: env!("CARGO_BIN_EXE_e2e-orchctl"),
+        sandbox: env!("CARGO_BIN_EXE_e2e-orch-sandbox"),
+    };
+    Story::tell(name, programs, setup, tell)
+}
