@@ -5,6 +5,7 @@ use orch_proto::id::ApprovalId;
 use orch_proto::reference::EntityKind;
 use ratatui::layout::Rect;
 
+use crate::text::SafeText;
 use crate::view::action::Action;
 use crate::view::canvas::{Canvas, Line, text};
 use crate::view::cursor::{Cursor, Scroll};
@@ -168,9 +169,11 @@ fn dossier(model: &Model, approval: &ApprovalRow) -> Doc {
         Some(_) => doc.field_as("expires", text(format_args!("now")), Role::Bad),
         None => doc,
     };
-    if approval.kind == EntityKind::Change {
-        doc.item("d", crate::text::SafeText::literal("shows the diff"), Role::Key)
-    } else {
-        doc
+    match approval.kind {
+        EntityKind::Change => doc.item("d", SafeText::literal("shows the diff"), Role::Key),
+        EntityKind::Plan | EntityKind::Requirements => {
+            doc.item("5", SafeText::literal("shows the plan and the requirements"), Role::Key)
+        }
+        EntityKind::Project | EntityKind::Vision | EntityKind::Task | EntityKind::Run | EntityKind::Approval => doc,
     }
 }
