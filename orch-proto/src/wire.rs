@@ -132,20 +132,25 @@ pub async fn accept(mut stream: UnixStream, refusal: Option<RpcError>) -> io::Re
     Err(io::Error::new(io::ErrorKind::ConnectionRefused, error))
 }
 
-/// Where the daemon's socket is looked for: `$ORCH_SOCKET`, `$XDG_RUNTIME_DIR/orchd/orchd.sock`, `/run/orchd/orchd.sock`.
-/// The second is taken when it exists or when the third does not.
+/// Where the daemon's socket is looked for, in this order: `$ORCH_SOCKET`; `$XDG_RUNTIME_DIR/orchd/orchd.sock`, or for an
+/// ordinary user without that directory the socket in the state directory; `/run/orchd/orchd.sock`. The system's socket
+/// is taken when only it exists. `is_root` is whether the caller is root, who by default runs the system's daemon.
 #[must_use]
-pub fn default_socket(env: impl Fn(&str) -> Option<String>) -> PathBuf {
-    if let Some(socket) = env("ORCH_SOCKET").filter(|value| !value.is_empty()) {
+pub fn default_socket(env: impl Fn(&str) -> Option<String>, is_root: bool) -> PathBuf {
+    let set = |name: &str| env(name).filter(|value| !value.is_empty());
+    if let Some(socket) = set("ORCH_SOCKET") {
         return PathBuf::from(socket);
     }
     let system = PathBuf::from("/run/orchd/orchd.sock");
-    match env("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()) {
-        Some(runtime) => {
-            let user = Path::new(&runtime).join("orchd/orchd.sock");
-            if user.exists() || !system.exists() { user } else { system }
-        }
-        None => system,
+    let runtime = set("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("orchd/orchd.sock"));
+    let state = || {
+        let home = set("HOME").map(|home| Path::new(&home).join(".local/state"));
+        let state = set("XDG_STATE_HOME").map(PathBuf::from).or(home)?;
+        (!is_root).then(|| state.join("orchd/orchd.sock"))
+    };
+    match runtime.or_else(state) {
+        Some(own) if own.exists() || !system.exists() => own,
+        _ => system,
     }
 }
 

@@ -22,7 +22,7 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// `env` reads a variable; programs pass [`process_env`].
 #[must_use]
 pub fn socket_path(flag: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> PathBuf {
-    flag.map_or_else(|| default_socket(env), Path::to_path_buf)
+    flag.map_or_else(|| default_socket(env, is_root()), Path::to_path_buf)
 }
 
 /// Reads a variable of this process. One that is not UTF-8 counts as absent.
@@ -90,6 +90,12 @@ impl Backoff {
     pub const fn reset(&mut self) {
         self.tries = 0;
     }
+}
+
+/// Whether this process runs as root: its directory in `/proc` belongs to its user.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 #[cfg(test)]

@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use orch_adapters::executor::Observed;
+use orch_adapters::run_log::Piece;
 use orch_adapters::{executor, run_log};
 use orch_core::command::Command;
-use orch_core::entity::Run;
+use orch_core::entity::{Observation, Run};
 use orch_core::state::run::{FailureClass, RunOutcome, RunState};
 use orch_core::view::{Filter, View as _};
 use orch_proto::id::RunId;
-use orch_sandbox::exit_record::ExitRecord;
+use orch_sandbox::control;
+use orch_sandbox::log::ReadLogError;
+use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -26,8 +29,8 @@ use super::{PassError, launch, settle};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 
-/// How often a run is looked at although its directory did not change: the death of a shim leaves no trace there.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often a run is looked at although nothing was heard of it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a start waits for runs of the last daemon to be looked at.
 const RECOVERY_MAX: Duration = Duration::from_secs(60);
 /// How much of a log is read at once.
@@ -135,7 +138,8 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
         }
     }
     let mut changed = app.store.subscribe();
-    let watch = Watch::new(&directory);
+    let mut watch = Watch::new(&directory);
+    let mut scanned = 0;
     let mut cancelled = false;
     loop {
         changed.mark_unchanged();
@@ -154,11 +158,18 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
                 if run.cancel_requested.is_some() && !cancelled {
                     cancelled = cancel(app, &directory).await;
                 }
-                record(app, &run, &directory).await?;
+                record(app, &run, &directory, &mut scanned).await?;
+                watch.shim(&directory).await;
             }
-            Ok(Observed::Exited(exit)) => return finish(app, &run, &directory, *exit).await,
+            Ok(Observed::Exited(exit)) => {
+                drain(app, id, &directory, &mut scanned).await?;
+                return match load_open(app, id).await? {
+                    Some(run) => settle::with_result(app, run, *exit).await,
+                    None => Ok(()),
+                };
+            }
             Ok(Observed::Lost) => {
-                while record(app, &load_open(app, id).await?.unwrap_or_else(|| run.clone()), &directory).await? {}
+                drain(app, id, &directory, &mut scanned).await?;
                 let reason = "its processes are gone and left no result".to_owned();
                 return settle::without_result(app, id, run.fence, RunOutcome::Lost { reason }).await;
             }
@@ -177,22 +188,24 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
     }
 }
 
-/// Takes in the rest of the log, then the result.
-async fn finish(app: &Arc<App>, run: &Run, directory: &Path, exit: ExitRecord) -> Result<(), PassError> {
-    while let Some(run) = load_open(app, run.id).await? {
-        if !record(app, &run, directory).await? {
-            return settle::with_result(app, run, exit).await;
+/// Takes in the rest of a log that does not grow any more.
+async fn drain(app: &Arc<App>, id: RunId, directory: &Path, scanned: &mut u64) -> Result<(), PassError> {
+    while let Some(run) = load_open(app, id).await? {
+        if !record(app, &run, directory, scanned).await? {
+            break;
         }
     }
     Ok(())
 }
 
-/// Records what the log says since the run's cursor. Whether there was anything.
-async fn record(app: &Arc<App>, run: &Run, directory: &Path) -> Result<bool, PassError> {
+/// Records what the log says since the run's cursor. Whether there was anything. `scanned` is how far the log is known
+/// to say nothing more.
+async fn record(app: &Arc<App>, run: &Run, directory: &Path, scanned: &mut u64) -> Result<bool, PassError> {
     let log = executor::log_path(directory);
     let from = run.log_cursor;
-    let offset = from.max(executor::LOG_START);
-    let piece = match blocking(move || run_log::observations(&log, offset, LOG_PIECE_BYTES)).await {
+    *scanned = from.max(executor::LOG_START).max(*scanned);
+    let offset = *scanned;
+    let piece = match blocking(move || next_observations(&log, offset)).await {
         Ok(piece) => piece,
         Err(error) => {
             // The exit record stands for itself; a log that cannot be read costs the steps' times, not the result.
@@ -200,7 +213,8 @@ async fn record(app: &Arc<App>, run: &Run, directory: &Path) -> Result<bool, Pas
             return Ok(false);
         }
     };
-    // Output alone is no event: the cursor moves with the next one.
+    *scanned = piece.next_offset;
+    // Output alone is no event: the stored cursor moves with the next one.
     if piece.items.is_empty() {
         return Ok(false);
     }
@@ -213,6 +227,17 @@ async fn record(app: &Arc<App>, run: &Run, directory: &Path) -> Result<bool, Pas
     };
     app.execute("runner", command).await?;
     Ok(true)
+}
+
+/// The next observations, over any amount of output between them.
+fn next_observations(log: &Path, mut offset: u64) -> Result<Piece<Observation>, ReadLogError> {
+    loop {
+        let piece = run_log::observations(log, offset, LOG_PIECE_BYTES)?;
+        if !piece.items.is_empty() || piece.next_offset == offset {
+            return Ok(piece);
+        }
+        offset = piece.next_offset;
+    }
 }
 
 async fn observe(app: &Arc<App>, directory: &Path, run: &Run) -> Result<Observed, orch_sandbox::run_dir::InspectError> {
@@ -239,20 +264,27 @@ async fn load_open(app: &Arc<App>, id: RunId) -> Result<Option<Run>, PassError> 
     Ok(load(app, id).await?.filter(|run| !run.state.is_final()))
 }
 
-/// Wakes when something in a run's directory changes. Without inotify the runs are only looked at now and then.
+/// Wakes when something in a run's directory changes or its shim ends. Without either the run is only looked at now and
+/// then.
 struct Watch {
+    /// Inotify on the directory.
     events: Option<Receiver>,
+    /// A connection to the shim, which ends with it.
+    shim: Option<UnixStream>,
+    /// The shim was asked for one already.
+    asked: bool,
 }
 
 impl Watch {
     fn new(directory: &Path) -> Self {
-        match Self::open(directory) {
-            Ok(events) => Self { events: Some(events) },
+        let events = match Self::open(directory) {
+            Ok(events) => Some(events),
             Err(error) => {
                 tracing::debug!(%error, "no inotify for a run");
-                Self { events: None }
+                None
             }
-        }
+        };
+        Self { events, shim: None, asked: false }
     }
 
     fn open(directory: &Path) -> std::io::Result<Receiver> {
@@ -263,13 +295,52 @@ impl Watch {
         Receiver::from_owned_fd_unchecked(inotify.as_fd().try_clone_to_owned()?)
     }
 
-    async fn changed(&self) {
-        let Some(events) = &self.events else { return std::future::pending().await };
-        if events.readable().await.is_err() {
-            return std::future::pending().await;
+    /// Connects to the shim of a living run, once.
+    async fn shim(&mut self, directory: &Path) {
+        if self.asked {
+            return;
         }
-        // Which events these are does not matter: the directory is looked at as a whole.
-        let mut bytes = [0; 4096];
-        while events.try_read(&mut bytes).is_ok_and(|read| read > 0) {}
+        self.asked = true;
+        let directory = directory.to_owned();
+        let connected = blocking(move || {
+            let stream = control::watch(&directory).map_err(|error| chain(&error))?;
+            stream.set_nonblocking(true).map_err(|error| error.to_string())?;
+            Ok::<_, String>(stream)
+        });
+        let connected =
+            connected.await.and_then(|stream| UnixStream::from_std(stream).map_err(|error| error.to_string()));
+        match connected {
+            Ok(stream) => self.shim = Some(stream),
+            Err(error) => tracing::debug!(error, "no connection to a shim"),
+        }
+    }
+
+    async fn changed(&mut self) {
+        let Self { events, shim, .. } = self;
+        let ended = tokio::select! {
+            () = readable(events.as_ref()) => false,
+            () = ended(shim.as_ref()) => true,
+        };
+        if ended {
+            self.shim = None;
+        }
+    }
+}
+
+/// Waits for events of a directory. Which they are does not matter: the directory is looked at as a whole.
+async fn readable(events: Option<&Receiver>) {
+    let Some(events) = events else { return std::future::pending().await };
+    if events.readable().await.is_err() {
+        return std::future::pending().await;
+    }
+    let mut bytes = [0; 4096];
+    while events.try_read(&mut bytes).is_ok_and(|read| read > 0) {}
+}
+
+/// Waits for the end of a connection on which nothing is ever sent.
+async fn ended(shim: Option<&UnixStream>) {
+    let Some(shim) = shim else { return std::future::pending().await };
+    if shim.readable().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
