@@ -21,6 +21,18 @@ pub(super) struct Question {
     pub(super) digest: Digest,
 }
 
+/// Most lines that list the content of what is asked about.
+const LISTED_MAX: usize = 60;
+
+/// Adds what the question is about line by line, as far as it can be read at a glance.
+pub(super) fn list(details: &mut Vec<String>, lines: impl ExactSizeIterator<Item = String>) {
+    let count = lines.len();
+    details.extend(lines.take(LISTED_MAX));
+    if count > LISTED_MAX {
+        details.push(format!("and {} more", count - LISTED_MAX));
+    }
+}
+
 /// Asks one person; the question does not expire.
 pub(super) fn ask<V: View>(cx: &mut Context<'_, V>, question: Question) -> Result<ApprovalId, DecideError> {
     let id: ApprovalId = cx.draw();

@@ -144,10 +144,11 @@ fn draft<V: View>(
     let id: RequirementsId = cx.draw();
     let version = cx.number(EntityKind::Requirements, Some(project))?;
     let digest = Digest::of_json(&(&project, version, &content));
-    let details = vec![
+    let mut details = vec![
         format!("{} requirements from `{}`", content.requirements.len(), content.title),
         format!("{} open questions, {} warnings", content.open_questions.len(), content.warnings.len()),
     ];
+    approval::list(&mut details, content.requirements.iter().map(|found| format!("{} {}", found.id, found.title)));
     let event =
         RequirementsEvent::Drafted { project, version, vision, content: Box::new(content), reason: reason.to_owned() };
     cx.emit((id, event));

@@ -269,7 +269,7 @@ fn draft<V: View>(
     let id: PlanId = cx.draw();
     let version = cx.number(EntityKind::Plan, Some(project))?;
     let digest = Digest::of_json(&(&project, version, &content));
-    let details = vec![
+    let mut details = vec![
         format!(
             "{} tasks on {} levels",
             content.tasks.len(),
@@ -278,6 +278,8 @@ fn draft<V: View>(
         format!("adds {}, drops {}, keeps {}", delta.added.len(), delta.dropped.len(), delta.kept.len()),
         format!("critical path: {}", analysis.critical_path.join(" > ")),
     ];
+    let listed = content.tasks.iter().map(|task| format!("{} ({})", task.title, task.spec.work.label()));
+    approval::list(&mut details, listed);
     let event =
         PlanEvent::Drafted { project, version, requirements, content: Box::new(content), reason: reason.to_owned() };
     cx.emit((id, event));

@@ -8,7 +8,7 @@ use orch_proto::id::{ApprovalId, ProjectId, TaskId};
 use super::approval::{self, Question};
 use super::{Context, DecideError, conflict, conflict_with_hint, project, text, title};
 use crate::command::NewTask;
-use crate::entity::{Approval, ApprovalSubject, Change, Project, Run, RunEvent, Task, TaskEvent, TaskSpec};
+use crate::entity::{Approval, ApprovalSubject, Change, Project, Run, RunEvent, Task, TaskEvent, TaskSpec, Work};
 use crate::graph::Graph;
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
@@ -190,11 +190,15 @@ fn ask_to_start<V: View>(
     (number, title): (u32, &str),
     spec: &TaskSpec,
 ) -> Result<ApprovalId, DecideError> {
+    let mut details = vec![format!("work: {}", spec.work.label())];
+    if let Work::Steps { steps, .. } = &spec.work {
+        approval::list(&mut details, steps.iter().map(|step| format!("{}: {}", step.name, step.run.trim())));
+    }
     let question = Question {
         project,
         subject: ApprovalSubject::Task { id: task },
         action: format!("start task T-{number} {title}"),
-        details: vec![format!("work: {}", spec.work.label())],
+        details,
         rule: "the task was made with `needs approval`",
         digest: approval::task_digest(project, title, spec),
     };
