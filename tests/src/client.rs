@@ -392,6 +392,7 @@ pub fn task_request(project: &str, title: &str, recipe: &str) -> Request {
         recipe_name: Some("story.yaml".to_owned()),
         capability: None,
         depends_on: Vec::new(),
+        requirements: Vec::new(),
         acceptance: Vec::new(),
         priority: 5,
         needs_approval: false,

@@ -14,6 +14,7 @@ pub struct Programs {
     pub orchd: &'static str,
     pub orchctl: &'static str,
     pub sandbox: &'static str,
+    pub tui: &'static str,
 }
 
 /// A directory with everything of one story.

@@ -1,7 +1,8 @@
 //! The end-to-end harness: real programs, a real socket, real sandboxes, in a directory that is gone afterwards.
 //!
 //! In reading order: `story` is what a test calls; it makes an `env`, starts a `daemon` and gives the test a `client`.
-//! `command_line` runs `orchctl`, `repository` makes git repositories, `processes` looks at what runs, `requirement`
+//! `command_line` runs `orchctl`, `terminal` holds a program in a terminal,
+//! `repository` makes git repositories, `processes` looks at what runs, `requirement`
 //! decides between skipping and failing.
 //! **Invariants:** nothing is left behind, whatever happens; the environment of the test process is never changed; every
 //! wait is for a state and has a bound.
@@ -15,6 +16,7 @@ pub mod processes;
 pub mod repository;
 pub mod requirement;
 pub mod story;
+pub mod terminal;
 
 pub use client::Client;
 pub use command_line::Output;

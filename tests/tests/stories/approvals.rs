@@ -9,7 +9,7 @@ use orch_tests::{Setup, Story};
 use crate::story;
 
 /// Changes a path that the shipped policy protects.
-const PROTECTED: &str = "
+pub(crate) const PROTECTED: &str = "
 steps:
   - run: mkdir -p .github/workflows && echo 'on push' > .github/workflows/ci.yml
 ";

@@ -11,7 +11,7 @@ use orch_tests::{Setup, Story, processes};
 use crate::story;
 
 /// Prints numbered lines until a file appears in its workspace, then some more. No user's retry is allowed.
-const COUNTS: &str = "
+pub(crate) const COUNTS: &str = "
 steps:
   - name: count
     run: |
@@ -119,7 +119,7 @@ fn a_killed_spawner_is_replaced_and_runs_do_not_notice() -> anyhow::Result<()> {
 }
 
 /// The run of a task, once it runs.
-async fn counting(story: &Story, task: &str) -> anyhow::Result<RunView> {
+pub(crate) async fn counting(story: &Story, task: &str) -> anyhow::Result<RunView> {
     story
         .wait_until("a run", async |client| {
             let runs = client.runs("shop").await?;
@@ -130,7 +130,7 @@ async fn counting(story: &Story, task: &str) -> anyhow::Result<RunView> {
 }
 
 /// Makes the file for which the steps of a run wait.
-fn release(run: &RunView, story: &Story) -> anyhow::Result<()> {
+pub(crate) fn release(run: &RunView, story: &Story) -> anyhow::Result<()> {
     let workspace = story.env().state().join("workspaces").join(run.id.to_string());
     std::fs::write(workspace.join(format!("go-{}", run.task_name)), "go\n").context("failed to release a run")
 }

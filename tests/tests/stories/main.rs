@@ -10,7 +10,12 @@ mod bad_repositories;
 mod demo;
 mod full_disk;
 mod kills;
+mod logs;
+mod real_repository;
+mod roles;
 mod scenarios;
+mod seeds;
+mod terminal;
 
 use orch_tests::{Programs, Setup, Story};
 
@@ -20,6 +25,7 @@ fn story(name: &str, setup: Setup, tell: impl AsyncFnOnce(&mut Story) -> anyhow:
         orchd: env!("CARGO_BIN_EXE_e2e-orchd"),
         orchctl: env!("CARGO_BIN_EXE_e2e-orchctl"),
         sandbox: env!("CARGO_BIN_EXE_e2e-orch-sandbox"),
+        tui: env!("CARGO_BIN_EXE_e2e-orch-tui"),
     };
     Story::tell(name, programs, setup, tell)
 }
