@@ -35,11 +35,18 @@ pub(crate) async fn run_log(
     let bytes_max = bytes_max.clamp(1, LOG_PAGE_BYTES_MAX) as usize;
     let offset = offset.max(executor::LOG_START);
     let until = tokio::time::Instant::now() + Duration::from_millis(u64::from(wait_ms.min(WAIT_MS_MAX)));
+    let mut changed = app.store.subscribe();
+    let mut over = false;
+    let mut asked = false;
     loop {
         // Whether the run is over is asked before its log is read: what was written before its end is then seen.
-        let over = readable(app.read(move |view| view.get::<Run>(id)).await)?.is_none_or(|run| run.state.is_final());
-        let path = path.clone();
-        let piece = blocking(move || log::chunks(&path, offset, bytes_max))
+        if !asked || changed.has_changed().unwrap_or(false) {
+            asked = true;
+            changed.mark_unchanged();
+            over = readable(app.read(move |view| view.get::<Run>(id)).await)?.is_none_or(|run| run.state.is_final());
+        }
+        let log = path.clone();
+        let piece = blocking(move || log::chunks(&log, offset, bytes_max))
             .await
             .map_err(|error| errors::internal("failed to read the log of the run", &error))?;
         let moved = piece.next_offset > offset;
@@ -48,6 +55,7 @@ pub(crate) async fn run_log(
         }
         tokio::select! {
             () = app.stopped() => return Ok(LogPage { chunks: Vec::new(), next_offset: offset, end: false }),
+            _ = changed.changed() => asked = false,
             () = tokio::time::sleep(LOG_LOOK) => {}
         }
     }
