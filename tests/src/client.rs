@@ -397,6 +397,5 @@ pub fn task_request(project: &str, title: &str, recipe: &str) -> Request {
         priority: 5,
         needs_approval: false,
         queue: true,
-        requirements: Vec::new(),
     }
 }
