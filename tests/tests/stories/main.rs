@@ -11,6 +11,7 @@ mod demo;
 mod full_disk;
 mod kills;
 mod logs;
+mod merge_queue;
 mod real_repository;
 mod roles;
 mod scenarios;
