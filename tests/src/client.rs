@@ -261,6 +261,26 @@ impl Client {
         }
     }
 
+    /// Waits for an event of this kind after the one with number `after`.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn event(&self, kind: &str, after: u64) -> anyhow::Result<EventView> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut after = after;
+        while Instant::now() < deadline {
+            let page = self
+                .wire
+                .call(async |orch, context| orch.events_since(context, after, PAGE_ITEMS_MAX, WAIT_MS, false).await)
+                .await?;
+            after = page.next;
+            if let Some(found) = page.events.into_iter().find(|event| event.kind == kind) {
+                return Ok(found);
+            }
+        }
+        bail!("waited {} s for {kind}\n{}", PATIENCE.as_secs(), self.board().await?)
+    }
+
     /// The log of a run as far as it goes now.
     ///
     /// # Errors

@@ -169,7 +169,7 @@ fn a_push_before_the_approval_has_the_change_checked_again() -> anyhow::Result<(
 }
 
 /// A project with a gate, imported from a repository of a person.
-async fn parts_project(story: &Story) -> anyhow::Result<ProjectView> {
+pub(crate) async fn parts_project(story: &Story) -> anyhow::Result<ProjectView> {
     let source = story.env().path("source");
     std::fs::create_dir_all(source.join("tests"))?;
     std::fs::create_dir(source.join("parts"))?;
