@@ -178,7 +178,8 @@ pub(crate) fn release(run: &RunView, story: &Story) -> anyhow::Result<()> {
     std::fs::write(workspace.join(format!("go-{}", run.task_name)), "go\n").context("failed to release a run")
 }
 
-fn shim_pid(run: &RunView) -> anyhow::Result<i32> {
+/// The process id of a run's shim.
+pub(crate) fn shim_pid(run: &RunView) -> anyhow::Result<i32> {
     let identity = std::fs::read(PathBuf::from(&run.directory).join(orch_sandbox::run_dir::SHIM_FILE))?;
     let identity: orch_sandbox::run_dir::ShimIdentity = serde_json::from_slice(&identity)?;
     Ok(identity.pid)

@@ -17,6 +17,7 @@ mod real_repository;
 mod roles;
 mod scenarios;
 mod seeds;
+mod steering;
 mod terminal;
 
 use orch_tests::{Programs, Setup, Story};
