@@ -7,6 +7,7 @@ mod approvals;
 mod bad_input;
 mod bad_peers;
 mod bad_repositories;
+mod confinement;
 mod crashes;
 mod demo;
 mod full_disk;
