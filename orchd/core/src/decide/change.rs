@@ -73,6 +73,11 @@ pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -
         return Err(conflict("not the start of a check"));
     };
     let change: Change = cx.get(*id)?;
+    if let ChangeState::Opened { not_before: Some(at) } = change.state
+        && cx.now < at
+    {
+        return Err(conflict(format!("C-{} waits for its next check", change.number)));
+    }
     let source: Run = cx.get(change.run)?;
     let new = NewRun {
         project: change.project,
