@@ -9,6 +9,7 @@ mod projects;
 mod runner;
 mod scheduler;
 mod settle;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub(crate) async fn recover(app: &Arc<App>) -> runner::Runs {
 pub(crate) fn start(app: &Arc<App>, runs: runner::Runs) -> JoinSet<()> {
     let mut parts = JoinSet::new();
     parts.spawn(runner::run(Arc::clone(app), runs));
-    parts.spawn(repeat(Arc::clone(app), "projects", projects::pass));
+    parts.spawn(projects::run(Arc::clone(app)));
     parts.spawn(repeat(Arc::clone(app), "changes", changes::pass));
     parts.spawn(repeat(Arc::clone(app), "scheduler", scheduler::pass));
     parts
