@@ -16,6 +16,7 @@ mod roles;
 mod scenarios;
 mod seeds;
 mod terminal;
+mod weakening;
 
 use orch_tests::{Programs, Setup, Story};
 

@@ -50,6 +50,8 @@ pub enum ChangeState {
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum ChangeStep {
     Opened,
+    /// Its check is about to begin, and what it would do needs a person.
+    ApprovalAsked,
     CheckStarted {
         run: RunId,
         base: Option<String>,
@@ -90,7 +92,7 @@ impl ChangeState {
     pub fn next(state: Option<&Self>, step: &ChangeStep) -> Result<Self, IllegalTransition> {
         use ChangeStep as Step;
         match (state, step) {
-            (None, Step::Opened) => Ok(Self::Opened),
+            (None, Step::Opened) | (Some(Self::Opened), Step::ApprovalAsked) => Ok(Self::Opened),
             (Some(Self::Opened), Step::CheckStarted { run, base, tree }) => {
                 Ok(Self::Checking { run: *run, base: base.clone(), tree: tree.clone() })
             }
@@ -160,6 +162,7 @@ impl ChangeStep {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Opened => "opened",
+            Self::ApprovalAsked => "approval_asked",
             Self::CheckStarted { .. } => "check_started",
             Self::CheckPassed => "check_passed",
             Self::CheckSkipped { .. } => "check_skipped",

@@ -165,6 +165,7 @@ fn cancelling_a_task_ends_all_that_hangs_on_it() {
         tree,
         commit: "m".into(),
         steps,
+        concerns: Vec::new(),
         required_level: 0,
         lease_ms: 1_000,
     });
