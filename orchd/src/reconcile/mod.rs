@@ -4,6 +4,7 @@
 //! themselves: what failed is tried again because the state still says so.
 
 mod changes;
+mod gates;
 mod launch;
 mod projects;
 mod runner;

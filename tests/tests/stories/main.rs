@@ -20,6 +20,7 @@ mod scenarios;
 mod seeds;
 mod steering;
 mod terminal;
+mod weakening;
 
 use orch_tests::{Programs, Setup, Story};
 
