@@ -36,6 +36,7 @@ fn cargo_flags_follow_the_files() {
             ("Cargo.lock", "[[package]]\nname='a'\n"),
             ("a/Cargo.toml", "[package]\nname='a'\n"),
             ("b/Cargo.toml", "[package]\nname='b'\n[dependencies]\na={path='../a'}\n"),
+            ("fuzz/Cargo.toml", "[package]\nname='fuzz'\n[package.metadata]\ncargo-fuzz = true\n[workspace]\n"),
             ("vendor/x/Cargo.toml", "[package]"),
             ("target/package/Cargo.toml", "[package]"),
         ],
