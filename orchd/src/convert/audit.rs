@@ -180,9 +180,10 @@ fn change(event: &ChangeEvent) -> String {
             let stat = proposal.stat;
             format!("opened: {title}, {} files, +{} -{}", stat.files, stat.added, stat.removed)
         }
+        ChangeEvent::ApprovalAsked { concerns, .. } => format!("needs an approval: {}", concerns.join(", ")),
         ChangeEvent::CheckStarted { tree, .. } => format!("gates run on tree {}", short(tree)),
         ChangeEvent::CheckPassed => "gates passed".into(),
-        ChangeEvent::CheckSkipped { .. } => "the project has no gates".into(),
+        ChangeEvent::CheckSkipped { .. } => "there are no gates for it".into(),
         ChangeEvent::CheckFailed { reason } => format!("gates failed: {reason}"),
         ChangeEvent::CheckLost { .. } => "gates gave no answer and run again".into(),
         ChangeEvent::BaseMoved => "the branch moved; to be checked again".into(),

@@ -4,6 +4,7 @@
 //! themselves: what failed is tried again because the state still says so.
 
 mod changes;
+mod gates;
 mod launch;
 mod projects;
 mod runner;
@@ -25,6 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Takes up everything that was under way when the daemon stopped, before anything new is decided.
 pub(crate) async fn recover(app: &Arc<App>) -> runner::Runs {
+    if let Err(error) = settle::clean_up_all(app).await {
+        tracing::warn!(error = crate::error_chain::chain(&error), "not cleaned up after runs that are over");
+    }
     runner::recover(app).await
 }
 

@@ -53,6 +53,8 @@ pub enum ChangeState {
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum ChangeStep {
     Opened,
+    /// Its check is about to begin, and what it would do needs a person.
+    ApprovalAsked,
     CheckStarted {
         run: RunId,
         base: Option<String>,
@@ -96,6 +98,7 @@ impl ChangeState {
         use ChangeStep as Step;
         match (state, step) {
             (None, Step::Opened) => Ok(Self::Opened { not_before: None }),
+            (Some(Self::Opened { not_before }), Step::ApprovalAsked) => Ok(Self::Opened { not_before: *not_before }),
             (Some(Self::Opened { .. }), Step::CheckStarted { run, base, tree }) => {
                 Ok(Self::Checking { run: *run, base: base.clone(), tree: tree.clone() })
             }
@@ -167,6 +170,7 @@ impl ChangeStep {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Opened => "opened",
+            Self::ApprovalAsked => "approval_asked",
             Self::CheckStarted { .. } => "check_started",
             Self::CheckPassed => "check_passed",
             Self::CheckSkipped { .. } => "check_skipped",

@@ -180,6 +180,7 @@ samples!(change_states, ChangeState, {
 
 samples!(change_steps, ChangeStep, {
     ChangeStep::Opened => [ChangeStep::Opened],
+    ChangeStep::ApprovalAsked => [ChangeStep::ApprovalAsked],
     ChangeStep::CheckStarted { .. } => [ChangeStep::CheckStarted { run: sample_id(2), base: None, tree: text() }],
     ChangeStep::CheckPassed => [ChangeStep::CheckPassed],
     ChangeStep::CheckSkipped { .. } => [ChangeStep::CheckSkipped { base: None, tree: text() }],
@@ -523,6 +524,7 @@ fn approval_matrix() {
 fn change_matrix() {
     assert_snapshot!(matrix(&change()), @r"
     absent + opened -> opened
+    opened + approval_asked -> opened
     opened + check_started -> checking
     opened + check_skipped -> mergeable
     opened + conflicted -> conflicted

@@ -187,6 +187,7 @@ fn cancelling_a_task_ends_all_that_hangs_on_it() {
         tree,
         commit: "m".into(),
         steps,
+        concerns: Vec::new(),
         required_level: 0,
         lease_ms: 1_000,
     });
@@ -277,6 +278,7 @@ fn gates_that_the_host_fails_are_tried_again_with_growing_waits_and_not_for_ever
             tree: "t".into(),
             commit: "m".into(),
             steps: Vec::new(),
+            concerns: Vec::new(),
             required_level: 0,
             lease_ms: 1_000,
         };
