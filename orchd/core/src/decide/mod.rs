@@ -8,6 +8,7 @@ mod change;
 mod document;
 mod plan;
 mod project;
+mod replan;
 mod run;
 mod settle;
 mod task;
@@ -26,8 +27,9 @@ use crate::ids::IdSource;
 use crate::state::IllegalTransition;
 use crate::view::{ReadError, View};
 
-pub use plan::{PRIORITY_DEFAULT, PlanDelta};
+pub use plan::PlanDelta;
 pub use project::SLUG_CHARS_MAX;
+pub use replan::PRIORITY_DEFAULT;
 pub use settle::LOSSES_MAX;
 pub use task::PRIORITY_MAX;
 
