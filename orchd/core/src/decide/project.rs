@@ -3,7 +3,7 @@
 use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, VisionId};
 
-use super::{Context, DecideError, conflict, conflict_with_hint, title};
+use super::{Context, DecideError, TITLE_CHARS_MAX, conflict, conflict_with_hint, title};
 use crate::command::Command;
 use crate::entity::{Project, ProjectEvent, RepositorySource, Run, RunEvent, VisionEvent};
 use crate::recipe::Glob;
@@ -87,7 +87,7 @@ pub(super) fn submit_vision<V: View>(cx: &mut Context<'_, V>, command: &Command)
     let event = VisionEvent::Submitted {
         project: *project,
         version,
-        title: title("title", &vision_title.chars().take(super::TITLE_CHARS_MAX).collect::<String>())?,
+        title: title("title", &vision_title.chars().take(TITLE_CHARS_MAX).collect::<String>())?,
         file_name: file_name.clone(),
         text: *text,
         size_bytes: *size_bytes,
