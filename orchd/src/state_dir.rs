@@ -1,5 +1,6 @@
 //! What is where in the state directory (design.md section 4).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +64,13 @@ impl StateDir {
 
     pub(crate) fn workspace(&self, run: RunId) -> PathBuf {
         self.root.join("workspaces").join(run.to_string())
+    }
+
+    /// Every run that has a directory or a workspace.
+    pub(crate) fn runs_on_disk(&self) -> BTreeSet<RunId> {
+        let entries = ["runs", "workspaces"].map(|name| std::fs::read_dir(self.root.join(name)));
+        let names = entries.into_iter().flatten().flatten().flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| name.to_str()?.parse().ok()).collect()
     }
 
     pub(crate) fn repositories(&self) -> PathBuf {

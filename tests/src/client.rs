@@ -261,6 +261,26 @@ impl Client {
         }
     }
 
+    /// Waits for an event of this kind after the one with number `after`.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn event(&self, kind: &str, after: u64) -> anyhow::Result<EventView> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut after = after;
+        while Instant::now() < deadline {
+            let page = self
+                .wire
+                .call(async |orch, context| orch.events_since(context, after, PAGE_ITEMS_MAX, WAIT_MS, false).await)
+                .await?;
+            after = page.next;
+            if let Some(found) = page.events.into_iter().find(|event| event.kind == kind) {
+                return Ok(found);
+            }
+        }
+        bail!("waited {} s for {kind}\n{}", PATIENCE.as_secs(), self.board().await?)
+    }
+
     /// The log of a run as far as it goes now.
     ///
     /// # Errors
@@ -303,6 +323,18 @@ impl Client {
     /// # Errors
     /// When the run ends without it, or it takes too long.
     pub async fn log_line(&self, run: &str, line: &str) -> anyhow::Result<()> {
+        self.log_until(run, line, |bytes| bytes == line.as_bytes()).await
+    }
+
+    /// The same for a line that begins with `start`.
+    ///
+    /// # Errors
+    /// As [`Client::log_line`].
+    pub async fn log_begins(&self, run: &str, start: &str) -> anyhow::Result<()> {
+        self.log_until(run, start, |bytes| bytes.starts_with(start.as_bytes())).await
+    }
+
+    async fn log_until(&self, run: &str, line: &str, wanted: impl Fn(&[u8]) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let mut offset = 0;
         while Instant::now() < deadline {
@@ -311,7 +343,7 @@ impl Client {
                 .wire
                 .call(async |orch, context| orch.run_log(context, name, offset, LOG_PAGE_BYTES_MAX, WAIT_MS).await)
                 .await?;
-            if page.chunks.iter().any(|chunk| chunk.stream == LogStream::Stdout && chunk.bytes.0 == line.as_bytes()) {
+            if page.chunks.iter().any(|chunk| chunk.stream == LogStream::Stdout && wanted(&chunk.bytes.0)) {
                 return Ok(());
             }
             offset = page.next_offset;
@@ -398,4 +430,10 @@ pub fn task_request(project: &str, title: &str, recipe: &str) -> Request {
         needs_approval: false,
         queue: true,
     }
+}
+
+/// `T-3` of `shop/T-3`.
+#[must_use]
+pub fn short(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }

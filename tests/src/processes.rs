@@ -37,6 +37,26 @@ pub fn children(parent: i32) -> anyhow::Result<Vec<Process>> {
     Ok(all.filter(|process| process.parent == parent).collect())
 }
 
+/// A process and all those below it.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn tree(top: i32) -> anyhow::Result<Vec<Process>> {
+    let mut found: Vec<Process> = read(&Path::new("/proc").join(top.to_string())).into_iter().collect();
+    let mut at = 0;
+    while let Some(process) = found.get(at) {
+        found.extend(children(process.pid)?);
+        at += 1;
+    }
+    Ok(found)
+}
+
+/// Whether there is such a process, and it is more than the memory of one.
+#[must_use]
+pub fn lives(pid: i32) -> bool {
+    read(&Path::new("/proc").join(pid.to_string())).is_some()
+}
+
 /// Kills a process the hard way.
 ///
 /// # Errors

@@ -184,7 +184,7 @@ fn change(event: &ChangeEvent) -> String {
         ChangeEvent::CheckPassed => "gates passed".into(),
         ChangeEvent::CheckSkipped { .. } => "there are no gates for it".into(),
         ChangeEvent::CheckFailed { reason } => format!("gates failed: {reason}"),
-        ChangeEvent::CheckLost => "gates were lost and run again".into(),
+        ChangeEvent::CheckLost { .. } => "gates were lost and run again".into(),
         ChangeEvent::BaseMoved => "the branch moved; to be checked again".into(),
         ChangeEvent::Conflicted { paths } => format!("conflicts in {}", paths.join(", ")),
         ChangeEvent::MergeStarted { commit } => format!("merging as {}", short(commit)),

@@ -10,6 +10,7 @@ mod projects;
 mod runner;
 mod scheduler;
 mod settle;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Takes up everything that was under way when the daemon stopped, before anything new is decided.
 pub(crate) async fn recover(app: &Arc<App>) -> runner::Runs {
+    if let Err(error) = settle::clean_up_all(app).await {
+        tracing::warn!(error = crate::error_chain::chain(&error), "not cleaned up after runs that are over");
+    }
     runner::recover(app).await
 }
 
@@ -32,7 +36,7 @@ pub(crate) async fn recover(app: &Arc<App>) -> runner::Runs {
 pub(crate) fn start(app: &Arc<App>, runs: runner::Runs) -> JoinSet<()> {
     let mut parts = JoinSet::new();
     parts.spawn(runner::run(Arc::clone(app), runs));
-    parts.spawn(repeat(Arc::clone(app), "projects", projects::pass));
+    parts.spawn(projects::run(Arc::clone(app)));
     parts.spawn(repeat(Arc::clone(app), "changes", changes::pass));
     parts.spawn(repeat(Arc::clone(app), "scheduler", scheduler::pass));
     parts

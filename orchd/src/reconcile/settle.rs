@@ -9,7 +9,7 @@ use orch_core::command::Command;
 use orch_core::entity::{Artifact, ChangeProposal, DiffStat, Project, Run, RunPurpose, Task};
 use orch_core::recipe::Glob;
 use orch_core::state::run::{FailureClass, RunOutcome};
-use orch_core::view::View as _;
+use orch_core::view::{Filter, View as _};
 use orch_proto::id::RunId;
 use orch_sandbox::artifacts;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
@@ -208,15 +208,31 @@ fn outcome(outcome: &Outcome, run: &Run) -> RunOutcome {
 
 /// Removes what a settled run does not need any more: its workspace and the bundle. The log stays.
 async fn clean_up(app: &Arc<App>, run: RunId) {
-    let (workspace, out) = (app.dirs.workspace(run), app.dirs.run_out(run));
+    let app = Arc::clone(app);
+    blocking(move || remove_leavings(&app, run)).await;
+}
+
+fn remove_leavings(app: &App, run: RunId) {
+    for path in [app.dirs.workspace(run), app.dirs.run_out(run)] {
+        if path.exists()
+            && let Err(error) = orch_sandbox::remove_tree(&path)
+        {
+            tracing::warn!(error = chain(&error), path = %path.display(), "failed to remove a directory of a run");
+        }
+    }
+}
+
+/// Cleans up after runs that the last daemon settled and was killed before it came to that. Nothing else ever looks at
+/// a run again that is over.
+pub(super) async fn clean_up_all(app: &Arc<App>) -> Result<(), PassError> {
+    let open = app.read(|view| view.list::<Run>(&Filter::default().open())).await?;
+    let open: BTreeSet<RunId> = open.iter().map(|run| run.id).collect();
+    let app = Arc::clone(app);
     blocking(move || {
-        for path in [workspace, out] {
-            if path.exists()
-                && let Err(error) = orch_sandbox::remove_tree(&path)
-            {
-                tracing::warn!(error = chain(&error), path = %path.display(), "failed to remove a directory of a run");
-            }
+        for run in app.dirs.runs_on_disk().difference(&open) {
+            remove_leavings(&app, *run);
         }
     })
     .await;
+    Ok(())
 }

@@ -71,7 +71,7 @@ fn a_denied_change_is_closed_and_a_retry_asks_again() -> anyhow::Result<()> {
 }
 
 /// Waits for the one question that is open.
-async fn asked(story: &Story) -> anyhow::Result<ApprovalView> {
+pub(crate) async fn asked(story: &Story) -> anyhow::Result<ApprovalView> {
     let mut waiting = story
         .wait_until("an approval", async |client| {
             let waiting = client.approvals_pending("shop").await?;

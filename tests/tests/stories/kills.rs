@@ -73,25 +73,7 @@ fn a_run_whose_shim_is_killed_is_lost_and_tried_again() -> anyhow::Result<()> {
         let first = counting(story, &task).await?;
         story.log_line(&first.name, "line 3").await?;
         processes::kill9(shim_pid(&first)?)?;
-        let second = story
-            .wait_until("a second run", async |client| {
-                let run = client.runs("shop").await?.into_iter().find(|run| run.id != first.id);
-                Ok(run.filter(|run| run.state == RunState::Running))
-            })
-            .await?;
-        let waiting = story.task(&task).await?;
-        ensure!(waiting.last_failure.as_deref().is_some_and(|why| why.contains("lost")), "{waiting:#?}");
-        ensure!(second.fence > first.fence, "a later attempt has a later fence");
-        story.log_line(&second.name, "line 1").await?;
-        release(&second, story)?;
-        // Its recipe allows no retry: that it is done shows that the loss was not counted as one.
-        let done = story.task_in(&task, TaskState::Done).await?;
-        ensure!(done.attempts == 2, "{done:#?}");
-        let runs = story.runs("shop").await?;
-        let states: Vec<&RunState> = runs.iter().map(|run| &run.state).collect();
-        ensure!(states == [&RunState::Lost, &RunState::Succeeded], "{runs:#?}");
-        ensure!(story.changes("shop").await?.len() == 1, "one change of one task");
-        Ok(())
+        tried_again(story, &task, &first).await
     })
 }
 
@@ -99,23 +81,84 @@ fn a_run_whose_shim_is_killed_is_lost_and_tried_again() -> anyhow::Result<()> {
 fn a_killed_spawner_is_replaced_and_runs_do_not_notice() -> anyhow::Result<()> {
     story("kill -9 of the spawner", Setup::Runs, async |story| {
         story.project_create("shop", RepoSource::Empty).await?;
-        let task = story.task_create("shop", "Count", COUNTS).await?;
-        let run = counting(story, &task).await?;
-        story.log_line(&run.name, "line 3").await?;
+        let mut runs = Vec::new();
+        for title in ["Count one", "Count two"] {
+            let task = story.task_create("shop", title, COUNTS).await?;
+            runs.push((counting(story, &task).await?, task));
+        }
+        for (run, _) in &runs {
+            story.log_line(&run.name, "line 3").await?;
+        }
         let daemon = story.daemon_pid()?;
         let spawner = processes::children(daemon)?.into_iter().find(|child| child.command.ends_with(" serve"));
         let spawner = spawner.context("the daemon has a spawner")?;
         processes::kill9(spawner.pid)?;
         let next = story.task_create("shop", "Next", "steps: [echo next]").await?;
         story.task_in(&next, TaskState::Done).await?;
-        let same = story.task(&task).await?;
-        ensure!((same.state, same.attempts) == (TaskState::Running, 1), "{same:#?}");
-        release(&run, story)?;
-        let done = story.task_in(&task, TaskState::Done).await?;
-        ensure!(done.attempts == 1, "{done:#?}");
-        every_line_once(story, &run.name).await?;
+        for (run, task) in &runs {
+            let same = story.task(task).await?;
+            ensure!((same.state, same.attempts) == (TaskState::Running, 1), "{same:#?}");
+            release(run, story)?;
+            let done = story.task_in(task, TaskState::Done).await?;
+            ensure!(done.attempts == 1, "{done:#?}");
+            every_line_once(story, &run.name).await?;
+        }
         Ok(())
     })
+}
+
+#[test]
+fn a_run_whose_init_is_killed_is_over_and_tried_again() -> anyhow::Result<()> {
+    story("kill -9 of an init", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let task = story.task_create("shop", "Count", COUNTS).await?;
+        let first = counting(story, &task).await?;
+        story.log_line(&first.name, "line 3").await?;
+        let shim = shim_pid(&first)?;
+        let init = processes::children(shim)?.pop().context("the shim has a child")?;
+        processes::kill9(init.pid)?;
+        tried_again(story, &task, &first).await?;
+        ensure!(processes::children(shim)?.is_empty(), "its shim ended too");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_run_is_tried_again_when_daemon_and_shim_are_killed() -> anyhow::Result<()> {
+    story("kill -9 of daemon and shim", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let task = story.task_create("shop", "Count", COUNTS).await?;
+        let first = counting(story, &task).await?;
+        story.log_line(&first.name, "line 3").await?;
+        let shim = shim_pid(&first)?;
+        story.kill9().await?;
+        processes::kill9(shim)?;
+        story.start().await?;
+        tried_again(story, &task, &first).await
+    })
+}
+
+/// A run was lost: another one does the work, once, and it costs the user no retry.
+async fn tried_again(story: &Story, task: &str, first: &RunView) -> anyhow::Result<()> {
+    let second = story
+        .wait_until("a second run", async |client| {
+            let run = client.runs("shop").await?.into_iter().find(|run| run.id != first.id);
+            Ok(run.filter(|run| run.state == RunState::Running))
+        })
+        .await?;
+    let waiting = story.task(task).await?;
+    ensure!(waiting.last_failure.as_deref().is_some_and(|why| why.contains("lost")), "{waiting:#?}");
+    ensure!(second.fence > first.fence, "a later attempt has a later fence");
+    story.log_line(&second.name, "line 1").await?;
+    release(&second, story)?;
+    // Its recipe allows no retry: that it is done shows that the loss was not counted as one.
+    let done = story.task_in(task, TaskState::Done).await?;
+    ensure!(done.attempts == 2, "{done:#?}");
+    let runs = story.runs("shop").await?;
+    let states: Vec<&RunState> = runs.iter().map(|run| &run.state).collect();
+    ensure!(states == [&RunState::Lost, &RunState::Succeeded], "{runs:#?}");
+    ensure!(story.changes("shop").await?.len() == 1, "one change of one task");
+    Ok(())
 }
 
 /// The run of a task, once it runs.
@@ -135,7 +178,8 @@ pub(crate) fn release(run: &RunView, story: &Story) -> anyhow::Result<()> {
     std::fs::write(workspace.join(format!("go-{}", run.task_name)), "go\n").context("failed to release a run")
 }
 
-fn shim_pid(run: &RunView) -> anyhow::Result<i32> {
+/// The process id of a run's shim.
+pub(crate) fn shim_pid(run: &RunView) -> anyhow::Result<i32> {
     let identity = std::fs::read(PathBuf::from(&run.directory).join(orch_sandbox::run_dir::SHIM_FILE))?;
     let identity: orch_sandbox::run_dir::ShimIdentity = serde_json::from_slice(&identity)?;
     Ok(identity.pid)

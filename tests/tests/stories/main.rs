@@ -7,14 +7,18 @@ mod approvals;
 mod bad_input;
 mod bad_peers;
 mod bad_repositories;
+mod confinement;
+mod crashes;
 mod demo;
 mod full_disk;
 mod kills;
 mod logs;
+mod merge_queue;
 mod real_repository;
 mod roles;
 mod scenarios;
 mod seeds;
+mod steering;
 mod terminal;
 mod weakening;
 

@@ -15,6 +15,9 @@ use crate::story;
 /// A crate without dependencies that every build of this workspace has at hand.
 const CRATE: &str = "itoa";
 
+/// The platform for which this workspace was built.
+const HOST: &str = if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
+
 const VISION: &str =
     "# Faster integers\n\n## Functional requirements\n\n- FR-1: Integers of 256 bits can be printed.\n";
 
@@ -97,7 +100,8 @@ async fn cargo_in_sandbox(story: &Story) -> anyhow::Result<Requirement> {
 async fn unpack(env: &Env, target: &Path) -> anyhow::Result<()> {
     let metadata = cargo_metadata::MetadataCommand::new()
         .manifest_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-        .other_options(vec!["--offline".to_owned()])
+        // Of crates for other platforms nothing is at hand.
+        .other_options(["--offline", "--filter-platform", HOST].map(str::to_owned).to_vec())
         .exec()?;
     let package = metadata.packages.iter().find(|package| package.name.as_str() == CRATE).context("it is at hand")?;
     let source = package.manifest_path.parent().context("a manifest is in a directory")?;

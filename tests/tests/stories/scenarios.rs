@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use orch_proto::view::{TaskState, TaskView};
 use orch_proto::{ErrorCode, Timestamp};
-use orch_tests::client::task_request;
+use orch_tests::client::{short, task_request};
 use orch_tests::command_line::{orchctl, script};
 use orch_tests::repository::git;
 use orch_tests::{Setup, Story};
@@ -83,11 +83,6 @@ fn path(name: &str) -> PathBuf {
 
 fn named<'t>(tasks: &'t [TaskView], title: &str) -> anyhow::Result<&'t TaskView> {
     tasks.iter().find(|task| task.title == title).with_context(|| format!("there is no {title}"))
-}
-
-/// `T-3` of `shop/T-3`.
-fn short(name: &str) -> &str {
-    name.rsplit('/').next().unwrap_or(name)
 }
 
 async fn granted_at(story: &Story) -> anyhow::Result<Timestamp> {

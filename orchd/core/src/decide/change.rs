@@ -4,16 +4,18 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ApprovalId, ChangeId};
 
 use super::approval::{self, Question};
+use super::project::ARCHIVED;
 use super::run::{NewRun, begin};
 use super::settle::after_failure;
 use super::{Context, DecideError, conflict, text};
 use crate::command::Command;
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, ApprovalSubject, Change, ChangeEvent, ChangeProposal, ProjectEvent, Run, RunEvent, RunPurpose, Task,
-    TaskEvent,
+    Approval, ApprovalSubject, Change, ChangeEvent, ChangeProposal, Project, ProjectEvent, Run, RunEvent, RunPurpose,
+    Task, TaskEvent,
 };
 use crate::state::change::ChangeState;
+use crate::state::project::ProjectState;
 use crate::state::run::FailureClass;
 use crate::state::task::TaskState;
 use crate::toolchain::Toolchain;
@@ -100,6 +102,11 @@ pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -
         return Err(conflict("not the start of a check"));
     };
     let change: Change = cx.get(*id)?;
+    if let ChangeState::Opened { not_before: Some(at) } = change.state
+        && cx.now < at
+    {
+        return Err(conflict(format!("C-{} waits for its next check", change.number)));
+    }
     ask_about(cx, &change, concerns)?;
     let source: Run = cx.get(change.run)?;
     let new = NewRun {
@@ -173,7 +180,19 @@ pub(super) fn finish_merge<V: View>(
 }
 
 pub(super) fn refuse_merge<V: View>(cx: &mut Context<'_, V>, id: ChangeId) -> Result<(), DecideError> {
-    simple(cx, id, ChangeEvent::MergeRefused)
+    simple(cx, id, ChangeEvent::MergeRefused)?;
+    let change: Change = cx.get(id)?;
+    if cx.get::<Project>(change.project)?.state != ProjectState::Archived {
+        return Ok(());
+    }
+    // It was let finish when the project was archived, and did not: there is no second try.
+    close_open(cx, &change, ARCHIVED)?;
+    let task: Task = cx.get(change.task)?;
+    if task.state == (TaskState::InReview { change: id }) {
+        cx.emit((task.id, TaskEvent::Cancelled { reason: ARCHIVED.into() }));
+        cx.touch(EntityKind::Task, task.id);
+    }
+    Ok(())
 }
 
 /// A person gives the change up; its task fails.

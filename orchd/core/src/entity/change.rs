@@ -83,7 +83,9 @@ pub enum ChangeEvent {
     CheckFailed {
         reason: String,
     },
-    CheckLost,
+    CheckLost {
+        not_before: Timestamp,
+    },
     BaseMoved,
     Conflicted {
         paths: Vec<String>,
@@ -124,7 +126,7 @@ impl ChangeEvent {
             Self::CheckPassed => ChangeStep::CheckPassed,
             Self::CheckSkipped { base, tree } => ChangeStep::CheckSkipped { base: base.clone(), tree: tree.clone() },
             Self::CheckFailed { reason } => ChangeStep::CheckFailed { reason: reason.clone() },
-            Self::CheckLost => ChangeStep::CheckLost,
+            Self::CheckLost { not_before } => ChangeStep::CheckLost { not_before: *not_before },
             Self::BaseMoved => ChangeStep::BaseMoved,
             Self::Conflicted { paths } => ChangeStep::Conflicted { paths: paths.clone() },
             Self::MergeStarted { commit } => ChangeStep::MergeStarted { commit: commit.clone() },

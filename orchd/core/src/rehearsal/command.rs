@@ -214,7 +214,7 @@ impl Scene {
         // Mostly what brings it forward; left to chance it would hardly ever be merged.
         let roll = match (dice.jitter(4), found.state) {
             (0, _) => dice.jitter(10),
-            (_, ChangeState::Opened) => dice.jitter(6),
+            (_, ChangeState::Opened { .. }) => dice.jitter(6),
             (_, ChangeState::Mergeable { .. }) => 6,
             (_, ChangeState::Queued { .. }) => 7 + dice.jitter(2),
             (_, _) => return None,
