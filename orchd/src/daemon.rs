@@ -23,7 +23,7 @@ use crate::instance_lock::{InstanceLock, LockError};
 use crate::logging::Logging;
 use crate::rpc::Listener;
 use crate::state_dir::StateDir;
-use crate::{host, reconcile};
+use crate::{host, reconcile, state_dir};
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -39,9 +39,8 @@ pub(crate) fn run(config: Config, logging: Logging) -> Result<(), RpcError> {
 }
 
 async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
-    let dirs = StateDir::create(&config.state_dir).map_err(|error| {
-        RpcError::new(ErrorCode::Config, format!("state directory `{}`: {error}", config.state_dir.display()))
-    })?;
+    let dirs = StateDir::create(&config.state_dir)
+        .map_err(|error| state_dir::unusable("state directory", &config.state_dir, &error))?;
     let _lock = InstanceLock::take(&dirs.lock()).map_err(|error| lock_error(&error))?;
     let app = App::new(parts(config, dirs).await?);
     protect_from_oom_killer();
@@ -130,7 +129,10 @@ fn open_store(dirs: &StateDir) -> Result<Store, RpcError> {
                 .hint("start the newer version, or name another state directory"),
             OpenError::Full { .. } => RpcError::new(ErrorCode::StorageFull, chain(&error))
                 .hint("make room on the disk of the state directory"),
-            _ => RpcError::new(ErrorCode::Storage, chain(&error)),
+            OpenError::Foreign { .. } => RpcError::new(ErrorCode::Storage, chain(&error))
+                .hint("it was left as it is; move it away and put a backup in its place, or use `--state-dir`"),
+            _ => RpcError::new(ErrorCode::Storage, chain(&error))
+                .hint("if the file is damaged, put the newest backup of the state directory in its place"),
         },
     )
 }
@@ -139,7 +141,7 @@ fn lock_error(error: &LockError) -> RpcError {
     match error {
         LockError::Taken { .. } => RpcError::new(ErrorCode::Locked, chain(error))
             .hint("use that one, stop it with `orchctl down`, or name another directory with `--state-dir`"),
-        LockError::Open { .. } => RpcError::new(ErrorCode::Config, chain(error)),
+        LockError::Open { .. } => RpcError::new(ErrorCode::Config, chain(error)).hint(state_dir::UNUSABLE_HINT),
     }
 }
 
