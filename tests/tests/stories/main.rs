@@ -18,6 +18,7 @@ mod real_repository;
 mod roles;
 mod scenarios;
 mod seeds;
+mod state_file;
 mod steering;
 mod terminal;
 
