@@ -147,7 +147,7 @@ fn rows_and_events_changed_behind_its_back_are_found() -> anyhow::Result<()> {
 /// it, and becomes `$3 ...`.
 const ON_A_READ_ONLY_DISK: &str = r#"
 mount -t tmpfs -o size=64m,mode=700 tmpfs "$1" || exit 99
-cp -a "$2" "$1/state" && mount -o remount,ro "$1" || exit 98
+cp -a "$2" "$1/state" && mount -o remount,bind,ro "$1" || exit 98
 shift 2 && exec "$@"
 "#;
 /// How the script above says that this host allows no disk of one's own.
