@@ -23,7 +23,7 @@ use crate::instance_lock::{InstanceLock, LockError};
 use crate::logging::Logging;
 use crate::rpc::Listener;
 use crate::state_dir::StateDir;
-use crate::{host, reconcile, state_dir};
+use crate::{host, jail, reconcile, state_dir};
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -88,12 +88,7 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
         RpcError::new(ErrorCode::ToolMissing, chain(&error))
             .hint("`orch-sandbox` belongs beside `orchd`; name another place with `[sandbox] program`")
     })?;
-    // Nothing of the last daemon's own short work can be under way: it waited for it.
-    for entry in std::fs::read_dir(dirs.jail("")).into_iter().flatten().flatten() {
-        if let Err(error) = orch_sandbox::remove_tree(&entry.path()) {
-            tracing::warn!(error = chain(&error), "failed to remove what an earlier daemon left");
-        }
-    }
+    jail::clear(&executor, &dirs.jail("")).await;
     let probe = dirs.jail("probe");
     let host = host::measure(&executor, probe.clone()).await;
     if let Err(error) = orch_sandbox::remove_tree(&probe) {

@@ -13,6 +13,7 @@ mod error_chain;
 mod facts;
 mod host;
 mod instance_lock;
+mod jail;
 mod logging;
 mod reconcile;
 mod rpc;

@@ -76,6 +76,8 @@ pub(crate) enum Scope {
     Runs,
     Run,
     Inbox,
+    /// Where an approval is shown.
+    Answer,
     Plan,
     Audit,
     System,
@@ -142,15 +144,15 @@ impl Spec {
 /// Everything, in the order of the help. Within the footer earlier entries come first.
 pub(crate) static ACTIONS: &[Spec] = &[
     // Inbox.
-    spec(Action::Approve, Scope::Inbox, &["A"], "approval.approve", "approve what is shown")
+    spec(Action::Approve, Scope::Answer, &["A"], "approval.approve", "approve what is shown")
         .short("approve")
         .cli("approval approve {approval}")
         .when(enabled::approval),
-    spec(Action::Deny, Scope::Inbox, &["D"], "approval.deny", "deny it, with a reason")
+    spec(Action::Deny, Scope::Answer, &["D"], "approval.deny", "deny it, with a reason")
         .short("deny")
         .cli("approval deny {approval} --reason TEXT")
         .when(enabled::approval),
-    spec(Action::Diff, Scope::Inbox, &["d"], "approval.diff", "show the change as a diff")
+    spec(Action::Diff, Scope::Answer, &["d"], "approval.diff", "show the change as a diff")
         .short("diff")
         .cli("approval diff {approval}")
         .when(enabled::diff),

@@ -149,7 +149,7 @@ pub(crate) fn footer(model: &Model, pane: Pane, columns: usize) -> Line {
         }
         line = line.line(next);
     }
-    match help.filter(|_| pane != Pane::Viewer) {
+    match help.filter(|_| !matches!(pane, Pane::Viewer | Pane::ApprovalViewer)) {
         Some(spec) => {
             line.lit(" ", Role::Text).lit(spec.keys[0], Role::Key).lit(" ", Role::Text).lit(spec.short, Role::Text)
         }

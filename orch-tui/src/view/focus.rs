@@ -49,11 +49,13 @@ pub(crate) enum Pane {
     System,
     /// The overlay that shows a text.
     Viewer,
+    /// An overlay that shows a dossier of the inbox, or its diff: it can be answered from there.
+    ApprovalViewer,
 }
 
 impl Pane {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Cards,
         Self::CardLog,
         Self::RunList,
@@ -69,6 +71,7 @@ impl Pane {
         Self::Events,
         Self::System,
         Self::Viewer,
+        Self::ApprovalViewer,
     ];
 
     /// The scopes that are active in the pane, the most specific first.
@@ -81,13 +84,16 @@ impl Pane {
             Self::RunSteps | Self::RunSandbox | Self::RunArtifacts => {
                 &[Scope::Run, Scope::List, Scope::Global, Scope::Always]
             }
-            Self::ApprovalList | Self::Dossier => &[Scope::Inbox, Scope::List, Scope::Global, Scope::Always],
+            Self::ApprovalList | Self::Dossier => {
+                &[Scope::Inbox, Scope::Answer, Scope::List, Scope::Global, Scope::Always]
+            }
             Self::Graph | Self::Requirements | Self::Versions => {
                 &[Scope::Plan, Scope::List, Scope::Global, Scope::Always]
             }
             Self::Events => &[Scope::Audit, Scope::List, Scope::Global, Scope::Always],
             Self::System => &[Scope::System, Scope::List, Scope::Global, Scope::Always],
             Self::Viewer => &[Scope::Viewer, Scope::List, Scope::Always],
+            Self::ApprovalViewer => &[Scope::Viewer, Scope::Answer, Scope::List, Scope::Always],
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Job<'a> {
     pub project: &'a Project,
     pub task: &'a Task,
     pub run: &'a Run,
+    /// What a run of gates executes.
+    pub gates: &'a [Step],
     pub repository: &'a BareRepo,
     /// Directory of the workspace, on the host.
     pub workspace: &'a Path,
@@ -104,14 +106,9 @@ pub fn gate_steps(gates: &[Step]) -> Vec<PlannedStep> {
 /// # Errors
 /// When the run cannot be executed as it is.
 pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
-    let gates;
     let (steps, step_env) = match job.run.purpose {
         RunPurpose::Gate { .. } => {
-            gates = job.project.gates();
-            (
-                gates.as_slice(),
-                job.project.blueprint.as_ref().map(|(_, parameters)| parameters.clone()).unwrap_or_default(),
-            )
+            (job.gates, job.project.blueprint.as_ref().map(|(_, parameters)| parameters.clone()).unwrap_or_default())
         }
         RunPurpose::Work => match &job.task.spec.work {
             Work::Steps { steps, env, .. } => (steps.as_slice(), env.clone()),

@@ -224,14 +224,17 @@ pub enum Command {
         tree: String,
         commit: String,
         steps: Vec<PlannedStep>,
+        /// What a person has to know of this merge beside the protected paths of the proposal.
+        concerns: Vec<String>,
         required_level: u8,
         lease_ms: u64,
     },
-    /// The project has no gates.
+    /// There are no gates for it.
     SkipCheck {
         change: ChangeId,
         base: Option<String>,
         tree: String,
+        concerns: Vec<String>,
     },
     /// The branch moved after the check.
     RecheckChange {

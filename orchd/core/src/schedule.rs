@@ -126,7 +126,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp, limits: &Limits) -> Vec<Decisio
     }
     let mut decisions: Vec<Decision> = fronts(snapshot)
         .into_iter()
-        .filter(|change| needs_check(change))
+        .filter(|change| needs_check(change, now))
         .map(|change| Decision { action: Action::Check(change.id), reason: "front of the merge queue".into() })
         .collect();
     decisions.truncate(free);
@@ -176,14 +176,18 @@ pub fn waits(snapshot: &Snapshot, task: &Task, now: Timestamp, limits: &Limits) 
     waits
 }
 
-/// When the scheduler has to look again though nothing happened: the next retry that becomes due.
+/// When the scheduler has to look again though nothing happened: the next retry that becomes due, of a task or of gates.
 #[must_use]
 pub fn next_due(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
-    let due = |task: &Task| match task.state {
-        TaskState::Approved { not_before: Some(at) } if at > now => Some(at),
+    let tasks = snapshot.tasks.values().filter_map(|task| match task.state {
+        TaskState::Approved { not_before } => not_before,
         _ => None,
-    };
-    snapshot.tasks.values().filter_map(due).min()
+    });
+    let changes = snapshot.changes.values().filter_map(|change| match change.state {
+        ChangeState::Opened { not_before } => not_before,
+        _ => None,
+    });
+    tasks.chain(changes).filter(|at| *at > now).min()
 }
 
 /// The change of each project whose turn it is: the oldest open one that does not wait for a person.
@@ -221,8 +225,10 @@ const fn progress(change: &Change) -> u8 {
     }
 }
 
-const fn needs_check(change: &Change) -> bool {
-    matches!(change.state, ChangeState::Opened)
+/// Whether its gates can run now. While it waits after gates that were lost, its project's queue waits with it: the
+/// reason is the host's, and the next in the queue would fare no better.
+fn needs_check(change: &Change, now: Timestamp) -> bool {
+    matches!(change.state, ChangeState::Opened { not_before } if not_before.is_none_or(|at| at <= now))
 }
 
 fn active_by_project(snapshot: &Snapshot) -> BTreeMap<ProjectId, u32> {

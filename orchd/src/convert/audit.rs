@@ -179,11 +179,12 @@ fn change(event: &ChangeEvent) -> String {
             let stat = proposal.stat;
             format!("opened: {title}, {} files, +{} -{}", stat.files, stat.added, stat.removed)
         }
+        ChangeEvent::ApprovalAsked { concerns, .. } => format!("needs an approval: {}", concerns.join(", ")),
         ChangeEvent::CheckStarted { tree, .. } => format!("gates run on tree {}", short(tree)),
         ChangeEvent::CheckPassed => "gates passed".into(),
-        ChangeEvent::CheckSkipped { .. } => "the project has no gates".into(),
+        ChangeEvent::CheckSkipped { .. } => "there are no gates for it".into(),
         ChangeEvent::CheckFailed { reason } => format!("gates failed: {reason}"),
-        ChangeEvent::CheckLost => "gates were lost and run again".into(),
+        ChangeEvent::CheckLost { .. } => "gates were lost and run again".into(),
         ChangeEvent::BaseMoved => "the branch moved; to be checked again".into(),
         ChangeEvent::Conflicted { paths } => format!("conflicts in {}", paths.join(", ")),
         ChangeEvent::MergeStarted { commit } => format!("merging as {}", short(commit)),

@@ -78,7 +78,7 @@ pub(crate) fn approval_view(view: &impl View, approval: &Approval) -> Result<App
 
 fn state(state: &State) -> ChangeState {
     match state {
-        State::Opened => ChangeState::Opened,
+        State::Opened { .. } => ChangeState::Opened,
         State::Checking { .. } => ChangeState::Checking,
         State::ChangesRequested { reason } => ChangeState::ChangesRequested { reason: reason.clone() },
         State::Mergeable { .. } => ChangeState::Mergeable,

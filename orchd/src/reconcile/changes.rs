@@ -11,13 +11,13 @@ use orch_adapters::git::{
 };
 use orch_adapters::job;
 use orch_core::command::Command;
-use orch_core::entity::{Change, Project, Run, Task};
+use orch_core::entity::{Change, GatesOn, Project, Run, Task};
 use orch_core::schedule::{self, Snapshot};
 use orch_core::state::change::ChangeState;
 use orch_core::view::View as _;
 
 use super::scheduler::{LEASE_MS, accept};
-use super::{Again, PassError, projects};
+use super::{Again, PassError, gates, projects};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 
@@ -34,6 +34,8 @@ enum MergeStepError {
     Merge(#[from] MergeError),
     #[error("failed to make the commit")]
     Commit(#[from] CommitError),
+    #[error(transparent)]
+    Concern(#[from] gates::ConcernError),
     #[error("failed to move the branch")]
     Move(#[from] UpdateRefError),
 }
@@ -89,7 +91,8 @@ pub(super) async fn start_check(app: &Arc<App>, snapshot: &Snapshot, change: &Ch
     }
 }
 
-/// Merges the change into the branch as it is now, on trees only, and says how the result is to be checked.
+/// Merges the change into the branch as it is now, on trees only, and says how the result is to be checked and what a
+/// person has to be asked about it.
 fn check_command(app: &App, change: &Change, project: &Project) -> Result<Command, MergeStepError> {
     let repository = app.repository(project.id)?;
     let branch = RefName::branch(&project.default_branch)?;
@@ -105,18 +108,21 @@ fn check_command(app: &App, change: &Change, project: &Project) -> Result<Comman
             }
         },
     };
-    let gates = project.gates();
-    let base_text = base.as_ref().map(ToString::to_string);
-    if gates.is_empty() {
-        return Ok(Command::SkipCheck { change: change.id, base: base_text, tree: tree.to_string() });
-    }
     let commit = candidate(&repository, change, format!("check: C-{}\n", change.number), base.as_ref(), &tree)?;
+    let GatesOn { run, lost } = gates::on(app, project, commit.as_str());
+    let mut concerns = gates::concerns(&repository, project, change, (base.as_ref(), &commit))?;
+    concerns.extend(lost.into_iter().map(|lost| format!("gate: {lost}")));
+    let (change, base, tree) = (change.id, base.map(|base| base.to_string()), tree.to_string());
+    if run.is_empty() {
+        return Ok(Command::SkipCheck { change, base, tree, concerns });
+    }
     Ok(Command::StartCheck {
-        change: change.id,
-        base: base_text,
-        tree: tree.to_string(),
+        change,
+        base,
+        tree,
         commit: commit.to_string(),
-        steps: job::gate_steps(&gates),
+        steps: job::gate_steps(&run),
+        concerns,
         required_level: app.config.required_level,
         lease_ms: LEASE_MS,
     })

@@ -10,7 +10,7 @@ use orch_core::entity::{Project, Run, RunPurpose, Task, Work};
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::View as _;
 
-use super::{PassError, settle};
+use super::{PassError, gates, settle};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 
@@ -89,10 +89,15 @@ fn launch(app: &App, run: &Run, task: &Task, project: &Project) -> Result<(), La
         None => None,
     };
     let tools = tools(app, run, task, project)?;
+    let gates = match (&run.purpose, &run.base) {
+        (RunPurpose::Gate { .. }, Some(commit)) => gates::on(app, project, commit).run,
+        _ => Vec::new(),
+    };
     let job = Job {
         project,
         task,
         run,
+        gates: &gates,
         repository: &repository,
         workspace: &workspace,
         out: &out,

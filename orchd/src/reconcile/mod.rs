@@ -4,11 +4,13 @@
 //! themselves: what failed is tried again because the state still says so.
 
 mod changes;
+mod gates;
 mod launch;
 mod projects;
 mod runner;
 mod scheduler;
 mod settle;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +36,7 @@ pub(crate) async fn recover(app: &Arc<App>) -> runner::Runs {
 pub(crate) fn start(app: &Arc<App>, runs: runner::Runs) -> JoinSet<()> {
     let mut parts = JoinSet::new();
     parts.spawn(runner::run(Arc::clone(app), runs));
-    parts.spawn(repeat(Arc::clone(app), "projects", projects::pass));
+    parts.spawn(projects::run(Arc::clone(app)));
     parts.spawn(repeat(Arc::clone(app), "changes", changes::pass));
     parts.spawn(repeat(Arc::clone(app), "scheduler", scheduler::pass));
     parts

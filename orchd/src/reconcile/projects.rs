@@ -13,15 +13,17 @@ use orch_core::view::{Filter, View as _};
 use orch_sandbox::spec::{OUT_INSIDE, ReadOnlyMount};
 
 use super::scheduler::accept;
-use super::{Again, PassError};
+use super::tasks::Tasks;
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
-use crate::host::{Jail, JailError, jail};
+use crate::jail::{Jail, JailError, jail};
 
 /// Where the source of an import appears in its jail.
 const SOURCE_INSIDE: &str = "/orch/source";
 /// Most files of a tree that toolchains are looked for in.
 const FILES_MAX: usize = 200_000;
+/// Projects that are prepared at once. The first in the queue are taken, so that nobody waits for ever.
+const AT_ONCE: usize = 2;
 
 /// Why a project has no repository.
 #[derive(Debug, thiserror::Error)]
@@ -46,26 +48,56 @@ enum PrepareError {
     Name(#[from] orch_adapters::git::NameError),
 }
 
-/// Prepares every project that waits for it.
-pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
-    let open = app.read(|view| view.list::<Project>(&Filter::default().open())).await?;
-    for project in open.into_iter().filter(|project| project.state == ProjectState::Preparing) {
-        let command = match prepare(&app, &project).await {
-            Ok((default_branch, head)) => {
-                let toolchains = {
-                    let (app, id, head) = (Arc::clone(&app), project.id, head.clone());
-                    blocking(move || head.map(|head| detect(&app, id, &head)).unwrap_or_default()).await
-                };
-                Command::PrepareProject { project: project.id, default_branch, head, toolchains }
+/// Prepares projects that wait for it until the daemon stops, several at once: one may be large.
+pub(super) async fn run(app: Arc<App>) {
+    let mut changed = app.store.subscribe();
+    let mut under_way = Tasks::default();
+    loop {
+        changed.mark_unchanged();
+        under_way.tidy();
+        let wait = match app.read(|view| view.list::<Project>(&Filter::default().open())).await {
+            Ok(open) => {
+                let waiting = open.into_iter().filter(|project| project.state == ProjectState::Preparing);
+                for project in waiting.take(AT_ONCE) {
+                    under_way.start(project.id, || prepared(Arc::clone(&app), project));
+                }
+                // Who failed to say so is started again.
+                if under_way.len() == 0 { super::LOOK_AGAIN } else { super::AFTER_FAILURE }
             }
             Err(error) => {
-                tracing::warn!(project = project.slug, error = chain(&error), "a project has no repository");
-                Command::FailProject { project: project.id, reason: reason(&error) }
+                tracing::warn!(error = chain(&error), "failed to look for projects");
+                super::AFTER_FAILURE
             }
         };
-        accept(app.execute("projects", command).await)?;
+        tokio::select! {
+            () = app.stopped() => break,
+            _ = changed.changed() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
     }
-    Ok(None)
+    under_way.finish().await;
+}
+
+/// Prepares one project and says how that went.
+async fn prepared(app: Arc<App>, project: Project) {
+    let command = match prepare(&app, &project).await {
+        Ok((default_branch, head)) => {
+            let toolchains = {
+                let (app, id, head) = (Arc::clone(&app), project.id, head.clone());
+                blocking(move || head.map(|head| detect(&app, id, &head)).unwrap_or_default()).await
+            };
+            Command::PrepareProject { project: project.id, default_branch, head, toolchains }
+        }
+        // The next daemon begins anew.
+        Err(PrepareError::Jail(JailError::Stopped)) => return,
+        Err(error) => {
+            tracing::warn!(project = project.slug, error = chain(&error), "a project has no repository");
+            Command::FailProject { project: project.id, reason: reason(&error) }
+        }
+    };
+    if let Err(error) = accept(app.execute("projects", command).await) {
+        tracing::warn!(project = project.slug, error = chain(&error), "failed to record a project's repository");
+    }
 }
 
 /// Toolchains in the tree of a commit. What cannot be read is not there.
@@ -141,7 +173,7 @@ async fn import(app: &Arc<App>, project: &Project, source: &std::path::Path) -> 
         with_out: true,
         required_level: crate::host::level_of(app.config.required_level),
     };
-    let read = jail(app.executor.as_ref(), work).await;
+    let read = jail(app.executor.as_ref(), work, app.stopped()).await;
     let taken = match read {
         Ok(_) => {
             let (app, id, out) = (Arc::clone(app), project.id, directory.join("out"));

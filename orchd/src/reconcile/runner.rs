@@ -3,7 +3,6 @@
 //! The run itself lives under its shim. What is kept here can be lost at any moment: all of it is found again in the
 //! state and in the run's directory.
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,8 +22,8 @@ use orch_sandbox::log::ReadLogError;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
+use super::tasks::Tasks;
 use super::{PassError, launch, settle};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
@@ -37,10 +36,7 @@ const RECOVERY_MAX: Duration = Duration::from_secs(60);
 const LOG_PIECE_BYTES: usize = 1 << 20;
 
 /// Runs that somebody here looks after.
-#[derive(Debug, Default)]
-pub(crate) struct Runs {
-    tasks: BTreeMap<RunId, JoinHandle<()>>,
-}
+pub(crate) type Runs = Tasks<RunId>;
 
 /// Looks after runs until the daemon stops. The runs go on.
 pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
@@ -54,12 +50,8 @@ pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
             () = tokio::time::sleep(super::LOOK_AGAIN) => {}
         }
     }
-    for task in runs.tasks.into_values() {
-        // Each ends by itself; a piece of work that is under way is brought to its end.
-        if let Err(error) = task.await {
-            tracing::error!(%error, "the follower of a run failed");
-        }
-    }
+    // A piece of work that is under way is brought to its end.
+    runs.finish().await;
 }
 
 /// Takes up every open run that was under way when the last daemon ended. Returns once each was looked at: who lives is
@@ -81,7 +73,7 @@ pub(super) async fn recover(app: &Arc<App>) -> Runs {
 
 /// Takes up every open run that nobody looks after. What is returned says when each was looked at.
 async fn adopt(app: &Arc<App>, runs: &mut Runs) -> Vec<oneshot::Receiver<()>> {
-    runs.tasks.retain(|_, task| !task.is_finished());
+    runs.tidy();
     let open = app.read(|view| view.list::<Run>(&Filter::default().open())).await;
     let open = match open {
         Ok(open) => open,
@@ -92,10 +84,10 @@ async fn adopt(app: &Arc<App>, runs: &mut Runs) -> Vec<oneshot::Receiver<()>> {
     };
     let mut looked = Vec::new();
     for run in open {
-        runs.tasks.entry(run.id).or_insert_with(|| {
+        runs.start(run.id, || {
             let (tell, told) = oneshot::channel();
             looked.push(told);
-            tokio::spawn(look_after(Arc::clone(app), run.id, tell))
+            look_after(Arc::clone(app), run.id, tell)
         });
     }
     looked

@@ -14,15 +14,13 @@ use orch_proto::id::RunId;
 use orch_sandbox::artifacts;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 
-use super::PassError;
+use super::{PassError, gates};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 
 /// Most artifacts of one run, and the largest of them in bytes.
 const ARTIFACTS_MAX: usize = 1_000;
 const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
-/// Most protected paths that are named one by one.
-const PROTECTED_SHOWN_MAX: usize = 50;
 
 /// Why a result is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +119,6 @@ fn proposal(
         Taken::Changed { commit, tree, .. } => (commit, tree),
     };
     let changed = repository.changed_paths(base.as_ref(), &commit)?;
-    let paths: Vec<String> = changed.iter().map(|change| change.path.to_string()).collect();
     let stat = repository.diff_stat(base.as_ref(), &commit)?;
     // Binary files have no lines.
     let (added, removed) =
@@ -136,13 +133,8 @@ fn proposal(
             added: u32::try_from(added).unwrap_or(u32::MAX),
             removed: u32::try_from(removed).unwrap_or(u32::MAX),
         },
-        protected: protected(&project.protected_paths, &paths),
+        protected: gates::protected(&project.protected_paths, changed.iter().map(|change| &change.path)),
     }))
-}
-
-fn protected(globs: &[Glob], paths: &[String]) -> Vec<String> {
-    let touched = paths.iter().filter(|path| globs.iter().any(|glob| glob.matches(path)));
-    touched.take(PROTECTED_SHOWN_MAX).cloned().collect()
 }
 
 fn kept(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {

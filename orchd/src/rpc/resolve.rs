@@ -7,6 +7,9 @@ use orch_proto::{ErrorCode, RpcError};
 
 use super::errors;
 
+/// Most projects that a hint names.
+const NAMED_MAX: usize = 20;
+
 /// The project that a reference names, by slug or id.
 ///
 /// # Errors
@@ -27,6 +30,7 @@ pub(super) fn project(view: &impl View, reference: &Ref) -> Result<Project, RpcE
     let near = names.iter().max_by(|a, b| strsim::jaro_winkler(text, a).total_cmp(&strsim::jaro_winkler(text, b)));
     Err(match near {
         Some(near) if strsim::jaro_winkler(text, near) > 0.8 => error.hint(format!("did you mean `{near}`?")),
+        Some(_) if names.len() > NAMED_MAX => error.hint("`orchctl project list` shows all"),
         Some(_) => error.hint(format!("there are: {}", names.join(", "))),
         None => error.hint("make one with `orchctl project create NAME`"),
     })

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use orch_core::actor::Actor;
 use orch_core::command::Envelope;
 use orch_core::decide::{DecideError, decide};
+use orch_core::digest::Digest;
 use orch_core::entity::{ApplyError, Entity, Meta};
 use orch_core::ids::IdSource;
 use orch_core::view::{Filter, ReadError, View};
@@ -152,7 +153,7 @@ impl Batch<'_> {
 
     fn attempt(&mut self, envelope: &Envelope, now: Timestamp) -> Result<Committed, Attempt> {
         if let Some(finished) = log::finished(self.conn, envelope.id)? {
-            return answer_again(envelope, finished);
+            return again(envelope.id, envelope.request, finished).map_err(Attempt::Refused);
         }
         self.faults.point(FailPoint::Deciding)?;
         // The log's time never runs backward, whatever the clock does.
@@ -212,12 +213,9 @@ impl From<DecideError> for Attempt {
     }
 }
 
-fn answer_again(envelope: &Envelope, finished: Finished) -> Result<Committed, Attempt> {
-    if finished.request == envelope.request {
-        Ok(committed(finished, true))
-    } else {
-        Err(Attempt::Refused(ExecuteError::KeyReused { id: envelope.id }))
-    }
+/// The first answer to a command that was committed before, if it was this request's.
+pub(crate) fn again(id: CommandId, request: Digest, finished: Finished) -> Result<Committed, ExecuteError> {
+    if finished.request == request { Ok(committed(finished, true)) } else { Err(ExecuteError::KeyReused { id }) }
 }
 
 fn committed(finished: Finished, duplicate: bool) -> Committed {

@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use orch_core::digest::Digest;
 use orch_core::entity::Entity;
 use orch_core::view::{Filter, ReadError, View};
 use orch_proto::EntityKind;
-use orch_proto::id::ProjectId;
+use orch_proto::id::{CommandId, ProjectId};
 use rusqlite::Connection;
 
+use crate::execute::{self, Committed, ExecuteError};
 use crate::log::{self, RawEvent, StoredEvent};
 use crate::sqlite::{DbError, During as _, open_reader};
 use crate::tables;
@@ -86,6 +88,20 @@ impl ReadView<'_> {
             let rows = RawEvent::after(conn, (query.after, query.limit), query.project, query.subject.as_deref())?;
             rows.into_iter().map(RawEvent::decode).collect()
         })
+    }
+
+    /// What the command with this id came to, if it was committed: what the store answers when it is sent again. Asked
+    /// where the command itself cannot be made any more, since the state moved on.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn answered(
+        &self,
+        id: CommandId,
+        request: Digest,
+    ) -> Result<Option<Result<Committed, ExecuteError>>, ReadError> {
+        let finished = self.timed(|conn| log::finished(conn, id))?;
+        Ok(finished.map(|finished| execute::again(id, request, finished)))
     }
 
     /// The entity with this number in its project.

@@ -1,7 +1,7 @@
 //! Writes the log: cuts streams into lines, frames them, and keeps the file under its limit.
 //!
 //! Knows no process and no descriptor of a step; the shim feeds it bytes. **Invariant:** control records are written
-//! whatever the limit says. **Invariant:** a record reaches the file whole or, when the disk is full, is counted as
+//! whatever the limit says. **Invariant:** the file stays below [`FRAMED_MAX`] times the limit but for them. **Invariant:** a record reaches the file whole or, when the disk is full, is counted as
 //! dropped and the file is cut back to the last whole record.
 
 use std::fs::File;
@@ -9,6 +9,10 @@ use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 
 use super::{CHUNK_BYTES_MAX, CONTROL_BYTES_MAX, ControlEvent, Ending, META_BYTES, NO_STEP, Stream, file_header};
+
+/// Most bytes of the file for each byte of output that is kept: short lines take more space for their frames than for
+/// what they say.
+const FRAMED_MAX: u64 = 4;
 
 /// Failure to write the log.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +65,9 @@ impl LogWriter {
     pub(crate) fn payload(&mut self, origin: Origin, ending: Ending, time_us: u64, payload: &[u8]) {
         debug_assert!(payload.len() <= CHUNK_BYTES_MAX, "{} > {CHUNK_BYTES_MAX}", payload.len());
         let bytes = payload.len() as u64 + u64::from(ending == Ending::Newline);
-        if self.dropped_bytes > 0 || self.payload_bytes + bytes > self.payload_bytes_max {
+        let too_much = self.payload_bytes + bytes > self.payload_bytes_max
+            || self.len() + payload.len() as u64 > self.payload_bytes_max.saturating_mul(FRAMED_MAX);
+        if self.dropped_bytes > 0 || too_much {
             if self.dropped_bytes == 0 && bytes > 0 {
                 self.control(time_us, &ControlEvent::Truncated { limit_bytes: self.payload_bytes_max });
             }

@@ -28,6 +28,8 @@ pub(super) const UNAVAILABLE: &[u32] = &[
     number(libc::SYS_io_uring_setup),
     number(libc::SYS_io_uring_enter),
     number(libc::SYS_io_uring_register),
+    // The events that it reserves are counted for the whole machine.
+    number(libc::SYS_io_setup),
 ];
 
 /// Calls refused whatever their arguments are.
@@ -109,6 +111,12 @@ const CREATES_FILE: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
 const PER_LINUX32: u32 = 8;
+/// `PRIO_PROCESS`, `PRIO_PGRP` and `PRIO_USER`, whose type in `libc` differs from machine to machine.
+const PRIO: [u32; 3] = [0, 1, 2];
+/// `IOPRIO_WHO_*`, which `libc` does not name, in the same order.
+const IOPRIO_WHO: [u32; 3] = [1, 2, 3];
+/// Process, process group and session of init.
+const INIT: u32 = 1;
 const PERSONALITY_QUERY: u32 = 0xffff_ffff;
 
 /// Calls refused for some arguments.
@@ -136,6 +144,7 @@ pub(super) fn rules() -> Vec<Rule> {
         rule(libc::SYS_mkdirat, vec![any_bit(2, SETID_BITS)]),
         rule(libc::SYS_mknodat, vec![any_bit(2, SETID_BITS)]),
     ];
+    rules.extend(about_init());
     #[cfg(target_arch = "x86_64")]
     rules.extend([
         rule(libc::SYS_chmod, vec![any_bit(1, SETID_BITS)]),
@@ -144,6 +153,26 @@ pub(super) fn rules() -> Vec<Rule> {
         rule(libc::SYS_mkdir, vec![any_bit(1, SETID_BITS)]),
         rule(libc::SYS_mknod, vec![any_bit(1, SETID_BITS)]),
     ]);
+    rules
+}
+
+/// Init has the user id of the steps, so without these they could take its limits and its share of the processor.
+fn about_init() -> Vec<Rule> {
+    let mut rules: Vec<Rule> = [
+        libc::SYS_prlimit64,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setattr,
+        libc::SYS_sched_setaffinity,
+    ]
+    .map(|call| rule(call, vec![is(0, INIT)]))
+    .into();
+    for (call, [process, group, user]) in [(libc::SYS_setpriority, PRIO), (libc::SYS_ioprio_set, IOPRIO_WHO)] {
+        rules.push(rule(call, vec![is(0, process), is(1, INIT)]));
+        rules.push(rule(call, vec![is(0, group), is(1, INIT)]));
+        // Init is one of the user's processes.
+        rules.push(rule(call, vec![is(0, user)]));
+    }
     rules
 }
 

@@ -28,6 +28,13 @@ const ROOT_SIZE: &CStr = c"1m";
 /// Files of `/proc` that show the whole machine and that the user id behind a run of root could read.
 const PROC_SECRETS: [&str; 8] =
     ["kcore", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "slabinfo", "timer_list"];
+/// Limits of the new user namespace. What is watched counts for the user on the host as well, so without a bound of its
+/// own a run could leave nothing to the daemon and to other runs.
+const USER_LIMITS: [(&str, &str); 3] = [
+    ("proc/sys/user/max_user_namespaces", "0"),
+    ("proc/sys/user/max_inotify_instances", "16"),
+    ("proc/sys/user/max_inotify_watches", "8192"),
+];
 /// Inodes of a tmpfs for each of its bytes: one per 4 KiB, as the kernel itself sizes them, and never below 1024.
 const BYTES_PER_INODE: u64 = 4096;
 
@@ -241,8 +248,9 @@ fn attach(root: &OwnedFd, entry: &Entry, mount: BorrowedFd<'_>) -> Result<(), Bu
 /// Writes the settings that belong to the new namespaces, hides what shows the machine, and makes `/proc` read-only:
 /// the user id of a run of root owns `/proc/sys` and `/proc/sysrq-trigger`, whatever namespace it is in.
 fn settle_proc(root: &OwnedFd, entry: &Entry, settings: &Settings) -> Result<(), BuildError> {
-    let namespaces = "proc/sys/user/max_user_namespaces";
-    write_setting(root, namespaces, "0").map_err(|errno| BuildError::Setting { setting: namespaces, errno })?;
+    for (setting, value) in USER_LIMITS {
+        write_setting(root, setting, value).map_err(|errno| BuildError::Setting { setting, errno })?;
+    }
     // Only Linux 6.14 and later count per pid namespace; elsewhere this is refused and the limit is per user.
     let pid_max = "proc/sys/kernel/pid_max";
     match write_setting(root, pid_max, &settings.pids_max.to_string()) {

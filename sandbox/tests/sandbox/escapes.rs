@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use orch_sandbox::exit_record::Outcome;
 use orch_sandbox::level::{GuaranteeKind, Strength};
+use orch_sandbox::log::Stream;
 use orch_sandbox::spec::{Phase, ReadOnlyMount};
 
 use crate::bench::{Bench, PROBE_INSIDE, PROCESSES, TMP_BYTES, assert_refused, attack, program, refused, sh, step};
@@ -137,6 +138,16 @@ fn p11_address_randomisation_stays_on() {
     refused(&bench, "p11", &[]);
 }
 
+/// The user id of the steps is that of init, which must still end them and start what comes after.
+#[test]
+fn p13_init_cannot_be_weakened() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.run("p13", vec![attack("p13", &[]), sh("after", Phase::Always, "echo alive")]);
+    run.spec.steps[1].timeout_ms = 10_000;
+    assert_refused(&bench, &run);
+    assert_eq!(run.output(Stream::Stdout, 1), b"alive\n");
+}
+
 #[test]
 fn n1_there_is_only_an_own_loopback() {
     let Some(bench) = Bench::new() else { return };
@@ -262,6 +273,12 @@ fn r1_fork_bombs_end_at_the_limit() {
 fn r5_descriptors_end_at_the_limit() {
     let Some(bench) = Bench::new() else { return };
     refused(&bench, "r5", &["1000"]);
+}
+
+#[test]
+fn r9_what_is_counted_for_the_host_cannot_be_used_up() {
+    let Some(bench) = Bench::new() else { return };
+    refused(&bench, "r9", &[]);
 }
 
 /// The environment of the test, of the spawner and of the shim stays outside.

@@ -65,6 +65,21 @@ fn r4_floods_are_cut_and_counted() {
     assert_eq!(events.last(), Some(&ControlEvent::Finished { dropped_bytes: record.dropped_bytes }));
 }
 
+/// An empty line is one byte for the job and a whole record for the log.
+#[test]
+fn r4_floods_of_empty_lines_do_not_fill_the_disk() {
+    let Some(bench) = Bench::new() else { return };
+    let mut run = bench.shell("lines", "yes '' | head -c 2000000");
+    run.spec.limits.log_bytes_max = 1_000_000;
+    let record = bench.finish(&run);
+    assert_eq!(record.outcome, Outcome::Succeeded);
+    let size = std::fs::metadata(orch_sandbox::run_dir::log_path(&run.dir)).unwrap().len();
+    assert!(size < 4_100_000, "{size}");
+    let kept = run.output(Stream::Stdout, 0).len() as u64;
+    assert!(kept > 200_000, "{kept}");
+    assert_eq!(record.dropped_bytes, 2_000_000 - kept);
+}
+
 /// A job that writes what looks like a record writes a payload.
 #[test]
 fn l2_control_records_cannot_be_forged() {

@@ -21,6 +21,7 @@ mod seeds;
 mod state_file;
 mod steering;
 mod terminal;
+mod weakening;
 
 use orch_tests::{Programs, Setup, Story};
 

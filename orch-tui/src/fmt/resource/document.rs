@@ -1,5 +1,7 @@
 //! Tables of projects, Visions, requirements and plans.
 
+use std::collections::BTreeMap;
+
 use orch_proto::view::{
     DocumentState, PlanNode, PlanView, ProjectState, ProjectView, RequirementView, RequirementsView, VisionView,
 };
@@ -67,13 +69,7 @@ impl Resource for ProjectView {
             Column { name: "vision", show: Usual, cell: |project, _| version(project.vision_version) },
             Column { name: "requirements", show: Usual, cell: |project, _| version(project.requirements_version) },
             Column { name: "plan", show: Usual, cell: |project, _| version(project.plan_version) },
-            Column {
-                name: "toolchains",
-                show: Flexible,
-                cell: |project, _| {
-                    project.toolchains.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>().join(",").into()
-                },
-            },
+            Column { name: "toolchains", show: Flexible, cell: |project, _| toolchains(project).into() },
             Column { name: "branch", show: OnDemand, cell: |project, _| project.default_branch.as_str().into() },
             Column { name: "head", show: OnDemand, cell: |project, _| project.head.as_deref().into() },
             Column { name: "repository", show: OnDemand, cell: |project, _| project.repository.as_str().into() },
@@ -204,4 +200,18 @@ impl Resource for PlanNode {
         ];
         &COLUMNS
     }
+}
+
+/// Each toolchain once, with where it is unless that is the root: `cargo, npm (web)`; of more than a few places how many.
+fn toolchains(project: &ProjectView) -> String {
+    let mut places: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for tool in &project.toolchains {
+        places.entry(&tool.name).or_default().push(&tool.root);
+    }
+    let shown = places.into_iter().map(|(name, roots)| match roots.as_slice() {
+        [""] => name.to_owned(),
+        [root] => format!("{name} ({root})"),
+        many => format!("{name} ({} places)", many.len()),
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }

@@ -1,8 +1,10 @@
 //! A text over the whole screen: all about a task, a dossier, a diff, past errors.
 
 use super::Overlay;
+use orch_proto::id::ApprovalId;
+
 use crate::text::SafeText;
-use crate::view::action::{Action, Lookup, look_up};
+use crate::view::action::{Action, Lookup, Scope, Spec, look_up};
 use crate::view::canvas::{Canvas, Line, split_bottom, text};
 use crate::view::cursor::Scroll;
 use crate::view::doc::Doc;
@@ -12,6 +14,7 @@ use crate::view::key::Key;
 use crate::view::layout::below;
 use crate::view::model::Model;
 use crate::view::msg::{Cmd, Query};
+use crate::view::screen::inbox;
 use crate::view::theme::Role;
 
 /// What is shown.
@@ -27,6 +30,8 @@ pub(crate) enum ViewerBody {
 pub(crate) struct Viewer {
     title: SafeText,
     body: ViewerBody,
+    /// The approval that it belongs to, which can be answered from here.
+    about: Option<ApprovalId>,
     scroll: Scroll,
     /// A key of a longer sequence that was pressed.
     pressed: Vec<Key>,
@@ -34,7 +39,22 @@ pub(crate) struct Viewer {
 
 impl Viewer {
     pub(crate) fn open(title: SafeText, body: ViewerBody) -> Overlay {
-        Overlay::Viewer(Self { title, body, scroll: Scroll::default(), pressed: Vec::new() })
+        Overlay::Viewer(Self { title, body, about: None, scroll: Scroll::default(), pressed: Vec::new() })
+    }
+
+    /// A text about an approval of the inbox.
+    pub(crate) fn of_approval(title: SafeText, body: ViewerBody, about: ApprovalId) -> Overlay {
+        Overlay::Viewer(Self { title, body, about: Some(about), scroll: Scroll::default(), pressed: Vec::new() })
+    }
+
+    const fn is_diff(&self) -> bool {
+        matches!(self.body, ViewerBody::Diff(_))
+    }
+
+    fn pane(&self, model: &Model) -> Pane {
+        let shown = model.selected_approval().map(|approval| approval.id);
+        // Answered in between, by whomever: what is selected now is something else.
+        if self.about.is_some() && self.about == shown { Pane::ApprovalViewer } else { Pane::Viewer }
     }
 
     pub(super) fn query(&self) -> Option<Query> {
@@ -46,14 +66,33 @@ impl Viewer {
 
     pub(super) fn on_key(mut self, model: &mut Model, key: Key) -> Vec<Cmd> {
         self.pressed.push(key);
-        match look_up(Pane::Viewer.scopes(), &self.pressed) {
+        match look_up(self.pane(model).scopes(), &self.pressed) {
             Lookup::Found(spec) if spec.action == Action::Back => return Vec::new(),
+            Lookup::Found(spec) if spec.scope == Scope::Answer => {
+                self.pressed.clear();
+                return self.answer(model, spec);
+            }
             Lookup::Found(spec) => {
                 self.scroll.act(spec.action);
                 self.pressed.clear();
             }
             Lookup::Prefix => {}
             Lookup::Nothing => self.pressed.clear(),
+        }
+        model.overlays.push(Overlay::Viewer(self));
+        Vec::new()
+    }
+
+    /// Shows the diff, or asks for the answer in place of what is shown.
+    fn answer(self, model: &mut Model, spec: &Spec) -> Vec<Cmd> {
+        if let Err(reason) = spec.enabled(model) {
+            model.toasts.refuse(model.now, reason);
+        } else if spec.action != Action::Diff {
+            model.overlays.retain(|overlay| !matches!(overlay, Overlay::Viewer(_)));
+            return inbox::act(model, spec.action);
+        } else if !self.is_diff() {
+            model.overlays.push(Overlay::Viewer(self));
+            return inbox::act(model, spec.action);
         }
         model.overlays.push(Overlay::Viewer(self));
         Vec::new()
@@ -84,7 +123,7 @@ impl Viewer {
             canvas.put(area, row, &shown);
         }
         let last = (self.scroll.top + usize::from(area.height)).min(count);
-        let footer = footer(model, Pane::Viewer, usize::from(all.width)).lit(" ", Role::Text);
+        let footer = footer(model, self.pane(model), usize::from(all.width)).lit(" ", Role::Text);
         let footer = footer.safe(text(format_args!("{last}/{count}")), Role::Dim);
         canvas.put(all, all.height.saturating_sub(1), &footer);
     }

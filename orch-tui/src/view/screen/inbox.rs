@@ -75,15 +75,16 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
             let Some(approval) = model.selected_approval() else { return Vec::new() };
             let change = approval.subject_ref.0.clone();
             let title = text(format_args!("diff of {}", approval.subject));
+            let about = approval.id;
             model.data.diff = None;
             model.loader.refetch(&Query::Diff(change.clone()));
-            model.overlays.push(Viewer::open(title, ViewerBody::Diff(change)));
+            model.overlays.push(Viewer::of_approval(title, ViewerBody::Diff(change), about));
         }
         Action::Open => {
             let Some(approval) = model.selected_approval() else { return Vec::new() };
             let title = text(format_args!("{}  {}", approval.full_name, approval.action));
-            let doc = dossier(model, approval);
-            model.overlays.push(Viewer::open(title, ViewerBody::Doc(doc)));
+            let (doc, about) = (dossier(model, approval), approval.id);
+            model.overlays.push(Viewer::of_approval(title, ViewerBody::Doc(doc), about));
         }
         _ if model.inbox.in_dossier => model.inbox.scroll.act(action),
         _ => {

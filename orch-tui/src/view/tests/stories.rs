@@ -111,6 +111,33 @@ fn a_question_goes_when_someone_else_has_answered() {
 }
 
 #[test]
+fn a_dossier_is_answered_from_where_it_is_read() {
+    let mut harness = online();
+    harness.press("a enter d");
+    assert!(harness.screen().contains("diff of"), "{}", harness.screen());
+    assert!(harness.screen().contains("A approve"), "{}", harness.screen());
+    harness.press("esc A");
+    harness.wait_ms(600);
+    harness.press("y");
+    assert_eq!(decisions(&harness), [(approval_id(3), Decision::Approve, Some("9c1e".repeat(16)))]);
+    let ticket = harness.requests[0].0;
+    harness.message(Msg::Submitted { ticket, result: Ok(accepted()) });
+    assert!(harness.model.overlays.is_empty(), "what was answered is not shown any more");
+}
+
+#[test]
+fn a_dossier_that_somebody_else_answered_answers_nothing() {
+    let mut harness = online();
+    harness.press("a enter");
+    reload_approvals(&mut harness, |approvals| drop(approvals.remove(0)));
+    harness.press("A D d");
+    harness.wait_ms(600);
+    harness.press("y");
+    assert_eq!(decisions(&harness), []);
+    assert!(harness.screen().contains("shop/A-3"), "{}", harness.screen());
+}
+
+#[test]
 fn a_refused_answer_leaves_the_question_and_says_why() {
     let mut harness = online();
     harness.press("a A");

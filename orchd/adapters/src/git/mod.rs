@@ -15,7 +15,6 @@ mod merge;
 mod message;
 mod name;
 mod path;
-pub mod protected;
 mod refs;
 mod take;
 mod workspace;

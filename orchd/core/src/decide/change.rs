@@ -4,16 +4,18 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ApprovalId, ChangeId};
 
 use super::approval::{self, Question};
+use super::project::ARCHIVED;
 use super::run::{NewRun, begin};
 use super::settle::after_failure;
 use super::{Context, DecideError, conflict, text};
 use crate::command::Command;
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, ApprovalSubject, Change, ChangeEvent, ChangeProposal, ProjectEvent, Run, RunEvent, RunPurpose, Task,
-    TaskEvent,
+    Approval, ApprovalSubject, Change, ChangeEvent, ChangeProposal, Project, ProjectEvent, Run, RunEvent, RunPurpose,
+    Task, TaskEvent,
 };
 use crate::state::change::ChangeState;
+use crate::state::project::ProjectState;
 use crate::state::run::FailureClass;
 use crate::state::task::TaskState;
 use crate::toolchain::Toolchain;
@@ -28,7 +30,11 @@ pub(super) fn open<V: View>(
 ) -> Result<ChangeId, DecideError> {
     let id: ChangeId = cx.draw();
     let number = cx.number(EntityKind::Change, Some(task.project))?;
-    let asked = if proposal.protected.is_empty() { None } else { Some(ask(cx, id, number, task, proposal)?) };
+    let asked = if proposal.protected.is_empty() {
+        None
+    } else {
+        Some(ask(cx, task, About { id, number, proposal, concerns: &[] })?)
+    };
     let event = ChangeEvent::Opened {
         project: task.project,
         number,
@@ -43,34 +49,65 @@ pub(super) fn open<V: View>(
     Ok(id)
 }
 
-fn ask<V: View>(
-    cx: &mut Context<'_, V>,
+/// What a question about a change is about.
+struct About<'a> {
     id: ChangeId,
     number: u32,
-    task: &Task,
-    proposal: &ChangeProposal,
-) -> Result<ApprovalId, DecideError> {
+    proposal: &'a ChangeProposal,
+    concerns: &'a [String],
+}
+
+fn ask<V: View>(cx: &mut Context<'_, V>, task: &Task, about: About<'_>) -> Result<ApprovalId, DecideError> {
+    let About { id, number, proposal, concerns } = about;
     let stat = proposal.stat;
     let mut details = vec![format!("{} files, +{} -{} lines", stat.files, stat.added, stat.removed)];
     details.extend(proposal.protected.iter().map(|path| format!("protected: {path}")));
+    details.extend(concerns.iter().cloned());
+    let rule = if concerns.is_empty() {
+        "a change of a protected path needs an approval"
+    } else {
+        "a merge that touches a protected path or takes a gate away needs an approval"
+    };
     let question = Question {
         project: task.project,
         subject: ApprovalSubject::Change { id },
         action: format!("merge C-{number} {} (T-{})", task.title, task.number),
         details,
-        rule: "a change of a protected path needs an approval",
-        digest: Change::digest_of(task.project, proposal),
+        rule,
+        digest: Change::digest_of(task.project, proposal, concerns),
     };
     let asked = approval::ask(cx, question)?;
     cx.touch(EntityKind::Approval, asked);
     Ok(asked)
 }
 
+/// Asks a person about what the merge would do, unless somebody was asked about all of it before.
+fn ask_about<V: View>(cx: &mut Context<'_, V>, change: &Change, concerns: &[String]) -> Result<(), DecideError> {
+    if concerns.iter().all(|concern| change.concerns.contains(concern)) {
+        return Ok(());
+    }
+    let task: Task = cx.get(change.task)?;
+    if let Some(asked) = change.approval {
+        approval::withdraw(cx, asked, "the merge does more than was asked about")?;
+    }
+    let about = About { id: change.id, number: change.number, proposal: &change.proposal, concerns };
+    let approval = ask(cx, &task, about)?;
+    cx.emit((change.id, ChangeEvent::ApprovalAsked { approval, concerns: concerns.to_vec() }));
+    Ok(())
+}
+
 pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
-    let Command::StartCheck { change: id, base, tree, commit, steps, required_level, lease_ms } = command else {
+    let Command::StartCheck { change: id, base, tree, commit, steps, concerns, required_level, lease_ms } = command
+    else {
         return Err(conflict("not the start of a check"));
     };
     let change: Change = cx.get(*id)?;
+    if let ChangeState::Opened { not_before: Some(at) } = change.state
+        && cx.now < at
+    {
+        return Err(conflict(format!("C-{} waits for its next check", change.number)));
+    }
+    ask_about(cx, &change, concerns)?;
     let source: Run = cx.get(change.run)?;
     let new = NewRun {
         project: change.project,
@@ -90,13 +127,12 @@ pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -
     Ok(())
 }
 
-pub(super) fn skip_check<V: View>(
-    cx: &mut Context<'_, V>,
-    id: ChangeId,
-    base: Option<&String>,
-    tree: &str,
-) -> Result<(), DecideError> {
-    simple(cx, id, ChangeEvent::CheckSkipped { base: base.cloned(), tree: tree.to_owned() })
+pub(super) fn skip_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    let Command::SkipCheck { change: id, base, tree, concerns } = command else {
+        return Err(conflict("not a check that is skipped"));
+    };
+    ask_about(cx, &cx.get::<Change>(*id)?, concerns)?;
+    simple(cx, *id, ChangeEvent::CheckSkipped { base: base.clone(), tree: tree.clone() })
 }
 
 pub(super) fn recheck<V: View>(cx: &mut Context<'_, V>, id: ChangeId) -> Result<(), DecideError> {
@@ -144,7 +180,19 @@ pub(super) fn finish_merge<V: View>(
 }
 
 pub(super) fn refuse_merge<V: View>(cx: &mut Context<'_, V>, id: ChangeId) -> Result<(), DecideError> {
-    simple(cx, id, ChangeEvent::MergeRefused)
+    simple(cx, id, ChangeEvent::MergeRefused)?;
+    let change: Change = cx.get(id)?;
+    if cx.get::<Project>(change.project)?.state != ProjectState::Archived {
+        return Ok(());
+    }
+    // It was let finish when the project was archived, and did not: there is no second try.
+    close_open(cx, &change, ARCHIVED)?;
+    let task: Task = cx.get(change.task)?;
+    if task.state == (TaskState::InReview { change: id }) {
+        cx.emit((task.id, TaskEvent::Cancelled { reason: ARCHIVED.into() }));
+        cx.touch(EntityKind::Task, task.id);
+    }
+    Ok(())
 }
 
 /// A person gives the change up; its task fails.

@@ -80,6 +80,7 @@ pub(super) fn comment<V: View>(
     comment: &str,
 ) -> Result<(), DecideError> {
     let document: Requirements = cx.get(id)?;
+    project::in_use(&cx.get::<Project>(document.project)?)?;
     if let Some(key) = key
         && !document.content.requirements.iter().any(|requirement| requirement.id == *key)
     {
@@ -125,6 +126,19 @@ fn newest<V: View>(cx: &Context<'_, V>, project: ProjectId) -> Result<Option<Req
     Ok(cx.view.list::<Requirements>(&Filter::of(project))?.pop())
 }
 
+/// Withdraws the version that waits for an answer, and its question.
+pub(super) fn withdraw<V: View>(cx: &mut Context<'_, V>, project: ProjectId, reason: &str) -> Result<(), DecideError> {
+    for other in cx.view.list::<Requirements>(&Filter::of(project).open())? {
+        if matches!(other.state, DocumentState::Draft | DocumentState::Proposed) {
+            cx.emit((other.id, RequirementsEvent::Superseded));
+            if let Some(asked) = other.approval {
+                approval::void(cx, asked, reason)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Makes a version, asks for its approval, and withdraws those that wait for one.
 fn draft<V: View>(
     cx: &mut Context<'_, V>,
@@ -133,14 +147,7 @@ fn draft<V: View>(
     content: Extraction,
     reason: &str,
 ) -> Result<(), DecideError> {
-    for other in cx.view.list::<Requirements>(&Filter::of(project).open())? {
-        if matches!(other.state, DocumentState::Draft | DocumentState::Proposed) {
-            cx.emit((other.id, RequirementsEvent::Superseded));
-            if let Some(asked) = other.approval {
-                approval::void(cx, asked, "a newer version was proposed")?;
-            }
-        }
-    }
+    withdraw(cx, project, "a newer version was proposed")?;
     let id: RequirementsId = cx.draw();
     let version = cx.number(EntityKind::Requirements, Some(project))?;
     let digest = Digest::of_json(&(&project, version, &content));

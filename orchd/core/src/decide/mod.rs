@@ -154,7 +154,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::RecordRun { .. } => run::record(cx, command),
         Command::SettleRun { .. } => settle::settle(cx, command),
         Command::StartCheck { .. } => change::start_check(cx, command),
-        Command::SkipCheck { change, base, tree } => change::skip_check(cx, *change, base.as_ref(), tree),
+        Command::SkipCheck { .. } => change::skip_check(cx, command),
         Command::RecheckChange { change } => change::recheck(cx, *change),
         Command::ConflictChange { change, paths } => change::conflicted(cx, *change, paths),
         Command::StartMerge { change, commit } => change::start_merge(cx, *change, commit),

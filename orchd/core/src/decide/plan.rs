@@ -245,6 +245,25 @@ fn make_task<V: View>(
     Ok(id)
 }
 
+/// The plan that tasks are made from at present.
+fn current<V: View>(cx: &Context<'_, V>, project: ProjectId) -> Result<Option<Plan>, DecideError> {
+    let open = cx.view.list::<Plan>(&Filter::of(project).open())?;
+    Ok(open.into_iter().find(|plan| plan.state == DocumentState::Approved))
+}
+
+/// Withdraws the version that waits for an answer, and its question.
+pub(super) fn withdraw<V: View>(cx: &mut Context<'_, V>, project: ProjectId, reason: &str) -> Result<(), DecideError> {
+    for other in cx.view.list::<Plan>(&Filter::of(project).open())? {
+        if other.state != DocumentState::Approved {
+            cx.emit((other.id, PlanEvent::Superseded));
+            if let Some(asked) = other.approval {
+                approval::void(cx, asked, reason)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Makes a version, asks for its approval, and withdraws those that wait for one.
 fn draft<V: View>(
     cx: &mut Context<'_, V>,
@@ -254,17 +273,8 @@ fn draft<V: View>(
     reason: &str,
 ) -> Result<(), DecideError> {
     let analysis = content.analyse()?;
-    let mut approved = None;
-    for other in cx.view.list::<Plan>(&Filter::of(project).open())? {
-        if other.state == DocumentState::Approved {
-            approved = Some(other.content);
-        } else {
-            cx.emit((other.id, PlanEvent::Superseded));
-            if let Some(asked) = other.approval {
-                approval::void(cx, asked, "a newer version was proposed")?;
-            }
-        }
-    }
+    withdraw(cx, project, "a newer version was proposed")?;
+    let approved = current(cx, project)?.map(|plan| plan.content);
     let delta = content.delta(approved.as_ref());
     let id: PlanId = cx.draw();
     let version = cx.number(EntityKind::Plan, Some(project))?;

@@ -3,16 +3,20 @@
 use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, VisionId};
 
-use super::{Context, DecideError, conflict, conflict_with_hint, title};
+use super::{Context, DecideError, approval, conflict, conflict_with_hint, document, plan, task, title};
 use crate::command::Command;
-use crate::entity::{Project, ProjectEvent, RepositorySource, Run, RunEvent, VisionEvent};
+use crate::entity::{Approval, ApprovalSubject, Change, Project, ProjectEvent, RepositorySource, Task, VisionEvent};
 use crate::recipe::Glob;
+use crate::state::change::ChangeState;
 use crate::state::project::ProjectState;
 use crate::toolchain::Toolchain;
 use crate::view::{Filter, View};
 
 /// Longest slug, in characters. It becomes part of paths and host names.
 pub const SLUG_CHARS_MAX: usize = 40;
+
+/// Why everything in an archived project ended.
+pub(super) const ARCHIVED: &str = "the project is archived";
 
 pub(super) fn create<V: View>(
     cx: &mut Context<'_, V>,
@@ -68,12 +72,32 @@ pub(super) fn archive<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result
         cx.note("the project is archived already");
         return Ok(());
     }
-    let active = cx.view.list::<Run>(&Filter::of(id).open())?;
-    for run in &active {
-        cx.emit((run.id, RunEvent::CancelRequested { reason: "the project is archived".into() }));
-    }
+    end_all(cx, id)?;
     cx.emit((id, ProjectEvent::Archived));
     cx.touch(EntityKind::Project, id);
+    Ok(())
+}
+
+/// Ends all that is under way in a project. Only a merge whose intent is on record is let finish: its branch may have
+/// moved already.
+fn end_all<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result<(), DecideError> {
+    for task in cx.view.list::<Task>(&Filter::of(id).open())? {
+        let merging = cx.view.list::<Change>(&Filter::under(task.id).open())?;
+        match merging.iter().find(|change| matches!(change.state, ChangeState::Queued { .. })) {
+            Some(change) => cx.note(format!("C-{} is being merged at this moment and is let finish", change.number)),
+            None => task::end(cx, &task, ARCHIVED)?,
+        }
+    }
+    document::withdraw(cx, id, ARCHIVED)?;
+    plan::withdraw(cx, id, ARCHIVED)?;
+    for asked in cx.view.list::<Approval>(&Filter::of(id).open())? {
+        // The others were withdrawn with what they ask about; a task that failed may still have its question.
+        if let ApprovalSubject::Task { id } = asked.subject
+            && cx.get::<Task>(id)?.state.is_final()
+        {
+            approval::void(cx, asked.id, ARCHIVED)?;
+        }
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use super::{Context, DecideError, change, conflict};
 use crate::command::Command;
 use crate::entity::{Change, ChangeEvent, ChangeProposal, Run, RunEvent, RunPurpose, Task, TaskEvent};
 use crate::state::change::ChangeState;
-use crate::state::run::{FailureClass, RunOutcome};
+use crate::state::run::{FailureClass, RunOutcome, RunState};
 use crate::state::task::TaskState;
 use crate::view::View;
 
@@ -85,10 +85,13 @@ fn gate_ended<V: View>(
     match outcome {
         RunOutcome::Succeeded => cx.emit((id, ChangeEvent::CheckPassed)),
         RunOutcome::Lost { .. } | RunOutcome::Failed { class: FailureClass::Infrastructure, .. } => {
-            if consecutive_losses(cx, &change)? >= LOSSES_MAX {
-                change::reject(cx, &change, FailureClass::Infrastructure, "the gates were lost too often")?;
+            let losses = earlier_losses(cx, &change)?;
+            if losses + 1 < LOSSES_MAX {
+                cx.emit((id, ChangeEvent::CheckLost { not_before: cx.now.plus_ms(loss_backoff_ms(losses)) }));
             } else {
-                cx.emit((id, ChangeEvent::CheckLost));
+                let (_, reason) = failure(outcome);
+                let reason = format!("the gates gave no answer {LOSSES_MAX} times; last: {reason}");
+                change::reject(cx, &change, FailureClass::Infrastructure, &reason)?;
             }
         }
         RunOutcome::Failed { .. } | RunOutcome::TimedOut { .. } | RunOutcome::Cancelled { .. } => {
@@ -101,23 +104,28 @@ fn gate_ended<V: View>(
     Ok(())
 }
 
-/// Gate runs of the change that were lost, the newest in a row, the one that just ended included.
-fn consecutive_losses<V: View>(cx: &Context<'_, V>, change: &Change) -> Result<u32, DecideError> {
-    let mut losses = 1;
+/// Gate runs of the change that gave no answer in a row, without the newest, which just ended.
+fn earlier_losses<V: View>(cx: &Context<'_, V>, change: &Change) -> Result<u32, DecideError> {
+    let mut losses = 0;
     for run in change.checks.iter().rev().skip(1) {
         match cx.get::<Run>(*run)?.state {
-            crate::state::run::RunState::Lost { .. } => losses += 1,
+            RunState::Lost { .. } | RunState::Failed { class: FailureClass::Infrastructure, .. } => losses += 1,
             _ => break,
         }
     }
     Ok(losses)
 }
 
+/// Wait after a loss when there were `earlier` ones before it.
+const fn loss_backoff_ms(earlier: u32) -> u64 {
+    LOSS_BACKOFF_MS << if earlier < 8 { earlier } else { 8 }
+}
+
 /// What follows a failed attempt: another one, or a person.
 pub(super) fn after_failure<V: View>(cx: &mut Context<'_, V>, task: &Task, class: FailureClass, reason: &str) {
     let policy = &task.spec.retries;
     let wait_ms = match class {
-        FailureClass::Infrastructure if task.losses < LOSSES_MAX => Some(LOSS_BACKOFF_MS << task.losses.min(8)),
+        FailureClass::Infrastructure if task.losses < LOSSES_MAX => Some(loss_backoff_ms(task.losses)),
         FailureClass::Task | FailureClass::Policy if task.failures < policy.max_retries => {
             let jitter = cx.ids.jitter(policy.backoff_jitter_ms.saturating_add(1));
             Some(policy.backoff_ms(task.failures + 1).saturating_add(jitter))

@@ -59,6 +59,7 @@ pub(super) fn edit<V: View>(cx: &mut Context<'_, V>, id: TaskId, spec: &TaskSpec
         cx.note("the edit changes nothing");
         return Ok(());
     }
+    project::in_use(&cx.get::<Project>(task.project)?)?;
     if matches!(task.state, TaskState::Running { .. } | TaskState::InReview { .. } | TaskState::Done { .. }) {
         return Err(conflict_with_hint(
             format!("T-{} is {} and cannot be changed", task.number, task.state.label()),
@@ -173,6 +174,7 @@ pub(super) fn retry<V: View>(cx: &mut Context<'_, V>, id: TaskId) -> Result<(), 
             "only a failed or cancelled task can be tried again",
         ));
     }
+    project::in_use(&cx.get::<Project>(task.project)?)?;
     cx.emit((id, TaskEvent::Reopened));
     if let Some(asked) = task.approval
         && !matches!(cx.get::<Approval>(asked)?.state, ApprovalState::Pending { .. } | ApprovalState::Granted { .. })

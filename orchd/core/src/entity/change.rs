@@ -18,7 +18,10 @@ pub struct Change {
     pub run: RunId,
     pub title: String,
     pub proposal: ChangeProposal,
-    /// The approval that it needs because of the protected paths.
+    /// What a person has to know beside the protected paths of the proposal; found on the merged tree.
+    #[serde(default)]
+    pub concerns: Vec<String>,
+    /// The approval that it needs because of protected paths or concerns.
     pub approval: Option<ApprovalId>,
     pub state: ChangeState,
     /// Runs of its gates, oldest first.
@@ -62,6 +65,11 @@ pub enum ChangeEvent {
         proposal: ChangeProposal,
         approval: Option<ApprovalId>,
     },
+    /// A person is asked because of what its merge would do. Takes the place of an earlier question.
+    ApprovalAsked {
+        approval: ApprovalId,
+        concerns: Vec<String>,
+    },
     CheckStarted {
         run: RunId,
         base: Option<String>,
@@ -75,7 +83,9 @@ pub enum ChangeEvent {
     CheckFailed {
         reason: String,
     },
-    CheckLost,
+    CheckLost {
+        not_before: Timestamp,
+    },
     BaseMoved,
     Conflicted {
         paths: Vec<String>,
@@ -95,13 +105,13 @@ impl Change {
     /// changes before it does not void the approval, a new attempt does.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        Self::digest_of(self.project, &self.proposal)
+        Self::digest_of(self.project, &self.proposal, &self.concerns)
     }
 
-    /// The digest before the change exists.
+    /// The digest before the change exists, or with other concerns.
     #[must_use]
-    pub fn digest_of(project: ProjectId, proposal: &ChangeProposal) -> Digest {
-        Digest::of_json(&("merge", project, &proposal.base, &proposal.tree, &proposal.protected))
+    pub fn digest_of(project: ProjectId, proposal: &ChangeProposal, concerns: &[String]) -> Digest {
+        Digest::of_json(&("merge", project, &proposal.base, &proposal.tree, &proposal.protected, concerns))
     }
 }
 
@@ -109,13 +119,14 @@ impl ChangeEvent {
     fn step(&self) -> ChangeStep {
         match self {
             Self::Opened { .. } => ChangeStep::Opened,
+            Self::ApprovalAsked { .. } => ChangeStep::ApprovalAsked,
             Self::CheckStarted { run, base, tree } => {
                 ChangeStep::CheckStarted { run: *run, base: base.clone(), tree: tree.clone() }
             }
             Self::CheckPassed => ChangeStep::CheckPassed,
             Self::CheckSkipped { base, tree } => ChangeStep::CheckSkipped { base: base.clone(), tree: tree.clone() },
             Self::CheckFailed { reason } => ChangeStep::CheckFailed { reason: reason.clone() },
-            Self::CheckLost => ChangeStep::CheckLost,
+            Self::CheckLost { not_before } => ChangeStep::CheckLost { not_before: *not_before },
             Self::BaseMoved => ChangeStep::BaseMoved,
             Self::Conflicted { paths } => ChangeStep::Conflicted { paths: paths.clone() },
             Self::MergeStarted { commit } => ChangeStep::MergeStarted { commit: commit.clone() },
@@ -143,6 +154,7 @@ impl Entity for Change {
                 run: *run,
                 title: title.clone(),
                 proposal: proposal.clone(),
+                concerns: Vec::new(),
                 approval: *approval,
                 state,
                 checks: Vec::new(),
@@ -155,6 +167,10 @@ impl Entity for Change {
         change.since = meta.at;
         if let ChangeEvent::CheckStarted { run, .. } = event {
             change.checks.push(*run);
+        }
+        if let ChangeEvent::ApprovalAsked { approval, concerns } = event {
+            change.approval = Some(*approval);
+            change.concerns.clone_from(concerns);
         }
         Ok(change)
     }

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 pub use approval::{Approval, ApprovalEvent, ApprovalSubject};
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
-pub use project::{Project, ProjectEvent, RepositorySource};
+pub use project::{GatesOn, Project, ProjectEvent, RepositorySource};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
 pub use run::{
     Artifact, Guarantee, GuaranteeState, Isolation, Observation, PlannedStep, Run, RunEvent, RunPurpose, StepRecord,

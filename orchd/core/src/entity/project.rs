@@ -41,6 +41,15 @@ pub enum RepositorySource {
     Import { path: String },
 }
 
+/// What is to be run on a tree before it becomes the branch, and what it would take away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatesOn {
+    /// The gates of the project, as the tree has them.
+    pub run: Vec<Step>,
+    /// Gates of the project that the tree has no more or has otherwise, in words for a person.
+    pub lost: Vec<String>,
+}
+
 /// What can happen to a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
@@ -81,8 +90,29 @@ impl Project {
     pub fn gates(&self) -> Vec<Step> {
         match &self.blueprint_gates {
             Some(gates) => gates.clone(),
-            None => self.toolchains.iter().flat_map(|found| [&found.build, &found.test]).flatten().cloned().collect(),
+            None => toolchain_gates(&self.toolchains),
         }
+    }
+
+    /// The gates for a tree that would become the branch, in which `found` are the toolchains.
+    #[must_use]
+    pub fn gates_on(&self, found: &[Toolchain]) -> GatesOn {
+        if let Some(gates) = &self.blueprint_gates {
+            return GatesOn { run: gates.clone(), lost: Vec::new() };
+        }
+        let (before, after) = (self.gates(), toolchain_gates(found));
+        let same = |one: &Step, other: &Step| one.name == other.name && one.cwd == other.cwd;
+        let lost = before.iter().filter(|gate| !after.contains(gate)).map(|gate| {
+            let shown = |step: &Step| format!("`{}` in `{}`", step.run, step.cwd.as_str());
+            match after.iter().find(|other| same(gate, other)) {
+                Some(other) if other.run != gate.run => format!("{} becomes {}", shown(gate), shown(other)),
+                Some(_) => format!("{} runs with other settings", shown(gate)),
+                None => format!("{} is gone", shown(gate)),
+            }
+        });
+        let lost = lost.collect();
+        // A gate that is new is for the changes after this one: what it needs may not be there yet.
+        GatesOn { run: after.into_iter().filter(|gate| before.iter().any(|other| same(gate, other))).collect(), lost }
     }
 
     /// Programs that the gates need.
@@ -93,6 +123,10 @@ impl Project {
         tools.dedup();
         tools
     }
+}
+
+fn toolchain_gates(toolchains: &[Toolchain]) -> Vec<Step> {
+    toolchains.iter().flat_map(|found| [&found.build, &found.test]).flatten().cloned().collect()
 }
 
 impl Entity for Project {

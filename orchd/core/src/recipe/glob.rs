@@ -41,6 +41,53 @@ impl Glob {
         let one_segment = |p: &&str, s: &&str| segment_matches(p.as_bytes(), s.as_bytes());
         wildcard_matches(&pattern, &path, |p| *p == "**", one_segment)
     }
+
+    /// Whether the pattern guards `path`: it matches the path or a directory above it, also where the two differ only
+    /// in ways that some file system does not tell apart (case, Unicode normalisation, characters that are ignored).
+    ///
+    /// It errs on the side of guarding: all letters beyond ASCII count as one.
+    pub fn guards(&self, path: &str) -> bool {
+        // `**` also stands for no segment at all.
+        Self(folded(self.as_str()) + "/**").matches(&folded(path))
+    }
+}
+
+/// Stands for a run of characters beyond ASCII, of which normalisation makes now one, now several.
+const BEYOND_ASCII: char = '\u{fffd}';
+
+/// A text in which what file systems may hold for equal is equal.
+fn folded(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    let cases = text.chars().filter(|c| !is_ignored(*c)).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+    for c in cases {
+        if c.is_ascii() {
+            folded.push(c);
+            continue;
+        }
+        // An accent may come alone behind its letter, or as one character with it.
+        if matches!(c, '\u{300}'..='\u{36f}') && folded.ends_with(|last: char| last.is_ascii() && last != '/') {
+            folded.pop();
+        }
+        if !folded.ends_with(BEYOND_ASCII) {
+            folded.push(BEYOND_ASCII);
+        }
+    }
+    folded
+}
+
+/// Characters without a look of their own, which some file systems leave out of names.
+const fn is_ignored(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 /// `*` is any run of bytes, `?` any one character.
@@ -108,6 +155,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_guarded() {
+        let cases = [
+            (".github/**", ".github/workflows/ci.yml", true),
+            (".github/**", ".GitHub/Workflows", true),
+            (".github/**", ".git\u{200c}hub/x", true),
+            (".github/**", "github/x", false),
+            ("secrets/**", "\u{17f}ecrets/x", true),
+            ("secrets/**", "secrets/a\nb", true),
+            ("secrets/**", "public\nsecrets/x", false),
+            ("CODEOWNERS", "codeowners/now/a/directory", true),
+            ("CODEOWNERS", "CODEOWNERS.md", false),
+            ("caf\u{e9}/*", "cafe\u{301}/x", true),
+            ("cafe\u{301}/*", "CAF\u{c9}/x", true),
+            ("caf\u{e9}/*", "cafe/x", false),
+            ("\u{ac00}/*", "\u{1100}\u{1161}/x", true),
+            ("infra/**", "infra/\u{fffd}", true),
+        ];
+        for (glob, path, expected) in cases {
+            let glob = Glob::parse(glob).expect(glob);
+            assert_eq!(glob.guards(path), expected, "{glob} on {path:?}");
+        }
+    }
+
+    #[test]
     fn refused_forms() {
         for bad in ["", "/etc/*", "../*", "a/../b", "[ab]", "{a,b}", "a**", "x\0y", "./"] {
             assert!(Glob::parse(bad).is_err(), "{bad}");
@@ -121,5 +192,6 @@ mod tests {
         assert!(!glob.matches(&"a".repeat(100_000).replace("aa", "ab")) || glob.as_str().len() == 200);
         let deep = Glob::parse(&"**/a/".repeat(50)).expect("within limits");
         assert!(!deep.matches(&"a/".repeat(50_000)));
+        assert!(!glob.guards(&"b/".repeat(50_000)));
     }
 }

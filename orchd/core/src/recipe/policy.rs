@@ -25,7 +25,7 @@ pub struct Policy {
 impl Policy {
     /// The first pattern that `path` (relative to the repository) falls under.
     pub fn protects(&self, path: &str) -> Option<&Glob> {
-        self.protected_paths.iter().find(|glob| glob.matches(path))
+        self.protected_paths.iter().find(|glob| glob.guards(path))
     }
 }
 

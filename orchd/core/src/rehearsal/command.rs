@@ -214,7 +214,7 @@ impl Scene {
         // Mostly what brings it forward; left to chance it would hardly ever be merged.
         let roll = match (dice.jitter(4), found.state) {
             (0, _) => dice.jitter(10),
-            (_, ChangeState::Opened) => dice.jitter(6),
+            (_, ChangeState::Opened { .. }) => dice.jitter(6),
             (_, ChangeState::Mergeable { .. }) => 6,
             (_, ChangeState::Queued { .. }) => 7 + dice.jitter(2),
             (_, _) => return None,
@@ -226,10 +226,11 @@ impl Scene {
                 tree,
                 commit: "merge".into(),
                 steps: steps(),
+                concerns: concerns(dice),
                 required_level: 0,
                 lease_ms: 1_000,
             },
-            2..=3 => Command::SkipCheck { change, base, tree },
+            2..=3 => Command::SkipCheck { change, base, tree, concerns: concerns(dice) },
             4 => Command::RecheckChange { change },
             5 => Command::ConflictChange { change, paths: vec!["a".into()] },
             6 => Command::StartMerge { change, commit: "commit".into() },
@@ -249,6 +250,10 @@ impl Scene {
         };
         Some(Command::Decide { subject: Subject::Approval(approval.id), answer, digest })
     }
+}
+
+fn concerns(dice: &mut IdSource) -> Vec<String> {
+    if dice.jitter(4) == 0 { vec![format!("gate {} is gone", dice.jitter(2))] } else { Vec::new() }
 }
 
 fn random_plan(dice: &mut IdSource) -> crate::entity::PlanContent {

@@ -2,6 +2,7 @@
 //!
 //! `Queued` is the intent of a merge: its commit exists and the branch may already point to it.
 
+use orch_proto::Timestamp;
 use orch_proto::id::RunId;
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,10 @@ use super::IllegalTransition;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum ChangeState {
-    /// Waits for its turn to be checked.
-    Opened,
+    /// Waits for its turn to be checked, and until then when its gates gave no answer.
+    Opened {
+        not_before: Option<Timestamp>,
+    },
     /// `run` executes the gates on `tree`, the merge of the change into `base`.
     Checking {
         run: RunId,
@@ -50,6 +53,8 @@ pub enum ChangeState {
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum ChangeStep {
     Opened,
+    /// Its check is about to begin, and what it would do needs a person.
+    ApprovalAsked,
     CheckStarted {
         run: RunId,
         base: Option<String>,
@@ -64,8 +69,10 @@ pub enum ChangeStep {
     CheckFailed {
         reason: String,
     },
-    /// The gates gave no answer: their run was lost.
-    CheckLost,
+    /// The gates gave no answer, for a reason that is not the change's: their run was lost.
+    CheckLost {
+        not_before: Timestamp,
+    },
     /// The branch is not what it was checked against any more.
     BaseMoved,
     Conflicted {
@@ -90,11 +97,12 @@ impl ChangeState {
     pub fn next(state: Option<&Self>, step: &ChangeStep) -> Result<Self, IllegalTransition> {
         use ChangeStep as Step;
         match (state, step) {
-            (None, Step::Opened) => Ok(Self::Opened),
-            (Some(Self::Opened), Step::CheckStarted { run, base, tree }) => {
+            (None, Step::Opened) => Ok(Self::Opened { not_before: None }),
+            (Some(Self::Opened { not_before }), Step::ApprovalAsked) => Ok(Self::Opened { not_before: *not_before }),
+            (Some(Self::Opened { .. }), Step::CheckStarted { run, base, tree }) => {
                 Ok(Self::Checking { run: *run, base: base.clone(), tree: tree.clone() })
             }
-            (Some(Self::Opened), Step::CheckSkipped { base, tree }) => {
+            (Some(Self::Opened { .. }), Step::CheckSkipped { base, tree }) => {
                 Ok(Self::Mergeable { base: base.clone(), tree: tree.clone() })
             }
             (Some(Self::Checking { base, tree, .. }), Step::CheckPassed) => {
@@ -103,11 +111,13 @@ impl ChangeState {
             (Some(Self::Checking { .. }), Step::CheckFailed { reason }) => {
                 Ok(Self::ChangesRequested { reason: reason.clone() })
             }
-            (Some(Self::Checking { .. }), Step::CheckLost) => Ok(Self::Opened),
-            (Some(Self::Mergeable { .. }), Step::BaseMoved) | (Some(Self::Queued { .. }), Step::MergeRefused) => {
-                Ok(Self::Opened)
+            (Some(Self::Checking { .. }), Step::CheckLost { not_before }) => {
+                Ok(Self::Opened { not_before: Some(*not_before) })
             }
-            (Some(Self::Opened | Self::Mergeable { .. }), Step::Conflicted { paths }) => {
+            (Some(Self::Mergeable { .. }), Step::BaseMoved) | (Some(Self::Queued { .. }), Step::MergeRefused) => {
+                Ok(Self::Opened { not_before: None })
+            }
+            (Some(Self::Opened { .. } | Self::Mergeable { .. }), Step::Conflicted { paths }) => {
                 Ok(Self::Conflicted { paths: paths.clone() })
             }
             (Some(Self::Mergeable { base, .. }), Step::MergeStarted { commit }) => {
@@ -116,7 +126,7 @@ impl ChangeState {
             (Some(Self::Queued { commit, .. }), Step::Merged) => Ok(Self::Merged { commit: commit.clone() }),
             (
                 Some(
-                    Self::Opened
+                    Self::Opened { .. }
                     | Self::Checking { .. }
                     | Self::ChangesRequested { .. }
                     | Self::Mergeable { .. }
@@ -136,7 +146,7 @@ impl ChangeState {
     #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
-            Self::Opened => "opened",
+            Self::Opened { .. } => "opened",
             Self::Checking { .. } => "checking",
             Self::ChangesRequested { .. } => "changes_requested",
             Self::Mergeable { .. } => "mergeable",
@@ -150,7 +160,7 @@ impl ChangeState {
     /// Whether it can still be merged.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        matches!(self, Self::Opened | Self::Checking { .. } | Self::Mergeable { .. } | Self::Queued { .. })
+        matches!(self, Self::Opened { .. } | Self::Checking { .. } | Self::Mergeable { .. } | Self::Queued { .. })
     }
 }
 
@@ -160,11 +170,12 @@ impl ChangeStep {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Opened => "opened",
+            Self::ApprovalAsked => "approval_asked",
             Self::CheckStarted { .. } => "check_started",
             Self::CheckPassed => "check_passed",
             Self::CheckSkipped { .. } => "check_skipped",
             Self::CheckFailed { .. } => "check_failed",
-            Self::CheckLost => "check_lost",
+            Self::CheckLost { .. } => "check_lost",
             Self::BaseMoved => "base_moved",
             Self::Conflicted { .. } => "conflicted",
             Self::MergeStarted { .. } => "merge_started",

@@ -167,7 +167,7 @@ samples!(approval_steps, ApprovalStep, {
 });
 
 samples!(change_states, ChangeState, {
-    ChangeState::Opened => [ChangeState::Opened],
+    ChangeState::Opened { .. } => [ChangeState::Opened { not_before: None }, ChangeState::Opened { not_before: Some(AT) }],
     ChangeState::Checking { .. } => [ChangeState::Checking { run: sample_id(1), base: None, tree: text() }],
     ChangeState::ChangesRequested { .. } => [ChangeState::ChangesRequested { reason: text() }],
     ChangeState::Mergeable { .. } => [ChangeState::Mergeable { base: None, tree: text() }],
@@ -179,11 +179,12 @@ samples!(change_states, ChangeState, {
 
 samples!(change_steps, ChangeStep, {
     ChangeStep::Opened => [ChangeStep::Opened],
+    ChangeStep::ApprovalAsked => [ChangeStep::ApprovalAsked],
     ChangeStep::CheckStarted { .. } => [ChangeStep::CheckStarted { run: sample_id(2), base: None, tree: text() }],
     ChangeStep::CheckPassed => [ChangeStep::CheckPassed],
     ChangeStep::CheckSkipped { .. } => [ChangeStep::CheckSkipped { base: None, tree: text() }],
     ChangeStep::CheckFailed { .. } => [ChangeStep::CheckFailed { reason: text() }],
-    ChangeStep::CheckLost => [ChangeStep::CheckLost],
+    ChangeStep::CheckLost { .. } => [ChangeStep::CheckLost { not_before: AT }],
     ChangeStep::BaseMoved => [ChangeStep::BaseMoved],
     ChangeStep::Conflicted { .. } => [ChangeStep::Conflicted { paths: vec![text()] }],
     ChangeStep::MergeStarted { .. } => [ChangeStep::MergeStarted { commit: text() }],
@@ -521,6 +522,7 @@ fn approval_matrix() {
 fn change_matrix() {
     assert_snapshot!(matrix(&change()), @r"
     absent + opened -> opened
+    opened + approval_asked -> opened
     opened + check_started -> checking
     opened + check_skipped -> mergeable
     opened + conflicted -> conflicted

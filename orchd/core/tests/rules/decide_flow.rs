@@ -8,6 +8,7 @@ use orch_core::state::change::ChangeState;
 use orch_core::state::document::DocumentState;
 use orch_core::state::run::RunOutcome;
 use orch_core::state::task::TaskState;
+use orch_core::toolchain::{RepoFile, detect};
 use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 
@@ -102,9 +103,68 @@ fn a_task_that_changes_nothing_is_done_at_once() {
     let second = scene.task(project, "no gates");
     let run = scene.start(second);
     let change = scene.proposes(run, &[]);
-    scene.does(&Command::SkipCheck { change, base: None, tree: "t".into() });
+    scene.does(&Command::SkipCheck { change, base: None, tree: "t".into(), concerns: Vec::new() });
     scene.merge(change);
     assert_eq!(scene.one::<Task>(second).state, TaskState::Done { change: Some(change) });
+}
+
+/// What a merge would do beside the proposal is asked about once, and again when it becomes more.
+#[test]
+fn a_merge_that_takes_a_gate_away_waits_for_a_person() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "tidy up");
+    let run = scene.start(task);
+    let change = scene.proposes(run, &[]);
+    let skip = |concerns: &[&str]| {
+        let concerns = concerns.iter().map(ToString::to_string).collect();
+        Command::SkipCheck { change, base: None, tree: "t".into(), concerns }
+    };
+    let merge = Command::StartMerge { change, commit: "c".into() };
+    scene.does(&skip(&["gate: one is gone"]));
+    assert_eq!(scene.refuses(&merge).to_string(), "C-1 is not approved");
+    let first = scene.one::<Change>(change).approval.unwrap();
+    assert_eq!(scene.one::<Approval>(first).details, ["1 files, +1 -0 lines", "gate: one is gone"]);
+    scene.does(&approve(first));
+    // The branch moves; the same is no new question, more is.
+    scene.does(&Command::RecheckChange { change });
+    scene.does(&skip(&["gate: one is gone"]));
+    assert_eq!(scene.one::<Change>(change).approval, Some(first));
+    scene.does(&Command::RecheckChange { change });
+    scene.does(&skip(&["gate: one is gone", "gate: two is gone"]));
+    assert_eq!(scene.refuses(&merge).to_string(), "C-1 is not approved");
+    assert!(matches!(scene.one::<Approval>(first).state, ApprovalState::Void { .. }));
+    let second = scene.one::<Change>(change).approval.unwrap();
+    scene.does(&approve(second));
+    scene.merge(change);
+}
+
+/// The gates of a tree: those of the branch as the tree has them, and what is missing in words.
+#[test]
+fn gates_that_a_tree_takes_away_are_named() {
+    let (scene, project) = Scene::ready("shop");
+    let found = |files: &[(&str, &str)]| {
+        let listing: Vec<_> =
+            files.iter().map(|(path, text)| RepoFile { path: (*path).to_owned(), size: text.len() as u64 }).collect();
+        let read = |path: &str| files.iter().find(|file| file.0 == path).map(|file| file.1.as_bytes().to_vec());
+        detect(&listing, &read)
+    };
+    let mut project: Project = scene.one(project);
+    project.toolchains = found(&[("sub/Makefile", "test:\n\ttrue\n")]);
+    let on = |project: &Project, files: &[(&str, &str)]| {
+        let on = project.gates_on(&found(files));
+        (on.run.into_iter().map(|gate| gate.run).collect::<Vec<_>>(), on.lost)
+    };
+    let kept = ("sub/Makefile", "test:\n\tfalse\n");
+    assert_eq!(on(&project, &[kept]), (vec!["make test".into()], vec![]));
+    let gone = vec!["`make test` in `sub` is gone".to_owned()];
+    assert_eq!(on(&project, &[]), (vec![], gone.clone()));
+    // A Makefile above makes the one below a part of itself.
+    assert_eq!(on(&project, &[kept, ("Makefile", "all:\n")]), (vec![], gone));
+    let becomes = vec!["`make test` in `sub` becomes `make check` in `sub`".to_owned()];
+    assert_eq!(on(&project, &[("sub/Makefile", "check:\n\ttrue\n")]), (vec!["make check".into()], becomes));
+    // What a blueprint says holds for every tree.
+    project.blueprint_gates = Some(project.gates());
+    assert_eq!(on(&project, &[]), (vec!["make test".into()], vec![]));
 }
 
 #[test]

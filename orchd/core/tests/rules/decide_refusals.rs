@@ -5,7 +5,7 @@ use orch_core::decide::{DecideError, SLUG_CHARS_MAX, TITLE_CHARS_MAX};
 use orch_core::digest::Digest;
 use orch_core::entity::{Approval, RepositorySource, Requirements, Vision};
 use orch_core::ids::sample_id;
-use orch_core::rehearsal::{new_task, requirements, vision};
+use orch_core::rehearsal::{new_task, requirements, step_spec, vision};
 use orch_core::state::document::DocumentState;
 
 use crate::support::{Scene, approve, deny, rule};
@@ -43,6 +43,9 @@ fn nothing_new_in_an_archived_project() {
         Command::CreateTask { task: Box::new(new_task(project, "more")) },
         Command::ProposeRequirements { project, vision: document.vision, content, reason: reason.clone() },
         Command::EditPlan { project, base_version: 1, edits: Vec::new(), reason },
+        Command::RetryTask { task },
+        Command::EditTask { task, spec: Box::new(step_spec("otherwise")) },
+        Command::CommentRequirements { requirements: document.id, key: None, text: "late".into() },
     ];
     for command in commands {
         assert_eq!(scene.refuses(&command).to_string(), "project `shop` is archived", "{command:?}");

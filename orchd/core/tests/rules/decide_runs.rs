@@ -165,6 +165,7 @@ fn cancelling_a_task_ends_all_that_hangs_on_it() {
         tree,
         commit: "m".into(),
         steps,
+        concerns: Vec::new(),
         required_level: 0,
         lease_ms: 1_000,
     });
@@ -195,7 +196,7 @@ fn what_is_being_merged_cannot_be_cancelled() {
     let refused = scene.refuses(&Command::CancelTask { task, reason: "too late".into() });
     assert_eq!(refused.to_string(), "T-1 is being merged at this moment");
     scene.does(&Command::RefuseMerge { change });
-    assert_eq!(scene.one::<Change>(change).state, ChangeState::Opened);
+    assert_eq!(scene.one::<Change>(change).state, ChangeState::Opened { not_before: None });
     scene.does(&Command::CancelTask { task, reason: "now".into() });
 }
 
@@ -223,21 +224,49 @@ fn failed_gates_count_against_the_task_and_lost_gates_do_not() {
     let run = scene.start(task);
     let change = scene.proposes(run, &[]);
     let gates = scene.check(change, lost());
-    assert_eq!(scene.one::<Change>(change).state, ChangeState::Opened);
+    assert!(matches!(scene.one::<Change>(change).state, ChangeState::Opened { not_before: Some(_) }));
     assert_eq!(scene.one::<Change>(change).checks, [gates]);
+    scene.later_ms(LONG_MS);
     scene.check(change, failed());
     assert_eq!(scene.one::<Change>(change).state, ChangeState::ChangesRequested { reason: "gates R-3: exit 1".into() });
     let found: Task = scene.one(task);
     assert_eq!((found.failures, found.losses), (1, 0));
-    scene.later_ms(LONG_MS);
-    // Gates that are lost again and again end in front of a person.
+}
+
+/// The gates gave no answer for this reason or that; the waits between them grow and they are not endless.
+#[test]
+fn gates_that_the_host_fails_are_tried_again_with_growing_waits_and_not_for_ever() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "unlucky");
     let run = scene.start(task);
     let change = scene.proposes(run, &[]);
-    for _ in 0..LOSSES_MAX {
-        scene.check(change, lost());
+    let full = RunOutcome::Failed { class: FailureClass::Infrastructure, reason: "disk full".into() };
+    let mut last_ms = 0;
+    for turn in 1..LOSSES_MAX {
+        scene.check(change, if turn % 2 == 0 { lost() } else { full.clone() });
+        let ChangeState::Opened { not_before: Some(at) } = scene.one::<Change>(change).state else {
+            panic!("after {turn}: {:?}", scene.one::<Change>(change).state)
+        };
+        let wait_ms = at.ms_since(scene.now);
+        assert!(wait_ms > last_ms, "{wait_ms} ms after {last_ms} ms");
+        last_ms = wait_ms;
+        let early = Command::StartCheck {
+            change,
+            base: None,
+            tree: "t".into(),
+            commit: "m".into(),
+            steps: Vec::new(),
+            concerns: Vec::new(),
+            required_level: 0,
+            lease_ms: 1_000,
+        };
+        assert_eq!(scene.refuses(&early).to_string(), "C-1 waits for its next check");
+        scene.now = at;
     }
+    scene.check(change, full);
     assert!(matches!(scene.one::<Change>(change).state, ChangeState::ChangesRequested { .. }));
-    assert_eq!(scene.one::<Task>(task).state, TaskState::Failed { reason: "the gates were lost too often".into() });
+    let reason = format!("the gates gave no answer {LOSSES_MAX} times; last: disk full");
+    assert_eq!(scene.one::<Task>(task).state, TaskState::Failed { reason });
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod support;
 
+mod decide_archive;
 mod decide_flow;
 mod decide_plans;
 mod decide_random;

@@ -62,6 +62,20 @@ impl Scene {
 }
 
 #[test]
+fn gates_that_were_lost_are_not_chosen_before_their_wait_is_over() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "unlucky");
+    let run = scene.start(task);
+    let change = scene.proposes(run, &[]);
+    assert_eq!(names(&scene, 4), ["C-1"]);
+    scene.check(change, lost());
+    assert_eq!(names(&scene, 4), Vec::<String>::new());
+    scene.now = next_due(&snapshot(&scene.view), scene.now).unwrap();
+    assert_eq!(names(&scene, 4), ["C-1"]);
+    assert_eq!(next_due(&snapshot(&scene.view), scene.now), None);
+}
+
+#[test]
 fn priority_then_fairness_then_the_longest_chain_then_age() {
     let (mut scene, shop) = Scene::ready("shop");
     scene.task_with(shop, "old", |_| {});

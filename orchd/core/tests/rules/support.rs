@@ -115,6 +115,7 @@ impl Scene {
             tree,
             commit: "m".into(),
             steps,
+            concerns: Vec::new(),
             required_level: 0,
             lease_ms: 1_000,
         });

@@ -27,12 +27,23 @@ const TOUCHED_MAX: usize = 1_000;
 /// Does what a request says, once per key.
 pub(super) async fn submit(app: &Arc<App>, caller: &Caller, envelope: Envelope) -> Result<Accepted, RpcError> {
     let request = Digest::of_json(&envelope.request);
-    let command = {
+    let made = {
         let app = Arc::clone(app);
-        blocking(move || command(&app, envelope.request)).await?
+        blocking(move || command(&app, envelope.request)).await
     };
-    let sent = CoreEnvelope { id: envelope.key, actor: caller.actor(), request, command };
-    let committed = app.store.execute(sent).await.map_err(|error| errors::execute(&error))?;
+    let committed = match made {
+        Ok(command) => {
+            let sent = CoreEnvelope { id: envelope.key, actor: caller.actor(), request, command };
+            app.store.execute(sent).await
+        }
+        // The state moved on since the request was done: it still gets its first answer.
+        Err(refused) => {
+            let key = envelope.key;
+            let answered = app.read(move |view| view.answered(key, request)).await;
+            answered.map_err(|error| errors::read(&error))?.ok_or(refused)?
+        }
+    };
+    let committed = committed.map_err(|error| errors::execute(&error))?;
     tracing::info!(user = caller.name, key = %envelope.key, seq = committed.last_seq, "request committed");
     answer(app, committed).await
 }

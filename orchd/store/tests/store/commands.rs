@@ -39,6 +39,22 @@ fn the_same_id_for_another_request_is_refused() {
     assert_sound(bed.store());
 }
 
+/// What it said is known without the command, which may not be possible any more.
+#[test]
+fn what_a_command_came_to_can_be_looked_up() {
+    let bed = Bed::new();
+    let sent = envelope(1, create("shop"));
+    let (id, request) = (sent.id, sent.request);
+    let answered = |request| bed.store().read(|view| view.answered(id, request)).unwrap();
+    assert!(answered(request).is_none());
+    let first = bed.store().execute_blocking(sent).unwrap();
+    let again = answered(request).unwrap().unwrap();
+    assert!(again.duplicate);
+    assert_eq!(orch_store::Committed { duplicate: false, ..again }, first);
+    let other = answered(Digest::of(b"other")).unwrap();
+    assert!(matches!(other, Err(ExecuteError::KeyReused { .. })), "{other:?}");
+}
+
 #[test]
 fn a_refused_command_is_judged_anew() {
     let bed = Bed::new();
