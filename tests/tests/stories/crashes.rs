@@ -92,7 +92,7 @@ async fn merged_once(story: &Story, project: &ProjectView, count: usize) -> anyh
 }
 
 /// Of runs that are over there are logs and results, but neither workspaces nor bundles.
-async fn nothing_left(story: &Story) -> anyhow::Result<()> {
+pub(crate) async fn nothing_left(story: &Story) -> anyhow::Result<()> {
     let state = story.env().state();
     let listed = |directory: &Path| -> anyhow::Result<Vec<_>> {
         Ok(std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?)
