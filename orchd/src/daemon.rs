@@ -5,6 +5,7 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use orch_adapters::blobs::BlobStore;
 use orch_adapters::executor::Local;
@@ -25,6 +26,10 @@ use crate::rpc::Listener;
 use crate::state_dir::StateDir;
 use crate::{host, jail, reconcile, state_dir};
 
+/// How long a start waits for the lock of the state directory, and how often it looks.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_LOOK: Duration = Duration::from_millis(20);
+
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
@@ -41,7 +46,7 @@ pub(crate) fn run(config: Config, logging: Logging) -> Result<(), RpcError> {
 async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
     let dirs = StateDir::create(&config.state_dir)
         .map_err(|error| state_dir::unusable("state directory", &config.state_dir, &error))?;
-    let _lock = InstanceLock::take(&dirs.lock()).map_err(|error| lock_error(&error))?;
+    let _lock = lock(&dirs).await.map_err(|error| lock_error(&error))?;
     let app = App::new(parts(config, dirs).await?);
     protect_from_oom_killer();
     let runs = reconcile::recover(&app).await;
@@ -70,6 +75,20 @@ async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Takes the lock of the state directory. A daemon that was killed can leave a child that was not yet the program it was
+/// to become, and has the lock for that moment.
+async fn lock(dirs: &StateDir) -> Result<InstanceLock, LockError> {
+    let deadline = tokio::time::Instant::now() + LOCK_WAIT;
+    loop {
+        match InstanceLock::take(&dirs.lock()) {
+            Err(LockError::Taken { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(LOCK_LOOK).await;
+            }
+            taken => return taken,
+        }
+    }
 }
 
 async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
