@@ -161,7 +161,9 @@ fn open_source(entry: &Entry) -> Result<Option<Source>, BuildError> {
     let attributes = match access {
         Access::ReadOnly => mounts::RDONLY | mounts::NOSUID | mounts::NODEV,
         Access::Writable => mounts::NOSUID | mounts::NODEV,
-        Access::Device => mounts::NOSUID | mounts::NOEXEC,
+        // What is written to a device is no write to the file system; its mode and owner are. For a run of root it is
+        // the host's own node, which belongs to the run's user.
+        Access::Device => mounts::RDONLY | mounts::NOSUID | mounts::NOEXEC,
     };
     let cloned =
         mounts::clone_tree(fd.as_fd()).and_then(|tree| mounts::set_attributes(tree.as_fd(), attributes).map(|()| tree));
