@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::host::HostFacts;
 use crate::state_dir::StateDir;
+use crate::troubles::Troubles;
 
 /// The shared parts. One per process, behind an [`Arc`].
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(crate) struct App {
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) started_at: Timestamp,
     pub(crate) host: RwLock<HostFacts>,
+    pub(crate) troubles: Troubles,
     /// Turns true when the daemon is to stop.
     pub(crate) stopping: watch::Sender<bool>,
     tool_sets: Mutex<BTreeMap<String, ToolSet>>,
@@ -67,6 +69,7 @@ impl App {
             executor: parts.executor,
             started_at: crate::clock::now(),
             host: RwLock::new(parts.host),
+            troubles: Troubles::default(),
             stopping: watch::Sender::new(false),
             tool_sets: Mutex::default(),
         })

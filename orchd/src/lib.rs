@@ -18,5 +18,6 @@ mod logging;
 mod reconcile;
 mod rpc;
 mod state_dir;
+mod troubles;
 
 pub use args::main_impl;

@@ -62,6 +62,7 @@ fn project(event: &ProjectEvent) -> String {
             let names: Vec<&str> = toolchains.iter().map(|found| found.name.as_str()).collect();
             format!("repository ready; found {}", names.join(", "))
         }
+        ProjectEvent::Retried { .. } => "prepared anew".into(),
         ProjectEvent::PreparationFailed { reason } => format!("no repository: {reason}"),
         ProjectEvent::Inspected { head, .. } => format!("branch is now at {}", short(head)),
         ProjectEvent::BlueprintSet { name, gates, .. } => format!("blueprint {name} with {} gates", gates.len()),
@@ -184,7 +185,7 @@ fn change(event: &ChangeEvent) -> String {
         ChangeEvent::CheckPassed => "gates passed".into(),
         ChangeEvent::CheckSkipped { .. } => "there are no gates for it".into(),
         ChangeEvent::CheckFailed { reason } => format!("gates failed: {reason}"),
-        ChangeEvent::CheckLost { .. } => "gates were lost and run again".into(),
+        ChangeEvent::CheckLost { .. } => "gates gave no answer and run again".into(),
         ChangeEvent::BaseMoved => "the branch moved; to be checked again".into(),
         ChangeEvent::Conflicted { paths } => format!("conflicts in {}", paths.join(", ")),
         ChangeEvent::MergeStarted { commit } => format!("merging as {}", short(commit)),

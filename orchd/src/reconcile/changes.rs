@@ -4,6 +4,7 @@
 //! compare-and-set; the intent is on record before, and after a crash the branch itself is asked what happened.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use orch_adapters::git::{
     BareRepo, CommitError, CommitId, CommitSpec, Identity, MergeError, MergeOutcome, Message, NameError, RefError,
@@ -54,7 +55,8 @@ struct Front {
 /// Moves every project's merge queue on.
 pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
     let snapshot = app.read(|view| crate::facts::snapshot(view)).await?;
-    for change in schedule::fronts(&snapshot) {
+    app.troubles.keep(|change| snapshot.changes.contains_key(change));
+    for change in schedule::fronts(&without_troubled(&app, snapshot.clone())) {
         let (Some(project), Some(task)) = (snapshot.projects.get(&change.project), snapshot.tasks.get(&change.task))
         else {
             continue;
@@ -70,12 +72,22 @@ pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
         };
         let app_ = Arc::clone(&app);
         match blocking(move || merge_step(&app_, &front)).await {
-            Ok(Some(command)) => accept(app.execute("changes", command).await)?,
+            Ok(Some(command)) => {
+                app.troubles.over(change.id);
+                accept(app.execute("changes", command).await)?;
+            }
             Ok(None) => {}
-            Err(error) => tracing::error!(change = %change.id, error = chain(&error), "the merge queue stands still"),
+            Err(error) => app.troubles.met(change, project, &chain(&error), Instant::now()),
         }
     }
-    Ok(None)
+    Ok(app.troubles.again())
+}
+
+/// The state without changes that just could not go on: they are left alone for a moment, and hold nobody up.
+pub(super) fn without_troubled(app: &App, mut snapshot: Snapshot) -> Snapshot {
+    let now = Instant::now();
+    snapshot.changes.retain(|change, _| !app.troubles.rests(*change, now));
+    snapshot
 }
 
 /// Begins the check of a change that the scheduler chose.
@@ -83,9 +95,12 @@ pub(super) async fn start_check(app: &Arc<App>, snapshot: &Snapshot, change: &Ch
     let Some(project) = snapshot.projects.get(&change.project) else { return Ok(()) };
     let (app_, change_, project_) = (Arc::clone(app), change.clone(), project.clone());
     match blocking(move || check_command(&app_, &change_, &project_)).await {
-        Ok(command) => accept(app.execute("scheduler", command).await),
+        Ok(command) => {
+            app.troubles.over(change.id);
+            accept(app.execute("scheduler", command).await)
+        }
         Err(error) => {
-            tracing::error!(change = %change.id, error = chain(&error), "a change cannot be checked");
+            app.troubles.met(change, project, &chain(&error), Instant::now());
             Ok(())
         }
     }

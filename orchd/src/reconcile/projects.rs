@@ -92,11 +92,21 @@ async fn prepared(app: Arc<App>, project: Project) {
         Err(PrepareError::Jail(JailError::Stopped)) => return,
         Err(error) => {
             tracing::warn!(project = project.slug, error = chain(&error), "a project has no repository");
+            clear(&app, project.id).await;
             Command::FailProject { project: project.id, reason: reason(&error) }
         }
     };
     if let Err(error) = accept(app.execute("projects", command).await) {
         tracing::warn!(project = project.slug, error = chain(&error), "failed to record a project's repository");
+    }
+}
+
+/// Removes a repository that cannot be used: asked for again, the project may come from elsewhere.
+async fn clear(app: &Arc<App>, project: orch_proto::id::ProjectId) {
+    let path = app.dirs.repository(project);
+    let cleared = blocking(move || if path.exists() { orch_sandbox::remove_tree(&path) } else { Ok(()) }).await;
+    if let Err(error) = cleared {
+        tracing::warn!(%project, error = chain(&error), "failed to remove an unusable repository");
     }
 }
 

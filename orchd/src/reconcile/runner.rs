@@ -19,6 +19,7 @@ use orch_core::view::{Filter, View as _};
 use orch_proto::id::RunId;
 use orch_sandbox::control;
 use orch_sandbox::log::ReadLogError;
+use orch_store::ExecuteError;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
@@ -125,7 +126,7 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
         match app.execute("runner", Command::MarkRunStarting { run: id }).await {
             Ok(_) => {}
             // A request to cancel came in between; the next go sees it.
-            Err(orch_store::ExecuteError::Rejected(_)) => return Box::pin(follow(app, id, looked)).await,
+            Err(ExecuteError::Rejected(_)) => return Box::pin(follow(app, id, looked)).await,
             Err(error) => return Err(error.into()),
         }
     }
@@ -217,7 +218,14 @@ async fn record(app: &Arc<App>, run: &Run, directory: &Path, scanned: &mut u64) 
         cursor: piece.next_offset,
         observations: piece.items,
     };
-    app.execute("runner", command).await?;
+    match app.execute("runner", command).await {
+        Ok(_) => {}
+        // Sent again it would be refused again, and the run would never end: its log is not worth that.
+        Err(error @ (ExecuteError::Rejected(_) | ExecuteError::Apply(_))) => {
+            tracing::error!(run = %run.id, offset, error = chain(&error), "a part of a run's log makes no sense");
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(true)
 }
 

@@ -18,12 +18,14 @@ pub(super) const LEASE_MS: u64 = 60_000;
 /// One look at the queue.
 pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
     let snapshot = app.read(|view| crate::facts::snapshot(view)).await?;
+    let snapshot = changes::without_troubled(&app, snapshot);
     let limits = {
         let (app, snapshot) = (Arc::clone(&app), snapshot.clone());
         // Looking for programs asks the file system, and a toolchain for its home.
         crate::app::blocking(move || app.limits(&snapshot)).await
     };
     let now = crate::clock::now();
+    let mut is_troubled = false;
     for decision in schedule::plan(&snapshot, now, &limits) {
         match decision.action {
             Action::Run(task) => {
@@ -34,12 +36,16 @@ pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
             Action::Check(change) => {
                 if let Some(change) = snapshot.changes.get(&change) {
                     changes::start_check(&app, &snapshot, change).await?;
+                    is_troubled |= app.troubles.rests(change.id, std::time::Instant::now());
                 }
             }
         }
     }
     let due = schedule::next_due(&snapshot, crate::clock::now());
-    Ok(due.map(|due| Duration::from_millis(due.ms_since(crate::clock::now()) + 1)))
+    let due = due.map(|due| Duration::from_millis(due.ms_since(crate::clock::now()) + 1));
+    // A check that could not begin took the place of something else, which is chosen now.
+    let soon = is_troubled.then_some(Duration::ZERO);
+    Ok([soon, due, app.troubles.again()].into_iter().flatten().min())
 }
 
 async fn start_run(app: &Arc<App>, snapshot: &Snapshot, task: &Task, reason: String) -> Result<(), PassError> {

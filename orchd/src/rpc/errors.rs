@@ -6,11 +6,15 @@ use orch_core::planning::PlanningError;
 use orch_core::recipe::RecipeError;
 use orch_core::view::ReadError;
 use orch_proto::{EntityKind, ErrorCode, RpcError};
-use orch_store::ExecuteError;
+use orch_store::{ExecuteError, ReadFault};
 
 use crate::error_chain::chain;
 
 pub(super) fn read(error: &ReadError) -> RpcError {
+    if let Some(fault @ (ReadFault::Busy | ReadFault::Deadline { .. })) = error.0.downcast_ref::<ReadFault>() {
+        tracing::warn!(%fault, "a read was not answered");
+        return busy(&fault.to_string()).hint("try again in a moment; ask for less if it stays");
+    }
     tracing::error!(error = chain(error), "failed to read the state");
     RpcError::new(ErrorCode::Storage, chain(error)).hint("try again; if it stays, look into the daemon's log")
 }
@@ -25,11 +29,7 @@ pub(super) fn execute(error: &ExecuteError) -> RpcError {
         ExecuteError::Closed => {
             RpcError::new(ErrorCode::ShuttingDown, "the daemon is stopping").hint("try again when it runs")
         }
-        ExecuteError::Busy { .. } => {
-            let mut busy = RpcError::new(ErrorCode::Busy, "too many requests at once");
-            busy.retry_after_ms = Some(100);
-            busy
-        }
+        ExecuteError::Busy { .. } => busy("too many requests at once"),
         ExecuteError::StorageFull(_) => RpcError::new(ErrorCode::StorageFull, chain(error))
             .hint("make room on the disk of the state directory, then try again"),
         ExecuteError::Panicked { .. } => {
@@ -41,6 +41,12 @@ pub(super) fn execute(error: &ExecuteError) -> RpcError {
             RpcError::new(ErrorCode::Storage, chain(other)).hint("try again; if it stays, look into the daemon's log")
         }
     }
+}
+
+fn busy(message: &str) -> RpcError {
+    let mut busy = RpcError::new(ErrorCode::Busy, message);
+    busy.retry_after_ms = Some(100);
+    busy
 }
 
 fn decide(error: &DecideError) -> RpcError {
@@ -111,4 +117,18 @@ pub(super) fn recipe(error: &RecipeError) -> RpcError {
 pub(super) fn internal(what: &str, error: &dyn std::error::Error) -> RpcError {
     tracing::error!(error = chain(error), "{what}");
     RpcError::new(ErrorCode::Internal, format!("{what}: {}", chain(error))).hint("the daemon's log has the details")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_for_want_of_time_can_be_tried_again() {
+        for fault in [ReadFault::Busy, ReadFault::Deadline { deadline_ms: 250 }] {
+            let told = read(&ReadError(Box::new(fault)));
+            assert_eq!((told.code, told.retry_after_ms), (ErrorCode::Busy, Some(100)));
+        }
+        assert_eq!(read(&ReadError("the disk".into())).code, ErrorCode::Storage);
+    }
 }

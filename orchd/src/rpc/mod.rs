@@ -1,5 +1,6 @@
 //! The socket: who connects, what they may do, and the answers.
 
+mod answer_size;
 mod errors;
 mod identity;
 mod read;

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::sqlite::{DbError, During as _};
 
+/// Bytes of events after which a page of them ends, whatever its limit.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+
 /// An event as it lies in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
@@ -186,7 +189,8 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<RawEvent> {
 impl RawEvent {
     const COLUMNS: &'static str = "seq, at, actor, command, entity, subject, project, kind, schema_version, data, hash";
 
-    /// The events after `after`, at most `limit`, of one project or subject where given.
+    /// The events after `after`, of one project or subject where given: at most `limit`, and fewer when they are large.
+    /// There are none only when there are no more.
     pub(crate) fn after(
         conn: &Connection,
         (after, limit): (u64, u32),
@@ -201,7 +205,20 @@ impl RawEvent {
         let columns = Self::COLUMNS;
         let sql = format!("SELECT {columns} FROM events WHERE seq > ?1 {filter} ORDER BY seq LIMIT ?2");
         conn.prepare_cached(&sql)
-            .and_then(|mut statement| statement.query_map(params![after.cast_signed(), limit, value], raw)?.collect())
+            .and_then(|mut statement| {
+                let mut bytes = 0;
+                let rows = statement.query_map(params![after.cast_signed(), limit, value], raw)?;
+                let mut found = Vec::new();
+                for row in rows {
+                    let row = row?;
+                    bytes += row.data.len();
+                    found.push(row);
+                    if bytes >= PAGE_BYTES_MAX {
+                        break;
+                    }
+                }
+                Ok(found)
+            })
             .during("read the log")
     }
 

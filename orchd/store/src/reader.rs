@@ -48,7 +48,7 @@ pub enum ReadFault {
 pub struct EventQuery {
     /// Only those with a greater number.
     pub after: u64,
-    /// At most so many.
+    /// At most so many. Fewer are read when they are large.
     pub limit: u32,
     /// Only those of this project.
     pub project: Option<ProjectId>,
@@ -71,7 +71,7 @@ impl ReadView<'_> {
         self.seq
     }
 
-    /// The events after `after`, at most `limit`, in order.
+    /// The events after `after`, in order: at most `limit`, fewer when they are large, none when there are no more.
     ///
     /// # Errors
     /// When they cannot be read, or a newer version of the program wrote one; the error names its number.

@@ -9,6 +9,7 @@ mod change;
 mod document;
 mod plan;
 mod project;
+mod replan;
 mod run;
 mod settle;
 mod task;
@@ -32,8 +33,9 @@ use bounds::{text, title};
 pub use bounds::{
     ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, LINE_BYTES_MAX, NAMED_MAX, REQUIREMENTS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX,
 };
-pub use plan::{PRIORITY_DEFAULT, PlanDelta};
+pub use plan::PlanDelta;
 pub use project::SLUG_CHARS_MAX;
+pub use replan::PRIORITY_DEFAULT;
 pub use settle::LOSSES_MAX;
 pub use task::PRIORITY_MAX;
 

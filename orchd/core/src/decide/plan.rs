@@ -3,23 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orch_proto::EntityKind;
-use orch_proto::id::{PlanId, ProjectId, RequirementsId, TaskId};
+use orch_proto::id::{PlanId, ProjectId, RequirementsId};
 
 use super::approval::{self, Question};
 use super::bounds::{self, NAMED_MAX};
-use super::{Context, DecideError, TASKS_MAX, conflict, conflict_with_hint, project, task, text};
+use super::{Context, DecideError, TASKS_MAX, conflict, conflict_with_hint, project, replan, text};
 use crate::command::PlanEdit;
 use crate::digest::Digest;
-use crate::entity::{
-    ApprovalSubject, Plan, PlanContent, PlanEvent, PlanTask, Project, ProjectEvent, Requirements, Task, TaskEvent,
-};
+use crate::entity::{ApprovalSubject, Plan, PlanContent, PlanEvent, Project, ProjectEvent, Requirements};
 use crate::graph::{Analysis, Graph};
 use crate::state::document::DocumentState;
-use crate::state::task::TaskState;
 use crate::view::{Filter, View};
-
-/// Priority of a task that nobody gave one.
-pub const PRIORITY_DEFAULT: u8 = 5;
 
 /// What a new plan would do to the tasks of the approved one, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,10 +128,9 @@ pub(super) fn approved<V: View>(cx: &mut Context<'_, V>, id: PlanId, digest: Dig
     }
     cx.emit((id, PlanEvent::Approved));
     cx.touch(EntityKind::Plan, id);
-    for other in cx.view.list::<Plan>(&Filter::of(plan.project).open())? {
-        if other.id != id && other.state == DocumentState::Approved {
-            cx.emit((other.id, PlanEvent::Superseded));
-        }
+    let previous = current(cx, plan.project)?;
+    if let Some(previous) = &previous {
+        cx.emit((previous.id, PlanEvent::Superseded));
     }
     if let Some(blueprint) = &plan.content.blueprint {
         let event = ProjectEvent::BlueprintSet {
@@ -148,9 +141,7 @@ pub(super) fn approved<V: View>(cx: &mut Context<'_, V>, id: PlanId, digest: Dig
         };
         cx.emit((plan.project, event));
     }
-    let existing = keyed_tasks(cx, plan.project)?;
-    drop_tasks(cx, &plan, &existing)?;
-    make_tasks(cx, &plan, &existing)
+    replan::apply(cx, &plan, previous.as_ref())
 }
 
 pub(super) fn rejected<V: View>(cx: &mut Context<'_, V>, id: PlanId) -> Result<(), DecideError> {
@@ -158,93 +149,6 @@ pub(super) fn rejected<V: View>(cx: &mut Context<'_, V>, id: PlanId) -> Result<(
     cx.emit((id, PlanEvent::Rejected));
     cx.touch(EntityKind::Plan, id);
     Ok(())
-}
-
-/// Tasks of plans by key; of several with the same key the newest.
-fn keyed_tasks<V: View>(cx: &Context<'_, V>, project: ProjectId) -> Result<BTreeMap<String, Task>, DecideError> {
-    let tasks = cx.view.list::<Task>(&Filter::of(project))?;
-    Ok(tasks.into_iter().filter_map(|task| Some((task.plan.as_ref()?.1.clone(), task))).collect())
-}
-
-fn drop_tasks<V: View>(
-    cx: &mut Context<'_, V>,
-    plan: &Plan,
-    existing: &BTreeMap<String, Task>,
-) -> Result<(), DecideError> {
-    let wanted: BTreeSet<&str> = plan.content.tasks.iter().map(|task| task.key.as_str()).collect();
-    for (key, found) in existing {
-        if !wanted.contains(key.as_str()) && found.is_droppable() {
-            task::end(cx, found, &format!("dropped by plan version {}", plan.version))?;
-        }
-    }
-    Ok(())
-}
-
-fn make_tasks<V: View>(
-    cx: &mut Context<'_, V>,
-    plan: &Plan,
-    existing: &BTreeMap<String, Task>,
-) -> Result<(), DecideError> {
-    let order = plan.content.analyse()?.order;
-    let by_key: BTreeMap<&str, &PlanTask> = plan.content.tasks.iter().map(|task| (task.key.as_str(), task)).collect();
-    let mut ids: BTreeMap<&str, TaskId> = BTreeMap::new();
-    for key in &order {
-        let planned = by_key[key.as_str()];
-        let depends_on: BTreeSet<TaskId> = planned.needs.iter().map(|needed| ids[needed.as_str()]).collect();
-        let kept = existing.get(key).filter(|found| !matches!(found.state, TaskState::Cancelled { .. }));
-        let id = match kept {
-            Some(found)
-                if found.spec == planned.spec
-                    || !matches!(found.state, TaskState::Proposed | TaskState::Approved { .. }) =>
-            {
-                relink(cx, found, &depends_on);
-                found.id
-            }
-            Some(found) => {
-                task::end(cx, found, &format!("changed by plan version {}", plan.version))?;
-                make_task(cx, plan, planned, depends_on)?
-            }
-            None => make_task(cx, plan, planned, depends_on)?,
-        };
-        ids.insert(planned.key.as_str(), id);
-    }
-    Ok(())
-}
-
-fn relink<V: View>(cx: &mut Context<'_, V>, found: &Task, depends_on: &BTreeSet<TaskId>) {
-    if found.state.is_final() {
-        return;
-    }
-    for added in depends_on.difference(&found.depends_on) {
-        cx.emit((found.id, TaskEvent::Linked { depends_on: *added }));
-    }
-    for removed in found.depends_on.difference(depends_on) {
-        cx.emit((found.id, TaskEvent::Unlinked { depends_on: *removed }));
-    }
-}
-
-fn make_task<V: View>(
-    cx: &mut Context<'_, V>,
-    plan: &Plan,
-    planned: &PlanTask,
-    depends_on: BTreeSet<TaskId>,
-) -> Result<TaskId, DecideError> {
-    let id: TaskId = cx.draw();
-    let number = cx.number(EntityKind::Task, Some(plan.project))?;
-    let event = TaskEvent::Created {
-        project: plan.project,
-        number,
-        plan: Some((plan.id, planned.key.clone())),
-        title: planned.title.clone(),
-        spec: Box::new(planned.spec.clone()),
-        depends_on,
-        priority: PRIORITY_DEFAULT,
-        approval: None,
-    };
-    cx.emit((id, event));
-    cx.emit((id, TaskEvent::Queued));
-    cx.touch(EntityKind::Task, id);
-    Ok(id)
 }
 
 /// The plan that tasks are made from at present.
@@ -341,14 +245,4 @@ fn apply_edit(content: &mut PlanContent, edit: &PlanEdit) -> Result<(), DecideEr
         }
     }
     Ok(())
-}
-
-impl Task {
-    /// Whether a re-plan that does not name it ends it. What runs or is reviewed is let finish.
-    fn is_droppable(&self) -> bool {
-        matches!(
-            self.state,
-            TaskState::Proposed | TaskState::Approved { .. } | TaskState::Paused { .. } | TaskState::Failed { .. }
-        )
-    }
 }

@@ -27,8 +27,8 @@ pub(super) fn create<V: View>(
     protected_paths: &[Glob],
 ) -> Result<(), DecideError> {
     check_slug(slug)?;
-    if cx.view.project_by_slug(slug)?.is_some() {
-        return Err(DecideError::Exists { kind: EntityKind::Project, name: slug.to_owned() });
+    if let Some(found) = cx.view.project_by_slug(slug)? {
+        return again(cx, &found, source, protected_paths);
     }
     let id: ProjectId = cx.draw();
     let number = cx.number(EntityKind::Project, None)?;
@@ -40,6 +40,23 @@ pub(super) fn create<V: View>(
     };
     cx.emit((id, event));
     cx.touch(EntityKind::Project, id);
+    Ok(())
+}
+
+/// A project whose repository could not be made does not use its name up: the cause may have passed.
+fn again<V: View>(
+    cx: &mut Context<'_, V>,
+    found: &Project,
+    source: &RepositorySource,
+    protected_paths: &[Glob],
+) -> Result<(), DecideError> {
+    if !matches!(found.state, ProjectState::Failed { .. }) {
+        return Err(DecideError::Exists { kind: EntityKind::Project, name: found.slug.clone() });
+    }
+    let event = ProjectEvent::Retried { source: source.clone(), protected_paths: protected_paths.to_vec() };
+    cx.emit((found.id, event));
+    cx.touch(EntityKind::Project, found.id);
+    cx.note(format!("project `{}` had no repository; it is prepared anew", found.slug));
     Ok(())
 }
 
@@ -131,7 +148,7 @@ pub(super) fn in_use(project: &Project) -> Result<(), DecideError> {
         ProjectState::Archived => Err(conflict(format!("project `{}` is archived", project.slug))),
         ProjectState::Failed { reason } => Err(conflict_with_hint(
             format!("project `{}` has no repository: {reason}", project.slug),
-            "mend the cause and create the project again under another name",
+            "mend the cause, then create the project again with `orchctl project create`",
         )),
     }
 }

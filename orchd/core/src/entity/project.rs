@@ -68,6 +68,11 @@ pub enum ProjectEvent {
     PreparationFailed {
         reason: String,
     },
+    /// It is asked for again, perhaps from elsewhere.
+    Retried {
+        source: RepositorySource,
+        protected_paths: Vec<Glob>,
+    },
     /// The default branch moved and its tree was looked at again.
     Inspected {
         head: String,
@@ -165,6 +170,11 @@ impl Entity for Project {
                 let step = ProjectStep::PreparationFailed { reason: reason.clone() };
                 project.state = ProjectState::next(Some(&project.state), &step)?;
             }
+            ProjectEvent::Retried { source, protected_paths } => {
+                project.state = ProjectState::next(Some(&project.state), &ProjectStep::Retried)?;
+                project.source = source.clone();
+                project.protected_paths.clone_from(protected_paths);
+            }
             ProjectEvent::Inspected { head, toolchains } => {
                 project.head = Some(head.clone());
                 project.toolchains.clone_from(toolchains);
@@ -215,6 +225,7 @@ impl Entity for Project {
             ProjectEvent::Created { .. } => "created",
             ProjectEvent::Prepared { .. } => "prepared",
             ProjectEvent::PreparationFailed { .. } => "preparation_failed",
+            ProjectEvent::Retried { .. } => "retried",
             ProjectEvent::Inspected { .. } => "inspected",
             ProjectEvent::BlueprintSet { .. } => "blueprint_set",
             ProjectEvent::Archived => "archived",

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::digest::Digest;
 use crate::state::run::{RunOutcome, RunState, RunStep};
-use crate::state::step::{StepEvent, StepState};
+use crate::state::step::{StepEnd, StepEvent, StepState};
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,6 +226,26 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Nothing runs in a run that is over: a step whose end was not seen ended with it at the latest.
+    fn end_steps(&mut self, outcome: &RunOutcome, at: Timestamp) -> Result<(), ApplyError> {
+        let end = match outcome {
+            RunOutcome::TimedOut { .. } => StepEnd::TimedOut,
+            _ => StepEnd::Cancelled,
+        };
+        for step in &mut self.steps {
+            step.state = match &step.state {
+                StepState::Pending => step.state.next(&StepEvent::Skipped)?,
+                StepState::Running { started_at } => {
+                    step.state.next(&StepEvent::Ended { at: at.max(*started_at), end })?
+                }
+                StepState::Ended { .. } | StepState::Skipped => continue,
+            };
+        }
+        Ok(())
+    }
+}
+
 impl Entity for Run {
     type Id = RunId;
     type Event = RunEvent;
@@ -250,11 +270,7 @@ impl Entity for Run {
             RunEvent::CancelRequested { reason } => run.cancel_requested = Some(reason.clone()),
             RunEvent::Ended { outcome, artifacts, log_dropped_bytes } => {
                 run.step(&RunStep::Ended { outcome: outcome.clone() })?;
-                for step in &mut run.steps {
-                    if step.state == StepState::Pending {
-                        step.state = step.state.next(&StepEvent::Skipped)?;
-                    }
-                }
+                run.end_steps(outcome, meta.at)?;
                 run.artifacts.clone_from(artifacts);
                 run.log_dropped_bytes = *log_dropped_bytes;
                 run.finished_at = Some(meta.at);

@@ -12,6 +12,7 @@ use crate::graph::Graph;
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
 use crate::state::document::DocumentState;
+use crate::state::step::StepState;
 use crate::state::task::TaskState;
 use crate::view::{Filter, ReadError, View};
 
@@ -49,6 +50,10 @@ fn tasks(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Resul
         let open: Vec<&Run> = runs.iter().filter(|run| run.is_open()).collect();
         if open.len() > 1 {
             found.push(format!("{name} has {} open runs", open.len()));
+        }
+        let mut steps = runs.iter().filter(|run| !run.is_open()).flat_map(|run| &run.steps);
+        if steps.any(|step| matches!(step.state, StepState::Pending | StepState::Running { .. })) {
+            found.push(format!("a step of {name} goes on in a run that is over"));
         }
         if !runs.is_sorted_by(|earlier, later| earlier.fence < later.fence) {
             found.push(format!("the fences of {name} do not grow"));

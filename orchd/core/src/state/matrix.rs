@@ -50,6 +50,7 @@ samples!(project_steps, ProjectStep, {
     ProjectStep::Created => [ProjectStep::Created],
     ProjectStep::Prepared => [ProjectStep::Prepared],
     ProjectStep::PreparationFailed { .. } => [ProjectStep::PreparationFailed { reason: text() }],
+    ProjectStep::Retried => [ProjectStep::Retried],
     ProjectStep::Archived => [ProjectStep::Archived],
 });
 
@@ -403,6 +404,7 @@ fn project_matrix() {
     preparing + prepared -> ready
     preparing + preparation_failed -> failed
     ready + archived -> archived
+    failed + retried -> preparing
     failed + archived -> archived
     ");
 }

@@ -23,7 +23,11 @@ pub enum ProjectState {
 pub enum ProjectStep {
     Created,
     Prepared,
-    PreparationFailed { reason: String },
+    PreparationFailed {
+        reason: String,
+    },
+    /// A person asks for it again after its preparation failed.
+    Retried,
     Archived,
 }
 
@@ -35,7 +39,7 @@ impl ProjectState {
     pub fn next(state: Option<&Self>, step: &ProjectStep) -> Result<Self, IllegalTransition> {
         use ProjectStep as Step;
         match (state, step) {
-            (None, Step::Created) => Ok(Self::Preparing),
+            (None, Step::Created) | (Some(Self::Failed { .. }), Step::Retried) => Ok(Self::Preparing),
             (Some(Self::Preparing), Step::Prepared) => Ok(Self::Ready),
             (Some(Self::Preparing), Step::PreparationFailed { reason }) => Ok(Self::Failed { reason: reason.clone() }),
             (Some(Self::Ready | Self::Failed { .. }), Step::Archived) => Ok(Self::Archived),
@@ -67,6 +71,7 @@ impl ProjectStep {
             Self::Created => "created",
             Self::Prepared => "prepared",
             Self::PreparationFailed { .. } => "preparation_failed",
+            Self::Retried => "retried",
             Self::Archived => "archived",
         }
     }

@@ -36,6 +36,7 @@ pub enum StepEnd {
         signal: i32,
     },
     TimedOut,
+    /// Also when its run was lost: its own end was not seen.
     Cancelled,
 }
 

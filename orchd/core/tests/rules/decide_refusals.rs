@@ -5,11 +5,12 @@ use orch_core::decide::{
     ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, DecideError, LINE_BYTES_MAX, NAMED_MAX, SLUG_CHARS_MAX, TITLE_CHARS_MAX,
 };
 use orch_core::digest::Digest;
-use orch_core::entity::{Approval, RepositorySource, Requirements, Vision, Work};
+use orch_core::entity::{Approval, Project, RepositorySource, Requirements, Vision, Work};
 use orch_core::ids::sample_id;
 use orch_core::planner::Requirement;
 use orch_core::rehearsal::{new_task, requirements, step_spec, vision};
 use orch_core::state::document::DocumentState;
+use orch_core::state::project::ProjectState;
 
 use crate::support::{Scene, approve, deny, rule};
 
@@ -56,6 +57,25 @@ fn nothing_new_in_an_archived_project() {
     let failed = scene.does(&create("broken")).touched[0].1.parse().unwrap();
     scene.does(&Command::FailProject { project: failed, reason: "no git".into() });
     assert_eq!(scene.refuses(&vision(failed, "x")).to_string(), "project `broken` has no repository: no git");
+}
+
+#[test]
+fn a_project_without_a_repository_can_be_asked_for_again() {
+    let mut scene = Scene::new();
+    let project = scene.does(&create("shop")).touched[0].1.parse().unwrap();
+    assert_eq!(scene.refuses(&create("shop")).to_string(), "project `shop` exists already");
+    scene.does(&Command::FailProject { project, reason: "disk full".into() });
+    let source = RepositorySource::Import { path: "/src/shop".into() };
+    let again = Command::CreateProject { slug: "shop".into(), source: source.clone(), protected_paths: Vec::new() };
+    let done = scene.does(&again);
+    assert_eq!(done.notes, ["project `shop` had no repository; it is prepared anew"]);
+    assert_eq!(done.touched[0].1, project.to_string());
+    let found: Project = scene.one(project);
+    assert_eq!((found.state, found.source), (ProjectState::Preparing, source));
+    scene.does(&Command::PrepareProject { project, default_branch: "main".into(), head: None, toolchains: Vec::new() });
+    assert_eq!(scene.refuses(&again).to_string(), "project `shop` exists already");
+    scene.does(&Command::ArchiveProject { project });
+    assert_eq!(scene.refuses(&again).to_string(), "project `shop` exists already");
 }
 
 #[test]

@@ -115,6 +115,28 @@ fn a_task_has_one_run_at_a_time() {
 }
 
 #[test]
+fn no_step_goes_on_in_a_run_that_is_over() {
+    let (mut scene, project) = Scene::ready("shop");
+    let timed_out = RunOutcome::TimedOut { reason: "too long".into() };
+    for (outcome, end) in [(lost(), StepEnd::Cancelled), (timed_out, StepEnd::TimedOut)] {
+        let task = scene.task(project, "ends");
+        let run = scene.start(task);
+        scene.does(&Command::MarkRunStarting { run });
+        let started_at = scene.now;
+        let observations = vec![
+            Observation::Isolated { isolation: Isolation { level: 3, guarantees: Vec::new() } },
+            Observation::Step { index: 0, event: StepEvent::Started { at: started_at } },
+        ];
+        let fence = scene.one::<Run>(run).fence;
+        scene.does(&Command::RecordRun { run, fence, from: 0, cursor: 9, observations });
+        scene.later_ms(5);
+        scene.settle(run, outcome);
+        let found = &scene.one::<Run>(run).steps[0].state;
+        assert_eq!(*found, StepState::Ended { started_at, finished_at: scene.now, end });
+    }
+}
+
+#[test]
 fn what_is_read_from_a_log_is_taken_once() {
     let (mut scene, project) = Scene::ready("shop");
     let task = scene.task(project, "talks");

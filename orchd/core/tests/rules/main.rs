@@ -13,6 +13,7 @@ mod decide_flow;
 mod decide_plans;
 mod decide_random;
 mod decide_refusals;
+mod decide_replans;
 mod decide_runs;
 
 mod schedule_choice;

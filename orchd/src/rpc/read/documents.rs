@@ -12,7 +12,7 @@ use orch_store::ReadView;
 use super::super::errors;
 use super::super::identity::Caller;
 use super::super::resolve;
-use super::{readable, with_view};
+use super::{newest_first, newest_last, readable, with_view};
 use crate::app::{App, blocking};
 use crate::convert;
 
@@ -21,7 +21,8 @@ pub(crate) async fn projects(app: &Arc<App>, _: &Caller) -> Result<Vec<ProjectVi
     with_view(app, move |view| {
         let all = readable(view.list::<Project>(&Filter::default()))?;
         let repository = |project: &Project| dirs.repository(project.id).display().to_string();
-        all.iter().map(|project| readable(convert::project_view(view, project, repository(project)))).collect()
+        let shown = |project: &Project| readable(convert::project_view(view, project, repository(project))).map(Some);
+        newest_last(&all, shown)
     })
     .await
 }
@@ -38,9 +39,9 @@ pub(crate) async fn project(app: &Arc<App>, _: &Caller, project: Ref) -> Result<
 
 pub(crate) async fn visions(app: &Arc<App>, _: &Caller, project: Ref) -> Result<Vec<VisionView>, RpcError> {
     with_view(app, move |view| {
-        let mut all = versions::<Vision>(view, &project)?;
-        all.reverse();
-        all.iter().map(|vision| readable(convert::vision_view(view, vision, None))).collect()
+        newest_first(&versions::<Vision>(view, &project)?, |vision| {
+            readable(convert::vision_view(view, vision, None)).map(Some)
+        })
     })
     .await
 }
@@ -67,9 +68,9 @@ pub(crate) async fn requirements_list(
     project: Ref,
 ) -> Result<Vec<RequirementsView>, RpcError> {
     with_view(app, move |view| {
-        let mut all = versions::<Requirements>(view, &project)?;
-        all.reverse();
-        all.iter().map(|document| readable(convert::requirements_view(view, document))).collect()
+        newest_first(&versions::<Requirements>(view, &project)?, |document| {
+            readable(convert::requirements_view(view, document)).map(Some)
+        })
     })
     .await
 }
@@ -120,9 +121,7 @@ pub(crate) async fn trace(app: &Arc<App>, _: &Caller, project: Ref, key: String)
 
 pub(crate) async fn plans(app: &Arc<App>, _: &Caller, project: Ref) -> Result<Vec<PlanView>, RpcError> {
     with_view(app, move |view| {
-        let mut all = versions::<Plan>(view, &project)?;
-        all.reverse();
-        all.iter().map(|plan| readable(convert::plan_view(view, plan))).collect()
+        newest_first(&versions::<Plan>(view, &project)?, |plan| readable(convert::plan_view(view, plan)).map(Some))
     })
     .await
 }

@@ -8,13 +8,16 @@ use orch_core::state::task::TaskState;
 use orch_core::view::{Filter, View as _};
 use orch_proto::RpcError;
 use orch_proto::request::Role;
-use orch_proto::view::{AuditReport, CheckReport, CheckResult, DoctorReport, StatusView};
+use orch_proto::view::{AuditReport, CheckReport, CheckResult, DoctorCheck, DoctorReport, StatusView};
 
 use super::super::errors;
 use super::super::identity::Caller;
 use super::{readable, with_view};
 use crate::app::{App, blocking};
 use crate::host;
+
+/// Most changes in trouble that are named.
+const WARNINGS_MAX: usize = 20;
 
 pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView, RpcError> {
     let counted = with_view(app, |view| {
@@ -41,6 +44,7 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
             app.config.required_level, host.level, host.fix
         ));
     }
+    warnings.extend(app.troubles.lines().into_iter().take(WARNINGS_MAX));
     Ok(StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: app.store.instance(),
@@ -106,6 +110,12 @@ pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, R
         }
         *app.host.write().unwrap_or_else(PoisonError::into_inner) = facts.clone();
         let mut checks = host::checks(&app.tools, &facts, app.config.required_level, &app.git.version().to_string());
+        checks.extend(app.troubles.lines().into_iter().take(WARNINGS_MAX).map(|detail| DoctorCheck {
+            name: "merge queue".into(),
+            result: CheckResult::Failed,
+            detail,
+            fix: Some("mend the repository or the host, or give the change up with `orchctl change close`".into()),
+        }));
         checks.sort_by_key(|check| match check.result {
             CheckResult::Failed => 0,
             CheckResult::Warning => 1,

@@ -6,12 +6,12 @@ use orch_core::entity::{Approval, Change, Run, Task};
 use orch_core::schedule::{Limits, Snapshot};
 use orch_core::view::{Filter, View as _};
 use orch_proto::view::{ApprovalFilter, ApprovalView, ChangeView, RunFilter, RunView, TaskFilter, TaskView};
-use orch_proto::{PAGE_ITEMS_MAX, Ref, RpcError};
+use orch_proto::{Ref, RpcError};
 use orch_store::ReadView;
 
 use super::super::identity::Caller;
 use super::super::resolve;
-use super::{readable, with_view};
+use super::{newest_last, readable, with_view};
 use crate::app::{App, blocking};
 use crate::convert::{self, TaskContext};
 use crate::state_dir::StateDir;
@@ -22,17 +22,14 @@ pub(crate) async fn tasks(app: &Arc<App>, _: &Caller, filter: TaskFilter) -> Res
         let of = project_filter(view, filter.project.as_ref())?;
         let text = filter.text.as_ref().map(|text| text.to_lowercase());
         let context = TaskContext { snapshot: &snapshot, limits: &limits, now: crate::clock::now() };
-        let mut views = Vec::new();
-        for task in readable(view.list::<Task>(&of))? {
-            let fits = text.as_ref().is_none_or(|text| task.title.to_lowercase().contains(text));
-            if fits && views.len() < PAGE_ITEMS_MAX as usize {
-                let shown = readable(convert::task_view(view, &task, &context))?;
-                if filter.states.is_empty() || filter.states.contains(&shown.state) {
-                    views.push(shown);
-                }
+        let all = readable(view.list::<Task>(&of))?;
+        newest_last(&all, |task| {
+            if text.as_ref().is_some_and(|text| !task.title.to_lowercase().contains(text)) {
+                return Ok(None);
             }
-        }
-        Ok(views)
+            let shown = readable(convert::task_view(view, task, &context))?;
+            Ok((filter.states.is_empty() || filter.states.contains(&shown.state)).then_some(shown))
+        })
     })
     .await
 }
@@ -56,8 +53,7 @@ pub(crate) async fn runs(app: &Arc<App>, _: &Caller, filter: RunFilter) -> Resul
         }
         of.open = filter.active;
         let all = readable(view.list::<Run>(&of))?;
-        let skipped = all.len().saturating_sub(PAGE_ITEMS_MAX as usize);
-        all.iter().skip(skipped).map(|run| shown(view, &dirs, run)).collect()
+        newest_last(&all, |run| shown(view, &dirs, run).map(Some))
     })
     .await
 }
@@ -76,7 +72,7 @@ pub(crate) async fn approvals(
         let mut of = project_filter(view, filter.project.as_ref())?;
         of.open = filter.pending;
         let all = readable(view.list::<Approval>(&of))?;
-        all.iter().map(|approval| readable(convert::approval_view(view, approval))).collect()
+        newest_last(&all, |approval| readable(convert::approval_view(view, approval)).map(Some))
     })
     .await
 }
@@ -89,7 +85,7 @@ pub(crate) async fn approval(app: &Arc<App>, _: &Caller, approval: Ref) -> Resul
 pub(crate) async fn changes(app: &Arc<App>, _: &Caller, project: Option<Ref>) -> Result<Vec<ChangeView>, RpcError> {
     with_view(app, move |view| {
         let all = readable(view.list::<Change>(&project_filter(view, project.as_ref())?))?;
-        all.iter().map(|change| readable(convert::change_view(view, change))).collect()
+        newest_last(&all, |change| readable(convert::change_view(view, change)).map(Some))
     })
     .await
 }

@@ -3,7 +3,8 @@
 use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use orch_core::entity::Project;
+use orch_core::command::Command;
+use orch_core::entity::{Project, RepositorySource};
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::EntityKind;
 use orch_store::{EventQuery, READ_DEADLINE_MS_MIN, ReadFault};
@@ -116,8 +117,34 @@ fn an_event_of_a_newer_kind_is_named_by_its_number() {
     let error = store.read(|view| view.events(0, 10)).unwrap_err();
     let text = error.source().unwrap().to_string();
     assert_eq!(text, "stored event 2 cannot be decoded; a newer version of the program wrote it");
-    assert!(store.check_rebuild().is_err());
+    let differences = store.check_rebuild().unwrap().differences;
+    assert!(differences.len() == 1 && differences[0].contains(&text), "{differences:?}");
     assert_eq!(store.verify_chain().unwrap().broken_at.unwrap().0, 2);
+}
+
+/// What is read at once is bounded by its size as well: an event can hold a whole plan.
+#[test]
+fn a_page_of_large_events_is_short_and_the_next_goes_on() {
+    let bed = Bed::new();
+    for id in 1..=6 {
+        let path = "x".repeat(1 << 20);
+        let command = Command::CreateProject {
+            slug: format!("p{id}"),
+            source: RepositorySource::Import { path },
+            protected_paths: Vec::new(),
+        };
+        bed.store().execute_blocking(envelope(id, command)).unwrap();
+    }
+    let mut pages = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = bed.store().read(|view| view.events(after, 100)).unwrap();
+        let Some(last) = page.last() else { break };
+        after = last.recorded.seq;
+        pages.push(page.len());
+    }
+    assert_eq!(pages, [4, 2]);
+    assert_sound(bed.store());
 }
 
 #[test]
