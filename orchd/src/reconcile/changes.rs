@@ -118,8 +118,7 @@ fn check_command(app: &App, change: &Change, project: &Project) -> Result<Comman
         Some(base) => match repository.merge_tree(base, &head)? {
             MergeOutcome::Clean { tree } => tree,
             MergeOutcome::Conflict { paths } => {
-                let paths = paths.iter().map(ToString::to_string).collect();
-                return Ok(Command::ConflictChange { change: change.id, paths });
+                return Ok(Command::ConflictChange { change: change.id, paths: gates::shown(&paths) });
             }
         },
     };

@@ -12,8 +12,10 @@ use orch_core::recipe::Glob;
 use super::projects;
 use crate::app::App;
 
-/// Most protected paths that are named one by one.
-const PROTECTED_SHOWN_MAX: usize = 50;
+/// Most paths that are named one by one, and the longest part of one that is shown, in characters. They become part of
+/// events and views, and whoever made the tree chose their number and length.
+const SHOWN_MAX: usize = 50;
+const SHOWN_CHARS_MAX: usize = 300;
 
 /// Why it is not known what a merge does.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +37,19 @@ pub(super) fn protected<'a>(globs: &[Glob], paths: impl IntoIterator<Item = &'a 
         let path = String::from_utf8_lossy(path.as_bytes());
         globs.iter().any(|glob| glob.guards(&path))
     };
-    paths.into_iter().filter(guarded).take(PROTECTED_SHOWN_MAX).map(ToString::to_string).collect()
+    shown(paths.into_iter().filter(guarded))
+}
+
+/// Paths for people, as many and as much of each as can be shown.
+pub(super) fn shown<'a>(paths: impl IntoIterator<Item = &'a RepoPath>) -> Vec<String> {
+    let cut = |path: &RepoPath| {
+        let text = path.to_string();
+        match text.char_indices().nth(SHOWN_CHARS_MAX).and_then(|(end, _)| text.get(..end)) {
+            Some(start) => format!("{start}..."),
+            None => text,
+        }
+    };
+    paths.into_iter().take(SHOWN_MAX).map(cut).collect()
 }
 
 /// What a person has to know of the merge as `merged` beside the protected paths that the run itself touched.
@@ -52,4 +66,27 @@ pub(super) fn concerns(
     let moved = moved.iter().map(|change| &change.path).filter(|path| !proposed.contains(*path));
     let moved = protected(&project.protected_paths, moved);
     Ok(moved.into_iter().map(|path| format!("protected, by the merge: {path}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_paths_is_bounded() {
+        let long = RepoPath::parse("\u{1b}/".repeat(2_000).trim_end_matches('/').as_bytes()).unwrap();
+        let paths = vec![long; 10_000];
+        let shown = shown(&paths);
+        assert_eq!((shown.len(), shown[0].len()), (SHOWN_MAX, SHOWN_CHARS_MAX + 3));
+        let all = [Glob::parse("**").unwrap()];
+        assert_eq!(protected(&all, &paths).len(), SHOWN_MAX);
+    }
+
+    #[test]
+    fn protected_paths_are_found_in_any_spelling() {
+        let globs = [Glob::parse(".github/**").unwrap(), Glob::parse("secrets/*").unwrap()];
+        let paths = [&b".GitHub/x"[..], b"secrets/\xff", b"secrets", b"src/.github/x"];
+        let paths = paths.map(|path| RepoPath::parse(path).unwrap());
+        assert_eq!(protected(&globs, &paths), [".GitHub/x", "secrets/\\xff"]);
+    }
 }

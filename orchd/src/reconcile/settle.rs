@@ -21,6 +21,10 @@ use crate::error_chain::chain;
 /// Most artifacts of one run, and the largest of them in bytes.
 const ARTIFACTS_MAX: usize = 1_000;
 const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
+/// Most bytes of all artifacts of one run: links and holes make many large files out of nothing.
+const ARTIFACTS_BYTES_MAX: u64 = 4 << 30;
+/// Longest path of an artifact as it is shown, in bytes. All of them are part of every view of the run.
+const ARTIFACT_PATH_BYTES_MAX: usize = 1 << 10;
 
 /// Why a result is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -150,10 +154,13 @@ fn kept(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {
             Err(reason) => tracing::warn!(run = %run.id, glob = glob.as_str(), reason, "artifacts were not looked for"),
         }
     }
-    let mut kept = Vec::new();
+    let (mut kept, mut left) = (Vec::new(), ARTIFACTS_BYTES_MAX);
     for path in paths.into_iter().take(ARTIFACTS_MAX) {
-        match keep(app, run.id, &workspace, &path) {
-            Ok(artifact) => kept.push(artifact),
+        match keep(app, run.id, (&workspace, &path), left.min(ARTIFACT_BYTES_MAX)) {
+            Ok(artifact) => {
+                left = left.saturating_sub(artifact.size_bytes);
+                kept.push(artifact);
+            }
             Err(reason) => tracing::warn!(run = %run.id, path = %path.display(), reason, "an artifact was not kept"),
         }
     }
@@ -167,22 +174,25 @@ fn find(workspace: &Path, glob: &Glob) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Copies the file out of the workspace by descriptor, then into the blobs.
-fn keep(app: &App, run: RunId, workspace: &Path, path: &Path) -> Result<Artifact, String> {
+fn keep(app: &App, run: RunId, (workspace, path): (&Path, &Path), max_bytes: u64) -> Result<Artifact, String> {
+    let shown = orch_adapters::git::escape(path.as_os_str().as_encoded_bytes());
+    if shown.len() > ARTIFACT_PATH_BYTES_MAX {
+        return Err(format!("its path is longer than {ARTIFACT_PATH_BYTES_MAX} bytes"));
+    }
     let copy = app.dirs.run(run).join("artifact.tmp");
     let remove = || match std::fs::remove_file(&copy) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
         _ => Ok(()),
     };
     remove()?;
-    match artifacts::collect(workspace, path, &copy, ARTIFACT_BYTES_MAX).map_err(|error| chain(&error))? {
+    match artifacts::collect(workspace, path, &copy, max_bytes).map_err(|error| chain(&error))? {
         artifacts::Artifact::Collected { .. } => {}
         artifacts::Artifact::Skipped { reason } => return Err(reason.to_string()),
     }
     let file = std::fs::File::open(&copy).map_err(|error| error.to_string())?;
-    let blob = app.blobs.put_reader(file, ARTIFACT_BYTES_MAX).map_err(|error| chain(&error))?;
+    let blob = app.blobs.put_reader(file, max_bytes).map_err(|error| chain(&error))?;
     remove()?;
-    let path = orch_adapters::git::escape(path.as_os_str().as_encoded_bytes());
-    Ok(Artifact { path, size_bytes: blob.size_bytes, digest: blob.hash })
+    Ok(Artifact { path: shown, size_bytes: blob.size_bytes, digest: blob.hash })
 }
 
 /// What the exit record means to the task.

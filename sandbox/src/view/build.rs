@@ -28,6 +28,8 @@ const ROOT_SIZE: &CStr = c"1m";
 /// Files of `/proc` that show the whole machine and that the user id behind a run of root could read.
 const PROC_SECRETS: [&str; 8] =
     ["kcore", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "slabinfo", "timer_list"];
+/// Most pseudo terminals of a run. All runs together have what the host does not keep for itself.
+const TERMINALS_MAX: &CStr = c"64";
 /// Limits of the new user namespace. What is watched counts for the user on the host as well, so without a bound of its
 /// own a run could leave nothing to the daemon and to other runs.
 const USER_LIMITS: [(&str, &str); 3] = [
@@ -161,7 +163,9 @@ fn open_source(entry: &Entry) -> Result<Option<Source>, BuildError> {
     let attributes = match access {
         Access::ReadOnly => mounts::RDONLY | mounts::NOSUID | mounts::NODEV,
         Access::Writable => mounts::NOSUID | mounts::NODEV,
-        Access::Device => mounts::NOSUID | mounts::NOEXEC,
+        // What is written to a device is no write to the file system; its mode and owner are. For a run of root it is
+        // the host's own node, which belongs to the run's user.
+        Access::Device => mounts::RDONLY | mounts::NOSUID | mounts::NOEXEC,
     };
     let cloned =
         mounts::clone_tree(fd.as_fd()).and_then(|tree| mounts::set_attributes(tree.as_fd(), attributes).map(|()| tree));
@@ -210,7 +214,7 @@ fn make(root: &OwnedFd, entry: &Entry, settings: &Settings) -> Result<(), BuildE
             mount_new(root, entry, tmpfs)
         }
         Node::Terminals => {
-            let options: [(&CStr, &CStr); 2] = [(c"ptmxmode", c"0666"), (c"mode", c"620")];
+            let options: [(&CStr, &CStr); 3] = [(c"ptmxmode", c"0666"), (c"mode", c"620"), (c"max", TERMINALS_MAX)];
             let terminals = mounts::new_filesystem(c"devpts", &options, mounts::NOSUID | mounts::NOEXEC);
             mount_new(root, entry, terminals)
         }

@@ -30,6 +30,7 @@ pub(super) fn attack(case: &str, arguments: &[&str], found: &mut Findings) -> bo
         "f18" => own_descriptors(found),
         "d1" => list_devices(found),
         "d3" => device_ioctl(found),
+        "d4" => change_devices(found),
         _ => return false,
     }
     true
@@ -204,4 +205,24 @@ fn device_ioctl(found: &mut Findings) {
     found.refused("ioctl of /dev/null", raw(libc::SYS_ioctl, [fd, request, 0, 0, 0, 0]), &[Errno::EACCES]);
     let sti = libc::TIOCSTI as usize | 0x1_0000_0000;
     found.refused("TIOCSTI with a high half", raw(libc::SYS_ioctl, [0, sti, 0, 0, 0, 0]), &[Errno::EPERM]);
+}
+
+/// The nodes are those of the host, and belong to the user of a run of root. Their mode is set to what it is, so that an
+/// attack that works harms nobody.
+fn change_devices(found: &mut Findings) {
+    let refused = [Errno::EROFS, Errno::EPERM];
+    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+        let path = format!("/dev/{name}");
+        let mode = std::fs::metadata(&path).map(|metadata| metadata.permissions());
+        let set = mode.and_then(|mode| std::fs::set_permissions(&path, mode));
+        found.refused(&format!("chmod {path}"), set.map_err(|error| errno_of(&error)), &refused);
+        let owner = nix::unistd::chown(path.as_str(), Some(nix::unistd::Uid::from_raw(1000)), None);
+        found.refused(&format!("chown {path}"), owner, &refused);
+    }
+    for path in ["/dev/null", "/dev/zero", "/dev/full"] {
+        let opened = OpenOptions::new().create(true).truncate(true).write(true).open(path);
+        found.holds(&format!("write to {path}"), &format!("{:?}", opened.is_ok()), opened.is_ok());
+    }
+    let said = std::fs::write("/dev/null", b"x");
+    found.holds("/dev/null swallows", &format!("{said:?}"), said.is_ok());
 }

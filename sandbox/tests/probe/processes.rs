@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -124,6 +125,16 @@ fn take_shared(found: &mut Findings) {
     };
     found.refused(&format!("inotify after {}", open.len()), answer, &[Errno::EMFILE]);
     found.holds("some inotify", &open.len().to_string(), open.len() >= 8);
+    let mut terminals = Vec::new();
+    let answer = loop {
+        match File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/ptmx") {
+            Ok(terminal) if terminals.len() < 100 => terminals.push(terminal),
+            Ok(_) => break Ok(()),
+            Err(error) => break Err(errno_of(&error)),
+        }
+    };
+    found.refused(&format!("terminal after {}", terminals.len()), answer, &[Errno::ENOSPC]);
+    found.holds("some terminals", &terminals.len().to_string(), terminals.len() >= 8);
     let mut context = 0_usize;
     let events = raw(libc::SYS_io_setup, [65_536, (&raw mut context) as usize, 0, 0, 0, 0]);
     found.refused("io_setup", events, &[Errno::ENOSYS]);

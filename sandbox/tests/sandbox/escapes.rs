@@ -247,6 +247,13 @@ fn d3_devices_take_no_commands() {
     refused(&bench, "d3", &[]);
 }
 
+/// A run of root could otherwise take `/dev/null` from the whole host.
+#[test]
+fn d4_devices_of_the_host_keep_mode_and_owner() {
+    let Some(bench) = Bench::new() else { return };
+    refused(&bench, "d4", &[]);
+}
+
 /// The bomb is stopped, the next step can still start, and another run does not notice.
 #[test]
 fn r1_fork_bombs_end_at_the_limit() {

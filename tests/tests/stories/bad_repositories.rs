@@ -81,6 +81,34 @@ fn what_a_hostile_repository_names_is_never_run() -> anyhow::Result<()> {
     })
 }
 
+/// Whoever knows where the daemon keeps another project's objects cannot borrow them.
+#[test]
+fn objects_of_another_project_cannot_be_borrowed() -> anyhow::Result<()> {
+    story("borrowed objects", Setup::Runs, async |story| {
+        let secret = story.env().path("secret");
+        std::fs::create_dir(&secret)?;
+        std::fs::write(secret.join("canary.txt"), "canary\n")?;
+        commit_all(story.env(), &secret).await?;
+        let repo = RepoSource::Import { path: secret.display().to_string() };
+        let other = story.project_create("secret", repo).await?;
+        let wanted = other.head.context("its commit")?;
+        let thief = story.env().path("thief");
+        std::fs::create_dir(&thief)?;
+        std::fs::write(thief.join("file.txt"), "content\n")?;
+        commit_all(story.env(), &thief).await?;
+        let objects = Path::new(&other.repository).join("objects");
+        std::fs::write(thief.join(".git/objects/info/alternates"), format!("{}\n", objects.display()))?;
+        std::fs::write(thief.join(".git/refs/heads/main"), format!("{wanted}\n"))?;
+        // It works for whoever is not in a sandbox.
+        let seen = git(story.env(), &thief, &["show", "main:canary.txt"]).await?;
+        ensure!(seen == "canary", "{seen}");
+        let repo = RepoSource::Import { path: thief.display().to_string() };
+        let refused = story.project_create("thief", repo).await.err().context("it was imported")?.to_string();
+        ensure!(refused.contains("borrows objects") || refused.contains("cannot read the source"), "{refused}");
+        Ok(())
+    })
+}
+
 /// A repository that runs a program wherever git can be made to.
 async fn hostile(env: &Env, source: &Path, marker: &Path) -> anyhow::Result<()> {
     std::fs::create_dir(source)?;

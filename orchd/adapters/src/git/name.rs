@@ -140,9 +140,6 @@ impl RefName {
     /// # Errors
     /// [`NameError::Ref`] naming the first rule that is broken.
     pub fn branch(short: &str) -> Result<Self, NameError> {
-        if short == "HEAD" {
-            return Err(NameError::Ref { name: excerpt(short), reason: "a name that git itself uses" });
-        }
         Self::parse(&format!("refs/heads/{short}"))
     }
 
@@ -204,6 +201,10 @@ fn fault(name: &str) -> Option<&'static str> {
     let Some(rest) = name.strip_prefix("refs/") else { return Some("a start other than `refs/`") };
     if name.len() > REF_BYTES_MAX {
         return Some("its length");
+    }
+    // As a branch it is a full name that has no short one.
+    if rest == "heads/HEAD" {
+        return Some("a name that git itself uses");
     }
     if !rest.contains('/') {
         return Some("a missing part after `refs/`");

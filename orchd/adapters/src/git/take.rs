@@ -36,6 +36,9 @@ pub enum TakeError {
     /// A submodule was added or moved, whose commit no repository of the daemon has.
     #[error("result of the run adds or changes a submodule at `{0}`")]
     Submodule(super::path::RepoPath),
+    /// Its files cannot even be listed.
+    #[error("result of the run has more files than can be looked at")]
+    TooManyFiles,
     /// The new commit cannot be read.
     #[error("failed to read the result")]
     Read(#[from] ReadError),
@@ -96,6 +99,7 @@ impl BareRepo {
         let inside = &quarantine.repo;
         inside.check_parents(&commit, base)?;
         let tree = inside.tree_of(&commit)?;
+        inside.check_files(&commit)?;
         let changes = inside.changed_paths(base, &commit)?;
         if let Some(change) = changes.into_iter().find(|change| change.now == Some(EntryKind::Submodule)) {
             return Err(TakeError::Submodule(change.path));
@@ -103,6 +107,17 @@ impl BareRepo {
         quarantine.admit().map_err(IngestError::Store)?;
         self.update_ref(&kept_by, &commit, None, "result of a run")?;
         Ok(Taken::Changed { commit, tree, kept_by, report })
+    }
+
+    /// Checks that the commit's files can be listed. A few folders that name each other are more files than any memory
+    /// holds, and a comparison holds all of them.
+    fn check_files(&self, commit: &CommitId) -> Result<(), TakeError> {
+        let listed = self.call("ls-tree").args(["-r", "-z", "--name-only", commit.as_str()]).output();
+        match listed {
+            Ok(_) => Ok(()),
+            Err(CallError::OutputTooLarge { .. } | CallError::Timeout { .. }) => Err(TakeError::TooManyFiles),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Checks that the object is a commit whose only parent is the base.

@@ -161,6 +161,12 @@ fn dangerous_objects() {
     ] {
         refused_objects(&raw(mode, name), why);
     }
+    refused_objects(
+        "b=$(echo x | git hash-object -w --stdin); for name in x x; do printf '100644 x\\0'; \
+         for byte in $(echo $b | sed 's/../& /g'); do printf \"\\\\$(printf %03o 0x$byte)\"; done; done >../tree; \
+         T=$(git hash-object -w -t tree --literally ../tree); C=$(git commit-tree -m x -p $B $T)",
+        "duplicateEntries",
+    );
     // Git takes a mode that it does not know for a submodule.
     let taken = made(&format!("{}; {BUNDLE}", raw("777777", "x")));
     assert!(matches!(taken, Err(TakeError::Submodule(_))), "{taken:?}");
@@ -209,6 +215,18 @@ fn unpacked_size_and_time_are_bounded() {
     let quick = attempt(IngestLimits { time_max: Duration::from_millis(1), ..IngestLimits::RUN });
     assert!(matches!(quick, TakeError::Ingest(IngestError::Git(_))), "{quick:?}");
     assert!(repo.take_result(&space.out, Some(&base), "R-9", &IngestLimits::RUN).is_ok());
+}
+
+/// Ten folders in each of ten folders, ten times: a few objects that are ten thousand million files. A comparison would
+/// take all memory that it may have.
+#[test]
+fn trees_of_endless_files_are_refused_before_they_are_compared() {
+    let taken = made(&format!(
+        "T=$(git rev-parse HEAD^{{tree}}); for level in 1 2 3 4 5 6 7 8 9 10; do \
+         T=$(for name in 0 1 2 3 4 5 6 7 8 9; do printf '040000 tree %s\\t%s\\n' $T $name; done | git mktree); done; \
+         C=$(git commit-tree -m bomb -p $B $T); {BUNDLE}"
+    ));
+    assert!(matches!(taken, Err(TakeError::TooManyFiles)), "{taken:?}");
 }
 
 /// G1-G4, G7: the workspace holds everything that makes a git on it execute programs; the host looks at the result only.

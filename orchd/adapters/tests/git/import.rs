@@ -5,6 +5,7 @@ use std::path::Path;
 
 use orch_adapters::git::{
     BareRepo, ImportError, ImportNote, ImportPlan, ImportPlanError, Imported, IngestError, IngestLimits, ObjectFormat,
+    RepoPath,
 };
 
 use crate::lab::{Lab, listing, main, run, write};
@@ -226,4 +227,35 @@ fn limits_hold_and_leave_nothing() {
         assert!(matches!(error, ImportError::Ingest(IngestError::TooLarge { .. })), "{error:?}");
         assert!(!lab.path("x.git").exists() && !lab.path(".orch-drafts").exists());
     }
+}
+
+/// A branch that is called as git calls its own ref, parents that are not the real ones, and objects that stand for
+/// others: none of them is taken for what it says.
+#[test]
+fn names_and_histories_that_lie() {
+    let lab = Lab::new();
+    let head = lab.stranger(
+        "head",
+        &format!("{SMALL} git update-ref refs/heads/HEAD main; git symbolic-ref HEAD refs/heads/HEAD"),
+    );
+    let imported = import(&lab, &head, "head.git").unwrap();
+    assert_eq!((imported.default_branch, imported.branches), (main(), 1), "{:?}", imported.notes);
+
+    let two = "echo b>b; git add b; git commit -qm two;";
+    let replaced = lab.stranger(
+        "replaced",
+        &format!(
+            "{SMALL} {two} echo evil>e; git add e; git replace HEAD:b $(git hash-object -w e); git reset -q --hard"
+        ),
+    );
+    let imported = import(&lab, &replaced, "replaced.git").unwrap();
+    assert_eq!(imported.repo.refs("refs/replace/").unwrap().len(), 0);
+    let path = RepoPath::parse(b"b").unwrap();
+    assert_eq!(imported.repo.read_blob(&imported.head.unwrap(), &path, 100).unwrap(), b"b\n");
+
+    // A graft says that the second commit has no parent; what is taken is whole, or it is not taken.
+    let grafted =
+        lab.stranger("grafted", &format!("{SMALL} {two} mkdir -p .git/info; git rev-parse HEAD >.git/info/grafts"));
+    let error = import(&lab, &grafted, "grafted.git").unwrap_err();
+    assert!(matches!(error, ImportError::Ingest(IngestError::Objects(_))), "{error:?}");
 }
