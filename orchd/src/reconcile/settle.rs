@@ -154,7 +154,10 @@ fn kept(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {
     for path in paths.into_iter().take(ARTIFACTS_MAX) {
         match keep(app, run.id, &workspace, &path) {
             Ok(artifact) => kept.push(artifact),
-            Err(reason) => tracing::warn!(run = %run.id, path = %path.display(), reason, "an artifact was not kept"),
+            Err(reason) => {
+                let path = escaped(&path);
+                tracing::warn!(run = %run.id, path, reason, "an artifact was not kept");
+            }
         }
     }
     kept
@@ -168,11 +171,8 @@ fn find(workspace: &Path, glob: &Glob) -> Result<Vec<PathBuf>, String> {
 
 /// Copies the file out of the workspace by descriptor, then into the blobs.
 fn keep(app: &App, run: RunId, workspace: &Path, path: &Path) -> Result<Artifact, String> {
-    let copy = app.dirs.run(run).join("artifact.tmp");
-    let remove = || match std::fs::remove_file(&copy) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
-        _ => Ok(()),
-    };
+    let copy = app.dirs.artifact_copy(run);
+    let remove = || remove_file(&copy).map_err(|error| error.to_string());
     remove()?;
     match artifacts::collect(workspace, path, &copy, ARTIFACT_BYTES_MAX).map_err(|error| chain(&error))? {
         artifacts::Artifact::Collected { .. } => {}
@@ -181,8 +181,12 @@ fn keep(app: &App, run: RunId, workspace: &Path, path: &Path) -> Result<Artifact
     let file = std::fs::File::open(&copy).map_err(|error| error.to_string())?;
     let blob = app.blobs.put_reader(file, ARTIFACT_BYTES_MAX).map_err(|error| chain(&error))?;
     remove()?;
-    let path = orch_adapters::git::escape(path.as_os_str().as_encoded_bytes());
-    Ok(Artifact { path, size_bytes: blob.size_bytes, digest: blob.hash })
+    Ok(Artifact { path: escaped(path), size_bytes: blob.size_bytes, digest: blob.hash })
+}
+
+/// A path that a run made, for people.
+fn escaped(path: &Path) -> String {
+    orch_adapters::git::escape(path.as_os_str().as_encoded_bytes())
 }
 
 /// What the exit record means to the task.
@@ -213,12 +217,22 @@ async fn clean_up(app: &Arc<App>, run: RunId) {
 }
 
 fn remove_leavings(app: &App, run: RunId) {
+    if let Err(error) = remove_file(&app.dirs.artifact_copy(run)) {
+        tracing::warn!(%run, %error, "failed to remove the copy of an artifact");
+    }
     for path in [app.dirs.workspace(run), app.dirs.run_out(run)] {
         if path.exists()
             && let Err(error) = orch_sandbox::remove_tree(&path)
         {
             tracing::warn!(error = chain(&error), path = %path.display(), "failed to remove a directory of a run");
         }
+    }
+}
+
+fn remove_file(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
