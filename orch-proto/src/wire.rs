@@ -4,12 +4,13 @@
 //! `orch <protocol> <version>\n`. Daemon: `orch <protocol> <version> ok\n`, or the same with `error <json>` in place of
 //! `ok`, where the JSON is an [`RpcError`]. Nothing here knows what the methods do.
 
+mod server;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tarpc::serde_transport::{self, Transport};
-use tarpc::{ClientMessage, Response, context};
+use tarpc::{context, serde_transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio_serde::formats::Json;
@@ -17,10 +18,13 @@ use tokio_util::codec::length_delimited;
 
 use crate::error::{ErrorCode, RpcError};
 use crate::request::{Accepted, Envelope};
-use crate::service::{OrchClient, OrchRequest, OrchResponse};
+use crate::service::OrchClient;
 use crate::{PROTOCOL_VERSION, WAIT_MS_MAX};
 
-/// Largest frame that either side reads, in bytes. A peer that sends more is cut off.
+pub use server::ServerTransport;
+
+/// Largest frame that either side reads, in bytes. A peer that sends more is told so and cut off; an answer that would
+/// be more becomes an error of its call.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// Largest request that a client sends, in bytes of JSON. Below [`FRAME_BYTES_MAX`], so that an honest client gets a
@@ -34,14 +38,6 @@ const LINE_BYTES_MAX: usize = 4 << 10;
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call may take at most. Long polls are held for at most [`WAIT_MS_MAX`].
 const CALL_TIMEOUT: Duration = Duration::from_millis(WAIT_MS_MAX as u64 + 52_000);
-
-/// The daemon's end of a connection.
-pub type ServerTransport = Transport<
-    UnixStream,
-    ClientMessage<OrchRequest>,
-    Response<OrchResponse>,
-    Json<ClientMessage<OrchRequest>, Response<OrchResponse>>,
->;
 
 /// A connection to the daemon. Cheap to clone; all clones share the connection.
 #[derive(Clone)]
@@ -125,7 +121,7 @@ pub async fn accept(mut stream: UnixStream, refusal: Option<RpcError>) -> io::Re
     let version = env!("CARGO_PKG_VERSION");
     let Some(error) = answer else {
         stream.write_all(format!("orch {PROTOCOL_VERSION} {version} ok\n").as_bytes()).await?;
-        return Ok(serde_transport::new(codec().new_framed(stream), Json::default()));
+        return Ok(ServerTransport::new(stream));
     };
     let json = serde_json::to_string(&error).map_err(io::Error::other)?;
     stream.write_all(format!("orch {PROTOCOL_VERSION} {version} error {json}\n").as_bytes()).await?;
@@ -238,9 +234,8 @@ fn transport_error(error: &tarpc::client::RpcError) -> RpcError {
             busy.retry_after_ms = Some(200);
             busy
         }
-        Transport::Server(server) => {
-            RpcError::new(ErrorCode::Internal, format!("the daemon gave up: {}", server.detail))
-        }
+        Transport::Server(server) => serde_json::from_str(&server.detail)
+            .unwrap_or_else(|_| RpcError::new(ErrorCode::Internal, format!("the daemon gave up: {}", server.detail))),
         Transport::Shutdown | Transport::Send(_) | Transport::Channel(_) => {
             RpcError::new(ErrorCode::Unreachable, "the connection to the daemon broke")
                 .hint("connect again; a retry with the same key is harmless")

@@ -5,6 +5,7 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use orch_adapters::blobs::BlobStore;
 use orch_adapters::executor::Local;
@@ -23,7 +24,11 @@ use crate::instance_lock::{InstanceLock, LockError};
 use crate::logging::Logging;
 use crate::rpc::Listener;
 use crate::state_dir::StateDir;
-use crate::{host, jail, reconcile};
+use crate::{host, jail, reconcile, state_dir};
+
+/// How long a start waits for the lock of the state directory, and how often it looks.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_LOOK: Duration = Duration::from_millis(20);
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -39,10 +44,9 @@ pub(crate) fn run(config: Config, logging: Logging) -> Result<(), RpcError> {
 }
 
 async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
-    let dirs = StateDir::create(&config.state_dir).map_err(|error| {
-        RpcError::new(ErrorCode::Config, format!("state directory `{}`: {error}", config.state_dir.display()))
-    })?;
-    let _lock = InstanceLock::take(&dirs.lock()).map_err(|error| lock_error(&error))?;
+    let dirs = StateDir::create(&config.state_dir)
+        .map_err(|error| state_dir::unusable("state directory", &config.state_dir, &error))?;
+    let _lock = lock(&dirs).await.map_err(|error| lock_error(&error))?;
     let app = App::new(parts(config, dirs).await?);
     protect_from_oom_killer();
     let runs = reconcile::recover(&app).await;
@@ -71,6 +75,20 @@ async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Takes the lock of the state directory. A daemon that was killed can leave a child that was not yet the program it was
+/// to become, and has the lock for that moment.
+async fn lock(dirs: &StateDir) -> Result<InstanceLock, LockError> {
+    let deadline = tokio::time::Instant::now() + LOCK_WAIT;
+    loop {
+        match InstanceLock::take(&dirs.lock()) {
+            Err(LockError::Taken { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(LOCK_LOOK).await;
+            }
+            taken => return taken,
+        }
+    }
 }
 
 async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
@@ -125,7 +143,10 @@ fn open_store(dirs: &StateDir) -> Result<Store, RpcError> {
                 .hint("start the newer version, or name another state directory"),
             OpenError::Full { .. } => RpcError::new(ErrorCode::StorageFull, chain(&error))
                 .hint("make room on the disk of the state directory"),
-            _ => RpcError::new(ErrorCode::Storage, chain(&error)),
+            OpenError::Foreign { .. } => RpcError::new(ErrorCode::Storage, chain(&error))
+                .hint("it was left as it is; move it away and put a backup in its place, or use `--state-dir`"),
+            _ => RpcError::new(ErrorCode::Storage, chain(&error))
+                .hint("if the file is damaged, put the newest backup of the state directory in its place"),
         },
     )
 }
@@ -134,7 +155,7 @@ fn lock_error(error: &LockError) -> RpcError {
     match error {
         LockError::Taken { .. } => RpcError::new(ErrorCode::Locked, chain(error))
             .hint("use that one, stop it with `orchctl down`, or name another directory with `--state-dir`"),
-        LockError::Open { .. } => RpcError::new(ErrorCode::Config, chain(error)),
+        LockError::Open { .. } => RpcError::new(ErrorCode::Config, chain(error)).hint(state_dir::UNUSABLE_HINT),
     }
 }
 

@@ -12,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use crate::config::Config;
+use crate::state_dir::{self, StateDir};
 
 /// Days of log files that are kept.
 const FILES_KEPT: usize = 14;
@@ -54,14 +55,10 @@ pub(crate) fn start(config: &Config) -> Result<Logging, RpcError> {
         RpcError::new(ErrorCode::Config, format!("log filter `{}`: {error}", config.log_filter))
             .hint("use off, error, warn, info, debug, trace, or a tracing filter such as `orchd=debug,info`")
     })?;
-    let state = crate::state_dir::StateDir::create(&config.state_dir).map_err(|error| {
-        RpcError::new(ErrorCode::Config, format!("state directory `{}`: {error}", config.state_dir.display()))
-            .hint("make it writable for the daemon's user, or name another with `--state-dir`")
-    })?;
+    let state = StateDir::create(&config.state_dir)
+        .map_err(|error| state_dir::unusable("state directory", &config.state_dir, &error))?;
     let directory = state.logs();
-    let opened = open(&directory).map_err(|error| {
-        RpcError::new(ErrorCode::Config, format!("log directory `{}`: {error}", directory.display()))
-    })?;
+    let opened = open(&directory).map_err(|error| state_dir::unusable("log directory", &directory, &error))?;
     let file = ReopeningFile { directory, current: Arc::new(Mutex::new(opened)) };
     let (writer, guard) = tracing_appender::non_blocking(file.clone());
     let to_file = fmt::layer().json().with_writer(writer).with_filter(EnvFilter::new("info"));

@@ -5,6 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use orch_proto::id::{ProjectId, RunId};
+use orch_proto::{ErrorCode, RpcError};
+
+/// What to do about a state directory that cannot be used.
+pub(crate) const UNUSABLE_HINT: &str = "make it writable for the daemon's user, or name another with `--state-dir`";
+
+/// What a person is told of a directory that cannot be made or written.
+pub(crate) fn unusable(what: &str, path: &Path, error: &dyn std::fmt::Display) -> RpcError {
+    RpcError::new(ErrorCode::Config, format!("{what} `{}`: {error}", path.display())).hint(UNUSABLE_HINT)
+}
 
 /// The state directory of one installation.
 #[derive(Clone, Debug)]

@@ -307,15 +307,7 @@ impl Client {
     /// # Errors
     /// What the daemon answered.
     pub async fn stdout(&self, run: &str, step: u32) -> Result<Vec<u8>, RpcError> {
-        let mut bytes = Vec::new();
-        let wanted = |chunk: &LogChunk| chunk.stream == LogStream::Stdout && chunk.step == Some(step);
-        for chunk in self.log(run).await?.into_iter().filter(wanted) {
-            bytes.extend(chunk.bytes.0);
-            if chunk.newline {
-                bytes.push(b'\n');
-            }
-        }
-        Ok(bytes)
+        Ok(written(&self.log(run).await?, step, LogStream::Stdout))
     }
 
     /// Follows the log of a run until its standard output has `line`.
@@ -412,6 +404,19 @@ impl Client {
         }
         Ok(board)
     }
+}
+
+/// What a step has written to one of its streams, byte for byte, as a whole log has it.
+#[must_use]
+pub fn written(log: &[LogChunk], step: u32, stream: LogStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for chunk in log.iter().filter(|chunk| chunk.stream == stream && chunk.step == Some(step)) {
+        bytes.extend_from_slice(&chunk.bytes.0);
+        if chunk.newline {
+            bytes.push(b'\n');
+        }
+    }
+    bytes
 }
 
 /// The request for a task that runs a recipe at once.

@@ -31,6 +31,9 @@ pub struct ToolchainView {
     pub build: Option<String>,
     pub test: Option<String>,
     pub lint: Option<String>,
+    /// False when its files name packages that are not in the repository: runs have no network, so its commands
+    /// may fail.
+    pub vendored: bool,
 }
 
 /// A project.

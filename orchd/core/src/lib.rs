@@ -16,6 +16,7 @@ pub mod state;
 pub mod view;
 
 pub mod planning;
+pub mod printable;
 
 pub mod blueprint;
 pub mod planner;

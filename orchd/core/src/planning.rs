@@ -122,6 +122,7 @@ fn toolchain_outline(toolchain: &Toolchain) -> ToolchainOutline {
         root: planner_root(toolchain).to_owned(),
         build: command(&toolchain.build),
         test: command(&toolchain.test),
+        vendored: toolchain.vendored,
         lint: command(&toolchain.lint),
     }
 }

@@ -61,5 +61,6 @@ fn toolchain(found: &orch_core::toolchain::Toolchain) -> ToolchainView {
         build: command(&found.build),
         test: command(&found.test),
         lint: command(&found.lint),
+        vendored: found.vendored,
     }
 }

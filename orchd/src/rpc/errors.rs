@@ -55,6 +55,7 @@ fn decide(error: &DecideError) -> RpcError {
         DecideError::NotFound { .. } => RpcError::new(ErrorCode::NotFound, message),
         DecideError::Exists { .. } => RpcError::new(ErrorCode::Exists, message).hint("choose another name"),
         DecideError::Invalid { .. } => RpcError::new(ErrorCode::Invalid, message),
+        DecideError::TooLarge { .. } => RpcError::new(ErrorCode::TooLarge, message),
         DecideError::Conflict { hint: Some(hint), .. } => {
             RpcError::new(ErrorCode::Conflict, message).hint(hint.clone())
         }

@@ -1,5 +1,6 @@
 //! The listening socket and the life of a connection.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,16 @@ use orch_proto::wire::{self, REQUESTS_MAX};
 use orch_proto::{ErrorCode, RpcError};
 use tarpc::server::{BaseChannel, Channel as _};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 use super::identity::Caller;
 use super::service::Service;
 use crate::app::App;
+
+/// One place in so many is not for the user who has all the others.
+const PLACES_FOR_OTHERS: usize = 8;
+/// Most clients at once that are told to come later. More are cut off: descriptors are needed for other things.
+const TURNED_AWAY_MAX: usize = 64;
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -80,18 +85,19 @@ impl Listener {
 
     /// Answers clients until the daemon stops. Calls that are under way then are brought to their end.
     pub(crate) async fn serve(self, app: Arc<App>) {
-        let places = Arc::new(Semaphore::new(app.config.connections_max));
+        let mut hall = Hall::new(app.config.connections_max);
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 () = app.stopped() => break,
                 accepted = self.listener.accept() => accepted,
-                Some(_) = connections.join_next() => continue,
+                Some(ended) = connections.join_next_with_id() => {
+                    hall.leave(ended.map_or_else(|error| error.id(), |(id, ())| id));
+                    continue;
+                }
             };
             match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(Arc::clone(&app), stream, Arc::clone(&places)));
-                }
+                Ok((stream, _)) => hall.enter(&app, stream, &mut connections),
                 Err(error) => {
                     // Out of descriptors, most likely: wait for some to come back instead of spinning.
                     tracing::warn!(%error, "failed to accept a connection");
@@ -103,6 +109,71 @@ impl Listener {
     }
 }
 
+/// Who is connected. A user cannot take the last places: some are left for the others.
+struct Hall {
+    connections_max: usize,
+    guests: BTreeMap<task::Id, Guest>,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Guest {
+    uid: u32,
+    /// Is only told to come later.
+    turned_away: bool,
+}
+
+impl Hall {
+    const fn new(connections_max: usize) -> Self {
+        Self { connections_max, guests: BTreeMap::new() }
+    }
+
+    /// Serves the connection, or tells the client that there is no place. Without time for that it is closed.
+    fn enter(&mut self, app: &Arc<App>, stream: UnixStream, connections: &mut JoinSet<()>) {
+        let uid = match stream.peer_cred() {
+            Ok(credentials) => credentials.uid(),
+            Err(error) => {
+                tracing::warn!(%error, "a client without credentials");
+                return;
+            }
+        };
+        let refusal = self.refusal(uid);
+        let guest = Guest { uid, turned_away: refusal.is_some() };
+        if guest.turned_away && self.count(|guest| guest.turned_away) >= TURNED_AWAY_MAX {
+            tracing::debug!(uid, "a client was not even told that there is no place");
+            return;
+        }
+        let id = connections.spawn(connection(Arc::clone(app), uid, stream, refusal)).id();
+        self.guests.insert(id, guest);
+    }
+
+    /// Why there is no place for one more connection of the user.
+    fn refusal(&self, uid: u32) -> Option<RpcError> {
+        let inside = self.count(|guest| !guest.turned_away);
+        let of_user = self.count(|guest| !guest.turned_away && guest.uid == uid);
+        if inside >= self.connections_max {
+            return Some(busy("too many clients are connected", "try again later, or raise `limits.connections_max`"));
+        }
+        let for_one = self.connections_max - self.connections_max / PLACES_FOR_OTHERS;
+        let hint = "end some of your clients; the places that are left are for other users";
+        (of_user >= for_one).then(|| busy("you have too many connections", hint))
+    }
+
+    fn count(&self, fits: impl Fn(&Guest) -> bool) -> usize {
+        self.guests.values().filter(|guest| fits(guest)).count()
+    }
+
+    fn leave(&mut self, id: task::Id) {
+        self.guests.remove(&id);
+    }
+}
+
+fn busy(message: &str, hint: &str) -> RpcError {
+    let mut busy = RpcError::new(ErrorCode::Busy, message);
+    busy.retry_after_ms = Some(1_000);
+    busy.hint(hint)
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.path) {
@@ -111,20 +182,7 @@ impl Drop for Listener {
     }
 }
 
-async fn connection(app: Arc<App>, stream: UnixStream, places: Arc<Semaphore>) {
-    let uid = match stream.peer_cred() {
-        Ok(credentials) => credentials.uid(),
-        Err(error) => {
-            tracing::warn!(%error, "a client without credentials");
-            return;
-        }
-    };
-    let place = places.try_acquire_owned();
-    let refusal = place.is_err().then(|| {
-        let mut busy = RpcError::new(ErrorCode::Busy, "too many clients are connected");
-        busy.retry_after_ms = Some(1_000);
-        busy.hint("try again later, or raise `limits.connections_max`")
-    });
+async fn connection(app: Arc<App>, uid: u32, stream: UnixStream, refusal: Option<RpcError>) {
     let transport = match wire::accept(stream, refusal).await {
         Ok(transport) => transport,
         Err(error) => {
@@ -145,5 +203,34 @@ async fn connection(app: Arc<App>, stream: UnixStream, places: Arc<Semaphore>) {
                 None => return,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_user_leaves_places_to_others() {
+        let mut tasks = JoinSet::new();
+        let mut hall = Hall::new(16);
+        let mut enter = |hall: &mut Hall, uid, turned_away| {
+            let id = tasks.spawn(async {}).id();
+            hall.guests.insert(id, Guest { uid, turned_away });
+            id
+        };
+        for _ in 0..14 {
+            assert_eq!(hall.refusal(1), None);
+            enter(&mut hall, 1, false);
+        }
+        assert!(hall.refusal(1).is_some_and(|error| error.message.starts_with("you have")));
+        // Those who are only told so take no place.
+        enter(&mut hall, 1, true);
+        assert_eq!(hall.refusal(2), None);
+        enter(&mut hall, 2, false);
+        let last = enter(&mut hall, 3, false);
+        assert!(hall.refusal(4).is_some_and(|error| error.code == ErrorCode::Busy));
+        hall.leave(last);
+        assert_eq!(hall.refusal(4), None);
     }
 }

@@ -101,15 +101,29 @@ fn replay(log: &Connection, target: &Connection, after: u64) -> Result<u64, Rebu
 impl Store {
     /// Replays the log into memory and compares every row of every table, both ways.
     ///
-    /// Writers go on meanwhile. Takes about 10 us per event.
+    /// Writers go on meanwhile. Takes about 10 us per event. A log that says what cannot be is a difference too: it was
+    /// changed, or the disk has lost something.
     ///
     /// # Errors
-    /// When the log cannot be read or replayed.
+    /// When the log cannot be read.
     pub fn check_rebuild(&self) -> Result<RebuildReport, ReadError> {
-        check(self.path()).map_err(|error| match error {
-            RebuildError::Db(error) => error.into(),
-            RebuildError::Replay(error) => ReadError(Box::new(error)),
-        })
+        match check(self.path()) {
+            Ok(report) => Ok(report),
+            Err(RebuildError::Replay(error)) => Ok(RebuildReport::broken(&error)),
+            Err(RebuildError::Db(error @ (DbError::Event { .. } | DbError::Column { .. }))) => {
+                Ok(RebuildReport::broken(&error))
+            }
+            Err(RebuildError::Db(error)) => Err(error.into()),
+        }
+    }
+}
+
+impl RebuildReport {
+    /// Nothing could be compared, for this reason.
+    fn broken(error: &dyn std::error::Error) -> Self {
+        let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+        let why = causes.collect::<Vec<_>>().join(": ");
+        Self { differences: vec![format!("the log cannot be replayed: {why}")], ..Self::default() }
     }
 }
 

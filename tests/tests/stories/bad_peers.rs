@@ -123,16 +123,84 @@ fn too_much_at_once_is_refused_and_nobody_else_notices() -> anyhow::Result<()> {
         while let Some(answer) = timeout(PEER_PATIENCE, polls.join_next()).await? {
             ensure!(answer?.is_ok_and(|page| !page.events.is_empty()) || refused > 0, "a poll that was taken failed");
         }
-        // A frame that is larger than any: the peer is cut off.
-        let mut stream = UnixStream::connect(story.env().socket()).await?;
-        stream.write_all(b"orch 1 0.1.0\n").await?;
-        let mut greeting = [0; 64];
-        let length = stream.read(&mut greeting).await?;
-        ensure!(greeting[..length].ends_with(b"ok\n"), "{:?}", String::from_utf8_lossy(&greeting[..length]));
+        Ok(())
+    })
+}
+
+/// A peer that speaks no tarpc: what it sends is answered as far as it can be, and it never harms another.
+#[test]
+fn hostile_bytes_harm_nobody_else() -> anyhow::Result<()> {
+    story("hostile bytes", Setup::NoRuns, async |story| {
+        // A frame that is larger than any: the peer is told so, then cut off.
+        let mut stream = greeted(story).await?;
         stream.write_all(&(50_u32 << 20).to_be_bytes()).await?;
         let mut rest = Vec::new();
         let ended = timeout(PEER_PATIENCE, stream.read_to_end(&mut rest)).await.context("it was not cut off")?;
-        ensure!(ended.is_err() || rest.is_empty(), "{rest:?}");
+        let told = String::from_utf8_lossy(&rest).into_owned();
+        ensure!(told.contains("E_TOO_LARGE"), "{ended:?} {told}");
+        // What is no message is answered, and the connection lives on.
+        let mut stream = greeted(story).await?;
+        for frame in ["{garbage".to_owned(), "[".repeat(100_000), status_call(1, u64::MAX), status_call(2, 1_u64 << 30)]
+        {
+            let told = ask(&mut stream, &frame).await?;
+            ensure!(told.contains("E_USAGE") || told.contains("E_INVALID"), "{told}");
+        }
+        let told = ask(&mut stream, &status_call(3, 60)).await?;
+        ensure!(told.contains("\"request_id\":3") && told.contains("\"Ok\""), "{told}");
+        // Half a frame; ends in the middle of a long poll; many calls and nothing is read. They stay until the end.
+        let mut quiet = Vec::new();
+        for _ in 0..20 {
+            let mut half = greeted(story).await?;
+            half.write_all(b"\0\0\x10\0{").await?;
+            quiet.push(half);
+            let mut dies = greeted(story).await?;
+            let poll = call(1, 60, r#"{"EventsSince":{"after":999999,"limit":1,"wait_ms":8000,"with_data":false}}"#);
+            send(&mut dies, &poll).await?;
+            drop(dies);
+        }
+        let mut deaf = greeted(story).await?;
+        let before = resident_kib(story)?;
+        let flood = async {
+            for number in 0..20_000 {
+                send(&mut deaf, &status_call(number, 60)).await?;
+            }
+            anyhow::Ok(())
+        };
+        let stalled = timeout(Duration::from_secs(2), flood).await.is_err();
+        ensure!(stalled, "the daemon takes calls whose answers nobody reads");
+        let grown = resident_kib(story)?.saturating_sub(before);
+        ensure!(grown < 32 << 10, "a client that does not read costs {grown} KiB");
+        story.status().await?;
+        story.project_create("shop", RepoSource::Empty).await?;
+        drop((quiet, deaf));
+        Ok(())
+    })
+}
+
+#[test]
+fn ten_thousand_calls_on_one_connection_are_all_answered() -> anyhow::Result<()> {
+    story("ten thousand calls", Setup::NoRuns, async |story| {
+        const CALLS: u64 = 10_000;
+        let (mut reader, mut writer) = greeted(story).await?.into_split();
+        let send = tokio::spawn(async move {
+            for number in 0..CALLS {
+                let frame = status_call(number, 60);
+                writer.write_u32(u32::try_from(frame.len())?).await?;
+                writer.write_all(frame.as_bytes()).await?;
+            }
+            anyhow::Ok(writer)
+        });
+        let mut answered = std::collections::BTreeSet::new();
+        for _ in 0..CALLS {
+            let length = timeout(PEER_PATIENCE, reader.read_u32()).await.context("an answer is missing")??;
+            let mut frame = vec![0; length as usize];
+            reader.read_exact(&mut frame).await?;
+            let answer: serde_json::Value = serde_json::from_slice(&frame)?;
+            answered.insert(answer["request_id"].as_u64().context("an answer without a number")?);
+        }
+        ensure!(answered.len() as u64 == CALLS, "{} different answers", answered.len());
+        drop(send.await??);
+        story.status().await?;
         Ok(())
     })
 }
@@ -153,6 +221,48 @@ fn too_many_clients_are_turned_away() -> anyhow::Result<()> {
         orch_tests::poll::until("a free place", async || Ok(client(story).await.ok())).await?;
         Ok(())
     })
+}
+
+/// A connection on which the greeting is over and nothing was called yet.
+async fn greeted(story: &Story) -> anyhow::Result<UnixStream> {
+    let mut stream = UnixStream::connect(story.env().socket()).await?;
+    stream.write_all(b"orch 1 0.1.0\n").await?;
+    let mut greeting = Vec::new();
+    while !greeting.ends_with(b"\n") {
+        greeting.push(timeout(PEER_PATIENCE, stream.read_u8()).await.context("no greeting")??);
+    }
+    ensure!(greeting.ends_with(b"ok\n"), "{:?}", String::from_utf8_lossy(&greeting));
+    Ok(stream)
+}
+
+fn status_call(number: u64, deadline_s: u64) -> String {
+    call(number, deadline_s, r#"{"Status":{}}"#)
+}
+
+fn call(number: u64, deadline_s: u64, message: &str) -> String {
+    let trace = r#"{"trace_id":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],"span_id":1,"sampling_decision":"Unsampled"}"#;
+    let context = format!(r#"{{"deadline":{{"secs":{deadline_s},"nanos":0}},"trace_context":{trace}}}"#);
+    format!(r#"{{"Request":{{"context":{context},"id":{number},"message":{message}}}}}"#)
+}
+
+async fn send(stream: &mut UnixStream, frame: &str) -> anyhow::Result<()> {
+    stream.write_u32(u32::try_from(frame.len())?).await?;
+    Ok(stream.write_all(frame.as_bytes()).await?)
+}
+
+async fn ask(stream: &mut UnixStream, frame: &str) -> anyhow::Result<String> {
+    send(stream, frame).await?;
+    let length = timeout(PEER_PATIENCE, stream.read_u32()).await.context("no answer")??;
+    let mut answer = vec![0; length as usize];
+    stream.read_exact(&mut answer).await?;
+    Ok(String::from_utf8(answer)?)
+}
+
+/// Memory of the daemon.
+fn resident_kib(story: &Story) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", story.daemon_pid()?))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no line about memory")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 async fn client(story: &Story) -> anyhow::Result<Client> {

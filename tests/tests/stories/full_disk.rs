@@ -1,19 +1,23 @@
 //! A disk that fills up under the daemon: what does not fit is refused as such, what was accepted stays, and when there
 //! is room again the work goes on.
 
+use std::path::Path;
+
 use anyhow::{Context as _, ensure};
 use orch_proto::request::{Bytes, RepoSource, Request};
+use orch_proto::view::TaskState;
 use orch_proto::{ErrorCode, Ref, RpcError};
 use orch_tests::client::task_request;
 use orch_tests::command_line::output;
-use orch_tests::{Daemon, Env, Requirement, Setup, Story};
+use orch_tests::{Daemon, Env, Requirement, Setup, Story, tell};
 use tokio::process::Command;
 
+use crate::kills::{COUNTS, counting, release_in};
 use crate::story;
 
 /// Makes a small disk at `$1` that only this process and its children see, keeps some of it, and becomes `$2 ...`.
 const ON_A_SMALL_DISK: &str = r#"
-mount -t tmpfs -o size=24m,mode=700 tmpfs "$1" && head -c 4194304 /dev/zero > "$1/ballast" && shift && exec "$@"
+mount -t tmpfs -o size=14m,mode=700 tmpfs "$1" && head -c 4194304 /dev/zero > "$1/ballast" && shift && exec "$@"
 "#;
 
 #[test]
@@ -34,20 +38,36 @@ fn nothing_is_lost_when_the_disk_is_full() -> anyhow::Result<()> {
         command.arg(daemon.as_std().get_program()).args(daemon.as_std().get_args());
         story.start_with(command).await?;
         story.project_create("shop", RepoSource::Empty).await?;
+        let status = story.status().await?;
+        let under_way = if status.isolation_level >= status.isolation_required {
+            let task = story.task_create("shop", "Under way", COUNTS).await?;
+            story.log_line(&counting(story, &task).await?.name, "line 3").await?;
+            Some(task)
+        } else {
+            None
+        };
+        let made = usize::from(under_way.is_some());
         let visions = until_full(story, vision).await?;
         let tasks = until_full(story, task).await?;
         ensure!(visions > 5 && tasks > 0, "{visions} Visions and {tasks} tasks fitted");
         // Full as it is, it answers, and what it has is right.
         let seq = story.status().await?.seq;
-        ensure!(counts(story).await? == (visions, tasks), "{:?}", counts(story).await?);
+        ensure!(counts(story).await? == (visions, tasks + made), "{:?}", counts(story).await?);
         story.end_checks().await?;
-        let ballast = story.env().path("disk/ballast");
-        let ballast = format!("/proc/{}/root{}", story.daemon_pid()?, ballast.display());
-        std::fs::remove_file(&ballast).with_context(|| ballast.clone())?;
+        let disk = format!("/proc/{}/root{}", story.daemon_pid()?, story.env().path("disk").display());
+        let disk = Path::new(&disk);
+        std::fs::remove_file(disk.join("ballast")).context("failed to make room")?;
         story.submit(vision(visions)).await?;
         story.submit(task(tasks)).await?;
-        ensure!(counts(story).await? == (visions + 1, tasks + 1), "{:?}", counts(story).await?);
+        ensure!(counts(story).await? == (visions + 1, tasks + 1 + made), "{:?}", counts(story).await?);
         ensure!(story.status().await?.seq > seq, "the log goes on");
+        // What ran all the time is done, too.
+        if let Some(task) = under_way {
+            let run = counting(story, &task).await?;
+            release_in(&disk.join("workspaces"), &run)?;
+            let done = story.task_in(&task, TaskState::Done).await?;
+            tell(&format!("{} attempts of the run that was under way", done.attempts));
+        }
         Ok(())
     })
 }

@@ -1,7 +1,7 @@
 //! Processes are killed the hard way in the middle of the work, and the work is done once all the same.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use orch_proto::request::RepoSource;
@@ -174,8 +174,13 @@ pub(crate) async fn counting(story: &Story, task: &str) -> anyhow::Result<RunVie
 
 /// Makes the file for which the steps of a run wait.
 pub(crate) fn release(run: &RunView, story: &Story) -> anyhow::Result<()> {
-    let workspace = story.env().state().join("workspaces").join(run.id.to_string());
-    std::fs::write(workspace.join(format!("go-{}", run.task_name)), "go\n").context("failed to release a run")
+    release_in(&story.env().state().join("workspaces"), run)
+}
+
+/// The same where the workspaces are elsewhere.
+pub(crate) fn release_in(workspaces: &Path, run: &RunView) -> anyhow::Result<()> {
+    let file = workspaces.join(run.id.to_string()).join(format!("go-{}", run.task_name));
+    std::fs::write(file, "go\n").context("failed to release a run")
 }
 
 /// The process id of a run's shim.

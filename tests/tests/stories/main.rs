@@ -4,6 +4,7 @@
 //! log, the audit verifies, nothing is left behind.
 
 mod approvals;
+mod archive;
 mod bad_input;
 mod bad_peers;
 mod bad_repositories;
@@ -19,6 +20,7 @@ mod recovery;
 mod roles;
 mod scenarios;
 mod seeds;
+mod state_file;
 mod steering;
 mod terminal;
 mod weakening;

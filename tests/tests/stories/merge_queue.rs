@@ -182,7 +182,7 @@ pub(crate) async fn parts_project(story: &Story) -> anyhow::Result<ProjectView> 
 }
 
 /// A recipe that does something once it is let, at its first attempt.
-fn held(command: &str) -> String {
+pub(crate) fn held(command: &str) -> String {
     format!(
         "
 steps:
@@ -227,7 +227,7 @@ async fn parts_seen(story: &Story, gate: &RunView) -> anyhow::Result<String> {
 }
 
 /// The gate run with this number among all, once it looks at the parts.
-async fn gate_number(story: &Story, number: usize) -> anyhow::Result<RunView> {
+pub(crate) async fn gate_number(story: &Story, number: usize) -> anyhow::Result<RunView> {
     let gate = story
         .wait_until("a gate", async |client| {
             let runs = client.runs("shop").await?;

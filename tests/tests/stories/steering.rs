@@ -155,7 +155,7 @@ fn a_closed_change_is_not_merged_any_more() -> anyhow::Result<()> {
 }
 
 /// A task that waits for another one.
-async fn needing(story: &Story, needed: &str) -> anyhow::Result<String> {
+pub(crate) async fn needing(story: &Story, needed: &str) -> anyhow::Result<String> {
     let mut request = task_request("shop", "Next", "steps: ['true']");
     if let Request::TaskCreate { depends_on, .. } = &mut request {
         depends_on.push(Ref::from(needed));

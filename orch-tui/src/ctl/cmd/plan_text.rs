@@ -67,7 +67,10 @@ pub(crate) fn show(plan: &PlanView, width: usize, paint: Paint) -> String {
 fn task_line(key: &str, node: Option<&PlanNode>, width: usize) -> String {
     let Some(node) = node else { return format!("    - {}\n", SafeText::line(key)) };
     let name = node.task.as_ref().map_or(String::new(), |task| format!("{task} "));
-    format!("{}\n", SafeText::line(&format!("    - {name}{key}: {}  ({})", node.title, node.work)).clip(width))
+    let line = SafeText::line(&format!("    - {name}{key}: {}  ({})", node.title, node.work)).clip(width);
+    // A risk is for reading, not for looking tidy.
+    let risk = node.risk.as_ref().map(|risk| format!("      ! {}\n", SafeText::line(risk)));
+    format!("{line}\n{}", risk.unwrap_or_default())
 }
 
 /// What differs from `base` to `plan`.

@@ -44,10 +44,14 @@ pub(crate) async fn run(session: &Session, command: ProjectCommand) -> Result<()
                 None => RepoSource::Empty,
             };
             let accepted = session.submit(Request::ProjectCreate { name: name.clone(), repo }).await?;
-            if wait.wait.is_some() {
-                await_ready(session, &created(&accepted, &name)).await?;
-            }
+            let ready = match wait.wait {
+                Some(_) => Some(await_ready(session, &created(&accepted, &name)).await?),
+                None => None,
+            };
             session.accepted(&accepted, "created")?;
+            for note in ready.iter().flat_map(notes) {
+                session.note(&note);
+            }
             session.next(&format!("orchctl vision submit FILE -p {}", created(&accepted, &name)));
             Ok(())
         }
@@ -92,6 +96,23 @@ pub(crate) async fn await_ready(session: &Session, name: &str) -> Result<Project
         }
     })
     .await
+}
+
+/// What a person should know before the first run.
+fn notes(project: &ProjectView) -> Vec<String> {
+    let lacking = project.toolchains.iter().filter(|tool| !tool.vendored);
+    let places = lacking.map(|tool| match tool.root.as_str() {
+        "" => tool.name.clone(),
+        root => format!("{} in {root}", tool.name),
+    });
+    let places = places.collect::<Vec<_>>().join(", ");
+    if places.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "{places}: packages that are not in the repository are needed, and runs have no network; commit them, as \
+         `cargo vendor` does"
+    )]
 }
 
 fn created(accepted: &Accepted, name: &str) -> String {
@@ -143,6 +164,7 @@ fn text(project: &ProjectView) -> String {
             }
         }
     }
+    lines.extend(notes(project).into_iter().map(|note| format!("note          {note}")));
     for gate in &project.gates {
         lines.push(format!("gate          {gate}"));
     }

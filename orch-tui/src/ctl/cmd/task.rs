@@ -304,10 +304,16 @@ fn text(task: &TaskView, paint: Paint) -> String {
 fn why(task: &TaskView) -> String {
     if task.waits.is_empty() {
         let ready = if task.ready { ", ready to start" } else { "" };
-        return format!(
-            "{}\n",
-            SafeText::line(&format!("{} waits for nothing: it is {}{ready}", task.name, task.state.label()))
-        );
+        let line = |text: String| format!("{}\n", SafeText::line(&text));
+        let mut out = line(format!("{} waits for nothing: it is {}{ready}", task.name, task.state.label()));
+        if task.state == TaskState::Failed {
+            out.push_str(&line(format!("  {}", task.last_failure.as_deref().unwrap_or("no reason is known"))));
+            if let Some(run) = &task.run_name {
+                out.push_str(&line(format!("    its output: orchctl run logs {run}")));
+            }
+            out.push_str(&line(format!("    once mended: orchctl task retry {}", task.name)));
+        }
+        return out;
     }
     let mut out = format!("{}\n", SafeText::line(&format!("{} is {} and waits:", task.name, task.state.label())));
     for wait in &task.waits {

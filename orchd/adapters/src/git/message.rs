@@ -13,6 +13,9 @@ const SUBJECT_CHARS_MAX: usize = 72;
 const LINE_CHARS_MAX: usize = 400;
 /// Most lines of the body.
 const BODY_LINES_MAX: usize = 200;
+/// Most bytes of the body, and of all trailers; both together stay below what a commit takes.
+const BODY_BYTES_MAX: usize = 32 << 10;
+const TRAILERS_BYTES_MAX: usize = 16 << 10;
 /// Longest slug in a branch name, in characters.
 const SLUG_CHARS_MAX: usize = 40;
 
@@ -45,15 +48,30 @@ pub fn conventional_message(parts: &Message<'_>) -> String {
     let head = format!("{kind}{scope}: ");
     let room = SUBJECT_CHARS_MAX.saturating_sub(head.chars().count());
     let mut text = format!("{head}{}\n", cut(&subject, room));
-    let body: Vec<String> = parts.body.lines().take(BODY_LINES_MAX).map(body_line).collect();
-    let body = body.join("\n");
+    let body = joined(parts.body.lines().take(BODY_LINES_MAX).map(body_line), BODY_BYTES_MAX);
     if !body.trim().is_empty() {
         // The line break before the trailers below ends the body's paragraph, so that its last lines are none.
         let _infallible = write!(text, "\n{}\n", body.trim_matches('\n'));
     }
-    let trailers: Vec<String> = parts.trailers.iter().filter_map(|(name, value)| trailer(name, value)).collect();
+    let trailers = parts.trailers.iter().filter_map(|(name, value)| trailer(name, value));
+    let trailers = joined(trailers, TRAILERS_BYTES_MAX);
     if !trailers.is_empty() {
-        let _infallible = write!(text, "\n{}\n", trailers.join("\n"));
+        let _infallible = write!(text, "\n{trailers}\n");
+    }
+    text
+}
+
+/// As many of the lines as fit.
+fn joined(lines: impl Iterator<Item = String>, bytes_max: usize) -> String {
+    let mut text = String::new();
+    for line in lines {
+        if text.len() + line.len() >= bytes_max {
+            break;
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&line);
     }
     text
 }
@@ -174,5 +192,17 @@ mod tests {
         assert_eq!(branch_name(2, "../../x.lock").as_str(), "refs/heads/feature/T-2-x-lock");
         assert!(branch_name(3, &"a".repeat(500)).as_str().len() < 80);
         assert_eq!(branch_name(4, "-- --upload-pack=x").short(), "feature/T-4-upload-pack-x");
+    }
+
+    /// A message that no commit takes would hold up the merge queue for ever.
+    #[test]
+    fn the_longest_message_fits_a_commit() {
+        let body = format!("- {}\n", "\u{1f600}".repeat(1_000)).repeat(1_000);
+        let trailers: Vec<_> =
+            (0..5_000).map(|number| ("Requirement", format!("{}-{number}", "R".repeat(60)))).collect();
+        let subject = "x".repeat(10_000);
+        let parts = Message { kind: "feat", scope: "", subject: &subject, body: &body, trailers: &trailers };
+        let message = conventional_message(&parts);
+        assert!((40 << 10..60 << 10).contains(&message.len()), "{}", message.len());
     }
 }

@@ -4,6 +4,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, RequirementsId, VisionId};
 
 use super::approval::{self, Question};
+use super::bounds::{self, COMMENTS_BYTES_MAX, NAMED_MAX};
 use super::{Context, DecideError, conflict, conflict_with_hint, project, text};
 use crate::command::RequirementEdit;
 use crate::digest::Digest;
@@ -51,6 +52,7 @@ pub(super) fn edit<V: View>(
     if base.version != base_version {
         return Err(DecideError::StaleDigest { kind: EntityKind::Requirements });
     }
+    bounds::count("edits", upsert.len() + remove.len(), NAMED_MAX)?;
     let mut content = base.content.clone();
     for key in remove {
         let before = content.requirements.len();
@@ -70,6 +72,7 @@ pub(super) fn edit<V: View>(
         cx.touch(EntityKind::Requirements, base.id);
         return Ok(());
     }
+    bounds::requirements(&content)?;
     draft(cx, project, base.vision, content, text("reason", reason)?)
 }
 
@@ -90,6 +93,8 @@ pub(super) fn comment<V: View>(
         return Err(DecideError::Invalid { field: "comment", problem: "is empty".into() });
     }
     let text = text("comment", comment)?.to_owned();
+    let before: usize = document.comments.iter().map(|comment| comment.text.len()).sum();
+    bounds::bytes("text of all comments on this version", before + text.len(), COMMENTS_BYTES_MAX)?;
     cx.emit((id, RequirementsEvent::Commented { key: key.cloned(), text }));
     cx.touch(EntityKind::Requirements, id);
     Ok(())
@@ -180,6 +185,7 @@ fn draft<V: View>(
 fn put(content: &mut Extraction, edit: &RequirementEdit) -> Result<(), DecideError> {
     let title = super::title("requirement title", &edit.content.title)?;
     let body = text("requirement text", &edit.content.text)?.to_owned();
+    bounds::acceptance(&edit.content.acceptance)?;
     let existing = edit.key.as_ref().and_then(|key| content.requirements.iter_mut().find(|found| found.id == *key));
     if let Some(found) = existing {
         found.kind = edit.content.kind;

@@ -4,6 +4,7 @@
 //! `next` in the same transaction, and a refusal rejects the whole command. Here stands what no single machine knows.
 
 mod approval;
+mod bounds;
 mod change;
 mod document;
 mod plan;
@@ -27,16 +28,17 @@ use crate::ids::IdSource;
 use crate::state::IllegalTransition;
 use crate::view::{ReadError, View};
 
+use bounds::{text, title};
+
+pub use bounds::{
+    ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, LINE_BYTES_MAX, NAMED_MAX, REQUIREMENTS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX,
+};
 pub use plan::PlanDelta;
 pub use project::SLUG_CHARS_MAX;
 pub use replan::PRIORITY_DEFAULT;
 pub use settle::LOSSES_MAX;
 pub use task::PRIORITY_MAX;
 
-/// Longest title of anything, in characters.
-pub const TITLE_CHARS_MAX: usize = 200;
-/// Longest free text in a command, in bytes.
-pub const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Most tasks in one plan, and most open tasks in one project.
 pub const TASKS_MAX: usize = 100_000;
 
@@ -63,6 +65,9 @@ pub enum DecideError {
     /// A value is not acceptable.
     #[error("{field} {problem}")]
     Invalid { field: &'static str, problem: String },
+    /// There is more of something than is accepted.
+    #[error("{field} {problem}")]
+    TooLarge { field: &'static str, problem: String },
     /// The thing is in a state in which this cannot be done.
     #[error("{message}")]
     Conflict { message: String, hint: Option<String> },
@@ -209,30 +214,4 @@ fn conflict(message: impl Into<String>) -> DecideError {
 
 fn conflict_with_hint(message: impl Into<String>, hint: impl Into<String>) -> DecideError {
     DecideError::Conflict { message: message.into(), hint: Some(hint.into()) }
-}
-
-/// Checks a text that a person gave.
-fn text<'t>(field: &'static str, text: &'t str) -> Result<&'t str, DecideError> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(DecideError::Invalid {
-            field,
-            problem: format!("has {} bytes; {TEXT_BYTES_MAX} are accepted", text.len()),
-        });
-    }
-    Ok(text)
-}
-
-/// Checks a title: one line, not empty, not endless.
-fn title(field: &'static str, title: &str) -> Result<String, DecideError> {
-    let title = title.trim();
-    let problem = if title.is_empty() {
-        "is empty".to_owned()
-    } else if title.chars().count() > TITLE_CHARS_MAX {
-        format!("has more than {TITLE_CHARS_MAX} characters")
-    } else if title.chars().any(char::is_control) {
-        "has control characters".to_owned()
-    } else {
-        return Ok(title.to_owned());
-    };
-    Err(DecideError::Invalid { field, problem })
 }

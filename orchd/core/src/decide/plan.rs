@@ -6,6 +6,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::{PlanId, ProjectId, RequirementsId};
 
 use super::approval::{self, Question};
+use super::bounds::{self, NAMED_MAX};
 use super::{Context, DecideError, TASKS_MAX, conflict, conflict_with_hint, project, replan, text};
 use crate::command::PlanEdit;
 use crate::digest::Digest;
@@ -106,6 +107,7 @@ pub(super) fn edit<V: View>(
     if base.version != base_version {
         return Err(DecideError::StaleDigest { kind: EntityKind::Plan });
     }
+    bounds::count("edits", edits.len(), NAMED_MAX)?;
     let mut content = base.content.clone();
     for edit in edits {
         apply_edit(&mut content, edit)?;

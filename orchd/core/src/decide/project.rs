@@ -3,7 +3,9 @@
 use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, VisionId};
 
-use super::{Context, DecideError, approval, conflict, conflict_with_hint, document, plan, task, title};
+use super::{
+    Context, DecideError, TITLE_CHARS_MAX, approval, conflict, conflict_with_hint, document, plan, task, title,
+};
 use crate::command::Command;
 use crate::entity::{Approval, ApprovalSubject, Change, Project, ProjectEvent, RepositorySource, Task, VisionEvent};
 use crate::recipe::Glob;
@@ -128,7 +130,7 @@ pub(super) fn submit_vision<V: View>(cx: &mut Context<'_, V>, command: &Command)
     let event = VisionEvent::Submitted {
         project: *project,
         version,
-        title: title("title", &vision_title.chars().take(super::TITLE_CHARS_MAX).collect::<String>())?,
+        title: title("title", &vision_title.chars().take(TITLE_CHARS_MAX).collect::<String>())?,
         file_name: file_name.clone(),
         text: *text,
         size_bytes: *size_bytes,

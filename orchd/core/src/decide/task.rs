@@ -6,6 +6,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ApprovalId, ProjectId, TaskId};
 
 use super::approval::{self, Question};
+use super::bounds::{self, NAMED_MAX, QUEUED_MAX};
 use super::{Context, DecideError, conflict, conflict_with_hint, project, text, title};
 use crate::command::NewTask;
 use crate::entity::{Approval, ApprovalSubject, Change, Project, Run, RunEvent, Task, TaskEvent, TaskSpec, Work};
@@ -23,6 +24,8 @@ pub(super) fn create<V: View>(cx: &mut Context<'_, V>, new: &NewTask) -> Result<
     project::in_use(&found)?;
     check_priority(new.priority)?;
     let task_title = title("title", &new.title)?;
+    bounds::spec(&new.spec, None)?;
+    bounds::count("dependencies", new.depends_on.len(), NAMED_MAX)?;
     for needed in &new.depends_on {
         same_project(&cx.get::<Task>(*needed)?, new.project)?;
     }
@@ -54,6 +57,7 @@ pub(super) fn create<V: View>(cx: &mut Context<'_, V>, new: &NewTask) -> Result<
 /// Changes what a task does. An approval of what it did before says nothing about what it does now.
 pub(super) fn edit<V: View>(cx: &mut Context<'_, V>, id: TaskId, spec: &TaskSpec) -> Result<(), DecideError> {
     let task: Task = cx.get(id)?;
+    bounds::spec(spec, Some(&task.spec))?;
     cx.touch(EntityKind::Task, id);
     if task.spec == *spec {
         cx.note("the edit changes nothing");
@@ -79,6 +83,7 @@ pub(super) fn edit<V: View>(cx: &mut Context<'_, V>, id: TaskId, spec: &TaskSpec
 }
 
 pub(super) fn queue<V: View>(cx: &mut Context<'_, V>, tasks: &[TaskId]) -> Result<(), DecideError> {
+    bounds::count("tasks", tasks.len(), QUEUED_MAX)?;
     for id in tasks.iter().collect::<BTreeSet<_>>() {
         let task: Task = cx.get(*id)?;
         cx.touch(EntityKind::Task, task.id);
@@ -99,6 +104,7 @@ pub(super) fn link<V: View>(cx: &mut Context<'_, V>, id: TaskId, depends_on: Tas
         cx.note("it depends on it already");
         return Ok(());
     }
+    bounds::count("dependencies", task.depends_on.len() + 1, NAMED_MAX)?;
     if !matches!(task.state, TaskState::Proposed | TaskState::Approved { .. } | TaskState::Paused { .. }) {
         return Err(conflict(format!("T-{} is {} and waits for nothing any more", task.number, task.state.label())));
     }

@@ -6,6 +6,7 @@
 use super::collect::{self, Collected, Reach};
 use super::draft::REQUIREMENTS_MAX;
 use super::front_matter;
+use super::inline::printable;
 use super::model::{ExtractError, Extraction, FrontMatter, Statement};
 use super::nest;
 use super::outline::{self, BlockKind, Outline};
@@ -105,7 +106,9 @@ fn title(
     let heading = sections.title.and_then(|index| outline.blocks.get(index)).map(|block| block.text.as_str());
     let named = front.title.as_deref().or(heading).map(str::trim).filter(|title| !title.is_empty());
     if let Some(title) = named {
-        return phrase::shorten(title, phrase::TITLE_CHARS_MAX);
+        // YAML can write any character with printable ones.
+        let title: String = title.chars().map(printable).collect();
+        return phrase::shorten(&title, phrase::TITLE_CHARS_MAX);
     }
     warnings.push("the vision has no title: its first words are used".to_owned());
     let first = outline

@@ -4,6 +4,7 @@
 //! document cannot reach a terminal through a title.
 
 use super::ids;
+use crate::printable::misleads;
 
 /// One line of text, or several that were joined.
 #[derive(Clone, Debug, Default)]
@@ -222,11 +223,10 @@ fn is_invisible_tag(name: &str) -> bool {
 }
 
 /// White space becomes a space; what would steer a terminal or turn the reading direction becomes U+FFFD.
-fn printable(c: char) -> char {
+pub(super) fn printable(c: char) -> char {
     match c {
         c if c.is_whitespace() => ' ',
-        c if c.is_control() => '\u{fffd}',
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if misleads(c) => '\u{fffd}',
         c => c,
     }
 }

@@ -24,6 +24,9 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
         found.saw(format!("{MANIFEST} is not valid TOML"));
         return Some(found);
     };
+    if is_fuzz_target(&manifest) {
+        return None;
+    }
     let workspace = manifest.contains_key("workspace");
     if !workspace && belongs_to_workspace_above(site) {
         return None;
@@ -43,6 +46,16 @@ pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
     found.lint = Some(found.step("lint", format!("cargo clippy {flags} --all-targets"), ENV));
     found.lint_tools = vec!["cargo-clippy".to_owned()];
     Some(found)
+}
+
+/// Packages of `cargo fuzz` build with a nightly compiler and a sanitizer only; they mark themselves
+/// (<https://rust-fuzz.github.io/book/cargo-fuzz.html>).
+fn is_fuzz_target(manifest: &Table) -> bool {
+    let mut at = manifest.get("package");
+    for key in ["metadata", "cargo-fuzz"] {
+        at = at.and_then(|value| value.get(key));
+    }
+    at.and_then(Value::as_bool) == Some(true)
 }
 
 /// A package below a workspace is built from there, unless that workspace leaves it out.

@@ -1,6 +1,6 @@
 //! Index over a repository listing: which directories can be a root, what is in them, bounded reading.
 //!
-//! Paths of the listing are hostile: one that is absolute, leaves the tree or carries control characters is left out.
+//! Paths of the listing are hostile: one that is absolute, leaves the tree or carries control characters or ones that turn text around is left out.
 //! Directories that hold other people's code or build output are never roots. Knows no language.
 
 use std::cell::Cell;
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::{READ_BYTES_MAX, ROOT_DEPTH_MAX, RepoFile, Toolchain};
+use crate::printable::misleads;
 use crate::recipe::{EnvName, RelPath, Step};
 
 /// Directories under which nothing is a root: dependencies, build output, test data.
@@ -64,7 +65,11 @@ pub(super) enum Content {
 
 impl<'a> Survey<'a> {
     pub(super) fn new(listing: &'a [RepoFile], read: &'a dyn Fn(&str) -> Option<Vec<u8>>) -> Self {
-        let usable = |file: &&RepoFile| RelPath::parse(&file.path).is_ok_and(|path| path.as_str() == file.path);
+        // A root becomes part of titles and commands that people approve.
+        let plain = |path: &str| !path.chars().any(misleads);
+        let usable = |file: &&RepoFile| {
+            RelPath::parse(&file.path).is_ok_and(|path| path.as_str() == file.path && plain(&file.path))
+        };
         let bytes_left = Cell::new(ALL_BYTES_MAX);
         let files = listing.iter().filter(usable).map(|file| (file.path.as_str(), file.size)).collect();
         Self { files, read, bytes_left }

@@ -36,6 +36,7 @@ fn cargo_flags_follow_the_files() {
             ("Cargo.lock", "[[package]]\nname='a'\n"),
             ("a/Cargo.toml", "[package]\nname='a'\n"),
             ("b/Cargo.toml", "[package]\nname='b'\n[dependencies]\na={path='../a'}\n"),
+            ("fuzz/Cargo.toml", "[package]\nname='fuzz'\n[package.metadata]\ncargo-fuzz = true\n[workspace]\n"),
             ("vendor/x/Cargo.toml", "[package]"),
             ("target/package/Cargo.toml", "[package]"),
         ],
@@ -191,4 +192,14 @@ fn hostile_repositories_give_evidence_not_failure() {
 
     let many: Vec<RepoFile> = (0..50_000).map(|index| RepoFile { path: format!("p{index}/go.mod"), size: 0 }).collect();
     assert_eq!(detect(&many, &|_| Some(Vec::new())).len(), TOOLCHAINS_MAX);
+}
+
+/// A folder's name becomes part of titles: one that turns text around, or has control characters, is no root.
+#[test]
+fn misleading_folders_are_no_roots() {
+    let listing = ["a\u{202e}b/Makefile", "a\u{2066}/go.mod", "a\u{1b}[2J/Cargo.toml", "plain/go.mod"];
+    let listing: Vec<_> = listing.iter().map(|path| RepoFile { path: (*path).to_owned(), size: 10 }).collect();
+    let found = detect(&listing, &|_| Some(b"test:\n\ttrue\n".to_vec()));
+    let roots: Vec<_> = found.iter().map(|toolchain| toolchain.root.as_str()).collect();
+    assert_eq!(roots, ["plain"]);
 }

@@ -77,3 +77,15 @@ fn more_requirements_than_fit_are_kept_as_unclassified() {
     assert_eq!(extraction.unclassified.len(), 100);
     assert!(extraction.warnings.iter().any(|warning| warning.contains("only the first 2000 requirements")));
 }
+
+/// YAML writes any character with printable ones; none of those that steer or turn text reaches a title.
+#[test]
+fn titles_of_the_front_matter_are_harmless() {
+    let text = "---\ntitle: \"a\\e[2J\\u202Eb\\u061C\\u2067c\"\n---\n\n## Functional requirements\n\n- FR-1: x\u{61c}\u{202e}y\n";
+    let read = orch_core::planner::extract(text.as_bytes()).unwrap();
+    let title = &read.requirements[0].title;
+    for text in [&read.title, title] {
+        assert!(!text.chars().any(orch_core::printable::misleads), "{text:?}");
+    }
+    assert!(read.title.starts_with('a') && read.title.ends_with('c'), "{}", read.title);
+}

@@ -16,6 +16,7 @@ fn cargo() -> ToolchainOutline {
         build: Some("cargo build".to_owned()),
         test: Some("cargo test".to_owned()),
         lint: Some("cargo clippy".to_owned()),
+        vendored: true,
     }
 }
 
@@ -127,6 +128,20 @@ fn a_repository_is_checked_built_upon_and_verified() {
     ");
     let last = plan.tasks().last().expect("there are tasks");
     assert_eq!(last.acceptance, ["`cargo test` succeeds", "A customer can buy"]);
+}
+
+#[test]
+fn packages_that_are_not_there_are_a_risk_of_the_first_step() {
+    let shop = read(SHOP);
+    let away = ToolchainOutline { vendored: false, ..cargo() };
+    let plan = propose_plan(&input(&shop, &[away])).expect("it can be planned");
+    let risky = |plan: &ProposedPlan| -> Vec<String> {
+        let baseline = plan.tasks().filter(|task| task.key.starts_with("baseline") && task.risk.is_some());
+        baseline.map(|task| task.key.clone()).collect()
+    };
+    assert_eq!(risky(&plan), ["baseline-cargo-build"]);
+    let plan = propose_plan(&input(&shop, &[cargo()])).expect("it can be planned");
+    assert!(risky(&plan).is_empty());
 }
 
 #[test]

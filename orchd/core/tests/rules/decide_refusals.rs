@@ -1,10 +1,13 @@
 //! Refusals: what is wrong, in words that say what to do. A refused command changes nothing.
 
-use orch_core::command::{Answer, Command, NewTask, Subject};
-use orch_core::decide::{DecideError, SLUG_CHARS_MAX, TITLE_CHARS_MAX};
+use orch_core::command::{Answer, Command, NewTask, PlanEdit, RequirementEdit, Subject};
+use orch_core::decide::{
+    ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, DecideError, LINE_BYTES_MAX, NAMED_MAX, SLUG_CHARS_MAX, TITLE_CHARS_MAX,
+};
 use orch_core::digest::Digest;
-use orch_core::entity::{Approval, Project, RepositorySource, Requirements, Vision};
+use orch_core::entity::{Approval, Project, RepositorySource, Requirements, Vision, Work};
 use orch_core::ids::sample_id;
+use orch_core::planner::Requirement;
 use orch_core::rehearsal::{new_task, requirements, step_spec, vision};
 use orch_core::state::document::DocumentState;
 use orch_core::state::project::ProjectState;
@@ -141,7 +144,29 @@ fn values_are_checked_before_anything_happens() {
         change(&mut task);
         Command::CreateTask { task: Box::new(task) }
     };
-    let cases: [(Command, &str); 6] = [
+    let cases: [(Command, &str); 13] = [
+        (task(&|task| task.title = "gpj.\u{202e}nib".into()), "title has characters that change the direction of text"),
+        (
+            task(&|task| task.spec.acceptance = vec!["x".into(); ACCEPTANCE_MAX + 1]),
+            "acceptance has 201 entries; 200 are accepted",
+        ),
+        (
+            task(&|task| task.spec.acceptance = vec!["x".repeat(LINE_BYTES_MAX + 1)]),
+            "acceptance line has 4097 bytes; 4096 are accepted",
+        ),
+        (
+            task(&|task| task.spec.requirements = vec!["REQ-1".parse().unwrap(); NAMED_MAX + 1]),
+            "requirements has 1001 entries; 1000 are accepted",
+        ),
+        (
+            task(&|task| task.depends_on = (0..=NAMED_MAX as u128).map(sample_id).collect()),
+            "dependencies has 1001 entries; 1000 are accepted",
+        ),
+        (
+            task(&|task| task.spec.work = Work::Agent { capability: "a\u{1b}b".into() }),
+            "capability has control characters",
+        ),
+        (Command::QueueTasks { tasks: vec![sample_id(1); 10_001] }, "tasks has 10001 entries; 10000 are accepted"),
         (task(&|task| task.title = " ".into()), "title is empty"),
         (task(&|task| task.title = "a\nb".into()), "title has control characters"),
         (task(&|task| task.title = "x".repeat(TITLE_CHARS_MAX + 1)), "title has more than 200 characters"),
@@ -165,6 +190,47 @@ fn values_are_checked_before_anything_happens() {
         scene.refuses(&Command::ReleaseTask { task: fine }).to_string(),
         "task is approved and cannot be released"
     );
+}
+
+/// A document grows by edits and comments, so each of them is bounded and the whole is as well.
+#[test]
+fn documents_cannot_grow_without_end() {
+    let (mut scene, project) = Scene::ready("shop");
+    let document = scene.approved_requirements(project);
+    let long =
+        |bytes: usize| Command::CommentRequirements { requirements: document.id, key: None, text: "x".repeat(bytes) };
+    assert!(matches!(rule(scene.refuses(&long((64 << 10) + 1))), DecideError::TooLarge { field: "comment", .. }));
+    for _ in 0..COMMENTS_BYTES_MAX / (64 << 10) {
+        scene.does(&long(64 << 10));
+    }
+    assert!(scene.refuses(&long(1)).to_string().starts_with("text of all comments on this version has"));
+
+    let edit = |upsert| Command::EditRequirements {
+        project,
+        base_version: 1,
+        upsert,
+        remove: Vec::new(),
+        reason: "more".into(),
+    };
+    let one = |change: &dyn Fn(&mut Requirement)| {
+        let mut content = document.content.requirements[0].clone();
+        change(&mut content);
+        RequirementEdit { key: None, content }
+    };
+    let plain = one(&|_| {});
+    let many = rule(scene.refuses(&edit(vec![plain; NAMED_MAX + 1])));
+    assert_eq!(many.to_string(), "edits has 1001 entries; 1000 are accepted");
+    let lines = one(&|content| content.acceptance = vec!["x".into(); ACCEPTANCE_MAX + 1]);
+    assert!(matches!(rule(scene.refuses(&edit(vec![lines]))), DecideError::TooLarge { field: "acceptance", .. }));
+    let large = one(&|content| content.text = "x".repeat(64 << 10));
+    let sum = rule(scene.refuses(&edit(vec![large; 130])));
+    assert!(matches!(sum, DecideError::TooLarge { field: "requirements", .. }), "{sum}");
+    let turned = one(&|content| content.title = "a\u{2066}b".into());
+    assert!(matches!(rule(scene.refuses(&edit(vec![turned]))), DecideError::Invalid { .. }));
+    let edits = vec![PlanEdit::Drop { task: "a".into() }; NAMED_MAX + 1];
+    scene.propose_plan(project, &[("a", &[])]);
+    let plan = Command::EditPlan { project, base_version: 1, edits, reason: "x".into() };
+    assert!(matches!(rule(scene.refuses(&plan)), DecideError::TooLarge { field: "edits", .. }));
 }
 
 /// One event that does not fit refuses the whole command, also when others before it did.

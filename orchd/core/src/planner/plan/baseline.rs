@@ -18,6 +18,9 @@ const BASELINE: &str = "Baseline";
 /// Title of the epic that holds what comes behind them.
 const VERIFICATION: &str = "Verification";
 
+/// What may go wrong where packages come from elsewhere.
+const NOT_VENDORED: &str = "needs packages that are not in the repository; runs have no network, so it may fail";
+
 /// Plans the whole repository.
 pub(super) fn plan(input: &PlanInput<'_>, tree: &mut Tree) {
     let all: Vec<RequirementKey> = input.requirements.iter().map(|requirement| requirement.id.clone()).collect();
@@ -118,7 +121,8 @@ fn toolchain_tasks(
             requirements: all.to_vec(),
             acceptance: vec![format!("`{command}` succeeds on the repository as it is")],
             estimate_minutes,
-            risk: None,
+            // Said once: the others stand behind the first.
+            risk: (!toolchain.vendored && last.is_empty()).then(|| NOT_VENDORED.to_owned()),
         };
         tree.push(Place::new(BASELINE, &place_name(toolchain)), task);
         if action == ToolchainAction::Build {

@@ -70,6 +70,8 @@ pub struct ToolchainOutline {
     pub test: Option<String>,
     /// The command that lints, where there is one.
     pub lint: Option<String>,
+    /// False when it needs packages that are not in the repository.
+    pub vendored: bool,
 }
 
 /// Epics, stories and tasks, with their dependencies.
