@@ -167,7 +167,9 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
             Ok(Observed::Lost) => {
                 drain(app, id, &directory, &mut scanned).await?;
                 let reason = "its processes are gone and left no result".to_owned();
-                return settle::without_result(app, id, run.fence, RunOutcome::Lost { reason }).await;
+                let lost = RunOutcome::Lost { reason };
+                let outcome = run.cancel_requested.map_or(lost, |reason| RunOutcome::Cancelled { reason });
+                return settle::without_result(app, id, run.fence, outcome).await;
             }
             // It may live, and what is missing may be a descriptor: given up too early there would be two of it.
             Err(error) if readable_at.elapsed() < UNREADABLE_MAX => {
