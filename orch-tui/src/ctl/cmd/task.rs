@@ -309,7 +309,7 @@ fn why(task: &TaskView) -> String {
         if task.state == TaskState::Failed {
             out.push_str(&line(format!("  {}", task.last_failure.as_deref().unwrap_or("no reason is known"))));
             if let Some(run) = &task.run_name {
-                out.push_str(&line(format!("    its output: orchctl run logs {run}")));
+                out.push_str(&line(format!("    its output: orchctl run logs {}/{run}", task.project)));
             }
             out.push_str(&line(format!("    once mended: orchctl task retry {}", task.name)));
         }

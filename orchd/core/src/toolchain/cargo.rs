@@ -8,6 +8,8 @@ use super::survey::{Content, Site};
 const MANIFEST: &str = "Cargo.toml";
 const LOCK: &str = "Cargo.lock";
 const DEPENDENCY_TABLES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
+/// Most packages of a workspace without a lock that are looked into.
+const MEMBERS_MAX: usize = 256;
 const ENV: &[(&str, &str)] = &[("CARGO_NET_OFFLINE", "true"), ("CARGO_TERM_COLOR", "never")];
 
 pub(super) fn detect(site: &Site<'_>) -> Option<Toolchain> {
@@ -69,7 +71,7 @@ fn belongs_to_workspace_above(site: &Site<'_>) -> bool {
     })
 }
 
-/// The lock says exactly which packages come from elsewhere; without one, the manifest says it for its own package.
+/// The lock says exactly which packages come from elsewhere; without one, the manifests say it for their own packages.
 fn is_vendored(site: &Site<'_>, manifest: &Table) -> bool {
     if site.has_dir("vendor") && site.first_of(&[".cargo/config.toml", ".cargo/config"]).is_some() {
         return true;
@@ -78,6 +80,18 @@ fn is_vendored(site: &Site<'_>, manifest: &Table) -> bool {
     if let Some(packages) = lock.as_ref().and_then(|lock| lock.get("package")).and_then(Value::as_array) {
         return packages.iter().all(|package| package.get("source").is_none());
     }
+    needs_nothing(manifest)
+        && (!manifest.contains_key("workspace") || members(site).all(|member| needs_nothing(&member)))
+}
+
+/// Manifests of packages below a workspace, as far as they can be read.
+fn members<'s>(site: &'s Site<'_>) -> impl Iterator<Item = Table> + 's {
+    let below = site.own().filter(|path| path.ends_with("/Cargo.toml")).take(MEMBERS_MAX);
+    below.filter_map(|path| site.text(path)?.parse().ok())
+}
+
+/// Whether all that a manifest names is in the repository.
+fn needs_nothing(manifest: &Table) -> bool {
     let targets = manifest.get("target").and_then(Value::as_table);
     let of_targets = targets.into_iter().flat_map(Table::values).filter_map(Value::as_table);
     let workspace = manifest.get("workspace").and_then(Value::as_table);

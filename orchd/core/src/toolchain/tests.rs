@@ -57,6 +57,10 @@ fn cargo_flags_follow_the_files() {
     assert!(!detect_in(&[("Cargo.toml", optional)])[0].vendored);
     let of_target = "[package]\nname='a'\n[target.'cfg(unix)'.dependencies]\nlibc='0.2'\n";
     assert!(!detect_in(&[("Cargo.toml", of_target)])[0].vendored);
+    let workspace = ("Cargo.toml", "[workspace]\nmembers=['a']\n");
+    let member = ("a/Cargo.toml", "[package]\nname='a'\n[dependencies]\nserde='1'\n");
+    assert!(!detect_in(&[workspace, member])[0].vendored, "the workspace needs what its members need");
+    assert!(detect_in(&[workspace, ("a/Cargo.toml", "[package]\nname='a'\n")])[0].vendored);
 }
 
 #[test]
