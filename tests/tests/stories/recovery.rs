@@ -19,6 +19,9 @@ fn a_queue_without_its_repository_says_so_and_goes_on_when_it_is_back() -> anyho
         story.project_create("other", RepoSource::Empty).await?;
         let task = story.task_create("shop", "Owners", OWNERS).await?;
         let asked = approvals::asked(story).await?;
+        let status = story.status().await?;
+        let counts = (status.projects, status.tasks_queued, status.tasks_failed, status.approvals_pending);
+        ensure!(counts == (2, 0, 0, 1), "{status:#?}");
         let away = story.env().path("away.git");
         std::fs::rename(&project.repository, &away)?;
         story.decide(&asked, Decision::Approve).await?;
