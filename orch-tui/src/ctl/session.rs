@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use orch_proto::request::{Accepted, Envelope, Request};
 use orch_proto::service::OrchClient;
 use orch_proto::wire::Client;
-use orch_proto::{ErrorCode, Ref, RpcError};
+use orch_proto::{ErrorCode, PAGE_ITEMS_MAX, Ref, RpcError};
 use serde::Serialize;
 use tarpc::context::Context;
 use tokio::time::Instant;
@@ -171,6 +171,12 @@ impl Session {
                     self.line(&item.name())?;
                 }
             }
+        }
+        // An answer of the daemon has no more than a page.
+        if items.len() == PAGE_ITEMS_MAX as usize {
+            self.note(&format!(
+                "only the newest {PAGE_ITEMS_MAX} are listed; name a project, a task or a state for others"
+            ));
         }
         Ok(())
     }

@@ -12,11 +12,10 @@ use orch_proto::view::{
     TraceView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError};
-use serde::Serialize;
 use tarpc::context::Context;
 
 use super::identity::Caller;
-use super::{answer_size, read, submit};
+use super::{read, submit};
 use crate::app::App;
 
 /// The service for one connection.
@@ -32,14 +31,14 @@ impl Service {
     }
 
     /// Answers a call of somebody who has the role. A panic becomes an error of this call.
-    async fn call<T: Serialize>(
+    async fn call<T>(
         &self,
         role: Role,
         answer: impl AsyncFnOnce(&Arc<App>, &Caller) -> Result<T, RpcError>,
     ) -> Result<T, RpcError> {
         self.caller.require(role)?;
         match AssertUnwindSafe(answer(&self.app, &self.caller)).catch_unwind().await {
-            Ok(answer) => answer.and_then(answer_size::checked),
+            Ok(answer) => answer,
             Err(_) => Err(RpcError::new(ErrorCode::Internal, "the call hit a fault in the daemon")
                 .hint("please report it with the daemon's log")),
         }
