@@ -71,6 +71,11 @@ impl StateDir {
         self.run(run).join("out")
     }
 
+    /// Where an artifact of a run lies on its way into the blobs.
+    pub(crate) fn artifact_copy(&self, run: RunId) -> PathBuf {
+        self.run(run).join("artifact.tmp")
+    }
+
     pub(crate) fn workspace(&self, run: RunId) -> PathBuf {
         self.root.join("workspaces").join(run.to_string())
     }

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use orch_sandbox::exit_record::ExitRecord;
-use orch_sandbox::run_dir::{self, InspectError, Liveness, PrepareError};
+use orch_sandbox::run_dir::{self, ForestallError, InspectError, Liveness, PrepareError};
 use orch_sandbox::spawner::{SpawnError, Spawner, SpawnerOptions};
 use orch_sandbox::spec::RunSpec;
 use orch_sandbox::{control, log};
@@ -54,6 +54,12 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
     /// When the directory cannot be read.
     fn observe(&self, directory: &Path, fence: u64) -> Result<Observed, InspectError>;
 
+    /// Makes sure that an attempt which was not seen to start never does. False when it has started all the same.
+    ///
+    /// # Errors
+    /// When the directory cannot be written; it may start then.
+    fn forestall(&self, directory: &Path, fence: u64) -> Result<bool, ForestallError>;
+
     /// Asks the run to end. Harmless when it is over.
     ///
     /// # Errors
@@ -88,7 +94,7 @@ impl Executor for Local {
             Ok(_) => Ok(()),
             // Somebody started this very attempt in between, which is what was wanted.
             Err(SpawnError::Fenced { .. }) => Ok(()),
-            Err(error @ SpawnError::Exchange(_)) => Err(SubmitError::Unknown(error)),
+            Err(error @ (SpawnError::Exchange(_) | SpawnError::Decode(_))) => Err(SubmitError::Unknown(error)),
             Err(error) => Err(SubmitError::Rejected(error)),
         }
     }
@@ -103,6 +109,10 @@ impl Executor for Local {
             Liveness::Exited(record) => Observed::Exited(record),
             Liveness::Lost => Observed::Lost,
         })
+    }
+
+    fn forestall(&self, directory: &Path, fence: u64) -> Result<bool, ForestallError> {
+        run_dir::forestall(directory, fence)
     }
 
     fn cancel(&self, directory: &Path) -> Result<(), control::ControlError> {

@@ -167,7 +167,9 @@ fn merge_step(app: &App, front: &Front) -> Result<Option<Command>, MergeStepErro
                 Err(UpdateRefError::Lost { .. }) => return Ok(Some(Command::RefuseMerge { change: change.id })),
                 Err(error) => return Err(error.into()),
             }
-            let toolchains = projects::detect(app, project.id, commit.as_str());
+            // What guards the branch is not forgotten because git failed to show it.
+            let found = projects::detect(app, project.id, commit.as_str());
+            let toolchains = found.unwrap_or_else(|| project.toolchains.clone());
             Ok(Some(Command::FinishMerge { change: change.id, toolchains }))
         }
         _ => Ok(None),

@@ -26,9 +26,10 @@ pub(super) enum ConcernError {
     Read(#[from] ReadError),
 }
 
-/// The gates for the tree of `commit`, which is to become the branch.
+/// The gates for the tree of `commit`, which is to become the branch. Of a tree that cannot be looked at all are lost, so
+/// that a person is asked.
 pub(super) fn on(app: &App, project: &Project, commit: &str) -> GatesOn {
-    project.gates_on(&projects::detect(app, project.id, commit))
+    project.gates_on(&projects::detect(app, project.id, commit).unwrap_or_default())
 }
 
 /// The paths among these that the project protects, as many as can be shown.

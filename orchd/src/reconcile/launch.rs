@@ -47,7 +47,7 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
     let task = app.read(move |view| view.get::<Task>(task)).await?;
     let project = app.read(move |view| view.get::<Project>(project)).await?;
     if let Some(reason) = &run.cancel_requested {
-        return settle::without_result(app, run.id, run.fence, RunOutcome::Cancelled { reason: reason.clone() }).await;
+        return give_up(app, run, RunOutcome::Cancelled { reason: reason.clone() }).await;
     }
     let launched = {
         let (app, run) = (Arc::clone(app), run.clone());
@@ -72,10 +72,25 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
                 LaunchError::Tool { .. } => FailureClass::Isolation,
                 _ => FailureClass::Infrastructure,
             };
-            let outcome = RunOutcome::Failed { class, reason: chain(&error) };
-            settle::without_result(app, run.id, run.fence, outcome).await
+            give_up(app, run, RunOutcome::Failed { class, reason: chain(&error) }).await
         }
     }
+}
+
+/// Settles a run that was not started, unless it was: an earlier try may have ended without an answer, or with the daemon
+/// before this one. The next look at its directory says more then.
+async fn give_up(app: &Arc<App>, run: &Run, outcome: RunOutcome) -> Result<(), PassError> {
+    let forestalled = {
+        let (executor, directory, fence) = (Arc::clone(&app.executor), app.dirs.run(run.id), run.fence);
+        blocking(move || executor.forestall(&directory, fence)).await
+    };
+    match forestalled {
+        Ok(false) => return Ok(()),
+        Ok(true) => {}
+        // A directory that cannot be written starts nothing either.
+        Err(error) => tracing::warn!(run = %run.id, error = chain(&error), "a run is given up without its claim"),
+    }
+    settle::without_result(app, run.id, run.fence, outcome).await
 }
 
 fn launch(app: &App, run: &Run, task: &Task, project: &Project) -> Result<(), LaunchError> {

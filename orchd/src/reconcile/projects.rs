@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use orch_adapters::git::{
-    BareRepo, CreateError, Identity, ImportError, ImportPlan, ImportPlanError, RefName, RootCommit,
+    BareRepo, CommitId, CreateError, Identity, ImportError, ImportPlan, ImportPlanError, ReadError, RefName, RootCommit,
 };
 use orch_core::command::Command;
 use orch_core::entity::{Project, RepositorySource};
 use orch_core::state::project::ProjectState;
 use orch_core::toolchain::{self, RepoFile, Toolchain};
 use orch_core::view::{Filter, View as _};
+use orch_proto::id::ProjectId;
 use orch_sandbox::spec::{OUT_INSIDE, ReadOnlyMount};
 
 use super::scheduler::accept;
@@ -84,9 +85,17 @@ async fn prepared(app: Arc<App>, project: Project) {
         Ok((default_branch, head)) => {
             let toolchains = {
                 let (app, id, head) = (Arc::clone(&app), project.id, head.clone());
-                blocking(move || head.map(|head| detect(&app, id, &head)).unwrap_or_default()).await
+                blocking(move || head.map_or_else(|| Some(Vec::new()), |head| detect(&app, id, &head))).await
             };
-            Command::PrepareProject { project: project.id, default_branch, head, toolchains }
+            match toolchains {
+                Some(toolchains) => Command::PrepareProject { project: project.id, default_branch, head, toolchains },
+                // Taken as it is, nothing would guard its merges.
+                None => {
+                    clear(&app, project.id).await;
+                    let reason = "failed to look at the files of its branch; create it again".to_owned();
+                    Command::FailProject { project: project.id, reason }
+                }
+            }
         }
         // The next daemon begins anew.
         Err(PrepareError::Jail(JailError::Stopped)) => return,
@@ -102,7 +111,7 @@ async fn prepared(app: Arc<App>, project: Project) {
 }
 
 /// Removes a repository that cannot be used: asked for again, the project may come from elsewhere.
-async fn clear(app: &Arc<App>, project: orch_proto::id::ProjectId) {
+async fn clear(app: &Arc<App>, project: ProjectId) {
     let path = app.dirs.repository(project);
     let cleared = blocking(move || if path.exists() { orch_sandbox::remove_tree(&path) } else { Ok(()) }).await;
     if let Err(error) = cleared {
@@ -110,26 +119,39 @@ async fn clear(app: &Arc<App>, project: orch_proto::id::ProjectId) {
     }
 }
 
-/// Toolchains in the tree of a commit. What cannot be read is not there.
-pub(super) fn detect(app: &App, project: orch_proto::id::ProjectId, head: &str) -> Vec<Toolchain> {
-    let Ok(repository) = app.repository(project) else { return Vec::new() };
-    let Ok(commit) = orch_adapters::git::CommitId::parse(head) else { return Vec::new() };
+/// Toolchains in the tree of a commit. What is too large or no file is not there; nothing is known when git itself fails,
+/// which says nothing about the tree.
+pub(super) fn detect(app: &App, project: ProjectId, head: &str) -> Option<Vec<Toolchain>> {
+    let unknown = |error: &dyn std::error::Error| {
+        tracing::warn!(%project, error = chain(error), "toolchains were not looked for");
+    };
+    let repository = app.repository(project).inspect_err(|error| unknown(error)).ok()?;
+    let commit = CommitId::parse(head).inspect_err(|error| unknown(error)).ok()?;
     let listing = match repository.list_tree(&commit, FILES_MAX) {
         Ok(listing) => listing,
         Err(error) => {
-            tracing::warn!(error = chain(&error), "toolchains were not looked for");
-            return Vec::new();
+            unknown(&error);
+            return if matches!(error, ReadError::Git(_)) { None } else { Some(Vec::new()) };
         }
     };
     let files: Vec<RepoFile> = listing
         .iter()
         .filter_map(|entry| Some(RepoFile { path: entry.path.as_utf8()?.to_owned(), size: entry.size }))
         .collect();
+    let has_failed = std::cell::Cell::new(false);
     let read = |path: &str| {
         let path = orch_adapters::git::RepoPath::parse(path.as_bytes()).ok()?;
-        repository.read_blob(&commit, &path, toolchain::READ_BYTES_MAX as u64).ok()
+        let blob = repository.read_blob(&commit, &path, toolchain::READ_BYTES_MAX as u64);
+        let blob = blob.inspect_err(|error| {
+            if matches!(error, ReadError::Git(_)) {
+                unknown(error);
+                has_failed.set(true);
+            }
+        });
+        blob.ok()
     };
-    toolchain::detect(&files, &read)
+    let found = toolchain::detect(&files, &read);
+    (!has_failed.get()).then_some(found)
 }
 
 /// Makes the repository. Done twice it does nothing the second time: it appears whole or not at all.

@@ -6,7 +6,7 @@
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use orch_adapters::executor::Observed;
@@ -15,7 +15,7 @@ use orch_adapters::{executor, run_log};
 use orch_core::command::Command;
 use orch_core::entity::{Observation, Run};
 use orch_core::state::run::{FailureClass, RunOutcome, RunState};
-use orch_core::view::{Filter, View as _};
+use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::id::RunId;
 use orch_sandbox::control;
 use orch_sandbox::log::ReadLogError;
@@ -33,6 +33,8 @@ use crate::error_chain::chain;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a start waits for runs of the last daemon to be looked at.
 const RECOVERY_MAX: Duration = Duration::from_secs(60);
+/// How long looking at a run may fail before it is given up.
+const UNREADABLE_MAX: Duration = Duration::from_secs(10);
 /// How much of a log is read at once.
 const LOG_PIECE_BYTES: usize = 1 << 20;
 
@@ -44,11 +46,17 @@ pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
     let mut changed = app.store.subscribe();
     loop {
         changed.mark_unchanged();
-        drop(adopt(&app, &mut runs).await);
+        let wait = match adopt(&app, &mut runs).await {
+            Ok(_looked) => super::LOOK_AGAIN,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "failed to look for runs");
+                super::AFTER_FAILURE
+            }
+        };
         tokio::select! {
             () = app.stopped() => break,
             _ = changed.changed() => {}
-            () = tokio::time::sleep(super::LOOK_AGAIN) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
     // A piece of work that is under way is brought to its end.
@@ -59,8 +67,14 @@ pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
 /// followed, who is over is settled or being settled, and the scheduler knows nothing that is not so any more.
 pub(super) async fn recover(app: &Arc<App>) -> Runs {
     let mut runs = Runs::default();
-    let looked = adopt(app, &mut runs).await;
     let all = async {
+        let looked = loop {
+            match adopt(app, &mut runs).await {
+                Ok(looked) => break looked,
+                Err(error) => tracing::warn!(error = chain(&error), "failed to look for runs; trying again"),
+            }
+            tokio::time::sleep(super::AFTER_FAILURE).await;
+        };
         for looked in looked {
             // A follower that ends drops its end, which says the same: it has looked.
             let _ended = looked.await.is_err();
@@ -73,16 +87,9 @@ pub(super) async fn recover(app: &Arc<App>) -> Runs {
 }
 
 /// Takes up every open run that nobody looks after. What is returned says when each was looked at.
-async fn adopt(app: &Arc<App>, runs: &mut Runs) -> Vec<oneshot::Receiver<()>> {
+async fn adopt(app: &Arc<App>, runs: &mut Runs) -> Result<Vec<oneshot::Receiver<()>>, ReadError> {
     runs.tidy();
-    let open = app.read(|view| view.list::<Run>(&Filter::default().open())).await;
-    let open = match open {
-        Ok(open) => open,
-        Err(error) => {
-            tracing::warn!(error = chain(&error), "failed to look for runs");
-            return Vec::new();
-        }
-    };
+    let open = app.read(|view| view.list::<Run>(&Filter::default().open())).await?;
     let mut looked = Vec::new();
     for run in open {
         runs.start(run.id, || {
@@ -91,7 +98,7 @@ async fn adopt(app: &Arc<App>, runs: &mut Runs) -> Vec<oneshot::Receiver<()>> {
             look_after(Arc::clone(app), run.id, tell)
         });
     }
-    looked
+    Ok(looked)
 }
 
 /// Brings one run to its end, over failures of the state and restarts of itself.
@@ -118,22 +125,15 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
         return Ok(());
     }
     let directory = app.dirs.run(id);
-    if matches!(run.state, RunState::Queued | RunState::Leased { .. }) {
-        if let Some(reason) = run.cancel_requested {
-            return settle::without_result(app, id, run.fence, RunOutcome::Cancelled { reason }).await;
-        }
-        launch::prepare(&directory);
-        match app.execute("runner", Command::MarkRunStarting { run: id }).await {
-            Ok(_) => {}
-            // A request to cancel came in between; the next go sees it.
-            Err(ExecuteError::Rejected(_)) => return Box::pin(follow(app, id, looked)).await,
-            Err(error) => return Err(error.into()),
-        }
+    if !begin(app, &run, &directory).await? {
+        // A request to cancel came in between; the next go sees it.
+        return Box::pin(follow(app, id, looked)).await;
     }
     let mut changed = app.store.subscribe();
     let mut watch = Watch::new(&directory);
     let mut scanned = 0;
     let mut cancelled = false;
+    let mut readable_at = Instant::now();
     loop {
         changed.mark_unchanged();
         let Some(run) = load(app, id).await? else { return Ok(()) };
@@ -141,6 +141,9 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
             return Ok(());
         }
         let observed = observe(app, &directory, &run).await;
+        if observed.is_ok() {
+            readable_at = Instant::now();
+        }
         // Who is over is settled first; for the others it is enough to know that they live.
         if matches!(observed, Ok(Observed::Running | Observed::Absent)) {
             drop(looked.take());
@@ -164,9 +167,17 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
             Ok(Observed::Lost) => {
                 drain(app, id, &directory, &mut scanned).await?;
                 let reason = "its processes are gone and left no result".to_owned();
-                return settle::without_result(app, id, run.fence, RunOutcome::Lost { reason }).await;
+                let lost = RunOutcome::Lost { reason };
+                let outcome = run.cancel_requested.map_or(lost, |reason| RunOutcome::Cancelled { reason });
+                return settle::without_result(app, id, run.fence, outcome).await;
+            }
+            // It may live, and what is missing may be a descriptor: given up too early there would be two of it.
+            Err(error) if readable_at.elapsed() < UNREADABLE_MAX => {
+                tracing::warn!(run = %id, error = chain(&error), "failed to look at a run; looking again");
             }
             Err(error) => {
+                // What lives in there is of no use to anybody.
+                cancel(app, &directory).await;
                 let reason = format!("its directory cannot be read: {}", chain(&error));
                 let outcome = RunOutcome::Failed { class: FailureClass::Infrastructure, reason };
                 return settle::without_result(app, id, run.fence, outcome).await;
@@ -178,6 +189,23 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
             () = watch.changed() => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
+    }
+}
+
+/// Puts on record that a run that was not started yet is to be. Whether it still is.
+async fn begin(app: &Arc<App>, run: &Run, directory: &Path) -> Result<bool, PassError> {
+    if !matches!(run.state, RunState::Queued | RunState::Leased { .. }) {
+        return Ok(true);
+    }
+    if let Some(reason) = run.cancel_requested.clone() {
+        settle::without_result(app, run.id, run.fence, RunOutcome::Cancelled { reason }).await?;
+        return Ok(false);
+    }
+    launch::prepare(directory);
+    match app.execute("runner", Command::MarkRunStarting { run: run.id }).await {
+        Ok(_) => Ok(true),
+        Err(ExecuteError::Rejected(_)) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -161,7 +161,10 @@ fn kept(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {
                 left = left.saturating_sub(artifact.size_bytes);
                 kept.push(artifact);
             }
-            Err(reason) => tracing::warn!(run = %run.id, path = %path.display(), reason, "an artifact was not kept"),
+            Err(reason) => {
+                let path = escaped(&path);
+                tracing::warn!(run = %run.id, path, reason, "an artifact was not kept");
+            }
         }
     }
     kept
@@ -175,15 +178,12 @@ fn find(workspace: &Path, glob: &Glob) -> Result<Vec<PathBuf>, String> {
 
 /// Copies the file out of the workspace by descriptor, then into the blobs.
 fn keep(app: &App, run: RunId, (workspace, path): (&Path, &Path), max_bytes: u64) -> Result<Artifact, String> {
-    let shown = orch_adapters::git::escape(path.as_os_str().as_encoded_bytes());
+    let shown = escaped(path);
     if shown.len() > ARTIFACT_PATH_BYTES_MAX {
         return Err(format!("its path is longer than {ARTIFACT_PATH_BYTES_MAX} bytes"));
     }
-    let copy = app.dirs.run(run).join("artifact.tmp");
-    let remove = || match std::fs::remove_file(&copy) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
-        _ => Ok(()),
-    };
+    let copy = app.dirs.artifact_copy(run);
+    let remove = || remove_file(&copy).map_err(|error| error.to_string());
     remove()?;
     match artifacts::collect(workspace, path, &copy, max_bytes).map_err(|error| chain(&error))? {
         artifacts::Artifact::Collected { .. } => {}
@@ -193,6 +193,11 @@ fn keep(app: &App, run: RunId, (workspace, path): (&Path, &Path), max_bytes: u64
     let blob = app.blobs.put_reader(file, max_bytes).map_err(|error| chain(&error))?;
     remove()?;
     Ok(Artifact { path: shown, size_bytes: blob.size_bytes, digest: blob.hash })
+}
+
+/// A path that a run made, for people.
+fn escaped(path: &Path) -> String {
+    orch_adapters::git::escape(path.as_os_str().as_encoded_bytes())
 }
 
 /// What the exit record means to the task.
@@ -223,12 +228,22 @@ async fn clean_up(app: &Arc<App>, run: RunId) {
 }
 
 fn remove_leavings(app: &App, run: RunId) {
+    if let Err(error) = remove_file(&app.dirs.artifact_copy(run)) {
+        tracing::warn!(%run, %error, "failed to remove the copy of an artifact");
+    }
     for path in [app.dirs.workspace(run), app.dirs.run_out(run)] {
         if path.exists()
             && let Err(error) = orch_sandbox::remove_tree(&path)
         {
             tracing::warn!(error = chain(&error), path = %path.display(), "failed to remove a directory of a run");
         }
+    }
+}
+
+fn remove_file(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -60,14 +60,18 @@ impl Claim {
         if let Some(newest) = newest_claim(path).map_err(ClaimError::List)?.filter(|newest| *newest > fence) {
             return Err(ClaimError::Outdated { fence, newer: newest });
         }
-        let claim = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        match openat(dir, file_name(fence).as_str(), claim, mode) {
-            Ok(_) => {}
-            Err(Errno::EEXIST) => return Err(ClaimError::Taken { fence }),
-            Err(errno) => return Err(ClaimError::Write(errno)),
-        }
-        dir.sync_all().map_err(ClaimError::Sync)?;
+        write(dir, fence)?;
         Ok(Self { _lock: File::from(lock) })
+    }
+}
+
+/// Writes the claim of attempt `fence`, which only one can do.
+pub(super) fn write(dir: &File, fence: u64) -> Result<(), ClaimError> {
+    let claim = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    match openat(dir, file_name(fence).as_str(), claim, Mode::S_IRUSR | Mode::S_IWUSR) {
+        Ok(_) => dir.sync_all().map_err(ClaimError::Sync),
+        Err(Errno::EEXIST) => Err(ClaimError::Taken { fence }),
+        Err(errno) => Err(ClaimError::Write(errno)),
     }
 }
 

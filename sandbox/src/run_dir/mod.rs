@@ -149,6 +149,34 @@ pub fn prepare(dir: &Path, spec: &RunSpec) -> Result<(), PrepareError> {
     write_durable(&handle, SPEC_FILE, &json).map_err(|error| PrepareError::Write(error.into()))
 }
 
+/// Makes sure that attempt `fence` of the run in `dir` never starts, also when its start is under way. Whether that is so;
+/// otherwise a shim has taken it: [`inspect`] says what became of that.
+///
+/// # Errors
+/// When the directory cannot be written. The attempt may start then.
+pub fn forestall(dir: &Path, fence: u64) -> Result<bool, ForestallError> {
+    let failed = |source| ForestallError { dir: dir.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let handle = File::open(dir).map_err(failed)?;
+    match claim::write(&handle, fence) {
+        Ok(()) => Ok(true),
+        Err(ClaimError::Taken { .. }) => Ok(false),
+        Err(ClaimError::Write(errno)) => Err(failed(errno.into())),
+        Err(error) => Err(failed(io::Error::other(error))),
+    }
+}
+
+/// Failure to keep an attempt from starting.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to claim the run in `{}`", dir.display())]
+pub struct ForestallError {
+    /// The run directory.
+    dir: PathBuf,
+    /// The cause.
+    #[source]
+    source: io::Error,
+}
+
 /// Path of the log of the run in `dir`, for [`LogReader::open`](crate::log::LogReader::open).
 pub fn log_path(dir: &Path) -> PathBuf {
     dir.join(LOG_FILE)

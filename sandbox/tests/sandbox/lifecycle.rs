@@ -105,6 +105,26 @@ fn an_attempt_is_taken_once() {
     assert!(matches!(inspect(&run.dir, 5).unwrap(), Liveness::Exited(_)));
 }
 
+/// Who gives a run up that may be about to start makes sure that it does not.
+#[test]
+fn an_attempt_that_was_forestalled_never_starts() {
+    let Some(bench) = Bench::new() else { return };
+    let run = bench.shell("given-up", "true");
+    run_dir::prepare(&run.dir, &run.spec).unwrap();
+    assert!(run_dir::forestall(&run.dir, 1).unwrap());
+    match bench.spawner.spawn(&run.dir) {
+        Err(SpawnError::Fenced { reason }) => assert!(reason.contains("attempt 1 has been taken before"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(inspect(&run.dir, 1).unwrap(), Liveness::Lost);
+    let (run, mut pipe, mut gate) = waiting(&bench, "too-late");
+    bench.start(&run);
+    pipe.line();
+    assert!(!run_dir::forestall(&run.dir, 1).unwrap());
+    gate.open("went on");
+    assert_eq!(run.wait().outcome, Outcome::Succeeded);
+}
+
 #[test]
 fn many_at_once_have_one_winner() {
     let Some(bench) = Bench::new() else { return };

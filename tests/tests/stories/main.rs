@@ -16,6 +16,7 @@ mod kills;
 mod logs;
 mod merge_queue;
 mod real_repository;
+mod recovery;
 mod roles;
 mod scenarios;
 mod seeds;

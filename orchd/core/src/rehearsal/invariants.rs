@@ -12,6 +12,7 @@ use crate::graph::Graph;
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
 use crate::state::document::DocumentState;
+use crate::state::project::ProjectState;
 use crate::state::step::StepState;
 use crate::state::task::TaskState;
 use crate::view::{Filter, ReadError, View};
@@ -26,6 +27,7 @@ pub fn violations(view: &impl View) -> Result<Vec<String>, ReadError> {
     for project in &projects {
         tasks(view, project.id, &mut found)?;
         documents(view, project.id, &mut found)?;
+        archived(view, project, &mut found)?;
         questions(view, project.id, &mut found)?;
         numbers::<Vision>(view, project.id, &mut found)?;
         numbers::<Requirements>(view, project.id, &mut found)?;
@@ -85,6 +87,31 @@ fn tasks(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Resul
     }
     if let Err(cycle) = graph.analyse(|_| 1) {
         found.push(format!("tasks wait in a circle: {cycle}"));
+    }
+    Ok(())
+}
+
+/// Nothing goes on in an archived project but a merge whose intent is on record, and runs that were told to end.
+fn archived(view: &impl View, project: &Project, found: &mut Vec<String>) -> Result<(), ReadError> {
+    if project.state != ProjectState::Archived {
+        return Ok(());
+    }
+    let open = Filter::of(project.id).open();
+    let changes: Vec<Change> = view.list(&open)?;
+    let merging = |id| changes.iter().any(|it| it.id == id && matches!(it.state, ChangeState::Queued { .. }));
+    for change in changes.iter().filter(|change| !merging(change.id)) {
+        found.push(format!("C-{} is open in an archived project", change.number));
+    }
+    for task in view.list::<Task>(&open)? {
+        if !matches!(task.state, TaskState::InReview { change } if merging(change)) {
+            found.push(format!("T-{} is {} in an archived project", task.number, task.state.label()));
+        }
+    }
+    for run in view.list::<Run>(&open)?.iter().filter(|run| run.cancel_requested.is_none()) {
+        found.push(format!("R-{} goes on in an archived project", run.number));
+    }
+    for approval in view.list::<Approval>(&open)? {
+        found.push(format!("A-{} waits in an archived project", approval.number));
     }
     Ok(())
 }

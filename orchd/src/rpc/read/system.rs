@@ -3,12 +3,13 @@
 use std::sync::{Arc, PoisonError};
 
 use orch_core::digest::Digest;
-use orch_core::entity::{Approval, Project, Run, Task, Vision};
+use orch_core::entity::{Approval, Run, Vision};
+use orch_core::state::project::ProjectState;
 use orch_core::state::task::TaskState;
 use orch_core::view::{Filter, View as _};
-use orch_proto::RpcError;
 use orch_proto::request::Role;
 use orch_proto::view::{AuditReport, CheckReport, CheckResult, DoctorCheck, DoctorReport, StatusView};
+use orch_proto::{EntityKind, RpcError};
 
 use super::super::errors;
 use super::super::identity::Caller;
@@ -21,14 +22,20 @@ const WARNINGS_MAX: usize = 20;
 
 pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView, RpcError> {
     let counted = with_view(app, |view| {
+        // Counted and not read: there can be very many.
+        let count = |kind, states: &[&str]| {
+            let by_state = readable(view.count_by_state(kind, None))?;
+            let sum: u64 = states.iter().filter_map(|state| by_state.get(*state)).sum();
+            Ok::<_, RpcError>(u32::try_from(sum).unwrap_or(u32::MAX))
+        };
+        let projects = [ProjectState::Preparing.label(), ProjectState::Ready.label()];
+        let projects = count(EntityKind::Project, &projects)?;
+        let queued = count(EntityKind::Task, &[TaskState::Approved { not_before: None }.label()])?;
+        let failed = count(EntityKind::Task, &[TaskState::Failed { reason: String::new() }.label()])?;
         let open = Filter::default().open();
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let projects = count(readable(view.list::<Project>(&open))?.len());
-        let tasks = readable(view.list::<Task>(&Filter::default()))?;
-        let queued = count(tasks.iter().filter(|task| matches!(task.state, TaskState::Approved { .. })).count());
-        let failed = count(tasks.iter().filter(|task| matches!(task.state, TaskState::Failed { .. })).count());
-        let runs = count(readable(view.list::<Run>(&open))?.len());
-        let pending = count(readable(view.list::<Approval>(&open))?.len());
+        let few = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let runs = few(readable(view.list::<Run>(&open))?.len());
+        let pending = few(readable(view.list::<Approval>(&open))?.len());
         Ok((view.seq(), projects, queued, failed, runs, pending))
     })
     .await?;
