@@ -7,7 +7,7 @@ use orch_proto::request::{Decision, RepoSource};
 use orch_proto::view::{ChangeState, DocumentState, RunPurpose, RunState, RunView, TaskState};
 use orch_proto::{EntityKind, Timestamp};
 use orch_tests::repository::git;
-use orch_tests::{Setup, Story};
+use orch_tests::{Setup, Story, tell};
 
 use crate::story;
 
@@ -88,6 +88,17 @@ fn most_at_once(runs: &[RunView]) -> usize {
 /// The Vision says that one task fails on purpose the first time.
 async fn failed_once_and_was_retried(story: &Story, runs: &[RunView]) -> anyhow::Result<()> {
     let failed: Vec<&RunView> = runs.iter().filter(|run| matches!(run.state, RunState::Failed { .. })).collect();
+    if failed.len() != 1 {
+        for run in &failed {
+            let bytes: Vec<u8> = story
+                .log(&run.name)
+                .await?
+                .into_iter()
+                .flat_map(|chunk| [chunk.bytes.0, b"\n".to_vec()].concat())
+                .collect();
+            tell(&format!("{} of {}:\n{}", run.name, run.task_title, String::from_utf8_lossy(&bytes)));
+        }
+    }
     ensure!(failed.len() == 1, "{failed:#?}");
     let task = story.task(&failed[0].task_name).await?;
     ensure!((task.state, task.attempts, failed[0].attempt) == (TaskState::Done, 2, 1), "{task:#?}");
