@@ -43,17 +43,19 @@ pub(super) fn protected<'a>(globs: &[Glob], paths: impl IntoIterator<Item = &'a 
 
 /// Paths for people, as many and as much of each as can be shown.
 pub(super) fn shown<'a>(paths: impl IntoIterator<Item = &'a RepoPath>) -> Vec<String> {
-    let cut = |path: &RepoPath| {
-        let text = path.to_string();
-        match text.char_indices().nth(SHOWN_CHARS_MAX).and_then(|(end, _)| text.get(..end)) {
-            Some(start) => format!("{start}..."),
-            None => text,
-        }
-    };
     paths.into_iter().take(SHOWN_MAX).map(cut).collect()
 }
 
-/// What a person has to know of the merge as `merged` beside the protected paths that the run itself touched.
+fn cut(path: &RepoPath) -> String {
+    let text = path.to_string();
+    match text.char_indices().nth(SHOWN_CHARS_MAX).and_then(|(end, _)| text.get(..end)) {
+        Some(start) => format!("{start}..."),
+        None => text,
+    }
+}
+
+/// What a person has to know of the merge as `merged` beside the protected paths of its proposal: what only the merge
+/// touches, and what was not protected yet when the run proposed it.
 pub(super) fn concerns(
     repository: &BareRepo,
     project: &Project,
@@ -64,7 +66,10 @@ pub(super) fn concerns(
     let proposed = repository.changed_paths(run_base.as_ref(), &CommitId::parse(&change.proposal.head)?)?;
     let proposed: BTreeSet<RepoPath> = proposed.into_iter().map(|change| change.path).collect();
     let moved = repository.changed_paths(base, merged)?;
-    let moved = moved.iter().map(|change| &change.path).filter(|path| !proposed.contains(*path));
+    let named = &change.proposal.protected;
+    let was_asked =
+        |path: &RepoPath| proposed.contains(path) && (named.len() >= SHOWN_MAX || named.contains(&cut(path)));
+    let moved = moved.iter().map(|change| &change.path).filter(|path| !was_asked(path));
     let moved = protected(&project.protected_paths, moved);
     Ok(moved.into_iter().map(|path| format!("protected, by the merge: {path}")).collect())
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::StreamExt as _;
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
+use nix::sys::stat::Mode;
 use nix::unistd::Group;
 use orch_proto::service::Orch as _;
 use orch_proto::wire::{self, REQUESTS_MAX};
@@ -39,10 +42,23 @@ pub(crate) enum BindError {
         #[source]
         source: io::Error,
     },
+    #[error("`{}` is there and is no socket", path.display())]
+    NoSocket { path: PathBuf },
     #[error("there is no group `{group}` for the socket")]
     Group { group: String },
     #[error("failed to set owner and mode of the socket")]
     Mode(#[source] io::Error),
+}
+
+/// Listens on `path`, which is for the daemon's user alone from its first moment on: the mode of a socket before it is
+/// bound is that of its file (Linux, `unix_bind_bsd` in `net/unix/af_unix.c`).
+fn listen_for_nobody_else(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    nix::sys::stat::fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    socket::bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    socket::listen(&fd, Backlog::MAXCONN)?;
+    Ok(fd.into())
 }
 
 /// A bound socket. Removed when dropped.
@@ -64,14 +80,17 @@ impl Listener {
             std::fs::create_dir_all(directory)
                 .map_err(|source| BindError::Directory { path: directory.to_owned(), source })?;
         }
-        if path.exists() {
+        if let Ok(found) = std::fs::symlink_metadata(path) {
+            if !found.file_type().is_socket() {
+                return Err(BindError::NoSocket { path: path.to_owned() });
+            }
             // Somebody may listen there that has another state directory.
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(bind(io::ErrorKind::AddrInUse.into()));
             }
             std::fs::remove_file(path).map_err(bind)?;
         }
-        let listener = UnixListener::bind(path).map_err(bind)?;
+        let listener = listen_for_nobody_else(path).and_then(UnixListener::from_std).map_err(bind)?;
         let bound = Self { listener, path: path.to_owned() };
         let mode = if group.is_some() { 0o660 } else { 0o600 };
         if let Some(name) = group {
@@ -209,6 +228,22 @@ async fn connection(app: Arc<App>, uid: u32, stream: UnixStream, refusal: Option
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_for_its_user_and_takes_no_other_file_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("precious");
+        std::fs::write(&file, "data").unwrap();
+        assert!(matches!(Listener::bind(&file, None), Err(BindError::NoSocket { .. })));
+        assert_eq!(std::fs::read(&file).unwrap(), b"data");
+        let path = directory.path().join("orchd.sock");
+        drop(listen_for_nobody_else(&path).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let bound = Listener::bind(&path, None).unwrap();
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok(), "what a dead daemon left is replaced");
+        drop(bound);
+        assert!(!path.exists());
+    }
 
     #[tokio::test]
     async fn one_user_leaves_places_to_others() {

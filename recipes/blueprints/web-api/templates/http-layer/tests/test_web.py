@@ -107,7 +107,7 @@ class ServerTest(unittest.TestCase):
         self.addCleanup(self.server.stop)
 
     def call(self, method, path, body=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=30)
         try:
             connection.request(method, path, body=body, headers=headers or {})
             response = connection.getresponse()
@@ -121,7 +121,7 @@ class ServerTest(unittest.TestCase):
 
     def raw_lines(self, data):
         """Sends bytes as they are and returns the lines of the answer."""
-        with socket.create_connection(("127.0.0.1", self.server.server_port), timeout=5) as sock:
+        with socket.create_connection(("127.0.0.1", self.server.server_port), timeout=30) as sock:
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)
             return sock.makefile("rb").read().decode("ascii").splitlines()
