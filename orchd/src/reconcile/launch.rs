@@ -6,7 +6,8 @@ use std::sync::Arc;
 use orch_adapters::executor::SubmitError;
 use orch_adapters::host_tools::ToolSet;
 use orch_adapters::job::{self, Job};
-use orch_core::entity::{Project, Run, RunPurpose, Task, Work};
+use orch_core::entity::{PlannedStep, Project, Run, RunPurpose, StepRecord, Task, Work};
+use orch_core::recipe::Step;
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::View as _;
 
@@ -25,6 +26,8 @@ enum LaunchError {
     Repository(#[from] orch_adapters::git::OpenError),
     #[error("needs `{tool}`, which is not installed; {fix}")]
     Tool { tool: String, fix: String },
+    #[error("the gates are not those that the check began with")]
+    OtherGates,
     #[error(transparent)]
     Recipes(#[from] orch_adapters::recipe_store::RecipeStoreError),
     #[error(transparent)]
@@ -105,7 +108,7 @@ fn launch(app: &App, run: &Run, task: &Task, project: &Project) -> Result<(), La
     };
     let tools = tools(app, run, task, project)?;
     let gates = match (&run.purpose, &run.base) {
-        (RunPurpose::Gate { .. }, Some(commit)) => gates::on(app, project, commit).run,
+        (RunPurpose::Gate { .. }, Some(commit)) => promised_gates(app, run, project, commit)?,
         _ => Vec::new(),
     };
     let job = Job {
@@ -121,6 +124,18 @@ fn launch(app: &App, run: &Run, task: &Task, project: &Project) -> Result<(), La
         limits: &app.config.job_limits,
     };
     Ok(app.executor.submit(&directory, &job::spec(&job)?)?)
+}
+
+/// The gates that the check began with. Others, or none because the tree could not be read just now, are no check.
+fn promised_gates(app: &App, run: &Run, project: &Project, commit: &str) -> Result<Vec<Step>, LaunchError> {
+    let gates = gates::on(app, project, commit).run;
+    if is_promised(&gates, &run.steps) { Ok(gates) } else { Err(LaunchError::OtherGates) }
+}
+
+fn is_promised(gates: &[Step], steps: &[StepRecord]) -> bool {
+    let planned = job::gate_steps(gates);
+    let same = |(now, then): (&PlannedStep, &StepRecord)| (&now.name, &now.command) == (&then.name, &then.command);
+    planned.len() == steps.len() && planned.iter().zip(steps).all(same)
 }
 
 /// The blueprint whose files the steps may read.
@@ -149,5 +164,25 @@ fn tools(app: &App, run: &Run, task: &Task, project: &Project) -> Result<ToolSet
     match set.missing.first_key_value() {
         Some((tool, fix)) => Err(LaunchError::Tool { tool: tool.clone(), fix: fix.clone() }),
         None => Ok(set),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_core::state::step::StepState;
+
+    use super::*;
+
+    #[test]
+    fn a_check_runs_the_gates_that_it_began_with_or_none() {
+        let step = |name: &str| Step::new(name, "true");
+        let began = [step("build"), step("test")];
+        let record =
+            |step: PlannedStep| StepRecord { name: step.name, command: step.command, state: StepState::Pending };
+        let steps: Vec<StepRecord> = job::gate_steps(&began).into_iter().map(record).collect();
+        assert!(is_promised(&began, &steps));
+        for now in [&[][..], &[step("build")], &[step("build"), step("lint")]] {
+            assert!(!is_promised(now, &steps), "{now:?}");
+        }
     }
 }
