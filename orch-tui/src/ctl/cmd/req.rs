@@ -45,7 +45,12 @@ pub(crate) enum ReqCommand {
         reason: Option<String>,
     },
     /// What changed between two versions
-    Diff { from: u32, to: u32 },
+    Diff {
+        /// Number of the version before
+        from: u32,
+        /// Number of the version after
+        to: u32,
+    },
     /// Say a word about a requirement, or about all of them
     Comment {
         /// What to say

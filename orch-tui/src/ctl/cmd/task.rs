@@ -62,7 +62,7 @@ pub(crate) enum TaskCommand {
         #[arg(value_parser = clap::value_parser!(u8).range(0..=9))]
         priority: u8,
     },
-    /// Take tasks out of the queue until they are released; a run under way goes on
+    /// Take tasks that wait out of the queue until they are released
     Hold(BatchArgs),
     /// Put held tasks back into the queue
     Release(BatchArgs),
