@@ -1,5 +1,7 @@
 //! Whole commands against a fake daemon on a real socket.
 
+mod documents;
+
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, Cursor, Write};
@@ -346,10 +348,8 @@ async fn approving_is_bound_to_what_was_shown() {
 }
 
 #[tokio::test]
-async fn requirements_are_waited_for_and_edited_from_a_file() {
-    let fake = Fake::start(one_project());
-    let proposed = plain(&fake, "req propose").await;
-    assert_eq!(proposed.out, "derived 3 requirements: requirements shop\n", "{proposed:?}");
+async fn requirements_are_edited_from_a_file() {
+    let fake = Fake::start(State { requirements: vec![samples::requirements()], ..one_project() });
     let form = plain(&fake, "req edit --print").await.out.replace("title: Answer errors", "title: Report errors");
     let edited = call(&fake, Call { stdin: &form, ..Call::default() }, "req edit -f - --reason better").await;
     assert_eq!(edited.code, 0, "{edited:?}");

@@ -1,19 +1,19 @@
 //! `orchctl plan`: make, read, change, compare and decide about plans.
 
 use clap::{Subcommand, ValueEnum};
-use orch_proto::request::{Decision, PlanEdit, Request};
+use orch_proto::request::{Accepted, Decision, PlanEdit, Request};
 use orch_proto::view::PlanView;
-use orch_proto::{EntityKind, ErrorCode, Ref};
+use orch_proto::{EntityKind, Ref};
 use serde::Serialize;
 
-use super::req::DecideArgs;
+use super::req::{DecideArgs, warn};
 use super::{plan_text, project, task};
 use crate::ctl::args::WaitArgs;
 use crate::ctl::current_project::current;
 use crate::ctl::digest;
 use crate::ctl::failure::Failure;
-use crate::ctl::follow::until;
 use crate::ctl::session::Session;
+use crate::ctl::version;
 use crate::fmt::graph;
 
 #[derive(Debug, Subcommand)]
@@ -130,25 +130,18 @@ pub(crate) async fn get(session: &Session, project: &Ref, version: Option<u32>) 
     session.read(async |orch, context| orch.plan(context, project, version).await).await
 }
 
-/// Waits until there is a version of at least this number.
-pub(crate) async fn await_version(session: &Session, project: &Ref, least: u32) -> Result<PlanView, Failure> {
-    until(session, "the planning", async || match get(session, project, None).await {
-        Ok(plan) => Ok(Some(plan).filter(|plan| plan.version >= least)),
-        Err(Failure::Refused(error)) if error.code == ErrorCode::NotFound => Ok(None),
-        Err(failure) => Err(failure),
-    })
-    .await
+/// Reads the version that a proposal made or found. It is there when the proposal is answered.
+pub(crate) async fn proposed(session: &Session, project: &Ref, accepted: &Accepted) -> Result<PlanView, Failure> {
+    get(session, project, Some(version::touched(accepted, EntityKind::Plan)?)).await
 }
 
 async fn propose(session: &Session, project: &Ref) -> Result<(), Failure> {
     let before = project::get(session, project).await?.plan_version.unwrap_or(0);
     let accepted = session.submit(Request::PlanPropose { project: project.clone() }).await?;
-    let least = if accepted.duplicate { 1 } else { before + 1 };
-    let plan = await_version(session, project, least).await?;
-    session.accepted(&accepted, &format!("planned {} tasks:", plan.nodes.len()))?;
-    for warning in &plan.warnings {
-        session.note(&format!("warning: {warning}"));
-    }
+    let plan = proposed(session, project, &accepted).await?;
+    let done = if plan.version > before || accepted.duplicate { "planned" } else { "unchanged," };
+    session.accepted(&accepted, &format!("{done} {} tasks:", plan.nodes.len()))?;
+    warn(session, &plan.warnings);
     session.next(&format!("orchctl plan show --graph -p {project}, then orchctl plan approve -p {project}"));
     Ok(())
 }
@@ -245,6 +238,7 @@ async fn decide(session: &Session, project: &Ref, args: DecideArgs, decision: De
         plan.dropped.len(),
         digest::short(&plan.digest)
     );
+    warn(session, &plan.warnings);
     session.confirm(&question)?;
     let request = Request::PlanDecide {
         project: project.clone(),

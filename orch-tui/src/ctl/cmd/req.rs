@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use orch_proto::request::{Decision, Request};
+use orch_proto::request::{Accepted, Decision, Request};
 use orch_proto::view::RequirementsView;
-use orch_proto::{EntityKind, ErrorCode, Ref};
+use orch_proto::{EntityKind, Ref};
 
 use super::{project, req_form, req_text};
 use crate::ctl::current_project::current;
 use crate::ctl::digest;
 use crate::ctl::failure::Failure;
-use crate::ctl::follow::until;
 use crate::ctl::session::Session;
+use crate::ctl::version;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReqCommand {
@@ -120,22 +120,28 @@ async fn propose(session: &Session, project: &Ref, vision: Option<String>) -> Re
     let before = project::get(session, project).await?.requirements_version.unwrap_or(0);
     let vision = vision.map(|vision| session.reference(&vision));
     let accepted = session.submit(Request::RequirementsPropose { project: project.clone(), vision }).await?;
-    // Asked again under a key that was used before: the version of then is there already.
-    let least = if accepted.duplicate { 1 } else { before + 1 };
-    let reqs = await_version(session, project, least).await?;
-    session.accepted(&accepted, &format!("derived {} requirements:", reqs.requirements.len()))?;
+    let reqs = proposed(session, project, &accepted).await?;
+    let done = if reqs.version > before || accepted.duplicate { "derived" } else { "unchanged," };
+    session.accepted(&accepted, &format!("{done} {} requirements:", reqs.requirements.len()))?;
+    warn(session, &reqs.warnings);
     session.next(&format!("orchctl req show -p {project}, then orchctl req approve -p {project}"));
     Ok(())
 }
 
-/// Waits until there is a version of at least this number.
-pub(crate) async fn await_version(session: &Session, project: &Ref, least: u32) -> Result<RequirementsView, Failure> {
-    until(session, "the derivation of requirements", async || match get(session, project, None).await {
-        Ok(reqs) => Ok(Some(reqs).filter(|reqs| reqs.version >= least)),
-        Err(Failure::Refused(error)) if error.code == ErrorCode::NotFound => Ok(None),
-        Err(failure) => Err(failure),
-    })
-    .await
+/// Reads the version that a proposal made or found. It is there when the proposal is answered.
+pub(crate) async fn proposed(
+    session: &Session,
+    project: &Ref,
+    accepted: &Accepted,
+) -> Result<RequirementsView, Failure> {
+    get(session, project, Some(version::touched(accepted, EntityKind::Requirements)?)).await
+}
+
+/// Says what the planner warns of.
+pub(super) fn warn(session: &Session, warnings: &[String]) {
+    for warning in warnings {
+        session.note(&format!("warning: {warning}"));
+    }
 }
 
 async fn decide(session: &Session, project: Ref, args: DecideArgs, decision: Decision) -> Result<(), Failure> {
@@ -152,6 +158,7 @@ async fn decide(session: &Session, project: Ref, args: DecideArgs, decision: Dec
         reqs.open_questions.len(),
         digest::short(&reqs.digest)
     );
+    warn(session, &reqs.warnings);
     session.confirm(&question)?;
     let next = format!("orchctl plan propose -p {project}");
     let request = Request::RequirementsDecide {

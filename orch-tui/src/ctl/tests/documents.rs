@@ -1,0 +1,46 @@
+//! Requirements and plans: proposing, deciding, editing.
+
+use super::*;
+
+/// A project whose newest requirements and plan are version 6.
+fn sixth() -> State {
+    let mut state = one_project();
+    let reqs = orch_proto::view::RequirementsView { version: 6, ..samples::requirements() };
+    let plan =
+        orch_proto::view::PlanView { version: 6, warnings: vec!["nothing builds `http`".into()], ..samples::plan() };
+    (state.requirements, state.plans) = (vec![reqs], vec![plan]);
+    (state.projects[0].requirements_version, state.projects[0].plan_version) = (Some(6), Some(6));
+    state
+}
+
+#[tokio::test]
+async fn a_proposal_names_the_version_that_it_made_and_its_warnings() {
+    let fake = Fake::start(one_project());
+    let reqs = plain(&fake, "req propose").await;
+    assert_eq!((reqs.code, reqs.out.as_str()), (0, "derived 3 requirements: requirements shop/Q-1\n"), "{reqs:?}");
+    assert!(reqs.err.contains("warning: line 31 is not understood\n"), "{}", reqs.err);
+    let plan = plain(&fake, "plan propose").await;
+    assert_eq!((plan.code, plan.out.as_str()), (0, "planned 6 tasks: plan shop/P-1\n"), "{plan:?}");
+}
+
+/// Without a bound this would wait for ever for a seventh version.
+#[tokio::test]
+async fn a_proposal_that_changes_nothing_says_so_and_ends() {
+    let fake = Fake::start(State { notes: vec!["version 6 says the same already".into()], ..sixth() });
+    let reqs = plain(&fake, "req propose --timeout 5s").await;
+    assert_eq!((reqs.code, reqs.out.as_str()), (0, "unchanged, 3 requirements: requirements shop/Q-6\n"), "{reqs:?}");
+    assert!(reqs.err.contains("version 6 says the same already\n"), "{}", reqs.err);
+    let plan = plain(&fake, "plan propose --timeout 5s").await;
+    assert_eq!((plan.code, plan.out.as_str()), (0, "unchanged, 6 tasks: plan shop/P-6\n"), "{plan:?}");
+    assert!(plan.err.contains("warning: nothing builds `http`\n"), "{}", plan.err);
+}
+
+#[tokio::test]
+async fn warnings_stand_before_the_question() {
+    let fake = Fake::start(sixth());
+    for (line, warning) in [("req approve", "warning: line 31"), ("plan approve", "warning: nothing builds")] {
+        let no = call(&fake, Call { stdin: "n\n", terminal: TTY }, line).await;
+        let (warned, asked) = (no.err.find(warning), no.err.find("[y/N]"));
+        assert!(warned.is_some() && warned < asked, "{no:?}");
+    }
+}
