@@ -401,6 +401,9 @@ fn touched(state: &mut State, request: &Request) -> Result<Vec<Touched>, RpcErro
             let newest = state.plans.last().map_or(1, |plan| plan.version);
             vec![named(EntityKind::Plan, &Ref(format!("{project}/P-{newest}")))]
         }
+        Request::RequirementsEdit { project, base_version, .. } => {
+            vec![named(EntityKind::Requirements, &Ref(format!("{project}/Q-{}", base_version + 1)))]
+        }
         Request::TaskQueue { tasks } => tasks.iter().map(|task| named(EntityKind::Task, task)).collect(),
         Request::TaskCancel { task, .. } | Request::TaskHold { task, .. } => vec![named(EntityKind::Task, task)],
         Request::ApprovalDecide { approval, .. } => vec![named(EntityKind::Approval, approval)],

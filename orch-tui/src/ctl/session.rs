@@ -285,15 +285,19 @@ impl Session {
 
     /// Asks for a yes. Without a person to ask, the command itself is the answer, but for `--no-input`.
     pub(crate) fn confirm(&self, question: &str) -> Result<(), Failure> {
-        if self.options.yes || !self.console.can_ask() && !self.options.no_input {
+        if !self.console.can_ask() && !self.options.no_input {
             return Ok(());
         }
-        if self.options.no_input {
-            return Err(Failure::new(
-                ErrorCode::Usage,
-                format!("not confirmed: {question}"),
-                "say `--yes` to confirm without being asked",
-            ));
+        self.decide(question, "say `--yes` to confirm without being asked")
+    }
+
+    /// Asks for a yes that only a person can give. Without one to ask, `--yes` must have been said.
+    pub(crate) fn decide(&self, question: &str, hint: &str) -> Result<(), Failure> {
+        if self.options.yes {
+            return Ok(());
+        }
+        if self.options.no_input || !self.console.can_ask() {
+            return Err(Failure::new(ErrorCode::Usage, format!("not confirmed: {question}"), hint));
         }
         let answer = self.console.ask(&format!("{} [y/N] ", SafeText::line(question)))?;
         if matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") {

@@ -39,8 +39,48 @@ async fn a_proposal_that_changes_nothing_says_so_and_ends() {
 async fn warnings_stand_before_the_question() {
     let fake = Fake::start(sixth());
     for (line, warning) in [("req approve", "warning: line 31"), ("plan approve", "warning: nothing builds")] {
-        let no = call(&fake, Call { stdin: "n\n", terminal: TTY }, line).await;
+        let no = call(&fake, Call { stdin: "n\n", terminal: TTY, env: &[] }, line).await;
         let (warned, asked) = (no.err.find(warning), no.err.find("[y/N]"));
         assert!(warned.is_some() && warned < asked, "{no:?}");
     }
+}
+
+/// The drafts that are left, with their text.
+fn drafts(fake: &Fake) -> Vec<(String, String)> {
+    let entries = std::fs::read_dir(fake.directory()).unwrap().map(|entry| entry.unwrap().path());
+    let drafts = entries.filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    drafts.map(|path| (path.display().to_string(), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_draft_stays_until_the_daemon_has_taken_it() {
+    let fake = Fake::start(State { refused: vec!["shop/Q-7".into()], ..sixth() });
+    let directory = fake.directory().display().to_string();
+    let edit = async |editor: &str| {
+        let env = [("TMPDIR", directory.as_str()), ("EDITOR", editor)];
+        call(&fake, Call { stdin: "", terminal: TTY, env: &env }, "req edit").await
+    };
+    for (editor, kept) in [("sed -i s/Answer/Report/", "Report errors"), ("false", "Answer errors")] {
+        let outcome = edit(editor).await;
+        assert_ne!(outcome.code, 0, "{outcome:?}");
+        let [(path, text)] = &drafts(&fake)[..] else { panic!("{editor}: {outcome:?}") };
+        assert!(text.contains(kept), "{text}");
+        assert!(outcome.err.contains(&format!("orchctl req edit --file {path} -p shop")), "{}", outcome.err);
+        std::fs::remove_file(path).unwrap();
+    }
+    fake.edit(|state| state.refused.clear());
+    for editor in ["true", "sed -i s/Answer/Report/"] {
+        let outcome = edit(editor).await;
+        assert_eq!((outcome.code, drafts(&fake)), (0, vec![]), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn all_requirements_are_removed_only_when_that_is_said() {
+    let fake = Fake::start(sixth());
+    let none = Call { stdin: "requirements: []\n", ..Call::default() };
+    let refused = call(&fake, none, "req edit -f -").await;
+    assert_eq!((refused.code, refused.err.contains("removes all 3 requirements of shop")), (2, true), "{refused:?}");
+    assert_eq!(fake.see(|state| state.submitted.len()), 0);
+    assert_eq!(call(&fake, none, "req edit -f - --yes").await.code, 0);
 }
