@@ -291,12 +291,20 @@ impl Session {
         self.decide(question, "say `--yes` to confirm without being asked")
     }
 
-    /// Asks for a yes that only a person can give. Without one to ask, `--yes` must have been said.
+    /// Asks for a yes to an approval. Without a person to ask, it must be bound to what was looked at, or `--yes` be said.
+    pub(crate) fn confirm_approval(&self, question: &str, digest: Option<&str>) -> Result<(), Failure> {
+        if digest.is_some() && !self.can_ask() {
+            return Ok(());
+        }
+        self.decide(question, "look at it, then bind the answer to it with `--digest DIGEST`, or say `--yes`")
+    }
+
+    /// Asks for a yes that the command line alone does not give. Without a person to ask, `--yes` must have been said.
     pub(crate) fn decide(&self, question: &str, hint: &str) -> Result<(), Failure> {
         if self.options.yes {
             return Ok(());
         }
-        if self.options.no_input || !self.console.can_ask() {
+        if !self.can_ask() {
             return Err(Failure::new(ErrorCode::Usage, format!("not confirmed: {question}"), hint));
         }
         let answer = self.console.ask(&format!("{} [y/N] ", SafeText::line(question)))?;
@@ -304,6 +312,11 @@ impl Session {
             return Ok(());
         }
         Err(Failure::Negative("nothing was done".to_owned()))
+    }
+
+    /// Whether there is a person who may be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.console.can_ask() && !self.options.no_input
     }
 
     /// A name as the user wrote it, within the project that was given, if one was.

@@ -159,7 +159,7 @@ async fn decide(session: &Session, project: Ref, args: DecideArgs, decision: Dec
         digest::short(&reqs.digest)
     );
     warn(session, &reqs.warnings);
-    session.confirm(&question)?;
+    session.confirm_approval(&question, args.digest.as_deref())?;
     let next = format!("orchctl plan propose -p {project}");
     let request = Request::RequirementsDecide {
         project,

@@ -84,3 +84,32 @@ async fn all_requirements_are_removed_only_when_that_is_said() {
     assert_eq!(fake.see(|state| state.submitted.len()), 0);
     assert_eq!(call(&fake, none, "req edit -f - --yes").await.code, 0);
 }
+
+/// A pipe is no person: nothing is decided in it unless that is said.
+#[tokio::test]
+async fn without_a_person_an_approval_needs_a_word() {
+    let fake = Fake::start(State { approvals: vec![samples::approval(1), samples::approval(2)], ..sixth() });
+    let decisions = [
+        ("req approve", "77aa77aa"),
+        ("req reject", "77aa77aa"),
+        ("plan approve", "9c1e9c1e"),
+        ("plan reject", "9c1e9c1e"),
+        ("approval approve A-1", "ab12ab12"),
+        ("approval deny A-1 --reason no", "ab12ab12"),
+    ];
+    let several = ("approval approve A-1 A-2", "");
+    for (line, _) in decisions.into_iter().chain([several]) {
+        let outcome = plain(&fake, line).await;
+        assert_eq!(outcome.code, 2, "{line}: {outcome:?}");
+        assert!(outcome.err.contains("error[E_USAGE]: not confirmed: "), "{line}: {outcome:?}");
+        assert!(outcome.err.contains("`--digest DIGEST`, or say `--yes`"), "{line}: {outcome:?}");
+    }
+    assert_eq!(fake.see(|state| state.submitted.len()), 0);
+    for (line, digest) in decisions {
+        for word in ["--yes", &format!("--digest {digest}"), &format!("--no-input --digest {digest}")] {
+            let outcome = plain(&fake, &format!("{line} {word}")).await;
+            assert_eq!(outcome.code, 0, "{line} {word}: {outcome:?}");
+        }
+    }
+    assert_eq!(fake.see(|state| state.submitted.len()), 18);
+}
