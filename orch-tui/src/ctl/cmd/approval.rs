@@ -111,7 +111,7 @@ async fn answer(session: &Session, args: AnswerArgs, decision: Decision) -> Resu
     }
     let reason = match (decision, args.reason) {
         (Decision::Deny, None) if session.can_ask() => {
-            Some(session.console.ask("why not? ")?).filter(|reason| !reason.is_empty())
+            Some(session.console.ask("why not? ").await?).filter(|reason| !reason.is_empty())
         }
         (_, reason) => reason,
     };
@@ -120,7 +120,7 @@ async fn answer(session: &Session, args: AnswerArgs, decision: Decision) -> Resu
     }
     if !session.can_ask() {
         // None of several is answered before that is known.
-        session.confirm_approval(&format!("{} {}?", verb(decision), names.join(" ")), args.digest.as_deref())?;
+        session.confirm_approval(&format!("{} {}?", verb(decision), names.join(" ")), args.digest.as_deref()).await?;
     }
     let approvals: Vec<_> = names.iter().map(|name| session.reference(name)).collect();
     crate::ctl::batch::each(session, &approvals, async |approval| {
@@ -152,7 +152,7 @@ async fn answer_one(
         if !session.options.yes {
             session.console.say(text(&view, session.paint_messages()).trim_end());
         }
-        session.confirm_approval(&format!("{} {}?", verb(decision), view.name), given)?;
+        session.confirm_approval(&format!("{} {}?", verb(decision), view.name), given).await?;
     }
     let request =
         Request::ApprovalDecide { approval: Ref(view.id.to_string()), decision, digest: Some(view.digest), reason };

@@ -239,7 +239,7 @@ async fn decide(session: &Session, project: &Ref, args: DecideArgs, decision: De
         digest::short(&plan.digest)
     );
     warn(session, &plan.warnings);
-    session.confirm_approval(&question, args.digest.as_deref())?;
+    session.confirm_approval(&question, args.digest.as_deref()).await?;
     let request = Request::PlanDecide {
         project: project.clone(),
         version: Some(plan.version),

@@ -159,7 +159,7 @@ async fn decide(session: &Session, project: Ref, args: DecideArgs, decision: Dec
         digest::short(&reqs.digest)
     );
     warn(session, &reqs.warnings);
-    session.confirm_approval(&question, args.digest.as_deref())?;
+    session.confirm_approval(&question, args.digest.as_deref()).await?;
     let next = format!("orchctl plan propose -p {project}");
     let request = Request::RequirementsDecide {
         project,

@@ -105,7 +105,7 @@ async fn hand_in(
         && remove.len() == base.requirements.len()
     {
         let all = format!("this removes all {} requirements of {}; is that meant?", remove.len(), base.project);
-        session.decide(&all, "say `--yes` if it is")?;
+        session.decide(&all, "say `--yes` if it is").await?;
     }
     session.submit(request).await.map(Some)
 }

@@ -102,11 +102,9 @@ async fn requirements(demo: &mut Demo<'_>) -> Result<RequirementsView, Failure> 
         proposed.open_questions.len(),
         proposed.unclassified.len()
     ));
-    demo.narrator.confirm(&format!(
-        "approve requirements v{} (digest {})?",
-        proposed.version,
-        digest::short(&proposed.digest)
-    ))?;
+    demo.narrator
+        .confirm(&format!("approve requirements v{} (digest {})?", proposed.version, digest::short(&proposed.digest)))
+        .await?;
     let request = Request::RequirementsDecide {
         project: demo.project.clone(),
         version: Some(proposed.version),
@@ -141,7 +139,7 @@ async fn plan(demo: &mut Demo<'_>) -> Result<PlanView, Failure> {
     for warning in &plan.warnings {
         demo.narrator.line(&format!("warning: {warning}"));
     }
-    demo.narrator.confirm(&format!("approve plan v{} (digest {})?", plan.version, digest::short(&plan.digest)))?;
+    demo.narrator.confirm(&format!("approve plan v{} (digest {})?", plan.version, digest::short(&plan.digest))).await?;
     let request = Request::PlanDecide {
         project: demo.project.clone(),
         version: Some(plan.version),
