@@ -1,6 +1,7 @@
 //! Whole commands against a fake daemon on a real socket.
 
 mod documents;
+mod records;
 
 use std::cell::RefCell;
 use std::ffi::OsString;
