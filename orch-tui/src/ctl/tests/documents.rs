@@ -113,3 +113,26 @@ async fn without_a_person_an_approval_needs_a_word() {
     }
     assert_eq!(fake.see(|state| state.submitted.len()), 18);
 }
+
+#[tokio::test]
+async fn a_version_is_named_as_it_is_shown_anywhere() {
+    let fake = Fake::start(sixth());
+    for version in ["6", "v6", "Q-6", "shop/Q-6", "--version 6", "--version shop/Q-6"] {
+        for verb in ["req show", "req approve --yes"] {
+            let outcome = plain(&fake, &format!("{verb} {version}")).await;
+            assert_eq!(outcome.code, 0, "{verb} {version}: {outcome:?}");
+        }
+    }
+    for line in
+        ["plan show P-6", "plan critical-path v6", "plan diff P-6 6", "req diff Q-1 v6", "plan reject P-6 --yes"]
+    {
+        assert_eq!(plain(&fake, line).await.code, 0, "{line}");
+    }
+    for (line, code) in [("req show 5", 3), ("req show P-6", 2), ("req show six", 2), ("req show 6 --version 6", 2)] {
+        assert_eq!(plain(&fake, line).await.code, code, "{line}");
+    }
+    // The name of a version has the project in it.
+    fake.edit(|state| state.projects.push(orch_proto::view::ProjectView { name: "till".into(), ..samples::project() }));
+    assert_eq!((plain(&fake, "req show Q-6").await.code, plain(&fake, "req show shop/Q-6").await.code), (2, 0));
+    assert_eq!(plain(&fake, "req show shop/Q-6 -p till").await.code, 2);
+}
