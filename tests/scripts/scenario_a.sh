@@ -40,12 +40,12 @@ orch task link "$staging" "$integration"
 orch task link "$production" "$staging"
 
 # Staging is approved at once; everything is queued, and production waits for its own approval.
-orch approval list -o name | head -n 1 | orch approval approve -
+orch approval list -o name | head -n 1 | orch approval approve --yes -
 orch task queue "$api_build" "$web_build" "$api_test" "$web_test" "$integration" "$staging" "$production"
 orch task wait "$staging"
 waiting=$(orch approval list -o name)
 test "$(echo "$waiting" | wc -l)" -eq 1
-orch approval approve "$waiting"
+orch approval approve --yes "$waiting"
 orch task wait --all
 
 orch run logs "$production" --grep Starting

@@ -33,6 +33,6 @@ YAML
 orch task queue "$plan" "$apply"
 orch task wait "$plan"
 orch run logs "$plan" --grep planned
-orch approval list -o name | orch approval approve -
+orch approval list -o name | orch approval approve --yes -
 orch task wait "$apply"
 orch run logs "$apply"

@@ -4,6 +4,11 @@
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::oneshot;
 
 /// Reads a variable.
 type Environment = Box<dyn Fn(&str) -> Option<String>>;
@@ -14,6 +19,8 @@ pub struct Console {
     stdout: RefCell<Box<dyn Write>>,
     stderr: RefCell<Box<dyn Write>>,
     env: Environment,
+    /// Where standard input comes from, if that can be waited for.
+    input: Option<OwnedFd>,
     /// What is a terminal.
     pub terminal: Terminal,
 }
@@ -46,6 +53,7 @@ impl Console {
         };
         Self::new(Box::new(io::stdin().lock()), Box::new(io::stdout()), Box::new(io::stderr()), terminal)
             .with_env(crate::connect::process_env)
+            .with_input(io::stdin().as_fd().try_clone_to_owned().ok())
     }
 
     /// A console of any streams, with an empty environment.
@@ -56,6 +64,7 @@ impl Console {
             stdout: RefCell::new(stdout),
             stderr: RefCell::new(stderr),
             env: Box::new(|_| None),
+            input: None,
             terminal,
         }
     }
@@ -64,6 +73,13 @@ impl Console {
     #[must_use]
     pub fn with_env(mut self, env: impl Fn(&str) -> Option<String> + 'static) -> Self {
         self.env = Box::new(env);
+        self
+    }
+
+    /// The same with a descriptor that is readable when standard input is.
+    #[must_use]
+    pub fn with_input(mut self, input: Option<OwnedFd>) -> Self {
+        self.input = input;
         self
     }
 
@@ -96,14 +112,20 @@ impl Console {
         drop(written);
     }
 
-    /// Asks and reads one line of answer, without its newline.
+    /// Asks and reads one line of answer, without its newline. Other things can happen while the person thinks.
     ///
     /// # Errors
     /// Those of the streams.
-    pub fn ask(&self, question: &str) -> io::Result<String> {
-        let mut stderr = self.stderr.borrow_mut();
-        stderr.write_all(question.as_bytes())?;
-        stderr.flush()?;
+    pub async fn ask(&self, question: &str) -> io::Result<String> {
+        {
+            let mut stderr = self.stderr.borrow_mut();
+            stderr.write_all(question.as_bytes())?;
+            stderr.flush()?;
+        }
+        // A terminal gives whole lines, so reading one does not block when there is something.
+        if let Some(input) = &self.input {
+            readable(input.try_clone()?).await;
+        }
         let mut line = String::new();
         self.stdin.borrow_mut().read_line(&mut line)?;
         Ok(line.trim().to_owned())
@@ -120,6 +142,45 @@ impl Console {
     }
 }
 
+/// Resolves when there is something to read, or nothing will ever be.
+///
+/// On a thread of its own, not of the runtime: that would wait for it at its end, and it ends only with an answer.
+async fn readable(input: OwnedFd) {
+    let (over, waiting) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        // Whatever else is wrong with the descriptor, reading from it tells.
+        while poll(&mut [PollFd::new(input.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) == Err(Errno::EINTR) {}
+        drop(over);
+    });
+    drop(waiting.await);
+}
+
 fn width() -> Option<usize> {
     crossterm::terminal::window_size().ok().map(|size| usize::from(size.columns)).filter(|&columns| columns > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufReader, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// Ctrl-C must be heard while a question stands.
+    #[tokio::test]
+    async fn a_question_lets_other_things_happen() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let input = ours.try_clone().unwrap().into();
+        let stdin = Box::new(BufReader::new(ours));
+        let console = Console::new(stdin, Box::new(io::sink()), Box::new(io::sink()), Terminal::default());
+        let console = console.with_input(Some(input));
+        let asked = console.ask("well? ");
+        tokio::pin!(asked);
+        tokio::select! {
+            biased;
+            answer = &mut asked => panic!("answered before there was an answer: {answer:?}"),
+            () = tokio::task::yield_now() => theirs.write_all(b"yes\n").unwrap(),
+        }
+        assert_eq!(asked.await.unwrap(), "yes");
+    }
 }

@@ -3,6 +3,7 @@
 //! Texts from the daemon pass through [`SafeText`] here.
 
 use std::io;
+use std::path::Path;
 
 use orch_proto::{ErrorCode, RpcError};
 use serde::Serialize;
@@ -60,6 +61,22 @@ impl Failure {
     /// A failure with code and next step.
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Refused(RpcError::new(code, message).hint(hint))
+    }
+
+    /// A file or directory that could not be made or written.
+    pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Self {
+        let (code, hint) = match error.kind() {
+            io::ErrorKind::AlreadyExists => (ErrorCode::Exists, "name another file, or remove that one first"),
+            io::ErrorKind::NotFound => (ErrorCode::NotFound, "make the directory first, or name another place"),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                (ErrorCode::Permission, "name a place where you may write")
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (ErrorCode::StorageFull, "free some space, or name another place")
+            }
+            _ => (ErrorCode::Usage, "name another place"),
+        };
+        Self::new(code, format!("`{}` cannot be written: {error}", path.display()), hint)
     }
 
     /// Exit code of the program.

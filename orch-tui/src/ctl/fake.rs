@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) submitted: Vec<Envelope>,
     /// Names that no request may touch.
     pub(super) refused: Vec<String>,
+    /// What an answer says besides the usual.
+    pub(super) notes: Vec<String>,
     /// The connection is cut after this many requests were taken, once.
     pub(super) cut_after_submit: bool,
 }
@@ -229,7 +231,8 @@ impl Orch for Service {
             std::future::pending::<()>().await;
         }
         let seq = *self.head.borrow();
-        Ok(Accepted { seq, at: samples::AT, duplicate, touched, notes: vec!["note\x07".into()] })
+        let notes = self.see(|state| [vec!["note\x07".into()], state.notes.clone()].concat());
+        Ok(Accepted { seq, at: samples::AT, duplicate, touched, notes })
     }
 
     async fn projects(self, _: Context) -> Result<Vec<ProjectView>, RpcError> {
@@ -381,9 +384,25 @@ fn touched(state: &mut State, request: &Request) -> Result<Vec<Touched>, RpcErro
             state.projects.push(ProjectView { name: name.clone(), ..samples::project() });
             vec![named(EntityKind::Project, &Ref::from(name.as_str()))]
         }
+        // As the daemon does it: what says the same already is touched and stays as it is.
         Request::RequirementsPropose { project, .. } => {
-            state.requirements.push(samples::requirements());
-            vec![named(EntityKind::Requirements, project)]
+            if state.requirements.is_empty() {
+                state.requirements.push(samples::requirements());
+                set_versions(state);
+            }
+            let newest = state.requirements.last().map_or(1, |reqs| reqs.version);
+            vec![named(EntityKind::Requirements, &Ref(format!("{project}/Q-{newest}")))]
+        }
+        Request::PlanPropose { project } => {
+            if state.plans.is_empty() {
+                state.plans.push(samples::plan());
+                set_versions(state);
+            }
+            let newest = state.plans.last().map_or(1, |plan| plan.version);
+            vec![named(EntityKind::Plan, &Ref(format!("{project}/P-{newest}")))]
+        }
+        Request::RequirementsEdit { project, base_version, .. } => {
+            vec![named(EntityKind::Requirements, &Ref(format!("{project}/Q-{}", base_version + 1)))]
         }
         Request::TaskQueue { tasks } => tasks.iter().map(|task| named(EntityKind::Task, task)).collect(),
         Request::TaskCancel { task, .. } | Request::TaskHold { task, .. } => vec![named(EntityKind::Task, task)],
@@ -394,6 +413,14 @@ fn touched(state: &mut State, request: &Request) -> Result<Vec<Touched>, RpcErro
     match touched.iter().find(|touched| state.refused.contains(&touched.name)) {
         Some(refused) => Err(RpcError::new(ErrorCode::Conflict, format!("`{}` cannot be changed now", refused.name))),
         None => Ok(touched),
+    }
+}
+
+/// The project says which versions are the newest.
+fn set_versions(state: &mut State) {
+    for project in &mut state.projects {
+        project.requirements_version = state.requirements.last().map(|reqs| reqs.version);
+        project.plan_version = state.plans.last().map(|plan| plan.version);
     }
 }
 

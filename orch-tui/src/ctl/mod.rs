@@ -17,6 +17,7 @@ mod key;
 mod launch;
 mod progress;
 mod session;
+mod version;
 
 #[cfg(test)]
 mod fake;

@@ -284,22 +284,39 @@ impl Session {
     }
 
     /// Asks for a yes. Without a person to ask, the command itself is the answer, but for `--no-input`.
-    pub(crate) fn confirm(&self, question: &str) -> Result<(), Failure> {
-        if self.options.yes || !self.console.can_ask() && !self.options.no_input {
+    pub(crate) async fn confirm(&self, question: &str) -> Result<(), Failure> {
+        if !self.console.can_ask() && !self.options.no_input {
             return Ok(());
         }
-        if self.options.no_input {
-            return Err(Failure::new(
-                ErrorCode::Usage,
-                format!("not confirmed: {question}"),
-                "say `--yes` to confirm without being asked",
-            ));
+        self.decide(question, "say `--yes` to confirm without being asked").await
+    }
+
+    /// Asks for a yes to an approval. Without a person to ask, it must be bound to what was looked at, or `--yes` be said.
+    pub(crate) async fn confirm_approval(&self, question: &str, digest: Option<&str>) -> Result<(), Failure> {
+        if digest.is_some() && !self.can_ask() {
+            return Ok(());
         }
-        let answer = self.console.ask(&format!("{} [y/N] ", SafeText::line(question)))?;
+        self.decide(question, "look at it, then bind the answer to it with `--digest DIGEST`, or say `--yes`").await
+    }
+
+    /// Asks for a yes that the command line alone does not give. Without a person to ask, `--yes` must have been said.
+    pub(crate) async fn decide(&self, question: &str, hint: &str) -> Result<(), Failure> {
+        if self.options.yes {
+            return Ok(());
+        }
+        if !self.can_ask() {
+            return Err(Failure::new(ErrorCode::Usage, format!("not confirmed: {question}"), hint));
+        }
+        let answer = self.console.ask(&format!("{} [y/N] ", SafeText::line(question))).await?;
         if matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") {
             return Ok(());
         }
         Err(Failure::Negative("nothing was done".to_owned()))
+    }
+
+    /// Whether there is a person who may be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.console.can_ask() && !self.options.no_input
     }
 
     /// A name as the user wrote it, within the project that was given, if one was.

@@ -1,5 +1,8 @@
 //! Whole commands against a fake daemon on a real socket.
 
+mod documents;
+mod records;
+
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, Cursor, Write};
@@ -48,6 +51,7 @@ impl Sink {
 struct Call<'a> {
     stdin: &'a str,
     terminal: Terminal,
+    env: &'a [(&'a str, &'a str)],
 }
 
 const TTY: Terminal = Terminal { stdin: true, stdout: true, stderr: true, width: Some(80) };
@@ -55,7 +59,9 @@ const TTY: Terminal = Terminal { stdin: true, stdout: true, stderr: true, width:
 async fn call(fake: &Fake, call: Call<'_>, line: &str) -> Outcome {
     let (out, err) = (Sink::default(), Sink::default());
     let stdin = Box::new(Cursor::new(call.stdin.as_bytes().to_vec()));
-    let console = Console::new(stdin, Box::new(out.clone()), Box::new(err.clone()), call.terminal);
+    let env: Vec<_> = call.env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    let console = Console::new(stdin, Box::new(out.clone()), Box::new(err.clone()), call.terminal)
+        .with_env(move |name| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()));
     let socket = fake.socket().into_os_string();
     let words = line.split_whitespace().map(OsString::from);
     let arguments: Vec<OsString> = ["orchctl".into(), "--socket".into(), socket].into_iter().chain(words).collect();
@@ -332,12 +338,13 @@ async fn approving_is_bound_to_what_was_shown() {
     assert_eq!((stale.code, stale.err.contains("E_STALE_DIGEST")), (4, true), "{stale:?}");
     let silent = plain(&fake, "approval deny A-1").await;
     assert_eq!((silent.code, silent.err.contains("--reason")), (2, true), "{silent:?}");
-    let no = call(&fake, Call { stdin: "n\n", terminal: TTY }, "approval approve A-1").await;
+    let no = call(&fake, Call { stdin: "n\n", terminal: TTY, env: &[] }, "approval approve A-1").await;
     assert_eq!((no.code, no.err.contains("merge shop/C-1 into main")), (1, true), "{no:?}");
     let never = plain(&fake, "approval approve A-1 --no-input").await;
     assert_eq!(never.code, 2, "{never:?}");
     assert_eq!(fake.see(|state| state.submitted.len()), 0);
-    let yes = call(&fake, Call { stdin: "y\n", terminal: TTY }, "approval approve A-1 --digest ab12ab12").await;
+    let yes =
+        call(&fake, Call { stdin: "y\n", terminal: TTY, env: &[] }, "approval approve A-1 --digest ab12ab12").await;
     assert_eq!(yes.code, 0, "{yes:?}");
     let Request::ApprovalDecide { decision, digest, .. } = fake.see(|state| state.submitted[0].request.clone()) else {
         panic!("another request");
@@ -346,10 +353,8 @@ async fn approving_is_bound_to_what_was_shown() {
 }
 
 #[tokio::test]
-async fn requirements_are_waited_for_and_edited_from_a_file() {
-    let fake = Fake::start(one_project());
-    let proposed = plain(&fake, "req propose").await;
-    assert_eq!(proposed.out, "derived 3 requirements: requirements shop\n", "{proposed:?}");
+async fn requirements_are_edited_from_a_file() {
+    let fake = Fake::start(State { requirements: vec![samples::requirements()], ..one_project() });
     let form = plain(&fake, "req edit --print").await.out.replace("title: Answer errors", "title: Report errors");
     let edited = call(&fake, Call { stdin: &form, ..Call::default() }, "req edit -f - --reason better").await;
     assert_eq!(edited.code, 0, "{edited:?}");

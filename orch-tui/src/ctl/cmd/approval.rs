@@ -110,19 +110,30 @@ async fn answer(session: &Session, args: AnswerArgs, decision: Decision) -> Resu
         return Err(Failure::usage("`--digest` names one approval, but there are several"));
     }
     let reason = match (decision, args.reason) {
-        (Decision::Deny, None) if session.console.can_ask() && !session.options.no_input => {
-            Some(session.console.ask("why not? ")?).filter(|reason| !reason.is_empty())
+        (Decision::Deny, None) if session.can_ask() => {
+            Some(session.console.ask("why not? ").await?).filter(|reason| !reason.is_empty())
         }
         (_, reason) => reason,
     };
     if decision == Decision::Deny && reason.is_none() {
         return Err(Failure::usage("a denial needs a `--reason`, which whoever asked is told"));
     }
+    if !session.can_ask() {
+        // None of several is answered before that is known.
+        session.confirm_approval(&format!("{} {}?", verb(decision), names.join(" ")), args.digest.as_deref()).await?;
+    }
     let approvals: Vec<_> = names.iter().map(|name| session.reference(name)).collect();
     crate::ctl::batch::each(session, &approvals, async |approval| {
         answer_one(session, &approval, args.digest.as_deref(), (decision, reason.clone())).await
     })
     .await
+}
+
+const fn verb(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Approve => "approve",
+        Decision::Deny => "deny",
+    }
 }
 
 async fn answer_one(
@@ -133,14 +144,16 @@ async fn answer_one(
 ) -> Result<(), Failure> {
     let view = get(session, approval).await?;
     digest::check(given, &view.digest, &view.name)?;
-    let (verb, done) = match decision {
-        Decision::Approve => ("approve", "approved"),
-        Decision::Deny => ("deny", "denied"),
+    let done = match decision {
+        Decision::Approve => "approved",
+        Decision::Deny => "denied",
     };
-    if session.console.can_ask() && !session.options.yes {
-        session.console.say(text(&view, session.paint_messages()).trim_end());
+    if session.can_ask() {
+        if !session.options.yes {
+            session.console.say(text(&view, session.paint_messages()).trim_end());
+        }
+        session.confirm_approval(&format!("{} {}?", verb(decision), view.name), given).await?;
     }
-    session.confirm(&format!("{verb} {}?", view.name))?;
     let request =
         Request::ApprovalDecide { approval: Ref(view.id.to_string()), decision, digest: Some(view.digest), reason };
     session.change(request, done).await.map(drop)

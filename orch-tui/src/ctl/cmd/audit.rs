@@ -1,5 +1,6 @@
 //! `orchctl audit`: the append-only record of everything, its check and its export.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -14,12 +15,12 @@ use crate::text::SafeText;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Events, oldest first
+    /// Events, oldest first: the newest of them, or those after a number
     #[command(visible_alias = "ls")]
     List {
-        /// Only those after this number
-        #[arg(long, default_value_t = 0)]
-        after: u64,
+        /// Begin after this number; 0 begins at the first [default: the newest ones]
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
         /// At most this many
         #[arg(long, default_value_t = 100)]
         limit: u32,
@@ -36,25 +37,7 @@ pub(crate) enum AuditCommand {
 
 pub(crate) async fn run(session: &Session, command: AuditCommand) -> Result<(), Failure> {
     match command {
-        AuditCommand::List { after, limit } => {
-            let mut events: Vec<EventView> = Vec::new();
-            let mut cursor = after;
-            while events.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
-                let left = limit - u32::try_from(events.len()).unwrap_or(limit);
-                let page = page(session, cursor, left.min(PAGE_ITEMS_MAX), false).await?;
-                if page.events.is_empty() {
-                    break;
-                }
-                cursor = page.next;
-                let project = session.options.project.as_ref();
-                events.extend(
-                    page.events
-                        .into_iter()
-                        .filter(|event| project.is_none_or(|name| event.project.as_ref() == Some(name))),
-                );
-            }
-            session.list(&events)
-        }
+        AuditCommand::List { after, limit } => list(session, after, limit).await,
         AuditCommand::Verify => {
             let report = session.read(async |orch, context| orch.audit_verify(context).await).await?;
             session.report("AuditReport", &report, || text(&report))?;
@@ -65,6 +48,44 @@ pub(crate) async fn run(session: &Session, command: AuditCommand) -> Result<(), 
         }
         AuditCommand::Export { to } => export(session, to).await,
     }
+}
+
+async fn list(session: &Session, after: Option<u64>, limit: u32) -> Result<(), Failure> {
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let project = session.options.project.as_ref();
+    let head = session.read(async |orch, context| orch.status(context).await).await?.seq;
+    // The newest ones of a project can be anywhere, so all are looked at.
+    let newest_from = if project.is_some() { 0 } else { head.saturating_sub(limit.into()) };
+    let mut cursor = after.unwrap_or(newest_from);
+    let mut events: VecDeque<EventView> = VecDeque::new();
+    let mut left_out = cursor;
+    while cursor < head && (after.is_none() || events.len() < most) {
+        let left = if after.is_none() { limit } else { limit - u32::try_from(events.len()).unwrap_or(limit) };
+        let page = page(session, cursor, left.clamp(1, PAGE_ITEMS_MAX), false).await?;
+        if page.events.is_empty() {
+            break;
+        }
+        cursor = page.next;
+        events.extend(
+            page.events.into_iter().filter(|event| project.is_none_or(|name| event.project.as_ref() == Some(name))),
+        );
+        if events.len() > most {
+            left_out += u64::try_from(events.len() - most).unwrap_or(0);
+            events.drain(..events.len() - most);
+        }
+    }
+    session.list(events.make_contiguous())?;
+    match after {
+        None if left_out > 0 => {
+            session
+                .note(&format!("the newest {}, {left_out} before them; `--after 0` begins at the first", events.len()));
+        }
+        Some(_) if cursor < head => {
+            session.note(&format!("{} up to number {cursor} of {head}; go on with `--after {cursor}`", events.len()));
+        }
+        None | Some(_) => {}
+    }
+    Ok(())
 }
 
 async fn page(session: &Session, after: u64, limit: u32, with_data: bool) -> Result<EventPage, Failure> {

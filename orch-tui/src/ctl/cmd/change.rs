@@ -59,7 +59,7 @@ pub(crate) async fn run(session: &Session, command: ChangeCommand) -> Result<(),
         }
         ChangeCommand::Diff { change, raw } => print_diff(session, &session.reference(&change), raw).await,
         ChangeCommand::Close { change, reason } => {
-            session.confirm(&format!("give up {change}?"))?;
+            session.confirm(&format!("give up {change}?")).await?;
             let request = Request::ChangeClose { change: session.reference(&change), reason };
             session.change(request, "closed").await.map(drop)
         }

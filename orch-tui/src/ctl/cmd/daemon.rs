@@ -54,7 +54,7 @@ pub(crate) async fn run(session: &Session, command: DaemonCommand) -> Result<(),
         DaemonCommand::Doctor => doctor(session).await,
         DaemonCommand::Check => check(session).await,
         DaemonCommand::Shutdown => {
-            session.confirm("stop the daemon? runs go on")?;
+            session.confirm("stop the daemon? runs go on").await?;
             session.read(async |orch, context| orch.shutdown(context).await).await?;
             session.line("the daemon stops")
         }

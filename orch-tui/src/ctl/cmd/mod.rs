@@ -10,6 +10,7 @@ pub(crate) mod plan_text;
 pub(crate) mod project;
 pub(crate) mod reference;
 pub(crate) mod req;
+mod req_draft;
 pub(crate) mod req_form;
 pub(crate) mod req_text;
 pub(crate) mod run;

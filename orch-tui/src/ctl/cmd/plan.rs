@@ -1,19 +1,19 @@
 //! `orchctl plan`: make, read, change, compare and decide about plans.
 
 use clap::{Subcommand, ValueEnum};
-use orch_proto::request::{Decision, PlanEdit, Request};
+use orch_proto::request::{Accepted, Decision, PlanEdit, Request};
 use orch_proto::view::PlanView;
-use orch_proto::{EntityKind, ErrorCode, Ref};
+use orch_proto::{EntityKind, Ref};
 use serde::Serialize;
 
-use super::req::DecideArgs;
+use super::req::{DecideArgs, warn};
 use super::{plan_text, project, task};
 use crate::ctl::args::WaitArgs;
 use crate::ctl::current_project::current;
 use crate::ctl::digest;
 use crate::ctl::failure::Failure;
-use crate::ctl::follow::until;
 use crate::ctl::session::Session;
+use crate::ctl::version::{self, Version, VersionArgs};
 use crate::fmt::graph;
 
 #[derive(Debug, Subcommand)]
@@ -24,17 +24,14 @@ pub(crate) enum PlanCommand {
     /// A version; the newest unless named
     #[command(visible_alias = "get")]
     Show {
-        /// Number of the version
-        version: Option<u32>,
+        #[command(flatten)]
+        version: VersionArgs,
         /// The graph alone
         #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "ascii")]
         graph: Option<GraphForm>,
     },
     /// The chain of tasks that takes longest
-    CriticalPath {
-        /// Number of the version
-        version: Option<u32>,
-    },
+    CriticalPath(VersionArgs),
     /// Make a new version of a proposed plan
     Edit {
         /// `A:B`: task A must wait for task B (keys of the plan)
@@ -51,7 +48,12 @@ pub(crate) enum PlanCommand {
         reason: String,
     },
     /// What changed between two versions, or against the plan that was approved before
-    Diff { from: Option<u32>, to: Option<u32> },
+    Diff {
+        /// The version before [default: the plan that was approved before]
+        from: Option<Version>,
+        /// The version after [default: the newest]
+        to: Option<Version>,
+    },
     /// All versions, newest first
     #[command(visible_alias = "ls")]
     List,
@@ -75,23 +77,17 @@ pub(crate) enum GraphForm {
 }
 
 pub(crate) async fn run(session: &Session, command: PlanCommand) -> Result<(), Failure> {
-    let project = current(session).await?;
     match command {
-        PlanCommand::Propose => propose(session, &project).await,
+        PlanCommand::Propose => propose(session, &current(session).await?).await,
         PlanCommand::Show { version, graph: None } => {
-            let plan = get(session, &project, version).await?;
+            let plan = named(session, &version).await?;
             session.show(&plan, || plan_text::show(&plan, session.text_width(), session.paint()))
         }
-        PlanCommand::Show { version, graph: Some(form) } => {
-            let plan = get(session, &project, version).await?;
-            show_graph(session, &plan, form)
-        }
-        PlanCommand::CriticalPath { version } => {
-            let plan = get(session, &project, version).await?;
-            critical_path(session, &plan)
-        }
+        PlanCommand::Show { version, graph: Some(form) } => show_graph(session, &named(session, &version).await?, form),
+        PlanCommand::CriticalPath(version) => critical_path(session, &named(session, &version).await?),
         PlanCommand::Edit { link, unlink, drop, reason } => {
             let edits = edits(&link, &unlink, drop)?;
+            let project = current(session).await?;
             let base_version = get(session, &project, None).await?.version;
             session
                 .change(Request::PlanChange { project, base_version, edits, reason }, "wrote")
@@ -99,6 +95,8 @@ pub(crate) async fn run(session: &Session, command: PlanCommand) -> Result<(), F
                 .map(std::mem::drop)
         }
         PlanCommand::Diff { from, to } => {
+            let (project, from) = version::find(session, EntityKind::Plan, from.as_ref()).await?;
+            let to = to.map(|to| to.number_in(&project, EntityKind::Plan)).transpose()?;
             let newest = get(session, &project, to).await?;
             match from {
                 Some(from) => {
@@ -113,14 +111,15 @@ pub(crate) async fn run(session: &Session, command: PlanCommand) -> Result<(), F
             }
         }
         PlanCommand::List => {
+            let project = current(session).await?;
             let plans = session.read(async |orch, context| orch.plans(context, project).await).await?;
             session.list(&plans)
         }
         PlanCommand::Approve { decide: args, wait } => {
-            decide(session, &project, args, Decision::Approve).await?;
+            let project = decide(session, args, Decision::Approve).await?;
             if wait.wait.is_some() { task::settle_project(session, &project).await } else { Ok(()) }
         }
-        PlanCommand::Reject(args) => decide(session, &project, args, Decision::Deny).await,
+        PlanCommand::Reject(args) => decide(session, args, Decision::Deny).await.map(std::mem::drop),
     }
 }
 
@@ -130,25 +129,24 @@ pub(crate) async fn get(session: &Session, project: &Ref, version: Option<u32>) 
     session.read(async |orch, context| orch.plan(context, project, version).await).await
 }
 
-/// Waits until there is a version of at least this number.
-pub(crate) async fn await_version(session: &Session, project: &Ref, least: u32) -> Result<PlanView, Failure> {
-    until(session, "the planning", async || match get(session, project, None).await {
-        Ok(plan) => Ok(Some(plan).filter(|plan| plan.version >= least)),
-        Err(Failure::Refused(error)) if error.code == ErrorCode::NotFound => Ok(None),
-        Err(failure) => Err(failure),
-    })
-    .await
+/// Reads the version that was named on the command line.
+async fn named(session: &Session, version: &VersionArgs) -> Result<PlanView, Failure> {
+    let (project, version) = version.find(session, EntityKind::Plan).await?;
+    get(session, &project, version).await
+}
+
+/// Reads the version that a proposal made or found. It is there when the proposal is answered.
+pub(crate) async fn proposed(session: &Session, project: &Ref, accepted: &Accepted) -> Result<PlanView, Failure> {
+    get(session, project, Some(version::touched(accepted, EntityKind::Plan)?)).await
 }
 
 async fn propose(session: &Session, project: &Ref) -> Result<(), Failure> {
     let before = project::get(session, project).await?.plan_version.unwrap_or(0);
     let accepted = session.submit(Request::PlanPropose { project: project.clone() }).await?;
-    let least = if accepted.duplicate { 1 } else { before + 1 };
-    let plan = await_version(session, project, least).await?;
-    session.accepted(&accepted, &format!("planned {} tasks:", plan.nodes.len()))?;
-    for warning in &plan.warnings {
-        session.note(&format!("warning: {warning}"));
-    }
+    let plan = proposed(session, project, &accepted).await?;
+    let done = if plan.version > before || accepted.duplicate { "planned" } else { "unchanged," };
+    session.accepted(&accepted, &format!("{done} {} tasks:", plan.nodes.len()))?;
+    warn(session, &plan.warnings);
     session.next(&format!("orchctl plan show --graph -p {project}, then orchctl plan approve -p {project}"));
     Ok(())
 }
@@ -230,8 +228,10 @@ fn edits(link: &[String], unlink: &[String], drop: Vec<String>) -> Result<Vec<Pl
     Ok(edits)
 }
 
-async fn decide(session: &Session, project: &Ref, args: DecideArgs, decision: Decision) -> Result<(), Failure> {
-    let plan = get(session, project, args.version).await?;
+/// Answers, and says for which project.
+async fn decide(session: &Session, args: DecideArgs, decision: Decision) -> Result<Ref, Failure> {
+    let (project, version) = args.version.find(session, EntityKind::Plan).await?;
+    let plan = get(session, &project, version).await?;
     let name = format!("plan v{} of {project}", plan.version);
     digest::check(args.digest.as_deref(), &plan.digest, &name)?;
     let (verb, done) = match decision {
@@ -245,7 +245,8 @@ async fn decide(session: &Session, project: &Ref, args: DecideArgs, decision: De
         plan.dropped.len(),
         digest::short(&plan.digest)
     );
-    session.confirm(&question)?;
+    warn(session, &plan.warnings);
+    session.confirm_approval(&question, args.digest.as_deref()).await?;
     let request = Request::PlanDecide {
         project: project.clone(),
         version: Some(plan.version),
@@ -259,7 +260,7 @@ async fn decide(session: &Session, project: &Ref, args: DecideArgs, decision: De
     if decision == Decision::Approve {
         session.next(&format!("orchctl task wait --all -p {project}"));
     }
-    Ok(())
+    Ok(project)
 }
 
 #[cfg(test)]

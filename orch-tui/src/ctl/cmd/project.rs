@@ -68,7 +68,7 @@ pub(crate) async fn run(session: &Session, command: ProjectCommand) -> Result<()
             session.show(&project, || text(&project))
         }
         ProjectCommand::Archive { name } => {
-            session.confirm(&format!("take project `{name}` out of use?"))?;
+            session.confirm(&format!("take project `{name}` out of use?")).await?;
             session.change(Request::ProjectArchive { project: Ref(name) }, "archived").await?;
             Ok(())
         }

@@ -3,32 +3,29 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use orch_proto::request::{Decision, Request};
+use orch_proto::request::{Accepted, Decision, Request};
 use orch_proto::view::RequirementsView;
-use orch_proto::{EntityKind, ErrorCode, Ref};
+use orch_proto::{EntityKind, Ref};
 
 use super::{project, req_form, req_text};
 use crate::ctl::current_project::current;
 use crate::ctl::digest;
 use crate::ctl::failure::Failure;
-use crate::ctl::follow::until;
 use crate::ctl::session::Session;
+use crate::ctl::version::{self, Version, VersionArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReqCommand {
     /// Derive requirements from the newest Vision
     #[command(visible_alias = "derive")]
     Propose {
-        /// Another version of the Vision, as `V-1`
+        /// Another version of the Vision, as `1` or `V-1`
         #[arg(long)]
         vision: Option<String>,
     },
     /// A version; the newest unless named
     #[command(visible_alias = "get")]
-    Show {
-        /// Number of the version
-        version: Option<u32>,
-    },
+    Show(VersionArgs),
     /// All versions, newest first
     #[command(visible_alias = "ls")]
     List,
@@ -46,10 +43,10 @@ pub(crate) enum ReqCommand {
     },
     /// What changed between two versions
     Diff {
-        /// Number of the version before
-        from: u32,
-        /// Number of the version after
-        to: u32,
+        /// The version before
+        from: Version,
+        /// The version after
+        to: Version,
     },
     /// Say a word about a requirement, or about all of them
     Comment {
@@ -68,9 +65,8 @@ pub(crate) enum ReqCommand {
 /// What is decided about, and why.
 #[derive(Debug, Args)]
 pub(crate) struct DecideArgs {
-    /// Number of the version; the newest unless named
-    #[arg(long)]
-    pub(crate) version: Option<u32>,
+    #[command(flatten)]
+    pub(crate) version: VersionArgs,
     /// Digest of what was shown: fails if something else is there by now
     #[arg(long)]
     pub(crate) digest: Option<String>,
@@ -80,33 +76,38 @@ pub(crate) struct DecideArgs {
 }
 
 pub(crate) async fn run(session: &Session, command: ReqCommand) -> Result<(), Failure> {
-    let project = current(session).await?;
     match command {
-        ReqCommand::Propose { vision } => propose(session, &project, vision).await,
-        ReqCommand::Show { version } => {
+        ReqCommand::Propose { vision } => propose(session, &current(session).await?, vision).await,
+        ReqCommand::Show(version) => {
+            let (project, version) = version.find(session, EntityKind::Requirements).await?;
             let reqs = get(session, &project, version).await?;
             session.show(&reqs, || req_text::show(&reqs, session.text_width(), session.paint()))
         }
         ReqCommand::List => {
+            let project = current(session).await?;
             let versions = session.read(async |orch, context| orch.requirements_list(context, project).await).await?;
             session.list(&versions)
         }
         ReqCommand::Edit { file, print, reason } => {
-            let base = get(session, &project, None).await?;
+            let base = get(session, &current(session).await?, None).await?;
             req_form::edit(session, &base, req_form::Source { file, print, reason }).await
         }
         ReqCommand::Diff { from, to } => {
+            let (project, _) = version::find(session, EntityKind::Requirements, Some(&from)).await?;
+            let from = from.number_in(&project, EntityKind::Requirements)?;
+            let to = to.number_in(&project, EntityKind::Requirements)?;
             let diff =
                 session.read(async |orch, context| orch.requirements_diff(context, project, from, to).await).await?;
             session.report("RequirementsDiff", &diff, || req_text::diff(&diff, session.paint()))
         }
         ReqCommand::Comment { text, key } => {
+            let project = current(session).await?;
             let version = get(session, &project, None).await?.version;
             session.change(Request::RequirementsComment { project, version, key, text }, "commented on").await?;
             Ok(())
         }
-        ReqCommand::Approve(args) => decide(session, project, args, Decision::Approve).await,
-        ReqCommand::Reject(args) => decide(session, project, args, Decision::Deny).await,
+        ReqCommand::Approve(args) => decide(session, args, Decision::Approve).await,
+        ReqCommand::Reject(args) => decide(session, args, Decision::Deny).await,
     }
 }
 
@@ -118,28 +119,41 @@ pub(crate) async fn get(session: &Session, project: &Ref, version: Option<u32>) 
 
 async fn propose(session: &Session, project: &Ref, vision: Option<String>) -> Result<(), Failure> {
     let before = project::get(session, project).await?.requirements_version.unwrap_or(0);
-    let vision = vision.map(|vision| session.reference(&vision));
+    let vision = match vision {
+        Some(vision) => Some(match vision.parse::<Version>() {
+            Ok(version) => Ref(format!("{project}/V-{}", version.number_in(project, EntityKind::Vision)?)),
+            Err(_) => session.reference(&vision),
+        }),
+        None => None,
+    };
     let accepted = session.submit(Request::RequirementsPropose { project: project.clone(), vision }).await?;
-    // Asked again under a key that was used before: the version of then is there already.
-    let least = if accepted.duplicate { 1 } else { before + 1 };
-    let reqs = await_version(session, project, least).await?;
-    session.accepted(&accepted, &format!("derived {} requirements:", reqs.requirements.len()))?;
+    let reqs = proposed(session, project, &accepted).await?;
+    let done = if reqs.version > before || accepted.duplicate { "derived" } else { "unchanged," };
+    session.accepted(&accepted, &format!("{done} {} requirements:", reqs.requirements.len()))?;
+    warn(session, &reqs.warnings);
     session.next(&format!("orchctl req show -p {project}, then orchctl req approve -p {project}"));
     Ok(())
 }
 
-/// Waits until there is a version of at least this number.
-pub(crate) async fn await_version(session: &Session, project: &Ref, least: u32) -> Result<RequirementsView, Failure> {
-    until(session, "the derivation of requirements", async || match get(session, project, None).await {
-        Ok(reqs) => Ok(Some(reqs).filter(|reqs| reqs.version >= least)),
-        Err(Failure::Refused(error)) if error.code == ErrorCode::NotFound => Ok(None),
-        Err(failure) => Err(failure),
-    })
-    .await
+/// Reads the version that a proposal made or found. It is there when the proposal is answered.
+pub(crate) async fn proposed(
+    session: &Session,
+    project: &Ref,
+    accepted: &Accepted,
+) -> Result<RequirementsView, Failure> {
+    get(session, project, Some(version::touched(accepted, EntityKind::Requirements)?)).await
 }
 
-async fn decide(session: &Session, project: Ref, args: DecideArgs, decision: Decision) -> Result<(), Failure> {
-    let reqs = get(session, &project, args.version).await?;
+/// Says what the planner warns of.
+pub(super) fn warn(session: &Session, warnings: &[String]) {
+    for warning in warnings {
+        session.note(&format!("warning: {warning}"));
+    }
+}
+
+async fn decide(session: &Session, args: DecideArgs, decision: Decision) -> Result<(), Failure> {
+    let (project, version) = args.version.find(session, EntityKind::Requirements).await?;
+    let reqs = get(session, &project, version).await?;
     let name = format!("requirements v{} of {project}", reqs.version);
     digest::check(args.digest.as_deref(), &reqs.digest, &name)?;
     let (verb, done) = match decision {
@@ -152,7 +166,8 @@ async fn decide(session: &Session, project: Ref, args: DecideArgs, decision: Dec
         reqs.open_questions.len(),
         digest::short(&reqs.digest)
     );
-    session.confirm(&question)?;
+    warn(session, &reqs.warnings);
+    session.confirm_approval(&question, args.digest.as_deref()).await?;
     let next = format!("orchctl plan propose -p {project}");
     let request = Request::RequirementsDecide {
         project,

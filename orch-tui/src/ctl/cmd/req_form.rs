@@ -3,25 +3,25 @@
 //! An entry that is gone is taken out, one without key is new, one that differs is replaced.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use orch_proto::ErrorCode;
-use orch_proto::id::CommandId;
-use orch_proto::request::{Request, RequirementInput};
+use orch_proto::request::{Accepted, Request, RequirementInput};
 use orch_proto::view::{RequirementView, RequirementsView};
 use serde::{Deserialize, Serialize};
+use serde_saphyr::Spanned;
 
+use super::req_draft::Draft;
 use crate::ctl::failure::Failure;
 use crate::ctl::input;
 use crate::ctl::session::Session;
 use crate::text::SafeText;
 
 /// Largest form that is read back, in bytes.
-const FORM_BYTES_MAX: usize = 4 << 20;
+pub(super) const FORM_BYTES_MAX: usize = 4 << 20;
+
+/// The words for the kind of a requirement.
+const KINDS: [&str; 3] = ["functional", "non_functional", "constraint"];
 
 const EXPLANATION: &str = "\
 # Change, add or take out entries, then save and leave the editor; an unchanged form changes nothing.
@@ -39,10 +39,10 @@ pub(crate) struct Source {
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Form {
+struct Form<E> {
     #[serde(default)]
     reason: String,
-    requirements: Vec<Entry>,
+    requirements: Vec<E>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,19 +66,25 @@ pub(crate) async fn edit(session: &Session, base: &RequirementsView, source: Sou
         let shown = if session.console.terminal.stdout { SafeText::block(&form).to_string() } else { form };
         return Ok(session.console.data(shown.as_bytes())?);
     }
-    let edited = match &source.file {
-        Some(path) => input::read_text(session, path, FORM_BYTES_MAX)?.1,
+    let reason = source.reason.as_deref();
+    let accepted = match &source.file {
+        Some(path) => {
+            let (_, edited) = input::read_text(session, path, FORM_BYTES_MAX)?;
+            hand_in(session, base, &edited, reason).await?
+        }
         None => {
-            let draft = Draft::write(session, &form)?;
-            let edited = draft.edit(session)?;
-            // A draft that is wrong stays, so that the work in it is not lost.
-            request(base, &edited, source.reason.as_deref()).map_err(|failure| draft.keep(failure))?;
+            let draft = Draft::write(session, &base.project, &form)?;
+            let handed_in = match draft.edit(session) {
+                Ok(edited) => hand_in(session, base, &edited, reason).await,
+                Err(failure) => Err(failure),
+            };
+            let accepted = handed_in.map_err(|failure| draft.keep(failure))?;
             draft.remove();
-            edited
+            accepted
         }
     };
-    match request(base, &edited, source.reason.as_deref())? {
-        Some(request) => session.change(request, "wrote").await.map(drop),
+    match accepted {
+        Some(accepted) => session.accepted(&accepted, "wrote"),
         None => {
             session.note("nothing was changed");
             Ok(())
@@ -86,15 +92,34 @@ pub(crate) async fn edit(session: &Session, base: &RequirementsView, source: Sou
     }
 }
 
+/// Sends what the form says, unless it says what is there already.
+async fn hand_in(
+    session: &Session,
+    base: &RequirementsView,
+    form: &str,
+    reason: Option<&str>,
+) -> Result<Option<Accepted>, Failure> {
+    let Some(request) = request(base, form, reason)? else { return Ok(None) };
+    if let Request::RequirementsEdit { upsert, remove, .. } = &request
+        && upsert.is_empty()
+        && remove.len() == base.requirements.len()
+    {
+        let all = format!("this removes all {} requirements of {}; is that meant?", remove.len(), base.project);
+        session.decide(&all, "say `--yes` if it is").await?;
+    }
+    session.submit(request).await.map(Some)
+}
+
 /// The request that makes the form true, or none if it is true already.
 fn request(base: &RequirementsView, text: &str, reason: Option<&str>) -> Result<Option<Request>, Failure> {
-    let form: Form = serde_saphyr::from_str(text).map_err(|error| {
+    let form: Form<Spanned<Entry>> = serde_saphyr::from_str(text).map_err(|error| {
         Failure::new(ErrorCode::Invalid, format!("the form is not right: {error}"), "see `orchctl req edit --print`")
     })?;
     let mut left: BTreeMap<&str, &RequirementView> =
         base.requirements.iter().map(|item| (item.key.as_str(), item)).collect();
     let mut upsert = Vec::new();
-    for entry in &form.requirements {
+    check(&form.requirements)?;
+    for entry in form.requirements.iter().map(|entry| &entry.value) {
         let before = entry.key.as_deref().and_then(|key| left.remove(key));
         if before.is_none_or(|before| entry_of(before) != *entry) {
             upsert.push(RequirementInput {
@@ -121,6 +146,28 @@ fn request(base: &RequirementsView, text: &str, reason: Option<&str>) -> Result<
     }))
 }
 
+/// Refuses what the daemon would refuse or could only misread, while the place is still known.
+fn check(entries: &[Spanned<Entry>]) -> Result<(), Failure> {
+    let mut places: BTreeMap<&str, String> = BTreeMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let place = format!("entry {} (line {})", index + 1, entry.referenced.line());
+        let wrong = |problem: String, hint: &str| Err(Failure::new(ErrorCode::Invalid, problem, hint));
+        if !KINDS.contains(&entry.value.kind.as_str()) {
+            let problem = format!("{place}: requirement kind `{}` is not known", entry.value.kind);
+            return wrong(problem, &format!("use {}", KINDS.join(", ")));
+        }
+        if entry.value.title.trim().is_empty() {
+            return wrong(format!("{place} has no title"), "give it one, or take the entry out");
+        }
+        let Some(key) = entry.value.key.as_deref() else { continue };
+        if let Some(first) = places.insert(key, place.clone()) {
+            let problem = format!("{first} and {place} both have the key `{key}`");
+            return wrong(problem, "give one of them another key, or none: it gets the next free one");
+        }
+    }
+    Ok(())
+}
+
 fn form_of(base: &RequirementsView, reason: &str) -> Result<String, Failure> {
     let form = Form { reason: reason.to_owned(), requirements: base.requirements.iter().map(entry_of).collect() };
     let yaml = serde_saphyr::to_string(&form).map_err(|error| Failure::Yaml(Box::new(error)))?;
@@ -134,59 +181,6 @@ fn entry_of(item: &RequirementView) -> Entry {
         title: item.title.clone(),
         text: item.text.clone(),
         acceptance: item.acceptance.clone(),
-    }
-}
-
-/// A form on disk, while a person edits it.
-struct Draft {
-    path: PathBuf,
-}
-
-impl Draft {
-    /// Writes the form where only this user can read it.
-    fn write(session: &Session, form: &str) -> Result<Self, Failure> {
-        if !session.console.terminal.stdin || session.options.no_input {
-            return Err(Failure::new(
-                ErrorCode::Usage,
-                "there is no terminal for an editor",
-                "print the form with `orchctl req edit --print`, change it, hand it in with `-f FILE`",
-            ));
-        }
-        let directory = session.console.env("TMPDIR").unwrap_or_else(|| "/tmp".to_owned());
-        let path = Path::new(&directory).join(format!("orchctl-{}.yaml", CommandId::generate()));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(form.as_bytes())?;
-        Ok(Self { path })
-    }
-
-    /// Opens the user's editor and reads what it left.
-    fn edit(&self, session: &Session) -> Result<String, Failure> {
-        let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| session.console.env(name));
-        let editor = editor.unwrap_or_else(|| "vi".to_owned());
-        // The variable may hold arguments, as `code --wait`; a shell splits it as git and others do.
-        let status =
-            Command::new("/bin/sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("editor").arg(&self.path).status()?;
-        if !status.success() {
-            return Err(self.keep(Failure::Negative(format!("the editor `{editor}` failed; nothing was changed"))));
-        }
-        input::read_text(session, &self.path, FORM_BYTES_MAX)
-            .map(|(_, text)| text)
-            .map_err(|failure| self.keep(failure))
-    }
-
-    /// Adds to the failure where the draft is.
-    fn keep(&self, failure: Failure) -> Failure {
-        match failure {
-            Failure::Refused(error) => {
-                Failure::Refused(error.hint(format!("your text is in `{}`; hand it in with `-f`", self.path.display())))
-            }
-            other => other,
-        }
-    }
-
-    fn remove(&self) {
-        // A draft that stays behind does no harm.
-        drop(fs::remove_file(&self.path));
     }
 }
 
@@ -227,6 +221,20 @@ mod tests {
             (remove, reason.as_str(), base_version),
             (vec!["FR-2".to_owned(), "NFR-1".to_owned()], "because", 1)
         );
+    }
+
+    #[test]
+    fn a_key_twice_and_other_wrong_entries_are_refused_with_their_place() {
+        let refused = |from: &str, to: &str| {
+            let failure = edited(|form| form.replacen(from, to, 1)).unwrap_err();
+            assert_eq!(failure.exit_code(), 2);
+            failure.to_string()
+        };
+        let twice = refused("key: NFR-1", "key: FR-1");
+        assert!(twice.contains("entry 1 (line 7) and entry 3 (line "), "{twice}");
+        assert!(twice.ends_with("both have the key `FR-1`"), "{twice}");
+        assert!(refused("kind: non_functional", "kind: quality").contains("kind `quality` is not known"));
+        assert!(refused("title: Answer errors as problem documents", "title: ' '").contains("entry 2 (line "));
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Fa
         }
         RunCommand::Cancel { runs, reason } => {
             let runs = input::names(session, &runs)?;
-            session.confirm(&format!("kill {}?", runs.join(" ")))?;
+            session.confirm(&format!("kill {}?", runs.join(" "))).await?;
             let runs: Vec<_> = runs.iter().map(|run| session.reference(run)).collect();
             crate::ctl::batch::each(session, &runs, async |run| {
                 session.change(Request::RunCancel { run, reason: reason.clone() }, "cancelled").await.map(drop)

@@ -146,7 +146,7 @@ pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), F
             each(session, &args.tasks, "released", |task| Request::TaskRelease { task }).await
         }
         TaskCommand::Cancel(args) => {
-            session.confirm(&format!("cancel {}?", args.tasks.join(" ")))?;
+            session.confirm(&format!("cancel {}?", args.tasks.join(" "))).await?;
             let reason = args.reason;
             each(session, &args.tasks, "cancelled", |task| Request::TaskCancel { task, reason: reason.clone() }).await
         }

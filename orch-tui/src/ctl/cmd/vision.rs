@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use orch_proto::request::{Bytes, Request};
 use orch_proto::view::VisionView;
-use orch_proto::{ErrorCode, VISION_BYTES_MAX};
+use orch_proto::{EntityKind, ErrorCode, VISION_BYTES_MAX};
 
 use crate::ctl::current_project::current;
 use crate::ctl::failure::Failure;
 use crate::ctl::input;
 use crate::ctl::session::Session;
+use crate::ctl::version::VersionArgs;
 use crate::text::SafeText;
 
 #[derive(Debug, Subcommand)]
@@ -22,10 +23,7 @@ pub(crate) enum VisionCommand {
     },
     /// A version with its text; the newest unless named
     #[command(visible_alias = "get")]
-    Show {
-        /// Number of the version
-        version: Option<u32>,
-    },
+    Show(VersionArgs),
     /// All versions, newest first
     #[command(visible_alias = "ls")]
     List,
@@ -50,8 +48,8 @@ pub(crate) async fn run(session: &Session, command: VisionCommand) -> Result<(),
             session.next(&next);
             Ok(())
         }
-        VisionCommand::Show { version } => {
-            let project = current(session).await?;
+        VisionCommand::Show(version) => {
+            let (project, version) = version.find(session, EntityKind::Vision).await?;
             let vision = session.read(async |orch, context| orch.vision(context, project, version).await).await?;
             session.show(&vision, || text(&vision))
         }

@@ -79,6 +79,10 @@ pub(crate) async fn run_all(session: &mut Session, args: DemoArgs) -> Result<(),
         outcome = stages::all(&mut demo) => outcome,
         signal = asked_to_end() => Err(signal.map_or_else(Failure::from, |()| Failure::Detached)),
     };
+    if matches!(outcome, Err(Failure::Detached)) {
+        // The terminal shows `^C` in the line.
+        session.note("");
+    }
     let ended = if args.keep && outcome.is_ok() { Ok(()) } else { end(session).await };
     demo.narrator.line(&format!("everything is in {}", place.root.display()));
     outcome.and(ended)

@@ -59,7 +59,7 @@ impl<'a> Narrator<'a> {
     }
 
     /// Answers a question: by the person, or by itself when told so or when nobody is there, and says which.
-    pub(super) fn confirm(&self, question: &str) -> Result<(), Failure> {
+    pub(super) async fn confirm(&self, question: &str) -> Result<(), Failure> {
         if self.session.options.yes {
             self.line(&format!("{question} yes (--yes)"));
             return Ok(());
@@ -68,7 +68,7 @@ impl<'a> Narrator<'a> {
             self.line(&format!("{question} yes (no terminal to ask on)"));
             return Ok(());
         }
-        self.session.confirm(&format!("      {question}"))
+        self.session.confirm(&format!("      {question}")).await
     }
 
     /// Each stage with the time that it took.

@@ -88,8 +88,9 @@ async fn submit(demo: &mut Demo<'_>) -> Result<(), Failure> {
 
 async fn requirements(demo: &mut Demo<'_>) -> Result<RequirementsView, Failure> {
     demo.narrator.stage("Derive requirements, and approve them");
-    demo.session.submit(Request::RequirementsPropose { project: demo.project.clone(), vision: None }).await?;
-    let proposed = req::await_version(demo.session, &demo.project, 1).await?;
+    let derive = Request::RequirementsPropose { project: demo.project.clone(), vision: None };
+    let accepted = demo.session.submit(derive).await?;
+    let proposed = req::proposed(demo.session, &demo.project, &accepted).await?;
     let layout = Layout { width: Some(demo.narrator.width() - 6), headers: true, paint: demo.narrator.paint() };
     let columns = table::pick(orch_proto::view::RequirementView::columns(), &[])
         .map_err(|error| Failure::usage(error.to_string()))?;
@@ -101,11 +102,9 @@ async fn requirements(demo: &mut Demo<'_>) -> Result<RequirementsView, Failure> 
         proposed.open_questions.len(),
         proposed.unclassified.len()
     ));
-    demo.narrator.confirm(&format!(
-        "approve requirements v{} (digest {})?",
-        proposed.version,
-        digest::short(&proposed.digest)
-    ))?;
+    demo.narrator
+        .confirm(&format!("approve requirements v{} (digest {})?", proposed.version, digest::short(&proposed.digest)))
+        .await?;
     let request = Request::RequirementsDecide {
         project: demo.project.clone(),
         version: Some(proposed.version),
@@ -131,8 +130,8 @@ async fn requirements(demo: &mut Demo<'_>) -> Result<RequirementsView, Failure> 
 
 async fn plan(demo: &mut Demo<'_>) -> Result<PlanView, Failure> {
     demo.narrator.stage("Plan tasks and their order, and approve the plan");
-    demo.session.submit(Request::PlanPropose { project: demo.project.clone() }).await?;
-    let plan = plan::await_version(demo.session, &demo.project, 1).await?;
+    let accepted = demo.session.submit(Request::PlanPropose { project: demo.project.clone() }).await?;
+    let plan = plan::proposed(demo.session, &demo.project, &accepted).await?;
     let stories: usize = plan.epics.iter().map(|epic| epic.stories.len()).sum();
     demo.narrator.line(&format!("{} epics, {stories} stories, {} tasks", plan.epics.len(), plan.nodes.len()));
     let width = (demo.narrator.width() - 6).min(100);
@@ -140,7 +139,7 @@ async fn plan(demo: &mut Demo<'_>) -> Result<PlanView, Failure> {
     for warning in &plan.warnings {
         demo.narrator.line(&format!("warning: {warning}"));
     }
-    demo.narrator.confirm(&format!("approve plan v{} (digest {})?", plan.version, digest::short(&plan.digest)))?;
+    demo.narrator.confirm(&format!("approve plan v{} (digest {})?", plan.version, digest::short(&plan.digest))).await?;
     let request = Request::PlanDecide {
         project: demo.project.clone(),
         version: Some(plan.version),

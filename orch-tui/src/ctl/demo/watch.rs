@@ -298,7 +298,7 @@ async fn answer(demo: &Demo<'_>, approval: &ApprovalView) -> Result<(), Failure>
         demo.narrator.detail(Role::Plain, &format!("change  {}", size(&change)));
     }
     demo.narrator.detail(Role::Plain, &format!("digest  {}", approval.digest));
-    demo.narrator.confirm(&format!("approve {} (digest {})?", approval.name, digest::short(&approval.digest)))?;
+    demo.narrator.confirm(&format!("approve {} (digest {})?", approval.name, digest::short(&approval.digest))).await?;
     let request = Request::ApprovalDecide {
         approval: Ref(approval.id.to_string()),
         decision: Decision::Approve,
