@@ -11,11 +11,14 @@ use crate::view::filter::Filter;
 use crate::view::layout;
 use crate::view::model::Model;
 use crate::view::msg::Query;
-use crate::view::rows::TaskRow;
+use crate::view::rows::{TaskRow, short_name};
 use crate::view::screen::{Mark, draw_absence, draw_row, log_pane};
 use crate::view::theme::Role;
 use crate::view::when;
 use crate::view::words;
+
+/// Most columns that a task's name takes in front of its title.
+const NAME_COLUMNS_MAX: usize = 20;
 
 /// Draws the board.
 pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
@@ -117,7 +120,8 @@ fn draw_cards(model: &Model, canvas: &mut Canvas<'_>, (area, index): (Rect, usiz
 /// A card of several rows: the title takes the second one too when it needs it, the rest is for the state.
 fn draw_card(model: &Model, canvas: &mut Canvas<'_>, (area, task): (Rect, &TaskRow), mark: Mark) {
     let columns = usize::from(area.width);
-    let name = name(model, task);
+    // A project's name leaves half of the card to the title.
+    let name = short_name(&name(model, task), columns / 2);
     let indent = name.width() + 1;
     let titles = match area.height {
         0..3 => 1,
@@ -146,7 +150,9 @@ fn draw_card(model: &Model, canvas: &mut Canvas<'_>, (area, task): (Rect, &TaskR
 }
 
 fn title(model: &Model, task: &TaskRow) -> Line {
-    Line::from_safe(name(model, task), Role::Strong).lit(" ", Role::Text).safe(task.title.clone(), Role::Text)
+    Line::from_safe(short_name(&name(model, task), NAME_COLUMNS_MAX), Role::Strong)
+        .lit(" ", Role::Text)
+        .safe(task.title.clone(), Role::Text)
 }
 
 /// With one project its name says nothing.
