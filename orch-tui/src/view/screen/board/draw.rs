@@ -96,9 +96,10 @@ fn draw_cards(model: &Model, canvas: &mut Canvas<'_>, (area, index): (Rect, usiz
     // One row of the cards is the heading above them.
     let rows = card_rows(area.width, area.height + 1);
     if tasks.is_empty() && is_focused && model.data.tasks.as_ref().is_some_and(|all| !all.is_empty()) {
-        let filtered = "no task here matches the filter; esc clears it";
-        let said = if model.filter_text().is_empty() { "nothing here; h and l change the column" } else { filtered };
-        canvas.put(area, 1, &Line::of(" ", Role::Dim).lit(said, Role::Dim));
+        let said = why_empty(model, index, filter).wrap(usize::from(area.width.saturating_sub(1)));
+        for (row, said) in (1..area.height).zip(said) {
+            canvas.put(area, row, &Line::of(" ", Role::Dim).safe(said, Role::Dim));
+        }
     }
     let titles = title_columns(model, tasks.iter().skip(cursor.top()).take(usize::from(area.height)), area);
     let mut row = 0;
@@ -115,6 +116,27 @@ fn draw_cards(model: &Model, canvas: &mut Canvas<'_>, (area, index): (Rect, usiz
         }
         row += rows;
     }
+}
+
+/// Why there is nothing in the column that is looked at, and which keys go to where there is something.
+fn why_empty(model: &Model, looked_at: usize, filter: &Filter) -> SafeText {
+    if model.filter_text().is_empty() {
+        return SafeText::literal("nothing here; h and l change the column");
+    }
+    let found: Vec<String> = COLUMNS
+        .iter()
+        .enumerate()
+        .map(|(index, (column, title))| (index, title, in_column(&model.data, filter, *column).len()))
+        .filter(|(_, _, count)| *count > 0)
+        .map(|(index, title, count)| {
+            let key = if index < looked_at { "h" } else { "l" };
+            format!("{count} in {title} ({})", vec![key; index.abs_diff(looked_at)].join(" "))
+        })
+        .collect();
+    if found.is_empty() {
+        return SafeText::literal("no task matches the filter; esc clears it");
+    }
+    text(format_args!("no match here, but {}; esc clears the filter", found.join(", ")))
 }
 
 /// A card of several rows: the title takes the second one too when it needs it, the rest is for the state.
