@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use orch_proto::RpcError;
+use orch_proto::{ErrorCode, RpcError};
 
-use crate::config::{self, Config};
+use crate::config;
 use crate::{daemon, logging};
 
 /// The daemon of the Codex Orchestrator: takes a Vision to reviewed and merged changes.
@@ -54,7 +54,8 @@ fn start(args: Args) -> Result<(), RpcError> {
     let check_only = args.check_config;
     let config = config::load(args, |name| std::env::var(name).ok())?;
     if check_only {
-        print_config(&config);
+        let text = config.to_file().map_err(|error| RpcError::new(ErrorCode::Internal, error.to_string()))?;
+        print(&text);
         return Ok(());
     }
     let logging = logging::start(&config)?;
@@ -70,6 +71,6 @@ fn report(error: &RpcError) {
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the user asked for")]
-fn print_config(config: &Config) {
-    println!("{config:#?}");
+fn print(text: &str) {
+    print!("{text}");
 }

@@ -103,7 +103,7 @@ pub struct TaskView {
     pub attempts_max: u32,
     /// Why the last attempt failed.
     pub last_failure: Option<String>,
-    /// The run under way, or the last one.
+    /// The run under way, or the last one; of a task that failed at its gates their run.
     pub run: Option<RunId>,
     pub run_name: Option<String>,
     /// Index from 1 and number of the steps of the run under way, and the name of the current one.

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use orch_adapters::job::JobLimits;
 use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Largest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConfigFile {
     pub(super) daemon: Daemon,
@@ -22,7 +22,7 @@ pub(super) struct ConfigFile {
     pub(super) roles: Roles,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Daemon {
     pub(super) state_dir: Option<PathBuf>,
@@ -31,14 +31,14 @@ pub(super) struct Daemon {
     pub(super) log: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LimitsSection {
     pub(super) runs_max: Option<u32>,
     pub(super) connections_max: Option<usize>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RunSection {
     wall_seconds: Option<u64>,
@@ -50,20 +50,20 @@ pub(super) struct RunSection {
     tmp_mb: Option<u64>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Sandbox {
     pub(super) required_level: Option<u8>,
     pub(super) program: Option<PathBuf>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Recipes {
     pub(super) directory: Option<PathBuf>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Roles {
     viewer: Vec<String>,
@@ -81,6 +81,33 @@ impl Roles {
             (Role::Admin, self.admin),
         ];
         roles.into_iter().collect()
+    }
+}
+
+impl From<BTreeMap<Role, Vec<String>>> for Roles {
+    fn from(mut by_role: BTreeMap<Role, Vec<String>>) -> Self {
+        let mut of = |role| by_role.remove(&role).unwrap_or_default();
+        Self {
+            viewer: of(Role::Viewer),
+            operator: of(Role::Operator),
+            approver: of(Role::Approver),
+            admin: of(Role::Admin),
+        }
+    }
+}
+
+impl From<&JobLimits> for RunSection {
+    fn from(limits: &JobLimits) -> Self {
+        let mb = |bytes: u64| Some(bytes >> 20);
+        Self {
+            wall_seconds: Some(limits.wall_ms / 1_000),
+            processes: Some(limits.processes),
+            open_files: Some(limits.open_files),
+            memory_mb: limits.memory_bytes.and_then(mb),
+            file_size_mb: mb(limits.file_size_bytes),
+            log_mb: mb(limits.log_bytes_max),
+            tmp_mb: mb(limits.tmp_bytes),
+        }
     }
 }
 

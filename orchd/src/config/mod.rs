@@ -36,6 +36,29 @@ pub(crate) struct Config {
     pub(crate) roles: BTreeMap<Role, Vec<String>>,
 }
 
+impl Config {
+    /// The configuration as a file that says all of it.
+    pub(crate) fn to_file(&self) -> Result<String, toml::ser::Error> {
+        let file = ConfigFile {
+            daemon: file::Daemon {
+                state_dir: Some(self.state_dir.clone()),
+                socket: Some(self.socket.clone()),
+                socket_group: self.socket_group.clone(),
+                log: Some(self.log_filter.clone()),
+            },
+            limits: file::LimitsSection { runs_max: Some(self.runs_max), connections_max: Some(self.connections_max) },
+            run: file::RunSection::from(&self.job_limits),
+            sandbox: file::Sandbox {
+                required_level: Some(self.required_level),
+                program: Some(self.sandbox_program.clone()),
+            },
+            recipes: file::Recipes { directory: self.recipes_dir.clone() },
+            roles: file::Roles::from(self.roles.clone()),
+        };
+        toml::to_string(&file)
+    }
+}
+
 /// Reads the configuration. `env` is the process environment.
 ///
 /// # Errors
@@ -116,4 +139,23 @@ fn xdg(env: &impl Fn(&str) -> Option<String>, name: &str, below_home: &str) -> R
 fn beside_own(name: &str) -> PathBuf {
     let own = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
     own.map_or_else(|| PathBuf::from(name), |dir| dir.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_a_file_that_says_the_same() {
+        let args = |more: &[&str]| Args::try_parse_from(["orchd"].iter().chain(more)).unwrap();
+        let env = |name: &str| (name == "HOME").then(|| "/home/user".to_owned());
+        let config = load(args(&["--state-dir", "/s", "--socket", "/s/o.sock"]), env).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        std::fs::write(&path, config.to_file().unwrap()).unwrap();
+        let again = load(args(&["--config", path.to_str().unwrap()]), env).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{config:?}"));
+    }
 }

@@ -6,6 +6,7 @@ use orch_core::state::change::ChangeState;
 use orch_core::state::step::StepState;
 use orch_core::state::task::TaskState as State;
 use orch_core::view::{ReadError, View};
+use orch_proto::id::RunId;
 use orch_proto::view::{TaskState, TaskView, WaitView};
 use orch_proto::{EntityKind, Timestamp};
 
@@ -21,8 +22,9 @@ pub(crate) struct TaskContext<'a> {
 /// A task.
 pub(crate) fn task_view(view: &impl View, task: &Task, context: &TaskContext<'_>) -> Result<TaskView, ReadError> {
     let waits = schedule::waits(context.snapshot, task, context.now, context.limits);
-    let run = task.last_run.map(|id| view.get::<Run>(id)).transpose()?.flatten();
     let change = task.last_change.map(|id| view.get::<Change>(id)).transpose()?.flatten();
+    let run_id = telling_run(task, change.as_ref());
+    let run = run_id.map(|id| view.get::<Run>(id)).transpose()?.flatten();
     let project = slug(view, task.project)?;
     let mut depends_on = Vec::with_capacity(task.depends_on.len());
     for id in &task.depends_on {
@@ -52,7 +54,7 @@ pub(crate) fn task_view(view: &impl View, task: &Task, context: &TaskContext<'_>
         // A person may have asked for more than the policy gives.
         attempts_max: (task.spec.retries.max_retries + 1).max(task.attempts),
         last_failure: task.last_failure.clone(),
-        run: task.last_run,
+        run: run_id,
         run_name: run.as_ref().map(|run| EntityKind::Run.short(run.number)),
         step: run.as_ref().filter(|run| run.is_open()).and_then(current_step),
         change: task.last_change,
@@ -67,6 +69,13 @@ pub(crate) fn task_view(view: &impl View, task: &Task, context: &TaskContext<'_>
         created_at: task.created_at,
         since: task.since,
     })
+}
+
+/// The newest run of the task, or that of the gates which its result did not pass: who wants to know more looks there.
+fn telling_run(task: &Task, change: Option<&Change>) -> Option<RunId> {
+    let has_failed = matches!(task.state, State::Failed { .. } | State::Approved { .. });
+    let rejected = change.filter(|change| has_failed && Some(change.run) == task.last_run && !change.state.is_open());
+    rejected.and_then(|change| change.checks.last().copied()).or(task.last_run)
 }
 
 /// State of a task.

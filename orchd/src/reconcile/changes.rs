@@ -206,6 +206,8 @@ fn squash_message(front: &Front) -> String {
     ];
     trailers.extend(task.spec.requirements.iter().map(|key| ("Requirement", key.to_string())));
     let body = task.spec.acceptance.iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n");
-    let kind = if change.proposal.protected.is_empty() { "feat" } else { "chore" };
+    // What touches nothing but protected paths (workflows, owners) is no feature.
+    let is_chore = change.proposal.protected.len() == change.proposal.stat.files as usize;
+    let kind = if is_chore { "chore" } else { "feat" };
     conventional_message(&Message { kind, scope: "", subject: &change.title, body: &body, trailers: &trailers })
 }

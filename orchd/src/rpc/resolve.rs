@@ -3,7 +3,7 @@
 use orch_core::entity::{Entity, Project};
 use orch_core::view::{Filter, ReadError, View};
 use orch_proto::reference::{Ref, RefForm};
-use orch_proto::{ErrorCode, RpcError};
+use orch_proto::{EntityKind, ErrorCode, RpcError};
 
 use super::errors;
 
@@ -46,7 +46,7 @@ pub(super) fn entity<E: Entity>(view: &impl View, reference: &Ref) -> Result<E, 
     let found = match reference.form() {
         RefForm::Number { project, letter, number } => {
             if kind.letter() != Some(letter.as_str()) {
-                return Err(missing().hint(format!("a {kind} is named like `{}`", kind.short(number))));
+                return Err(missing().hint(form(kind, number)));
             }
             candidates::<E>(view, project.as_deref(), |found| found.number() == number)?
         }
@@ -58,7 +58,7 @@ pub(super) fn entity<E: Entity>(view: &impl View, reference: &Ref) -> Result<E, 
         }
         RefForm::Name { name, .. } => match name.parse::<E::Id>() {
             Ok(id) => view.get::<E>(id).map_err(|error| errors::read(&error))?.into_iter().collect(),
-            Err(_) => return Err(missing().hint(format!("a {kind} is named like `{}`", kind.short(12)))),
+            Err(_) => return Err(missing().hint(form(kind, 12))),
         },
     };
     match <[E; 1]>::try_from(found) {
@@ -72,6 +72,11 @@ pub(super) fn entity<E: Entity>(view: &impl View, reference: &Ref) -> Result<E, 
                 .hint("put the project in front"))
         }
     }
+}
+
+fn form(kind: EntityKind, number: u32) -> String {
+    let article = if kind == EntityKind::Approval { "an" } else { "a" };
+    format!("{article} {kind} is named like `{}`", kind.short(number))
 }
 
 fn candidates<E: Entity>(

@@ -110,6 +110,7 @@ fn what_is_right_alone_and_wrong_together_is_not_merged() -> anyhow::Result<()> 
         let why = failed[0].last_failure.clone().unwrap_or_default();
         ensure!(why.contains(&format!("gates {}", short(&gate.name))), "{why}");
         ensure!(matches!(&refused.state, ChangeState::ChangesRequested { reason } if *reason == why), "{refused:#?}");
+        ensure!(failed[0].run_name.as_deref() == Some(short(&gate.name)), "its output is named: {:#?}", failed[0]);
         ensure!(parts_seen(story, &gate).await? == "a b begin", "it was checked with the other: {gate:#?}");
         let tip = done[0].commit.clone().context("the other was merged")?;
         let head = git(story.env(), Path::new(&project.repository), &["rev-parse", "main"]).await?;

@@ -1,7 +1,7 @@
 //! `orchctl trace`: from a requirement to the commits that serve it.
 
 use clap::Args;
-use orch_proto::view::TraceView;
+use orch_proto::view::{TaskState, TraceView};
 
 use crate::ctl::current_project::current;
 use crate::ctl::failure::Failure;
@@ -40,6 +40,9 @@ fn text(trace: &TraceView, paint: Paint) -> String {
         }
         if let Some(commit) = &task.commit {
             out.push_str(&format!("    {}\n", SafeText::line(&format!("commit {commit}"))));
+        } else if task.state == TaskState::Done {
+            // It served the requirement by looking, or it did nothing: worth a look.
+            out.push_str("    nothing to merge\n");
         }
     }
     out
@@ -47,7 +50,7 @@ fn text(trace: &TraceView, paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
-    use orch_proto::view::{TaskState, TraceTask};
+    use orch_proto::view::TraceTask;
 
     use super::*;
 

@@ -50,6 +50,7 @@ pub fn task_detail(task: &TaskView) -> String {
     match (&task.last_failure, &task.commit) {
         (Some(failure), _) if task.state == orch_proto::view::TaskState::Failed => failure.clone(),
         (_, Some(commit)) => format!("merged as {}", head(commit)),
+        _ if task.state == orch_proto::view::TaskState::Done => "nothing to merge".to_owned(),
         _ if task.ready => "ready".to_owned(),
         _ => String::new(),
     }

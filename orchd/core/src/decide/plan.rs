@@ -10,8 +10,9 @@ use super::bounds::{self, NAMED_MAX};
 use super::{Context, DecideError, TASKS_MAX, conflict, conflict_with_hint, project, replan, text};
 use crate::command::PlanEdit;
 use crate::digest::Digest;
-use crate::entity::{ApprovalSubject, Plan, PlanContent, PlanEvent, Project, ProjectEvent, Requirements};
+use crate::entity::{ApprovalSubject, Plan, PlanContent, PlanEvent, PlanTask, Project, ProjectEvent, Requirements};
 use crate::graph::{Analysis, Graph};
+use crate::planner::RequirementKey;
 use crate::state::document::DocumentState;
 use crate::view::{Filter, View};
 
@@ -117,7 +118,23 @@ pub(super) fn edit<V: View>(
         cx.touch(EntityKind::Plan, base.id);
         return Ok(());
     }
+    let left = worked_on(&content);
+    let unserved: Vec<String> = worked_on(&base.content).difference(&left).map(ToString::to_string).collect();
+    if !unserved.is_empty() {
+        let warning = format!("nothing is done for {} any more", unserved.join(", "));
+        cx.note(&warning);
+        content.warnings.push(warning);
+    }
     draft(cx, project, base.requirements, content, text("reason", reason)?)
+}
+
+/// Requirements that some task does work for. One that is for all of them checks and does not do.
+fn worked_on(content: &PlanContent) -> BTreeSet<&RequirementKey> {
+    let all: BTreeSet<&RequirementKey> = content.tasks.iter().flat_map(|task| &task.spec.requirements).collect();
+    let is_work = |task: &&PlanTask| {
+        task.spec.work.keeps_changes() && (task.spec.requirements.len() < all.len() || all.len() == 1)
+    };
+    content.tasks.iter().filter(is_work).flat_map(|task| &task.spec.requirements).collect()
 }
 
 /// The plan was approved: what it adds becomes tasks, what it drops is cancelled unless it is done.

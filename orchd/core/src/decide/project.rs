@@ -7,7 +7,9 @@ use super::{
     Context, DecideError, TITLE_CHARS_MAX, approval, conflict, conflict_with_hint, document, plan, task, title,
 };
 use crate::command::Command;
-use crate::entity::{Approval, ApprovalSubject, Change, Project, ProjectEvent, RepositorySource, Task, VisionEvent};
+use crate::entity::{
+    Approval, ApprovalSubject, Change, Project, ProjectEvent, RepositorySource, Task, Vision, VisionEvent,
+};
 use crate::recipe::Glob;
 use crate::state::change::ChangeState;
 use crate::state::project::ProjectState;
@@ -125,6 +127,13 @@ pub(super) fn submit_vision<V: View>(cx: &mut Context<'_, V>, command: &Command)
         return Err(conflict("not a Vision"));
     };
     in_use(&cx.get::<Project>(*project)?)?;
+    if let Some(newest) = cx.view.list::<Vision>(&Filter::of(*project))?.pop()
+        && (newest.text, &newest.blueprint) == (*text, blueprint)
+    {
+        cx.note(format!("vision version {} has the same text; nothing changes", newest.version));
+        cx.touch(EntityKind::Vision, newest.id);
+        return Ok(());
+    }
     let id: VisionId = cx.draw();
     let version = cx.number(EntityKind::Vision, Some(*project))?;
     let event = VisionEvent::Submitted {

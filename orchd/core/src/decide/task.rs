@@ -148,9 +148,20 @@ pub(super) fn prioritize<V: View>(cx: &mut Context<'_, V>, id: TaskId, priority:
 }
 
 pub(super) fn hold<V: View>(cx: &mut Context<'_, V>, id: TaskId, reason: &str) -> Result<(), DecideError> {
-    cx.get::<Task>(id)?;
-    cx.emit((id, TaskEvent::Held { reason: text("reason", reason)?.to_owned() }));
+    let task: Task = cx.get(id)?;
     cx.touch(EntityKind::Task, id);
+    match task.state {
+        TaskState::Paused { .. } => {
+            cx.note("it is held already");
+            return Ok(());
+        }
+        TaskState::Running { .. } => {
+            let (message, hint) = ("is running", "cancel its run first, or wait for its end");
+            return Err(conflict_with_hint(format!("T-{} {message} and cannot be held", task.number), hint));
+        }
+        _ => {}
+    }
+    cx.emit((id, TaskEvent::Held { reason: text("reason", reason)?.to_owned() }));
     Ok(())
 }
 

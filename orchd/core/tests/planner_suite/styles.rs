@@ -119,6 +119,16 @@ fn a_plain_text_gives_its_bullets_and_demands() {
 }
 
 #[test]
+fn plain_words_head_sections_too() {
+    let text = "# Units\n\n## What people need\n\n- Convert metres to feet\n- Convert kilos to pounds\n\n\
+                ## Requirements\n\n- Answer in a millisecond\n\n## Not now\n\n- A web page\n\n\
+                ## Done when\n\n- All tests pass\n";
+    let units = read(text);
+    assert_eq!(units.requirements.len(), 3, "{}", outline(&units));
+    assert_eq!((first_lines(&units.non_goals), first_lines(&units.acceptance)), (vec![14], vec![18]));
+}
+
+#[test]
 fn front_matter_is_read_and_unknown_keys_are_kept() {
     let text = "---\ntitle: Shop\nblueprint: web-api\nparameters:\n  port: 8080\n  name: shop\nconstraints:\n  - python only\nowner: me\n---\n# Other\n\n## Features\n- FR-1: list goods\n";
     let shop = read(text);

@@ -212,6 +212,8 @@ fn the_same_proposal_again_changes_nothing() {
 fn a_newer_version_withdraws_the_question_about_the_older() {
     let (mut scene, project) = Scene::ready("shop");
     scene.does(&vision(project, "a shop"));
+    let again = scene.does(&vision(project, "a shop"));
+    assert_eq!(again.notes, ["vision version 1 has the same text; nothing changes"]);
     let vision = scene.view.newest::<Vision>().id;
     let propose = |titles: &[&str]| Command::ProposeRequirements {
         project,

@@ -104,6 +104,22 @@ fn a_task_whose_work_changed_is_made_anew_unless_it_is_under_way() {
 }
 
 #[test]
+fn a_requirement_that_loses_its_work_is_named() {
+    let (mut scene, project) = planned(&[]);
+    let requirements = scene.view.newest::<orch_core::entity::Requirements>().id;
+    let mut content = plan_content(&[("one", &[]), ("two", &[]), ("check", &["one", "two"])]);
+    for (task, keys) in content.tasks.iter_mut().zip([&["REQ-1"][..], &["REQ-2"], &["REQ-1", "REQ-2"]]) {
+        task.spec.requirements = keys.iter().map(|key| key.parse().unwrap()).collect();
+    }
+    scene.does(&Command::ProposePlan { project, requirements, content: Box::new(content), reason: "new".into() });
+    let edited = scene.does(&edit(project, 2, &[PlanEdit::Unlink { task: "check".into(), needs: "one".into() }]));
+    assert!(edited.notes.is_empty(), "{:?}", edited.notes);
+    let edited = scene.does(&edit(project, 3, &[PlanEdit::Drop { task: "two".into() }]));
+    assert_eq!(edited.notes, ["nothing is done for REQ-2 any more"]);
+    assert_eq!(scene.view.newest::<Plan>().content.warnings, edited.notes, "whoever approves it is told so");
+}
+
+#[test]
 fn a_denied_plan_leaves_the_approved_one() {
     let (mut scene, project) = planned(&[("a", &[])]);
     let second = scene.propose_plan(project, &[("b", &[])]);

@@ -39,6 +39,8 @@ fn a_task_tells_what_it_waits_for() {
     let held = scene.task(project, "held");
     scene.does(&Command::HoldTask { task: held, reason: "not now".into() });
     assert_eq!(why(&scene, held), [Wait::Held { reason: "not now".into() }]);
+    let again = scene.does(&Command::HoldTask { task: held, reason: "twice".into() });
+    assert_eq!(again.notes, ["it is held already"]);
 
     let after = scene.made(NewTask { depends_on: BTreeSet::from([first, held]), ..new_task(project, "after") });
     let dependency = |task, name: &str, state| Wait::Dependency { task, name: name.into(), state, hopeless: false };
