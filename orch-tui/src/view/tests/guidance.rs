@@ -19,3 +19,14 @@ fn a_filter_says_where_its_matches_are() {
     harness.type_text(" nowhere");
     assert!(harness.screen().contains("no task matches the filter; esc clears it"), "{}", harness.screen());
 }
+
+/// Goal: a queue that stands still because there is no agent does not look like one that moves.
+#[test]
+fn the_queue_says_how_much_of_it_no_agent_can_take() {
+    for (columns, said) in
+        [(120, "queue 3 (1 waiting for an agent)  !2"), (80, "queue 3 (1 without agent)  !2"), (40, "q3  !2")]
+    {
+        let harness = Harness::online((columns, 24), World::Normal);
+        assert!(harness.screen().contains(said), "{}", harness.screen());
+    }
+}
