@@ -1,5 +1,7 @@
 //! What a person is told who does not know the way yet.
 
+use ratatui::style::Modifier;
+
 use super::harness::{Harness, World};
 
 fn online() -> Harness {
@@ -29,4 +31,25 @@ fn the_queue_says_how_much_of_it_no_agent_can_take() {
         let harness = Harness::online((columns, 24), World::Normal);
         assert!(harness.screen().contains(said), "{}", harness.screen());
     }
+}
+
+/// Goal: the command that does the same outside of this program can be read whole, and the cursor stays in sight.
+#[test]
+fn the_help_cuts_no_command() {
+    let mut harness = online();
+    harness.press("?");
+    assert!(harness.screen().contains("orchctl task get shop/T-2"), "{}", harness.screen());
+    assert!(harness.screen().contains("orchctl run logs shop/R-3"), "{}", harness.screen());
+    for _ in 0..60 {
+        assert!(!harness.screen().lines().any(|line| line.contains("orchctl") && line.contains("...")));
+        assert!(bar(&harness), "{}", harness.screen());
+        harness.press("down");
+    }
+}
+
+/// Whether a whole row stands out as the selected one.
+fn bar(harness: &Harness) -> bool {
+    let buffer = harness.buffer();
+    let is_marked = |y: u16| buffer[(10, y)].modifier.contains(Modifier::REVERSED);
+    (1..buffer.area.height).any(is_marked)
 }
