@@ -1,6 +1,6 @@
 //! What all parts of the daemon share: the state, the doors to effects, what is known of the host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use orch_adapters::blobs::BlobStore;
@@ -122,6 +122,11 @@ impl App {
         set
     }
 
+    /// What the agents that are configured can do. This version has none.
+    pub(crate) const fn capabilities() -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
     /// What scheduling may use at the moment.
     pub(crate) fn limits(&self, snapshot: &Snapshot) -> Limits {
         let host = self.host.read().unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +140,7 @@ impl App {
         }
         Limits {
             runs_max: self.config.runs_max,
-            capabilities: std::collections::BTreeSet::new(),
+            capabilities: Self::capabilities(),
             missing_tools,
             level: host.level,
             level_required: self.config.required_level,

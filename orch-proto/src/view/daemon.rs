@@ -22,6 +22,8 @@ pub struct StatusView {
     pub role: Role,
     pub projects: u32,
     pub tasks_queued: u32,
+    /// Those of the queue that cannot start at present because no agent that could do them is configured.
+    pub tasks_without_agent: u32,
     pub runs_active: u32,
     pub approvals_pending: u32,
     pub tasks_failed: u32,

@@ -206,6 +206,7 @@ impl Orch for Service {
             role: Role::Admin,
             projects: u32::try_from(state.projects.len()).unwrap(),
             tasks_queued: 1,
+            tasks_without_agent: 0,
             runs_active: 0,
             approvals_pending: u32::try_from(state.approvals.len()).unwrap(),
             tasks_failed: 0,

@@ -9,6 +9,7 @@ use super::focus::{Pane, Screen};
 use super::layout::{self, Parts};
 use super::model::{Link, Model, Prompt, SILENT_MS, WHICH_KEY_MS};
 use super::overlay;
+use super::rows::StatusRow;
 use super::screen::{audit, board, inbox, plan, runs, system};
 use super::theme::Role;
 use super::when;
@@ -54,23 +55,34 @@ fn status_line(model: &Model, area: Rect) -> Line {
     };
     let right = connection(model);
     let room = usize::from(area.width).saturating_sub(right.width() + 1);
-    let mut left =
-        Line::of(" orch ", Role::Strong).safe(project.clip((room / 3).max(8)), Role::Strong).lit("  ", Role::Text);
-    if let Some(status) = &model.data.status {
-        let is_narrow = area.width < 60;
-        let words: [&'static str; 3] = if is_narrow { ["r", "q", "!"] } else { ["run ", "queue ", "!"] };
-        left = left.lit(words[0], Role::Text).num(status.runs_active, Role::Text).lit("  ", Role::Text);
-        left = left.lit(words[1], Role::Text).num(status.tasks_queued, Role::Text).lit("  ", Role::Text);
-        left = left.lit(words[2], Role::Text).num(status.approvals_pending, Role::Text);
-        if !is_narrow {
-            left = left.lit(if status.approvals_pending == 1 { " approval" } else { " approvals" }, Role::Text);
-        }
-        if status.tasks_failed > 0 {
-            left = left.lit("  x", Role::Text).num(status.tasks_failed, Role::Text);
-            left = if is_narrow { left } else { left.lit(" failed", Role::Text) };
-        }
-    }
+    let left = Line::of(" orch ", Role::Strong).safe(project.clip((room / 3).max(8)), Role::Strong);
+    let Some(status) = &model.data.status else { return left.pad(room).lit(" ", Role::Text).line(right) };
+    let is_narrow = area.width < 60;
+    // How many of the queue no agent can take is said as fully as there is room for.
+    let notes = [" waiting for an agent)", " without agent)"].map(Some).into_iter().chain([None]);
+    let mut lines = notes.map(|note| left.clone().lit("  ", Role::Text).line(counts(status, is_narrow, note)));
+    let fits = |line: &Line| line.width() <= room;
+    let left = lines.by_ref().find(fits).unwrap_or_else(|| left.lit("  ", Role::Text).line(counts(status, true, None)));
     left.pad(room).lit(" ", Role::Text).line(right)
+}
+
+/// What is under way, what waits, and what went wrong.
+fn counts(status: &StatusRow, is_narrow: bool, agent_note: Option<&'static str>) -> Line {
+    let words: [&'static str; 3] = if is_narrow { ["r", "q", "!"] } else { ["run ", "queue ", "!"] };
+    let mut line = Line::of(words[0], Role::Text).num(status.runs_active, Role::Text).lit("  ", Role::Text);
+    line = line.lit(words[1], Role::Text).num(status.tasks_queued, Role::Text);
+    if let Some(note) = agent_note.filter(|_| status.tasks_without_agent > 0) {
+        line = line.lit(" (", Role::Text).num(status.tasks_without_agent, Role::Text).lit(note, Role::Text);
+    }
+    line = line.lit("  ", Role::Text).lit(words[2], Role::Text).num(status.approvals_pending, Role::Text);
+    if !is_narrow {
+        line = line.lit(if status.approvals_pending == 1 { " approval" } else { " approvals" }, Role::Text);
+    }
+    if status.tasks_failed > 0 {
+        line = line.lit("  x", Role::Text).num(status.tasks_failed, Role::Text);
+        line = if is_narrow { line } else { line.lit(" failed", Role::Text) };
+    }
+    line
 }
 
 /// State of the connection, with the age of what is shown when it is not fresh.

@@ -2,6 +2,7 @@
 //!
 //! A harness plays the daemon: it answers every question of the model from the samples.
 
+mod guidance;
 mod harness;
 mod properties;
 mod snapshots;

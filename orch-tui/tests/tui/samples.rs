@@ -70,6 +70,7 @@ impl Samples {
             role: Role::Admin,
             projects: 1,
             tasks_queued: 3,
+            tasks_without_agent: 1,
             runs_active: 2,
             approvals_pending: 2,
             tasks_failed: 1,

@@ -70,5 +70,8 @@ async fn waits_for_agents(story: &Story, project: &str, plan: &PlanView) -> anyh
         let reasons: Vec<&str> = task.waits.iter().map(|wait| wait.code.as_str()).collect();
         ensure!(reasons.contains(&"agent") && task.waits.iter().all(|wait| !wait.text.is_empty()), "{task:#?}");
     }
+    let status = story.status().await?;
+    ensure!(status.tasks_queued > 0 && status.tasks_without_agent == status.tasks_queued, "{status:#?}");
+    ensure!(status.warnings.iter().any(|warning| warning.contains("orchctl task edit NAME --recipe")), "{status:#?}");
     Ok(())
 }

@@ -15,6 +15,9 @@ use crate::view::msg::Cmd;
 use crate::view::theme::Role;
 use crate::view::update;
 
+/// Columns of the key in front of what it does.
+const KEY_COLUMNS: usize = 9;
+
 /// What is picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PickerKind {
@@ -95,9 +98,13 @@ impl Picker {
     }
 
     pub(super) fn settle(&mut self, model: &Model) {
-        let keys: Vec<usize> = (0..self.items(model).len()).collect();
-        let height = model.area.height.saturating_sub(2 + 2 + 3);
-        self.cursor.settle(&keys, usize::from(height));
+        let items = self.items(model);
+        let keys: Vec<usize> = (0..items.len()).collect();
+        let height = usize::from(model.area.height.saturating_sub(2 + 2 + 3));
+        // As many as fit wherever the list is scrolled to.
+        let columns = usize::from(frame_size(model).0.saturating_sub(4));
+        let taller = items.iter().filter(|item| item.rows(columns).len() > 1).count();
+        self.cursor.settle(&keys, height.saturating_sub(taller).max(height / 2));
     }
 
     pub(super) fn draw(&self, model: &Model, canvas: &mut Canvas<'_>) {
@@ -106,7 +113,7 @@ impl Picker {
             PickerKind::Palette => "Actions",
             PickerKind::Projects => "Projects",
         };
-        let (width, height) = (model.area.width.saturating_sub(4).min(100), model.area.height.saturating_sub(2));
+        let (width, height) = frame_size(model);
         let inside = canvas.boxed(centered(model.area, width, height), &Line::of(title, Role::Strong));
         let columns = usize::from(inside.width);
         let (shown, column) = self.edit.shown(columns.saturating_sub(2));
@@ -119,10 +126,12 @@ impl Picker {
             canvas.put(list, 0, &Line::of("nothing matches; esc closes", Role::Dim));
         }
         let hint_rows = 1;
-        for (row, (index, item)) in
-            (0..list.height.saturating_sub(hint_rows)).zip(items.iter().enumerate().skip(self.cursor.top()))
-        {
-            let line = item.line(columns);
+        let rows = items
+            .iter()
+            .enumerate()
+            .skip(self.cursor.top())
+            .flat_map(|(index, item)| item.rows(columns).into_iter().map(move |line| (index, line)));
+        for (row, (index, line)) in (0..list.height.saturating_sub(hint_rows)).zip(rows) {
             let is_selected = index == self.cursor.index();
             if is_selected {
                 canvas.put_bar(list, row, &line.pad(columns).all(Role::Text), Role::Selected);
@@ -175,15 +184,25 @@ impl Picker {
 }
 
 impl Item {
-    fn line(&self, columns: usize) -> Line {
+    /// One row, or two where what is said of it would be cut behind the title.
+    fn rows(&self, columns: usize) -> Vec<Line> {
         let role = if self.enabled.is_ok() { Role::Text } else { Role::Dim };
-        let line = Line::from_safe(self.key.clone(), Role::Key).pad(9).safe(self.title.clone(), role);
-        let line = if columns >= 60 { line.pad(48) } else { line }.lit("  ", role);
-        match self.enabled {
-            Ok(()) => line.safe(self.note.clone(), Role::Dim),
-            Err(why) => line.lit("(", Role::Dim).lit(why, Role::Dim).lit(")", Role::Dim),
+        let front = Line::from_safe(self.key.clone(), Role::Key).pad(KEY_COLUMNS).safe(self.title.clone(), role);
+        let note = match self.enabled {
+            Ok(()) => Line::from_safe(self.note.clone(), Role::Dim),
+            Err(why) => Line::of("(", Role::Dim).lit(why, Role::Dim).lit(")", Role::Dim),
+        };
+        let front = if columns >= 60 && front.width() < 48 { front.pad(48) } else { front };
+        if note.is_empty() || front.width() + 2 + note.width() <= columns {
+            return vec![front.lit("  ", role).line(note)];
         }
+        vec![front, Line::new().pad(KEY_COLUMNS + 2).line(note)]
     }
+}
+
+/// Columns and rows of the box around the list.
+fn frame_size(model: &Model) -> (u16, u16) {
+    (model.area.width.saturating_sub(4).min(100), model.area.height.saturating_sub(2))
 }
 
 fn projects(model: &Model) -> Vec<Item> {
@@ -213,7 +232,11 @@ fn projects(model: &Model) -> Vec<Item> {
 /// Puts the names of what is selected into a command line.
 fn fill(cli: &str, model: &Model) -> String {
     let task = model.selected_task().map(|task| task.full_name.to_string());
-    let task_run = model.selected_task().and_then(|task| task.run_name.as_ref()).map(ToString::to_string);
+    // A card knows its run without the project, which a command has to name.
+    let task_run = model.selected_task().and_then(|task| {
+        let (project, _) = task.full_name.as_str().rsplit_once('/')?;
+        Some(format!("{project}/{}", task.run_name.as_ref()?))
+    });
     let run = model.selected_run().map(|run| run.full_name.to_string()).or(task_run);
     let approval = model.selected_approval().map(|approval| approval.full_name.to_string());
     let mut filled = cli.to_owned();

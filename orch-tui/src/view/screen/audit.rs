@@ -12,10 +12,13 @@ use crate::view::layout;
 use crate::view::model::Model;
 use crate::view::msg::{Cmd, Query};
 use crate::view::overlay::{Viewer, ViewerBody};
-use crate::view::rows::EventRow;
+use crate::view::rows::{EventRow, short_name};
 use crate::view::screen::{Mark, draw_absence, draw_row};
 use crate::view::theme::Role;
 use crate::view::when;
+
+/// Most columns that what an event is about takes in the list.
+const SUBJECT_COLUMNS_MAX: usize = 24;
 
 /// State of the screen.
 #[derive(Clone, Debug)]
@@ -117,7 +120,7 @@ pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
             .safe(event.kind.clone(), Role::Key)
             .pad(38)
             .lit(" ", Role::Text)
-            .safe(event.subject.clone(), Role::Strong)
+            .safe(short_name(&event.subject, SUBJECT_COLUMNS_MAX), Role::Strong)
             .lit("  ", Role::Text)
             .safe(event.text.clone(), Role::Text)
             .lit("  ", Role::Text)

@@ -17,10 +17,13 @@ use crate::view::layout;
 use crate::view::model::Model;
 use crate::view::msg::{Cmd, Query};
 use crate::view::overlay::{Ask, Confirm, Deny, Viewer, ViewerBody};
-use crate::view::rows::ApprovalRow;
+use crate::view::rows::{ApprovalRow, short_name};
 use crate::view::screen::{Mark, draw_absence, draw_row};
 use crate::view::theme::Role;
 use crate::view::when;
+
+/// Most columns that an approval's name takes in the list.
+const NAME_COLUMNS_MAX: usize = 20;
 
 /// State of the inbox.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +121,7 @@ pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
         let mark = Mark::of(model.inbox.cursor.key() == Some(approval.id), !model.inbox.in_dossier);
         let age = when::span(model.now.wall.ms_since(approval.requested_at));
         let line = Line::of("! ", Role::Warn)
-            .safe(approval.full_name.clone(), Role::Strong)
+            .safe(short_name(&approval.full_name, NAME_COLUMNS_MAX), Role::Strong)
             .safe(text(format_args!("  {:<4}", age.as_str())), Role::Dim)
             .safe(text(format_args!("{}  ", approval.kind)), Role::Key)
             .safe(approval.action.clone(), Role::Text);

@@ -27,16 +27,17 @@ fn decisions(harness: &Harness) -> Vec<(ApprovalId, Decision, Option<String>)> {
     decided.collect()
 }
 
+/// The daemon answers something else than before.
+fn load(harness: &mut Harness, query: Query, answer: Answer) {
+    let loaded = Loaded { query, epoch: harness.model.loader.epoch(), result: Ok(answer) };
+    harness.message(Msg::Loaded(loaded));
+}
+
 /// The approvals change while they are looked at.
 fn reload_approvals(harness: &mut Harness, change: impl FnOnce(&mut Vec<orch_proto::view::ApprovalView>)) {
     let mut approvals = harness.samples().approvals();
     change(&mut approvals);
-    let loaded = Loaded {
-        query: Query::Approvals,
-        epoch: harness.model.loader.epoch(),
-        result: Ok(Answer::Approvals(approvals)),
-    };
-    harness.message(Msg::Loaded(loaded));
+    load(harness, Query::Approvals, Answer::Approvals(approvals));
 }
 
 #[test]
@@ -202,8 +203,7 @@ fn a_led_cursor_goes_where_something_runs() {
 fn reload_second_task_done(harness: &mut Harness) {
     let mut tasks = harness.samples().tasks();
     tasks[1].state = TaskState::Done;
-    let loaded = Loaded { query: Query::Tasks, epoch: harness.model.loader.epoch(), result: Ok(Answer::Tasks(tasks)) };
-    harness.message(Msg::Loaded(loaded));
+    load(harness, Query::Tasks, Answer::Tasks(tasks));
 }
 
 #[test]
@@ -312,4 +312,34 @@ fn a_search_in_the_log_marks_and_moves() {
     assert!(harness.screen().contains("`wrote` 2 lines"), "{}", harness.screen());
     harness.press("n N w t ] [ esc");
     assert!(!harness.screen().contains("`wrote`"));
+}
+
+/// Goal: with all projects shown and a long name of one, no list cuts the number by which its rows are told apart.
+#[test]
+fn a_long_project_name_leaves_every_number_to_be_read() {
+    let named = |local: &str| format!("unit-conversion-and-more/{local}");
+    for (size, is_list) in [((80, 24), false), ((80, 24), true), ((110, 20), false), ((40, 12), false)] {
+        let mut harness = Harness::online(size, World::Normal);
+        harness.press("p enter");
+        let mut tasks = harness.samples().tasks();
+        tasks.iter_mut().for_each(|task| task.name = named(&format!("T-{}", task.number)));
+        harness.press(if is_list { "v" } else { "1" });
+        load(&mut harness, Query::Tasks, Answer::Tasks(tasks));
+        assert!(harness.screen().contains("/T-2 "), "{}", harness.screen());
+        harness.press("2");
+        let mut runs = harness.samples().runs();
+        runs[0].name = named("R-18");
+        load(&mut harness, Query::Runs, Answer::Runs(runs));
+        assert!(harness.screen().contains("/R-18 T-1"), "{}", harness.screen());
+        harness.press("3");
+        reload_approvals(&mut harness, |approvals| approvals[0].name = named("A-31"));
+        assert!(harness.screen().contains("/A-31 "), "{}", harness.screen());
+        harness.press("8");
+        let mut event = harness.samples().events().remove(0);
+        (event.seq, event.subject) = (7, named("T-2"));
+        harness.message(Msg::Events(EventPage { events: vec![event], next: 7, head: 7 }));
+        if size.0 >= 80 {
+            assert!(harness.screen().contains("/T-2 "), "{}", harness.screen());
+        }
+    }
 }

@@ -24,12 +24,24 @@ pub(super) struct Question {
 /// Most lines that list the content of what is asked about.
 const LISTED_MAX: usize = 60;
 
+/// Most remarks of one kind that are listed before that.
+const REMARKS_MAX: usize = 10;
+
 /// Adds what the question is about line by line, as far as it can be read at a glance.
 pub(super) fn list(details: &mut Vec<String>, lines: impl ExactSizeIterator<Item = String>) {
     let count = lines.len();
     details.extend(lines.take(LISTED_MAX));
     if count > LISTED_MAX {
         details.push(format!("and {} more", count - LISTED_MAX));
+    }
+}
+
+/// Adds what a person should have read before answering: remarks of a kind, such as `warning`.
+pub(super) fn remark<'a>(details: &mut Vec<String>, kind: &str, remarks: impl ExactSizeIterator<Item = &'a str>) {
+    let count = remarks.len();
+    details.extend(remarks.take(REMARKS_MAX).map(|remark| format!("{kind}: {remark}")));
+    if count > REMARKS_MAX {
+        details.push(format!("{kind}s: and {} more", count - REMARKS_MAX));
     }
 }
 

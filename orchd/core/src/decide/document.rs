@@ -160,6 +160,8 @@ fn draft<V: View>(
         format!("{} requirements from `{}`", content.requirements.len(), content.title),
         format!("{} open questions, {} warnings", content.open_questions.len(), content.warnings.len()),
     ];
+    approval::remark(&mut details, "warning", content.warnings.iter().map(String::as_str));
+    approval::remark(&mut details, "open question", content.open_questions.iter().map(|asked| asked.text.as_str()));
     approval::list(&mut details, content.requirements.iter().map(|found| format!("{} {}", found.id, found.title)));
     let event =
         RequirementsEvent::Drafted { project, version, vision, content: Box::new(content), reason: reason.to_owned() };

@@ -211,6 +211,7 @@ fn draft<V: View>(
         format!("adds {}, drops {}, keeps {}", delta.added.len(), delta.dropped.len(), delta.kept.len()),
         format!("critical path: {}", analysis.critical_path.join(" > ")),
     ];
+    approval::remark(&mut details, "warning", content.warnings.iter().map(String::as_str));
     let listed = content.tasks.iter().map(|task| format!("{} ({})", task.title, task.spec.work.label()));
     approval::list(&mut details, listed);
     let event =

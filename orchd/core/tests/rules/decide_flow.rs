@@ -2,6 +2,7 @@
 
 use orch_core::command::{Answer, Command, Subject};
 use orch_core::entity::{Approval, Change, Plan, Project, Requirements, Run, Task, Vision};
+use orch_core::planner::{LineRange, Statement};
 use orch_core::rehearsal::{plan_content, requirements, vision};
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::change::ChangeState;
@@ -235,4 +236,32 @@ fn a_newer_version_withdraws_the_question_about_the_older() {
     assert_eq!(scene.one::<Requirements>(second.id).state, DocumentState::Approved);
     scene.does(&approve(third.approval.unwrap()));
     assert_eq!(scene.one::<Requirements>(second.id).state, DocumentState::Superseded);
+}
+
+/// Goal: nobody has to agree to warnings that are only counted.
+#[test]
+fn what_is_to_be_approved_says_its_warnings_and_open_questions() {
+    let (mut scene, project) = Scene::ready("shop");
+    scene.does(&vision(project, "a shop"));
+    let vision = scene.view.newest::<Vision>().id;
+    let mut content = requirements(&["list"]);
+    content.warnings = (1..=12).map(|line| format!("line {line} is no requirement")).collect();
+    content.open_questions = vec![Statement { text: "which currency?".into(), lines: LineRange { first: 3, last: 3 } }];
+    let content = Box::new(content);
+    scene.does(&Command::ProposeRequirements { project, vision, content, reason: "derived".into() });
+    let details = scene.view.newest::<Approval>().details;
+    assert_eq!(details[1..3], ["1 open questions, 12 warnings", "warning: line 1 is no requirement"]);
+    assert_eq!(
+        details[11..],
+        ["warning: line 10 is no requirement", "warnings: and 2 more", "open question: which currency?", "REQ-1 list"]
+    );
+
+    scene.does(&approve(scene.view.newest::<Approval>().id));
+    let requirements = scene.view.newest::<Requirements>().id;
+    let mut content = plan_content(&[("a", &[])]);
+    content.warnings = vec!["REQ-1 is served by no task".into()];
+    let content = Box::new(content);
+    scene.does(&Command::ProposePlan { project, requirements, content, reason: "derived".into() });
+    let details = scene.view.newest::<Approval>().details;
+    assert_eq!(details[3], "warning: REQ-1 is served by no task");
 }

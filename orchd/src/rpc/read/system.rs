@@ -3,10 +3,10 @@
 use std::sync::{Arc, PoisonError};
 
 use orch_core::digest::Digest;
-use orch_core::entity::{Approval, Run, Vision};
+use orch_core::entity::{Approval, Run, Task, Vision, Work};
 use orch_core::state::project::ProjectState;
 use orch_core::state::task::TaskState;
-use orch_core::view::{Filter, View as _};
+use orch_core::view::{Filter, View};
 use orch_proto::request::Role;
 use orch_proto::view::{AuditReport, CheckReport, CheckResult, DoctorCheck, DoctorReport, StatusView};
 use orch_proto::{EntityKind, RpcError};
@@ -31,15 +31,16 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         let projects = [ProjectState::Preparing.label(), ProjectState::Ready.label()];
         let projects = count(EntityKind::Project, &projects)?;
         let queued = count(EntityKind::Task, &[TaskState::Approved { not_before: None }.label()])?;
+        let without_agent = if queued > 0 { without_agent(view)? } else { 0 };
         let failed = count(EntityKind::Task, &[TaskState::Failed { reason: String::new() }.label()])?;
         let open = Filter::default().open();
         let few = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let runs = few(readable(view.list::<Run>(&open))?.len());
         let pending = few(readable(view.list::<Approval>(&open))?.len());
-        Ok((view.seq(), projects, queued, failed, runs, pending))
+        Ok((view.seq(), projects, (queued, without_agent), failed, runs, pending))
     })
     .await?;
-    let (seq, projects, tasks_queued, tasks_failed, runs_active, approvals_pending) = counted;
+    let (seq, projects, (tasks_queued, tasks_without_agent), tasks_failed, runs_active, approvals_pending) = counted;
     let host = app.host.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut warnings = Vec::new();
     if *app.stopping.borrow() {
@@ -49,6 +50,12 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         warnings.push(format!(
             "no run starts: isolation level {} is required and {} was measured; {}",
             app.config.required_level, host.level, host.fix
+        ));
+    }
+    if tasks_without_agent > 0 {
+        warnings.push(format!(
+            "{tasks_without_agent} of {tasks_queued} queued tasks wait for an agent, and none is configured; \
+             give a task its steps with `orchctl task edit NAME --recipe FILE`"
         ));
     }
     warnings.extend(app.troubles.lines().into_iter().take(WARNINGS_MAX));
@@ -64,6 +71,7 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         role: caller.role.unwrap_or(Role::Viewer),
         projects,
         tasks_queued,
+        tasks_without_agent,
         runs_active,
         approvals_pending,
         tasks_failed,
@@ -72,6 +80,17 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         isolation_required: app.config.required_level,
         warnings,
     })
+}
+
+/// Queued tasks for which no agent is configured.
+fn without_agent(view: &impl View) -> Result<u32, RpcError> {
+    let capabilities = App::capabilities();
+    let tasks = readable(view.list::<Task>(&Filter::default().open()))?;
+    let waiting = tasks.iter().filter(|task| {
+        matches!(task.state, TaskState::Approved { .. })
+            && matches!(&task.spec.work, Work::Agent { capability } if !capabilities.contains(capability))
+    });
+    Ok(u32::try_from(waiting.count()).unwrap_or(u32::MAX))
 }
 
 pub(crate) async fn audit_verify(app: &Arc<App>, _: &Caller) -> Result<AuditReport, RpcError> {

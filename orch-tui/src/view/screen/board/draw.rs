@@ -11,11 +11,14 @@ use crate::view::filter::Filter;
 use crate::view::layout;
 use crate::view::model::Model;
 use crate::view::msg::Query;
-use crate::view::rows::TaskRow;
+use crate::view::rows::{TaskRow, short_name};
 use crate::view::screen::{Mark, draw_absence, draw_row, log_pane};
 use crate::view::theme::Role;
 use crate::view::when;
 use crate::view::words;
+
+/// Most columns that a task's name takes in front of its title.
+const NAME_COLUMNS_MAX: usize = 20;
 
 /// Draws the board.
 pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
@@ -93,9 +96,10 @@ fn draw_cards(model: &Model, canvas: &mut Canvas<'_>, (area, index): (Rect, usiz
     // One row of the cards is the heading above them.
     let rows = card_rows(area.width, area.height + 1);
     if tasks.is_empty() && is_focused && model.data.tasks.as_ref().is_some_and(|all| !all.is_empty()) {
-        let filtered = "no task here matches the filter; esc clears it";
-        let said = if model.filter_text().is_empty() { "nothing here; h and l change the column" } else { filtered };
-        canvas.put(area, 1, &Line::of(" ", Role::Dim).lit(said, Role::Dim));
+        let said = why_empty(model, index, filter).wrap(usize::from(area.width.saturating_sub(1)));
+        for (row, said) in (1..area.height).zip(said) {
+            canvas.put(area, row, &Line::of(" ", Role::Dim).safe(said, Role::Dim));
+        }
     }
     let titles = title_columns(model, tasks.iter().skip(cursor.top()).take(usize::from(area.height)), area);
     let mut row = 0;
@@ -114,10 +118,32 @@ fn draw_cards(model: &Model, canvas: &mut Canvas<'_>, (area, index): (Rect, usiz
     }
 }
 
+/// Why there is nothing in the column that is looked at, and which keys go to where there is something.
+fn why_empty(model: &Model, looked_at: usize, filter: &Filter) -> SafeText {
+    if model.filter_text().is_empty() {
+        return SafeText::literal("nothing here; h and l change the column");
+    }
+    let found: Vec<String> = COLUMNS
+        .iter()
+        .enumerate()
+        .map(|(index, (column, title))| (index, title, in_column(&model.data, filter, *column).len()))
+        .filter(|(_, _, count)| *count > 0)
+        .map(|(index, title, count)| {
+            let key = if index < looked_at { "h" } else { "l" };
+            format!("{count} in {title} ({})", vec![key; index.abs_diff(looked_at)].join(" "))
+        })
+        .collect();
+    if found.is_empty() {
+        return SafeText::literal("no task matches the filter; esc clears it");
+    }
+    text(format_args!("no match here, but {}; esc clears the filter", found.join(", ")))
+}
+
 /// A card of several rows: the title takes the second one too when it needs it, the rest is for the state.
 fn draw_card(model: &Model, canvas: &mut Canvas<'_>, (area, task): (Rect, &TaskRow), mark: Mark) {
     let columns = usize::from(area.width);
-    let name = name(model, task);
+    // A project's name leaves half of the card to the title.
+    let name = short_name(&name(model, task), columns / 2);
     let indent = name.width() + 1;
     let titles = match area.height {
         0..3 => 1,
@@ -146,7 +172,9 @@ fn draw_card(model: &Model, canvas: &mut Canvas<'_>, (area, task): (Rect, &TaskR
 }
 
 fn title(model: &Model, task: &TaskRow) -> Line {
-    Line::from_safe(name(model, task), Role::Strong).lit(" ", Role::Text).safe(task.title.clone(), Role::Text)
+    Line::from_safe(short_name(&name(model, task), NAME_COLUMNS_MAX), Role::Strong)
+        .lit(" ", Role::Text)
+        .safe(task.title.clone(), Role::Text)
 }
 
 /// With one project its name says nothing.

@@ -10,7 +10,7 @@ use crate::view::doc::Doc;
 use crate::view::layout;
 use crate::view::model::Model;
 use crate::view::msg::Query;
-use crate::view::rows::{RunRow, StepRow};
+use crate::view::rows::{RunRow, StepRow, short_name};
 use crate::view::screen::{Mark, draw_absence, draw_row, log_pane};
 use crate::view::theme::Role;
 use crate::view::when;
@@ -27,9 +27,10 @@ pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
 fn draw_table(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     let filter = model.filter();
     let runs = listed(&model.data, &filter);
-    let heading = Line::of(" run", Role::Heading).pad(9).lit("task", Role::Heading).pad(17);
-    let heading =
-        heading.lit("state", Role::Heading).pad(34).lit("time", Role::Heading).pad(42).lit("what", Role::Heading);
+    let names = name_columns(model, &runs, body);
+    let heading = Line::of(" run", Role::Heading).pad(names + 2).lit("task", Role::Heading).pad(names + 10);
+    let heading = heading.lit("state", Role::Heading).pad(names + 27).lit("time", Role::Heading).pad(names + 35);
+    let heading = heading.lit("what", Role::Heading);
     canvas.put(body, 0, &heading);
     let rows = layout::below(body, 1);
     if runs.is_empty() {
@@ -44,20 +45,27 @@ fn draw_table(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     }
     for (row, run) in (0..rows.height).zip(runs.iter().skip(model.runs.cursor.top())) {
         let mark = Mark::of(model.runs.cursor.key() == Some(run.id), true);
-        draw_row(canvas, (rows, row), &table_row(model, run), mark);
+        draw_row(canvas, (rows, row), &table_row(model, run, names), mark);
     }
 }
 
-fn table_row(model: &Model, run: &RunRow) -> Line {
-    let (name, task) = if model.project.is_some() {
-        (run.name.clone(), run.task_name.clone())
-    } else {
-        (run.full_name.clone(), run.task_name.clone())
-    };
+/// Columns for the names of some runs: with one project its name says nothing, of many it may take a quarter.
+fn name_columns(model: &Model, runs: &[&RunRow], area: Rect) -> usize {
+    let widest = runs.iter().map(|run| shown_name(model, run).width()).max().unwrap_or(0);
+    widest.clamp(7, (usize::from(area.width) / 4).max(7))
+}
+
+fn shown_name<'a>(model: &Model, run: &'a RunRow) -> &'a SafeText {
+    if model.project.is_some() { &run.name } else { &run.full_name }
+}
+
+fn table_row(model: &Model, run: &RunRow, names: usize) -> Line {
     let elapsed = run.elapsed_ms(model.now.wall).map_or_else(SafeText::default, when::exact_span);
-    let line = Line::from_safe(name, Role::Strong).pad(7).lit(" ", Role::Text).safe(task, Role::Text).pad(15);
-    let line = line.lit(" ", Role::Text).line(words::run(&run.state).line()).pad(32);
-    let line = line.lit(" ", Role::Text).safe(elapsed, Role::Text).pad(40).lit(" ", Role::Text);
+    let name = short_name(shown_name(model, run), names);
+    let line = Line::from_safe(name, Role::Strong).pad(names).lit(" ", Role::Text);
+    let line = line.safe(run.task_name.clone(), Role::Text).pad(names + 8);
+    let line = line.lit(" ", Role::Text).line(words::run(&run.state).line()).pad(names + 25);
+    let line = line.lit(" ", Role::Text).safe(elapsed, Role::Text).pad(names + 33).lit(" ", Role::Text);
     // Of a run that ended well the steps say nothing.
     let line = match run.step().filter(|_| run.state != RunState::Succeeded) {
         Some((index, step)) => line.safe(text(format_args!("{index}/{} {}  ", run.steps.len(), step.name)), Role::Text),

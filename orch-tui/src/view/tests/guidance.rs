@@ -1,0 +1,55 @@
+//! What a person is told who does not know the way yet.
+
+use ratatui::style::Modifier;
+
+use super::harness::{Harness, World};
+
+fn online() -> Harness {
+    Harness::online((80, 24), World::Normal)
+}
+
+/// Goal: a task that the filter finds is never said not to be there because its column is out of sight.
+#[test]
+fn a_filter_says_where_its_matches_are() {
+    let mut harness = online();
+    harness.press("l h /");
+    harness.type_text("service");
+    assert!(harness.screen().contains("1 in Done (l l)"), "{}", harness.screen());
+    harness.press("enter l l");
+    assert!(harness.screen().contains("T-1 scaffold the service"), "{}", harness.screen());
+    harness.press("/");
+    harness.type_text(" nowhere");
+    assert!(harness.screen().contains("no task matches the filter; esc clears it"), "{}", harness.screen());
+}
+
+/// Goal: a queue that stands still because there is no agent does not look like one that moves.
+#[test]
+fn the_queue_says_how_much_of_it_no_agent_can_take() {
+    for (columns, said) in
+        [(120, "queue 3 (1 waiting for an agent)  !2"), (80, "queue 3 (1 without agent)  !2"), (40, "q3  !2")]
+    {
+        let harness = Harness::online((columns, 24), World::Normal);
+        assert!(harness.screen().contains(said), "{}", harness.screen());
+    }
+}
+
+/// Goal: the command that does the same outside of this program can be read whole, and the cursor stays in sight.
+#[test]
+fn the_help_cuts_no_command() {
+    let mut harness = online();
+    harness.press("?");
+    assert!(harness.screen().contains("orchctl task get shop/T-2"), "{}", harness.screen());
+    assert!(harness.screen().contains("orchctl run logs shop/R-3"), "{}", harness.screen());
+    for _ in 0..60 {
+        assert!(!harness.screen().lines().any(|line| line.contains("orchctl") && line.contains("...")));
+        assert!(bar(&harness), "{}", harness.screen());
+        harness.press("down");
+    }
+}
+
+/// Whether a whole row stands out as the selected one.
+fn bar(harness: &Harness) -> bool {
+    let buffer = harness.buffer();
+    let is_marked = |y: u16| buffer[(10, y)].modifier.contains(Modifier::REVERSED);
+    (1..buffer.area.height).any(is_marked)
+}
