@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn what_is_printed_is_a_file_that_says_the_same() {
         let args = |more: &[&str]| Args::try_parse_from(["orchd"].iter().chain(more)).unwrap();
-        let env = |name: &str| (name == "HOME").then(|| "/home/user".to_owned());
+        let env = |name: &str| (name == "HOME").then(|| "/h".to_owned());
         let config = load(args(&["--state-dir", "/s", "--socket", "/s/o.sock"]), env).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.toml");
