@@ -238,7 +238,7 @@ fn transport_error(error: &tarpc::client::RpcError) -> RpcError {
             .unwrap_or_else(|_| RpcError::new(ErrorCode::Internal, format!("the daemon gave up: {}", server.detail))),
         Transport::Shutdown | Transport::Send(_) | Transport::Channel(_) => {
             RpcError::new(ErrorCode::Unreachable, "the connection to the daemon broke")
-                .hint("connect again; a retry with the same key is harmless")
+                .hint("connect again; a retry with the same key is harmless; if it stays so, client and daemon are of different builds")
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `orchctl up`, `down` and `daemon`: start, look at and stop the daemon.
 
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use orch_proto::ErrorCode;
@@ -87,7 +88,8 @@ pub(crate) async fn up(session: &Session, args: UpArgs) -> Result<(), Failure> {
 pub(crate) async fn down(session: &Session) -> Result<(), Failure> {
     let status = match session.read(async |orch, context| orch.status(context).await).await {
         Ok(status) => status,
-        Err(Failure::Refused(error)) if error.code == ErrorCode::Unreachable => {
+        // A daemon of another build answers nothing that can be read, and is there all the same.
+        Err(Failure::Refused(error)) if error.code == ErrorCode::Unreachable && !is_listened_to(session.socket()) => {
             return session.line(&format!("no daemon runs on `{}`", session.socket().display()));
         }
         Err(failure) => return Err(failure),
@@ -97,6 +99,10 @@ pub(crate) async fn down(session: &Session) -> Result<(), Failure> {
     }
     launch::stop(session, status.pid).await?;
     session.line(&format!("stopped orchd (pid {})", status.pid))
+}
+
+fn is_listened_to(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
 }
 
 fn report_up(session: &Session, status: &StatusView, what: &str) -> Result<(), Failure> {
