@@ -100,7 +100,7 @@ async fn export(session: &Session, to: Option<PathBuf>) -> Result<(), Failure> {
     let mut file = match &to {
         Some(path) => {
             let opened = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
-            Some(opened.map_err(|error| Failure::usage(format!("`{}` cannot be made: {error}", path.display())))?)
+            Some(opened.map_err(|error| Failure::cannot_write(path, &error))?)
         }
         None => None,
     };

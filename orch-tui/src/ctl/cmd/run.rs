@@ -151,7 +151,7 @@ async fn save_artifact(session: &Session, run: &RunView, path: &str, to: Option<
         None
     } else {
         let opened = OpenOptions::new().write(true).create_new(true).open(&target);
-        Some(opened.map_err(|error| Failure::usage(format!("`{}` cannot be made: {error}", target.display())))?)
+        Some(opened.map_err(|error| Failure::cannot_write(&target, &error))?)
     };
     let mut offset = 0;
     while offset < artifact.size_bytes {
