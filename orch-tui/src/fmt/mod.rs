@@ -4,6 +4,7 @@
 //! here; the machine formats keep the data whole and escape what a terminal would obey.
 
 pub mod color;
+mod count;
 pub mod diff;
 pub mod document;
 pub mod duration;
@@ -11,6 +12,7 @@ pub mod graph;
 pub mod resource;
 pub mod table;
 
+pub use count::count;
 #[cfg(test)]
 pub(crate) use resource::samples;
 pub use resource::{Resource, document_state, project_state};

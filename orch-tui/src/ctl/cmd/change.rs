@@ -10,6 +10,7 @@ use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
 use crate::ctl::session::Session;
 use crate::fmt::color::{Paint, Role};
+use crate::fmt::count;
 use crate::fmt::diff;
 use crate::fmt::duration::age;
 use crate::text::SafeText;
@@ -133,7 +134,10 @@ fn text(change: &ChangeView, paint: Paint) -> String {
     }
     field("branch", &format!("{} at {}", change.branch, change.head));
     field("base", change.base.as_deref().unwrap_or("(empty)"));
-    field("size", &format!("{} files, +{} -{}", change.files_changed, change.lines_added, change.lines_removed));
+    field(
+        "size",
+        &format!("{}, +{} -{}", count(change.files_changed, "file"), change.lines_added, change.lines_removed),
+    );
     if !change.protected.is_empty() {
         field("protected", &change.protected.join(", "));
     }

@@ -80,7 +80,7 @@ async fn all_requirements_are_removed_only_when_that_is_said() {
     let fake = Fake::start(sixth());
     let none = Call { stdin: "requirements: []\n", ..Call::default() };
     let refused = call(&fake, none, "req edit -f -").await;
-    assert_eq!((refused.code, refused.err.contains("removes all 3 requirements of shop")), (2, true), "{refused:?}");
+    assert_eq!((refused.code, refused.err.contains("removes all of shop (3 requirements)")), (2, true), "{refused:?}");
     assert_eq!(fake.see(|state| state.submitted.len()), 0);
     assert_eq!(call(&fake, none, "req edit -f - --yes").await.code, 0);
 }
