@@ -82,6 +82,21 @@ fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
 }
 
+#[test]
+fn every_argument_has_a_word_of_help() {
+    fn silent(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name());
+        let arguments = command.get_arguments().filter(|argument| argument.get_help().is_none());
+        found.extend(arguments.map(|argument| format!("{path} {}", argument.get_id())));
+        for child in command.get_subcommands().filter(|child| !child.is_hide_set()) {
+            silent(child, &path, found);
+        }
+    }
+    let mut found = Vec::new();
+    silent(&Cli::command(), "", &mut found);
+    assert_eq!(found, Vec::<String>::new());
+}
+
 /// Help is documentation: a change of it shows in review.
 #[test]
 fn help_texts() {

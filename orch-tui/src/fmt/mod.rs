@@ -9,10 +9,12 @@ pub mod diff;
 pub mod document;
 pub mod duration;
 pub mod graph;
+mod natural;
 pub mod resource;
 pub mod table;
 
 pub use count::count;
+pub use natural::natural;
 #[cfg(test)]
 pub(crate) use resource::samples;
 pub use resource::{Resource, document_state, project_state};

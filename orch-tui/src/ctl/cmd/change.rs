@@ -23,6 +23,7 @@ pub(crate) enum ChangeCommand {
     /// One change with its checks
     #[command(visible_alias = "show")]
     Get {
+        /// The change, as `C-12` or `shop/C-12`
         change: String,
         /// Exit with 0 when merged, 1 when it cannot be, 8 when neither
         #[arg(long)]
@@ -30,6 +31,7 @@ pub(crate) enum ChangeCommand {
     },
     /// The change as a unified diff
     Diff {
+        /// The change, as `C-12` or `shop/C-12`
         change: String,
         /// The bytes as they are, as for `git apply`
         #[arg(long)]
@@ -37,13 +39,17 @@ pub(crate) enum ChangeCommand {
     },
     /// Give up a change that is not merged; its task fails
     Close {
+        /// The change, as `C-12` or `shop/C-12`
         change: String,
         /// Why
         #[arg(long)]
         reason: Option<String>,
     },
     /// Wait until it is merged; exit code 1 if it cannot be
-    Wait { change: String },
+    Wait {
+        /// The change, as `C-12` or `shop/C-12`
+        change: String,
+    },
 }
 
 pub(crate) async fn run(session: &Session, command: ChangeCommand) -> Result<(), Failure> {

@@ -20,6 +20,7 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionArgs {
+    /// The shell that reads them
     pub(crate) shell: Shell,
 }
 

@@ -13,7 +13,7 @@ use crate::ctl::digest;
 use crate::ctl::failure::Failure;
 use crate::ctl::session::Session;
 use crate::ctl::version::{self, Version, VersionArgs};
-use crate::fmt::count;
+use crate::fmt::{count, natural};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReqCommand {
@@ -97,8 +97,12 @@ pub(crate) async fn run(session: &Session, command: ReqCommand) -> Result<(), Fa
             let (project, _) = version::find(session, EntityKind::Requirements, Some(&from)).await?;
             let from = from.number_in(&project, EntityKind::Requirements)?;
             let to = to.number_in(&project, EntityKind::Requirements)?;
-            let diff =
+            let mut diff =
                 session.read(async |orch, context| orch.requirements_diff(context, project, from, to).await).await?;
+            for items in [&mut diff.added, &mut diff.removed] {
+                items.sort_by(|one, other| natural(&one.key).cmp(&natural(&other.key)));
+            }
+            diff.changed.sort_by(|(one, _), (other, _)| natural(&one.key).cmp(&natural(&other.key)));
             session.report("RequirementsDiff", &diff, || req_text::diff(&diff, session.paint()))
         }
         ReqCommand::Comment { text, key } => {

@@ -136,3 +136,11 @@ async fn a_version_is_named_as_it_is_shown_anywhere() {
     assert_eq!((plain(&fake, "req show Q-6").await.code, plain(&fake, "req show shop/Q-6").await.code), (2, 0));
     assert_eq!(plain(&fake, "req show shop/Q-6 -p till").await.code, 2);
 }
+
+#[tokio::test]
+async fn a_difference_is_in_the_order_that_people_count() {
+    let fake = Fake::start(sixth());
+    let outcome = plain(&fake, "req diff 5 6").await;
+    let keys: Vec<_> = outcome.out.lines().skip(1).filter_map(|line| line.split(' ').nth(1)).collect();
+    assert_eq!(keys, ["REQ-1", "REQ-2", "REQ-10"], "{outcome:?}");
+}
