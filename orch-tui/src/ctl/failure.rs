@@ -198,6 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_written_says_why_and_what_next() {
+        let code = |kind: io::ErrorKind| match Failure::cannot_write(Path::new("/a/b"), &kind.into()) {
+            Failure::Refused(error) => (error.code, error.message.contains("`/a/b`"), error.hint.is_some()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code(io::ErrorKind::PermissionDenied), (ErrorCode::Permission, true, true));
+        assert_eq!(code(io::ErrorKind::ReadOnlyFilesystem), (ErrorCode::Permission, true, true));
+        assert_eq!(code(io::ErrorKind::AlreadyExists), (ErrorCode::Exists, true, true));
+        assert_eq!(code(io::ErrorKind::NotFound), (ErrorCode::NotFound, true, true));
+    }
+
+    #[test]
     fn failures_have_two_forms_and_neither_is_obeyed_by_a_terminal() {
         let failure = Failure::new(ErrorCode::StaleDigest, "`x\x1b[2J` changed", "orchctl approval get A-12");
         assert_eq!(

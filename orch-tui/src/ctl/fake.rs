@@ -261,7 +261,10 @@ impl Orch for Service {
     }
 
     async fn requirements_diff(self, _: Context, _: Ref, from: u32, to: u32) -> Result<RequirementsDiff, RpcError> {
-        Ok(RequirementsDiff { from, to, added: vec![], removed: vec![], changed: vec![], unchanged: 0 })
+        // In the order of the letters, as the daemon's tables have it.
+        let added = ["REQ-1", "REQ-10", "REQ-2"]
+            .map(|key| RequirementView { key: key.to_owned(), ..samples::requirements().requirements.swap_remove(0) });
+        Ok(RequirementsDiff { from, to, added: added.into(), removed: vec![], changed: vec![], unchanged: 0 })
     }
 
     async fn trace(self, _: Context, _: Ref, key: String) -> Result<TraceView, RpcError> {

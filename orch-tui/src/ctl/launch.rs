@@ -162,7 +162,7 @@ fn is_alive(pid: u32) -> bool {
 }
 
 fn open_log(path: &Path) -> Result<File, Failure> {
-    let cannot = |error: std::io::Error| Failure::usage(format!("`{}` cannot be written: {error}", path.display()));
+    let cannot = |error: std::io::Error| Failure::cannot_write(path, &error);
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(cannot)?;
     }

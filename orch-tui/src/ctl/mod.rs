@@ -28,6 +28,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use clap::error::ErrorKind;
 use orch_proto::ErrorCode;
 
 use self::args::{Cli, Command, Format};
@@ -74,6 +75,11 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, console: Console
 /// Help and version are data; everything else is a mistake in the command line.
 fn not_parsed(error: &clap::Error, json: bool, console: &Console) -> u8 {
     let text = error.render().to_string();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
+        // A noun alone asks what there is: its help, without the label of a mistake.
+        console.say(text.trim_end());
+        return ErrorCode::Usage.exit_code();
+    }
     if error.use_stderr() {
         let failure = Failure::usage(text.trim_end().trim_start_matches("error: "));
         console.say(&if json { failure.json() } else { failure.text(Paint::OFF) });

@@ -82,6 +82,21 @@ fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
 }
 
+#[test]
+fn every_argument_has_a_word_of_help() {
+    fn silent(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name());
+        let arguments = command.get_arguments().filter(|argument| argument.get_help().is_none());
+        found.extend(arguments.map(|argument| format!("{path} {}", argument.get_id())));
+        for child in command.get_subcommands().filter(|child| !child.is_hide_set()) {
+            silent(child, &path, found);
+        }
+    }
+    let mut found = Vec::new();
+    silent(&Cli::command(), "", &mut found);
+    assert_eq!(found, Vec::<String>::new());
+}
+
 /// Help is documentation: a change of it shows in review.
 #[test]
 fn help_texts() {
@@ -495,7 +510,9 @@ async fn artifacts_are_saved_whole_and_over_nothing() {
     let line = format!("run artifacts R-1 --save out/a.txt --to {}", target.display());
     assert_eq!(plain(&fake, &line).await.code, 0);
     assert_eq!(std::fs::read(&target).unwrap(), b"0123456789");
-    assert_eq!(plain(&fake, &line).await.code, 2);
+    let again = plain(&fake, &line).await;
+    assert_eq!((again.code, again.err.contains("error[E_EXISTS]: ")), (4, true), "{again:?}");
+    assert!(again.err.contains("hint: name another file"), "{}", again.err);
     assert_eq!(plain(&fake, "run artifacts R-1 --save out/a.txt --to -").await.out, "0123456789");
     assert_eq!(plain(&fake, "run artifacts R-1 --save nothing").await.code, 3);
 }
@@ -546,6 +563,11 @@ async fn what_needs_no_daemon_works_without_one() {
     let man = fake.directory().join("man");
     assert_eq!(plain(&fake, &format!("man --dir {}", man.display())).await.code, 0);
     assert!(man.join("orchctl-task-create.1").exists());
+    let nowhere = plain(&fake, &format!("man --dir {}/deeper", man.join("orchctl.1").display())).await;
+    assert_eq!((nowhere.code, nowhere.err.contains("orchctl.1/deeper` cannot be written: ")), (2, true), "{nowhere:?}");
+    assert!(nowhere.err.contains("hint: name another place"), "{}", nowhere.err);
+    let verbs = plain(&fake, "daemon").await;
+    assert_eq!((verbs.code, verbs.err.starts_with("The daemon itself\n")), (2, true), "{}", verbs.err);
     let wrong = plain(&fake, "nonsense -o json").await;
     assert_eq!((wrong.code, wrong.err.starts_with(r#"{"error":{"code":"E_USAGE""#)), (2, true), "{}", wrong.err);
 }

@@ -4,13 +4,17 @@
 //! here; the machine formats keep the data whole and escape what a terminal would obey.
 
 pub mod color;
+mod count;
 pub mod diff;
 pub mod document;
 pub mod duration;
 pub mod graph;
+mod natural;
 pub mod resource;
 pub mod table;
 
+pub use count::count;
+pub use natural::natural;
 #[cfg(test)]
 pub(crate) use resource::samples;
 pub use resource::{Resource, document_state, project_state};

@@ -35,16 +35,19 @@ pub(crate) fn task_view(view: &impl View, task: &Task, context: &TaskContext<'_>
     }
     let only_a_place = waits.iter().all(|wait| matches!(wait, Wait::Capacity { .. } | Wait::Paused { .. }));
     let approval = approval_of(task, change.as_ref());
+    let name = format!("{project}/{}", EntityKind::Task.short(task.number));
+    let in_review = review_wait(view, change.as_ref())?;
+    let waits = in_review.into_iter().chain(waits.iter().map(|wait| wait_view(&name, wait))).collect();
     Ok(TaskView {
         id: task.id,
         number: task.number,
-        name: format!("{project}/{}", EntityKind::Task.short(task.number)),
+        name,
         project,
         key: task.plan.as_ref().map(|(_, key)| key.clone()),
         title: task.title.clone(),
         state: state(&task.state),
         ready: matches!(task.state, State::Approved { .. }) && only_a_place,
-        waits: review_wait(view, change.as_ref())?.into_iter().chain(waits.iter().map(wait_view)).collect(),
+        waits,
         work: task.spec.work.label(),
         depends_on,
         requirements: task.spec.requirements.iter().map(ToString::to_string).collect(),
@@ -130,16 +133,20 @@ fn current_step(run: &Run) -> Option<(u32, u32, String)> {
     Some((number(at + 1), number(run.steps.len()), run.steps[at].name.clone()))
 }
 
-/// A reason in words.
-fn wait_view(wait: &Wait) -> WaitView {
+/// A reason in words. What can be done about it names the task.
+fn wait_view(task: &str, wait: &Wait) -> WaitView {
     let (code, text, hint): (&str, String, Option<String>) = match wait {
-        Wait::Proposed => {
-            ("proposed", "it is not in the queue".into(), Some("put it there with `orchctl task queue`".into()))
-        }
+        Wait::Proposed => (
+            "proposed",
+            "it is not in the queue".into(),
+            Some(format!("put it there with `orchctl task queue {task}`")),
+        ),
         Wait::Held { reason } if reason.is_empty() => {
-            ("held", "held by a person".into(), Some("orchctl task release".into()))
+            ("held", "held by a person".into(), Some(format!("orchctl task release {task}")))
         }
-        Wait::Held { reason } => ("held", format!("held by a person: {reason}"), Some("orchctl task release".into())),
+        Wait::Held { reason } => {
+            ("held", format!("held by a person: {reason}"), Some(format!("orchctl task release {task}")))
+        }
         Wait::Dependency { name, state, hopeless: true, .. } => (
             "dependency",
             format!("waits for {name}, which is {state}"),
@@ -154,10 +161,9 @@ fn wait_view(wait: &Wait) -> WaitView {
         Wait::Agent { capability } => (
             "agent",
             format!("needs an agent with the capability `{capability}`, and none is configured"),
-            Some(
-                "give the task steps with `orchctl task edit --recipe FILE`; agents are not part of this version"
-                    .into(),
-            ),
+            Some(format!(
+                "give the task steps with `orchctl task edit {task} --recipe FILE`; agents are not part of this version"
+            )),
         ),
         Wait::Tool { name, fix } => ("tool", format!("needs `{name}`, which is not installed"), Some(fix.clone())),
         Wait::Isolation { level, required, fix } => (
@@ -174,4 +180,18 @@ fn wait_view(wait: &Wait) -> WaitView {
         Wait::Run { name } => ("run", format!("its earlier run {name} has not ended yet"), None),
     };
     WaitView { code: code.into(), text, hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_done_about_a_wait_names_the_task() {
+        let agent = Wait::Agent { capability: "developer".to_owned() };
+        for wait in [Wait::Proposed, Wait::Held { reason: String::new() }, Wait::Held { reason: "why".into() }, agent] {
+            let hint = wait_view("shop/T-7", &wait).hint.unwrap();
+            assert!(hint.contains("orchctl task ") && hint.contains(" shop/T-7"), "{hint}");
+        }
+    }
 }

@@ -21,12 +21,14 @@ pub(crate) enum ApprovalCommand {
     /// Approvals that wait; with `--all` the others too
     #[command(visible_alias = "ls")]
     List {
+        /// Those that were answered or withdrawn, too
         #[arg(long)]
         all: bool,
     },
     /// One approval: the exact action, why it is asked for, and its digest
     #[command(visible_alias = "show")]
     Get {
+        /// The approval, as `A-12` or `shop/A-12`
         approval: String,
         /// Exit with 0 when granted, 1 when denied or gone, 8 when it waits
         #[arg(long)]
@@ -34,6 +36,7 @@ pub(crate) enum ApprovalCommand {
     },
     /// What would change
     Diff {
+        /// The approval, as `A-12` or `shop/A-12`
         approval: String,
         /// The bytes as they are
         #[arg(long)]
@@ -46,7 +49,10 @@ pub(crate) enum ApprovalCommand {
     #[command(visible_alias = "reject")]
     Deny(AnswerArgs),
     /// Wait until it is decided; exit code 1 if it is not granted
-    Wait { approval: String },
+    Wait {
+        /// The approval, as `A-12` or `shop/A-12`
+        approval: String,
+    },
 }
 
 /// An answer.

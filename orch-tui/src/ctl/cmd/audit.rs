@@ -10,6 +10,7 @@ use orch_proto::view::{AuditReport, EventPage, EventView};
 use crate::ctl::args::Format;
 use crate::ctl::failure::Failure;
 use crate::ctl::session::Session;
+use crate::fmt::count;
 use crate::fmt::document::json_line;
 use crate::text::SafeText;
 
@@ -100,12 +101,12 @@ async fn export(session: &Session, to: Option<PathBuf>) -> Result<(), Failure> {
     let mut file = match &to {
         Some(path) => {
             let opened = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
-            Some(opened.map_err(|error| Failure::usage(format!("`{}` cannot be made: {error}", path.display())))?)
+            Some(opened.map_err(|error| Failure::cannot_write(path, &error))?)
         }
         None => None,
     };
     let mut cursor = 0;
-    let mut count = 0;
+    let mut events = 0_u64;
     loop {
         let page = page(session, cursor, PAGE_ITEMS_MAX, true).await?;
         if page.events.is_empty() {
@@ -117,12 +118,12 @@ async fn export(session: &Session, to: Option<PathBuf>) -> Result<(), Failure> {
                 Some(file) => writeln!(file, "{line}")?,
                 None => session.line_raw(&line)?,
             }
-            count += 1;
+            events += 1;
         }
         cursor = page.next;
     }
     if let Some(path) = &to {
-        session.note(&format!("wrote {count} events to `{}`", path.display()));
+        session.note(&format!("wrote {} to `{}`", count(events, "event"), path.display()));
     }
     Ok(())
 }
@@ -130,7 +131,9 @@ async fn export(session: &Session, to: Option<PathBuf>) -> Result<(), Failure> {
 /// The result of verifying, in a line.
 pub(crate) fn text(report: &AuditReport) -> String {
     match &report.broken_at {
-        None => format!("{} events, chain whole, head {}\n", report.events, SafeText::line(&report.head_hash)),
-        Some((seq, found)) => format!("{} events, BROKEN at {seq}: {}\n", report.events, SafeText::line(found)),
+        None => format!("{}, chain whole, head {}\n", count(report.events, "event"), SafeText::line(&report.head_hash)),
+        Some((seq, found)) => {
+            format!("{}, BROKEN at {seq}: {}\n", count(report.events, "event"), SafeText::line(found))
+        }
     }
 }

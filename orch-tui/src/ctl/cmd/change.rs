@@ -10,6 +10,7 @@ use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
 use crate::ctl::session::Session;
 use crate::fmt::color::{Paint, Role};
+use crate::fmt::count;
 use crate::fmt::diff;
 use crate::fmt::duration::age;
 use crate::text::SafeText;
@@ -22,6 +23,7 @@ pub(crate) enum ChangeCommand {
     /// One change with its checks
     #[command(visible_alias = "show")]
     Get {
+        /// The change, as `C-12` or `shop/C-12`
         change: String,
         /// Exit with 0 when merged, 1 when it cannot be, 8 when neither
         #[arg(long)]
@@ -29,6 +31,7 @@ pub(crate) enum ChangeCommand {
     },
     /// The change as a unified diff
     Diff {
+        /// The change, as `C-12` or `shop/C-12`
         change: String,
         /// The bytes as they are, as for `git apply`
         #[arg(long)]
@@ -36,13 +39,17 @@ pub(crate) enum ChangeCommand {
     },
     /// Give up a change that is not merged; its task fails
     Close {
+        /// The change, as `C-12` or `shop/C-12`
         change: String,
         /// Why
         #[arg(long)]
         reason: Option<String>,
     },
     /// Wait until it is merged; exit code 1 if it cannot be
-    Wait { change: String },
+    Wait {
+        /// The change, as `C-12` or `shop/C-12`
+        change: String,
+    },
 }
 
 pub(crate) async fn run(session: &Session, command: ChangeCommand) -> Result<(), Failure> {
@@ -133,7 +140,10 @@ fn text(change: &ChangeView, paint: Paint) -> String {
     }
     field("branch", &format!("{} at {}", change.branch, change.head));
     field("base", change.base.as_deref().unwrap_or("(empty)"));
-    field("size", &format!("{} files, +{} -{}", change.files_changed, change.lines_added, change.lines_removed));
+    field(
+        "size",
+        &format!("{}, +{} -{}", count(change.files_changed, "file"), change.lines_added, change.lines_removed),
+    );
     if !change.protected.is_empty() {
         field("protected", &change.protected.join(", "));
     }

@@ -12,6 +12,7 @@ use crate::ctl::failure::Failure;
 use crate::ctl::launch::{self, Launch};
 use crate::ctl::session::Session;
 use crate::fmt::color::{Paint, Role};
+use crate::fmt::count;
 use crate::fmt::resource::{check_word, state_role};
 use crate::text::SafeText;
 
@@ -95,7 +96,7 @@ pub(crate) async fn down(session: &Session) -> Result<(), Failure> {
         Err(failure) => return Err(failure),
     };
     if status.runs_active > 0 {
-        session.note(&format!("{} runs go on; the next daemon takes them up", status.runs_active));
+        session.note(&format!("left running: {}; the next daemon goes on with that", count(status.runs_active, "run")));
     }
     launch::stop(session, status.pid).await?;
     session.line(&format!("stopped orchd (pid {})", status.pid))
@@ -156,9 +157,9 @@ async fn check(session: &Session) -> Result<(), Failure> {
 pub(crate) fn check_text(report: &CheckReport) -> String {
     let mut out = audit::text(&report.audit);
     out.push_str(&format!(
-        "{} rows compared with a replay, {} differences\n",
-        report.rows_compared,
-        report.differences.len()
+        "{} compared with a replay, {}\n",
+        count(report.rows_compared, "row"),
+        count(report.differences.len(), "difference")
     ));
     for difference in &report.differences {
         out.push_str(&format!("  {}\n", SafeText::line(difference)));

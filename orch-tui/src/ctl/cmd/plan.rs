@@ -14,6 +14,7 @@ use crate::ctl::digest;
 use crate::ctl::failure::Failure;
 use crate::ctl::session::Session;
 use crate::ctl::version::{self, Version, VersionArgs};
+use crate::fmt::count;
 use crate::fmt::graph;
 
 #[derive(Debug, Subcommand)]
@@ -145,7 +146,7 @@ async fn propose(session: &Session, project: &Ref) -> Result<(), Failure> {
     let accepted = session.submit(Request::PlanPropose { project: project.clone() }).await?;
     let plan = proposed(session, project, &accepted).await?;
     let done = if plan.version > before || accepted.duplicate { "planned" } else { "unchanged," };
-    session.accepted(&accepted, &format!("{done} {} tasks:", plan.nodes.len()))?;
+    session.accepted(&accepted, &format!("{done} {}:", count(plan.nodes.len(), "task")))?;
     warn(session, &plan.warnings);
     session.next(&format!("orchctl plan show --graph -p {project}, then orchctl plan approve -p {project}"));
     Ok(())
@@ -239,8 +240,8 @@ async fn decide(session: &Session, args: DecideArgs, decision: Decision) -> Resu
         Decision::Deny => ("reject", "rejected"),
     };
     let question = format!(
-        "{verb} {name} ({} tasks, {} added, {} dropped, digest {})?",
-        plan.nodes.len(),
+        "{verb} {name} ({}, {} added, {} dropped, digest {})?",
+        count(plan.nodes.len(), "task"),
         plan.added.len(),
         plan.dropped.len(),
         digest::short(&plan.digest)

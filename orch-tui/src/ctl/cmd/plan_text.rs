@@ -6,6 +6,7 @@ use orch_proto::view::{PlanNode, PlanView};
 use serde::Serialize;
 
 use crate::fmt::color::{Paint, Role};
+use crate::fmt::count;
 use crate::fmt::graph;
 use crate::text::SafeText;
 
@@ -27,11 +28,11 @@ pub(crate) fn show(plan: &PlanView, width: usize, paint: Paint) -> String {
     let state = crate::fmt::document_state(plan.state);
     let blueprint = plan.blueprint.as_ref().map_or(String::new(), |name| format!(", blueprint {name}"));
     let head = format!(
-        "{} plan v{} ({state}), from requirements v{}{blueprint}, {} tasks",
+        "{} plan v{} ({state}), from requirements v{}{blueprint}, {}",
         plan.project,
         plan.version,
         plan.requirements_version,
-        plan.nodes.len()
+        count(plan.nodes.len(), "task")
     );
     out.push_str(&paint.apply(Role::Strong, &SafeText::line(&head)));
     out.push_str("\n\n");

@@ -31,9 +31,15 @@ pub(crate) enum ProjectCommand {
     List,
     /// One project with its toolchains, gates and versions
     #[command(visible_alias = "show")]
-    Get { name: Option<String> },
+    Get {
+        /// Name of the project
+        name: Option<String>,
+    },
     /// Take a project out of use; nothing is deleted
-    Archive { name: String },
+    Archive {
+        /// Name of the project
+        name: String,
+    },
 }
 
 pub(crate) async fn run(session: &Session, command: ProjectCommand) -> Result<(), Failure> {

@@ -20,6 +20,7 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionArgs {
+    /// The shell that reads them
     pub(crate) shell: Shell,
 }
 
@@ -98,9 +99,10 @@ pub(crate) fn completion(session: &Session, args: &CompletionArgs) -> Result<(),
 }
 
 pub(crate) fn man(session: &Session, args: &ManArgs) -> Result<(), Failure> {
-    std::fs::create_dir_all(&args.dir)?;
-    clap_mangen::generate_to(Cli::command(), &args.dir)?;
-    std::fs::write(args.dir.join("orch-exit-codes.7"), exit_codes_page())?;
+    let written = std::fs::create_dir_all(&args.dir)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), &args.dir))
+        .and_then(|()| std::fs::write(args.dir.join("orch-exit-codes.7"), exit_codes_page()));
+    written.map_err(|error| Failure::cannot_write(&args.dir, &error))?;
     session.note(&format!("wrote manual pages to `{}`", args.dir.display()));
     Ok(())
 }

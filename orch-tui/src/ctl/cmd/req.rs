@@ -13,6 +13,7 @@ use crate::ctl::digest;
 use crate::ctl::failure::Failure;
 use crate::ctl::session::Session;
 use crate::ctl::version::{self, Version, VersionArgs};
+use crate::fmt::{count, natural};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReqCommand {
@@ -96,8 +97,12 @@ pub(crate) async fn run(session: &Session, command: ReqCommand) -> Result<(), Fa
             let (project, _) = version::find(session, EntityKind::Requirements, Some(&from)).await?;
             let from = from.number_in(&project, EntityKind::Requirements)?;
             let to = to.number_in(&project, EntityKind::Requirements)?;
-            let diff =
+            let mut diff =
                 session.read(async |orch, context| orch.requirements_diff(context, project, from, to).await).await?;
+            for items in [&mut diff.added, &mut diff.removed] {
+                items.sort_by(|one, other| natural(&one.key).cmp(&natural(&other.key)));
+            }
+            diff.changed.sort_by(|(one, _), (other, _)| natural(&one.key).cmp(&natural(&other.key)));
             session.report("RequirementsDiff", &diff, || req_text::diff(&diff, session.paint()))
         }
         ReqCommand::Comment { text, key } => {
@@ -129,7 +134,7 @@ async fn propose(session: &Session, project: &Ref, vision: Option<String>) -> Re
     let accepted = session.submit(Request::RequirementsPropose { project: project.clone(), vision }).await?;
     let reqs = proposed(session, project, &accepted).await?;
     let done = if reqs.version > before || accepted.duplicate { "derived" } else { "unchanged," };
-    session.accepted(&accepted, &format!("{done} {} requirements:", reqs.requirements.len()))?;
+    session.accepted(&accepted, &format!("{done} {}:", count(reqs.requirements.len(), "requirement")))?;
     warn(session, &reqs.warnings);
     session.next(&format!("orchctl req show -p {project}, then orchctl req approve -p {project}"));
     Ok(())
@@ -161,9 +166,9 @@ async fn decide(session: &Session, args: DecideArgs, decision: Decision) -> Resu
         Decision::Deny => ("reject", "rejected"),
     };
     let question = format!(
-        "{verb} {name} ({} requirements, {} open questions, digest {})?",
-        reqs.requirements.len(),
-        reqs.open_questions.len(),
+        "{verb} {name} ({}, {}, digest {})?",
+        count(reqs.requirements.len(), "requirement"),
+        count(reqs.open_questions.len(), "open question"),
         digest::short(&reqs.digest)
     );
     warn(session, &reqs.warnings);

@@ -15,6 +15,7 @@ use super::req_draft::Draft;
 use crate::ctl::failure::Failure;
 use crate::ctl::input;
 use crate::ctl::session::Session;
+use crate::fmt::count;
 use crate::text::SafeText;
 
 /// Largest form that is read back, in bytes.
@@ -104,7 +105,8 @@ async fn hand_in(
         && upsert.is_empty()
         && remove.len() == base.requirements.len()
     {
-        let all = format!("this removes all {} requirements of {}; is that meant?", remove.len(), base.project);
+        let all =
+            format!("this removes all of {} ({}); is that meant?", base.project, count(remove.len(), "requirement"));
         session.decide(&all, "say `--yes` if it is").await?;
     }
     session.submit(request).await.map(Some)

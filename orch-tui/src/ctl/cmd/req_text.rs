@@ -82,11 +82,17 @@ pub(crate) fn diff(diff: &RequirementsDiff, paint: Paint) -> String {
 }
 
 fn whole(item: &RequirementView) -> String {
-    if item.text.is_empty() || item.text == item.title {
-        format!("{} {}", item.key, item.title)
-    } else {
+    if says_more(item) {
         format!("{} {}: {}", item.key, item.title, item.text)
+    } else {
+        format!("{} {}", item.key, item.title)
     }
+}
+
+/// Whether the text is more than the title with its full stop.
+fn says_more(item: &RequirementView) -> bool {
+    let bare = |text: &str| text.trim().trim_end_matches('.').to_owned();
+    !item.text.is_empty() && bare(&item.text) != bare(&item.title)
 }
 
 /// A text in the making.
@@ -148,7 +154,7 @@ impl Page {
             let gap = " ".repeat(key_columns - key.width() + 2);
             let key = self.paint.apply(Role::Active, &key);
             self.out.replace_range(start..start + columns, &format!("  {key}{gap}"));
-            if !item.text.is_empty() && item.text != item.title {
+            if says_more(item) {
                 self.paragraph(columns, &item.text);
             }
             for acceptance in &item.acceptance {
@@ -172,6 +178,15 @@ mod tests {
         let text = show(&samples::requirements(), 80, Paint::OFF);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_text_that_is_the_title_is_not_said_twice() {
+        let mut reqs = samples::requirements();
+        reqs.requirements[1].text = format!("{}.", reqs.requirements[1].title);
+        let text = show(&reqs, 80, Paint::OFF);
+        assert_eq!(text.matches("Answer errors as problem documents").count(), 1, "{text}");
+        assert!(text.contains("Names are unique."), "{text}");
     }
 
     #[test]

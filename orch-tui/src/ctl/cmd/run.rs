@@ -35,6 +35,7 @@ pub(crate) enum RunCommand {
     /// One run with its steps and the isolation that it had
     #[command(visible_alias = "show")]
     Get {
+        /// The run, as `R-12` or `shop/R-12`
         run: String,
         /// Exit with 0 when succeeded, 1 when not, 8 when under way
         #[arg(long)]
@@ -44,9 +45,13 @@ pub(crate) enum RunCommand {
     #[command(visible_alias = "log")]
     Logs(run_log::LogArgs),
     /// Steps of a run
-    Steps { run: String },
+    Steps {
+        /// The run, as `R-12` or `shop/R-12`
+        run: String,
+    },
     /// Files that the run's steps declared as results
     Artifacts {
+        /// The run, as `R-12` or `shop/R-12`
         run: String,
         /// Save this one
         #[arg(long, value_name = "PATH")]
@@ -57,6 +62,7 @@ pub(crate) enum RunCommand {
     },
     /// Kill runs; the retry policy of their tasks decides what follows
     Cancel {
+        /// Runs, as `R-12` or `shop/R-12`, or `-` for names on standard input
         #[arg(required = true)]
         runs: Vec<String>,
         /// Why
@@ -64,7 +70,10 @@ pub(crate) enum RunCommand {
         reason: Option<String>,
     },
     /// Wait until a run is over; exit code 1 if it did not succeed
-    Wait { run: String },
+    Wait {
+        /// The run, as `R-12` or `shop/R-12`
+        run: String,
+    },
 }
 
 pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Failure> {
@@ -151,7 +160,7 @@ async fn save_artifact(session: &Session, run: &RunView, path: &str, to: Option<
         None
     } else {
         let opened = OpenOptions::new().write(true).create_new(true).open(&target);
-        Some(opened.map_err(|error| Failure::usage(format!("`{}` cannot be made: {error}", target.display())))?)
+        Some(opened.map_err(|error| Failure::cannot_write(&target, &error))?)
     };
     let mut offset = 0;
     while offset < artifact.size_bytes {

@@ -11,6 +11,7 @@ use super::{approval, plan, req, task};
 use crate::ctl::failure::Failure;
 use crate::ctl::session::Session;
 use crate::fmt::color::{Paint, Role};
+use crate::fmt::count;
 use crate::fmt::duration::age;
 use crate::text::SafeText;
 
@@ -42,10 +43,10 @@ pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<(), Fail
     let overview = Overview { status, approvals, failed, next };
     session.report("Status", &overview, || text(&overview, session.paint()))?;
     if args.exit_code && !overview.failed.is_empty() {
-        return Err(Failure::Negative(format!("{} tasks have failed", overview.failed.len())));
+        return Err(Failure::Negative(format!("failed: {}", count(overview.failed.len(), "task"))));
     }
     if args.exit_code && !overview.approvals.is_empty() {
-        return Err(Failure::Pending(format!("{} approvals wait", overview.approvals.len())));
+        return Err(Failure::Pending(format!("waiting: {}", count(overview.approvals.len(), "approval"))));
     }
     Ok(())
 }

@@ -37,28 +37,45 @@ pub(crate) enum TaskCommand {
     /// One task
     #[command(visible_alias = "show")]
     Get {
+        /// The task, as `T-12` or `shop/T-12`
         task: String,
         /// Exit with 0 when done, 1 when failed, 8 when neither
         #[arg(long)]
         exit_code: bool,
     },
     /// Why a task waits, and what to do about it
-    Why { task: String },
+    Why {
+        /// The task, as `T-12` or `shop/T-12`
+        task: String,
+    },
     /// Put proposed tasks into the queue
     Queue {
+        /// Tasks, as `T-12` or `shop/T-12`, or `-` for names on standard input
         #[arg(required = true)]
         tasks: Vec<String>,
         #[command(flatten)]
         wait: WaitArgs,
     },
     /// Let a task wait for another
-    Link { task: String, depends_on: String },
+    Link {
+        /// The task, as `T-12` or `shop/T-12`
+        task: String,
+        /// The task that must be done before
+        depends_on: String,
+    },
     /// Let a task no longer wait for another
-    Unlink { task: String, depends_on: String },
+    Unlink {
+        /// The task, as `T-12` or `shop/T-12`
+        task: String,
+        /// The task that must be done before
+        depends_on: String,
+    },
     /// Set the priority of a task: 0 (last) to 9 (first)
     #[command(visible_alias = "priority")]
     Prioritize {
+        /// The task, as `T-12` or `shop/T-12`
         task: String,
+        /// 0 (last) to 9 (first)
         #[arg(value_parser = clap::value_parser!(u8).range(0..=9))]
         priority: u8,
     },
@@ -71,6 +88,7 @@ pub(crate) enum TaskCommand {
     /// Queue failed or cancelled tasks again
     #[command(visible_alias = "requeue")]
     Retry {
+        /// Tasks, as `T-12` or `shop/T-12`, or `-` for names on standard input
         #[arg(required = true)]
         tasks: Vec<String>,
         #[command(flatten)]
@@ -81,6 +99,7 @@ pub(crate) enum TaskCommand {
     Tree,
     /// Wait until tasks are done; exit code 1 if one is not
     Wait {
+        /// Tasks, as `T-12` or `shop/T-12`, or `-` for names on standard input
         tasks: Vec<String>,
         /// All tasks of the project
         #[arg(long, conflicts_with = "tasks")]

@@ -49,6 +49,7 @@ pub(crate) struct CreateArgs {
 /// What changes; what is not named stays.
 #[derive(Debug, Args)]
 pub(crate) struct EditArgs {
+    /// The task, as `T-12` or `shop/T-12`
     pub(crate) task: String,
     /// YAML file with the steps that do the work from now on, `-` for standard input
     #[arg(long, value_name = "FILE")]

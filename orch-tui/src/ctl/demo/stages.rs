@@ -12,6 +12,7 @@ use crate::ctl::digest;
 use crate::ctl::failure::Failure;
 use crate::ctl::launch;
 use crate::fmt::Resource as _;
+use crate::fmt::count;
 use crate::fmt::table::{self, Layout};
 use crate::fmt::{document_state, graph};
 
@@ -96,11 +97,11 @@ async fn requirements(demo: &mut Demo<'_>) -> Result<RequirementsView, Failure> 
         .map_err(|error| Failure::usage(error.to_string()))?;
     demo.narrator.block(&table::render(&proposed.requirements, &columns, clock::now(), layout));
     demo.narrator.line(&format!(
-        "{} requirements, {} goals, {} open questions, {} statements not understood",
-        proposed.requirements.len(),
-        proposed.goals.len(),
-        proposed.open_questions.len(),
-        proposed.unclassified.len()
+        "{}, {}, {}, {} not understood",
+        count(proposed.requirements.len(), "requirement"),
+        count(proposed.goals.len(), "goal"),
+        count(proposed.open_questions.len(), "open question"),
+        count(proposed.unclassified.len(), "statement")
     ));
     demo.narrator
         .confirm(&format!("approve requirements v{} (digest {})?", proposed.version, digest::short(&proposed.digest)))
@@ -133,7 +134,12 @@ async fn plan(demo: &mut Demo<'_>) -> Result<PlanView, Failure> {
     let accepted = demo.session.submit(Request::PlanPropose { project: demo.project.clone() }).await?;
     let plan = plan::proposed(demo.session, &demo.project, &accepted).await?;
     let stories: usize = plan.epics.iter().map(|epic| epic.stories.len()).sum();
-    demo.narrator.line(&format!("{} epics, {stories} stories, {} tasks", plan.epics.len(), plan.nodes.len()));
+    demo.narrator.line(&format!(
+        "{}, {}, {}",
+        count(plan.epics.len(), "epic"),
+        count(stories, "story"),
+        count(plan.nodes.len(), "task")
+    ));
     let width = (demo.narrator.width() - 6).min(100);
     demo.narrator.block(&graph::ascii(&plan, width, demo.narrator.paint()));
     for warning in &plan.warnings {

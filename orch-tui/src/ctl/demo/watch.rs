@@ -18,6 +18,7 @@ use crate::ctl::cmd::{approval, change, run, run_log, task};
 use crate::ctl::digest;
 use crate::ctl::failure::Failure;
 use crate::fmt::color::Role;
+use crate::fmt::count;
 use crate::fmt::duration::short;
 use crate::fmt::resource::task_detail;
 use crate::text::SafeText;
@@ -212,7 +213,7 @@ async fn stream_log(demo: &Demo<'_>, told: &mut RunTold, run: &RunView, label: &
         }
         if page.end || !moved {
             if page.end && told.hidden > 0 && run.purpose == RunPurpose::Work {
-                let more = format!("{label} | ({} more lines: orchctl run logs {})", told.hidden, run.name);
+                let more = format!("{label} | ({}: orchctl run logs {})", count(told.hidden, "more line"), run.name);
                 demo.narrator.detail(Role::Dim, &more);
             }
             return Ok(page.end);
@@ -273,7 +274,7 @@ async fn tell_changes(demo: &Demo<'_>, told: &mut Told, tasks: &[TaskView]) -> R
 }
 
 fn size(change: &ChangeView) -> String {
-    format!("{} files, +{} -{}", change.files_changed, change.lines_added, change.lines_removed)
+    format!("{}, +{} -{}", count(change.files_changed, "file"), change.lines_added, change.lines_removed)
 }
 
 async fn answer_approvals(demo: &Demo<'_>, told: &mut Told) -> Result<(), Failure> {

@@ -80,7 +80,7 @@ async fn all_requirements_are_removed_only_when_that_is_said() {
     let fake = Fake::start(sixth());
     let none = Call { stdin: "requirements: []\n", ..Call::default() };
     let refused = call(&fake, none, "req edit -f -").await;
-    assert_eq!((refused.code, refused.err.contains("removes all 3 requirements of shop")), (2, true), "{refused:?}");
+    assert_eq!((refused.code, refused.err.contains("removes all of shop (3 requirements)")), (2, true), "{refused:?}");
     assert_eq!(fake.see(|state| state.submitted.len()), 0);
     assert_eq!(call(&fake, none, "req edit -f - --yes").await.code, 0);
 }
@@ -135,4 +135,12 @@ async fn a_version_is_named_as_it_is_shown_anywhere() {
     fake.edit(|state| state.projects.push(orch_proto::view::ProjectView { name: "till".into(), ..samples::project() }));
     assert_eq!((plain(&fake, "req show Q-6").await.code, plain(&fake, "req show shop/Q-6").await.code), (2, 0));
     assert_eq!(plain(&fake, "req show shop/Q-6 -p till").await.code, 2);
+}
+
+#[tokio::test]
+async fn a_difference_is_in_the_order_that_people_count() {
+    let fake = Fake::start(sixth());
+    let outcome = plain(&fake, "req diff 5 6").await;
+    let keys: Vec<_> = outcome.out.lines().skip(1).filter_map(|line| line.split(' ').nth(1)).collect();
+    assert_eq!(keys, ["REQ-1", "REQ-2", "REQ-10"], "{outcome:?}");
 }

@@ -6,6 +6,7 @@ use orch_proto::view::{
 
 use super::{Resource, state_role};
 use crate::fmt::color::Role;
+use crate::fmt::count;
 use crate::fmt::duration::{age, band, bytes, short};
 use crate::fmt::table::Show::{Flexible, OnDemand, Usual};
 use crate::fmt::table::{Cell, Column};
@@ -249,7 +250,8 @@ impl Resource for ChangeView {
                 name: "size",
                 show: Usual,
                 cell: |change, _| {
-                    format!("{} files +{} -{}", change.files_changed, change.lines_added, change.lines_removed).into()
+                    format!("{} +{} -{}", count(change.files_changed, "file"), change.lines_added, change.lines_removed)
+                        .into()
                 },
             },
             Column {

@@ -1,0 +1,26 @@
+//! How many of a thing, in words: `1 file`, `2 files`.
+
+use std::fmt::Display;
+
+/// The number with its noun, which is given for one of them.
+#[must_use]
+pub fn count<N: Display + PartialEq + From<u8>>(number: N, one: &str) -> String {
+    if number == N::from(1) {
+        return format!("{number} {one}");
+    }
+    one.strip_suffix('y').map_or_else(|| format!("{number} {one}s"), |stem| format!("{number} {stem}ies"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_one() {
+        assert_eq!(
+            [0_u32, 1, 2].map(|number| count(number, "open question")).join(", "),
+            "0 open questions, 1 open question, 2 open questions"
+        );
+        assert_eq!([1_usize, 2].map(|number| count(number, "story")).join(", "), "1 story, 2 stories");
+    }
+}
