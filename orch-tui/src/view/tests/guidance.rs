@@ -53,3 +53,22 @@ fn bar(harness: &Harness) -> bool {
     let is_marked = |y: u16| buffer[(10, y)].modifier.contains(Modifier::REVERSED);
     (1..buffer.area.height).any(is_marked)
 }
+
+#[test]
+fn a_key_of_another_screen_says_where_it_belongs_and_what_is_pressed_here() {
+    let mut harness = online();
+    for (keys, said) in [
+        ("2 j enter X", "X is for the board (1); here K is to kill the run"),
+        ("2 X", "here K is to kill the run"),
+        ("1 K", "K is for the runs (2); here X is to cancel the task and kill its run"),
+        ("1 A", "A is for the inbox (3): approve what is shown"),
+        ("9 T", "T is for the board (1): queue a failed task again"),
+    ] {
+        harness.press("esc esc");
+        harness.press(keys);
+        assert!(harness.screen().contains(said), "{keys}: {}", harness.screen());
+    }
+    assert!(harness.requests.is_empty() && harness.model.overlays.is_empty());
+    harness.press("esc Z");
+    assert!(!harness.screen().contains("Z is"), "what means nothing anywhere says nothing");
+}
