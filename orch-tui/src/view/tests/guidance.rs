@@ -1,8 +1,10 @@
 //! What a person is told who does not know the way yet.
 
+use orch_proto::view::TaskState;
 use ratatui::style::Modifier;
 
 use super::harness::{Harness, World};
+use crate::view::{Answer, Query};
 
 fn online() -> Harness {
     Harness::online((80, 24), World::Normal)
@@ -71,4 +73,33 @@ fn a_key_of_another_screen_says_where_it_belongs_and_what_is_pressed_here() {
     assert!(harness.requests.is_empty() && harness.model.overlays.is_empty());
     harness.press("esc Z");
     assert!(!harness.screen().contains("Z is"), "what means nothing anywhere says nothing");
+}
+
+/// Goal: room goes to what is there, and does not jump to and fro while tasks go through the columns.
+#[test]
+fn an_empty_column_takes_the_room_of_its_heading_only() {
+    let heading = |harness: &Harness| harness.screen().lines().nth(2).unwrap().to_owned();
+    let states = |harness: &mut Harness, states: &[TaskState]| {
+        let samples = harness.samples();
+        let tasks = (1..).zip(states).map(|(number, state)| samples.task(number, "a task", *state)).collect();
+        harness.load(Query::Tasks, Answer::Tasks(tasks));
+    };
+    let mut harness = Harness::online((110, 20), World::Normal);
+    states(&mut harness, &[TaskState::Approved, TaskState::Done]);
+    let standing = heading(&harness);
+    assert!(standing.starts_with(" Proposed 0\u{2502} Approved 1  "), "{standing}");
+    assert!(standing.contains("\u{2502} In Progress 0\u{2502} Review 0\u{2502} Done 1"), "{standing}");
+    let divided = |line: &str| line.char_indices().filter(|(_, char)| *char == '\u{2502}').map(|(at, _)| at).collect();
+    let moving = [[TaskState::Approved, TaskState::Running], [TaskState::Approved, TaskState::InReview]].map(|of| {
+        let mut all = of.to_vec();
+        all.push(TaskState::Done);
+        states(&mut harness, &all);
+        divided(&heading(&harness))
+    });
+    let [running, in_review]: [Vec<usize>; 2] = moving;
+    assert_eq!(running, in_review);
+    assert_ne!(running, divided(&standing));
+    harness.press("/");
+    harness.type_text("nowhere");
+    assert_eq!(divided(&heading(&harness)), in_review);
 }
