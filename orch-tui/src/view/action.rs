@@ -298,6 +298,11 @@ pub(crate) fn valid_in(scopes: &[Scope]) -> Vec<&'static Spec> {
         .collect()
 }
 
+/// Whether a sequence is this one key.
+pub(super) fn means(sequence: &str, key: Key) -> bool {
+    compare(sequence, &[key]) == Some(true)
+}
+
 /// `Some(true)`: the same; `Some(false)`: `pressed` is its beginning.
 fn compare(sequence: &str, pressed: &[Key]) -> Option<bool> {
     let mut keys = sequence.split(' ');

@@ -2,6 +2,7 @@
 
 use super::action::{Lookup, look_up};
 use super::edit::Edit;
+use super::elsewhere;
 use super::key::{Code, Input, Key};
 use super::model::{Model, Prompt};
 use super::msg::Cmd;
@@ -59,7 +60,11 @@ fn on_key(model: &mut Model, key: Key) -> Vec<Cmd> {
     match look_up(model.pane().scopes(), &model.pressed) {
         Lookup::Prefix => Vec::new(),
         Lookup::Nothing => {
+            let is_alone = model.pressed.len() == 1;
             model.pressed.clear();
+            if let Some(said) = elsewhere::explain(model.pane(), key).filter(|_| is_alone) {
+                model.toasts.refuse_text(model.now, said);
+            }
             Vec::new()
         }
         Lookup::Found(spec) => {

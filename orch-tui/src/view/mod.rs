@@ -11,6 +11,7 @@ mod data;
 mod doc;
 mod draw;
 mod edit;
+mod elsewhere;
 mod enabled;
 mod filter;
 mod focus;

@@ -88,7 +88,12 @@ impl Toasts {
 
     /// Says that something is not possible.
     pub(crate) fn refuse(&mut self, now: Now, why: &'static str) {
-        self.current = Some((vec![Line::of("- ", Role::Warn).lit(why, Role::Text)], now.mono_ms + GOOD_MS));
+        self.refuse_text(now, SafeText::literal(why));
+    }
+
+    /// Says that something is not possible, in words made for it.
+    pub(crate) fn refuse_text(&mut self, now: Now, why: SafeText) {
+        self.current = Some((vec![Line::of("- ", Role::Warn).safe(why, Role::Text)], now.mono_ms + GOOD_MS));
     }
 
     /// Says that something failed, and keeps it.

@@ -223,6 +223,17 @@ fn without_a_terminal_it_says_what_works_instead() {
     assert!(said.contains("error[E_USAGE]") && said.contains("hint: `orchctl"), "{said}");
 }
 
+#[test]
+fn on_a_terminal_without_a_cursor_it_says_what_works_instead() {
+    let directory = directory();
+    let fake = daemon(&directory);
+    let mut terminal = Terminal::start_shell("TERM=dumb exec \"$TUI\"", &fake.socket);
+    assert_eq!(terminal.wait_exit().exit_code(), 2);
+    let output = String::from_utf8_lossy(&terminal.all_output()).into_owned();
+    assert!(output.contains("error[E_USAGE]") && output.contains("hint: `orchctl"), "{output}");
+    assert!(!output.contains('\x1b'), "{output:?}");
+}
+
 /// Goal: the end of the terminal is noticed without any signal, as when the program is in no session of the terminal.
 #[test]
 fn a_terminal_that_is_lost_without_a_signal_ends_the_program() {

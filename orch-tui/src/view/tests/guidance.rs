@@ -1,8 +1,10 @@
 //! What a person is told who does not know the way yet.
 
+use orch_proto::view::TaskState;
 use ratatui::style::Modifier;
 
 use super::harness::{Harness, World};
+use crate::view::{Answer, Query};
 
 fn online() -> Harness {
     Harness::online((80, 24), World::Normal)
@@ -52,4 +54,52 @@ fn bar(harness: &Harness) -> bool {
     let buffer = harness.buffer();
     let is_marked = |y: u16| buffer[(10, y)].modifier.contains(Modifier::REVERSED);
     (1..buffer.area.height).any(is_marked)
+}
+
+#[test]
+fn a_key_of_another_screen_says_where_it_belongs_and_what_is_pressed_here() {
+    let mut harness = online();
+    for (keys, said) in [
+        ("2 j enter X", "X is for the board (1); here K is to kill the run"),
+        ("2 X", "here K is to kill the run"),
+        ("1 K", "K is for the runs (2); here X is to cancel the task and kill its run"),
+        ("1 A", "A is for the inbox (3): approve what is shown"),
+        ("9 T", "T is for the board (1): queue a failed task again"),
+    ] {
+        harness.press("esc esc");
+        harness.press(keys);
+        assert!(harness.screen().contains(said), "{keys}: {}", harness.screen());
+    }
+    assert!(harness.requests.is_empty() && harness.model.overlays.is_empty());
+    harness.press("esc Z");
+    assert!(!harness.screen().contains("Z is"), "what means nothing anywhere says nothing");
+}
+
+/// Goal: room goes to what is there, and does not jump to and fro while tasks go through the columns.
+#[test]
+fn an_empty_column_takes_the_room_of_its_heading_only() {
+    let heading = |harness: &Harness| harness.screen().lines().nth(2).unwrap().to_owned();
+    let states = |harness: &mut Harness, states: &[TaskState]| {
+        let samples = harness.samples();
+        let tasks = (1..).zip(states).map(|(number, state)| samples.task(number, "a task", *state)).collect();
+        harness.load(Query::Tasks, Answer::Tasks(tasks));
+    };
+    let mut harness = Harness::online((110, 20), World::Normal);
+    states(&mut harness, &[TaskState::Approved, TaskState::Done]);
+    let standing = heading(&harness);
+    assert!(standing.starts_with(" Proposed 0\u{2502} Approved 1  "), "{standing}");
+    assert!(standing.contains("\u{2502} In Progress 0\u{2502} Review 0\u{2502} Done 1"), "{standing}");
+    let divided = |line: &str| line.char_indices().filter(|(_, char)| *char == '\u{2502}').map(|(at, _)| at).collect();
+    let moving = [[TaskState::Approved, TaskState::Running], [TaskState::Approved, TaskState::InReview]].map(|of| {
+        let mut all = of.to_vec();
+        all.push(TaskState::Done);
+        states(&mut harness, &all);
+        divided(&heading(&harness))
+    });
+    let [running, in_review]: [Vec<usize>; 2] = moving;
+    assert_eq!(running, in_review);
+    assert_ne!(running, divided(&standing));
+    harness.press("/");
+    harness.type_text("nowhere");
+    assert_eq!(divided(&heading(&harness)), in_review);
 }

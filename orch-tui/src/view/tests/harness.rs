@@ -89,6 +89,12 @@ impl Harness {
         }
     }
 
+    /// The daemon answers something else than before.
+    pub(super) fn load(&mut self, query: Query, answer: Answer) {
+        let loaded = Loaded { query, epoch: self.model.loader.epoch(), result: Ok(answer) };
+        self.message(Msg::Loaded(loaded));
+    }
+
     fn answer(&self, query: &Query) -> Result<Answer, RpcError> {
         let samples = self.samples();
         let is_empty = self.world == World::Empty;

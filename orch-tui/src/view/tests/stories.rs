@@ -7,7 +7,7 @@ use orch_proto::{ErrorCode, RpcError};
 
 use super::harness::{Harness, World};
 use crate::view::samples::{NOW, approval_id, task_id};
-use crate::view::{Answer, Cmd, Input, Loaded, Msg, Query};
+use crate::view::{Answer, Cmd, Input, Msg, Query};
 
 fn online() -> Harness {
     Harness::online((80, 24), World::Normal)
@@ -27,17 +27,11 @@ fn decisions(harness: &Harness) -> Vec<(ApprovalId, Decision, Option<String>)> {
     decided.collect()
 }
 
-/// The daemon answers something else than before.
-fn load(harness: &mut Harness, query: Query, answer: Answer) {
-    let loaded = Loaded { query, epoch: harness.model.loader.epoch(), result: Ok(answer) };
-    harness.message(Msg::Loaded(loaded));
-}
-
 /// The approvals change while they are looked at.
 fn reload_approvals(harness: &mut Harness, change: impl FnOnce(&mut Vec<orch_proto::view::ApprovalView>)) {
     let mut approvals = harness.samples().approvals();
     change(&mut approvals);
-    load(harness, Query::Approvals, Answer::Approvals(approvals));
+    harness.load(Query::Approvals, Answer::Approvals(approvals));
 }
 
 #[test]
@@ -203,7 +197,7 @@ fn a_led_cursor_goes_where_something_runs() {
 fn reload_second_task_done(harness: &mut Harness) {
     let mut tasks = harness.samples().tasks();
     tasks[1].state = TaskState::Done;
-    load(harness, Query::Tasks, Answer::Tasks(tasks));
+    harness.load(Query::Tasks, Answer::Tasks(tasks));
 }
 
 #[test]
@@ -324,12 +318,12 @@ fn a_long_project_name_leaves_every_number_to_be_read() {
         let mut tasks = harness.samples().tasks();
         tasks.iter_mut().for_each(|task| task.name = named(&format!("T-{}", task.number)));
         harness.press(if is_list { "v" } else { "1" });
-        load(&mut harness, Query::Tasks, Answer::Tasks(tasks));
+        harness.load(Query::Tasks, Answer::Tasks(tasks));
         assert!(harness.screen().contains("/T-2 "), "{}", harness.screen());
         harness.press("2");
         let mut runs = harness.samples().runs();
         runs[0].name = named("R-18");
-        load(&mut harness, Query::Runs, Answer::Runs(runs));
+        harness.load(Query::Runs, Answer::Runs(runs));
         assert!(harness.screen().contains("/R-18 T-1"), "{}", harness.screen());
         harness.press("3");
         reload_approvals(&mut harness, |approvals| approvals[0].name = named("A-31"));

@@ -3,7 +3,7 @@
 use orch_proto::view::TaskState;
 use ratatui::layout::Rect;
 
-use super::state::{COLUMNS, card_rows, column_width, in_column, in_list};
+use super::state::{COLUMNS, card_rows, column_widths, in_column, in_list};
 use crate::text::SafeText;
 use crate::view::canvas::{Canvas, Line, text};
 use crate::view::doc::Doc;
@@ -50,16 +50,15 @@ pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
 }
 
 fn draw_columns(model: &Model, canvas: &mut Canvas<'_>, (body, cards): (Rect, Rect), filter: &Filter) {
-    let (width, shows_all) = column_width(body);
-    if !shows_all {
+    let Some(widths) = column_widths(&model.data, body) else {
         let counts = COLUMNS.map(|(column, _)| in_column(&model.data, filter, column).len());
         canvas.put(cards, 0, &narrow_heading(model.board.column, counts));
         draw_cards(model, canvas, (layout::below(cards, 1), model.board.column), filter);
         return;
-    }
+    };
+    let mut x = cards.x;
     for (index, (column, title)) in COLUMNS.iter().enumerate() {
-        let x = cards.x + u16::try_from(index).unwrap_or(0) * (width + 1);
-        let area = Rect { x, width, ..cards };
+        let area = Rect { x, width: widths[index], ..cards };
         let count = in_column(&model.data, filter, *column).len();
         let role = if index == model.board.column { Role::Heading } else { Role::Dim };
         let heading = Line::of(" ", role).lit(title, role).safe(text(format_args!(" {count}")), role);
@@ -68,6 +67,7 @@ fn draw_columns(model: &Model, canvas: &mut Canvas<'_>, (body, cards): (Rect, Re
         if index > 0 {
             canvas.divider(x - 1, cards);
         }
+        x = area.right() + 1;
     }
 }
 
@@ -120,6 +120,10 @@ fn draw_cards(model: &Model, canvas: &mut Canvas<'_>, (area, index): (Rect, usiz
 
 /// Why there is nothing in the column that is looked at, and which keys go to where there is something.
 fn why_empty(model: &Model, looked_at: usize, filter: &Filter) -> SafeText {
+    if model.filter_text().is_empty() && layout::is_wide(model.area) {
+        // All columns are in sight, and the heading of this one says it.
+        return SafeText::default();
+    }
     if model.filter_text().is_empty() {
         return SafeText::literal("nothing here; h and l change the column");
     }

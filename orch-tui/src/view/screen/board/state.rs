@@ -114,9 +114,34 @@ pub(crate) const fn card_rows(width: u16, height: u16) -> u16 {
     }
 }
 
-/// Width of one column, and whether all are shown.
-pub(crate) const fn column_width(body: Rect) -> (u16, bool) {
-    if layout::is_wide(body) { ((body.width - 4) / 5, true) } else { (body.width, false) }
+/// Widths of all columns; none when there is room for one only, which has all of it. A column without tasks gets the
+/// width of its heading. The filter does not matter, so that nothing moves while one is typed; and while anything is
+/// about to run, runs or is in review, the columns that it goes through have their room, so that nothing jumps at
+/// each step.
+pub(crate) fn column_widths(data: &Data, body: Rect) -> Option<[u16; 5]> {
+    if !layout::is_wide(body) {
+        return None;
+    }
+    let tasks = || data.tasks.iter().flatten();
+    let moves = tasks().any(|task| task.ready || matches!(task.state, TaskState::Running | TaskState::InReview));
+    let is_full = COLUMNS.map(|(column, _)| {
+        moves && matches!(column, Column::InProgress | Column::Review)
+            || tasks().any(|task| task.state.column() == column)
+    });
+    let is_full = if is_full.contains(&true) { is_full } else { [true; 5] };
+    let headings = COLUMNS.map(|(_, title)| u16::try_from(title.len() + 3).unwrap_or(u16::MAX));
+    let narrow: u16 = headings.iter().zip(is_full).filter(|(_, is_full)| !is_full).map(|(width, _)| width).sum();
+    let sharing = u16::try_from(is_full.iter().filter(|is_full| **is_full).count()).unwrap_or(1);
+    let room = (body.width - 4).saturating_sub(narrow);
+    let mut left = room % sharing;
+    Some(std::array::from_fn(|index| {
+        if !is_full[index] {
+            return headings[index];
+        }
+        let extra = u16::from(left > 0);
+        left -= extra;
+        room / sharing + extra
+    }))
 }
 
 /// Fits the board to the data and the room.
@@ -129,8 +154,9 @@ pub(crate) fn settle(model: &mut Model, body: Rect) {
     let height = usize::from(cards.height.saturating_sub(1));
     let keys: Vec<TaskId> = in_list(&model.data, &filter).iter().map(|task| task.id).collect();
     board.list.settle(&keys, height);
-    let rows = usize::from(card_rows(column_width(body).0, cards.height));
+    let widths = column_widths(&model.data, body).unwrap_or([body.width; 5]);
     for (index, (column, _)) in COLUMNS.iter().enumerate() {
+        let rows = usize::from(card_rows(widths[index], cards.height));
         let keys: Vec<TaskId> = in_column(&model.data, &filter, *column).iter().map(|task| task.id).collect();
         board.cursors[index].settle(&keys, height / rows);
     }
