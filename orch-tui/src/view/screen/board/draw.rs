@@ -203,7 +203,8 @@ fn state(model: &Model, task: &TaskRow) -> Line {
     let badge = words::task(task);
     let detail = detail(model, task);
     // A reason that says itself that it is one needs no word in front.
-    let says_waits = detail.parts().first().is_some_and(|(text, _)| text.as_str().starts_with(badge.word));
+    let says_waits = badge.word == "waits" && !task.waits.is_empty()
+        || detail.parts().first().is_some_and(|(text, _)| text.as_str().starts_with(badge.word));
     let front = if says_waits { Line::of(badge.glyph, badge.role) } else { badge.line() };
     front.lit(" ", Role::Text).line(detail)
 }
