@@ -41,6 +41,9 @@ pub(crate) struct Source {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form<E> {
+    /// The version that it was printed from; what is not in it would be taken out of another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
     #[serde(default)]
     reason: String,
     requirements: Vec<E>,
@@ -117,6 +120,16 @@ fn request(base: &RequirementsView, text: &str, reason: Option<&str>) -> Result<
     let form: Form<Spanned<Entry>> = serde_saphyr::from_str(text).map_err(|error| {
         Failure::new(ErrorCode::Invalid, format!("the form is not right: {error}"), "see `orchctl req edit --print`")
     })?;
+    if let Some(version) = form.version.filter(|version| *version != base.version) {
+        return Err(Failure::new(
+            ErrorCode::Conflict,
+            format!("the form is of version {version}, and {} is the newest of {}", base.version, base.project),
+            format!(
+                "see `orchctl req diff {version} {}`, and begin with `orchctl req edit --print` again",
+                base.version
+            ),
+        ));
+    }
     let mut left: BTreeMap<&str, &RequirementView> =
         base.requirements.iter().map(|item| (item.key.as_str(), item)).collect();
     let mut upsert = Vec::new();
@@ -171,7 +184,11 @@ fn check(entries: &[Spanned<Entry>]) -> Result<(), Failure> {
 }
 
 fn form_of(base: &RequirementsView, reason: &str) -> Result<String, Failure> {
-    let form = Form { reason: reason.to_owned(), requirements: base.requirements.iter().map(entry_of).collect() };
+    let form = Form {
+        version: Some(base.version),
+        reason: reason.to_owned(),
+        requirements: base.requirements.iter().map(entry_of).collect(),
+    };
     let yaml = serde_saphyr::to_string(&form).map_err(|error| Failure::Yaml(Box::new(error)))?;
     Ok(format!("# Requirements of {}, version {}.\n{EXPLANATION}{yaml}", base.project, base.version))
 }
@@ -233,10 +250,18 @@ mod tests {
             failure.to_string()
         };
         let twice = refused("key: NFR-1", "key: FR-1");
-        assert!(twice.contains("entry 1 (line 7) and entry 3 (line "), "{twice}");
+        assert!(twice.contains("entry 1 (line 8) and entry 3 (line "), "{twice}");
         assert!(twice.ends_with("both have the key `FR-1`"), "{twice}");
         assert!(refused("kind: non_functional", "kind: quality").contains("kind `quality` is not known"));
         assert!(refused("title: Answer errors as problem documents", "title: ' '").contains("entry 2 (line "));
+    }
+
+    #[test]
+    fn a_form_of_another_version_takes_nothing_back() {
+        let failure = edited(|form| form.replacen("version: 1", "version: 3", 1)).unwrap_err();
+        assert_eq!(failure.to_string(), "the form is of version 3, and 1 is the newest of shop");
+        let without = edited(|form| form.replacen("version: 1\n", "", 1)).unwrap();
+        assert_eq!(without, None, "a form of one's own need not say it");
     }
 
     #[test]
