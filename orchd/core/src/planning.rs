@@ -119,19 +119,11 @@ fn toolchain_outline(toolchain: &Toolchain) -> ToolchainOutline {
     let command = |step: &Option<Step>| step.as_ref().map(|step| step.run.clone());
     ToolchainOutline {
         name: toolchain.name.clone(),
-        root: planner_root(toolchain).to_owned(),
+        root: toolchain.root.below().to_owned(),
         build: command(&toolchain.build),
         test: command(&toolchain.test),
         vendored: toolchain.vendored,
         lint: command(&toolchain.lint),
-    }
-}
-
-/// The planner calls the top of the repository by an empty name.
-fn planner_root(toolchain: &Toolchain) -> &str {
-    match toolchain.root.as_str() {
-        "." => "",
-        below => below,
     }
 }
 
@@ -161,7 +153,7 @@ fn work(
             })
         }
         TaskKind::Toolchain { toolchain, root, action } => {
-            let fits = |found: &&Toolchain| found.name == *toolchain && planner_root(found) == root;
+            let fits = |found: &&Toolchain| found.name == *toolchain && found.root.below() == root;
             let found = project.toolchains.iter().find(fits).ok_or_else(|| missing(toolchain.clone()))?;
             let (verb, step) = match action {
                 ToolchainAction::Build => ("build", &found.build),

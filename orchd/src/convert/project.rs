@@ -56,7 +56,7 @@ fn toolchain(found: &orch_core::toolchain::Toolchain) -> ToolchainView {
     let command = |step: &Option<orch_core::recipe::Step>| step.as_ref().map(|step| step.run.clone());
     ToolchainView {
         name: found.name.clone(),
-        root: found.root.to_string(),
+        root: found.root.below().to_owned(),
         evidence: found.evidence.clone(),
         build: command(&found.build),
         test: command(&found.test),

@@ -142,6 +142,11 @@ impl RelPath {
     pub fn workspace() -> Self {
         Self(".".to_owned())
     }
+
+    /// The path below the workspace; empty for the workspace itself.
+    pub fn below(&self) -> &str {
+        if self.0 == "." { "" } else { &self.0 }
+    }
 }
 
 checked_text! {
