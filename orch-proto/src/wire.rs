@@ -98,7 +98,8 @@ impl Client {
             return Err(RpcError::new(
                 ErrorCode::TooLarge,
                 format!("the request has {size} bytes; {REQUEST_BYTES_MAX} are accepted"),
-            ));
+            )
+            .hint("send less at once, without attachments"));
         }
         self.call(async |orch, context| orch.submit(context, envelope).await).await
     }

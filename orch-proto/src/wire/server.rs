@@ -129,7 +129,11 @@ impl Decoder for ServerCodec {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let message = format!("the request is larger than {FRAME_BYTES_MAX} bytes");
                 let call = number_of(bytes.get(4..).unwrap_or_default());
-                Ok(Some(Incoming::Refused { call, error: RpcError::new(ErrorCode::TooLarge, message), is_last: true }))
+                Ok(Some(Incoming::Refused {
+                    call,
+                    error: RpcError::new(ErrorCode::TooLarge, message).hint("send less at once"),
+                    is_last: true,
+                }))
             }
             Err(error) => Err(error),
         }
