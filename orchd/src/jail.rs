@@ -11,7 +11,9 @@ use orch_adapters::executor::{Executor, Observed};
 use orch_adapters::run_log;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::level::Level;
-use orch_sandbox::spec::{Isolation as Confinement, Limits, Network, Phase, ReadOnlyMount, RunSpec, StepSpec};
+use orch_sandbox::spec::{
+    Egress, Isolation as Confinement, Limits, Phase, ReadOnlyMount, RunSpec, StepSpec, SyscallProfile,
+};
 
 use crate::error_chain::chain;
 
@@ -122,6 +124,7 @@ fn spec(jail: Jail<'_>) -> Result<(PathBuf, RunSpec), JailError> {
         name: jail.name.to_owned(),
         fence: FENCE,
         workspace: canonical(&workspace)?,
+        workspace_base: None,
         workspace_at: "/work".into(),
         mounts: jail.mounts,
         out: if jail.with_out { Some(canonical(&out)?) } else { None },
@@ -141,6 +144,10 @@ fn spec(jail: Jail<'_>) -> Result<(PathBuf, RunSpec), JailError> {
             wall_ms: TIMEOUT_MS,
             cpu_seconds: TIMEOUT_MS / 1_000,
             memory_bytes: None,
+            run_memory_bytes: None,
+            run_cpu_millis: None,
+            disk_bytes: None,
+            idle_ms: None,
             processes: 256,
             open_files: 4_096,
             file_size_bytes: 64 << 30,
@@ -149,7 +156,10 @@ fn spec(jail: Jail<'_>) -> Result<(PathBuf, RunSpec), JailError> {
         },
         required_level: jail.required_level,
         isolation: Confinement::Sandboxed,
-        network: Network::None,
+        egress: Egress::None,
+        listeners: Vec::new(),
+        secrets: Vec::new(),
+        syscalls: SyscallProfile::Standard,
     };
     Ok((canonical(&run)?, spec))
 }

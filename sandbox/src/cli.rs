@@ -14,7 +14,7 @@ use crate::probes::host::{HostReport, Presence, probe_host};
 use crate::run_dir;
 use crate::shim::{self, Starter};
 use crate::spawner;
-use crate::spec::{Isolation, Limits, Network, Phase, RunSpec, StepSpec};
+use crate::spec::{Egress, Isolation, Limits, Phase, RunSpec, StepSpec, SyscallProfile};
 
 /// Something went wrong outside the job.
 pub(crate) const EXIT_INTERNAL: i32 = 70;
@@ -203,6 +203,7 @@ fn doctor_spec(workspace: PathBuf) -> RunSpec {
         name: "doctor".to_owned(),
         fence: 1,
         workspace,
+        workspace_base: None,
         workspace_at: "/work".into(),
         mounts: Vec::new(),
         out: None,
@@ -219,6 +220,10 @@ fn doctor_spec(workspace: PathBuf) -> RunSpec {
             wall_ms: 10_000,
             cpu_seconds: 10,
             memory_bytes: Some(1 << 30),
+            run_memory_bytes: None,
+            run_cpu_millis: None,
+            disk_bytes: None,
+            idle_ms: None,
             processes: 64,
             open_files: 256,
             file_size_bytes: 1 << 20,
@@ -227,7 +232,10 @@ fn doctor_spec(workspace: PathBuf) -> RunSpec {
         },
         required_level: crate::level::Level::Full,
         isolation: Isolation::Sandboxed,
-        network: Network::None,
+        egress: Egress::None,
+        listeners: Vec::new(),
+        secrets: Vec::new(),
+        syscalls: SyscallProfile::Standard,
     }
 }
 

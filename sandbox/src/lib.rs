@@ -13,6 +13,7 @@
 pub mod artifacts;
 mod clock;
 pub mod control;
+pub mod egress;
 pub mod exit_record;
 mod init;
 pub mod level;

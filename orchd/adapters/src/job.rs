@@ -11,7 +11,7 @@ use orch_core::entity::{PlannedStep, Project, Run, RunPurpose, Task, Work};
 use orch_core::recipe::Step;
 use orch_sandbox::level::{Level, UnknownLevel};
 use orch_sandbox::spec::{
-    HOME_INSIDE, Isolation, Limits, Network, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, StepSpec,
+    Egress, HOME_INSIDE, Isolation, Limits, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, StepSpec, SyscallProfile,
 };
 
 use crate::git::{BareRepo, CheckoutSpec, CollectSpec, CommitError, CommitId, Identity, NameError, branch_name};
@@ -126,6 +126,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         name: format!("{}-r-{}", job.project.slug, job.run.number),
         fence: job.run.fence,
         workspace: job.workspace.to_owned(),
+        workspace_base: None,
         workspace_at: PathBuf::from(WORKSPACE_INSIDE),
         mounts: mounts(job),
         out: collects.then(|| job.out.to_owned()),
@@ -134,7 +135,10 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         limits: limits(job.limits),
         required_level: Level::try_from(job.run.required_level)?,
         isolation: Isolation::Sandboxed,
-        network: Network::None,
+        egress: Egress::None,
+        listeners: Vec::new(),
+        secrets: Vec::new(),
+        syscalls: SyscallProfile::Standard,
     })
 }
 
@@ -223,6 +227,10 @@ fn limits(limits: &JobLimits) -> Limits {
         wall_ms: limits.wall_ms,
         cpu_seconds: (limits.wall_ms / 1_000).max(1),
         memory_bytes: limits.memory_bytes,
+        run_memory_bytes: None,
+        run_cpu_millis: None,
+        disk_bytes: None,
+        idle_ms: None,
         processes: limits.processes,
         open_files: limits.open_files,
         file_size_bytes: limits.file_size_bytes,

@@ -136,12 +136,13 @@ mod tests {
 
     fn spec() -> CheckedSpec {
         serde_json::from_value::<crate::spec::RunSpec>(serde_json::json!({
-            "name": "t", "fence": 1, "workspace": "/srv/ws", "workspace_at": "/work",
+            "name": "t", "fence": 1, "workspace": "/srv/ws", "workspace_base": null, "workspace_at": "/work",
             "mounts": [{"source": "/opt/tool", "target": "/opt/tool"}], "out": "/srv/out", "env": {},
             "steps": [{"name": "a", "argv": ["true"], "env": {}, "cwd": "", "timeout_ms": 1, "phase": "main"}],
-            "limits": {"wall_ms": 1, "cpu_seconds": 1, "memory_bytes": null, "processes": 1, "open_files": 16,
+            "limits": {"wall_ms": 1, "cpu_seconds": 1, "memory_bytes": null, "run_memory_bytes": null, "run_cpu_millis": null, "disk_bytes": null, "idle_ms": null, "processes": 1, "open_files": 16,
                        "file_size_bytes": 1, "log_bytes_max": 1, "tmp_bytes": 65536},
-            "required_level": 3, "isolation": "sandboxed", "network": "none"
+            "required_level": 3, "isolation": "sandboxed", "egress": "none", "listeners": [], "secrets": [],
+            "syscalls": "standard"
         }))
         .unwrap()
         .check()

@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::log::{Ending, LogReader, Record, Stream};
 use orch_sandbox::run_dir::{self, Liveness, inspect, log_path};
-use orch_sandbox::spec::{Isolation, Limits, Network, Phase, ReadOnlyMount, StepSpec};
+use orch_sandbox::spec::{Egress, Isolation, Limits, Phase, ReadOnlyMount, StepSpec, SyscallProfile};
 use orch_sandbox::{Level, RunSpec, Spawned, Spawner, SpawnerOptions, control, probe_host};
 use tempfile::TempDir;
 
@@ -60,6 +60,7 @@ impl Bench {
             name: name.to_owned(),
             fence: 1,
             workspace: workspace.clone(),
+            workspace_base: None,
             workspace_at: "/work".into(),
             mounts: vec![ReadOnlyMount { source: probe, target: PROBE_INSIDE.into() }],
             out: None,
@@ -69,6 +70,10 @@ impl Bench {
                 wall_ms: 60_000,
                 cpu_seconds: 60,
                 memory_bytes: None,
+                run_memory_bytes: None,
+                run_cpu_millis: None,
+                disk_bytes: None,
+                idle_ms: None,
                 processes: PROCESSES,
                 open_files: 256,
                 file_size_bytes: 1 << 30,
@@ -77,7 +82,10 @@ impl Bench {
             },
             required_level: Level::Full,
             isolation: Isolation::Sandboxed,
-            network: Network::None,
+            egress: Egress::None,
+            listeners: Vec::new(),
+            secrets: Vec::new(),
+            syscalls: SyscallProfile::Standard,
         };
         Run { dir: self.path(&format!("{name}.run")), workspace, spec }
     }

@@ -1,143 +1,20 @@
-//! The specification of a run: everything that decides what is executed and what it may touch.
-//!
-//! Plain data, written by the caller as `spec.json`. Unknown fields are errors and nothing that widens access has a
-//! default. **Invariant:** the rest of the crate works on [`CheckedSpec`], which only [`RunSpec::check`] makes.
+//! The rules that a spec must keep before anything works on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::{Component, Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+use super::{
+    Egress, HOME_INSIDE, Isolation, LISTENERS_MAX, Limits, ListenerSpec, MOUNTS_MAX, OUT_INSIDE, Phase, RunSpec,
+    SECRETS_MAX, STEPS_MAX, SecretDelivery, SecretSpec, StepSpec, SyscallProfile,
+};
 use crate::level::Level;
 
-/// Most steps of one run.
-pub const STEPS_MAX: usize = 256;
-/// Most extra read-only mounts of one run.
-pub const MOUNTS_MAX: usize = 64;
-/// Most bytes of one `spec.json`.
-pub const SPEC_BYTES_MAX: u64 = 4 << 20;
-/// Home directory inside, a tmpfs that vanishes with the run; `HOME` unless the spec sets it.
-pub const HOME_INSIDE: &str = "/home/run";
-/// Where [`RunSpec::out`] is mounted inside.
-pub const OUT_INSIDE: &str = "/out";
-
-/// Longest name of a run or a step, in bytes.
+/// Longest name of a run, a step or anything else that has one, in bytes.
 const NAME_BYTES_MAX: usize = 63;
 /// Places that the sandbox builds itself; nothing may be mounted at, below or above one of them.
-const RESERVED: [&str; 11] =
-    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/proc", "/dev", OUT_INSIDE];
-
-/// One run: a workspace, what else is visible, and the steps to execute in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunSpec {
-    /// Host name inside: 1-63 of `a-z`, `0-9` and `-`.
-    pub name: String,
-    /// Number of this attempt; only grows for the same work.
-    pub fence: u64,
-    /// Host directory that the run may change. Absolute, no symlink on the way.
-    pub workspace: PathBuf,
-    /// Where the workspace appears inside, for example `/work`.
-    pub workspace_at: PathBuf,
-    /// Further host paths, visible read-only.
-    pub mounts: Vec<ReadOnlyMount>,
-    /// Host directory for results, writable at [`OUT_INSIDE`].
-    pub out: Option<PathBuf>,
-    /// Environment of every step. Nothing of the host's environment is added.
-    pub env: BTreeMap<String, String>,
-    /// What to execute, ordered `Setup`, `Main`, `Always`.
-    pub steps: Vec<StepSpec>,
-    /// Upper bounds of what the run may use.
-    pub limits: Limits,
-    /// The run is refused when the sandbox reaches less.
-    pub required_level: Level,
-    /// Sandboxed unless the caller says otherwise by name.
-    pub isolation: Isolation,
-    /// What the run may reach over the network.
-    pub network: Network,
-}
-
-/// A host path that is visible read-only, with everything mounted below it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReadOnlyMount {
-    /// Absolute host path, no symlink on the way; a directory or a file.
-    pub source: PathBuf,
-    /// Absolute path inside.
-    pub target: PathBuf,
-}
-
-/// One command of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StepSpec {
-    /// Unique within the run: 1-63 printable ASCII characters.
-    pub name: String,
-    /// Program and arguments; a program without `/` is looked up in `PATH`.
-    pub argv: Vec<String>,
-    /// Overrides of [`RunSpec::env`].
-    pub env: BTreeMap<String, String>,
-    /// Working directory relative to the workspace, without `..`; empty is the workspace itself.
-    pub cwd: PathBuf,
-    /// Time until the step and everything it left running is killed, in milliseconds; at least 1.
-    pub timeout_ms: u64,
-    /// When the step runs.
-    pub phase: Phase,
-}
-
-/// When a step runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Prepares; its failure ends the run like one of `Main`.
-    Setup,
-    /// The work. The first step that fails ends the phase.
-    Main,
-    /// Runs whatever happened before, after every process that is left inside has been killed.
-    Always,
-}
-
-/// Upper bounds of one run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Time for the `Setup` and `Main` steps together, in milliseconds; at least 1.
-    pub wall_ms: u64,
-    /// Processor time of each process, in seconds; at least 1.
-    pub cpu_seconds: u64,
-    /// Address space of each process, in bytes; `None` sets no bound.
-    pub memory_bytes: Option<u64>,
-    /// Processes and threads of the run; at least 1.
-    pub processes: u64,
-    /// Open files of each process; at least 16.
-    pub open_files: u64,
-    /// Largest file that can be written, in bytes.
-    pub file_size_bytes: u64,
-    /// Payload that the log keeps, in bytes; the rest is counted and dropped.
-    pub log_bytes_max: u64,
-    /// Size of each of `/tmp`, `/dev/shm` and the home directory, in bytes; at least 64 KiB.
-    pub tmp_bytes: u64,
-}
-
-/// Whether a sandbox is used at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Isolation {
-    /// Namespaces, landlock, system call filter, empty root view.
-    Sandboxed,
-    /// Plain processes of the caller's user, started in the workspace itself. `mounts` and `workspace_at` must be
-    /// empty and the workspace, because nothing is mounted.
-    None,
-}
-
-/// What a run may reach over the network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Network {
-    /// Only a loopback interface of its own.
-    None,
-}
+const RESERVED: [&str; 12] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/proc", "/dev", "/run", OUT_INSIDE];
 
 /// Why a spec is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -176,6 +53,18 @@ pub enum SpecError {
     /// `isolation: none` together with mounts or a moved workspace.
     #[error("without isolation nothing can be mounted: `mounts` and `out` must be empty, `workspace_at` the workspace")]
     MountsWithoutIsolation,
+    /// A name of a listener or a secret that cannot be one, or that is used twice.
+    #[error("name in `{field}` cannot be one, or is used twice: `{}`", name.escape_default())]
+    EntryName { field: &'static str, name: String },
+    /// A port that is 0 or used twice.
+    #[error("port in `{field}` is 0 or used twice: {port}")]
+    Port { field: &'static str, port: u16 },
+    /// Something that this version cannot give; better refused than run without.
+    #[error("`{field}` is not available in this version")]
+    NotAvailable { field: &'static str },
+    /// Something that is only there with isolation.
+    #[error("without isolation there is no `{field}`")]
+    NeedsIsolation { field: &'static str },
     /// `isolation: none` together with a level.
     #[error("without isolation the required level must be 0: {0}")]
     LevelWithoutIsolation(Level),
@@ -206,6 +95,12 @@ impl RunSpec {
         check_env(&self.env)?;
         check_steps(&self.steps)?;
         check_limits(&self.limits)?;
+        check_listeners(&self.listeners)?;
+        check_secrets(&self.secrets)?;
+        if self.isolation == Isolation::None {
+            check_plain(&self)?;
+        }
+        check_available(&self)?;
         Ok(CheckedSpec(self))
     }
 }
@@ -225,6 +120,9 @@ fn check_paths(spec: &RunSpec) -> Result<(), SpecError> {
     check_absolute("workspace_at", &spec.workspace_at)?;
     if let Some(out) = &spec.out {
         check_absolute("out", out)?;
+    }
+    if let Some(base) = &spec.workspace_base {
+        check_absolute("workspace_base", base)?;
     }
     if spec.isolation == Isolation::None {
         if !spec.mounts.is_empty() || spec.out.is_some() || spec.workspace_at != spec.workspace {
@@ -306,6 +204,10 @@ fn check_limits(limits: &Limits) -> Result<(), SpecError> {
     check_limit("wall_ms", 1, limits.wall_ms)?;
     check_limit("cpu_seconds", 1, limits.cpu_seconds)?;
     check_limit("memory_bytes", 1 << 20, limits.memory_bytes.unwrap_or(u64::MAX))?;
+    check_limit("run_memory_bytes", 1 << 20, limits.run_memory_bytes.unwrap_or(u64::MAX))?;
+    check_limit("run_cpu_millis", 1, limits.run_cpu_millis.unwrap_or(u64::MAX))?;
+    check_limit("disk_bytes", 64 << 10, limits.disk_bytes.unwrap_or(u64::MAX))?;
+    check_limit("idle_ms", 1, limits.idle_ms.unwrap_or(u64::MAX))?;
     check_limit("processes", 1, limits.processes)?;
     check_limit("open_files", 16, limits.open_files)?;
     check_limit("tmp_bytes", 64 << 10, limits.tmp_bytes)
@@ -315,8 +217,76 @@ fn check_limit(field: &'static str, min: u64, value: u64) -> Result<(), SpecErro
     if value >= min { Ok(()) } else { Err(SpecError::Limit { field, min, value }) }
 }
 
+fn check_listeners(listeners: &[ListenerSpec]) -> Result<(), SpecError> {
+    check_count("listeners", 0, LISTENERS_MAX, listeners.len())?;
+    let (mut names, mut ports) = (BTreeSet::new(), BTreeSet::new());
+    for listener in listeners {
+        if check_name(&listener.name).is_err() || !names.insert(&listener.name) {
+            return Err(SpecError::EntryName { field: "listeners", name: listener.name.clone() });
+        }
+        if listener.port == 0 || !ports.insert(listener.port) {
+            return Err(SpecError::Port { field: "listeners", port: listener.port });
+        }
+    }
+    Ok(())
+}
+
+fn check_secrets(secrets: &[SecretSpec]) -> Result<(), SpecError> {
+    check_count("secrets", 0, SECRETS_MAX, secrets.len())?;
+    let mut names = BTreeSet::new();
+    for secret in secrets {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let name = secret.name.as_str();
+        let ok = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(allowed);
+        if !ok || name.starts_with('.') || !names.insert(name) {
+            return Err(SpecError::EntryName { field: "secrets", name: name.to_owned() });
+        }
+        if let SecretDelivery::Env(variable) = &secret.delivery
+            && (variable.is_empty() || variable.contains(['=', '\0']))
+        {
+            return Err(SpecError::Env { name: variable.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// What is described but not built yet.
+fn check_available(spec: &RunSpec) -> Result<(), SpecError> {
+    let asked = [
+        ("workspace_base", spec.workspace_base.is_some()),
+        ("egress", spec.egress != Egress::None),
+        ("listeners", !spec.listeners.is_empty()),
+        ("secrets", !spec.secrets.is_empty()),
+        ("syscalls", spec.syscalls != SyscallProfile::Standard),
+        ("run_memory_bytes", spec.limits.run_memory_bytes.is_some()),
+        ("run_cpu_millis", spec.limits.run_cpu_millis.is_some()),
+        ("disk_bytes", spec.limits.disk_bytes.is_some()),
+        ("idle_ms", spec.limits.idle_ms.is_some()),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((field, _)) => Err(SpecError::NotAvailable { field }),
+        None => Ok(()),
+    }
+}
+
+/// What cannot be had without isolation.
+fn check_plain(spec: &RunSpec) -> Result<(), SpecError> {
+    let needs = [
+        ("workspace_base", spec.workspace_base.is_some()),
+        ("egress", spec.egress != Egress::None),
+        ("listeners", !spec.listeners.is_empty()),
+        ("secrets", !spec.secrets.is_empty()),
+    ];
+    match needs.iter().find(|(_, needed)| *needed) {
+        Some((field, _)) => Err(SpecError::NeedsIsolation { field }),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+
+    use super::super::ReadOnlyMount;
     use super::*;
 
     fn spec() -> RunSpec {
@@ -324,6 +294,7 @@ mod tests {
             name: "t".into(),
             fence: 1,
             workspace: "/srv/ws".into(),
+            workspace_base: None,
             workspace_at: "/work".into(),
             mounts: vec![],
             out: None,
@@ -333,6 +304,10 @@ mod tests {
                 wall_ms: 1000,
                 cpu_seconds: 1,
                 memory_bytes: None,
+                run_memory_bytes: None,
+                run_cpu_millis: None,
+                disk_bytes: None,
+                idle_ms: None,
                 processes: 10,
                 open_files: 64,
                 file_size_bytes: 1 << 20,
@@ -341,7 +316,10 @@ mod tests {
             },
             required_level: Level::Full,
             isolation: Isolation::Sandboxed,
-            network: Network::None,
+            egress: Egress::None,
+            listeners: vec![],
+            secrets: vec![],
+            syscalls: SyscallProfile::Standard,
         }
     }
 
@@ -391,6 +369,13 @@ mod tests {
         starts(check(|spec| spec.steps.push(step("b", Phase::Setup))), "step `b` comes after");
         starts(check(|spec| drop(spec.env.insert("A=B".into(), String::new()))), "environment variable");
         starts(check(|spec| spec.limits.wall_ms = 0), "limit `wall_ms`");
+        let listener = |name: &str, port| ListenerSpec { name: name.into(), port };
+        starts(check(|spec| spec.listeners = vec![listener("a b", 1)]), "name in `listeners`");
+        starts(check(|spec| spec.listeners = vec![listener("a", 1), listener("b", 1)]), "port in `listeners`");
+        starts(check(|spec| spec.listeners = vec![listener("a", 0)]), "port in `listeners`");
+        let secret = |name: &str, delivery| SecretSpec { name: name.into(), delivery };
+        starts(check(|spec| spec.secrets = vec![secret("../x", SecretDelivery::File)]), "name in `secrets`");
+        starts(check(|spec| spec.secrets = vec![secret("a", SecretDelivery::Env("A=".into()))]), "environment");
         starts(check(|spec| spec.isolation = Isolation::None), "without isolation nothing can be mounted");
     }
 

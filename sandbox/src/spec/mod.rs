@@ -1,0 +1,196 @@
+//! The specification of a run: everything that decides what is executed and what it may touch.
+//!
+//! Plain data, written by the caller as `spec.json`. Unknown fields are errors and nothing that widens access has a
+//! default. **Invariant:** the rest of the crate works on [`CheckedSpec`], which only [`RunSpec::check`] makes.
+
+mod check;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::egress::{AllowEntry, Egress, EgressPolicy};
+use crate::level::Level;
+pub use check::{CheckedSpec, SpecError};
+
+/// Most steps of one run.
+pub const STEPS_MAX: usize = 256;
+/// Most extra read-only mounts of one run.
+pub const MOUNTS_MAX: usize = 64;
+/// Most bytes of one `spec.json`.
+pub const SPEC_BYTES_MAX: u64 = 4 << 20;
+/// Home directory inside, a tmpfs that vanishes with the run; `HOME` unless the spec sets it.
+pub const HOME_INSIDE: &str = "/home/run";
+/// Where [`RunSpec::out`] is mounted inside.
+pub const OUT_INSIDE: &str = "/out";
+
+/// Most secrets of one run.
+pub const SECRETS_MAX: usize = 64;
+/// Most sockets that a run finds listening.
+pub const LISTENERS_MAX: usize = 8;
+/// Where secrets that are files appear inside, on a tmpfs that vanishes with the run.
+pub const SECRETS_INSIDE: &str = "/run/secrets";
+
+/// One run: a workspace, what else is visible, and the steps to execute in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// Host name inside: 1-63 of `a-z`, `0-9` and `-`.
+    pub name: String,
+    /// Number of this attempt; only grows for the same work.
+    pub fence: u64,
+    /// Host directory that the run may change. Absolute, no symlink on the way.
+    pub workspace: PathBuf,
+    /// Host directory that the workspace starts as, however large, without being copied; the run never changes it. The
+    /// run sees it merged with `upper` in `workspace`, which holds only what differs; `work` beside it is scratch space
+    /// of the kernel. Both are made if they are missing. `None`: the run sees `workspace` itself.
+    pub workspace_base: Option<PathBuf>,
+    /// Where the workspace appears inside, for example `/work`.
+    pub workspace_at: PathBuf,
+    /// Further host paths, visible read-only.
+    pub mounts: Vec<ReadOnlyMount>,
+    /// Host directory for results, writable at [`OUT_INSIDE`].
+    pub out: Option<PathBuf>,
+    /// Environment of every step. Nothing of the host's environment is added.
+    pub env: BTreeMap<String, String>,
+    /// What to execute, ordered `Setup`, `Main`, `Always`.
+    pub steps: Vec<StepSpec>,
+    /// Upper bounds of what the run may use.
+    pub limits: Limits,
+    /// The run is refused when the sandbox reaches less.
+    pub required_level: Level,
+    /// Sandboxed unless the caller says otherwise by name.
+    pub isolation: Isolation,
+    /// What the run may reach over the network.
+    pub egress: Egress,
+    /// Sockets on the run's loopback that somebody outside serves.
+    pub listeners: Vec<ListenerSpec>,
+    /// Secrets by name. The values are never in the spec: they are handed over beside it.
+    pub secrets: Vec<SecretSpec>,
+    /// Which system calls the steps may make.
+    pub syscalls: SyscallProfile,
+}
+
+/// A host path that is visible read-only, with everything mounted below it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadOnlyMount {
+    /// Absolute host path, no symlink on the way; a directory or a file.
+    pub source: PathBuf,
+    /// Absolute path inside.
+    pub target: PathBuf,
+}
+
+/// One command of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepSpec {
+    /// Unique within the run: 1-63 printable ASCII characters.
+    pub name: String,
+    /// Program and arguments; a program without `/` is looked up in `PATH`.
+    pub argv: Vec<String>,
+    /// Overrides of [`RunSpec::env`].
+    pub env: BTreeMap<String, String>,
+    /// Working directory relative to the workspace, without `..`; empty is the workspace itself.
+    pub cwd: PathBuf,
+    /// Time until the step and everything it left running is killed, in milliseconds; at least 1.
+    pub timeout_ms: u64,
+    /// When the step runs.
+    pub phase: Phase,
+}
+
+/// When a step runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Prepares; its failure ends the run like one of `Main`.
+    Setup,
+    /// The work. The first step that fails ends the phase.
+    Main,
+    /// Runs whatever happened before, after every process that is left inside has been killed.
+    Always,
+}
+
+/// Upper bounds of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Time for the `Setup` and `Main` steps together, in milliseconds; at least 1.
+    pub wall_ms: u64,
+    /// Processor time of each process, in seconds; at least 1.
+    pub cpu_seconds: u64,
+    /// Address space of each process, in bytes; `None` sets no bound.
+    pub memory_bytes: Option<u64>,
+    /// Memory of all processes of the run together, with its temporary files, in bytes; `None` sets no bound. Enforced
+    /// by a cgroup where one is delegated, otherwise watched. At least 1 MiB.
+    pub run_memory_bytes: Option<u64>,
+    /// Processor time of all processes together, in thousandths of one processor; `None` sets no bound. Needs a cgroup.
+    pub run_cpu_millis: Option<u64>,
+    /// Disk space that the workspace and the directory for results may grow to together, in bytes; `None` sets no bound.
+    pub disk_bytes: Option<u64>,
+    /// Time without any output until the step is killed, in milliseconds; `None` sets no bound.
+    pub idle_ms: Option<u64>,
+    /// Processes and threads of the run; at least 1.
+    pub processes: u64,
+    /// Open files of each process; at least 16.
+    pub open_files: u64,
+    /// Largest file that can be written, in bytes.
+    pub file_size_bytes: u64,
+    /// Payload that the log keeps, in bytes; the rest is counted and dropped.
+    pub log_bytes_max: u64,
+    /// Size of each of `/tmp`, `/dev/shm` and the home directory, in bytes; at least 64 KiB.
+    pub tmp_bytes: u64,
+}
+
+/// Whether a sandbox is used at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Namespaces, landlock, system call filter, empty root view.
+    Sandboxed,
+    /// Plain processes of the caller's user, started in the workspace itself. `mounts` and `workspace_at` must be
+    /// empty and the workspace, because nothing is mounted.
+    None,
+}
+
+/// A socket on the loopback of the run, made before its first step and served from outside. While nobody serves it,
+/// connections wait; none is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerSpec {
+    /// By which it is taken: 1-63 of `a-z`, `0-9` and `-`.
+    pub name: String,
+    /// TCP port on 127.0.0.1 inside; not 0 and used once.
+    pub port: u16,
+}
+
+/// A secret that the run gets. Never in argv, never in the workspace; its value is taken out of logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSpec {
+    /// By which the value is handed over: 1-63 of `A-Z`, `a-z`, `0-9`, `_`, `-` and `.`, not starting with a dot.
+    pub name: String,
+    /// How the steps get it.
+    pub delivery: SecretDelivery,
+}
+
+/// How a secret reaches the steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SecretDelivery {
+    /// As a file named like the secret in [`SECRETS_INSIDE`], readable by the run alone.
+    File,
+    /// As this environment variable of every step. Every process of the run can pass it on.
+    Env(String),
+}
+
+/// Which system calls the steps of a run may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyscallProfile {
+    /// All but those that reach past the sandbox: builds and agents run anything.
+    Standard,
+    /// Only what ordinary programs need, for steps that hold keys to something else.
+    Strict,
+}
