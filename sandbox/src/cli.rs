@@ -11,10 +11,9 @@ use std::process::ExitCode;
 use crate::exit_record::{ExitRecord, Outcome, StepFailure};
 use crate::level::LevelReport;
 use crate::probes::host::{HostReport, Presence, probe_host};
-use crate::run_dir;
-use crate::shim::{self, Starter};
-use crate::spawner;
-use crate::spec::{Egress, Isolation, Limits, Phase, RunSpec, StepSpec, SyscallProfile};
+use crate::shim;
+use crate::spawner::{self, Prewarm};
+use crate::spec::{Egress, Isolation, Limits, Phase, RunSpec, SpecError, StepSpec, SyscallProfile};
 
 /// Something went wrong outside the job.
 pub(crate) const EXIT_INTERNAL: i32 = 70;
@@ -29,7 +28,8 @@ const EXIT_CANCELLED: i32 = 130;
 const USAGE: &str = "\
 usage: orch-sandbox run SPEC.json [-- COMMAND...]   run a spec (or one command in its place) and show its output
        orch-sandbox doctor                          show what isolation this host gives, with fixes
-       orch-sandbox serve                           start runs for a daemon connected to standard input
+       orch-sandbox serve [SLOTS NETWORKS]          start runs for a daemon connected to standard input, with so many
+                                                    sandboxes and network namespaces prepared ahead
 
 exit codes of `run`: those of the failed step; 128+N after signal N; 124 timed out; 125 spec or run directory refused;
 127 program not executed; 130 cancelled; 70 sandbox lost; 71 sandbox not built; 78 required isolation not reached
@@ -52,12 +52,10 @@ enum CommandError {
         #[source]
         source: serde_json::Error,
     },
-    #[error("failed to make a run directory")]
-    RunDir(#[source] std::io::Error),
-    #[error("failed to write the run directory")]
-    Prepare(#[source] run_dir::PrepareError),
-    #[error("failed to start the run")]
-    Start(#[source] shim::StartError),
+    #[error("the spec is not valid")]
+    Spec(#[source] SpecError),
+    #[error("failed to make a workspace")]
+    Workspace(#[source] std::io::Error),
     #[error("failed to serve")]
     Serve(#[source] spawner::ServeError),
     #[error("failed to print")]
@@ -68,8 +66,8 @@ impl CommandError {
     fn exit_code(&self) -> i32 {
         match self {
             Self::Usage(_) => EXIT_USAGE,
-            Self::ReadSpec { .. } | Self::DecodeSpec { .. } | Self::Start(_) => EXIT_FENCED,
-            Self::RunDir(_) | Self::Prepare(_) | Self::Serve(_) | Self::Print(_) => EXIT_INTERNAL,
+            Self::ReadSpec { .. } | Self::DecodeSpec { .. } | Self::Spec(_) => EXIT_FENCED,
+            Self::Workspace(_) | Self::Serve(_) | Self::Print(_) => EXIT_INTERNAL,
         }
     }
 }
@@ -91,7 +89,13 @@ fn command(args: &[OsString]) -> Result<i32, CommandError> {
     let words: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
     let words = words.ok_or_else(|| CommandError::Usage("arguments must be UTF-8, as specs are\n".to_owned()))?;
     match words.as_slice() {
-        ["serve"] => spawner::serve().map(|()| 0).map_err(CommandError::Serve),
+        ["serve"] => spawner::serve(Prewarm::default()).map(|()| 0).map_err(CommandError::Serve),
+        ["serve", slots, networks] => match (slots.parse(), networks.parse()) {
+            (Ok(slots), Ok(networks)) => {
+                spawner::serve(Prewarm { slots, networks }).map(|()| 0).map_err(CommandError::Serve)
+            }
+            _ => Err(CommandError::Usage(USAGE.to_owned())),
+        },
         ["doctor"] => doctor(),
         ["run", spec] => run(Path::new(spec), &[]),
         ["run", spec, "--", argv @ ..] if !argv.is_empty() => run(Path::new(spec), argv),
@@ -117,18 +121,11 @@ fn run(path: &Path, argv: &[&str]) -> Result<i32, CommandError> {
             phase: Phase::Main,
         }];
     }
-    let record = in_temporary_dir(&spec, Starter::Person)?;
+    let record = shim::run_for_person(&spec.check().map_err(CommandError::Spec)?);
     if record.outcome != Outcome::Succeeded {
         explain(&record)?;
     }
     Ok(exit_code(&record.outcome))
-}
-
-/// Runs `spec` in a run directory that is gone afterwards.
-fn in_temporary_dir(spec: &RunSpec, starter: Starter) -> Result<ExitRecord, CommandError> {
-    let dir = TemporaryDir::create().map_err(CommandError::RunDir)?;
-    run_dir::prepare(&dir.0, spec).map_err(CommandError::Prepare)?;
-    shim::run(&dir.0, starter).map_err(CommandError::Start)
 }
 
 /// A directory of this process alone.
@@ -141,7 +138,7 @@ impl TemporaryDir {
         let path =
             std::env::temp_dir().join(format!("orch-sandbox-{}-{}", std::process::id(), crate::clock::unix_us()));
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        // The workspace and the canary are looked up without following symlinks.
+        // The workspace is looked up without following symlinks.
         path.canonicalize().map(Self)
     }
 }
@@ -188,8 +185,9 @@ fn explain(record: &ExitRecord) -> Result<(), CommandError> {
 fn doctor() -> Result<i32, CommandError> {
     let report = probe_host();
     let mut text = host_text(&report);
-    let workspace = TemporaryDir::create().map_err(CommandError::RunDir)?;
-    let record = in_temporary_dir(&doctor_spec(workspace.0.clone()), Starter::Person)?;
+    let workspace = TemporaryDir::create().map_err(CommandError::Workspace)?;
+    let spec = doctor_spec(workspace.0.clone()).check().map_err(CommandError::Spec)?;
+    let record = shim::run_for_person(&spec);
     text.push_str(&match &record.level {
         Some(level) => level_text(level),
         None => format!("a run was not possible: {}\n", record.outcome),

@@ -1,8 +1,16 @@
-//! The one place of this crate that reads wall time.
+//! The one place of this crate that reads wall time, and the monotonic clock as a number.
 //!
 //! Wall time only labels records; every limit is measured with a monotonic clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+
+/// The monotonic clock, which all processes of a host share, in nanoseconds.
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or((0, 0), |now| (now.tv_sec(), now.tv_nsec()));
+    u64::try_from(now.0).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.1).unwrap_or(0)
+}
 
 /// Unix time in microseconds; 0 before 1970.
 #[expect(clippy::disallowed_methods, reason = "this is the clock module of the crate")]

@@ -32,6 +32,9 @@ pub struct ExitRecord {
     pub log_bytes: u64,
     /// Payload that came after `log_bytes_max` and was dropped, in bytes.
     pub dropped_bytes: u64,
+    /// Time from the claim of the sandbox to the execution of the first program, in nanoseconds; with a sandbox that was
+    /// prepared ahead that is all it costs. `None` when no program was executed.
+    pub claim_to_exec_ns: Option<u64>,
 }
 
 /// How a run ended.

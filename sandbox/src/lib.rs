@@ -34,7 +34,7 @@ pub use cli::main_impl;
 pub use level::{Level, LevelReport};
 pub use probes::host::{HostFeature, HostReport, Presence, probe_host};
 pub use remove::{RemoveError, remove_tree};
-pub use spawner::{SpawnError, Spawned, Spawner, SpawnerOptions};
+pub use spawner::{Prewarm, SpawnError, Spawned, Spawner, SpawnerOptions};
 pub use spec::RunSpec;
 
 /// An error with all its causes, in one line.

@@ -1,7 +1,9 @@
 //! Giving up everything that building the sandbox needed, in the order in which each step still can be taken.
 //!
-//! What happens here is inherited by every process of the run. Landlock is applied as far as the kernel has it; whether
-//! that is far enough is not judged here but by the probes, before a step runs.
+//! What init gives up is inherited by every step. What it cannot give up before a run has claimed the sandbox, the first
+//! process gives up by itself. Landlock comes in two layers: one around the whole run that lets no signal and no abstract
+//! socket out, and one around each step for files. It is applied as far as the kernel has it; whether that is far enough
+//! is not judged here but by the probes, before a step runs.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -18,22 +20,62 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::SetupFailure;
 use crate::seccomp;
-use crate::spec::{CheckedSpec, HOME_INSIDE, OUT_INSIDE};
+use crate::spec::{HOME_INSIDE, OUT_INSIDE, Shape, SyscallProfile};
 use crate::sys::{caps, filter};
 
 /// The newest landlock version whose rights are handled; older kernels enforce the part that they know.
 const NEWEST: ABI = ABI::V6;
 
-/// Confines this process and all that it will start.
-pub(super) fn confine(spec: &CheckedSpec) -> Result<(), SetupFailure> {
+/// Seals this process, keeps signals and abstract sockets of the run inside, and prepares the rules for the files of steps.
+pub(super) fn prepare(shape: &Shape) -> Result<RulesetCreated, SetupFailure> {
     let call = |step: &'static str, what: &'static str| move |errno| SetupFailure::call(step, what, errno);
     null_stdio().map_err(call("init", "failed to open the null device"))?;
-    let rules = landlock_rules(spec)?;
+    let rules = landlock_rules(shape)?;
     prctl::set_dumpable(false).map_err(call("init", "failed to seal the memory of init"))?;
-    caps::drop_all().map_err(call("capabilities", "failed to drop the capabilities"))?;
     prctl::set_no_new_privs().map_err(call("no-new-privileges", "failed to give up new privileges"))?;
-    rules.restrict_self().map_err(|error| landlock_failure(&error))?;
-    filter::install(&seccomp::program()).map_err(call("syscall-filter", "failed to install the system call filter"))
+    scope()?;
+    caps::drop_bounding().map_err(call("capabilities", "failed to empty the bounding set"))?;
+    Ok(rules)
+}
+
+/// Allows what only the claim names.
+pub(super) fn allow_claimed(rules: RulesetCreated, shape: &Shape) -> Result<RulesetCreated, SetupFailure> {
+    let mut rules = rules;
+    let out = shape.has_out.then(|| Path::new(OUT_INSIDE));
+    for path in [Some(shape.workspace_at.as_path()), out].into_iter().flatten() {
+        if let Some(rule) = rule(path, changeable()) {
+            rules = rules.add_rule(rule).map_err(|error| landlock_failure(&error))?;
+        }
+    }
+    Ok(rules)
+}
+
+/// Gives up every capability.
+pub(super) fn give_up_capabilities() -> Result<(), SetupFailure> {
+    caps::drop_held().map_err(|errno| SetupFailure::call("capabilities", "failed to drop the capabilities", errno))
+}
+
+/// Gives up the system calls that `profile` refuses.
+pub(super) fn install_filter(_profile: SyscallProfile) -> Result<(), SetupFailure> {
+    let failed = |errno| SetupFailure::call("syscall-filter", "failed to install the system call filter", errno);
+    filter::install(&seccomp::program()).map_err(failed)
+}
+
+/// Keeps signals and abstract sockets of the run inside. All steps share this layer, so they reach each other.
+fn scope() -> Result<(), SetupFailure> {
+    Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .scope(Scope::AbstractUnixSocket | Scope::Signal)
+        .and_then(Ruleset::create)
+        .and_then(RulesetCreated::restrict_self)
+        .map(drop)
+        .map_err(|error| landlock_failure(&error))
+}
+
+/// Gives up the files that no rule allows.
+pub(super) fn restrict(rules: &RulesetCreated) -> Result<(), SetupFailure> {
+    let rules = rules.try_clone().map_err(|error| landlock_failure(&error))?;
+    rules.restrict_self().map(drop).map_err(|error| landlock_failure(&error))
 }
 
 /// Points the three standard descriptors at the null device of this process's view.
@@ -45,13 +87,17 @@ pub(super) fn null_stdio() -> Result<(), Errno> {
     dup2_stderr(&null)
 }
 
-fn landlock_rules(spec: &CheckedSpec) -> Result<RulesetCreated, SetupFailure> {
-    let all = AccessFs::from_all(NEWEST);
+/// Everything that can be done to files of the run's own, but for making devices and talking to them.
+fn changeable() -> BitFlags<AccessFs> {
+    AccessFs::from_all(NEWEST) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev)
+}
+
+fn landlock_rules(shape: &Shape) -> Result<RulesetCreated, SetupFailure> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let run = read | AccessFs::Execute;
-    let change = all & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
+    let change = changeable();
     let devices = read | AccessFs::WriteFile;
-    let fixed: [(&str, BitFlags<AccessFs>); 15] = [
+    let fixed: [(&str, BitFlags<AccessFs>); 16] = [
         ("/", AccessFs::ReadDir.into()),
         ("/usr", run),
         ("/bin", run),
@@ -61,6 +107,7 @@ fn landlock_rules(spec: &CheckedSpec) -> Result<RulesetCreated, SetupFailure> {
         ("/lib64", run),
         ("/libx32", run),
         ("/etc", read),
+        ("/run", read),
         ("/proc", read),
         ("/dev", devices),
         ("/dev/pts", devices | AccessFs::IoctlDev),
@@ -70,15 +117,10 @@ fn landlock_rules(spec: &CheckedSpec) -> Result<RulesetCreated, SetupFailure> {
     ];
     let mut places: Vec<(PathBuf, BitFlags<AccessFs>)> =
         fixed.into_iter().map(|(path, access)| (path.into(), access)).collect();
-    places.push((spec.workspace_at.clone(), change));
-    if spec.out.is_some() {
-        places.push((OUT_INSIDE.into(), change));
-    }
-    places.extend(spec.mounts.iter().map(|mount| (mount.target.clone(), run)));
+    places.extend(shape.mounts.iter().map(|mount| (mount.target.clone(), run)));
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(all)
-        .and_then(|rules| rules.scope(Scope::AbstractUnixSocket | Scope::Signal))
+        .handle_access(AccessFs::from_all(NEWEST))
         .and_then(Ruleset::create)
         .map_err(|error| landlock_failure(&error))?;
     for (path, access) in places {

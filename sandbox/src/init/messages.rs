@@ -1,6 +1,6 @@
-//! All messages between a shim and its init: one JSON object per packet, some with descriptors.
+//! All messages between a shim, its init and the first process inside: one JSON object per packet, some with descriptors.
 //!
-//! No process of the run can reach the channel, so its content is trusted by both sides.
+//! No process of the run can reach the channels, so their content is trusted by all sides.
 
 use std::os::fd::BorrowedFd;
 
@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::exit_record::StepFailure;
+use crate::level::Guarantee;
 use crate::sys::channel;
 
 /// Longest message, in bytes.
@@ -17,9 +18,13 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 10;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
-    /// Probe the sandbox from inside; comes with a descriptor for the findings.
-    Probe,
-    /// Execute a step; comes with descriptors for its output and its errors.
+    /// The sandbox is for this run from now on: attach what belongs to it and let the first step go. Comes with the
+    /// descriptors of the run's directories, unless init was told to open them itself.
+    Claim {
+        /// Host name inside.
+        name: String,
+    },
+    /// Execute a step but the first; comes with descriptors for its output and its errors.
     StartStep { index: u16 },
     /// Kill everything inside.
     KillAll,
@@ -29,14 +34,23 @@ pub(crate) enum Request {
     Continue,
 }
 
-/// What init says.
+/// What init and the first process inside say.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
-    /// The sandbox stands.
-    Ready,
-    /// It could not be built; init ends.
+    /// The sandbox could not be built; init ends.
     SetupFailed { step: String, message: String, hint: String },
+    /// What the first process found when it was confined, but for landlock.
+    Probed { guarantees: Vec<Guarantee> },
+    /// The first process is about to execute the program of the first step.
+    Executing {
+        /// The last finding.
+        landlock: Guarantee,
+        /// When, on the monotonic clock, in nanoseconds.
+        at_ns: u64,
+    },
+    /// The first process does not execute its program, because the sandbox holds less than is required.
+    Refused { landlock: Guarantee },
     /// The process of a step has ended.
     StepEnded { index: u16, ended: Ended },
     /// Nothing runs inside but init.

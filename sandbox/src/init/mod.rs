@@ -1,32 +1,38 @@
-//! Pid 1 of a run: builds the sandbox around itself, then starts, stops and kills steps as the shim says.
+//! Pid 1 of a run: builds the sandbox around itself, waits for the run that claims it, then starts, stops and kills steps
+//! as the shim says.
 //!
 //! Knows how to run a step, not which; the shim decides everything. **Invariant:** every process of the run is a
-//! descendant that inherits the confinement of init, which is complete before the first of them is forked.
-//! **Invariant:** init holds one descriptor that leads outside, its channel; no step inherits it. **Invariant:** when the
-//! channel closes, everything inside dies.
+//! descendant that is confined before it executes anything. **Invariant:** from the claim on, init holds no capability. **Invariant:** init holds one
+//! descriptor that leads outside, its channel; no step inherits it. **Invariant:** when the channel closes, everything
+//! inside dies.
 
 mod confine;
+mod first;
 mod messages;
 mod namespaces;
 mod reap;
+mod script;
 mod steps;
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
 
+use landlock::RulesetCreated;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, sethostname};
 
 pub(crate) use messages::{Ended, MESSAGE_BYTES_MAX, Reply, Request, send_with};
-pub(crate) use namespaces::{HostIds, NAMESPACES, pid_namespace_bound};
+pub(crate) use namespaces::{HostIds, NAMESPACES, map_ids, pid_namespace_bound};
+pub(crate) use script::{create as create_script, write as write_script};
 
 use crate::probes::inside::Expected;
-use crate::spec::{CheckedSpec, Isolation};
+use crate::spec::{Isolation, Shape};
 use crate::sys::{channel, descriptors, process};
+use crate::view::{self, BuildError, Directories, Entry, OwnMounts, RunFiles, Trees};
+use first::{Birth, First};
 use reap::Family;
-use steps::Prepared;
 
 /// The user and group id inside.
 pub(crate) const INSIDE_ID: u32 = 1000;
@@ -34,12 +40,31 @@ pub(crate) const INSIDE_ID: u32 = 1000;
 /// What init is told before it starts.
 #[derive(Debug)]
 pub(crate) struct Orders<'a> {
-    /// What to run.
-    pub(crate) spec: &'a CheckedSpec,
+    /// What kind of run it will be.
+    pub(crate) shape: &'a Shape,
     /// Who the shim is.
     pub(crate) host: HostIds,
     /// What the probes compare with.
-    pub(crate) expected: Expected,
+    pub(crate) expected: &'a Expected,
+    /// What it finds where it is born.
+    pub(crate) footing: Footing,
+    /// Whether its network namespace is new and its own to set up.
+    pub(crate) makes_network: bool,
+    /// The file that will say what the steps execute.
+    pub(crate) script: OwnedFd,
+    /// Output of the first step.
+    pub(crate) stdout: OwnedFd,
+    /// Errors of the first step.
+    pub(crate) stderr: OwnedFd,
+}
+
+/// What init finds where it is born.
+#[derive(Debug)]
+pub(crate) enum Footing {
+    /// The host's view: it makes its own from nothing and opens the directories of the run itself.
+    Host { entries: Vec<Entry>, directories: Directories },
+    /// A view that lacks only what each run has of its own.
+    Template { own: OwnMounts },
 }
 
 /// Runs as init and never returns.
@@ -65,6 +90,16 @@ impl SetupFailure {
     }
 }
 
+impl From<BuildError> for SetupFailure {
+    fn from(error: BuildError) -> Self {
+        let step = error.step().to_owned();
+        match error.errno() {
+            Some(errno) => Self::call(&step, &error.to_string(), errno),
+            None => Self { step, message: error.to_string(), hint: String::new() },
+        }
+    }
+}
+
 /// What a person can do about `errno` in the part `step`; empty when nothing is known.
 fn hint(step: &str, errno: Errno) -> String {
     let text = match (step, errno) {
@@ -77,7 +112,7 @@ fn hint(step: &str, errno: Errno) -> String {
             "there is a symlink in the path: pass the path that it leads to"
         }
         ("mount-workspace" | "mount-out", Errno::ENOENT) => "the directory must exist before the run starts",
-        ("uid-map" | "private-mounts", Errno::EPERM | Errno::EACCES) => {
+        ("uid-map" | "loopback" | "mount-system" | "make-root", Errno::EPERM | Errno::EACCES) => {
             "user namespaces have no capabilities here: on Ubuntu install an AppArmor profile that allows `userns`, or \
              run: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
         }
@@ -90,40 +125,61 @@ fn hint(step: &str, errno: Errno) -> String {
 }
 
 fn run(orders: Orders<'_>, channel: OwnedFd) -> Result<(), Errno> {
-    let mut init = match set_up(&orders, channel.as_fd()) {
-        Ok(steps) => Init {
-            family: Family::of(orders.spec.isolation),
-            children: child_signals()?,
-            channel,
-            steps,
-            expected: orders.expected,
-            current: None,
-            probe: None,
-        },
-        Err(failure) => {
-            let SetupFailure { step, message, hint } = failure;
-            return messages::send(channel.as_fd(), &Reply::SetupFailed { step, message, hint });
+    match set_up(orders, channel) {
+        Ok(mut init) => {
+            let served = init.serve();
+            init.kill_all()?;
+            served
         }
-    };
-    init.reply(&Reply::Ready)?;
-    let served = init.serve();
-    init.kill_all()?;
-    served
+        Err((channel, failure)) => tell_failure(channel.as_fd(), failure),
+    }
 }
 
-/// Builds the sandbox around this process.
-fn set_up(orders: &Orders<'_>, channel: std::os::fd::BorrowedFd<'_>) -> Result<Vec<Prepared>, SetupFailure> {
-    let failed = |what: &str| {
-        let what = what.to_owned();
-        move |errno| SetupFailure::call("init", &what, errno)
-    };
-    descriptors::close_all_but(&[channel]).map_err(failed("failed to close the descriptors of the shim"))?;
+fn tell_failure(channel: BorrowedFd<'_>, failure: SetupFailure) -> Result<(), Errno> {
+    let SetupFailure { step, message, hint } = failure;
+    messages::send(channel, &Reply::SetupFailed { step, message, hint })
+}
+
+/// Builds the sandbox around this process and forks the first process.
+fn set_up(orders: Orders<'_>, channel: OwnedFd) -> Result<Init<'_>, (OwnedFd, SetupFailure)> {
+    match build(&orders, channel.as_fd()) {
+        Ok(built) => {
+            let Orders { shape, script, footing, .. } = orders;
+            // The ends of the first step's streams close here: only the step holds them now.
+            let Built { children, trees, rules, first } = built;
+            drop(footing);
+            let family = Family::of(shape.isolation);
+            Ok(Init { shape, family, children, channel, script, trees, rules, first: Some(first), current: None })
+        }
+        Err(failure) => Err((channel, failure)),
+    }
+}
+
+/// What building makes.
+#[derive(Debug)]
+struct Built {
+    children: SignalFd,
+    trees: Option<Trees>,
+    rules: Option<RulesetCreated>,
+    first: First,
+}
+
+fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFailure> {
+    let failed = |what: &'static str| move |errno| SetupFailure::call("init", what, errno);
+    let kept = [channel, orders.script.as_fd(), orders.stdout.as_fd(), orders.stderr.as_fd()];
+    let mut keep: Vec<_> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+    if let Footing::Template { own } = &orders.footing {
+        keep.extend(own.descriptors().map(|fd| fd.as_raw_fd()));
+    }
+    descriptors::close_all_but(&keep).map_err(failed("failed to close the descriptors of the shim"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let steps = orders.spec.steps.iter().map(|step| Prepared::new(orders.spec, step)).collect();
-    match orders.spec.isolation {
+    steps::limit_all().map_err(failed("failed to set the limits of the run"))?;
+    let children = child_signals().map_err(failed("failed to take over signals"))?;
+    let (mut trees, mut rules) = (None, None);
+    match orders.shape.isolation {
         Isolation::Sandboxed => {
-            namespaces::enter(orders.spec, orders.host)?;
-            confine::confine(orders.spec)?;
+            trees = namespaces::enter(orders)?;
+            rules = Some(confine::prepare(orders.shape)?);
         }
         Isolation::None => {
             nix::unistd::setsid().map_err(failed("failed to start a session"))?;
@@ -131,7 +187,15 @@ fn set_up(orders: &Orders<'_>, channel: std::os::fd::BorrowedFd<'_>) -> Result<V
             confine::null_stdio().map_err(failed("failed to open the null device"))?;
         }
     }
-    Ok(steps)
+    let birth = Birth {
+        shape: orders.shape,
+        expected: orders.expected,
+        script: &orders.script,
+        stdout: &orders.stdout,
+        stderr: &orders.stderr,
+    };
+    let first = first::fork(&birth, rules.as_ref())?;
+    Ok(Built { children, trees, rules, first })
 }
 
 /// Blocks the signal of ended children and makes it readable.
@@ -143,15 +207,19 @@ fn child_signals() -> Result<SignalFd, Errno> {
 }
 
 #[derive(Debug)]
-struct Init {
+struct Init<'a> {
+    shape: &'a Shape,
     family: Family,
     children: SignalFd,
     channel: OwnedFd,
-    steps: Vec<Prepared>,
-    expected: Expected,
+    script: OwnedFd,
+    /// The directories of the run, if they were opened before the claim.
+    trees: Option<Trees>,
+    /// What steps may do to files.
+    rules: Option<RulesetCreated>,
+    /// The first process, until it executes or dies.
+    first: Option<First>,
     current: Option<Current>,
-    /// The probing process, until it is gone.
-    probe: Option<Pid>,
 }
 
 /// The step that runs.
@@ -161,20 +229,26 @@ struct Current {
     pid: Pid,
 }
 
-impl Init {
+impl Init<'_> {
     /// Serves requests until the channel closes.
     fn serve(&mut self) -> Result<(), Errno> {
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
         loop {
-            let mut fds = [
+            let mut fds = vec![
                 PollFd::new(self.channel.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
             ];
+            fds.extend(self.first.as_ref().map(|first| PollFd::new(first.channel.as_fd(), PollFlags::POLLIN)));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
             }
-            let [requests, ended] = fds.map(|fd| fd.any().unwrap_or(true));
+            let ready = |index: usize| fds.get(index).is_some_and(|fd| fd.any().unwrap_or(true));
+            let (requests, ended, said) = (ready(0), ready(1), ready(2));
+            // What the first process said comes before the news of its end.
+            if said {
+                self.hear_first(&mut buffer)?;
+            }
             if ended {
                 while self.children.read_signal()?.is_some() {}
                 self.reap()?;
@@ -190,13 +264,25 @@ impl Init {
         }
     }
 
-    fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
-        match request {
-            Request::Probe => {
-                let [output] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| Errno::EPROTO)?;
-                self.probe = Some(steps::start_probe(&self.expected, output)?);
+    /// Passes on what the first process says.
+    fn hear_first(&mut self, buffer: &mut [u8]) -> Result<(), Errno> {
+        let Some(first) = &self.first else { return Ok(()) };
+        match channel::receive(first.channel.as_fd(), buffer) {
+            Ok((0, _)) | Err(Errno::ECONNRESET) => {
+                self.first = None;
                 Ok(())
             }
+            Ok((len, _)) => channel::send(self.channel.as_fd(), &buffer[..len], &[]),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
+        match request {
+            Request::Claim { name } => match self.claim(&name, descriptors) {
+                Ok(()) => Ok(()),
+                Err(failure) => tell_failure(self.channel.as_fd(), failure),
+            },
             Request::StartStep { index } => {
                 let [stdout, stderr] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| Errno::EPROTO)?;
                 self.start_step(index, stdout, stderr)
@@ -210,23 +296,49 @@ impl Init {
         }
     }
 
-    fn start_step(&mut self, index: u16, stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Errno> {
-        // It has reported and is about to be gone; a step must not find what is left of it.
-        while self.probe.is_some() {
-            match reap::next(reap::Wait::ForOne)? {
-                Some((pid, ended)) => self.ended(pid, ended)?,
-                None => self.probe = None,
-            }
+    /// Makes the sandbox that of one run and lets the first process go.
+    fn claim(&mut self, name: &str, descriptors: Vec<OwnedFd>) -> Result<(), SetupFailure> {
+        let call = |what: &'static str| move |errno| SetupFailure::call("claim", what, errno);
+        if let Some(rules) = self.rules.take() {
+            let trees = match self.trees.take() {
+                Some(trees) => trees,
+                None => {
+                    Trees::from_descriptors(descriptors, self.shape).map_err(call("failed to take the run over"))?
+                }
+            };
+            let root = view::open_root()?;
+            trees.attach(&root, self.shape)?;
+            view::write_run_files(&root, RunFiles { name, name_server: None })?;
+            sethostname(name).map_err(|errno| SetupFailure::call("hostname", "failed to set the host name", errno))?;
+            let rules = confine::allow_claimed(rules, self.shape)?;
+            confine::give_up_capabilities()?;
+            self.let_first_go().map_err(call("failed to let the first process go"))?;
+            self.rules = Some(rules);
+            // Beside the first process, which has its own by now: it cannot reach init, and further steps come later.
+            return confine::install_filter(self.shape.syscalls);
         }
-        let step = self.steps.get(usize::from(index)).ok_or(Errno::EPROTO)?;
-        match steps::start(step, stdout, stderr) {
+        self.let_first_go().map_err(call("failed to let the first process go"))
+    }
+
+    fn let_first_go(&mut self) -> Result<(), Errno> {
+        let first = self.first.as_ref().ok_or(Errno::ESRCH)?;
+        self.current = Some(Current { index: 0, pid: first.pid });
+        channel::send(first.channel.as_fd(), b"!", &[])
+    }
+
+    fn start_step(&mut self, index: u16, stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Errno> {
+        let started = match script::read(&self.script, index) {
+            Ok(step) => {
+                steps::start(&step, self.rules.as_ref(), (stdout, stderr)).map_err(|failure| failure.to_string())
+            }
+            Err(error) => Err(format!("failed to read what to execute: {error}")),
+        };
+        match started {
             Ok(pid) => {
                 self.current = Some(Current { index, pid });
                 Ok(())
             }
-            Err(failure) => {
-                self.reply(&Reply::StepEnded { index, ended: Ended::NotExecuted { message: failure.to_string() } })
-            }
+            Err(message) => self.reply(&Reply::StepEnded { index, ended: Ended::NotExecuted { message } }),
         }
     }
 
@@ -252,7 +364,9 @@ impl Init {
     }
 
     fn ended(&mut self, pid: Pid, ended: Ended) -> Result<(), Errno> {
-        self.probe.take_if(|probe| *probe == pid);
+        if let Some(first) = self.first.take_if(|first| first.pid == pid) {
+            self.hear_last_words(&first)?;
+        }
         match self.current {
             Some(current) if current.pid == pid => {
                 self.current = None;
@@ -263,6 +377,21 @@ impl Init {
                 }
             }
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Passes on what the first process said before it ended.
+    fn hear_last_words(&self, first: &First) -> Result<(), Errno> {
+        let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+        loop {
+            match channel::receive(first.channel.as_fd(), &mut buffer) {
+                Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(()),
+                Ok((len, _)) => match channel::send(self.channel.as_fd(), &buffer[..len], &[]) {
+                    Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
+                    sent => sent?,
+                },
+                Err(errno) => return Err(errno),
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Settling into the new namespaces: ids, name, loopback, file system.
+//! Settling into the new namespaces: ids, loopback, file system.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -7,18 +7,16 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, getegid, geteuid, sethostname, setsid};
+use nix::unistd::{Gid, Uid, getegid, geteuid, setsid};
 
-use super::{INSIDE_ID, SetupFailure};
-use crate::spec::CheckedSpec;
+use super::{Footing, INSIDE_ID, Orders, SetupFailure};
 use crate::sys::interface;
-use crate::view::{HostLayout, HostUser, Settings, build, plan};
+use crate::view::{self, BuildError, HostUser, OwnMounts, Settings, Trees};
 
-/// The namespaces that init is born into.
+/// The namespaces that init is born into, but for the network.
 pub(crate) const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWUSER
     .union(CloneFlags::CLONE_NEWNS)
     .union(CloneFlags::CLONE_NEWPID)
-    .union(CloneFlags::CLONE_NEWNET)
     .union(CloneFlags::CLONE_NEWIPC)
     .union(CloneFlags::CLONE_NEWUTS)
     .union(CloneFlags::CLONE_NEWCGROUP);
@@ -41,44 +39,77 @@ impl HostIds {
         Self { uid: geteuid(), gid: getegid() }
     }
 
+    /// The same numbers, for a user namespace in which nobody changes its name.
+    pub(crate) fn unchanged(self) -> InsideIds {
+        InsideIds { uid: self.uid.as_raw(), gid: self.gid.as_raw() }
+    }
+
     pub(crate) fn user(self) -> HostUser {
         if self.uid.is_root() { HostUser::Root } else { HostUser::Ordinary }
     }
 }
 
-/// Makes the namespaces that this process was born into its own.
-pub(super) fn enter(spec: &CheckedSpec, host: HostIds) -> Result<(), SetupFailure> {
-    map_ids(host)?;
+/// Makes the namespaces that this process was born into its own. Returns the directories of the run where it had to open
+/// them itself.
+pub(super) fn enter(orders: &Orders<'_>) -> Result<Option<Trees>, SetupFailure> {
     let call = |step: &'static str, what: &'static str| move |errno| SetupFailure::call(step, what, errno);
+    map_ids(orders.host, InsideIds { uid: INSIDE_ID, gid: INSIDE_ID })
+        .map_err(call("uid-map", "failed to map the user"))?;
     // After the last change of ids, which would clear it.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(call("init", "failed to tie init to its shim"))?;
     setsid().map_err(call("init", "failed to start a session"))?;
-    sethostname(&spec.name).map_err(call("hostname", "failed to set the host name"))?;
-    interface::loopback_up().map_err(call("loopback", "failed to set the loopback interface up"))?;
-    let settings = Settings { pids_max: pid_namespace_bound(spec.limits.processes), host_user: host.user() };
-    build(&plan(spec, &HostLayout::discover()), &settings).map_err(|error| {
-        let step = error.step().to_owned();
-        match error.errno() {
-            Some(errno) => SetupFailure::call(&step, &error.to_string(), errno),
-            None => SetupFailure { step, message: error.to_string(), hint: String::new() },
+    if orders.makes_network {
+        interface::loopback_up().map_err(call("loopback", "failed to set the loopback interface up"))?;
+    }
+    let settings = Settings {
+        tmp_bytes: orders.shape.tmp_bytes,
+        pids_max: pid_namespace_bound(orders.shape.processes),
+        host_user: orders.host.user(),
+    };
+    match &orders.footing {
+        Footing::Host { entries, directories } => {
+            let trees = directories.open()?;
+            from_nothing(entries, orders, &settings)?;
+            Ok(Some(trees))
         }
-    })
+        Footing::Template { own } => {
+            let root = view::open_root()?;
+            view::mount_private(&root, &settings)?;
+            own.attach(&root)?;
+            Ok(None)
+        }
+    }
 }
 
-/// Maps the one user and group id inside to those of the shim.
-fn map_ids(host: HostIds) -> Result<(), SetupFailure> {
-    let failed = |errno| SetupFailure::call("uid-map", "failed to map the user", errno);
+/// Builds the whole view and moves into it.
+fn from_nothing(entries: &[view::Entry], orders: &Orders<'_>, settings: &Settings) -> Result<(), BuildError> {
+    let own = OwnMounts::open(orders.shape)?;
+    let root = view::build(entries)?;
+    view::mount_private(&root, settings)?;
+    own.attach(&root)?;
+    view::enter(&root)
+}
+
+/// The one user and group id of a user namespace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InsideIds {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// Maps the user and group id of `host` to `inside` in the user namespace that this process has just entered.
+pub(crate) fn map_ids(host: HostIds, inside: InsideIds) -> Result<(), Errno> {
     // The files of a process that cannot be dumped belong to root, so the shim's protection is lifted here for a moment.
-    prctl::set_dumpable(true).map_err(failed)?;
+    prctl::set_dumpable(true)?;
     let HostIds { uid, gid } = host;
     let lines = [
         ("/proc/self/setgroups", "deny".to_owned()),
-        ("/proc/self/uid_map", format!("{INSIDE_ID} {uid} 1")),
-        ("/proc/self/gid_map", format!("{INSIDE_ID} {gid} 1")),
+        ("/proc/self/uid_map", format!("{} {uid} 1", inside.uid)),
+        ("/proc/self/gid_map", format!("{} {gid} 1", inside.gid)),
     ];
     for (path, line) in lines {
         let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()));
-        written.map_err(|error| failed(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+        written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
     }
     Ok(())
 }

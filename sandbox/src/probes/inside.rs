@@ -20,8 +20,8 @@ use crate::view::{DEVICE_LINKS, DEVICES, HostUser, LANDLOCK_CANARY};
 /// What the probes compare with.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected {
-    /// A file that exists on the host and must not exist inside.
-    pub(crate) canary: PathBuf,
+    /// Paths that exist on the host and must not exist inside; at least one.
+    pub(crate) canaries: Vec<PathBuf>,
     /// Who the run's user is on the host.
     pub(crate) host_user: HostUser,
     /// What the bound of the pid namespace was set to.
@@ -37,11 +37,11 @@ pub(crate) enum MemoryBound {
     None,
 }
 
-/// Tries everything.
+/// Tries everything but landlock, which restricts a process last: see [`landlock`].
 pub(crate) fn probe(expected: &Expected) -> Vec<Guarantee> {
     let status = read("/proc/self/status").unwrap_or_default();
     vec![
-        filesystem_view(&expected.canary),
+        filesystem_view(&expected.canaries),
         read_only_system(),
         devices(),
         processes(),
@@ -52,7 +52,6 @@ pub(crate) fn probe(expected: &Expected) -> Vec<Guarantee> {
         capabilities(&status),
         no_new_privileges(&status),
         syscall_filter(&status),
-        landlock(),
         process_limit(expected),
         memory_limit(expected.memory),
         guarantee(GuaranteeKind::CpuLimit, Strength::Degraded, "RLIMIT_CPU of each process", "no cgroup v2 subtree"),
@@ -76,10 +75,11 @@ fn said<T>(call: &str, answer: &Result<T, Errno>) -> String {
     }
 }
 
-fn filesystem_view(canary: &Path) -> Guarantee {
-    let answer = open(canary);
-    let holds = answer.as_ref().err() == Some(&Errno::ENOENT);
-    let evidence = said("open of a file of the host", &answer);
+fn filesystem_view(canaries: &[PathBuf]) -> Guarantee {
+    let answers: Vec<_> = canaries.iter().map(|canary| open(canary)).collect();
+    let holds = !answers.is_empty() && answers.iter().all(|answer| answer.as_ref().err() == Some(&Errno::ENOENT));
+    let worst = answers.into_iter().find(|answer| answer.as_ref().err() != Some(&Errno::ENOENT));
+    let evidence = said("open of what the host has", &worst.unwrap_or(Err(Errno::ENOENT)));
     judged(GuaranteeKind::FilesystemView, holds, "mount namespace, root built from nothing", evidence)
 }
 
@@ -179,7 +179,8 @@ fn syscall_filter(status: &str) -> Guarantee {
     judged(GuaranteeKind::SyscallFilter, holds, "seccomp filter", evidence)
 }
 
-fn landlock() -> Guarantee {
+/// Tries to read what only landlock refuses.
+pub(crate) fn landlock() -> Guarantee {
     let version = refused::landlock_version();
     let answer = open(Path::new(LANDLOCK_CANARY));
     let holds = answer.as_ref().err() == Some(&Errno::EACCES);

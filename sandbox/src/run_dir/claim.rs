@@ -2,11 +2,11 @@
 //!
 //! **Invariant:** the lock is taken before the claim, so whoever sees a claim without lock and exit record sees a loss.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::libc;
@@ -47,8 +47,8 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Takes attempt `fence` of the run in the directory `dir`, which is at `path`.
-    pub(crate) fn take(dir: &File, path: &Path, fence: u64) -> Result<Self, ClaimError> {
+    /// Takes attempt `fence` of the run in the directory `dir`.
+    pub(crate) fn take(dir: &File, fence: u64) -> Result<Self, ClaimError> {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let flags = OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let lock = openat(dir, LOCK_FILE, flags, mode).map_err(ClaimError::Lock)?;
@@ -57,7 +57,7 @@ impl Claim {
             Err(Errno::EAGAIN | Errno::EACCES) => return Err(ClaimError::Busy),
             Err(errno) => return Err(ClaimError::Lock(errno)),
         }
-        if let Some(newest) = newest_claim(path).map_err(ClaimError::List)?.filter(|newest| *newest > fence) {
+        if let Some(newest) = newest_claim(dir).map_err(ClaimError::List)?.filter(|newest| *newest > fence) {
             return Err(ClaimError::Outdated { fence, newer: newest });
         }
         write(dir, fence)?;
@@ -89,11 +89,13 @@ pub(super) fn lock_held(dir: &Path) -> Result<bool, InspectError> {
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
-fn newest_claim(dir: &Path) -> io::Result<Option<u64>> {
+fn newest_claim(dir: &File) -> io::Result<Option<u64>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut newest = None;
-    for entry in std::fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let fence = OsStr::to_str(&name).and_then(|name| name.strip_prefix(CLAIM_PREFIX)?.parse::<u64>().ok());
+    for entry in Dir::openat(dir, ".", flags, Mode::empty())?.iter() {
+        let entry = entry?;
+        let name = entry.file_name().to_str().ok();
+        let fence = name.and_then(|name| name.strip_prefix(CLAIM_PREFIX)?.parse::<u64>().ok());
         newest = newest.max(fence);
     }
     Ok(newest)

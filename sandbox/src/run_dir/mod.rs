@@ -26,6 +26,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use claim::{Claim, ClaimError};
@@ -221,15 +223,25 @@ fn exit_record(dir: &Path, fence: u64) -> Result<Option<ExitRecord>, InspectErro
     Ok(record.filter(|record| record.fence == fence))
 }
 
-/// Reads the spec of the run in `dir`; `None` when there is none.
-pub(crate) fn read_spec(dir: &Path) -> Result<Option<RunSpec>, InspectError> {
-    read_json(dir, SPEC_FILE, SPEC_BYTES_MAX)
+/// Reads the spec of the run in the open directory `dir`; `None` when there is none.
+pub(crate) fn read_spec_in(dir: &File) -> Result<Option<RunSpec>, InspectError> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let file = openat(dir, SPEC_FILE, flags, Mode::empty()).map(File::from).map_err(io::Error::from);
+    decode(file, PathBuf::from(SPEC_FILE), SPEC_BYTES_MAX)
 }
 
 fn read_json<T: for<'de> Deserialize<'de>>(dir: &Path, name: &str, max_bytes: u64) -> Result<Option<T>, InspectError> {
     let path = dir.join(name);
+    decode(File::open(&path), path, max_bytes)
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(
+    file: io::Result<File>,
+    path: PathBuf,
+    max_bytes: u64,
+) -> Result<Option<T>, InspectError> {
     let mut json = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(max_bytes).read_to_end(&mut json));
+    let read = file.and_then(|file| file.take(max_bytes).read_to_end(&mut json));
     match read {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -1,7 +1,7 @@
-//! The shim's handle on init: starting it, sending it requests, ending it.
+//! The shim's handle on init: preparing a sandbox, claiming it for a run, sending requests, ending it.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -10,45 +10,100 @@ use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
+use super::streams::pipe;
 use crate::exit_record::Outcome;
-use crate::init::{self, HostIds, MESSAGE_BYTES_MAX, NAMESPACES, Orders, Reply, Request, pid_namespace_bound};
+use crate::init::{self, Footing, HostIds, MESSAGE_BYTES_MAX, NAMESPACES, Orders, Reply, Request, pid_namespace_bound};
 use crate::level::{GuaranteeKind, Level, LevelReport};
 use crate::probes::host::probe_host;
 use crate::probes::inside::{Expected, MemoryBound};
-use crate::run_dir::SPEC_FILE;
-use crate::spec::{CheckedSpec, Isolation};
+use crate::spec::{CheckedSpec, Isolation, Shape};
 use crate::sys::{channel, process};
+use crate::view::Trees;
 
 /// Longest wait for init to end after its channel is closed, before it is killed.
 const END_WAIT: Duration = Duration::from_secs(10);
+/// What every host has and no run sees.
+const CANARIES: [&str; 4] = ["/sys", "/root", "/var", "/boot"];
+
+/// Where init is born.
+#[derive(Debug)]
+pub(super) struct Ground {
+    /// What it finds there.
+    pub(super) footing: Footing,
+    /// Whether it makes its own network namespace; otherwise it gets that of the shim.
+    pub(super) makes_network: bool,
+    /// What the host has and the run must not see.
+    pub(super) canaries: Vec<PathBuf>,
+}
 
 /// A living init.
 #[derive(Debug)]
-pub(super) struct Inside {
+pub(crate) struct Inside {
     pidfd: OwnedFd,
     channel: OwnedFd,
     isolation: Isolation,
+    script: OwnedFd,
+    first: Option<FirstStreams>,
+}
+
+/// The reading ends of the first step's output and errors.
+#[derive(Debug)]
+pub(super) struct FirstStreams {
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
 }
 
 impl Inside {
-    /// Starts init for the run in `dir`.
-    pub(super) fn start(spec: &CheckedSpec, dir: &Path) -> Result<Self, Outcome> {
+    /// Starts an init that prepares a sandbox for a run of `shape` on `ground`.
+    pub(super) fn prepare(shape: &Shape, ground: Ground) -> Result<Self, Outcome> {
+        let Ground { footing, makes_network, canaries } = ground;
+        let failed = |errno| not_forked(shape, errno);
         let host = HostIds::effective();
         let expected = Expected {
-            canary: dir.join(SPEC_FILE),
+            canaries,
             host_user: host.user(),
-            pids_bound: pid_namespace_bound(spec.limits.processes),
-            memory: spec.limits.memory_bytes.map_or(MemoryBound::None, |_| MemoryBound::PerProcess),
+            pids_bound: pid_namespace_bound(shape.processes),
+            memory: if shape.bounds_memory { MemoryBound::PerProcess } else { MemoryBound::None },
         };
-        let namespaces = match spec.isolation {
+        let (stdout, their_stdout) = pipe().map_err(failed)?;
+        let (stderr, their_stderr) = pipe().map_err(failed)?;
+        let script = init::create_script().map_err(failed)?;
+        let (ours, theirs) = channel::pair().map_err(failed)?;
+        let namespaces = match shape.isolation {
+            Isolation::Sandboxed if makes_network => NAMESPACES.union(CloneFlags::CLONE_NEWNET),
             Isolation::Sandboxed => NAMESPACES,
             Isolation::None => CloneFlags::empty(),
         };
-        let (ours, theirs) = channel::pair().map_err(|errno| not_forked(spec, errno))?;
-        match process::fork(namespaces).map_err(|errno| not_forked(spec, errno))? {
-            process::Forked::Child => init::main(Orders { spec, host, expected }, theirs),
-            process::Forked::Parent { pidfd, .. } => Ok(Self { pidfd, channel: ours, isolation: spec.isolation }),
+        let orders = Orders {
+            shape,
+            host,
+            expected: &expected,
+            footing,
+            makes_network,
+            script: script.try_clone().map_err(|_| failed(Errno::EMFILE))?,
+            stdout: their_stdout,
+            stderr: their_stderr,
+        };
+        match process::fork(namespaces).map_err(failed)? {
+            process::Forked::Child => init::main(orders, theirs),
+            process::Forked::Parent { pidfd, .. } => Ok(Self {
+                pidfd,
+                channel: ours,
+                isolation: shape.isolation,
+                script,
+                first: Some(FirstStreams { stdout, stderr }),
+            }),
         }
+    }
+
+    /// Makes the sandbox that of `spec`, whose first step then starts. `trees` are the directories of the run, unless
+    /// init opens them itself.
+    pub(super) fn claim(&mut self, spec: &CheckedSpec, trees: Option<&Trees>) -> Result<FirstStreams, Errno> {
+        let written = init::write_script(&self.script, spec);
+        written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+        let descriptors = trees.map(Trees::descriptors).unwrap_or_default();
+        self.send(&Request::Claim { name: spec.name.clone() }, &descriptors)?;
+        self.first.take().ok_or(Errno::EBUSY)
     }
 
     /// Readable when a reply is there or init is gone.
@@ -72,7 +127,7 @@ impl Inside {
 
     /// Ends init and with it everything inside; returns how it ended.
     pub(super) fn end(self) -> Result<WaitStatus, Errno> {
-        let Self { pidfd, channel, isolation } = self;
+        let Self { pidfd, channel, isolation, .. } = self;
         drop(channel);
         match isolation {
             // The kernel kills every process of a pid namespace with its init.
@@ -100,11 +155,18 @@ fn wait_for(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
 }
 
+/// Paths that the host has, seen from here, and that must not exist for a run of `shape`.
+pub(super) fn canaries(shape: &Shape) -> Vec<PathBuf> {
+    let shown = || shape.mounts.iter().map(|mount| mount.target.as_path()).chain([shape.workspace_at.as_path()]);
+    let hidden = |place: &&Path| place.exists() && !shown().any(|target| target.starts_with(place));
+    CANARIES.iter().map(Path::new).filter(hidden).map(Path::to_owned).collect()
+}
+
 /// The outcome when init cannot be forked into its namespaces.
-fn not_forked(spec: &CheckedSpec, errno: Errno) -> Outcome {
+fn not_forked(shape: &Shape, errno: Errno) -> Outcome {
     let refused = matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS | Errno::EINVAL);
-    let required = spec.required_level;
-    if refused && spec.isolation == Isolation::Sandboxed && required > Level::None {
+    let required = shape.required_level;
+    if refused && shape.isolation == Isolation::Sandboxed && required > Level::None {
         let mut fix = probe_host().fixes();
         if fix.is_empty() {
             fix = format!("allow user namespaces for this program: the kernel answers {errno:?} ({})", errno.desc());

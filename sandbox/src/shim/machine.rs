@@ -12,11 +12,10 @@ use crate::spec::{CheckedSpec, Isolation, Phase};
 /// What the shim sees.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// Init stands.
-    Ready,
     /// Init could not be started or could not build the sandbox; the outcome says why.
     NotBuilt(Outcome),
-    /// The probes are done; `fix` is what a person can do about what is missing.
+    /// The sandbox is built and probed, and the process of the first step executes its program unless `report` has less
+    /// than the required level; `fix` is what a person can do about what is missing.
     Probed { report: LevelReport, fix: String },
     /// The process of the running step has ended.
     StepEnded { failure: Option<StepFailure> },
@@ -37,9 +36,9 @@ pub(super) enum Input {
 pub(super) enum Action {
     /// Nothing new.
     Wait,
-    /// Let the probes run inside.
-    Probe,
-    /// Start the step with this index.
+    /// The first step has started by itself: begin to count its time.
+    Began,
+    /// Start the step with this index, which is not the first.
     Start(u16),
     /// Kill everything inside.
     KillAll,
@@ -50,16 +49,14 @@ pub(super) enum Action {
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Init builds the sandbox.
+    /// Init builds the sandbox, and its first process probes it.
     Building,
-    /// The probes run.
-    Probing,
     /// A step runs.
     Running(u16),
     /// A step and everything else is being killed.
     Killing(u16, Reason),
-    /// Leftovers are being killed; then the step with this index runs, or the run is over.
-    Clearing(Option<u16>),
+    /// Leftovers are being killed; then the step with this index runs.
+    Clearing(u16),
     /// It is over.
     Over,
 }
@@ -111,7 +108,7 @@ impl Machine {
     /// Whether the run has passed its main phase.
     pub(super) fn finishing(&self) -> bool {
         match self.stage {
-            Stage::Building | Stage::Probing => false,
+            Stage::Building => false,
             Stage::Running(index) => self.phase(index) == Phase::Always,
             Stage::Killing(..) | Stage::Clearing(_) | Stage::Over => true,
         }
@@ -138,16 +135,9 @@ impl Machine {
             (Stage::Over, _) => Action::Wait,
             (_, Input::Lost { message }) => self.lost(message, now_us),
             (Stage::Building, Input::NotBuilt(outcome)) => self.over(outcome),
-            (Stage::Building, Input::Ready) => match self.isolation {
-                Isolation::Sandboxed => self.go(Stage::Probing, Action::Probe),
-                Isolation::None => {
-                    self.level = Some(LevelReport::new(Vec::new()));
-                    self.start(0, now_us)
-                }
-            },
-            (Stage::Probing, Input::Probed { report, fix }) => self.probed(report, fix, now_us),
-            (Stage::Building | Stage::Probing, Input::Cancel) => self.over(Outcome::Cancelled),
-            (Stage::Building | Stage::Probing, Input::WallTimeout) => self.over(Outcome::TimedOut { step: None }),
+            (Stage::Building, Input::Probed { report, fix }) => self.probed(report, fix, now_us),
+            (Stage::Building, Input::Cancel) => self.over(Outcome::Cancelled),
+            (Stage::Building, Input::WallTimeout) => self.over(Outcome::TimedOut { step: None }),
             (Stage::Running(index), Input::StepEnded { failure }) => self.step_ended(index, failure, now_us),
             (Stage::Running(index), Input::StepTimeout) => self.kill(index, Reason::TimedOut),
             (Stage::Running(index), Input::WallTimeout) if self.phase(index) != Phase::Always => {
@@ -161,7 +151,7 @@ impl Machine {
                 self.record_killed(index, reason, now_us);
                 self.after_killing(index, now_us)
             }
-            (Stage::Clearing(next), Input::KilledAll) => self.cleared(next, now_us),
+            (Stage::Clearing(next), Input::KilledAll) => self.start(next, now_us),
             (Stage::Running(_) | Stage::Killing(..) | Stage::Clearing(_), Input::Cancel) => self.cancel(now_us),
             // What the shim saw came too late to matter, or cannot come at all.
             (_, _) => Action::Wait,
@@ -186,14 +176,12 @@ impl Machine {
         let (required, reached) = (self.required, report.level);
         let missing = report.missing_for(required);
         self.level = Some(report);
-        if reached < required {
+        if self.isolation == Isolation::Sandboxed && reached < required {
             return self.over(Outcome::LevelRefused { required, reached, missing, fix });
         }
-        match self.phase(0) {
-            // Nothing runs yet, but the rule has no exception.
-            Phase::Always => self.go(Stage::Clearing(Some(0)), Action::KillAll),
-            Phase::Setup | Phase::Main => self.start(0, now_us),
-        }
+        // Also if it is an `Always` step: nothing ran before it that would have to be killed.
+        self.start(0, now_us);
+        Action::Began
     }
 
     fn start(&mut self, index: u16, now_us: u64) -> Action {
@@ -216,8 +204,11 @@ impl Machine {
         if goes_on && self.phase(index) != Phase::Always {
             return self.start(following, now_us);
         }
-        let next = self.next_always(following);
-        self.go(Stage::Clearing(next), Action::KillAll)
+        match self.next_always(following) {
+            Some(next) => self.go(Stage::Clearing(next), Action::KillAll),
+            // Nothing follows: whatever is left inside dies with init.
+            None => self.go(Stage::Over, Action::Finish),
+        }
     }
 
     fn kill(&mut self, index: u16, reason: Reason) -> Action {
@@ -230,13 +221,8 @@ impl Machine {
     }
 
     fn after_killing(&mut self, index: u16, now_us: u64) -> Action {
-        let next = self.next_always(index + 1);
-        self.cleared(next, now_us)
-    }
-
-    fn cleared(&mut self, next: Option<u16>, now_us: u64) -> Action {
-        match next {
-            Some(index) => self.start(index, now_us),
+        match self.next_always(index + 1) {
+            Some(next) => self.start(next, now_us),
             None => self.go(Stage::Over, Action::Finish),
         }
     }
@@ -254,12 +240,7 @@ impl Machine {
             }
             Stage::Clearing(_) if again => self.over(Outcome::Cancelled),
             Stage::Running(index) if self.phase(index) != Phase::Always => self.kill(index, Reason::Cancelled),
-            Stage::Building
-            | Stage::Probing
-            | Stage::Running(_)
-            | Stage::Killing(..)
-            | Stage::Clearing(_)
-            | Stage::Over => {
+            Stage::Building | Stage::Running(_) | Stage::Killing(..) | Stage::Clearing(_) | Stage::Over => {
                 self.outcome.get_or_insert(Outcome::Cancelled);
                 Action::Wait
             }
@@ -270,7 +251,7 @@ impl Machine {
         match self.stage {
             Stage::Running(index) => self.record(index, StepStatus::Lost, now_us),
             Stage::Killing(index, reason) => self.record_killed(index, reason, now_us),
-            Stage::Building | Stage::Probing | Stage::Clearing(_) | Stage::Over => {}
+            Stage::Building | Stage::Clearing(_) | Stage::Over => {}
         }
         if self.outcome != Some(Outcome::Cancelled) {
             self.outcome = Some(Outcome::ShimError { message });
@@ -347,25 +328,22 @@ mod tests {
         format!("{} | {outcome} | {}", actions.join(" "), statuses.join(" "))
     }
 
-    use Input::{Cancel, KilledAll, Ready, StepTimeout, WallTimeout};
+    use Input::{Cancel, KilledAll, StepTimeout, WallTimeout};
     use Phase::{Always, Main, Setup};
 
     #[test]
     fn steps_follow_each_other() {
         assert_eq!(
-            play(&[Setup, Main, Always], vec![Ready, probed(), ended(0), ended(0), KilledAll, ended(0), KilledAll]),
-            "Probe Start(0) Start(1) KillAll Start(2) KillAll Finish | succeeded | Succeeded Succeeded Succeeded"
+            play(&[Setup, Main, Always], vec![probed(), ended(0), ended(0), KilledAll, ended(0)]),
+            "Began Start(1) KillAll Start(2) Finish | succeeded | Succeeded Succeeded Succeeded"
         );
     }
 
     #[test]
     fn a_failure_skips_to_the_always_steps() {
         assert_eq!(
-            play(
-                &[Main, Main, Always, Always],
-                vec![Ready, probed(), ended(3), KilledAll, ended(4), KilledAll, ended(0), KilledAll]
-            ),
-            "Probe Start(0) KillAll Start(2) KillAll Start(3) KillAll Finish | step `s0` failed: exit code 3 | \
+            play(&[Main, Main, Always, Always], vec![probed(), ended(3), KilledAll, ended(4), KilledAll, ended(0)]),
+            "Began KillAll Start(2) KillAll Start(3) Finish | step `s0` failed: exit code 3 | \
              Failed { failure: ExitCode { code: 3 } } NotRun Failed { failure: ExitCode { code: 4 } } Succeeded"
         );
     }
@@ -375,34 +353,30 @@ mod tests {
         assert_eq!(
             play(
                 &[Main, Always],
-                vec![Ready, probed(), StepTimeout, ended(0), KilledAll, WallTimeout, StepTimeout, KilledAll]
+                vec![probed(), StepTimeout, ended(0), KilledAll, WallTimeout, StepTimeout, KilledAll]
             ),
-            "Probe Start(0) KillAll Wait Start(1) Wait KillAll Finish | timed out in step `s0` | TimedOut TimedOut"
+            "Began KillAll Wait Start(1) Wait KillAll Finish | timed out in step `s0` | TimedOut TimedOut"
         );
     }
 
     #[test]
     fn a_second_cancel_skips_the_always_steps() {
         assert_eq!(
-            play(&[Main, Always], vec![Ready, probed(), Cancel, ended(0), KilledAll, Cancel]),
-            "Probe Start(0) KillAll Wait Start(1) Finish | cancelled | Cancelled Cancelled"
+            play(&[Main, Always], vec![probed(), Cancel, ended(0), KilledAll, Cancel]),
+            "Began KillAll Wait Start(1) Finish | cancelled | Cancelled Cancelled"
         );
-        assert_eq!(play(&[Main], vec![Ready, Cancel]), "Probe Finish | cancelled | NotRun");
+        assert_eq!(play(&[Main], vec![Cancel]), "Finish | cancelled | NotRun");
     }
 
     #[test]
     fn a_lost_sandbox_is_no_failure_of_the_step() {
         let lost = Input::Lost { message: "init died".to_owned() };
-        assert_eq!(
-            play(&[Main, Always], vec![Ready, probed(), lost]),
-            "Probe Start(0) Finish | sandbox lost: init died | Lost NotRun"
-        );
+        assert_eq!(play(&[Main, Always], vec![probed(), lost]), "Began Finish | sandbox lost: init died | Lost NotRun");
     }
 
     #[test]
     fn too_low_a_level_is_refused_before_the_first_step() {
         let mut machine = machine(&[Main], Level::Full);
-        machine.next(Ready, 1);
         let filter = Guarantee {
             kind: GuaranteeKind::SyscallFilter,
             strength: Strength::Enforced,

@@ -6,152 +6,146 @@
 
 mod inside;
 mod machine;
+mod prepared;
 mod server;
 mod streams;
 mod supervisor;
 mod timers;
 
 use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{geteuid, setgroups};
 
-pub(crate) use streams::Echo;
-
 use crate::clock::unix_us;
 use crate::exit_record::{ExitRecord, FORMAT_VERSION, Outcome, StepResult, StepStatus};
 use crate::log::LogWriter;
 use crate::run_dir::{
-    Claim, ClaimError, EXIT_FILE, InspectError, LOG_FILE, Reserve, SHIM_FILE, ShimIdentity, read_spec, write_atomic,
-    write_durable,
+    Claim, ClaimError, EXIT_FILE, LOG_FILE, Reserve, SHIM_FILE, ShimIdentity, write_atomic, write_durable,
 };
 use crate::spawner::StartAnswer;
-use crate::spec::{CheckedSpec, SpecError};
+use crate::spec::CheckedSpec;
+use crate::sys::channel;
+pub(crate) use prepared::{Prepared, Slot};
 use server::ControlServer;
-use supervisor::{Ended, Supervisor};
+use streams::Echo;
+use supervisor::{Ended, Outside, Supervisor};
 
-/// Why a shim cannot start; it has written nothing.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    #[error("failed to open run directory `{}`", dir.display())]
-    OpenDir {
-        dir: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("failed to read the spec")]
-    ReadSpec(#[source] InspectError),
-    #[error("no `spec.json` in `{}`", dir.display())]
-    NoSpec { dir: PathBuf },
-    #[error("the spec is not valid")]
-    Spec(#[source] SpecError),
-    #[error("failed to claim the run")]
-    Claim(#[source] ClaimError),
-}
-
-/// Who waits for the news that the shim has started.
+/// What a shim is to run: an open run directory and its spec.
 #[derive(Debug)]
-pub(crate) enum Starter {
-    /// A spawner at the other end of a pipe.
-    Spawner(File),
-    /// A person, who sees the output itself.
-    Person,
+pub(crate) struct Assignment {
+    pub(crate) dir: File,
+    pub(crate) spec: CheckedSpec,
 }
 
-impl Starter {
-    /// Gives the answer; a starter that has gone does not need it.
-    fn answer(&mut self, answer: &StartAnswer) {
-        if let (Self::Spawner(pipe), Ok(mut line)) = (self, serde_json::to_vec(answer)) {
-            line.push(b'\n');
-            drop(pipe.write_all(&line));
-        }
-    }
-}
-
-/// Runs the run in `dir` from claim to exit record.
-pub(crate) fn run(dir: &Path, mut starter: Starter) -> Result<ExitRecord, StartError> {
-    let (spec, handle, claim) = match take(dir) {
-        Ok(taken) => taken,
+/// Runs one attempt from claim to exit record for a spawner at the other end of `starter`, in the sandbox that `prepare`
+/// makes. Without the claim nothing is written.
+pub(crate) fn run(
+    assignment: Assignment,
+    starter: OwnedFd,
+    prepare: impl FnOnce(&CheckedSpec) -> Result<Prepared, Outcome>,
+) -> Result<ExitRecord, ClaimError> {
+    let Assignment { dir, spec } = assignment;
+    umask(Mode::from_bits_truncate(0o077));
+    let claim = match Claim::take(&dir, spec.fence) {
+        Ok(claim) => claim,
         Err(error) => {
-            starter.answer(&refusal(&error));
+            answer(&starter, &refusal(&error));
             return Err(error);
         }
     };
-    let started_at_us = unix_us();
-    let boot_id = boot_id();
-    let echo = match starter {
-        Starter::Spawner(_) => Echo::Nothing,
-        Starter::Person => Echo::Stdio,
-    };
-    let ended = match Parts::prepare(&handle, &spec, &boot_id) {
+    let begun = Begun::now();
+    let ended = match Parts::prepare(&dir, &spec, &begun.boot_id) {
         Ok(parts) => {
-            starter.answer(&StartAnswer::Started { pid: own_pid() });
+            answer(&starter, &StartAnswer::Started { pid: own_pid() });
             drop(starter);
-            let ended = Supervisor::new(&spec, parts.log, parts.server, parts.signals, echo).run(dir);
+            let ended = Supervisor::new(&spec, parts.outside, Echo::Nothing).run(prepare(&spec));
             drop(parts.reserve);
             ended
         }
         Err(error) => {
-            starter.answer(&StartAnswer::Failed { reason: error.to_string() });
+            answer(&starter, &StartAnswer::Failed { reason: error.to_string() });
             Ended::without_log(Outcome::ShimError { message: error.to_string() }, not_run(&spec))
         }
     };
-    let record = ExitRecord {
-        version: FORMAT_VERSION,
-        fence: spec.fence,
-        outcome: ended.outcome,
-        steps: ended.steps,
-        started_at_us,
-        finished_at_us: unix_us(),
-        boot_id,
-        level: ended.level,
-        log_bytes: ended.log_bytes,
-        dropped_bytes: ended.dropped_bytes,
-    };
-    leave_record(&handle, &record);
+    let (record, server) = begun.record(&spec, ended);
+    leave_record(&dir, &record);
     // In this order: whoever finds nobody listening finds the lock free and the record written.
     drop(claim);
-    drop(ended.server);
+    drop(server);
     Ok(record)
 }
 
-fn take(dir: &Path) -> Result<(CheckedSpec, File, Claim), StartError> {
-    let handle = File::open(dir).map_err(|source| StartError::OpenDir { dir: dir.to_owned(), source })?;
-    let spec = read_spec(dir).map_err(StartError::ReadSpec)?;
-    let spec = spec.ok_or_else(|| StartError::NoSpec { dir: dir.to_owned() })?;
-    let spec = spec.check().map_err(StartError::Spec)?;
+/// Runs `spec` for a person, who sees the output itself: nothing is left behind, and nobody else can reach the run.
+pub(crate) fn run_for_person(spec: &CheckedSpec) -> ExitRecord {
+    let begun = Begun::now();
     umask(Mode::from_bits_truncate(0o077));
-    let claim = Claim::take(&handle, dir, spec.fence).map_err(StartError::Claim)?;
-    Ok((spec, handle, claim))
+    let ended = match Outside::of_person(spec) {
+        Ok(outside) => Supervisor::new(spec, outside, Echo::Stdio).run(Prepared::on_host(spec)),
+        Err(error) => Ended::without_log(Outcome::ShimError { message: error.to_string() }, not_run(spec)),
+    };
+    begun.record(spec, ended).0
 }
 
-fn refusal(error: &StartError) -> StartAnswer {
-    let reason = crate::chain(error);
-    match error {
-        StartError::Claim(ClaimError::Busy | ClaimError::Taken { .. } | ClaimError::Outdated { .. }) => {
-            StartAnswer::Fenced { reason }
-        }
-        StartError::Claim(_)
-        | StartError::OpenDir { .. }
-        | StartError::ReadSpec(_)
-        | StartError::NoSpec { .. }
-        | StartError::Spec(_) => StartAnswer::Failed { reason },
+/// Gives the answer; a starter that has gone does not need it.
+fn answer(starter: &OwnedFd, answer: &StartAnswer) {
+    if let Ok(json) = serde_json::to_vec(answer) {
+        let sent = channel::send(starter.as_fd(), &json, &[]);
+        debug_assert!(matches!(sent, Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET)), "{sent:?}");
     }
 }
 
-/// What a shim needs before init can start.
+/// When and in which boot a run began.
+#[derive(Debug)]
+struct Begun {
+    at_us: u64,
+    boot_id: String,
+}
+
+impl Begun {
+    fn now() -> Self {
+        Self { at_us: unix_us(), boot_id: boot_id() }
+    }
+
+    /// The record of a run that ended now, and what must stay open until it is written.
+    fn record(self, spec: &CheckedSpec, ended: Ended) -> (ExitRecord, Option<ControlServer>) {
+        let record = ExitRecord {
+            version: FORMAT_VERSION,
+            fence: spec.fence,
+            outcome: ended.outcome,
+            steps: ended.steps,
+            started_at_us: self.at_us,
+            finished_at_us: unix_us(),
+            boot_id: self.boot_id,
+            level: ended.level,
+            log_bytes: ended.log_bytes,
+            dropped_bytes: ended.dropped_bytes,
+            claim_to_exec_ns: ended.claim_to_exec_ns,
+        };
+        (record, ended.server)
+    }
+}
+
+fn refusal(error: &ClaimError) -> StartAnswer {
+    let reason = crate::chain(error);
+    match error {
+        ClaimError::Busy | ClaimError::Taken { .. } | ClaimError::Outdated { .. } => StartAnswer::Fenced { reason },
+        ClaimError::Lock(_) | ClaimError::Write(_) | ClaimError::List(_) | ClaimError::Sync(_) => {
+            StartAnswer::Failed { reason }
+        }
+    }
+}
+
+/// What a shim has in a run directory before init can start.
 #[derive(Debug)]
 struct Parts {
-    log: LogWriter,
-    server: ControlServer,
-    signals: SignalFd,
+    outside: Outside,
     reserve: Reserve,
 }
 
@@ -172,17 +166,35 @@ enum PrepareError {
     Listen(std::io::Error),
 }
 
+impl Outside {
+    /// For a run without a directory: its log goes nowhere.
+    fn of_person(spec: &CheckedSpec) -> Result<Self, PrepareError> {
+        protect().map_err(PrepareError::Protect)?;
+        let nowhere = open("/dev/null", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
+        let nowhere = nowhere.map_err(|errno| PrepareError::Log(errno.into()))?;
+        let log = LogWriter::create(nowhere, spec.limits.log_bytes_max)
+            .map_err(|error| PrepareError::Log(std::io::Error::other(error)))?;
+        Ok(Self { log, server: None, signals: end_signals().map_err(PrepareError::Signals)? })
+    }
+}
+
+/// Keeps other processes of the same user away from what this one holds.
+fn protect() -> Result<(), Errno> {
+    // The spec in memory may hold secrets.
+    prctl::set_dumpable(false)?;
+    if geteuid().is_root() {
+        // Where it is allowed: group rights of the host are none of the run's.
+        match setgroups(&[]) {
+            Ok(()) | Err(Errno::EPERM) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
 impl Parts {
     fn prepare(dir: &File, spec: &CheckedSpec, boot_id: &str) -> Result<Self, PrepareError> {
-        // The spec in memory may hold secrets; other processes of the same user must not read it.
-        prctl::set_dumpable(false).map_err(PrepareError::Protect)?;
-        if geteuid().is_root() {
-            // Where it is allowed: group rights of the host are none of the run's.
-            match setgroups(&[]) {
-                Ok(()) | Err(Errno::EPERM) => {}
-                Err(errno) => return Err(PrepareError::Protect(errno)),
-            }
-        }
+        protect().map_err(PrepareError::Protect)?;
         let identity = ShimIdentity {
             version: FORMAT_VERSION,
             fence: spec.fence,
@@ -199,7 +211,8 @@ impl Parts {
             .map_err(|error| PrepareError::Log(std::io::Error::other(error)))?;
         let server = ControlServer::listen(dir).map_err(PrepareError::Listen)?;
         let reserve = Reserve::take(dir).map_err(PrepareError::Reserve)?;
-        Ok(Self { log, server, signals: end_signals().map_err(PrepareError::Signals)?, reserve })
+        let signals = end_signals().map_err(PrepareError::Signals)?;
+        Ok(Self { outside: Outside { log, server: Some(server), signals }, reserve })
     }
 }
 

@@ -4,27 +4,26 @@
 //! that says so. **Invariant:** every wait has a deadline or a descriptor that ends it.
 
 use std::os::fd::AsFd as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
-use nix::unistd::read;
 
-use super::inside::Inside;
+use super::inside::{FirstStreams, Inside};
 use super::machine::{Action, Input, Machine, Stage};
+use super::prepared::Prepared;
 use super::server::ControlServer;
 use super::streams::{Echo, Progress, StepStream, pipe};
 use super::timers::{Passed, Timers};
-use crate::clock::unix_us;
+use crate::clock::{monotonic_ns, unix_us};
 use crate::control::{Activity, Answer, Request, RunStatus};
 use crate::exit_record::{Outcome, StepResult};
 use crate::init::{self, Reply};
 use crate::level::{Guarantee, LevelReport};
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
-use crate::spec::CheckedSpec;
+use crate::spec::{CheckedSpec, Isolation};
 
 /// Longest time that building and probing may take.
 const BUILD_WAIT: Duration = Duration::from_secs(60);
@@ -32,8 +31,6 @@ const BUILD_WAIT: Duration = Duration::from_secs(60);
 const KILL_WAIT: Duration = Duration::from_secs(20);
 /// Longest time for the last output after everything inside has died.
 const DRAIN_WAIT: Duration = Duration::from_secs(2);
-/// Most bytes that the probes can report.
-const PROBE_BYTES_MAX: usize = 64 << 10;
 
 /// How a run ended, as far as the supervisor knows.
 #[derive(Debug)]
@@ -43,6 +40,7 @@ pub(super) struct Ended {
     pub(super) level: Option<LevelReport>,
     pub(super) log_bytes: u64,
     pub(super) dropped_bytes: u64,
+    pub(super) claim_to_exec_ns: Option<u64>,
     /// Kept open until the record is written, so that whoever waits on a connection finds it.
     pub(super) server: Option<ControlServer>,
 }
@@ -50,15 +48,17 @@ pub(super) struct Ended {
 impl Ended {
     /// The end of a run that never had a log.
     pub(super) fn without_log(outcome: Outcome, steps: Vec<StepResult>) -> Self {
-        Self { outcome, steps, level: None, log_bytes: 0, dropped_bytes: 0, server: None }
+        Self { outcome, steps, level: None, log_bytes: 0, dropped_bytes: 0, claim_to_exec_ns: None, server: None }
     }
 }
 
-/// What the probes have reported so far.
+/// What a shim holds on the host side.
 #[derive(Debug)]
-struct Probing {
-    pipe: std::os::fd::OwnedFd,
-    bytes: Vec<u8>,
+pub(super) struct Outside {
+    pub(super) log: LogWriter,
+    /// Absent when nobody but a person at a terminal can reach the run.
+    pub(super) server: Option<ControlServer>,
+    pub(super) signals: SignalFd,
 }
 
 /// Everything that one run consists of on the host side.
@@ -67,25 +67,25 @@ pub(super) struct Supervisor<'a> {
     spec: &'a CheckedSpec,
     machine: Machine,
     log: LogWriter,
-    server: ControlServer,
+    server: Option<ControlServer>,
     signals: SignalFd,
     echo: Echo,
     timers: Timers,
     inside: Option<Inside>,
     streams: Vec<StepStream>,
-    probing: Option<Probing>,
+    /// What the first process has found.
+    findings: Vec<Guarantee>,
+    /// When the sandbox was claimed, on the monotonic clock, in nanoseconds.
+    claimed_at_ns: u64,
+    /// How long after that the first program was executed.
+    claim_to_exec_ns: Option<u64>,
     /// How many ends of steps are in the log.
     ends_logged: usize,
 }
 
 impl<'a> Supervisor<'a> {
-    pub(super) fn new(
-        spec: &'a CheckedSpec,
-        log: LogWriter,
-        server: ControlServer,
-        signals: SignalFd,
-        echo: Echo,
-    ) -> Self {
+    pub(super) fn new(spec: &'a CheckedSpec, outside: Outside, echo: Echo) -> Self {
+        let Outside { log, server, signals } = outside;
         let wall = Duration::from_millis(spec.limits.wall_ms);
         Self {
             spec,
@@ -97,16 +97,18 @@ impl<'a> Supervisor<'a> {
             timers: Timers::new(Instant::now(), wall),
             inside: None,
             streams: Vec::new(),
-            probing: None,
+            findings: Vec::new(),
+            claimed_at_ns: 0,
+            claim_to_exec_ns: None,
             ends_logged: 0,
         }
     }
 
-    /// Runs to the end.
-    pub(super) fn run(mut self, dir: &Path) -> Ended {
+    /// Runs to the end in a sandbox that is prepared or being prepared.
+    pub(super) fn run(mut self, prepared: Result<Prepared, Outcome>) -> Ended {
         self.timers.arm_guard(Instant::now(), BUILD_WAIT);
-        match Inside::start(self.spec, dir) {
-            Ok(inside) => self.inside = Some(inside),
+        match prepared {
+            Ok(prepared) => self.claim(prepared),
             Err(outcome) => self.feed(Input::NotBuilt(outcome)),
         }
         while self.machine.stage() != Stage::Over {
@@ -115,6 +117,20 @@ impl<'a> Supervisor<'a> {
             }
         }
         self.end()
+    }
+
+    fn claim(&mut self, prepared: Prepared) {
+        let Prepared { mut inside, findings, trees } = prepared;
+        self.findings = findings;
+        self.claimed_at_ns = monotonic_ns();
+        match inside.claim(self.spec, trees.as_ref()) {
+            Ok(FirstStreams { stdout, stderr }) => {
+                self.streams.push(StepStream::new(stdout, Stream::Stdout, 0));
+                self.streams.push(StepStream::new(stderr, Stream::Stderr, 0));
+            }
+            Err(errno) => self.lost(&format!("failed to reach the sandbox: {}", errno.desc())),
+        }
+        self.inside = Some(inside);
     }
 
     /// Waits once and handles everything that is ready.
@@ -126,9 +142,6 @@ impl<'a> Supervisor<'a> {
             while self.signals.read_signal()?.is_some() {
                 self.cancel();
             }
-        }
-        if ready.probing {
-            self.read_probes()?;
         }
         if ready.channel {
             self.read_reply(now)?;
@@ -154,11 +167,7 @@ impl<'a> Supervisor<'a> {
             fds.push(PollFd::new(inside.channel(), PollFlags::POLLIN));
             fds.len() - 1
         });
-        let probing = self.probing.as_ref().map(|probing| {
-            fds.push(PollFd::new(probing.pipe.as_fd(), PollFlags::POLLIN));
-            fds.len() - 1
-        });
-        fds.extend(self.server.fds().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(self.server.iter().flat_map(ControlServer::fds).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(self.streams.iter().map(|stream| PollFd::new(stream.fd(), PollFlags::POLLIN)));
         let partial = self.streams.iter().filter_map(StepStream::partial_deadline).min();
         let timeout = self.timers.timeout(Instant::now(), partial);
@@ -167,11 +176,7 @@ impl<'a> Supervisor<'a> {
             Err(errno) => return Err(errno),
         }
         let is_ready = |index: usize| fds.get(index).is_some_and(|fd| fd.any().unwrap_or(true));
-        Ok(Ready {
-            signals: is_ready(0),
-            channel: channel.is_some_and(is_ready),
-            probing: probing.is_some_and(is_ready),
-        })
+        Ok(Ready { signals: is_ready(0), channel: channel.is_some_and(is_ready) })
     }
 
     fn drain_streams(&mut self, now: Instant) {
@@ -191,14 +196,19 @@ impl<'a> Supervisor<'a> {
         // What a step wrote before it ended has arrived by now.
         self.drain_streams(now);
         match reply {
-            Some(Reply::Ready) => self.feed(Input::Ready),
+            Some(Reply::Probed { guarantees }) => self.findings = guarantees,
+            Some(Reply::Executing { landlock, at_ns }) => {
+                self.claim_to_exec_ns = Some(at_ns.saturating_sub(self.claimed_at_ns));
+                self.probed(landlock);
+            }
+            Some(Reply::Refused { landlock }) => self.probed(landlock),
             Some(Reply::SetupFailed { step, message, hint }) => {
                 self.feed(Input::NotBuilt(Outcome::SetupFailed { message, hint, step }));
             }
             Some(Reply::StepEnded { index, ended }) => {
                 let current = match self.machine.stage() {
                     Stage::Running(running) | Stage::Killing(running, _) => running == index,
-                    Stage::Building | Stage::Probing | Stage::Clearing(_) | Stage::Over => false,
+                    Stage::Building | Stage::Clearing(_) | Stage::Over => false,
                 };
                 if current {
                     self.feed(Input::StepEnded { failure: ended.failure() });
@@ -213,43 +223,31 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    fn read_probes(&mut self) -> Result<(), Errno> {
-        let Some(probing) = &mut self.probing else { return Ok(()) };
-        let mut buffer = [0; 4096];
-        match read(&probing.pipe, &mut buffer) {
-            Ok(0) => {}
-            Ok(count) if probing.bytes.len() + count <= PROBE_BYTES_MAX => {
-                probing.bytes.extend_from_slice(&buffer[..count]);
-                return Ok(());
-            }
-            Ok(_) => return Err(Errno::EMSGSIZE),
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
-            Err(errno) => return Err(errno),
+    /// Takes in the last finding.
+    fn probed(&mut self, landlock: Guarantee) {
+        let mut findings = std::mem::take(&mut self.findings);
+        findings.push(landlock);
+        let report = LevelReport::new(match self.spec.isolation {
+            Isolation::Sandboxed => findings,
+            Isolation::None => Vec::new(),
+        });
+        let fix = if report.level < self.spec.required_level { probe_host().fixes() } else { String::new() };
+        if self.spec.isolation == Isolation::Sandboxed {
+            self.log.control(unix_us(), &ControlEvent::Level { report: report.clone() });
         }
-        let found: Result<Vec<Guarantee>, _> = serde_json::from_slice(&probing.bytes);
-        self.probing = None;
-        match found {
-            Ok(guarantees) => {
-                let report = LevelReport::new(guarantees);
-                self.log.control(unix_us(), &ControlEvent::Level { report: report.clone() });
-                let fix = if report.level < self.spec.required_level { probe_host().fixes() } else { String::new() };
-                self.feed(Input::Probed { report, fix });
-            }
-            Err(error) => self.lost(&format!("the probes gave no report: {error}")),
-        }
-        Ok(())
+        self.feed(Input::Probed { report, fix });
     }
 
     fn serve_clients(&mut self) {
         let mut requests = Vec::new();
         let status = self.status();
         let refuse_pause = match self.machine.stage() {
-            Stage::Running(_) => None,
-            Stage::Building | Stage::Probing | Stage::Killing(..) | Stage::Clearing(_) | Stage::Over => {
-                Some("no step is running")
-            }
+            // The first step starts by itself, a moment before this side hears of it.
+            Stage::Building | Stage::Running(_) => None,
+            Stage::Killing(..) | Stage::Clearing(_) | Stage::Over => Some("no step is running"),
         };
-        self.server.serve(|request| match (request, refuse_pause) {
+        let Some(server) = &mut self.server else { return };
+        server.serve(|request| match (request, refuse_pause) {
             (Request::Status, _) => Answer::Status(status.clone()),
             (Request::Pause, Some(reason)) => Answer::Refused { reason: reason.to_owned() },
             (Request::Pause | Request::Resume | Request::Cancel, _) => {
@@ -272,14 +270,14 @@ impl<'a> Supervisor<'a> {
         RunStatus {
             fence: self.spec.fence,
             activity: match stage {
-                Stage::Building | Stage::Probing => Activity::Starting,
+                Stage::Building => Activity::Starting,
                 _ if self.machine.finishing() => Activity::Finishing,
                 _ => Activity::Running,
             },
             paused: self.timers.paused(),
             step: match stage {
                 Stage::Running(index) | Stage::Killing(index, _) => Some(index),
-                Stage::Building | Stage::Probing | Stage::Clearing(_) | Stage::Over => None,
+                Stage::Building | Stage::Clearing(_) | Stage::Over => None,
             },
             log_bytes: self.log.len(),
             dropped_bytes: self.log.dropped_bytes(),
@@ -317,7 +315,10 @@ impl<'a> Supervisor<'a> {
         let now = Instant::now();
         let done = match action {
             Action::Wait | Action::Finish => Ok(()),
-            Action::Probe => self.start_probes(),
+            Action::Began => {
+                self.count_step(0, now);
+                Ok(())
+            }
             Action::Start(index) => self.start_step(index, now).and_then(|()| match self.timers.paused() {
                 // The pause came while the step before this one was ending.
                 true => self.request(&init::Request::Stop, &[]),
@@ -335,17 +336,16 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn start_probes(&mut self) -> Result<(), Errno> {
-        let (ours, theirs) = pipe()?;
-        self.request(&init::Request::Probe, &[theirs.as_fd()])?;
-        self.probing = Some(Probing { pipe: ours, bytes: Vec::new() });
-        Ok(())
+    /// Counts the time of the step that starts, and says so in the log.
+    fn count_step(&mut self, index: u16, now: Instant) {
+        if let Some(step) = self.spec.steps.get(usize::from(index)) {
+            self.timers.arm_step(now, Duration::from_millis(step.timeout_ms));
+            self.log.control(unix_us(), &ControlEvent::StepStarted { index, name: step.name.clone() });
+        }
     }
 
     fn start_step(&mut self, index: u16, now: Instant) -> Result<(), Errno> {
-        let Some(step) = self.spec.steps.get(usize::from(index)) else { return Err(Errno::EPROTO) };
-        self.timers.arm_step(now, Duration::from_millis(step.timeout_ms));
-        self.log.control(unix_us(), &ControlEvent::StepStarted { index, name: step.name.clone() });
+        self.count_step(index, now);
         let (stdout, their_stdout) = pipe()?;
         let (stderr, their_stderr) = pipe()?;
         self.request(&init::Request::StartStep { index }, &[their_stdout.as_fd(), their_stderr.as_fd()])?;
@@ -410,7 +410,8 @@ impl<'a> Supervisor<'a> {
             outcome = Outcome::ShimError { message: crate::chain(&error) };
         }
         let (log_bytes, dropped_bytes) = (self.log.len(), self.log.dropped_bytes());
-        Ended { outcome, steps, level, log_bytes, dropped_bytes, server: Some(self.server) }
+        let claim_to_exec_ns = self.claim_to_exec_ns;
+        Ended { outcome, steps, level, log_bytes, dropped_bytes, claim_to_exec_ns, server: self.server }
     }
 
     fn wait_for_output(&self, deadline: Option<Instant>) -> Result<(), Errno> {
@@ -428,5 +429,4 @@ impl<'a> Supervisor<'a> {
 struct Ready {
     signals: bool,
     channel: bool,
-    probing: bool,
 }

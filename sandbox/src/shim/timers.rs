@@ -54,7 +54,7 @@ impl Timers {
     pub(super) fn resume(&mut self, now: Instant) {
         if let Some(since) = self.paused_at.take() {
             let pause = now.saturating_duration_since(since);
-            for deadline in [&mut self.wall, &mut self.step] {
+            for deadline in [&mut self.wall, &mut self.step, &mut self.guard] {
                 *deadline = deadline.and_then(|deadline| deadline.checked_add(pause));
             }
         }
@@ -63,11 +63,11 @@ impl Timers {
     /// Takes the first deadline that has passed; each passes once.
     pub(super) fn take_passed(&mut self, now: Instant) -> Option<Passed> {
         let due = |deadline: &mut Option<Instant>| deadline.take_if(|deadline| *deadline <= now).is_some();
-        if due(&mut self.guard) {
-            return Some(Passed::Guard);
-        }
         if self.paused_at.is_some() {
             return None;
+        }
+        if due(&mut self.guard) {
+            return Some(Passed::Guard);
         }
         if due(&mut self.step) {
             return Some(Passed::Step);
@@ -77,8 +77,8 @@ impl Timers {
 
     /// How long to wait at most, when `other` is the nearest deadline that is not kept here.
     pub(super) fn timeout(&self, now: Instant, other: Option<Instant>) -> PollTimeout {
-        let counting = if self.paused_at.is_some() { [None, None] } else { [self.wall, self.step] };
-        let next = [counting[0], counting[1], self.guard, other].into_iter().flatten().min();
+        let counting = if self.paused_at.is_some() { [None; 3] } else { [self.wall, self.step, self.guard] };
+        let next = counting.into_iter().chain([other]).flatten().min();
         let Some(next) = next else { return PollTimeout::NONE };
         // Rounded up, so that the deadline has passed when the wait is over.
         let wait = next.saturating_duration_since(now) + Duration::from_micros(999);

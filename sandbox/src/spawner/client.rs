@@ -1,31 +1,37 @@
 //! The daemon's handle on its spawner process: starts it, asks it, and starts it again when it has died.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use super::{MESSAGE_BYTES_MAX, SpawnRequest, StartAnswer};
+use nix::sys::socket::sockopt::{ReceiveTimeout, SendTimeout};
+use nix::sys::socket::{MsgFlags, recv, setsockopt};
+use nix::sys::time::TimeVal;
 
-/// Longest wait for one start. The spawner itself gives a shim less than that.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+use super::{MESSAGE_BYTES_MAX, Prewarm, SpawnRequest, StartAnswer};
+use crate::sys::channel;
+
+/// Longest wait for one start, in seconds. The spawner itself gives a shim less than that.
+const ANSWER_TIMEOUT_S: i64 = 15;
 
 /// How a spawner is started.
 #[derive(Debug, Clone, Default)]
-#[non_exhaustive]
 pub struct SpawnerOptions {
     /// Where its diagnostics go; `None` lets it write to the caller's standard error.
     pub stderr: Option<PathBuf>,
+    /// What it prepares ahead.
+    pub prewarm: Prewarm,
 }
 
 /// A started run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Spawned {
     /// Process id of the shim, for logs; ask [`inspect`](crate::run_dir::inspect) who is alive.
     pub pid: i32,
+    /// Becomes readable when the shim has ended, after it has written the exit record.
+    pub pidfd: OwnedFd,
 }
 
 /// Failure to start a run.
@@ -72,7 +78,7 @@ pub struct Spawner {
 #[derive(Debug)]
 struct Process {
     child: Child,
-    socket: BufReader<UnixStream>,
+    socket: OwnedFd,
 }
 
 impl Spawner {
@@ -101,10 +107,13 @@ impl Spawner {
             None => Process::start(&self.program, &self.options)?,
         };
         match process.ask(run_dir) {
-            Ok(answer) => {
+            Ok((answer, pidfd)) => {
                 *slot = Some(process);
                 match answer {
-                    StartAnswer::Started { pid } => Ok(Spawned { pid }),
+                    StartAnswer::Started { pid } => {
+                        let pidfd = pidfd.ok_or_else(|| SpawnError::Exchange(io::ErrorKind::InvalidData.into()))?;
+                        Ok(Spawned { pid, pidfd })
+                    }
                     StartAnswer::Fenced { reason } => Err(SpawnError::Fenced { reason }),
                     StartAnswer::Failed { reason } => Err(SpawnError::Failed { reason }),
                 }
@@ -139,44 +148,47 @@ impl Drop for Spawner {
 impl Process {
     fn start(program: &Path, options: &SpawnerOptions) -> Result<Self, SpawnError> {
         let failed = |source| SpawnError::Program { program: program.to_owned(), source };
-        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-        ours.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
-        ours.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
+        let (ours, theirs) = channel::pair().map_err(|errno| failed(errno.into()))?;
+        let timeout = TimeVal::new(ANSWER_TIMEOUT_S, 0);
+        setsockopt(&ours, ReceiveTimeout, &timeout)
+            .and_then(|()| setsockopt(&ours, SendTimeout, &timeout))
+            .map_err(|errno| failed(errno.into()))?;
         let stderr = match &options.stderr {
             Some(path) => std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?.into(),
             None => Stdio::inherit(),
         };
         let child = Command::new(program)
             .arg("serve")
+            .args([options.prewarm.slots.to_string(), options.prewarm.networks.to_string()])
             .env_clear()
             .current_dir("/")
-            .stdin(OwnedFd::from(theirs))
+            .stdin(theirs)
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()
             .map_err(failed)?;
-        Ok(Self { child, socket: BufReader::new(ours) })
+        Ok(Self { child, socket: ours })
     }
 
     /// Whether the other end is still open: a dead spawner is found before a request is lost on it.
     fn alive(&self) -> bool {
         let mut byte = [0];
-        let flags = nix::sys::socket::MsgFlags::MSG_PEEK | nix::sys::socket::MsgFlags::MSG_DONTWAIT;
-        let fd = std::os::fd::AsRawFd::as_raw_fd(self.socket.get_ref());
-        nix::sys::socket::recv(fd, &mut byte, flags) == Err(nix::errno::Errno::EAGAIN)
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        recv(self.socket.as_raw_fd(), &mut byte, flags) == Err(nix::errno::Errno::EAGAIN)
     }
 
-    fn ask(&mut self, run_dir: &Path) -> Result<StartAnswer, SpawnError> {
+    fn ask(&mut self, run_dir: &Path) -> Result<(StartAnswer, Option<OwnedFd>), SpawnError> {
         let request = SpawnRequest { run_dir: run_dir.to_owned() };
-        let mut line = serde_json::to_vec(&request).map_err(SpawnError::Decode)?;
-        line.push(b'\n');
-        self.socket.get_mut().write_all(&line).map_err(SpawnError::Exchange)?;
-        let mut answer = Vec::new();
-        let got = (&mut self.socket).take(MESSAGE_BYTES_MAX).read_until(b'\n', &mut answer);
-        if got.map_err(SpawnError::Exchange)? == 0 {
+        let json = serde_json::to_vec(&request).map_err(SpawnError::Decode)?;
+        let exchange = |errno: nix::errno::Errno| SpawnError::Exchange(errno.into());
+        channel::send(self.socket.as_fd(), &json, &[]).map_err(exchange)?;
+        let mut answer = vec![0; MESSAGE_BYTES_MAX];
+        let (len, mut descriptors) = channel::receive(self.socket.as_fd(), &mut answer).map_err(exchange)?;
+        if len == 0 {
             return Err(SpawnError::Exchange(io::ErrorKind::UnexpectedEof.into()));
         }
-        serde_json::from_slice(&answer).map_err(SpawnError::Decode)
+        let answer = serde_json::from_slice(&answer[..len]).map_err(SpawnError::Decode)?;
+        Ok((answer, descriptors.pop()))
     }
 
     /// Ends the process. Its shims go on; it has nothing of its own to save.

@@ -1,11 +1,16 @@
 //! The spawner: a single-threaded process that forks a shim per run, because a daemon with threads must not fork.
 //!
-//! [`Spawner`] is the daemon's side; `serve` is the process. They speak one JSON object per line over a stream socket
-//! that is the standard input of the process. **Invariant:** the spawner keeps no state; it can die at any time and
-//! costs nothing but a restart. **Invariant:** shims outlive it.
+//! [`Spawner`] is the daemon's side; `serve` is the process: `home` is where it lives, `templates`, `networks` and `pool`
+//! what it has ready. They speak one JSON object per packet over a socket that is the standard input of the process.
+//! **Invariant:** the spawner keeps no state that matters; it can die at any time and costs nothing but a restart.
+//! **Invariant:** shims outlive it.
 
 mod client;
+mod home;
+mod networks;
+mod pool;
 mod serve;
+mod templates;
 
 use std::path::PathBuf;
 
@@ -15,7 +20,23 @@ pub use client::{SpawnError, Spawned, Spawner, SpawnerOptions};
 pub(crate) use serve::{ServeError, serve};
 
 /// Longest message in either direction, in bytes.
-const MESSAGE_BYTES_MAX: u64 = 64 << 10;
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// What is prepared ahead of the runs that need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prewarm {
+    /// Sandboxes for each shape that runs have had lately. A sandbox that waits costs about half a MiB.
+    pub slots: usize,
+    /// Network namespaces.
+    pub networks: usize,
+}
+
+impl Default for Prewarm {
+    /// Two sandboxes and four network namespaces.
+    fn default() -> Self {
+        Self { slots: 2, networks: 4 }
+    }
+}
 
 /// What the daemon asks.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,12 +1,11 @@
-//! The spawner process: reads a request, forks a shim, answers when the shim has started or failed.
+//! The spawner process: takes requests, gives each a shim, and prepares sandboxes for the next ones in between.
 //!
-//! **Invariant:** it has one thread. **Invariant:** a shim keeps nothing of it but the pipe for its one answer. It ends
-//! when its daemon closes the socket; its shims do not.
+//! **Invariant:** it has one thread. **Invariant:** a shim keeps nothing of it but what it needs for its run. It ends when
+//! its daemon closes the socket, and with it the sandboxes that nobody claimed; its shims do not.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -15,15 +14,25 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-use super::{MESSAGE_BYTES_MAX, SpawnRequest, StartAnswer};
-use crate::shim::{self, Starter};
-use crate::sys::descriptors;
+use super::networks::Networks;
+use super::pool::{Pool, Waiting};
+use super::templates::Templates;
+use super::{MESSAGE_BYTES_MAX, Prewarm, SpawnRequest, StartAnswer, home};
+use crate::run_dir;
+use crate::shim::{self, Assignment, Prepared, Slot};
+use crate::spec::{CheckedSpec, Egress, Isolation, Shape};
 use crate::sys::process::{self, Disposition, Forked};
+use crate::sys::{channel, descriptors};
+use crate::view::Directories;
 
 /// Longest wait for a shim to hold lock and claim; it only has to write a few small files.
 const START_WAIT: Duration = Duration::from_secs(10);
+/// How long it must be quiet before the next sandbox is prepared, so that preparing one delays no start.
+const QUIET: Duration = Duration::from_millis(2);
+/// How often what is not used is looked for.
+const TIDY_PERIOD: Duration = Duration::from_secs(60);
 
 /// Failure of the spawner process.
 #[derive(Debug, thiserror::Error)]
@@ -32,104 +41,266 @@ pub(crate) enum ServeError {
     Socket(#[source] io::Error),
     #[error("failed to prepare signals")]
     Signals(#[source] Errno),
+    #[error("failed to wait for requests")]
+    Wait(#[source] Errno),
     #[error("failed to read a request")]
-    Read(#[source] io::Error),
+    Read(#[source] Errno),
     #[error("failed to write an answer")]
     Write(#[source] io::Error),
 }
 
 /// Serves the daemon at the other end of standard input until it closes.
-pub(crate) fn serve() -> Result<(), ServeError> {
+pub(crate) fn serve(prewarm: Prewarm) -> Result<(), ServeError> {
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(ServeError::Socket)?;
-    let mut socket = BufReader::new(UnixStream::from(socket));
     // A session of its own, so that keys pressed in the daemon's terminal do not end runs. It fails only for a process
     // that already leads one.
     match setsid() {
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(ServeError::Signals(errno)),
     }
+    let at_home = home::enter().is_ok();
     // Nobody waits for a shim; the kernel forgets it when it ends.
     process::set_disposition(Signal::SIGCHLD, Disposition::Ignore).map_err(ServeError::Signals)?;
-    loop {
-        let mut line = Vec::new();
-        let got = (&mut socket).take(MESSAGE_BYTES_MAX).read_until(b'\n', &mut line).map_err(ServeError::Read)?;
-        if got == 0 {
-            return Ok(());
-        }
-        let answer = match serde_json::from_slice(&line) {
-            Ok(request) => start(&request),
-            Err(error) => StartAnswer::Failed { reason: format!("request is not understood: {error}") },
-        };
-        let mut line = serde_json::to_vec(&answer).map_err(|error| ServeError::Write(error.into()))?;
-        line.push(b'\n');
-        socket.get_mut().write_all(&line).map_err(ServeError::Write)?;
-    }
-}
-
-fn start(request: &SpawnRequest) -> StartAnswer {
-    let failed = |what: &str, errno: Errno| StartAnswer::Failed { reason: format!("{what}: {}", errno.desc()) };
-    let (answer, report) = match pipe2(OFlag::O_CLOEXEC) {
-        Ok(pipe) => pipe,
-        Err(errno) => return failed("failed to make a pipe", errno),
+    let (slots, networks) = if at_home { (prewarm.slots, prewarm.networks) } else { (0, 0) };
+    let spawner = ServedSpawner {
+        socket,
+        at_home,
+        templates: Templates::default(),
+        networks: Networks::start(networks),
+        pool: Pool::new(slots),
     };
-    match process::fork(CloneFlags::empty()) {
-        Ok(Forked::Child) => {
-            let ran = std::panic::catch_unwind(|| become_shim(request, report));
-            process::exit_now(ran.unwrap_or(crate::cli::EXIT_INTERNAL))
-        }
-        Ok(Forked::Parent { pid: _, pidfd }) => {
-            drop(report);
-            match read_answer(&answer) {
-                Ok(answer) => answer,
-                Err(error) => {
-                    // It may still be on its way; without an answer the caller must not believe that it is not.
-                    let killed = process::signal_pidfd(pidfd.as_fd(), Signal::SIGKILL);
-                    StartAnswer::Failed { reason: format!("shim did not answer: {error}; killed: {killed:?}") }
-                }
+    spawner.run()
+}
+
+/// Everything that the process holds.
+#[derive(Debug)]
+struct ServedSpawner {
+    socket: OwnedFd,
+    /// Whether it lives in namespaces of its own.
+    at_home: bool,
+    templates: Templates,
+    networks: Networks,
+    pool: Pool,
+}
+
+impl ServedSpawner {
+    fn run(mut self) -> Result<(), ServeError> {
+        let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+        let mut quiet = false;
+        loop {
+            let now = Instant::now();
+            let lacking = if quiet { self.pool.lacking(now) } else { None };
+            if let Some(shape) = lacking {
+                self.prepare_slot(&shape, now);
             }
+            if !self.wait(&mut quiet)? {
+                continue;
+            }
+            quiet = false;
+            let (len, descriptors) = channel::receive(self.socket.as_fd(), &mut buffer).map_err(ServeError::Read)?;
+            if len == 0 {
+                return Ok(());
+            }
+            drop(descriptors);
+            let (answer, pidfd) = match serde_json::from_slice(&buffer[..len]) {
+                Ok(request) => self.start(&request),
+                Err(error) => (StartAnswer::Failed { reason: format!("request is not understood: {error}") }, None),
+            };
+            let json = serde_json::to_vec(&answer).map_err(|error| ServeError::Write(error.into()))?;
+            let pidfd: Vec<_> = pidfd.iter().map(OwnedFd::as_fd).collect();
+            channel::send(self.socket.as_fd(), &json, &pidfd).map_err(|errno| ServeError::Write(errno.into()))?;
+            self.networks.refill();
         }
-        Err(errno) => failed("failed to fork", errno),
+    }
+
+    /// Waits for anything and takes in what is not a request; whether one is there.
+    fn wait(&mut self, quiet: &mut bool) -> Result<bool, ServeError> {
+        let mut fds = vec![PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let network = self.networks.fd().map(|fd| {
+            fds.push(PollFd::new(fd, PollFlags::POLLIN));
+            1
+        });
+        let first_slot = fds.len();
+        fds.extend(self.pool.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let timeout = if *quiet { TIDY_PERIOD } else { QUIET };
+        match poll(&mut fds, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) => {
+                *quiet = true;
+                return Ok(false);
+            }
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(false),
+            Err(errno) => return Err(ServeError::Wait(errno)),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+        let is_ready = |index: usize| ready.get(index).copied().unwrap_or(false);
+        if network.is_some_and(is_ready) {
+            self.networks.receive();
+        }
+        let mut spoke = ready.iter().skip(first_slot);
+        self.pool.hear(|| spoke.next().copied().unwrap_or(false), Instant::now());
+        Ok(is_ready(0))
+    }
+
+    /// Gives the run a shim: one that waits with a sandbox, or a new one.
+    fn start(&mut self, request: &SpawnRequest) -> (StartAnswer, Option<OwnedFd>) {
+        let assignment = match take_assignment(request) {
+            Ok(assignment) => assignment,
+            Err(reason) => return (StartAnswer::Failed { reason }, None),
+        };
+        let shape = Shape::of(&assignment.spec);
+        let template =
+            if self.at_home && shape.isolation == Isolation::Sandboxed { self.templates.get(&shape) } else { None };
+        let Some(template) = template else {
+            self.pool.forget(&shape);
+            return self.start_shim(assignment, None);
+        };
+        let template = template.try_clone_to_owned().ok();
+        if let Some(slot) = self.pool.take(&shape, Instant::now())
+            && let Some(answer) = claim(&slot, &assignment)
+        {
+            return (answer, Some(slot.pidfd));
+        }
+        self.start_shim(assignment, template)
+    }
+
+    /// Starts a shim that prepares a sandbox for its run itself.
+    fn start_shim(&mut self, assignment: Assignment, template: Option<OwnedFd>) -> (StartAnswer, Option<OwnedFd>) {
+        let network =
+            if template.is_some() && shares_no_network(&assignment.spec) { self.networks.take() } else { None };
+        let failed =
+            |what: &str, errno: Errno| (StartAnswer::Failed { reason: format!("{what}: {}", errno.desc()) }, None);
+        let (ours, theirs) = match channel::pair() {
+            Ok(pair) => pair,
+            Err(errno) => return failed("failed to make a channel", errno),
+        };
+        match process::fork(CloneFlags::empty()) {
+            Ok(Forked::Child) => become_shim(
+                &[
+                    Some(theirs.as_raw_fd()),
+                    Some(assignment.dir.as_raw_fd()),
+                    raw(template.as_ref()),
+                    raw(network.as_ref()),
+                ],
+                || {
+                    let prepare = |spec: &CheckedSpec| match &template {
+                        Some(template) => Prepared::on_template(spec, template.as_fd(), network),
+                        None => Prepared::on_host(spec),
+                    };
+                    shim::run(assignment, theirs, prepare).map_or(crate::cli::EXIT_FENCED, |_| 0)
+                },
+            ),
+            Ok(Forked::Parent { pidfd, .. }) => {
+                drop(theirs);
+                (answer_of(&ours, pidfd.as_fd()), Some(pidfd))
+            }
+            Err(errno) => failed("failed to fork", errno),
+        }
+    }
+
+    /// Starts a shim that prepares a sandbox for a run of `shape` and waits for it.
+    fn prepare_slot(&mut self, shape: &Shape, now: Instant) {
+        let Some(template) = self.templates.get(shape).and_then(|fd| fd.try_clone_to_owned().ok()) else {
+            return self.pool.failed(shape, now);
+        };
+        let Ok((ours, theirs)) = channel::pair() else { return self.pool.failed(shape, now) };
+        match process::fork(CloneFlags::empty()) {
+            Ok(Forked::Child) => become_shim(&[raw(Some(&theirs)), raw(Some(&template))], || {
+                let slot = Slot::prepare(shape.clone(), template.as_fd(), None);
+                i32::from(slot.and_then(|slot| slot.serve(theirs)).is_err())
+            }),
+            Ok(Forked::Parent { pidfd, .. }) => {
+                self.pool.add(shape, Waiting { pidfd, channel: ours, ready: false });
+            }
+            Err(_) => self.pool.failed(shape, now),
+        }
     }
 }
 
-/// Leaves everything of the spawner behind and runs the run.
-fn become_shim(request: &SpawnRequest, report: OwnedFd) -> i32 {
-    let settled = descriptors::close_all_but(&[report.as_fd()]).and_then(|()| {
-        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-        dup2_stdin(&null)?;
-        dup2_stdout(&null)?;
-        dup2_stderr(&null)?;
-        setsid()?;
-        process::set_disposition(Signal::SIGCHLD, Disposition::Default)
-    });
-    if settled.is_err() {
-        return crate::cli::EXIT_INTERNAL;
-    }
-    match shim::run(&request.run_dir, Starter::Spawner(File::from(report))) {
-        Ok(_) => 0,
-        Err(_) => crate::cli::EXIT_FENCED,
+/// Whether nothing has to be made in the network namespace of the run.
+fn shares_no_network(spec: &CheckedSpec) -> bool {
+    spec.egress == Egress::None && spec.listeners.is_empty()
+}
+
+fn raw(fd: Option<&OwnedFd>) -> Option<RawFd> {
+    fd.map(AsRawFd::as_raw_fd)
+}
+
+fn take_assignment(request: &SpawnRequest) -> Result<Assignment, String> {
+    let shown = request.run_dir.display();
+    let dir =
+        File::open(&request.run_dir).map_err(|error| format!("failed to open run directory `{shown}`: {error}"))?;
+    let spec = run_dir::read_spec_in(&dir).map_err(|error| crate::chain(&error))?;
+    let spec = spec.ok_or_else(|| format!("no `spec.json` in `{shown}`"))?;
+    let spec = spec.check().map_err(|error| format!("the spec is not valid: {error}"))?;
+    Ok(Assignment { dir, spec })
+}
+
+/// Gives the run to `slot`; `None` when the slot did not take it, and nothing has happened.
+fn claim(slot: &Waiting, assignment: &Assignment) -> Option<StartAnswer> {
+    // A directory that cannot be opened is said in the record of a run that has a shim of its own.
+    let trees = Directories::of(&assignment.spec).open().ok()?;
+    let mut passed = vec![assignment.dir.as_fd()];
+    passed.extend(trees.descriptors());
+    channel::send(slot.channel.as_fd(), b"claim", &passed).ok()?;
+    match read_answer(&slot.channel) {
+        Ok(answer) => Some(answer),
+        Err(_) => {
+            // It may have taken the run: then the attempt is taken, and whoever is asked next says so.
+            let killed = process::signal_pidfd(slot.pidfd.as_fd(), Signal::SIGKILL);
+            debug_assert!(matches!(killed, Ok(()) | Err(Errno::ESRCH)), "{killed:?}");
+            None
+        }
     }
 }
 
-fn read_answer(pipe: &OwnedFd) -> io::Result<StartAnswer> {
+/// Leaves everything of the spawner but `kept` behind, and runs `shim`.
+fn become_shim(kept: &[Option<RawFd>], shim: impl FnOnce() -> i32) -> ! {
+    let kept: Vec<_> = kept.iter().copied().flatten().collect();
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match leave(&kept) {
+        Ok(()) => shim(),
+        Err(_) => crate::cli::EXIT_INTERNAL,
+    }));
+    process::exit_now(ran.unwrap_or(crate::cli::EXIT_INTERNAL))
+}
+
+fn leave(kept: &[RawFd]) -> Result<(), Errno> {
+    descriptors::close_all_but(kept)?;
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    setsid()?;
+    process::set_disposition(Signal::SIGCHLD, Disposition::Default)
+}
+
+/// The answer of a shim that has just been started.
+fn answer_of(shim: &OwnedFd, pidfd: BorrowedFd<'_>) -> StartAnswer {
+    match read_answer(shim) {
+        Ok(answer) => answer,
+        Err(error) => {
+            // It may still be on its way; without an answer the caller must not believe that it is not.
+            let killed = process::signal_pidfd(pidfd, Signal::SIGKILL);
+            StartAnswer::Failed { reason: format!("shim did not answer: {error}; killed: {killed:?}") }
+        }
+    }
+}
+
+fn read_answer(shim: &OwnedFd) -> io::Result<StartAnswer> {
     let deadline = Instant::now() + START_WAIT;
-    let mut line = Vec::new();
-    let mut buffer = [0; 4096];
-    while !line.contains(&b'\n') {
+    loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(shim.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-            Ok(_) => {}
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-        match nix::unistd::read(pipe, &mut buffer) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => line.extend_from_slice(&buffer[..count]),
+            Ok(_) => break,
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
-    Ok(serde_json::from_slice(&line)?)
+    let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+    match channel::receive(shim.as_fd(), &mut buffer)? {
+        (0, _) => Err(io::ErrorKind::UnexpectedEof.into()),
+        (len, _) => Ok(serde_json::from_slice(&buffer[..len])?),
+    }
 }

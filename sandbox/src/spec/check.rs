@@ -284,12 +284,12 @@ fn check_plain(spec: &RunSpec) -> Result<(), SpecError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
 
     use super::super::ReadOnlyMount;
     use super::*;
 
-    fn spec() -> RunSpec {
+    pub(crate) fn spec() -> RunSpec {
         RunSpec {
             name: "t".into(),
             fence: 1,

@@ -4,6 +4,7 @@
 //! default. **Invariant:** the rest of the crate works on [`CheckedSpec`], which only [`RunSpec::check`] makes.
 
 mod check;
+mod shape;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +13,10 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::egress::{AllowEntry, Egress, EgressPolicy};
 use crate::level::Level;
+#[cfg(test)]
+pub(crate) use check::tests;
 pub use check::{CheckedSpec, SpecError};
+pub(crate) use shape::Shape;
 
 /// Most steps of one run.
 pub const STEPS_MAX: usize = 256;

@@ -22,9 +22,9 @@ struct CapData {
     inheritable: u32,
 }
 
-/// Empties bounding, ambient, effective, permitted and inheritable sets and locks the securebits so that no later user
-/// id change or execution fills them again.
-pub(crate) fn drop_all() -> Result<(), Errno> {
+/// Empties the bounding and the ambient set and locks the securebits, so that no later user id change or execution fills
+/// any set again. What is held stays; this needs `CAP_SETPCAP`.
+pub(crate) fn drop_bounding() -> Result<(), Errno> {
     prctl(libc::PR_SET_SECUREBITS, SECUREBITS_LOCKED)?;
     for capability in 0..=CAPABILITY_MAX {
         match prctl(libc::PR_CAPBSET_DROP, capability) {
@@ -33,6 +33,11 @@ pub(crate) fn drop_all() -> Result<(), Errno> {
             Err(errno) => return Err(errno),
         }
     }
+    Ok(())
+}
+
+/// Empties the effective, permitted and inheritable set, and with them the ambient one.
+pub(crate) fn drop_held() -> Result<(), Errno> {
     let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     let data = [const { CapData { effective: 0, permitted: 0, inheritable: 0 } }; 2];
     // SAFETY: version 3 reads one header and two data blocks, which is what the pointers refer to.

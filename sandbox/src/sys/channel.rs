@@ -11,7 +11,7 @@ use nix::sys::socket::{
 };
 
 /// Most descriptors of one message.
-const DESCRIPTORS_MAX: usize = 2;
+const DESCRIPTORS_MAX: usize = 8;
 
 /// Two connected ends, closed on exec.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
@@ -29,6 +29,14 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[Borrowed
 
 /// Receives one message into `buffer` and returns its length with the descriptors; length 0 is the end.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    match receive_once(socket, buffer) {
+        // Said first, and once, when the other end has closed with something unread; what it had sent is still there.
+        Err(Errno::ECONNRESET) => receive_once(socket, buffer),
+        received => received,
+    }
+}
+
+fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
     let mut control = nix::cmsg_space!([std::os::fd::RawFd; DESCRIPTORS_MAX]);
     let mut slices = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;

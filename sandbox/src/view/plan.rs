@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::host::{HostLayout, Shown};
-use super::{DEVICE_LINKS, DEVICES, LANDLOCK_CANARY};
-use crate::spec::{CheckedSpec, HOME_INSIDE, OUT_INSIDE};
+use super::{DEVICE_LINKS, DEVICES, LANDLOCK_CANARY, OWN_PLACES, RUN_FILES};
+use crate::spec::{HOME_INSIDE, OUT_INSIDE, ReadOnlyMount, Shape};
 
 /// One thing to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,19 +24,13 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
     /// A directory of the root file system, read-only in the end.
-    Directory { mode: u32 },
+    Directory,
     /// A file with this content, read-only in the end.
     File { content: Vec<u8> },
     /// A symlink.
     Symlink { target: PathBuf },
     /// A host path.
     Bind { source: PathBuf, access: Access },
-    /// An empty file system that vanishes with the run.
-    Tmpfs { mode: u32, size_bytes: u64 },
-    /// Pseudo terminals of the run's own.
-    Terminals,
-    /// The process file system of the run's own pid namespace.
-    Processes,
 }
 
 /// How a host path is mounted.
@@ -50,31 +44,44 @@ pub(crate) enum Access {
     Device,
 }
 
-/// Lists everything that the run in `spec` sees on a host like `host`.
-pub(crate) fn plan(spec: &CheckedSpec, host: &HostLayout) -> Vec<Entry> {
+/// Lists everything that runs of this shape see on a host like `host` and that is the same for all of them. What each
+/// run has of its own is mounted on the directories that are listed for it.
+pub(crate) fn plan(shape: &Shape, host: &HostLayout) -> Vec<Entry> {
     let mut entries = vec![
-        entry("make-root", "/etc", Node::Directory { mode: 0o755 }),
+        entry("make-root", "/etc", Node::Directory),
         entry("make-root", LANDLOCK_CANARY, Node::File { content: b"landlock is off\n".to_vec() }),
     ];
     entries.extend(host.system.iter().map(|shown| host_entry("mount-system", shown)));
-    entries.extend(etc_files(&spec.name));
+    entries.extend(etc_files());
     entries.extend(host.etc.iter().map(|shown| host_entry("mount-etc", shown)));
-    devices(spec, &mut entries);
-    entries.push(entry("mount-proc", "/proc", Node::Processes));
-    let size_bytes = spec.limits.tmp_bytes;
-    entries.push(entry("mount-tmp", "/tmp", Node::Tmpfs { mode: 0o1777, size_bytes }));
-    entries.push(entry("mount-home", HOME_INSIDE, Node::Tmpfs { mode: 0o700, size_bytes }));
-    let writable = |source: &Path| Node::Bind { source: source.to_owned(), access: Access::Writable };
-    entries.push(entry("mount-workspace", &spec.workspace_at, writable(&spec.workspace)));
-    if let Some(out) = &spec.out {
-        entries.push(entry("mount-out", OUT_INSIDE, writable(out)));
-    }
-    for mount in &spec.mounts {
+    devices(&mut entries);
+    let own = OWN_PLACES.iter().map(Path::new).chain([shape.workspace_at.as_path()]);
+    let own = own.chain(shape.has_out.then(|| Path::new(OUT_INSIDE)));
+    entries.extend(own.map(|path| entry("make-root", path, Node::Directory)));
+    for mount in &shape.mounts {
         let step = format!("mount `{}`", mount.target.display());
         let node = Node::Bind { source: mount.source.clone(), access: Access::ReadOnly };
         entries.push(Entry { step, path: mount.target.clone(), node });
     }
+    // The targets of a spec may lie in `/tmp` or in the home directory, which are file systems of each run's own.
+    entries.retain(|entry| !own_file_system(&entry.path));
     entries
+}
+
+/// Lists what the spec mounts below a file system of the run's own.
+pub(crate) fn own_mounts(shape: &Shape) -> Vec<Entry> {
+    let within = shape.mounts.iter().filter(|mount| own_file_system(&mount.target));
+    let mount = |mount: &ReadOnlyMount| Entry {
+        step: format!("mount `{}`", mount.target.display()),
+        path: mount.target.clone(),
+        node: Node::Bind { source: mount.source.clone(), access: Access::ReadOnly },
+    };
+    within.map(mount).collect()
+}
+
+/// Whether `path` lies below a file system that each run has of its own.
+fn own_file_system(path: &Path) -> bool {
+    OWN_PLACES.iter().any(|place| path != Path::new(place) && path.starts_with(place))
 }
 
 fn entry(step: &str, path: impl Into<PathBuf>, node: Node) -> Entry {
@@ -88,8 +95,7 @@ fn host_entry(step: &str, shown: &Shown) -> Entry {
     }
 }
 
-fn etc_files(host_name: &str) -> Vec<Entry> {
-    let hosts = format!("127.0.0.1 localhost {host_name}\n::1 localhost {host_name}\n");
+fn etc_files() -> Vec<Entry> {
     let passwd = format!(
         "root:x:0:0:root:/root:/usr/sbin/nologin\nrun:x:1000:1000:run:{HOME_INSIDE}:/bin/sh\n\
          nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
@@ -97,19 +103,23 @@ fn etc_files(host_name: &str) -> Vec<Entry> {
     let files = [
         ("passwd", passwd),
         ("group", "root:x:0:\ntty:x:5:\nrun:x:1000:\nnogroup:x:65534:\n".to_owned()),
-        ("hosts", hosts),
-        ("hostname", format!("{host_name}\n")),
-        ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n".to_owned()),
-        ("resolv.conf", String::new()),
+        (
+            "nsswitch.conf",
+            "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".to_owned(),
+        ),
     ];
     let file = |(name, content): (&str, String)| {
         entry("make-etc", Path::new("/etc").join(name), Node::File { content: content.into_bytes() })
     };
-    files.into_iter().map(file).collect()
+    let link = |name: &str| {
+        let target = Path::new("../run").join(name);
+        entry("make-etc", Path::new("/etc").join(name), Node::Symlink { target })
+    };
+    files.into_iter().map(file).chain(RUN_FILES.map(link)).collect()
 }
 
-fn devices(spec: &CheckedSpec, entries: &mut Vec<Entry>) {
-    entries.push(entry("make-dev", "/dev", Node::Directory { mode: 0o755 }));
+fn devices(entries: &mut Vec<Entry>) {
+    entries.push(entry("make-dev", "/dev", Node::Directory));
     for name in DEVICES {
         let path = Path::new("/dev").join(name);
         let node = Node::Bind { source: path.clone(), access: Access::Device };
@@ -119,9 +129,6 @@ fn devices(spec: &CheckedSpec, entries: &mut Vec<Entry>) {
         let node = Node::Symlink { target: target.into() };
         entries.push(entry("make-dev", Path::new("/dev").join(name), node));
     }
-    let size_bytes = spec.limits.tmp_bytes;
-    entries.push(entry("mount-shm", "/dev/shm", Node::Tmpfs { mode: 0o1777, size_bytes }));
-    entries.push(entry("mount-pts", "/dev/pts", Node::Terminals));
 }
 
 /// The path without its leading slash, so that it resolves below a directory descriptor.
@@ -134,19 +141,12 @@ pub(super) fn relative(path: &Path) -> &Path {
 mod tests {
     use super::*;
 
-    fn spec() -> CheckedSpec {
-        serde_json::from_value::<crate::spec::RunSpec>(serde_json::json!({
-            "name": "t", "fence": 1, "workspace": "/srv/ws", "workspace_base": null, "workspace_at": "/work",
-            "mounts": [{"source": "/opt/tool", "target": "/opt/tool"}], "out": "/srv/out", "env": {},
-            "steps": [{"name": "a", "argv": ["true"], "env": {}, "cwd": "", "timeout_ms": 1, "phase": "main"}],
-            "limits": {"wall_ms": 1, "cpu_seconds": 1, "memory_bytes": null, "run_memory_bytes": null, "run_cpu_millis": null, "disk_bytes": null, "idle_ms": null, "processes": 1, "open_files": 16,
-                       "file_size_bytes": 1, "log_bytes_max": 1, "tmp_bytes": 65536},
-            "required_level": 3, "isolation": "sandboxed", "egress": "none", "listeners": [], "secrets": [],
-            "syscalls": "standard"
-        }))
-        .unwrap()
-        .check()
-        .unwrap()
+    fn shape() -> Shape {
+        let mut spec = crate::spec::tests::spec();
+        let mount = |path: &str| ReadOnlyMount { source: path.into(), target: path.into() };
+        spec.mounts = vec![mount("/opt/tool"), mount("/tmp/x")];
+        spec.out = Some("/srv/out".into());
+        Shape::of(&spec.check().unwrap())
     }
 
     /// Shows every host path that a run can reach, so that a new one shows in review as a changed line.
@@ -159,8 +159,9 @@ mod tests {
             ],
             etc: vec![Shown::Mounted("/etc/ssl/certs".into())],
         };
-        let binds: Vec<_> = plan(&spec(), &host)
+        let binds: Vec<_> = plan(&shape(), &host)
             .into_iter()
+            .chain(own_mounts(&shape()))
             .filter_map(|entry| match entry.node {
                 Node::Bind { source, access } => {
                     Some(format!("{} -> {} {access:?}", source.display(), entry.path.display()))
@@ -179,16 +180,15 @@ mod tests {
                 "/dev/random -> /dev/random Device",
                 "/dev/urandom -> /dev/urandom Device",
                 "/dev/tty -> /dev/tty Device",
-                "/srv/ws -> /work Writable",
-                "/srv/out -> /out Writable",
                 "/opt/tool -> /opt/tool ReadOnly",
+                "/tmp/x -> /tmp/x ReadOnly",
             ]
         );
     }
 
     #[test]
     fn parents_come_before_children() {
-        let entries = plan(&spec(), &HostLayout::default());
+        let entries = plan(&shape(), &HostLayout::default());
         for (index, entry) in entries.iter().enumerate() {
             let late = entries[index + 1..].iter().find(|later| entry.path.starts_with(&later.path));
             assert!(late.is_none(), "{} after {}", late.unwrap().path.display(), entry.path.display());

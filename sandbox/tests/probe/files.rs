@@ -113,7 +113,7 @@ fn old_root(found: &mut Findings) {
         std::fs::read_dir("/").into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
     names.sort();
     let known = ["bin", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "out", "proc", "sbin", "tmp", "usr"];
-    let mine = ["work", "probe", ".landlock-canary", "hostdev"];
+    let mine = ["run", "work", "probe", ".landlock-canary", "hostdev"];
     let foreign: Vec<_> =
         names.iter().filter(|name| !known.iter().chain(&mine).any(|expected| *name == expected)).collect();
     found.holds("entries of /", &format!("{foreign:?}"), foreign.is_empty());
@@ -192,7 +192,7 @@ fn list_devices(found: &mut Findings) {
     let expected =
         ["fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"];
     found.holds("entries of /dev", &names.join(" "), names == expected);
-    for path in ["/dev/kvm", "/dev/fuse", "/dev/mem", "/dev/loop0", "/dev/net/tun", "/sys", "/run", "/var"] {
+    for path in ["/dev/kvm", "/dev/fuse", "/dev/mem", "/dev/loop0", "/dev/net/tun", "/sys", "/run/systemd", "/var"] {
         found.refused(&format!("open {path}"), open(path), &[Errno::ENOENT]);
     }
 }

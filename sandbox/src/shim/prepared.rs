@@ -1,0 +1,164 @@
+//! A sandbox that is prepared, or being prepared, for a run: on the host's own view, on a template, or ahead of time.
+//!
+//! However it comes about, the code that builds it is the same; what differs is where init is born and whether there is a
+//! pause before the claim.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns};
+
+use super::inside::{Ground, Inside, canaries};
+use super::{Assignment, run};
+use crate::exit_record::Outcome;
+use crate::init::{Footing, Reply, SetupFailure};
+use crate::level::{Guarantee, GuaranteeKind, LevelReport};
+use crate::run_dir;
+use crate::spec::{CheckedSpec, Shape};
+use crate::sys::{caps, channel};
+use crate::view::{BuildError, Directories, HostLayout, OwnMounts, Trees, plan};
+
+/// Longest message of a claim, in bytes: it carries descriptors and no content.
+const CLAIM_BYTES_MAX: usize = 64;
+
+/// A sandbox that one run can claim.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(super) inside: Inside,
+    /// What its first process has found so far; empty while it is being built.
+    pub(super) findings: Vec<Guarantee>,
+    /// The directories of the run, unless init opens them itself.
+    pub(super) trees: Option<Trees>,
+}
+
+impl Prepared {
+    /// Begins to build a sandbox for `spec` on this process's own view of the host.
+    pub(crate) fn on_host(spec: &CheckedSpec) -> Result<Self, Outcome> {
+        let shape = Shape::of(spec);
+        let entries = plan(&shape, &HostLayout::discover());
+        let footing = Footing::Host { entries, directories: Directories::of(spec) };
+        let inside = Inside::prepare(&shape, Ground { footing, makes_network: true, canaries: canaries(&shape) })?;
+        Ok(Self { inside, findings: Vec::new(), trees: None })
+    }
+
+    /// Begins to build a sandbox for `spec` in the mount namespace `template`, in the network namespace `network` if
+    /// there is one ready. This process moves there, too, and keeps no right that it had in the old place.
+    pub(crate) fn on_template(
+        spec: &CheckedSpec,
+        template: BorrowedFd<'_>,
+        network: Option<OwnedFd>,
+    ) -> Result<Self, Outcome> {
+        let shape = Shape::of(spec);
+        let trees = Directories::of(spec).open().map_err(not_built)?;
+        let inside = in_template(&shape, template, network)?;
+        Ok(Self { inside, findings: Vec::new(), trees: Some(trees) })
+    }
+}
+
+fn in_template(shape: &Shape, template: BorrowedFd<'_>, network: Option<OwnedFd>) -> Result<Inside, Outcome> {
+    let own = OwnMounts::open(shape).map_err(not_built)?;
+    let canaries = canaries(shape);
+    let moved = setns(template, CloneFlags::CLONE_NEWNS).and_then(|()| match &network {
+        Some(network) => setns(network, CloneFlags::CLONE_NEWNET),
+        None => Ok(()),
+    });
+    moved.map_err(|errno| setup_failed(SetupFailure::call("template", "failed to enter the prepared view", errno)))?;
+    let footing = Footing::Template { own };
+    let inside = Inside::prepare(shape, Ground { footing, makes_network: network.is_none(), canaries })?;
+    // Init is born; nothing that follows needs a capability.
+    caps::drop_held()
+        .map_err(|errno| setup_failed(SetupFailure::call("capabilities", "failed to drop those of the shim", errno)))?;
+    Ok(inside)
+}
+
+fn not_built(error: BuildError) -> Outcome {
+    setup_failed(SetupFailure::from(error))
+}
+
+fn setup_failed(failure: SetupFailure) -> Outcome {
+    let SetupFailure { step, message, hint } = failure;
+    Outcome::SetupFailed { message, hint, step }
+}
+
+/// A sandbox that is built ahead of time and waits for the one run that claims it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    shape: Shape,
+    inside: Inside,
+    findings: Vec<Guarantee>,
+}
+
+/// Why a slot was never claimed.
+#[derive(Debug)]
+pub(crate) enum Unclaimed {
+    /// It could not be built, or holds less than its runs would require. A run of its shape says why when it is started.
+    Unusable,
+    /// Its spawner has gone or does not want it any more.
+    Dropped,
+}
+
+impl Slot {
+    /// The message that says a slot can be claimed.
+    pub(crate) const READY: &[u8] = b"ready";
+
+    /// Builds a sandbox for runs of `shape` and waits until it is proven.
+    pub(crate) fn prepare(shape: Shape, template: BorrowedFd<'_>, network: Option<OwnedFd>) -> Result<Self, Unclaimed> {
+        let inside = in_template(&shape, template, network).map_err(|_| Unclaimed::Unusable)?;
+        let Ok(Some(Reply::Probed { guarantees: findings })) = inside.receive() else {
+            return Err(Unclaimed::Unusable);
+        };
+        let missing = LevelReport::new(findings.clone()).missing_for(shape.required_level);
+        // What landlock does is seen when the run is known.
+        if missing.iter().any(|kind| *kind != GuaranteeKind::Landlock) {
+            return Err(Unclaimed::Unusable);
+        }
+        Ok(Self { shape, inside, findings })
+    }
+
+    /// Says that it is ready, waits for the claim, and runs the run.
+    pub(crate) fn serve(self, spawner: OwnedFd) -> Result<(), Unclaimed> {
+        channel::send(spawner.as_fd(), Self::READY, &[]).map_err(|_| Unclaimed::Dropped)?;
+        let Self { shape, inside, findings } = self;
+        let mut descriptors = wait_for_claim(&spawner, &inside)?;
+        if descriptors.is_empty() {
+            return Err(Unclaimed::Dropped);
+        }
+        let dir = File::from(descriptors.remove(0));
+        let spec = run_dir::read_spec_in(&dir).ok().flatten().and_then(|spec| spec.check().ok());
+        let (Some(spec), Ok(trees)) = (spec, Trees::from_descriptors(descriptors, &shape)) else {
+            return Err(Unclaimed::Dropped);
+        };
+        if Shape::of(&spec) != shape {
+            return Err(Unclaimed::Dropped);
+        }
+        let prepared = Prepared { inside, findings, trees: Some(trees) };
+        // A refused claim of the run was answered; there is nobody else to tell.
+        drop(run(Assignment { dir, spec }, spawner, |_| Ok(prepared)));
+        Ok(())
+    }
+}
+
+/// Waits for the claim, or for the end of the spawner or of the sandbox.
+fn wait_for_claim(spawner: &OwnedFd, inside: &Inside) -> Result<Vec<OwnedFd>, Unclaimed> {
+    loop {
+        let mut fds =
+            [PollFd::new(spawner.as_fd(), PollFlags::POLLIN), PollFd::new(inside.channel(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return Err(Unclaimed::Dropped),
+        }
+        let [claimed, spoke] = fds.map(|fd| fd.any().unwrap_or(true));
+        if spoke {
+            // Init says nothing before it is claimed, so this is its end.
+            return Err(Unclaimed::Unusable);
+        }
+        if claimed {
+            return match channel::receive(spawner.as_fd(), &mut [0; CLAIM_BYTES_MAX]) {
+                Ok((0, _)) | Err(_) => Err(Unclaimed::Dropped),
+                Ok((_, descriptors)) => Ok(descriptors),
+            };
+        }
+    }
+}

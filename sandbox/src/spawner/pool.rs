@@ -1,0 +1,180 @@
+//! Sandboxes that are prepared ahead for the shapes that runs have had lately.
+//!
+//! A slot is a shim with its init and its first process, waiting. **Invariant:** a slot is claimed only after it has said
+//! that it is ready, and once. **Invariant:** a slot that nobody claims costs nothing but memory, and not for long.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use crate::shim::Slot;
+use crate::spec::Shape;
+use crate::sys::channel;
+
+/// Most shapes that are remembered; the one that was not used for the longest time goes.
+const SHAPES_MAX: usize = 8;
+/// How long a shape that no run has is remembered.
+const UNUSED_MAX: Duration = Duration::from_secs(600);
+/// How long no slot is prepared for a shape after one could not be.
+const FAILED_PAUSE: Duration = Duration::from_secs(60);
+
+/// The slots of a spawner.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// How many slots there shall be for a shape.
+    wanted: usize,
+    shapes: Vec<Known>,
+}
+
+/// A shape that runs have had lately, and its slots.
+#[derive(Debug)]
+struct Known {
+    shape: Shape,
+    used: Instant,
+    failed: Option<Instant>,
+    slots: Vec<Waiting>,
+}
+
+/// A slot as the spawner sees it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) pidfd: OwnedFd,
+    pub(super) channel: OwnedFd,
+    pub(super) ready: bool,
+}
+
+impl Pool {
+    /// A pool with `wanted` slots for each shape.
+    pub(super) fn new(wanted: usize) -> Self {
+        Self { wanted, shapes: Vec::new() }
+    }
+
+    /// Takes a slot for a run of `shape`, and remembers that there was one.
+    pub(super) fn take(&mut self, shape: &Shape, now: Instant) -> Option<Waiting> {
+        if self.wanted == 0 {
+            return None;
+        }
+        let known = match self.shapes.iter().position(|known| known.shape == *shape) {
+            Some(place) => self.shapes.remove(place),
+            None => Known { shape: shape.clone(), used: now, failed: None, slots: Vec::new() },
+        };
+        if self.shapes.len() >= SHAPES_MAX {
+            self.shapes.remove(0);
+        }
+        self.shapes.push(Known { used: now, ..known });
+        let slots = &mut self.shapes.last_mut()?.slots;
+        let ready = slots.iter().position(|slot| slot.ready)?;
+        Some(slots.swap_remove(ready))
+    }
+
+    /// Forgets the slots of `shape`: what they were made from has changed.
+    pub(super) fn forget(&mut self, shape: &Shape) {
+        self.shapes.iter_mut().filter(|known| known.shape == *shape).for_each(|known| known.slots.clear());
+    }
+
+    /// The shape that lacks a slot, the latest first.
+    pub(super) fn lacking(&mut self, now: Instant) -> Option<Shape> {
+        self.shapes.retain(|known| now.duration_since(known.used) < UNUSED_MAX);
+        let rests = |known: &Known| known.failed.is_some_and(|at| now.duration_since(at) < FAILED_PAUSE);
+        let lacks = |known: &&Known| known.slots.len() < self.wanted && !rests(known);
+        self.shapes.iter().rev().find(lacks).map(|known| known.shape.clone())
+    }
+
+    /// Adds a slot that is being prepared.
+    pub(super) fn add(&mut self, shape: &Shape, slot: Waiting) {
+        if let Some(known) = self.shapes.iter_mut().find(|known| known.shape == *shape) {
+            known.slots.push(slot);
+        }
+    }
+
+    /// Notes that no slot can be prepared for `shape` now.
+    pub(super) fn failed(&mut self, shape: &Shape, now: Instant) {
+        self.shapes.iter_mut().filter(|known| known.shape == *shape).for_each(|known| known.failed = Some(now));
+    }
+
+    /// Readable when a slot is ready or gone, in the order of [`hear`](Self::hear).
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.shapes.iter().flat_map(|known| &known.slots).map(|slot| slot.channel.as_fd())
+    }
+
+    /// Hears the slots for which `spoke` is true, which are asked for in the order of [`fds`](Self::fds).
+    pub(super) fn hear(&mut self, mut spoke: impl FnMut() -> bool, now: Instant) {
+        for known in &mut self.shapes {
+            let before = known.slots.len();
+            known.slots.retain_mut(|slot| !spoke() || slot.hear());
+            if known.slots.len() < before {
+                known.failed = Some(now);
+            }
+        }
+    }
+}
+
+impl Waiting {
+    /// Hears the slot; whether it lives.
+    fn hear(&mut self) -> bool {
+        let mut word = [0; 8];
+        let said = channel::receive(self.channel.as_fd(), &mut word);
+        self.ready = matches!(said, Ok((count, _)) if word.get(..count) == Some(Slot::READY));
+        self.ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::tests::spec;
+
+    fn shape(tmp_bytes: u64) -> Shape {
+        let mut spec = spec();
+        spec.limits.tmp_bytes = tmp_bytes;
+        Shape::of(&spec.check().unwrap())
+    }
+
+    /// A slot, and the end that its shim would hold.
+    fn slot() -> (Waiting, OwnedFd) {
+        let (ours, theirs) = channel::pair().unwrap();
+        let pidfd = std::fs::File::open("/dev/null").unwrap().into();
+        (Waiting { pidfd, channel: ours, ready: false }, theirs)
+    }
+
+    #[test]
+    fn slots_are_claimed_once_and_only_when_they_are_ready() {
+        let now = Instant::now();
+        let (a, mut pool) = (shape(1 << 20), Pool::new(1));
+        assert!(pool.take(&a, now).is_none());
+        assert_eq!(pool.lacking(now), Some(a.clone()));
+        let (waiting, shim) = slot();
+        pool.add(&a, waiting);
+        assert_eq!(pool.lacking(now), None);
+        assert!(pool.take(&a, now).is_none(), "it is not ready");
+        channel::send(shim.as_fd(), Slot::READY, &[]).unwrap();
+        pool.hear(|| true, now);
+        assert!(pool.take(&shape(2 << 20), now).is_none(), "it has another shape");
+        assert!(pool.take(&a, now).is_some());
+        assert!(pool.take(&a, now).is_none());
+    }
+
+    #[test]
+    fn dead_slots_are_not_prepared_again_at_once() {
+        let now = Instant::now();
+        let (a, mut pool) = (shape(1 << 20), Pool::new(1));
+        drop(pool.take(&a, now));
+        let (waiting, shim) = slot();
+        pool.add(&a, waiting);
+        drop(shim);
+        pool.hear(|| true, now);
+        assert_eq!(pool.lacking(now), None);
+        assert_eq!(pool.lacking(now + FAILED_PAUSE), Some(a.clone()));
+        assert_eq!(pool.lacking(now + UNUSED_MAX), None);
+    }
+
+    #[test]
+    fn what_is_not_used_is_forgotten() {
+        let now = Instant::now();
+        let mut pool = Pool::new(1);
+        for size in 0..=SHAPES_MAX as u64 {
+            drop(pool.take(&shape((1 << 20) + size), now));
+        }
+        assert_eq!(pool.shapes.len(), SHAPES_MAX);
+        assert_eq!(pool.lacking(now), Some(shape((1 << 20) + SHAPES_MAX as u64)), "the latest first");
+    }
+}

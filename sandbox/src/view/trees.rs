@@ -1,0 +1,101 @@
+//! The directories of one run: opened where the host can be seen, attached inside.
+//!
+//! Between the two they are detached mounts, which no path leads to, so nobody can swap what lies at a path in between.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::build::{BuildError, Source, mount_entries, open_bind, text};
+use super::plan::{Access, Entry, own_mounts, relative};
+use crate::spec::{CheckedSpec, OUT_INSIDE, Shape};
+use crate::sys::mounts;
+
+/// Where the directories of a run are on the host.
+#[derive(Debug, Clone)]
+pub(crate) struct Directories {
+    workspace: PathBuf,
+    out: Option<PathBuf>,
+}
+
+impl Directories {
+    /// Those of `spec`.
+    pub(crate) fn of(spec: &CheckedSpec) -> Self {
+        Self { workspace: spec.workspace.clone(), out: spec.out.clone() }
+    }
+
+    /// Opens them in this process's view.
+    pub(crate) fn open(&self) -> Result<Trees, BuildError> {
+        let open = |step: &str, path: &Path| open_bind(step, path, Access::Writable).map(|source| source.tree);
+        let workspace = open("mount-workspace", &self.workspace)?;
+        let out = self.out.as_deref().map(|out| open("mount-out", out)).transpose()?;
+        Ok(Trees { workspace, out })
+    }
+}
+
+/// The directories of one run as detached mounts.
+#[derive(Debug)]
+pub(crate) struct Trees {
+    workspace: OwnedFd,
+    out: Option<OwnedFd>,
+}
+
+impl Trees {
+    /// The descriptors, for a message.
+    pub(crate) fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+        std::iter::once(&self.workspace).chain(&self.out).map(std::os::fd::AsFd::as_fd).collect()
+    }
+
+    /// From the descriptors of a message for a run of `shape`.
+    pub(crate) fn from_descriptors(descriptors: Vec<OwnedFd>, shape: &Shape) -> Result<Self, Errno> {
+        let mut descriptors = descriptors.into_iter();
+        let workspace = descriptors.next().ok_or(Errno::EPROTO)?;
+        let out = shape.has_out.then(|| descriptors.next().ok_or(Errno::EPROTO)).transpose()?;
+        Ok(Self { workspace, out })
+    }
+
+    /// Attaches them in `root`, which has a directory for each.
+    pub(crate) fn attach(&self, root: &OwnedFd, shape: &Shape) -> Result<(), BuildError> {
+        attach(root, "mount-workspace", &shape.workspace_at, &self.workspace)?;
+        match &self.out {
+            Some(out) => attach(root, "mount-out", Path::new(OUT_INSIDE), out),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Further read-only mounts that lie in file systems of the run's own, as detached mounts.
+#[derive(Debug)]
+pub(crate) struct OwnMounts {
+    entries: Vec<Entry>,
+    sources: Vec<Source>,
+}
+
+impl OwnMounts {
+    /// Opens those of `shape` in this process's view.
+    pub(crate) fn open(shape: &Shape) -> Result<Self, BuildError> {
+        let entries = own_mounts(shape);
+        let open = |entry: &Entry| super::build::open_source(entry).transpose();
+        let sources = entries.iter().filter_map(open).collect::<Result<_, _>>()?;
+        Ok(Self { entries, sources })
+    }
+
+    /// Attaches them in `root`, whose file systems for the run are mounted.
+    pub(crate) fn attach(&self, root: &OwnedFd) -> Result<(), BuildError> {
+        mount_entries(root, &self.entries, &self.sources)
+    }
+
+    /// The descriptors, so that they can be kept open.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = std::os::fd::BorrowedFd<'_>> {
+        self.sources.iter().map(|source| source.tree.as_fd())
+    }
+}
+
+fn attach(root: &OwnedFd, step: &str, path: &Path, tree: &OwnedFd) -> Result<(), BuildError> {
+    mounts::attach(tree.as_fd(), root.as_raw_fd(), &text(relative(path))).map_err(|errno| BuildError::Mount {
+        step: step.to_owned(),
+        path: path.to_owned(),
+        errno,
+    })
+}
