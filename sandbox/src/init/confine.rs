@@ -131,9 +131,14 @@ fn landlock_rules(shape: &Shape) -> Result<RulesetCreated, SetupFailure> {
     Ok(rules)
 }
 
-/// The rule for one place; `None` when the host does not have it, so that nothing is allowed there.
+/// The rule for one place; `None` when the host does not have it, so that nothing is allowed there, and when it is a link,
+/// whose target has a rule of its own.
 fn rule(path: &Path, access: BitFlags<AccessFs>) -> Option<PathBeneath<PathFd>> {
-    let is_dir = std::fs::metadata(path).ok()?.is_dir();
+    let found = std::fs::symlink_metadata(path).ok()?;
+    if found.is_symlink() {
+        return None;
+    }
+    let is_dir = found.is_dir();
     let access = if is_dir { access } else { access & AccessFs::from_file(NEWEST) };
     Some(PathBeneath::new(PathFd::new(path).ok()?, access))
 }

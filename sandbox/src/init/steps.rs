@@ -144,9 +144,14 @@ pub(super) fn limit_all() -> Result<(), Errno> {
 
 fn limit(bounds: &[(Resource, u64)]) -> Result<(), Errno> {
     for (resource, bound) in bounds {
-        let (_, hard) = getrlimit(*resource)?;
-        let bound = hard.min(*bound);
-        setrlimit(*resource, bound, bound)?;
+        match setrlimit(*resource, *bound, *bound) {
+            // Higher than what the daemon itself may have.
+            Err(Errno::EPERM) => {
+                let (_, hard) = getrlimit(*resource)?;
+                setrlimit(*resource, hard, hard)?;
+            }
+            set => set?,
+        }
     }
     Ok(())
 }

@@ -41,6 +41,15 @@ pub(crate) fn clone_tree(source: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     owned(res)
 }
 
+/// Clones the mount at the absolute `path`, which is no symlink, with everything mounted below it, detached.
+pub(crate) fn clone_tree_at(path: &CStr) -> Result<OwnedFd, Errno> {
+    let nofollow = libc::AT_SYMLINK_NOFOLLOW.unsigned_abs();
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC.unsigned_abs() | AT_RECURSIVE | nofollow;
+    // SAFETY: the path is a terminated string that is only read.
+    let res = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
+    owned(res)
+}
+
 /// Sets `attributes` on a mount and on everything mounted below it.
 pub(crate) fn set_attributes(mount: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
     mount_setattr(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH.unsigned_abs() | AT_RECURSIVE, attributes)

@@ -4,6 +4,7 @@
 //! there pivots, drops the old view and seals the root. **Invariant:** after [`enter`] no mount of the old view is
 //! reachable.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::Write as _;
@@ -18,7 +19,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{chdir, fchdir, pivot_root, symlinkat};
 
-use super::plan::{Access, Entry, Node, relative};
+use super::plan::{Access, Entry, Kind, Node, relative};
 use crate::sys::mounts;
 
 /// Where the new root is attached before the pivot; any directory will do, the first that exists is taken.
@@ -97,7 +98,13 @@ pub(crate) enum HostUser {
 pub(crate) fn build(entries: &[Entry]) -> Result<OwnedFd, BuildError> {
     let sources = entries.iter().map(open_source).collect::<Result<Vec<_>, _>>()?;
     let root = attach_root().map_err(|errno| BuildError::Root { errno })?;
+    let mut made = BTreeSet::new();
     for (entry, source) in entries.iter().zip(sources) {
+        make_parents(&root, &entry.path, &mut made).map_err(|errno| BuildError::Make {
+            step: entry.step.clone(),
+            path: entry.path.clone(),
+            errno,
+        })?;
         match source {
             Some(source) => mount_source(&root, entry, &source)?,
             None => make(&root, entry)?,
@@ -108,7 +115,15 @@ pub(crate) fn build(entries: &[Entry]) -> Result<OwnedFd, BuildError> {
 
 /// Mounts `entries` below file systems that are there already.
 pub(super) fn mount_entries(root: &OwnedFd, entries: &[Entry], sources: &[Source]) -> Result<(), BuildError> {
-    entries.iter().zip(sources).try_for_each(|(entry, source)| mount_source(root, entry, source))
+    let mut made = BTreeSet::new();
+    entries.iter().zip(sources).try_for_each(|(entry, source)| {
+        make_parents(root, &entry.path, &mut made).map_err(|errno| BuildError::Make {
+            step: entry.step.clone(),
+            path: entry.path.clone(),
+            errno,
+        })?;
+        mount_source(root, entry, source)
+    })
 }
 
 /// A host path that is ready to be mounted.
@@ -121,7 +136,24 @@ pub(super) struct Source {
 pub(super) fn open_source(entry: &Entry) -> Result<Option<Source>, BuildError> {
     match &entry.node {
         Node::Bind { source, access } => open_bind(&entry.step, source, *access).map(Some),
+        Node::System { source, kind } => open_system(&entry.step, source, *kind).map(Some),
         Node::Directory | Node::File { .. } | Node::Symlink { .. } => Ok(None),
+    }
+}
+
+/// Clones the mount at a path of the host's own system, detached. Nobody but root can have changed what lies there.
+fn open_system(step: &str, source: &Path, kind: Kind) -> Result<Source, BuildError> {
+    let attributes = match kind {
+        Kind::Directory | Kind::File => mounts::RDONLY | mounts::NOSUID | mounts::NODEV,
+        // What is written to a device is no write to the file system; its mode and owner are. For a run of root it is
+        // the host's own node, which belongs to the run's user.
+        Kind::Device => mounts::RDONLY | mounts::NOSUID | mounts::NOEXEC,
+    };
+    let cloned = mounts::clone_tree_at(&text(source))
+        .and_then(|tree| mounts::set_attributes(tree.as_fd(), attributes).map(|()| tree));
+    match cloned {
+        Ok(tree) => Ok(Source { tree, is_dir: kind == Kind::Directory }),
+        Err(errno) => Err(BuildError::CloneSource { step: step.to_owned(), path: source.to_owned(), errno }),
     }
 }
 
@@ -145,9 +177,6 @@ pub(super) fn open_bind(step: &str, source: &Path, access: Access) -> Result<Sou
     let attributes = match access {
         Access::ReadOnly => mounts::RDONLY | mounts::NOSUID | mounts::NODEV,
         Access::Writable => mounts::NOSUID | mounts::NODEV,
-        // What is written to a device is no write to the file system; its mode and owner are. For a run of root it is
-        // the host's own node, which belongs to the run's user.
-        Access::Device => mounts::RDONLY | mounts::NOSUID | mounts::NOEXEC,
     };
     let cloned =
         mounts::clone_tree(fd.as_fd()).and_then(|tree| mounts::set_attributes(tree.as_fd(), attributes).map(|()| tree));
@@ -172,9 +201,7 @@ fn attach_root() -> Result<OwnedFd, Errno> {
 }
 
 fn mount_source(root: &OwnedFd, entry: &Entry, source: &Source) -> Result<(), BuildError> {
-    let made = make_parents(root, &entry.path).and_then(|()| {
-        if source.is_dir { make_directory(root, &entry.path) } else { make_file(root, &entry.path, b"") }
-    });
+    let made = if source.is_dir { make_directory(root, &entry.path) } else { make_file(root, &entry.path, b"") };
     made.map_err(|errno| BuildError::Make { step: entry.step.clone(), path: entry.path.clone(), errno })?;
     attach(root, entry, source.tree.as_fd())
 }
@@ -182,12 +209,11 @@ fn mount_source(root: &OwnedFd, entry: &Entry, source: &Source) -> Result<(), Bu
 fn make(root: &OwnedFd, entry: &Entry) -> Result<(), BuildError> {
     let path = &entry.path;
     let failed = |errno| BuildError::Make { step: entry.step.clone(), path: path.clone(), errno };
-    make_parents(root, path).map_err(failed)?;
     match &entry.node {
         Node::Directory => make_directory(root, path).map_err(failed),
         Node::File { content } => make_file(root, path, content).map_err(failed),
         Node::Symlink { target } => symlinkat(target, root, relative(path)).map_err(failed),
-        Node::Bind { .. } => unreachable!("a bind has a source"),
+        Node::Bind { .. } | Node::System { .. } => unreachable!("a bind has a source"),
     }
 }
 
@@ -199,11 +225,17 @@ fn attach(root: &OwnedFd, entry: &Entry, mount: BorrowedFd<'_>) -> Result<(), Bu
     })
 }
 
-fn make_parents(root: &OwnedFd, path: &Path) -> Result<(), Errno> {
-    let mut parents: Vec<&Path> =
-        relative(path).ancestors().skip(1).filter(|parent| *parent != Path::new("")).collect();
-    parents.reverse();
-    parents.into_iter().try_for_each(|parent| mkdir_if_missing(root, parent))
+/// Makes the directories above `path` that are not in `made`.
+fn make_parents<'a>(root: &OwnedFd, path: &'a Path, made: &mut BTreeSet<&'a Path>) -> Result<(), Errno> {
+    let parents = relative(path).ancestors().skip(1);
+    let mut missing: Vec<&Path> =
+        parents.take_while(|parent| *parent != Path::new("") && !made.contains(parent)).collect();
+    missing.reverse();
+    for parent in missing {
+        mkdir_if_missing(root, parent)?;
+        made.insert(parent);
+    }
+    Ok(())
 }
 
 fn make_directory(root: &OwnedFd, path: &Path) -> Result<(), Errno> {

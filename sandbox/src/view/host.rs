@@ -7,31 +7,23 @@ use std::path::{Path, PathBuf};
 
 /// System directories at the root that programs need, if the host has them.
 const TOP: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
-/// What of `/etc` is public and needed: no `/etc` as a whole, because a run of root could read its secrets.
-const ETC: [&str; 14] = [
-    "alternatives",
-    "ca-certificates",
-    "crypto-policies",
-    "fonts",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "localtime",
-    "mime.types",
-    "pki/ca-trust/extracted",
-    "pki/tls/certs",
-    "protocols",
-    "services",
-    "ssl/certs",
-];
-/// Files of `/etc` that are needed, too, but lie in a directory that has secrets beside them.
-const ETC_FILES: [&str; 2] = ["ssl/openssl.cnf", "terminfo"];
+/// Directories of `/etc` that are public and needed: no `/etc` as a whole, because a run of root could read its secrets.
+const ETC_DIRECTORIES: [&str; 6] =
+    ["alternatives", "crypto-policies", "fonts", "pki/ca-trust/extracted", "pki/tls/certs", "ssl/certs"];
+/// Files of `/etc` that are public and needed. They are copied: a small file costs less than a mount.
+const ETC_FILES: [&str; 6] = ["ld.so.cache", "localtime", "mime.types", "protocols", "services", "ssl/openssl.cnf"];
+/// Largest file that is copied, in bytes; a larger one is mounted.
+const COPIED_BYTES_MAX: u64 = 256 << 10;
 
 /// One system path of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Shown {
-    /// To be mounted read-only.
-    Mounted(PathBuf),
+    /// A directory, to be mounted read-only.
+    Directory(PathBuf),
+    /// A file, to be mounted read-only.
+    File(PathBuf),
+    /// A file, to be made again with the same content.
+    Copied { path: PathBuf, content: Vec<u8> },
     /// A symlink, to be made again with the same target.
     Symlink { path: PathBuf, target: PathBuf },
 }
@@ -46,18 +38,21 @@ pub(crate) struct HostLayout {
 impl HostLayout {
     /// Looks at the host.
     pub(crate) fn discover() -> Self {
-        let shown = |path: PathBuf| {
-            let kind = std::fs::symlink_metadata(&path).ok()?.file_type();
-            if kind.is_symlink() {
-                Some(Shown::Symlink { target: std::fs::read_link(&path).ok()?, path })
-            } else {
-                (kind.is_dir() || kind.is_file()).then_some(Shown::Mounted(path))
-            }
-        };
-        let under = |parent: &'static str| move |name: &&str| shown(Path::new(parent).join(name));
-        Self {
-            system: TOP.iter().filter_map(under("/")).collect(),
-            etc: ETC.iter().chain(&ETC_FILES).filter_map(under("/etc")).collect(),
-        }
+        let etc = ETC_DIRECTORIES.iter().chain(&ETC_FILES).filter_map(|name| shown(Path::new("/etc").join(name)));
+        Self { system: TOP.iter().filter_map(|name| shown(Path::new("/").join(name))).collect(), etc: etc.collect() }
+    }
+}
+
+fn shown(path: PathBuf) -> Option<Shown> {
+    let found = std::fs::symlink_metadata(&path).ok()?;
+    if found.is_symlink() {
+        return Some(Shown::Symlink { target: std::fs::read_link(&path).ok()?, path });
+    }
+    if found.is_dir() {
+        return Some(Shown::Directory(path));
+    }
+    match std::fs::read(&path) {
+        Ok(content) if found.is_file() && found.len() <= COPIED_BYTES_MAX => Some(Shown::Copied { path, content }),
+        _ => found.is_file().then_some(Shown::File(path)),
     }
 }

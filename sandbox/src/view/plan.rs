@@ -29,8 +29,10 @@ pub(crate) enum Node {
     File { content: Vec<u8> },
     /// A symlink.
     Symlink { target: PathBuf },
-    /// A host path.
+    /// A host path that somebody named. Whoever could swap what lies there must gain nothing by it.
     Bind { source: PathBuf, access: Access },
+    /// A path of the host's own system, which has been looked at.
+    System { source: PathBuf, kind: Kind },
 }
 
 /// How a host path is mounted.
@@ -40,6 +42,15 @@ pub(crate) enum Access {
     ReadOnly,
     /// The run's own to change.
     Writable,
+}
+
+/// What a path of the host's system is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A directory, which cannot be changed, with everything below it.
+    Directory,
+    /// A file, which cannot be changed.
+    File,
     /// A device node that works.
     Device,
 }
@@ -89,8 +100,11 @@ fn entry(step: &str, path: impl Into<PathBuf>, node: Node) -> Entry {
 }
 
 fn host_entry(step: &str, shown: &Shown) -> Entry {
+    let system = |path: &Path, kind| entry(step, path, Node::System { source: path.to_owned(), kind });
     match shown {
-        Shown::Mounted(path) => entry(step, path, Node::Bind { source: path.clone(), access: Access::ReadOnly }),
+        Shown::Directory(path) => system(path, Kind::Directory),
+        Shown::File(path) => system(path, Kind::File),
+        Shown::Copied { path, content } => entry(step, path, Node::File { content: content.clone() }),
         Shown::Symlink { path, target } => entry(step, path, Node::Symlink { target: target.clone() }),
     }
 }
@@ -122,7 +136,7 @@ fn devices(entries: &mut Vec<Entry>) {
     entries.push(entry("make-dev", "/dev", Node::Directory));
     for name in DEVICES {
         let path = Path::new("/dev").join(name);
-        let node = Node::Bind { source: path.clone(), access: Access::Device };
+        let node = Node::System { source: path.clone(), kind: Kind::Device };
         entries.push(entry("mount-dev", path, node));
     }
     for (name, target) in DEVICE_LINKS {
@@ -154,10 +168,10 @@ mod tests {
     fn host_paths_of_a_run() {
         let host = HostLayout {
             system: vec![
-                Shown::Mounted("/usr".into()),
+                Shown::Directory("/usr".into()),
                 Shown::Symlink { path: "/bin".into(), target: "usr/bin".into() },
             ],
-            etc: vec![Shown::Mounted("/etc/ssl/certs".into())],
+            etc: vec![Shown::Directory("/etc/ssl/certs".into())],
         };
         let binds: Vec<_> = plan(&shape(), &host)
             .into_iter()
@@ -166,14 +180,17 @@ mod tests {
                 Node::Bind { source, access } => {
                     Some(format!("{} -> {} {access:?}", source.display(), entry.path.display()))
                 }
-                _ => None,
+                Node::System { source, kind } => {
+                    Some(format!("{} -> {} {kind:?}", source.display(), entry.path.display()))
+                }
+                Node::Directory | Node::File { .. } | Node::Symlink { .. } => None,
             })
             .collect();
         assert_eq!(
             binds,
             [
-                "/usr -> /usr ReadOnly",
-                "/etc/ssl/certs -> /etc/ssl/certs ReadOnly",
+                "/usr -> /usr Directory",
+                "/etc/ssl/certs -> /etc/ssl/certs Directory",
                 "/dev/null -> /dev/null Device",
                 "/dev/zero -> /dev/zero Device",
                 "/dev/full -> /dev/full Device",
