@@ -1,16 +1,17 @@
 //! Giving up everything that building the sandbox needed, in the order in which each step still can be taken.
 //!
 //! What init gives up is inherited by every step. What it cannot give up before a run has claimed the sandbox, the first
-//! process gives up by itself. Landlock comes in two layers: one around the whole run that lets no signal and no abstract
-//! socket out, and one around each step for files. It is applied as far as the kernel has it; whether that is far enough
-//! is not judged here but by the probes, before a step runs.
+//! process gives up by itself, and so does each later step with landlock, which is for files alone: its scopes for signals
+//! and abstract sockets would keep steps of one run from each other, and the namespaces keep them inside already. It is
+//! applied as far as the kernel has it; whether that is far enough is not judged here but by the probes, before a step
+//! runs.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
-    RulesetCreated, RulesetCreatedAttr as _, Scope,
+    RulesetCreated, RulesetCreatedAttr as _,
 };
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -26,14 +27,13 @@ use crate::sys::{caps, filter};
 /// The newest landlock version whose rights are handled; older kernels enforce the part that they know.
 const NEWEST: ABI = ABI::V6;
 
-/// Seals this process, keeps signals and abstract sockets of the run inside, and prepares the rules for the files of steps.
+/// Seals this process and prepares the rules for the files of steps.
 pub(super) fn prepare(shape: &Shape) -> Result<RulesetCreated, SetupFailure> {
     let call = |step: &'static str, what: &'static str| move |errno| SetupFailure::call(step, what, errno);
     null_stdio().map_err(call("init", "failed to open the null device"))?;
     let rules = landlock_rules(shape)?;
     prctl::set_dumpable(false).map_err(call("init", "failed to seal the memory of init"))?;
     prctl::set_no_new_privs().map_err(call("no-new-privileges", "failed to give up new privileges"))?;
-    scope()?;
     caps::drop_bounding().map_err(call("capabilities", "failed to empty the bounding set"))?;
     Ok(rules)
 }
@@ -59,17 +59,6 @@ pub(super) fn give_up_capabilities() -> Result<(), SetupFailure> {
 pub(super) fn install_filter(_profile: SyscallProfile) -> Result<(), SetupFailure> {
     let failed = |errno| SetupFailure::call("syscall-filter", "failed to install the system call filter", errno);
     filter::install(&seccomp::program()).map_err(failed)
-}
-
-/// Keeps signals and abstract sockets of the run inside. All steps share this layer, so they reach each other.
-fn scope() -> Result<(), SetupFailure> {
-    Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .scope(Scope::AbstractUnixSocket | Scope::Signal)
-        .and_then(Ruleset::create)
-        .and_then(RulesetCreated::restrict_self)
-        .map(drop)
-        .map_err(|error| landlock_failure(&error))
 }
 
 /// Gives up the files that no rule allows.

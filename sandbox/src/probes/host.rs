@@ -145,10 +145,13 @@ fn landlock() -> HostFeature {
     let name = "landlock";
     let fix = "use a kernel with CONFIG_SECURITY_LANDLOCK and boot it with `landlock` in the lsm= list";
     match refused::landlock_version() {
-        Ok(version) if version >= 6 => feature(name, Presence::Present, format!("version {version}"), fix),
-        Ok(version) => {
-            feature(name, Presence::Partial, format!("version {version}, without scopes; they come with 6"), fix)
-        }
+        Ok(version) if version >= 5 => feature(name, Presence::Present, format!("version {version}"), fix),
+        Ok(version) => feature(
+            name,
+            Presence::Partial,
+            format!("version {version}: what it cannot refuse yet is refused by mounts alone"),
+            fix,
+        ),
         Err(Errno::EOPNOTSUPP) => feature(name, Presence::Missing, "built in but not enabled at boot", fix),
         Err(errno) => feature(name, Presence::Missing, format!("not in this kernel: {errno:?}"), fix),
     }

@@ -185,8 +185,7 @@ pub(crate) fn landlock() -> Guarantee {
     let answer = open(Path::new(LANDLOCK_CANARY));
     let holds = answer.as_ref().err() == Some(&Errno::EACCES);
     let how = match version {
-        Ok(version) if version >= 6 => format!("landlock version {version}"),
-        Ok(version) => format!("landlock version {version}; below 6 without scopes for signals and abstract sockets"),
+        Ok(version) => format!("landlock version {version}"),
         Err(errno) => format!("the kernel has no landlock: {errno:?}"),
     };
     judged(GuaranteeKind::Landlock, holds, &how, said("read of a file that only landlock refuses", &answer))

@@ -13,7 +13,7 @@ const ETC_DIRECTORIES: [&str; 6] =
 /// Files of `/etc` that are public and needed. They are copied: a small file costs less than a mount.
 const ETC_FILES: [&str; 6] = ["ld.so.cache", "localtime", "mime.types", "protocols", "services", "ssl/openssl.cnf"];
 /// Largest file that is copied, in bytes; a larger one is mounted.
-const COPIED_BYTES_MAX: u64 = 256 << 10;
+const COPIED_BYTES_MAX: u64 = 16 << 10;
 
 /// One system path of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]

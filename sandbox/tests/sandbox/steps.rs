@@ -202,6 +202,23 @@ fn a_paused_run_stands_still() {
     assert_eq!(run.wait().outcome, Outcome::Cancelled);
 }
 
+/// Each step restricts itself, which must not keep the steps of one run from each other or from their files.
+#[test]
+fn steps_reach_what_earlier_steps_left() {
+    let Some(bench) = Bench::new() else { return };
+    let files = "mkdir a b && echo x > a/f && python3 -c \"import os; os.rename('a/f', 'b/f'); os.link('b/f', 'a/f')\"";
+    let server = "python3 -c \"import socket
+s = socket.socket(socket.AF_UNIX); s.bind('\\0left'); s.listen(); open('up', 'w'); s.accept()\" & echo $! > pid
+until [ -e up ]; do :; done";
+    let client = "python3 -c \"import socket; socket.socket(socket.AF_UNIX).connect('\\0left')\" && kill -0 1 || true";
+    let other = "cat & echo $! > other";
+    let killer = "kill -9 $(cat other)";
+    let steps = [("files", files), ("again", "rm -r a b"), ("server", server), ("client", client)];
+    let steps = steps.into_iter().chain([("files again", files), ("other", other), ("killer", killer)]);
+    let run = bench.run("left", steps.map(|(name, script)| sh(name, Phase::Main, script)).collect());
+    assert_eq!(bench.finish(&run).outcome, Outcome::Succeeded, "{}", run.stderr());
+}
+
 #[test]
 fn a_missing_workspace_is_named() {
     let Some(bench) = Bench::new() else { return };
