@@ -211,7 +211,7 @@ fn steps_reach_what_earlier_steps_left() {
 s = socket.socket(socket.AF_UNIX); s.bind('\\0left'); s.listen(); open('up', 'w'); s.accept()\" & echo $! > pid
 until [ -e up ]; do :; done";
     let client = "python3 -c \"import socket; socket.socket(socket.AF_UNIX).connect('\\0left')\" && kill -0 1 || true";
-    let other = "cat & echo $! > other";
+    let other = "tail -f /dev/null & echo $! > other";
     let killer = "kill -9 $(cat other)";
     let steps = [("files", files), ("again", "rm -r a b"), ("server", server), ("client", client)];
     let steps = steps.into_iter().chain([("files again", files), ("other", other), ("killer", killer)]);
