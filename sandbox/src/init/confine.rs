@@ -18,7 +18,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::SetupFailure;
 use crate::seccomp;
-use crate::spec::{CheckedSpec, HOME_INSIDE, OUT_INSIDE};
+use crate::spec::{CheckedSpec, HOME_INSIDE, OUT_INSIDE, SECRETS_INSIDE};
 use crate::sys::{caps, filter};
 
 /// The newest landlock version whose rights are handled; older kernels enforce the part that they know.
@@ -51,7 +51,7 @@ fn landlock_rules(spec: &CheckedSpec) -> Result<RulesetCreated, SetupFailure> {
     let run = read | AccessFs::Execute;
     let change = all & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
     let devices = read | AccessFs::WriteFile;
-    let fixed: [(&str, BitFlags<AccessFs>); 15] = [
+    let fixed: [(&str, BitFlags<AccessFs>); 16] = [
         ("/", AccessFs::ReadDir.into()),
         ("/usr", run),
         ("/bin", run),
@@ -67,6 +67,7 @@ fn landlock_rules(spec: &CheckedSpec) -> Result<RulesetCreated, SetupFailure> {
         ("/dev/shm", change),
         ("/tmp", change),
         (HOME_INSIDE, change),
+        (SECRETS_INSIDE, read),
     ];
     let mut places: Vec<(PathBuf, BitFlags<AccessFs>)> =
         fixed.into_iter().map(|(path, access)| (path.into(), access)).collect();

@@ -17,6 +17,8 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 10;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
+    /// The secrets of the run, in the descriptor that comes with this; the first request of a run that has any.
+    Secrets,
     /// Probe the sandbox from inside; comes with a descriptor for the findings.
     Probe,
     /// Execute a step; comes with descriptors for its output and its errors.

@@ -9,6 +9,7 @@ mod confine;
 mod messages;
 mod namespaces;
 mod reap;
+mod secrets;
 mod steps;
 
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -23,6 +24,7 @@ pub(crate) use messages::{Ended, MESSAGE_BYTES_MAX, Reply, Request, send_with};
 pub(crate) use namespaces::{HostIds, NAMESPACES, pid_namespace_bound};
 
 use crate::probes::inside::Expected;
+use crate::secrets::Secrets;
 use crate::spec::{CheckedSpec, Isolation};
 use crate::sys::{channel, descriptors, process};
 use reap::Family;
@@ -119,19 +121,23 @@ fn set_up(orders: &Orders<'_>, channel: std::os::fd::BorrowedFd<'_>) -> Result<V
     };
     descriptors::close_all_but(&[channel]).map_err(failed("failed to close the descriptors of the shim"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let steps = orders.spec.steps.iter().map(|step| Prepared::new(orders.spec, step)).collect();
+    let prepare = |secrets: &Secrets| {
+        orders.spec.steps.iter().map(|step| Prepared::new(orders.spec, step, secrets)).collect::<Vec<_>>()
+    };
     match orders.spec.isolation {
         Isolation::Sandboxed => {
             namespaces::enter(orders.spec, orders.host)?;
+            let steps = prepare(&secrets::deliver(orders.spec, channel)?);
             confine::confine(orders.spec)?;
+            Ok(steps)
         }
         Isolation::None => {
             nix::unistd::setsid().map_err(failed("failed to start a session"))?;
             nix::sys::prctl::set_child_subreaper(true).map_err(failed("failed to become the reaper"))?;
             confine::null_stdio().map_err(failed("failed to open the null device"))?;
+            Ok(prepare(&Secrets::new()))
         }
     }
-    Ok(steps)
 }
 
 /// Blocks the signal of ended children and makes it readable.
@@ -192,6 +198,8 @@ impl Init {
 
     fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
         match request {
+            // They were taken before the sandbox was closed.
+            Request::Secrets => Err(Errno::EPROTO),
             Request::Probe => {
                 let [output] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| Errno::EPROTO)?;
                 self.probe = Some(steps::start_probe(&self.expected, output)?);

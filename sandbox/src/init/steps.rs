@@ -20,7 +20,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdout, execve, pipe2, setsid};
 
 use crate::probes::inside::{self, Expected};
-use crate::spec::{CheckedSpec, HOME_INSIDE, Isolation, Limits, StepSpec};
+use crate::secrets::Secrets;
+use crate::spec::{CheckedSpec, HOME_INSIDE, Isolation, Limits, SecretDelivery, StepSpec};
 use crate::sys::descriptors;
 use crate::sys::process::{self, Disposition, Forked};
 
@@ -32,8 +33,7 @@ const DEFAULT_ENV: [(&str, &str); 4] = [
     ("TMPDIR", "/tmp"),
 ];
 
-/// A step ready to be executed.
-#[derive(Debug)]
+/// A step ready to be executed. Its environment can hold secrets, so this has no `Debug` that shows it.
 pub(super) struct Prepared {
     /// Where the program may be, in the order of `PATH`.
     programs: Vec<CString>,
@@ -76,9 +76,15 @@ impl Stage {
     }
 }
 
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Prepared").field("argv", &self.argv).finish_non_exhaustive()
+    }
+}
+
 impl Prepared {
     /// Prepares `step` of the run in `spec`.
-    pub(super) fn new(spec: &CheckedSpec, step: &StepSpec) -> Self {
+    pub(super) fn new(spec: &CheckedSpec, step: &StepSpec, secrets: &Secrets) -> Self {
         let mut env: BTreeMap<&str, &str> = DEFAULT_ENV.into();
         let workspace = spec.workspace.to_string_lossy();
         if spec.isolation == Isolation::None {
@@ -97,7 +103,14 @@ impl Prepared {
         Self {
             programs,
             argv: step.argv.iter().map(|word| text(word)).collect(),
-            env: env.iter().map(|(name, value)| text(&format!("{name}={value}"))).collect(),
+            env: env
+                .iter()
+                .map(|(name, value)| variable(name, value.as_bytes()))
+                .chain(spec.secrets.iter().filter_map(|secret| match &secret.delivery {
+                    SecretDelivery::Env(name) => secrets.get(&secret.name).map(|value| variable(name, value)),
+                    SecretDelivery::File => None,
+                }))
+                .collect(),
             cwd: path_text(&spec.workspace_at.join(&step.cwd)),
             bounds: bounds(&spec.limits, spec.isolation),
         }
@@ -214,6 +227,10 @@ pub(super) fn start_probe(expected: &Expected, output: OwnedFd) -> Result<Pid, E
 
 fn text(word: &str) -> CString {
     CString::new(word).expect("words of a checked spec have no NUL")
+}
+
+fn variable(name: &str, value: &[u8]) -> CString {
+    CString::new([name.as_bytes(), b"=", value].concat()).expect("the environment of a checked spec has no NUL")
 }
 
 fn path_text(path: &Path) -> CString {

@@ -32,6 +32,7 @@ use crate::run_dir::{
     Claim, ClaimError, EXIT_FILE, InspectError, LOG_FILE, Reserve, SHIM_FILE, ShimIdentity, read_spec, write_atomic,
     write_durable,
 };
+use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError};
 use crate::spawner::StartAnswer;
 use crate::spec::{CheckedSpec, SpecError};
 use server::ControlServer;
@@ -52,6 +53,12 @@ pub(crate) enum StartError {
     NoSpec { dir: PathBuf },
     #[error("the spec is not valid")]
     Spec(#[source] SpecError),
+    #[error("failed to protect the shim: {}", .0.desc())]
+    Protect(Errno),
+    #[error("failed to take the secrets")]
+    Transfer(#[source] TransferError),
+    #[error("the secrets do not fit the spec")]
+    Secrets(#[source] SecretsError),
     #[error("failed to claim the run")]
     Claim(#[source] ClaimError),
 }
@@ -76,8 +83,8 @@ impl Starter {
 }
 
 /// Runs the run in `dir` from claim to exit record.
-pub(crate) fn run(dir: &Path, mut starter: Starter) -> Result<ExitRecord, StartError> {
-    let (spec, handle, claim) = match take(dir) {
+pub(crate) fn run(dir: &Path, mut starter: Starter, secrets: Option<&SealedSecrets>) -> Result<ExitRecord, StartError> {
+    let (spec, handle, claim) = match take(dir, secrets) {
         Ok(taken) => taken,
         Err(error) => {
             starter.answer(&refusal(&error));
@@ -94,7 +101,7 @@ pub(crate) fn run(dir: &Path, mut starter: Starter) -> Result<ExitRecord, StartE
         Ok(parts) => {
             starter.answer(&StartAnswer::Started { pid: own_pid() });
             drop(starter);
-            let ended = Supervisor::new(&spec, parts.log, parts.server, parts.signals, echo).run(dir);
+            let ended = Supervisor::new(&spec, parts.log, parts.server, parts.signals, echo).run(dir, secrets);
             drop(parts.reserve);
             ended
         }
@@ -122,14 +129,28 @@ pub(crate) fn run(dir: &Path, mut starter: Starter) -> Result<ExitRecord, StartE
     Ok(record)
 }
 
-fn take(dir: &Path) -> Result<(CheckedSpec, File, Claim), StartError> {
+fn take(dir: &Path, secrets: Option<&SealedSecrets>) -> Result<(CheckedSpec, File, Claim), StartError> {
     let handle = File::open(dir).map_err(|source| StartError::OpenDir { dir: dir.to_owned(), source })?;
     let spec = read_spec(dir).map_err(StartError::ReadSpec)?;
     let spec = spec.ok_or_else(|| StartError::NoSpec { dir: dir.to_owned() })?;
     let spec = spec.check().map_err(StartError::Spec)?;
+    check_secrets(&spec, secrets)?;
     umask(Mode::from_bits_truncate(0o077));
     let claim = Claim::take(&handle, dir, spec.fence).map_err(StartError::Claim)?;
     Ok((spec, handle, claim))
+}
+
+/// Whether the secrets are those of the spec.
+fn check_secrets(spec: &CheckedSpec, sealed: Option<&SealedSecrets>) -> Result<(), StartError> {
+    let secrets = match sealed {
+        Some(sealed) => {
+            // Before a value is in this memory; other processes of the same user must not read it.
+            prctl::set_dumpable(false).map_err(StartError::Protect)?;
+            sealed.open().map_err(StartError::Transfer)?
+        }
+        None => Secrets::new(),
+    };
+    secrets.check(spec).map_err(StartError::Secrets)
 }
 
 fn refusal(error: &StartError) -> StartAnswer {
@@ -142,7 +163,10 @@ fn refusal(error: &StartError) -> StartAnswer {
         | StartError::OpenDir { .. }
         | StartError::ReadSpec(_)
         | StartError::NoSpec { .. }
-        | StartError::Spec(_) => StartAnswer::Failed { reason },
+        | StartError::Spec(_)
+        | StartError::Protect(_)
+        | StartError::Transfer(_)
+        | StartError::Secrets(_) => StartAnswer::Failed { reason },
     }
 }
 

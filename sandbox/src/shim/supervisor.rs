@@ -5,6 +5,7 @@
 
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -19,11 +20,13 @@ use super::streams::{Echo, Progress, StepStream, pipe};
 use super::timers::{Passed, Timers};
 use crate::clock::unix_us;
 use crate::control::{Activity, Answer, Request, RunStatus};
-use crate::exit_record::{Outcome, StepResult};
+use crate::exit_record::{Outcome, StepFailure, StepResult};
 use crate::init::{self, Reply};
 use crate::level::{Guarantee, LevelReport};
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
+use crate::redact::{Patterns, Redactor};
+use crate::secrets::SealedSecrets;
 use crate::spec::CheckedSpec;
 
 /// Longest time that building and probing may take.
@@ -74,6 +77,8 @@ pub(super) struct Supervisor<'a> {
     inside: Option<Inside>,
     streams: Vec<StepStream>,
     probing: Option<Probing>,
+    /// What is taken out of everything that a step writes.
+    patterns: Option<Rc<Patterns>>,
     /// How many ends of steps are in the log.
     ends_logged: usize,
 }
@@ -98,15 +103,21 @@ impl<'a> Supervisor<'a> {
             inside: None,
             streams: Vec::new(),
             probing: None,
+            patterns: None,
             ends_logged: 0,
         }
     }
 
-    /// Runs to the end.
-    pub(super) fn run(mut self, dir: &Path) -> Ended {
+    /// Runs to the end, with the values of the secrets that the spec names.
+    pub(super) fn run(mut self, dir: &Path, secrets: Option<&SealedSecrets>) -> Ended {
         self.timers.arm_guard(Instant::now(), BUILD_WAIT);
         match Inside::start(self.spec, dir) {
-            Ok(inside) => self.inside = Some(inside),
+            Ok(inside) => {
+                self.inside = Some(inside);
+                if let Some(sealed) = secrets {
+                    self.hand_over(sealed);
+                }
+            }
             Err(outcome) => self.feed(Input::NotBuilt(outcome)),
         }
         while self.machine.stage() != Stage::Over {
@@ -115,6 +126,27 @@ impl<'a> Supervisor<'a> {
             }
         }
         self.end()
+    }
+
+    /// Gives the secrets to init, and learns what is to be redacted while init builds.
+    fn hand_over(&mut self, sealed: &SealedSecrets) {
+        match self.request(&init::Request::Secrets, &[sealed.as_fd()]) {
+            // Init has gone already; its last message says why.
+            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => {}
+            Err(errno) => self.lost(&format!("failed to hand over the secrets: {}", errno.desc())),
+        }
+        match sealed.open() {
+            Ok(secrets) => self.patterns = Patterns::new(&secrets),
+            Err(error) => self.lost(&crate::chain(&error)),
+        }
+    }
+
+    /// `text` without values of secrets.
+    fn clear(&self, text: String) -> String {
+        match &self.patterns {
+            Some(patterns) => patterns.text(&text),
+            None => text,
+        }
     }
 
     /// Waits once and handles everything that is ready.
@@ -179,7 +211,7 @@ impl<'a> Supervisor<'a> {
         for mut stream in self.streams.drain(..) {
             match stream.drain(now, &mut self.log, self.echo) {
                 Progress::Open => open.push(stream),
-                Progress::Ended => stream.finish(&mut self.log),
+                Progress::Ended => stream.finish(&mut self.log, self.echo),
             }
         }
         self.streams = open;
@@ -193,6 +225,7 @@ impl<'a> Supervisor<'a> {
         match reply {
             Some(Reply::Ready) => self.feed(Input::Ready),
             Some(Reply::SetupFailed { step, message, hint }) => {
+                let message = self.clear(message);
                 self.feed(Input::NotBuilt(Outcome::SetupFailed { message, hint, step }));
             }
             Some(Reply::StepEnded { index, ended }) => {
@@ -201,7 +234,11 @@ impl<'a> Supervisor<'a> {
                     Stage::Building | Stage::Probing | Stage::Clearing(_) | Stage::Over => false,
                 };
                 if current {
-                    self.feed(Input::StepEnded { failure: ended.failure() });
+                    let failure = ended.failure().map(|failure| match failure {
+                        StepFailure::Exec { message } => StepFailure::Exec { message: self.clear(message) },
+                        other => other,
+                    });
+                    self.feed(Input::StepEnded { failure });
                 }
             }
             Some(Reply::KilledAll) => self.feed(Input::KilledAll),
@@ -306,7 +343,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn lost(&mut self, message: &str) {
-        self.feed(Input::Lost { message: message.to_owned() });
+        self.feed(Input::Lost { message: self.clear(message.to_owned()) });
     }
 
     /// Tells the machine and does what it says.
@@ -349,8 +386,9 @@ impl<'a> Supervisor<'a> {
         let (stdout, their_stdout) = pipe()?;
         let (stderr, their_stderr) = pipe()?;
         self.request(&init::Request::StartStep { index }, &[their_stdout.as_fd(), their_stderr.as_fd()])?;
-        self.streams.push(StepStream::new(stdout, Stream::Stdout, index));
-        self.streams.push(StepStream::new(stderr, Stream::Stderr, index));
+        let redactor = || self.patterns.as_ref().map(Redactor::new);
+        self.streams.push(StepStream::new(stdout, Stream::Stdout, index, redactor()));
+        self.streams.push(StepStream::new(stderr, Stream::Stderr, index, redactor()));
         Ok(())
     }
 
@@ -398,7 +436,7 @@ impl<'a> Supervisor<'a> {
             }
         }
         for stream in self.streams.drain(..) {
-            stream.finish(&mut self.log);
+            stream.finish(&mut self.log, self.echo);
         }
         self.log.control(unix_us(), &ControlEvent::Finished { dropped_bytes: self.log.dropped_bytes() });
         let logged = self.log.finish();

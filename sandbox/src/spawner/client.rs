@@ -1,7 +1,7 @@
 //! The daemon's handle on its spawner process: starts it, asks it, and starts it again when it has died.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{MESSAGE_BYTES_MAX, SpawnRequest, StartAnswer};
+use crate::secrets::{SealedSecrets, Secrets, TransferError};
+use crate::sys::channel;
 
 /// Longest wait for one start. The spawner itself gives a shim less than that.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -47,6 +49,9 @@ pub enum SpawnError {
     /// The answer is not understood.
     #[error("failed to understand the spawner")]
     Decode(#[source] serde_json::Error),
+    /// The secrets cannot be passed. Nothing was started.
+    #[error("failed to pass the secrets")]
+    Secrets(#[source] TransferError),
     /// The attempt is taken, outdated, or another shim lives in the directory. Nothing was started.
     #[error("run is fenced: {reason}")]
     Fenced {
@@ -91,6 +96,16 @@ impl Spawner {
     /// # Errors
     /// See [`SpawnError`]. After [`SpawnError::Exchange`] the run may have started.
     pub fn spawn(&self, run_dir: &Path) -> Result<Spawned, SpawnError> {
+        self.spawn_with(run_dir, &Secrets::new())
+    }
+
+    /// Like [`Spawner::spawn`], with the values of the secrets that the spec names. They are passed by descriptor, and
+    /// the spawner itself does not read them.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]; [`SpawnError::Failed`] when spec and values do not fit.
+    pub fn spawn_with(&self, run_dir: &Path, secrets: &Secrets) -> Result<Spawned, SpawnError> {
+        let sealed = if secrets.is_empty() { None } else { Some(secrets.seal().map_err(SpawnError::Secrets)?) };
         let mut slot = self.process();
         let mut process = match slot.take() {
             Some(process) if process.alive() => process,
@@ -100,7 +115,7 @@ impl Spawner {
             }
             None => Process::start(&self.program, &self.options)?,
         };
-        match process.ask(run_dir) {
+        match process.ask(run_dir, sealed.as_ref()) {
             Ok(answer) => {
                 *slot = Some(process);
                 match answer {
@@ -166,11 +181,13 @@ impl Process {
         nix::sys::socket::recv(fd, &mut byte, flags) == Err(nix::errno::Errno::EAGAIN)
     }
 
-    fn ask(&mut self, run_dir: &Path) -> Result<StartAnswer, SpawnError> {
+    fn ask(&mut self, run_dir: &Path, secrets: Option<&SealedSecrets>) -> Result<StartAnswer, SpawnError> {
         let request = SpawnRequest { run_dir: run_dir.to_owned() };
         let mut line = serde_json::to_vec(&request).map_err(SpawnError::Decode)?;
         line.push(b'\n');
-        self.socket.get_mut().write_all(&line).map_err(SpawnError::Exchange)?;
+        let descriptors: Vec<_> = secrets.map(SealedSecrets::as_fd).into_iter().collect();
+        channel::send(self.socket.get_ref().as_fd(), &line, &descriptors)
+            .map_err(|errno| SpawnError::Exchange(errno.into()))?;
         let mut answer = Vec::new();
         let got = (&mut self.socket).take(MESSAGE_BYTES_MAX).read_until(b'\n', &mut answer);
         if got.map_err(SpawnError::Exchange)? == 0 {

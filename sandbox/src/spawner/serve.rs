@@ -4,7 +4,7 @@
 //! when its daemon closes the socket; its shims do not.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -18,9 +18,10 @@ use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
 use super::{MESSAGE_BYTES_MAX, SpawnRequest, StartAnswer};
+use crate::secrets::SealedSecrets;
 use crate::shim::{self, Starter};
-use crate::sys::descriptors;
 use crate::sys::process::{self, Disposition, Forked};
+use crate::sys::{channel, descriptors};
 
 /// Longest wait for a shim to hold lock and claim; it only has to write a few small files.
 const START_WAIT: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ pub(crate) enum ServeError {
 /// Serves the daemon at the other end of standard input until it closes.
 pub(crate) fn serve() -> Result<(), ServeError> {
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(ServeError::Socket)?;
-    let mut socket = BufReader::new(UnixStream::from(socket));
+    let mut socket = UnixStream::from(socket);
     // A session of its own, so that keys pressed in the daemon's terminal do not end runs. It fails only for a process
     // that already leads one.
     match setsid() {
@@ -51,22 +52,40 @@ pub(crate) fn serve() -> Result<(), ServeError> {
     // Nobody waits for a shim; the kernel forgets it when it ends.
     process::set_disposition(Signal::SIGCHLD, Disposition::Ignore).map_err(ServeError::Signals)?;
     loop {
-        let mut line = Vec::new();
-        let got = (&mut socket).take(MESSAGE_BYTES_MAX).read_until(b'\n', &mut line).map_err(ServeError::Read)?;
-        if got == 0 {
+        let (line, secrets) = read_request(&socket).map_err(|errno| ServeError::Read(errno.into()))?;
+        if line.is_empty() {
             return Ok(());
         }
         let answer = match serde_json::from_slice(&line) {
-            Ok(request) => start(&request),
+            Ok(request) => start(&request, secrets.as_ref()),
             Err(error) => StartAnswer::Failed { reason: format!("request is not understood: {error}") },
         };
         let mut line = serde_json::to_vec(&answer).map_err(|error| ServeError::Write(error.into()))?;
         line.push(b'\n');
-        socket.get_mut().write_all(&line).map_err(ServeError::Write)?;
+        socket.write_all(&line).map_err(ServeError::Write)?;
     }
 }
 
-fn start(request: &SpawnRequest) -> StartAnswer {
+/// The next request, with its secrets if it has any; empty at the end. The daemon waits for the answer before it sends
+/// another, so nothing follows the line.
+fn read_request(socket: &UnixStream) -> Result<(Vec<u8>, Option<SealedSecrets>), Errno> {
+    let (mut line, mut secrets) = (Vec::new(), None);
+    let mut buffer = [0; 4096];
+    while line.last() != Some(&b'\n') && (line.len() as u64) < MESSAGE_BYTES_MAX {
+        match channel::receive(socket.as_fd(), &mut buffer) {
+            Ok((0, _)) => break,
+            Ok((count, descriptors)) => {
+                line.extend_from_slice(&buffer[..count]);
+                secrets = descriptors.into_iter().next().map(SealedSecrets::from).or(secrets);
+            }
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok((line, secrets))
+}
+
+fn start(request: &SpawnRequest, secrets: Option<&SealedSecrets>) -> StartAnswer {
     let failed = |what: &str, errno: Errno| StartAnswer::Failed { reason: format!("{what}: {}", errno.desc()) };
     let (answer, report) = match pipe2(OFlag::O_CLOEXEC) {
         Ok(pipe) => pipe,
@@ -74,7 +93,7 @@ fn start(request: &SpawnRequest) -> StartAnswer {
     };
     match process::fork(CloneFlags::empty()) {
         Ok(Forked::Child) => {
-            let ran = std::panic::catch_unwind(|| become_shim(request, report));
+            let ran = std::panic::catch_unwind(|| become_shim(request, secrets, report));
             process::exit_now(ran.unwrap_or(crate::cli::EXIT_INTERNAL))
         }
         Ok(Forked::Parent { pid: _, pidfd }) => {
@@ -93,8 +112,9 @@ fn start(request: &SpawnRequest) -> StartAnswer {
 }
 
 /// Leaves everything of the spawner behind and runs the run.
-fn become_shim(request: &SpawnRequest, report: OwnedFd) -> i32 {
-    let settled = descriptors::close_all_but(&[report.as_fd()]).and_then(|()| {
+fn become_shim(request: &SpawnRequest, secrets: Option<&SealedSecrets>, report: OwnedFd) -> i32 {
+    let keep: Vec<_> = secrets.map(SealedSecrets::as_fd).into_iter().chain([report.as_fd()]).collect();
+    let settled = descriptors::close_all_but(&keep).and_then(|()| {
         let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
         dup2_stdin(&null)?;
         dup2_stdout(&null)?;
@@ -105,7 +125,7 @@ fn become_shim(request: &SpawnRequest, report: OwnedFd) -> i32 {
     if settled.is_err() {
         return crate::cli::EXIT_INTERNAL;
     }
-    match shim::run(&request.run_dir, Starter::Spawner(File::from(report))) {
+    match shim::run(&request.run_dir, Starter::Spawner(File::from(report)), secrets) {
         Ok(_) => 0,
         Err(_) => crate::cli::EXIT_FENCED,
     }

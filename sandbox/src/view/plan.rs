@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::host::{HostLayout, Shown};
 use super::{DEVICE_LINKS, DEVICES, LANDLOCK_CANARY};
-use crate::spec::{CheckedSpec, HOME_INSIDE, OUT_INSIDE};
+use crate::spec::{CheckedSpec, HOME_INSIDE, OUT_INSIDE, SECRETS_INSIDE, SecretDelivery};
+
+/// Room for the largest secrets of a run, each on pages of its own.
+const SECRETS_TMPFS_BYTES: u64 = 1 << 20;
 
 /// One thing to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +67,13 @@ pub(crate) fn plan(spec: &CheckedSpec, host: &HostLayout) -> Vec<Entry> {
     let size_bytes = spec.limits.tmp_bytes;
     entries.push(entry("mount-tmp", "/tmp", Node::Tmpfs { mode: 0o1777, size_bytes }));
     entries.push(entry("mount-home", HOME_INSIDE, Node::Tmpfs { mode: 0o700, size_bytes }));
+    if spec.secrets.iter().any(|secret| secret.delivery == SecretDelivery::File) {
+        entries.push(entry(
+            "mount-secrets",
+            SECRETS_INSIDE,
+            Node::Tmpfs { mode: 0o500, size_bytes: SECRETS_TMPFS_BYTES },
+        ));
+    }
     let writable = |source: &Path| Node::Bind { source: source.to_owned(), access: Access::Writable };
     entries.push(entry("mount-workspace", &spec.workspace_at, writable(&spec.workspace)));
     if let Some(out) = &spec.out {
