@@ -33,7 +33,8 @@ pub(super) fn confine(spec: &CheckedSpec) -> Result<(), SetupFailure> {
     caps::drop_all().map_err(call("capabilities", "failed to drop the capabilities"))?;
     prctl::set_no_new_privs().map_err(call("no-new-privileges", "failed to give up new privileges"))?;
     rules.restrict_self().map_err(|error| landlock_failure(&error))?;
-    filter::install(&seccomp::program()).map_err(call("syscall-filter", "failed to install the system call filter"))
+    filter::install(&seccomp::program(spec.syscalls))
+        .map_err(call("syscall-filter", "failed to install the system call filter"))
 }
 
 /// Points the three standard descriptors at the null device of this process's view.

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{
     Egress, HOME_INSIDE, Isolation, LISTENERS_MAX, Limits, ListenerSpec, MOUNTS_MAX, OUT_INSIDE, Phase, RunSpec,
-    SECRETS_MAX, STEPS_MAX, SecretDelivery, StepSpec, SyscallProfile,
+    SECRETS_MAX, STEPS_MAX, SecretDelivery, StepSpec,
 };
 use crate::level::Level;
 
@@ -264,7 +264,6 @@ fn check_available(spec: &RunSpec) -> Result<(), SpecError> {
         ("workspace_base", spec.workspace_base.is_some()),
         ("egress", spec.egress != Egress::None),
         ("listeners", !spec.listeners.is_empty()),
-        ("syscalls", spec.syscalls != SyscallProfile::Standard),
         ("run_memory_bytes", spec.limits.run_memory_bytes.is_some()),
         ("run_cpu_millis", spec.limits.run_cpu_millis.is_some()),
         ("disk_bytes", spec.limits.disk_bytes.is_some()),
@@ -293,7 +292,7 @@ fn check_plain(spec: &RunSpec) -> Result<(), SpecError> {
 #[cfg(test)]
 mod tests {
 
-    use super::super::{ReadOnlyMount, SecretSpec};
+    use super::super::{ReadOnlyMount, SecretSpec, SyscallProfile};
     use super::*;
 
     fn spec() -> RunSpec {
@@ -360,6 +359,7 @@ mod tests {
         let secret = |name: &str, delivery| SecretSpec { name: name.into(), delivery };
         let both = || vec![secret("a", SecretDelivery::File), secret("b-c.D_1", SecretDelivery::Env("B".into()))];
         assert_eq!(check(|spec| spec.secrets = both()), "ok");
+        assert_eq!(check(|spec| spec.syscalls = SyscallProfile::Strict), "ok");
     }
 
     #[test]
