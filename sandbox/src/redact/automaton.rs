@@ -69,9 +69,9 @@ impl Automaton {
             next += 1;
             let mut child = self.node(at).child;
             while child != ROOT {
-                let node = self.node(child);
+                let node = *self.node(child);
                 let fallback = self.next(self.node(at).fallback, node.symbol);
-                let ends = self.node(fallback);
+                let ends = *self.node(fallback);
                 let linked = self.node_mut(child);
                 linked.fallback = fallback;
                 if linked.hit == 0 {
@@ -86,12 +86,18 @@ impl Automaton {
     /// The state after one more symbol.
     pub(super) fn next(&self, mut state: u32, symbol: u8) -> u32 {
         while state != ROOT {
-            match self.child(state, symbol) {
-                ROOT => state = self.node(state).fallback,
-                child => return child,
+            let node = self.node(state);
+            let mut child = node.child;
+            while child != ROOT {
+                let next = self.node(child);
+                if next.symbol == symbol {
+                    return child;
+                }
+                child = next.sibling;
             }
+            state = node.fallback;
         }
-        self.child(ROOT, symbol)
+        self.first[usize::from(symbol)]
     }
 
     /// How many symbols of a pattern have been seen.
@@ -139,8 +145,8 @@ impl Automaton {
         index
     }
 
-    fn node(&self, state: u32) -> Node {
-        self.nodes[state as usize]
+    fn node(&self, state: u32) -> &Node {
+        &self.nodes[state as usize]
     }
 
     fn node_mut(&mut self, state: u32) -> &mut Node {

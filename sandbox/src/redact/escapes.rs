@@ -3,7 +3,7 @@
 use super::views::digit;
 
 /// Where in an escape the reader is.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Escapes {
     state: State,
 }
@@ -45,7 +45,7 @@ const LOW: std::ops::Range<u32> = 0xdc00..0xe000;
 
 impl Escapes {
     /// Where the escape begins that is being read.
-    pub(super) fn start(&self) -> Option<u64> {
+    pub(super) fn start(self) -> Option<u64> {
         match self.state {
             State::Outside => None,
             State::Begun { start }

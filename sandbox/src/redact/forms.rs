@@ -12,7 +12,7 @@ pub(super) fn add(secrets: &Secrets, encoded: bool, views: &mut Views) {
     for (owner, (_, value)) in (0..).zip(secrets.iter()) {
         let value = trimmed(value);
         for literal in literals(value) {
-            views.plain.add(&literal, owner);
+            views.text.add(&literal, owner);
         }
         if !encoded {
             continue;
@@ -20,14 +20,12 @@ pub(super) fn add(secrets: &Secrets, encoded: bool, views: &mut Views) {
         let json = json_escaped(value);
         let forms = [Some(value), (json != value).then_some(json.as_slice())];
         for form in forms.into_iter().flatten() {
+            views.text.add(form, owner);
             for before in 0..3 {
                 views.base64.add(&base64_core(form, before), owner);
             }
             views.base64.add(&base64_padded(form), owner);
             views.hex.add(&hex(form), owner);
-            let spaces: Vec<u8> = form.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-            views.percent.add(&spaces, owner);
-            views.escape.add(form, owner);
         }
     }
 }

@@ -19,6 +19,7 @@
 mod automaton;
 mod escapes;
 mod forms;
+mod percent;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -31,6 +32,9 @@ use views::{Cursor, Region, Views};
 
 /// What stands for a value whose name cannot; shorter than any value, so that it contains none.
 const MASK: &str = "***";
+
+/// Most bytes that are worked on before what is clear of them is given out.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// What is looked for.
 pub struct Patterns {
@@ -157,16 +161,10 @@ impl Redactor {
 
     /// Takes the next bytes and appends to `out` what can be seen by now.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            if self.cursor.idle() {
-                let (quiet, loud) = rest.split_at(self.patterns.quiet(rest));
-                out.extend_from_slice(quiet);
-                self.settled += quiet.len() as u64;
-                rest = loud;
-            }
-            let busy = self.follow(rest);
-            rest = &rest[busy..];
+        for piece in bytes.chunks(PIECE_BYTES) {
+            let new = self.held.len();
+            self.held.extend_from_slice(piece);
+            self.follow(new);
             self.release(out);
         }
     }
@@ -182,24 +180,27 @@ impl Redactor {
         self.release(out);
     }
 
-    /// Works on bytes until nothing has begun, and returns on how many.
-    fn follow(&mut self, bytes: &[u8]) -> usize {
-        let (found, views, from) = (&mut self.found, &self.patterns.views, self.settled + self.held.len() as u64);
-        let mut taken = 0;
-        for (at, byte) in (from..).zip(bytes) {
-            self.cursor.step(views, *byte, at, &mut |region| note(found, region));
-            taken += 1;
-            if self.cursor.idle() {
-                break;
+    /// Looks at what is held from `next` on.
+    fn follow(&mut self, mut next: usize) {
+        let Self { patterns, cursor, held, settled, found } = self;
+        while next < held.len() {
+            if cursor.idle() {
+                next += patterns.quiet(&held[next..]);
+            }
+            let busy = next;
+            for (at, byte) in (*settled + busy as u64..).zip(&held[busy..]) {
+                cursor.step(&patterns.views, *byte, at, &mut |region| note(found, region));
+                next += 1;
+                if cursor.idle() {
+                    break;
+                }
             }
         }
-        self.held.extend_from_slice(&bytes[..taken]);
-        taken
     }
 
     /// Gives out what belongs to no value that has begun.
     fn release(&mut self, out: &mut Vec<u8>) {
-        let safe = self.cursor.held_from().unwrap_or_else(|| self.end());
+        let safe = self.cursor.held_from(&self.patterns.views, self.end());
         let ready = self.found.iter().take_while(|region| region.start < safe).count();
         let mut done = self.settled;
         for region in self.found.drain(..ready) {
