@@ -4,18 +4,22 @@ use super::views::{BASE64, Views};
 use crate::secrets::{Secrets, trimmed};
 
 /// Shortest line of a value with several lines that is looked for by itself.
-const LINE_BYTES_MIN: usize = 8;
+const LINE_BYTES_MIN: usize = 12;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
+/// Adds every value as it is.
+pub(super) fn add_values(secrets: &Secrets, views: &mut Views) {
+    for (owner, (_, value)) in (0..).zip(secrets.iter()) {
+        views.text.add(trimmed(value), owner);
+    }
+}
+
 /// Adds every spelling of every value to the automaton of its view.
-pub(super) fn add(secrets: &Secrets, encoded: bool, views: &mut Views) {
+pub(super) fn add_all(secrets: &Secrets, views: &mut Views) {
     for (owner, (_, value)) in (0..).zip(secrets.iter()) {
         let value = trimmed(value);
         for literal in literals(value) {
             views.text.add(&literal, owner);
-        }
-        if !encoded {
-            continue;
         }
         let json = json_escaped(value);
         let forms = [Some(value), (json != value).then_some(json.as_slice())];

@@ -1,6 +1,6 @@
 //! Takes secret values out of a stream before anybody sees it, however it is cut into pieces.
 //!
-//! Found are the value without the line ends around it, every line of it that has 8 bytes or more, and the value
+//! Found are the value without the line ends around it, every line of it that has 12 bytes or more, and the value
 //!
 //! - in base64 of both alphabets, padded or not, at any place in a longer text, broken into lines or indented;
 //! - in hexadecimal digits of either case, also with `:`, `-`, `,`, `\x` or space between them;
@@ -56,17 +56,17 @@ impl fmt::Debug for Patterns {
 impl Patterns {
     /// All forms of all values; `None` without secrets, when nothing has to be looked for.
     pub fn new(secrets: &Secrets) -> Option<Rc<Self>> {
-        (!secrets.is_empty()).then(|| Rc::new(Self::of(secrets, true)))
+        (!secrets.is_empty()).then(|| Rc::new(Self::of(secrets, forms::add_all)))
     }
 
-    /// The values themselves, in no other form.
+    /// The values themselves, escaped or not, in no other form.
     pub(crate) fn of_values(secrets: &Secrets) -> Self {
-        Self::of(secrets, false)
+        Self::of(secrets, forms::add_values)
     }
 
-    fn of(secrets: &Secrets, encoded: bool) -> Self {
+    fn of(secrets: &Secrets, add: fn(&Secrets, &mut Views)) -> Self {
         let mut views = Views::new();
-        forms::add(secrets, encoded, &mut views);
+        add(secrets, &mut views);
         views.finish();
         let mask = |name: &str| {
             let mask = format!("[secret {name}]");
@@ -97,7 +97,8 @@ impl Patterns {
                 }
                 self.begins[usize::from(first)] = true;
                 cursor.step(&self.views, second, 1, &mut |_| ());
-                if !cursor.idle() {
+                // What began with the second byte is found there.
+                if cursor.held_from(&self.views, 2) == 0 {
                     let pair = usize::from(u16::from_le_bytes([first, second]));
                     self.pairs[pair / 64] |= 1 << (pair % 64);
                 }
