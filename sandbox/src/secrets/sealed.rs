@@ -17,6 +17,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::{NAME_BYTES_MAX, Secrets, SecretsError, VALUES_BYTES_MAX, Value};
 use crate::spec::SECRETS_MAX;
 
+/// From `linux/memfd.h`.
+const MFD_NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(8);
 const MAGIC: &[u8; 8] = b"ORSBSEC1";
 const RECORD_HEAD: usize = 6;
 /// Most bytes of a file that this wrote.
@@ -71,8 +73,7 @@ impl Secrets {
     /// # Errors
     /// When the kernel refuses it.
     pub fn seal(&self) -> Result<SealedSecrets, TransferError> {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let mut file = File::from(memfd_create(c"secrets", flags).map_err(TransferError::Create)?);
+        let mut file = File::from(memory_file().map_err(TransferError::Create)?);
         file.write_all(&encode(self).0).map_err(TransferError::Write)?;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals())).map_err(TransferError::Create)?;
         Ok(SealedSecrets(file.into()))
@@ -92,6 +93,15 @@ impl SealedSecrets {
         let mut bytes = Value(vec![0; len]);
         file.read_exact_at(&mut bytes.0, 0).map_err(TransferError::Read)?;
         decode(&bytes.0)
+    }
+}
+
+/// An empty memory file that can be sealed and, where the kernel knows that (6.3), never executed; some hosts demand it.
+fn memory_file() -> Result<OwnedFd, Errno> {
+    let plain = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    match memfd_create(c"secrets", plain | MFD_NOEXEC_SEAL) {
+        Err(Errno::EINVAL) => memfd_create(c"secrets", plain),
+        made => made,
     }
 }
 

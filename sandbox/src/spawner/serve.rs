@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
+use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
@@ -31,6 +32,8 @@ const START_WAIT: Duration = Duration::from_secs(10);
 pub(crate) enum ServeError {
     #[error("failed to take over the socket on standard input")]
     Socket(#[source] io::Error),
+    #[error("failed to protect the spawner")]
+    Protect(#[source] Errno),
     #[error("failed to prepare signals")]
     Signals(#[source] Errno),
     #[error("failed to read a request")]
@@ -43,6 +46,8 @@ pub(crate) enum ServeError {
 pub(crate) fn serve() -> Result<(), ServeError> {
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(ServeError::Socket)?;
     let mut socket = UnixStream::from(socket);
+    // Descriptors of secrets pass through here; other processes of the same user must not take them.
+    prctl::set_dumpable(false).map_err(ServeError::Protect)?;
     // A session of its own, so that keys pressed in the daemon's terminal do not end runs. It fails only for a process
     // that already leads one.
     match setsid() {
