@@ -1,23 +1,36 @@
 //! The spellings of a value that are looked for, as patterns for each view.
 
 use super::views::{BASE64, Views};
-use crate::secrets::{Secrets, trimmed};
+use crate::secrets::Secrets;
 
 /// Shortest line of a value with several lines that is looked for by itself.
 const LINE_BYTES_MIN: usize = 12;
+/// Formats that write some bytes as others.
+const QUOTINGS: [&[(u8, &[u8])]; 7] = [
+    // A shell, and Python's for it.
+    &[(b'\'', b"'\\''")],
+    &[(b'\'', b"'\"'\"'")],
+    // YAML and SQL, and CSV.
+    &[(b'\'', b"''")],
+    &[(b'"', b"\"\"")],
+    // HTML and XML as most write them, as Go does and as Python does.
+    &[(b'&', b"&amp;"), (b'<', b"&lt;"), (b'>', b"&gt;"), (b'"', b"&quot;"), (b'\'', b"&#39;")],
+    &[(b'&', b"&amp;"), (b'<', b"&lt;"), (b'>', b"&gt;"), (b'"', b"&#34;"), (b'\'', b"&#39;")],
+    &[(b'&', b"&amp;"), (b'<', b"&lt;"), (b'>', b"&gt;"), (b'"', b"&quot;"), (b'\'', b"&#x27;")],
+];
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Adds every value as it is.
 pub(super) fn add_values(secrets: &Secrets, views: &mut Views) {
     for (owner, (_, value)) in (0..).zip(secrets.iter()) {
-        views.text.add(trimmed(value), owner);
+        views.text.add(value.trim_ascii(), owner);
     }
 }
 
 /// Adds every spelling of every value to the automaton of its view.
 pub(super) fn add_all(secrets: &Secrets, views: &mut Views) {
     for (owner, (_, value)) in (0..).zip(secrets.iter()) {
-        let value = trimmed(value);
+        let value = value.trim_ascii();
         for literal in literals(value) {
             views.text.add(&literal, owner);
         }
@@ -34,13 +47,10 @@ pub(super) fn add_all(secrets: &Secrets, views: &mut Views) {
     }
 }
 
-/// The value as it is, its longer lines, and the two ways in which shells quote a quote.
+/// The value as it is, its longer lines, and what formats without backslashes make of it.
 fn literals(value: &[u8]) -> Vec<Vec<u8>> {
     let mut literals = vec![value.to_vec()];
-    if value.contains(&b'\'') {
-        literals.push(replaced(value, b'\'', b"'\\''"));
-        literals.push(replaced(value, b'\'', b"'\"'\"'"));
-    }
+    literals.extend(QUOTINGS.iter().map(|quoting| quoted(value, quoting)).filter(|quoted| quoted != value));
     let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let secret = |line: &&[u8]| line.len() >= LINE_BYTES_MIN && line.len() < value.len() && !is_armour(line);
     literals.extend(lines.filter(secret).map(<[u8]>::to_vec));
@@ -52,9 +62,9 @@ fn is_armour(line: &[u8]) -> bool {
     line.starts_with(b"-----BEGIN ") || line.starts_with(b"-----END ")
 }
 
-fn replaced(value: &[u8], byte: u8, by: &[u8]) -> Vec<u8> {
-    let one = |found: &u8| if *found == byte { by.to_vec() } else { vec![*found] };
-    value.iter().flat_map(one).collect()
+fn quoted(value: &[u8], quoting: &[(u8, &[u8])]) -> Vec<u8> {
+    let by = |byte: &u8| quoting.iter().find(|(from, _)| from == byte).map(|(_, to)| *to);
+    value.iter().flat_map(|byte| by(byte).unwrap_or(std::slice::from_ref(byte))).copied().collect()
 }
 
 /// The value in a string of JSON, with no more escapes than JSON demands.
@@ -118,7 +128,8 @@ mod tests {
         let lines = literals(key);
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[1..], [b"AAAABBBBCCCC".to_vec(), b"EEEEFFFFGGGG".to_vec()]);
-        assert_eq!(literals(b"it's me").len(), 3);
+        assert!(literals(b"it's me").contains(&b"it&#x27;s me".to_vec()));
+        assert_eq!(literals(b"plain").len(), 1);
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! Takes secret values out of a stream before anybody sees it, however it is cut into pieces.
 //!
-//! Found are the value without the line ends around it, every line of it that has 12 bytes or more, and the value
+//! Found are the value without white space around it, every line of it that has 12 bytes or more, and the value
 //!
-//! - in base64 of both alphabets, padded or not, at any place in a longer text, broken into lines or indented;
-//! - in hexadecimal digits of either case, also with `:`, `-`, `,`, `\x` or space between them;
+//! - in base64 of both alphabets, padded or not, at any place in a longer text, with up to 16 bytes of white space between
+//!   characters: a character that the value shares with what is around it stays;
+//! - in hexadecimal digits of either case, also with up to 16 of `:`, `-`, `,`, `\x` and white space between them;
 //! - percent-encoded as a whole or where needed, with `+` for a space or without;
 //! - with backslash escapes: JSON, C, Python, Go, Rust, `printf %q`; as a string of JSON in any of the above;
-//! - quoted for a shell.
+//! - quoted for shells, YAML, SQL, CSV, HTML and XML.
 //!
 //! **Not** found is what else a program can do to a value: two of the encodings above in a row (but JSON), compression,
-//! encryption, another character set, entities of HTML, dumps with addresses or a column of text, a value in pieces, and
-//! one that two streams or two steps print together. A run that wants to tell a secret can: redaction is for accidents.
+//! encryption, another character set or case, dumps with addresses or a column of text, encoded lines with something before
+//! each, a value in pieces, and one that two streams or two steps print together. A run that wants to tell a secret can:
+//! redaction is for accidents.
 //!
 //! **Invariant:** what may be the beginning of a value is held back until it is clear that it is none, also when a line
 //! stays incomplete; at most the longest form minus one byte waits. **Invariant:** what is not part of a form goes through
@@ -27,7 +29,7 @@ mod views;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::secrets::{Secrets, VALUE_BYTES_MIN, trimmed, wipe};
+use crate::secrets::{Secrets, VALUE_BYTES_MIN, wipe};
 use views::{Cursor, Region, Views};
 
 /// What stands for a value whose name cannot; shorter than any value, so that it contains none.
@@ -70,7 +72,7 @@ impl Patterns {
         views.finish();
         let mask = |name: &str| {
             let mask = format!("[secret {name}]");
-            let mut values = secrets.iter().map(|(_, value)| trimmed(value));
+            let mut values = secrets.iter().map(|(_, value)| value.trim_ascii());
             let safe = values.all(|value| !mask.as_bytes().windows(value.len()).any(|window| window == value));
             if safe { mask } else { MASK.to_owned() }
         };

@@ -16,7 +16,7 @@ use crate::spec::{CheckedSpec, RunSpec, SECRETS_MAX, SecretDelivery};
 
 pub use sealed::{SealedSecrets, TransferError};
 
-/// Least bytes of a value without line ends around it: what is shorter occurs everywhere, so it cannot be taken out of a
+/// Least bytes of a value without white space around it: what is shorter occurs everywhere, so it cannot be taken out of a
 /// log without destroying it.
 pub const VALUE_BYTES_MIN: usize = 4;
 /// Most bytes of the values of one run together.
@@ -118,7 +118,7 @@ impl Secrets {
         if self.values.contains_key(&name) {
             return Err(SecretsError::Twice { name });
         }
-        if trimmed(&value.0).len() < VALUE_BYTES_MIN {
+        if value.0.trim_ascii().len() < VALUE_BYTES_MIN {
             return Err(SecretsError::TooShort { name });
         }
         let bytes: usize = self.values.values().map(|value| value.0.len()).sum();
@@ -178,14 +178,6 @@ impl Secrets {
     }
 }
 
-/// `value` without line ends around it, which belong to the file that it came from.
-pub(crate) fn trimmed(value: &[u8]) -> &[u8] {
-    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    let start = value.iter().position(|byte| !is_end(byte)).unwrap_or(value.len());
-    let end = value.iter().rposition(|byte| !is_end(byte)).map_or(start, |last| last + 1);
-    &value[start..end]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,7 +206,7 @@ mod tests {
         let error = |secrets: &mut Secrets, name: &str, value: Vec<u8>| secrets.insert(name, value).unwrap_err();
         assert_eq!(error(&mut secrets, "a", b"other".to_vec()), SecretsError::Twice { name: "a".into() });
         assert_eq!(error(&mut secrets, "b", b"abc".to_vec()), SecretsError::TooShort { name: "b".into() });
-        assert_eq!(error(&mut secrets, "b", b"\r\nabc\n\n".to_vec()), SecretsError::TooShort { name: "b".into() });
+        assert_eq!(error(&mut secrets, "b", b"\r\n abc\t\n".to_vec()), SecretsError::TooShort { name: "b".into() });
         assert_eq!(error(&mut secrets, "b", vec![b'x'; VALUES_BYTES_MAX]), SecretsError::TooMuch);
         assert_eq!(secrets.get("a"), Some(b"value".as_slice()));
         assert_eq!(format!("{secrets:?}"), "{\"a\"}");
