@@ -4,13 +4,14 @@
 //! sandbox costs. Prints; everything else is elsewhere.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::exit_record::{ExitRecord, Outcome, StepFailure};
 use crate::level::LevelReport;
 use crate::probes::host::{HostReport, Presence, probe_host};
+use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError, VALUES_BYTES_MAX};
 use crate::shim;
 use crate::spawner::{self, Prewarm};
 use crate::spec::{Egress, Isolation, Limits, Phase, RunSpec, SpecError, StepSpec, SyscallProfile};
@@ -26,10 +27,13 @@ const EXIT_TIMED_OUT: i32 = 124;
 const EXIT_CANCELLED: i32 = 130;
 
 const USAGE: &str = "\
-usage: orch-sandbox run SPEC.json [-- COMMAND...]   run a spec (or one command in its place) and show its output
+usage: orch-sandbox run SPEC.json [--secret NAME=FILE]... [-- COMMAND...]
+                                                    run a spec (or one command in its place) and show its output
        orch-sandbox doctor                          show what isolation this host gives, with fixes
        orch-sandbox serve [SLOTS NETWORKS]          start runs for a daemon connected to standard input, with so many
                                                     sandboxes and network namespaces prepared ahead
+
+A value of a secret is all bytes of its file, which can be a pipe: /dev/stdin, /dev/fd/3.
 
 exit codes of `run`: those of the failed step; 128+N after signal N; 124 timed out; 125 spec or run directory refused;
 127 program not executed; 130 cancelled; 70 sandbox lost; 71 sandbox not built; 78 required isolation not reached
@@ -54,6 +58,20 @@ enum CommandError {
     },
     #[error("the spec is not valid")]
     Spec(#[source] SpecError),
+    #[error("failed to read a secret from `{}`", path.display())]
+    ReadSecret {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("failed to protect the memory of this process: {}", .0.desc())]
+    Protect(nix::errno::Errno),
+    #[error("failed to take a secret")]
+    Secret(#[source] SecretsError),
+    #[error("failed to pass the secrets")]
+    Seal(#[source] TransferError),
+    #[error("failed to start the run")]
+    Start(#[source] shim::StartError),
     #[error("failed to make a workspace")]
     Workspace(#[source] std::io::Error),
     #[error("failed to serve")]
@@ -66,8 +84,13 @@ impl CommandError {
     fn exit_code(&self) -> i32 {
         match self {
             Self::Usage(_) => EXIT_USAGE,
-            Self::ReadSpec { .. } | Self::DecodeSpec { .. } | Self::Spec(_) => EXIT_FENCED,
-            Self::Workspace(_) | Self::Serve(_) | Self::Print(_) => EXIT_INTERNAL,
+            Self::ReadSpec { .. }
+            | Self::DecodeSpec { .. }
+            | Self::Spec(_)
+            | Self::ReadSecret { .. }
+            | Self::Secret(_)
+            | Self::Start(_) => EXIT_FENCED,
+            Self::Protect(_) | Self::Seal(_) | Self::Workspace(_) | Self::Serve(_) | Self::Print(_) => EXIT_INTERNAL,
         }
     }
 }
@@ -97,8 +120,10 @@ fn command(args: &[OsString]) -> Result<i32, CommandError> {
             _ => Err(CommandError::Usage(USAGE.to_owned())),
         },
         ["doctor"] => doctor(),
-        ["run", spec] => run(Path::new(spec), &[]),
-        ["run", spec, "--", argv @ ..] if !argv.is_empty() => run(Path::new(spec), argv),
+        ["run", spec, options @ ..] => {
+            let (secrets, argv) = run_options(options).ok_or_else(|| CommandError::Usage(USAGE.to_owned()))?;
+            run(Path::new(spec), &secrets, argv)
+        }
         ["help" | "--help" | "-h"] => print(USAGE).map(|()| 0),
         ["version" | "--version" | "-V"] => {
             print(concat!("orch-sandbox ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0)
@@ -107,7 +132,43 @@ fn command(args: &[OsString]) -> Result<i32, CommandError> {
     }
 }
 
-fn run(path: &Path, argv: &[&str]) -> Result<i32, CommandError> {
+/// Names and files of secrets, and the command; `None` for anything else.
+#[expect(clippy::type_complexity, reason = "two parts of one argument list")]
+fn run_options<'a, 'b>(mut words: &'b [&'a str]) -> Option<(Vec<(&'a str, &'a Path)>, &'b [&'a str])> {
+    let mut secrets = Vec::new();
+    loop {
+        match words {
+            [] => return Some((secrets, &[])),
+            ["--", argv @ ..] if !argv.is_empty() => return Some((secrets, argv)),
+            ["--secret", pair, rest @ ..] => {
+                let (name, file) = pair.split_once('=')?;
+                secrets.push((name, Path::new(file)));
+                words = rest;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Reads the values of secrets; `None` without any.
+fn read_secrets(files: &[(&str, &Path)]) -> Result<Option<SealedSecrets>, CommandError> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    nix::sys::prctl::set_dumpable(false).map_err(CommandError::Protect)?;
+    let mut secrets = Secrets::new();
+    for (name, path) in files {
+        let failed = |source| CommandError::ReadSecret { path: (*path).to_owned(), source };
+        // Large enough at once: what a vector outgrows is not overwritten.
+        let mut value = Vec::with_capacity(VALUES_BYTES_MAX + 2);
+        let file = std::fs::File::open(path).map_err(failed)?;
+        file.take(VALUES_BYTES_MAX as u64 + 1).read_to_end(&mut value).map_err(failed)?;
+        secrets.insert(name, value).map_err(CommandError::Secret)?;
+    }
+    secrets.seal().map(Some).map_err(CommandError::Seal)
+}
+
+fn run(path: &Path, secrets: &[(&str, &Path)], argv: &[&str]) -> Result<i32, CommandError> {
     let text = std::fs::read(path).map_err(|source| CommandError::ReadSpec { path: path.to_owned(), source })?;
     let mut spec: RunSpec =
         serde_json::from_slice(&text).map_err(|source| CommandError::DecodeSpec { path: path.to_owned(), source })?;
@@ -121,7 +182,9 @@ fn run(path: &Path, argv: &[&str]) -> Result<i32, CommandError> {
             phase: Phase::Main,
         }];
     }
-    let record = shim::run_for_person(&spec.check().map_err(CommandError::Spec)?);
+    let secrets = read_secrets(secrets)?;
+    let record =
+        shim::run_for_person(&spec.check().map_err(CommandError::Spec)?, secrets).map_err(CommandError::Start)?;
     if record.outcome != Outcome::Succeeded {
         explain(&record)?;
     }
@@ -187,7 +250,7 @@ fn doctor() -> Result<i32, CommandError> {
     let mut text = host_text(&report);
     let workspace = TemporaryDir::create().map_err(CommandError::Workspace)?;
     let spec = doctor_spec(workspace.0.clone()).check().map_err(CommandError::Spec)?;
-    let record = shim::run_for_person(&spec);
+    let record = shim::run_for_person(&spec, None).map_err(CommandError::Start)?;
     text.push_str(&match &record.level {
         Some(level) => level_text(level),
         None => format!("a run was not possible: {}\n", record.outcome),
@@ -196,7 +259,7 @@ fn doctor() -> Result<i32, CommandError> {
     Ok(exit_code(&record.outcome))
 }
 
-fn doctor_spec(workspace: PathBuf) -> RunSpec {
+pub(crate) fn doctor_spec(workspace: PathBuf) -> RunSpec {
     RunSpec {
         name: "doctor".to_owned(),
         fence: 1,

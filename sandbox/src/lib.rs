@@ -6,6 +6,7 @@
 //! - [`run_dir`]: the directory in which one attempt lives; [`log`]: its log; [`control`]: its control socket.
 //! - [`spawner`]: starts shims for a daemon. `shim`: owns one run. `init`: pid 1 inside, builds the sandbox and runs the
 //!   steps. `view` and `seccomp`: what they see and may call. `probes`: what really holds.
+//! - [`secrets`]: values on their way to the steps. [`redact`]: takes them out of what the steps write.
 //! - [`artifacts`]: takes results out of a workspace; [`remove_tree`] deletes it. `sys`: every unsafe call.
 //!
 //! Synchronous throughout. **Invariant:** every process here that forks has one thread.
@@ -19,9 +20,11 @@ mod init;
 pub mod level;
 pub mod log;
 mod probes;
+pub mod redact;
 mod remove;
 pub mod run_dir;
 mod seccomp;
+pub mod secrets;
 mod shim;
 pub mod spawner;
 pub mod spec;
@@ -34,6 +37,7 @@ pub use cli::main_impl;
 pub use level::{Level, LevelReport};
 pub use probes::host::{HostFeature, HostReport, Presence, probe_host};
 pub use remove::{RemoveError, remove_tree};
+pub use secrets::Secrets;
 pub use spawner::{Prewarm, SpawnError, Spawned, Spawner, SpawnerOptions};
 pub use spec::RunSpec;
 

@@ -56,9 +56,9 @@ pub(super) fn give_up_capabilities() -> Result<(), SetupFailure> {
 }
 
 /// Gives up the system calls that `profile` refuses.
-pub(super) fn install_filter(_profile: SyscallProfile) -> Result<(), SetupFailure> {
+pub(super) fn install_filter(profile: SyscallProfile) -> Result<(), SetupFailure> {
     let failed = |errno| SetupFailure::call("syscall-filter", "failed to install the system call filter", errno);
-    filter::install(&seccomp::program()).map_err(failed)
+    filter::install(&seccomp::program(profile)).map_err(failed)
 }
 
 /// Gives up the files that no rule allows.

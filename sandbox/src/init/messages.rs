@@ -19,10 +19,13 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 10;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
     /// The sandbox is for this run from now on: attach what belongs to it and let the first step go. Comes with the
-    /// descriptors of the run's directories, unless init was told to open them itself.
+    /// descriptor of the secrets, if any is a file, and those of the run's directories, unless init was told to open them
+    /// itself.
     Claim {
         /// Host name inside.
         name: String,
+        /// Names of the secrets that are files inside.
+        secret_files: Vec<String>,
     },
     /// Execute a step but the first; comes with descriptors for its output and its errors.
     StartStep { index: u16 },

@@ -12,6 +12,7 @@ mod messages;
 mod namespaces;
 mod reap;
 mod script;
+mod secrets;
 mod steps;
 
 use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
@@ -279,7 +280,7 @@ impl Init<'_> {
 
     fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
         match request {
-            Request::Claim { name } => match self.claim(&name, descriptors) {
+            Request::Claim { name, secret_files } => match self.claim(&name, &secret_files, descriptors) {
                 Ok(()) => Ok(()),
                 Err(failure) => tell_failure(self.channel.as_fd(), failure),
             },
@@ -297,9 +298,17 @@ impl Init<'_> {
     }
 
     /// Makes the sandbox that of one run and lets the first process go.
-    fn claim(&mut self, name: &str, descriptors: Vec<OwnedFd>) -> Result<(), SetupFailure> {
+    fn claim(
+        &mut self,
+        name: &str,
+        secret_files: &[String],
+        mut descriptors: Vec<OwnedFd>,
+    ) -> Result<(), SetupFailure> {
         let call = |what: &'static str| move |errno| SetupFailure::call("claim", what, errno);
         if let Some(rules) = self.rules.take() {
+            if !secret_files.is_empty() {
+                secrets::write_files(secret_files, &mut descriptors)?;
+            }
             let trees = match self.trees.take() {
                 Some(trees) => trees,
                 None => {

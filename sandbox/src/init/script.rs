@@ -17,7 +17,8 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::Resource;
 
-use crate::spec::{CheckedSpec, HOME_INSIDE, Isolation, Limits, StepSpec};
+use crate::secrets::Secrets;
+use crate::spec::{CheckedSpec, HOME_INSIDE, Isolation, Limits, SecretDelivery, StepSpec};
 
 /// Environment of a step where the spec names none.
 const DEFAULT_ENV: [(&str, &str); 4] = [
@@ -39,8 +40,8 @@ const BOUNDED: [Resource; 6] = [
 /// Memory that a step may lock, in bytes.
 const LOCKED_BYTES_MAX: u64 = 8 << 20;
 
-/// A step ready to be executed.
-#[derive(Debug, PartialEq, Eq)]
+/// A step ready to be executed. Its environment can hold secrets, so this has no `Debug` that shows it.
+#[derive(PartialEq, Eq)]
 pub(super) struct Prepared {
     /// Where the program may be, in the order of `PATH`.
     pub(super) programs: Vec<CString>,
@@ -50,14 +51,20 @@ pub(super) struct Prepared {
     pub(super) bounds: Vec<(Resource, u64)>,
 }
 
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Prepared").field("argv", &self.argv).finish_non_exhaustive()
+    }
+}
+
 /// Makes the empty file.
 pub(crate) fn create() -> Result<OwnedFd, Errno> {
     memfd_create(c"script", MFdFlags::MFD_CLOEXEC)
 }
 
-/// Writes the steps of `spec`.
-pub(crate) fn write(script: impl AsFd, spec: &CheckedSpec) -> Result<(), std::io::Error> {
-    let steps: Vec<Vec<u8>> = spec.steps.iter().map(|step| encode(spec, step)).collect();
+/// Writes the steps of `spec`, with the values of those secrets that are in their environment.
+pub(crate) fn write(script: impl AsFd, spec: &CheckedSpec, secrets: &Secrets) -> Result<(), std::io::Error> {
+    let steps: Vec<Vec<u8>> = spec.steps.iter().map(|step| encode(spec, step, secrets)).collect();
     let header_len = 4 * (steps.len() + 2);
     let mut bytes = Vec::with_capacity(header_len + steps.iter().map(Vec::len).sum::<usize>());
     put(&mut bytes, steps.len());
@@ -89,7 +96,7 @@ pub(super) fn read(script: impl AsFd, index: u16) -> Result<Prepared, std::io::E
     decode(&bytes).ok_or_else(wrong)
 }
 
-fn encode(spec: &CheckedSpec, step: &StepSpec) -> Vec<u8> {
+fn encode(spec: &CheckedSpec, step: &StepSpec, secrets: &Secrets) -> Vec<u8> {
     let mut env: BTreeMap<&str, &str> = DEFAULT_ENV.into();
     let workspace = spec.workspace.to_string_lossy();
     if spec.isolation == Isolation::None {
@@ -105,12 +112,17 @@ fn encode(spec: &CheckedSpec, step: &StepSpec) -> Vec<u8> {
         let directories = path.split(':').filter(|directory| directory.starts_with('/'));
         directories.map(|directory| format!("{directory}/{program}")).collect()
     };
-    let env: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let secret = spec.secrets.iter().filter_map(|secret| match &secret.delivery {
+        SecretDelivery::Env(name) => Some((name.as_str(), secrets.get(&secret.name)?)),
+        SecretDelivery::File => None,
+    });
+    let plain = env.iter().map(|(name, value)| (*name, value.as_bytes()));
+    let env: Vec<Vec<u8>> = plain.chain(secret).map(|(name, value)| [name.as_bytes(), b"=", value].concat()).collect();
     let cwd = spec.workspace_at.join(&step.cwd);
     let mut bytes = Vec::new();
     put_list(&mut bytes, programs.iter().map(String::as_bytes));
     put_list(&mut bytes, step.argv.iter().map(String::as_bytes));
-    put_list(&mut bytes, env.iter().map(String::as_bytes));
+    put_list(&mut bytes, env.iter().map(Vec::as_slice));
     put_list(&mut bytes, [path_bytes(&cwd)].into_iter());
     let bounds = bounds(&spec.limits, spec.isolation).map(u64::to_le_bytes);
     put_list(&mut bytes, bounds.iter().map(<[u8; 8]>::as_slice));
@@ -203,7 +215,7 @@ mod tests {
         plain.steps[1].cwd = "sub".into();
         let spec = plain.check().unwrap();
         let script = create().unwrap();
-        write(&script, &spec).unwrap();
+        write(&script, &spec, &Secrets::new()).unwrap();
         let first = read(&script, 0).unwrap();
         assert_eq!(first.programs.len(), 6, "{:?}", first.programs);
         assert!(first.env.contains(&c"A=x=y".to_owned()), "{:?}", first.env);

@@ -16,6 +16,13 @@ pub(super) const ARCH: u32 = 0xc000_00b7;
 /// Highest call that this table has judged (`file_setattr`, Linux 6.17).
 pub(super) const LAST_KNOWN: u32 = 469;
 
+/// Numbers below that belong to no call: answered like those above.
+#[cfg(target_arch = "x86_64")]
+pub(super) const UNASSIGNED: [std::ops::RangeInclusive<u32>; 1] = [337..=423];
+/// Numbers below that belong to no call: answered like those above.
+#[cfg(target_arch = "aarch64")]
+pub(super) const UNASSIGNED: [std::ops::RangeInclusive<u32>; 2] = [244..=259, 295..=423];
+
 const FCHMODAT2: c_long = 452;
 const OPEN_TREE_ATTR: u32 = 467;
 const PROCESS_MADVISE: u32 = 440;
@@ -180,8 +187,9 @@ fn rule(call: c_long, refused_when: Vec<Condition>) -> Rule {
     Rule { number: number(call), refused_when }
 }
 
+/// The number of a call that this table knows.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "call numbers are small and not negative")]
-const fn number(call: c_long) -> u32 {
+pub(super) const fn number(call: c_long) -> u32 {
     assert!(call >= 0 && call <= LAST_KNOWN as c_long);
     call as u32
 }

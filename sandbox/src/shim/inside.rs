@@ -16,7 +16,8 @@ use crate::init::{self, Footing, HostIds, MESSAGE_BYTES_MAX, NAMESPACES, Orders,
 use crate::level::{GuaranteeKind, Level, LevelReport};
 use crate::probes::host::probe_host;
 use crate::probes::inside::{Expected, MemoryBound};
-use crate::spec::{CheckedSpec, Isolation, Shape};
+use crate::secrets::{SealedSecrets, Secrets};
+use crate::spec::{CheckedSpec, Isolation, SecretDelivery, Shape};
 use crate::sys::{channel, process};
 use crate::view::Trees;
 
@@ -44,6 +45,14 @@ pub(crate) struct Inside {
     isolation: Isolation,
     script: OwnedFd,
     first: Option<FirstStreams>,
+}
+
+/// The secrets of a run.
+#[derive(Debug)]
+pub(super) struct RunSecrets {
+    pub(super) values: Secrets,
+    /// As they are passed on.
+    pub(super) sealed: Option<SealedSecrets>,
 }
 
 /// The reading ends of the first step's output and errors.
@@ -98,11 +107,20 @@ impl Inside {
 
     /// Makes the sandbox that of `spec`, whose first step then starts. `trees` are the directories of the run, unless
     /// init opens them itself.
-    pub(super) fn claim(&mut self, spec: &CheckedSpec, trees: Option<&Trees>) -> Result<FirstStreams, Errno> {
-        let written = init::write_script(&self.script, spec);
+    pub(super) fn claim(
+        &mut self,
+        spec: &CheckedSpec,
+        secrets: &RunSecrets,
+        trees: Option<&Trees>,
+    ) -> Result<FirstStreams, Errno> {
+        let written = init::write_script(&self.script, spec, &secrets.values);
         written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-        let descriptors = trees.map(Trees::descriptors).unwrap_or_default();
-        self.send(&Request::Claim { name: spec.name.clone() }, &descriptors)?;
+        let files = spec.secrets.iter().filter(|secret| secret.delivery == SecretDelivery::File);
+        let secret_files: Vec<String> = files.map(|secret| secret.name.clone()).collect();
+        let sealed = secrets.sealed.as_ref().filter(|_| !secret_files.is_empty());
+        let mut descriptors: Vec<_> = sealed.map(SealedSecrets::as_fd).into_iter().collect();
+        descriptors.extend(trees.map(Trees::descriptors).unwrap_or_default());
+        self.send(&Request::Claim { name: spec.name.clone(), secret_files }, &descriptors)?;
         self.first.take().ok_or(Errno::EBUSY)
     }
 

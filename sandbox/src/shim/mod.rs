@@ -29,9 +29,11 @@ use crate::log::LogWriter;
 use crate::run_dir::{
     Claim, ClaimError, EXIT_FILE, LOG_FILE, Reserve, SHIM_FILE, ShimIdentity, write_atomic, write_durable,
 };
+use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError};
 use crate::spawner::StartAnswer;
 use crate::spec::CheckedSpec;
 use crate::sys::channel;
+use inside::RunSecrets;
 pub(crate) use prepared::{Prepared, Slot};
 use server::ControlServer;
 use streams::Echo;
@@ -42,6 +44,20 @@ use supervisor::{Ended, Outside, Supervisor};
 pub(crate) struct Assignment {
     pub(crate) dir: File,
     pub(crate) spec: CheckedSpec,
+    pub(crate) secrets: Option<SealedSecrets>,
+}
+
+/// Why a shim does not start; it has written nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("failed to protect the shim: {}", .0.desc())]
+    Protect(Errno),
+    #[error("failed to take the secrets")]
+    Transfer(#[source] TransferError),
+    #[error("the secrets do not fit the spec")]
+    Secrets(#[source] SecretsError),
+    #[error("failed to claim the run")]
+    Claim(#[source] ClaimError),
 }
 
 /// Runs one attempt from claim to exit record for a spawner at the other end of `starter`, in the sandbox that `prepare`
@@ -50,11 +66,13 @@ pub(crate) fn run(
     assignment: Assignment,
     starter: OwnedFd,
     prepare: impl FnOnce(&CheckedSpec) -> Result<Prepared, Outcome>,
-) -> Result<ExitRecord, ClaimError> {
-    let Assignment { dir, spec } = assignment;
+) -> Result<ExitRecord, StartError> {
+    let Assignment { dir, spec, secrets } = assignment;
     umask(Mode::from_bits_truncate(0o077));
-    let claim = match Claim::take(&dir, spec.fence) {
-        Ok(claim) => claim,
+    let taken = open_secrets(&spec, secrets)
+        .and_then(|secrets| Ok((secrets, Claim::take(&dir, spec.fence).map_err(StartError::Claim)?)));
+    let (secrets, claim) = match taken {
+        Ok(taken) => taken,
         Err(error) => {
             answer(&starter, &refusal(&error));
             return Err(error);
@@ -65,7 +83,7 @@ pub(crate) fn run(
         Ok(parts) => {
             answer(&starter, &StartAnswer::Started { pid: own_pid() });
             drop(starter);
-            let ended = Supervisor::new(&spec, parts.outside, Echo::Nothing).run(prepare(&spec));
+            let ended = Supervisor::new(&spec, parts.outside, Echo::Nothing).run(prepare(&spec), &secrets);
             drop(parts.reserve);
             ended
         }
@@ -83,14 +101,32 @@ pub(crate) fn run(
 }
 
 /// Runs `spec` for a person, who sees the output itself: nothing is left behind, and nobody else can reach the run.
-pub(crate) fn run_for_person(spec: &CheckedSpec) -> ExitRecord {
+///
+/// # Errors
+/// When the secrets are not those of the spec. Nothing was started.
+pub(crate) fn run_for_person(spec: &CheckedSpec, secrets: Option<SealedSecrets>) -> Result<ExitRecord, StartError> {
+    let secrets = open_secrets(spec, secrets)?;
     let begun = Begun::now();
     umask(Mode::from_bits_truncate(0o077));
     let ended = match Outside::of_person(spec) {
-        Ok(outside) => Supervisor::new(spec, outside, Echo::Stdio).run(Prepared::on_host(spec)),
+        Ok(outside) => Supervisor::new(spec, outside, Echo::Stdio).run(Prepared::on_host(spec), &secrets),
         Err(error) => Ended::without_log(Outcome::ShimError { message: error.to_string() }, not_run(spec)),
     };
-    begun.record(spec, ended).0
+    Ok(begun.record(spec, ended).0)
+}
+
+/// The secrets, which must be those of the spec.
+fn open_secrets(spec: &CheckedSpec, sealed: Option<SealedSecrets>) -> Result<RunSecrets, StartError> {
+    let values = match &sealed {
+        Some(sealed) => {
+            // Before a value is in this memory; other processes of the same user must not read it.
+            protect().map_err(StartError::Protect)?;
+            sealed.open().map_err(StartError::Transfer)?
+        }
+        None => Secrets::new(),
+    };
+    values.check(spec).map_err(StartError::Secrets)?;
+    Ok(RunSecrets { values, sealed })
 }
 
 /// Gives the answer; a starter that has gone does not need it.
@@ -132,11 +168,13 @@ impl Begun {
     }
 }
 
-fn refusal(error: &ClaimError) -> StartAnswer {
+fn refusal(error: &StartError) -> StartAnswer {
     let reason = crate::chain(error);
     match error {
-        ClaimError::Busy | ClaimError::Taken { .. } | ClaimError::Outdated { .. } => StartAnswer::Fenced { reason },
-        ClaimError::Lock(_) | ClaimError::Write(_) | ClaimError::List(_) | ClaimError::Sync(_) => {
+        StartError::Claim(ClaimError::Busy | ClaimError::Taken { .. } | ClaimError::Outdated { .. }) => {
+            StartAnswer::Fenced { reason }
+        }
+        StartError::Claim(_) | StartError::Protect(_) | StartError::Transfer(_) | StartError::Secrets(_) => {
             StartAnswer::Failed { reason }
         }
     }

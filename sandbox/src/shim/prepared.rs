@@ -16,6 +16,7 @@ use crate::exit_record::Outcome;
 use crate::init::{Footing, Reply, SetupFailure};
 use crate::level::{Guarantee, GuaranteeKind, LevelReport};
 use crate::run_dir;
+use crate::secrets::SealedSecrets;
 use crate::spec::{CheckedSpec, Shape};
 use crate::sys::{caps, channel};
 use crate::view::{BuildError, Directories, HostLayout, OwnMounts, Trees, plan};
@@ -127,15 +128,16 @@ impl Slot {
         }
         let dir = File::from(descriptors.remove(0));
         let spec = run_dir::read_spec_in(&dir).ok().flatten().and_then(|spec| spec.check().ok());
-        let (Some(spec), Ok(trees)) = (spec, Trees::from_descriptors(descriptors, &shape)) else {
-            return Err(Unclaimed::Dropped);
-        };
+        let Some(spec) = spec else { return Err(Unclaimed::Dropped) };
+        let with_secrets = !spec.secrets.is_empty() && !descriptors.is_empty();
+        let secrets = with_secrets.then(|| SealedSecrets::from(descriptors.remove(0)));
+        let Ok(trees) = Trees::from_descriptors(descriptors, &shape) else { return Err(Unclaimed::Dropped) };
         if Shape::of(&spec) != shape {
             return Err(Unclaimed::Dropped);
         }
         let prepared = Prepared { inside, findings, trees: Some(trees) };
         // A refused claim of the run was answered; there is nobody else to tell.
-        drop(run(Assignment { dir, spec }, spawner, |_| Ok(prepared)));
+        drop(run(Assignment { dir, spec, secrets }, spawner, |_| Ok(prepared)));
         Ok(())
     }
 }

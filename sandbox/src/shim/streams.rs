@@ -12,6 +12,7 @@ use nix::unistd::{pipe2, read};
 
 use crate::clock::unix_us;
 use crate::log::{LineCutter, LogWriter, Stream};
+use crate::redact::Redactor;
 
 /// How long an incomplete line waits for its end before it is shown.
 const PARTIAL_WAIT: Duration = Duration::from_millis(500);
@@ -31,6 +32,10 @@ pub(crate) enum Echo {
 #[derive(Debug)]
 pub(super) struct StepStream {
     pipe: OwnedFd,
+    /// Between the pipe and everybody who reads; `None` in a run without secrets.
+    redactor: Option<Redactor>,
+    /// What has come out of it.
+    clear: Vec<u8>,
     cutter: LineCutter,
     stream: Stream,
     partial_since: Option<Instant>,
@@ -53,8 +58,9 @@ pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
 
 impl StepStream {
     /// The stream of the step with index `step` that is read from `pipe`.
-    pub(super) fn new(pipe: OwnedFd, stream: Stream, step: u16) -> Self {
-        Self { pipe, cutter: LineCutter::new(stream, step), stream, partial_since: None }
+    pub(super) fn new(pipe: OwnedFd, stream: Stream, step: u16, redactor: Option<Redactor>) -> Self {
+        let cutter = LineCutter::new(stream, step);
+        Self { pipe, redactor, clear: Vec::new(), cutter, stream, partial_since: None }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -69,9 +75,16 @@ impl StepStream {
             match read(&self.pipe, &mut buffer) {
                 Ok(0) => return Progress::Ended,
                 Ok(count) => {
-                    let bytes = &buffer[..count];
+                    let bytes = match &mut self.redactor {
+                        Some(redactor) => {
+                            self.clear.clear();
+                            redactor.feed(&buffer[..count], &mut self.clear);
+                            self.clear.as_slice()
+                        }
+                        None => &buffer[..count],
+                    };
                     self.cutter.feed(bytes, unix_us(), log);
-                    self.echo(bytes, echo);
+                    show(self.stream, bytes, echo);
                     taken += count;
                 }
                 Err(Errno::EINTR) => {}
@@ -93,7 +106,7 @@ impl StepStream {
         self.partial_since.and_then(|since| since.checked_add(PARTIAL_WAIT))
     }
 
-    /// Shows the incomplete line when it has waited long enough.
+    /// Shows the incomplete line when it has waited long enough, but nothing of what may be the beginning of a secret.
     pub(super) fn show_partial(&mut self, now: Instant, log: &mut LogWriter) {
         if self.partial_deadline().is_some_and(|deadline| deadline <= now) {
             self.cutter.flush_partial(unix_us(), log);
@@ -102,19 +115,25 @@ impl StepStream {
     }
 
     /// Ends the stream in the log.
-    pub(super) fn finish(self, log: &mut LogWriter) {
+    pub(super) fn finish(mut self, log: &mut LogWriter, echo: Echo) {
+        if let Some(redactor) = self.redactor.take() {
+            self.clear.clear();
+            redactor.finish(&mut self.clear);
+            self.cutter.feed(&self.clear, unix_us(), log);
+            show(self.stream, &self.clear, echo);
+        }
         self.cutter.finish(unix_us(), log);
     }
+}
 
-    /// Shows the bytes to the person who started the run; one who has gone misses nothing that the log does not have.
-    fn echo(&self, bytes: &[u8], echo: Echo) {
-        if echo == Echo::Nothing {
-            return;
-        }
-        let written = match self.stream {
-            Stream::Stdout => std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()),
-            Stream::Stderr | Stream::Control => std::io::stderr().write_all(bytes),
-        };
-        drop(written);
+/// Shows the bytes to the person who started the run; one who has gone misses nothing that the log does not have.
+fn show(stream: Stream, bytes: &[u8], echo: Echo) {
+    if echo == Echo::Nothing {
+        return;
     }
+    let written = match stream {
+        Stream::Stdout => std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()),
+        Stream::Stderr | Stream::Control => std::io::stderr().write_all(bytes),
+    };
+    drop(written);
 }

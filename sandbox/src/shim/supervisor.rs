@@ -3,14 +3,15 @@
 //! Decides nothing itself. **Invariant:** output that was written before a step ended is in the log before the record
 //! that says so. **Invariant:** every wait has a deadline or a descriptor that ends it.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
-use super::inside::{FirstStreams, Inside};
+use super::inside::{FirstStreams, Inside, RunSecrets};
 use super::machine::{Action, Input, Machine, Stage};
 use super::prepared::Prepared;
 use super::server::ControlServer;
@@ -18,11 +19,12 @@ use super::streams::{Echo, Progress, StepStream, pipe};
 use super::timers::{Passed, Timers};
 use crate::clock::{monotonic_ns, unix_us};
 use crate::control::{Activity, Answer, Request, RunStatus};
-use crate::exit_record::{Outcome, StepResult};
+use crate::exit_record::{Outcome, StepFailure, StepResult};
 use crate::init::{self, Reply};
 use crate::level::{Guarantee, LevelReport};
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
+use crate::redact::{Patterns, Redactor};
 use crate::spec::{CheckedSpec, Isolation};
 
 /// Longest time that building and probing may take.
@@ -73,6 +75,8 @@ pub(super) struct Supervisor<'a> {
     timers: Timers,
     inside: Option<Inside>,
     streams: Vec<StepStream>,
+    /// What is taken out of everything that a step writes.
+    patterns: Option<Rc<Patterns>>,
     /// What the first process has found.
     findings: Vec<Guarantee>,
     /// When the sandbox was claimed, on the monotonic clock, in nanoseconds.
@@ -97,6 +101,7 @@ impl<'a> Supervisor<'a> {
             timers: Timers::new(Instant::now(), wall),
             inside: None,
             streams: Vec::new(),
+            patterns: None,
             findings: Vec::new(),
             claimed_at_ns: 0,
             claim_to_exec_ns: None,
@@ -105,10 +110,11 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Runs to the end in a sandbox that is prepared or being prepared.
-    pub(super) fn run(mut self, prepared: Result<Prepared, Outcome>) -> Ended {
+    pub(super) fn run(mut self, prepared: Result<Prepared, Outcome>, secrets: &RunSecrets) -> Ended {
+        self.patterns = Patterns::new(&secrets.values);
         self.timers.arm_guard(Instant::now(), BUILD_WAIT);
         match prepared {
-            Ok(prepared) => self.claim(prepared),
+            Ok(prepared) => self.claim(prepared, secrets),
             Err(outcome) => self.feed(Input::NotBuilt(outcome)),
         }
         while self.machine.stage() != Stage::Over {
@@ -119,15 +125,12 @@ impl<'a> Supervisor<'a> {
         self.end()
     }
 
-    fn claim(&mut self, prepared: Prepared) {
+    fn claim(&mut self, prepared: Prepared, secrets: &RunSecrets) {
         let Prepared { mut inside, findings, trees } = prepared;
         self.findings = findings;
         self.claimed_at_ns = monotonic_ns();
-        match inside.claim(self.spec, trees.as_ref()) {
-            Ok(FirstStreams { stdout, stderr }) => {
-                self.streams.push(StepStream::new(stdout, Stream::Stdout, 0));
-                self.streams.push(StepStream::new(stderr, Stream::Stderr, 0));
-            }
+        match inside.claim(self.spec, secrets, trees.as_ref()) {
+            Ok(FirstStreams { stdout, stderr }) => self.follow(0, stdout, stderr),
             Err(errno) => self.lost(&format!("failed to reach the sandbox: {}", errno.desc())),
         }
         self.inside = Some(inside);
@@ -184,7 +187,7 @@ impl<'a> Supervisor<'a> {
         for mut stream in self.streams.drain(..) {
             match stream.drain(now, &mut self.log, self.echo) {
                 Progress::Open => open.push(stream),
-                Progress::Ended => stream.finish(&mut self.log),
+                Progress::Ended => stream.finish(&mut self.log, self.echo),
             }
         }
         self.streams = open;
@@ -203,6 +206,7 @@ impl<'a> Supervisor<'a> {
             }
             Some(Reply::Refused { landlock }) => self.probed(landlock),
             Some(Reply::SetupFailed { step, message, hint }) => {
+                let message = self.clear(message);
                 self.feed(Input::NotBuilt(Outcome::SetupFailed { message, hint, step }));
             }
             Some(Reply::StepEnded { index, ended }) => {
@@ -211,7 +215,11 @@ impl<'a> Supervisor<'a> {
                     Stage::Building | Stage::Clearing(_) | Stage::Over => false,
                 };
                 if current {
-                    self.feed(Input::StepEnded { failure: ended.failure() });
+                    let failure = ended.failure().map(|failure| match failure {
+                        StepFailure::Exec { message } => StepFailure::Exec { message: self.clear(message) },
+                        other => other,
+                    });
+                    self.feed(Input::StepEnded { failure });
                 }
             }
             Some(Reply::KilledAll) => self.feed(Input::KilledAll),
@@ -304,7 +312,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn lost(&mut self, message: &str) {
-        self.feed(Input::Lost { message: message.to_owned() });
+        self.feed(Input::Lost { message: self.clear(message.to_owned()) });
     }
 
     /// Tells the machine and does what it says.
@@ -349,9 +357,23 @@ impl<'a> Supervisor<'a> {
         let (stdout, their_stdout) = pipe()?;
         let (stderr, their_stderr) = pipe()?;
         self.request(&init::Request::StartStep { index }, &[their_stdout.as_fd(), their_stderr.as_fd()])?;
-        self.streams.push(StepStream::new(stdout, Stream::Stdout, index));
-        self.streams.push(StepStream::new(stderr, Stream::Stderr, index));
+        self.follow(index, stdout, stderr);
         Ok(())
+    }
+
+    /// Takes in what a step writes from now on.
+    fn follow(&mut self, index: u16, stdout: OwnedFd, stderr: OwnedFd) {
+        let redactor = || self.patterns.as_ref().map(Redactor::new);
+        let streams = [(stdout, Stream::Stdout), (stderr, Stream::Stderr)];
+        self.streams.extend(streams.map(|(pipe, stream)| StepStream::new(pipe, stream, index, redactor())));
+    }
+
+    /// `text` without values of secrets.
+    fn clear(&self, text: String) -> String {
+        match &self.patterns {
+            Some(patterns) => patterns.text(&text),
+            None => text,
+        }
     }
 
     /// Sends a request; a failure ends the run.
@@ -398,7 +420,7 @@ impl<'a> Supervisor<'a> {
             }
         }
         for stream in self.streams.drain(..) {
-            stream.finish(&mut self.log);
+            stream.finish(&mut self.log, self.echo);
         }
         self.log.control(unix_us(), &ControlEvent::Finished { dropped_bytes: self.log.dropped_bytes() });
         let logged = self.log.finish();

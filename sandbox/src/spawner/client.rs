@@ -11,6 +11,7 @@ use nix::sys::socket::{MsgFlags, recv, setsockopt};
 use nix::sys::time::TimeVal;
 
 use super::{MESSAGE_BYTES_MAX, Prewarm, SpawnRequest, StartAnswer};
+use crate::secrets::{SealedSecrets, Secrets, TransferError};
 use crate::sys::channel;
 
 /// Longest wait for one start, in seconds. The spawner itself gives a shim less than that.
@@ -53,6 +54,9 @@ pub enum SpawnError {
     /// The answer is not understood.
     #[error("failed to understand the spawner")]
     Decode(#[source] serde_json::Error),
+    /// The secrets cannot be passed. Nothing was started.
+    #[error("failed to pass the secrets")]
+    Secrets(#[source] TransferError),
     /// The attempt is taken, outdated, or another shim lives in the directory. Nothing was started.
     #[error("run is fenced: {reason}")]
     Fenced {
@@ -97,6 +101,16 @@ impl Spawner {
     /// # Errors
     /// See [`SpawnError`]. After [`SpawnError::Exchange`] the run may have started.
     pub fn spawn(&self, run_dir: &Path) -> Result<Spawned, SpawnError> {
+        self.spawn_with(run_dir, &Secrets::new())
+    }
+
+    /// Like [`Spawner::spawn`], with the values of the secrets that the spec names. They are passed by descriptor, and
+    /// the spawner itself does not read them.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]; [`SpawnError::Failed`] when spec and values do not fit.
+    pub fn spawn_with(&self, run_dir: &Path, secrets: &Secrets) -> Result<Spawned, SpawnError> {
+        let sealed = if secrets.is_empty() { None } else { Some(secrets.seal().map_err(SpawnError::Secrets)?) };
         let mut slot = self.process();
         let mut process = match slot.take() {
             Some(process) if process.alive() => process,
@@ -106,7 +120,7 @@ impl Spawner {
             }
             None => Process::start(&self.program, &self.options)?,
         };
-        match process.ask(run_dir) {
+        match process.ask(run_dir, sealed.as_ref()) {
             Ok((answer, pidfd)) => {
                 *slot = Some(process);
                 match answer {
@@ -177,11 +191,16 @@ impl Process {
         recv(self.socket.as_raw_fd(), &mut byte, flags) == Err(nix::errno::Errno::EAGAIN)
     }
 
-    fn ask(&mut self, run_dir: &Path) -> Result<(StartAnswer, Option<OwnedFd>), SpawnError> {
+    fn ask(
+        &mut self,
+        run_dir: &Path,
+        secrets: Option<&SealedSecrets>,
+    ) -> Result<(StartAnswer, Option<OwnedFd>), SpawnError> {
         let request = SpawnRequest { run_dir: run_dir.to_owned() };
         let json = serde_json::to_vec(&request).map_err(SpawnError::Decode)?;
         let exchange = |errno: nix::errno::Errno| SpawnError::Exchange(errno.into());
-        channel::send(self.socket.as_fd(), &json, &[]).map_err(exchange)?;
+        let descriptors: Vec<_> = secrets.map(SealedSecrets::as_fd).into_iter().collect();
+        channel::send(self.socket.as_fd(), &json, &descriptors).map_err(exchange)?;
         let mut answer = vec![0; MESSAGE_BYTES_MAX];
         let (len, mut descriptors) = channel::receive(self.socket.as_fd(), &mut answer).map_err(exchange)?;
         if len == 0 {

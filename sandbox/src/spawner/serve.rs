@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
+use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
@@ -21,6 +22,7 @@ use super::pool::{Pool, Waiting};
 use super::templates::Templates;
 use super::{MESSAGE_BYTES_MAX, Prewarm, SpawnRequest, StartAnswer, home};
 use crate::run_dir;
+use crate::secrets::SealedSecrets;
 use crate::shim::{self, Assignment, Prepared, Slot};
 use crate::spec::{CheckedSpec, Egress, Isolation, Shape};
 use crate::sys::process::{self, Disposition, Forked};
@@ -39,6 +41,8 @@ const TIDY_PERIOD: Duration = Duration::from_secs(60);
 pub(crate) enum ServeError {
     #[error("failed to take over the socket on standard input")]
     Socket(#[source] io::Error),
+    #[error("failed to protect the spawner")]
+    Protect(#[source] Errno),
     #[error("failed to prepare signals")]
     Signals(#[source] Errno),
     #[error("failed to wait for requests")]
@@ -59,6 +63,8 @@ pub(crate) fn serve(prewarm: Prewarm) -> Result<(), ServeError> {
         Err(errno) => return Err(ServeError::Signals(errno)),
     }
     let at_home = home::enter().is_ok();
+    // Descriptors of secrets pass through here; other processes of the same user must not take them.
+    prctl::set_dumpable(false).map_err(ServeError::Protect)?;
     // Nobody waits for a shim; the kernel forgets it when it ends.
     process::set_disposition(Signal::SIGCHLD, Disposition::Ignore).map_err(ServeError::Signals)?;
     let (slots, networks) = if at_home { (prewarm.slots, prewarm.networks) } else { (0, 0) };
@@ -101,9 +107,9 @@ impl ServedSpawner {
             if len == 0 {
                 return Ok(());
             }
-            drop(descriptors);
+            let secrets = descriptors.into_iter().next().map(SealedSecrets::from);
             let (answer, pidfd) = match serde_json::from_slice(&buffer[..len]) {
-                Ok(request) => self.start(&request),
+                Ok(request) => self.start(&request, secrets),
                 Err(error) => (StartAnswer::Failed { reason: format!("request is not understood: {error}") }, None),
             };
             let json = serde_json::to_vec(&answer).map_err(|error| ServeError::Write(error.into()))?;
@@ -143,8 +149,8 @@ impl ServedSpawner {
     }
 
     /// Gives the run a shim: one that waits with a sandbox, or a new one.
-    fn start(&mut self, request: &SpawnRequest) -> (StartAnswer, Option<OwnedFd>) {
-        let assignment = match take_assignment(request) {
+    fn start(&mut self, request: &SpawnRequest, secrets: Option<SealedSecrets>) -> (StartAnswer, Option<OwnedFd>) {
+        let assignment = match take_assignment(request, secrets) {
             Ok(assignment) => assignment,
             Err(reason) => return (StartAnswer::Failed { reason }, None),
         };
@@ -179,6 +185,7 @@ impl ServedSpawner {
                 &[
                     Some(theirs.as_raw_fd()),
                     Some(assignment.dir.as_raw_fd()),
+                    assignment.secrets.as_ref().map(|secrets| secrets.as_fd().as_raw_fd()),
                     raw(template.as_ref()),
                     raw(network.as_ref()),
                 ],
@@ -226,14 +233,14 @@ fn raw(fd: Option<&OwnedFd>) -> Option<RawFd> {
     fd.map(AsRawFd::as_raw_fd)
 }
 
-fn take_assignment(request: &SpawnRequest) -> Result<Assignment, String> {
+fn take_assignment(request: &SpawnRequest, secrets: Option<SealedSecrets>) -> Result<Assignment, String> {
     let shown = request.run_dir.display();
     let dir =
         File::open(&request.run_dir).map_err(|error| format!("failed to open run directory `{shown}`: {error}"))?;
     let spec = run_dir::read_spec_in(&dir).map_err(|error| crate::chain(&error))?;
     let spec = spec.ok_or_else(|| format!("no `spec.json` in `{shown}`"))?;
     let spec = spec.check().map_err(|error| format!("the spec is not valid: {error}"))?;
-    Ok(Assignment { dir, spec })
+    Ok(Assignment { dir, spec, secrets })
 }
 
 /// Gives the run to `slot`; `None` when the slot did not take it, and nothing has happened.
@@ -241,6 +248,7 @@ fn claim(slot: &Waiting, assignment: &Assignment) -> Option<StartAnswer> {
     // A directory that cannot be opened is said in the record of a run that has a shim of its own.
     let trees = Directories::of(&assignment.spec).open().ok()?;
     let mut passed = vec![assignment.dir.as_fd()];
+    passed.extend(assignment.secrets.as_ref().map(SealedSecrets::as_fd));
     passed.extend(trees.descriptors());
     channel::send(slot.channel.as_fd(), b"claim", &passed).ok()?;
     match read_answer(&slot.channel) {

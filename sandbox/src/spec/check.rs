@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{
     Egress, HOME_INSIDE, Isolation, LISTENERS_MAX, Limits, ListenerSpec, MOUNTS_MAX, OUT_INSIDE, Phase, RunSpec,
-    SECRETS_MAX, STEPS_MAX, SecretDelivery, SecretSpec, StepSpec, SyscallProfile,
+    SECRETS_MAX, STEPS_MAX, SecretDelivery, StepSpec,
 };
 use crate::level::Level;
 
@@ -41,6 +41,9 @@ pub enum SpecError {
     /// An environment name or value that cannot be one.
     #[error("environment variable `{}` has an empty name, or `=` or NUL where none can be", name.escape_default())]
     Env { name: String },
+    /// An environment variable that has a value already.
+    #[error("environment variable of a secret is set twice: `{}`", name.escape_default())]
+    VariableTwice { name: String },
     /// Steps are not ordered setup, main, always.
     #[error("step `{step}` comes after a step of a later phase")]
     PhaseOrder { step: String },
@@ -96,7 +99,7 @@ impl RunSpec {
         check_steps(&self.steps)?;
         check_limits(&self.limits)?;
         check_listeners(&self.listeners)?;
-        check_secrets(&self.secrets)?;
+        check_secrets(&self)?;
         if self.isolation == Isolation::None {
             check_plain(&self)?;
         }
@@ -231,20 +234,25 @@ fn check_listeners(listeners: &[ListenerSpec]) -> Result<(), SpecError> {
     Ok(())
 }
 
-fn check_secrets(secrets: &[SecretSpec]) -> Result<(), SpecError> {
-    check_count("secrets", 0, SECRETS_MAX, secrets.len())?;
+fn check_secrets(spec: &RunSpec) -> Result<(), SpecError> {
+    check_count("secrets", 0, SECRETS_MAX, spec.secrets.len())?;
     let mut names = BTreeSet::new();
-    for secret in secrets {
+    let step_variables = spec.steps.iter().flat_map(|step| step.env.keys());
+    let mut variables: BTreeSet<&String> = spec.env.keys().chain(step_variables).collect();
+    for secret in &spec.secrets {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         let name = secret.name.as_str();
         let ok = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(allowed);
         if !ok || name.starts_with('.') || !names.insert(name) {
             return Err(SpecError::EntryName { field: "secrets", name: name.to_owned() });
         }
-        if let SecretDelivery::Env(variable) = &secret.delivery
-            && (variable.is_empty() || variable.contains(['=', '\0']))
-        {
-            return Err(SpecError::Env { name: variable.clone() });
+        if let SecretDelivery::Env(variable) = &secret.delivery {
+            if variable.is_empty() || variable.contains(['=', '\0']) {
+                return Err(SpecError::Env { name: variable.clone() });
+            }
+            if !variables.insert(variable) {
+                return Err(SpecError::VariableTwice { name: variable.clone() });
+            }
         }
     }
     Ok(())
@@ -256,8 +264,6 @@ fn check_available(spec: &RunSpec) -> Result<(), SpecError> {
         ("workspace_base", spec.workspace_base.is_some()),
         ("egress", spec.egress != Egress::None),
         ("listeners", !spec.listeners.is_empty()),
-        ("secrets", !spec.secrets.is_empty()),
-        ("syscalls", spec.syscalls != SyscallProfile::Standard),
         ("run_memory_bytes", spec.limits.run_memory_bytes.is_some()),
         ("run_cpu_millis", spec.limits.run_cpu_millis.is_some()),
         ("disk_bytes", spec.limits.disk_bytes.is_some()),
@@ -286,7 +292,7 @@ fn check_plain(spec: &RunSpec) -> Result<(), SpecError> {
 #[cfg(test)]
 pub(crate) mod tests {
 
-    use super::super::ReadOnlyMount;
+    use super::super::{ReadOnlyMount, SecretSpec, SyscallProfile};
     use super::*;
 
     pub(crate) fn spec() -> RunSpec {
@@ -350,6 +356,10 @@ pub(crate) mod tests {
         assert_eq!(check(|_| ()), "ok");
         assert_eq!(check(|spec| spec.mounts = vec![mount("/opt/a"), mount("/home/u/.cargo"), mount("/tmp/x")]), "ok");
         assert_eq!(check(|spec| spec.steps.push(step("b", Phase::Always))), "ok");
+        let secret = |name: &str, delivery| SecretSpec { name: name.into(), delivery };
+        let both = || vec![secret("a", SecretDelivery::File), secret("b-c.D_1", SecretDelivery::Env("B".into()))];
+        assert_eq!(check(|spec| spec.secrets = both()), "ok");
+        assert_eq!(check(|spec| spec.syscalls = SyscallProfile::Strict), "ok");
     }
 
     #[test]
@@ -376,6 +386,13 @@ pub(crate) mod tests {
         let secret = |name: &str, delivery| SecretSpec { name: name.into(), delivery };
         starts(check(|spec| spec.secrets = vec![secret("../x", SecretDelivery::File)]), "name in `secrets`");
         starts(check(|spec| spec.secrets = vec![secret("a", SecretDelivery::Env("A=".into()))]), "environment");
+        let twice = || vec![secret("a", SecretDelivery::Env("A".into())), secret("b", SecretDelivery::Env("A".into()))];
+        starts(check(|spec| spec.secrets = twice()), "environment variable of a secret");
+        let taken = |spec: &mut RunSpec| {
+            spec.secrets = vec![secret("a", SecretDelivery::Env("A".into()))];
+            spec.steps[0].env.insert("A".into(), "1".into());
+        };
+        starts(check(taken), "environment variable of a secret");
         starts(check(|spec| spec.isolation = Isolation::None), "without isolation nothing can be mounted");
     }
 

@@ -79,7 +79,8 @@ pub(crate) fn write_run_files(root: &OwnedFd, files: RunFiles<'_>) -> Result<(),
             errno,
         })?;
     }
-    mounts::set_attributes_at(c"/run", mounts::RDONLY).map_err(|errno| mount_error("mount-run", "/run", errno))
+    mounts::set_attributes_at(c"/run", mounts::RDONLY | mounts::NOEXEC)
+        .map_err(|errno| mount_error("mount-run", "/run", errno))
 }
 
 fn tmpfs(root: &OwnedFd, step: &str, path: &str, (mode, size_bytes): (u32, u64)) -> Result<(), BuildError> {

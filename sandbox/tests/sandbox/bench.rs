@@ -16,7 +16,7 @@ use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::log::{Ending, LogReader, Record, Stream};
 use orch_sandbox::run_dir::{self, Liveness, inspect, log_path};
 use orch_sandbox::spec::{Egress, Isolation, Limits, Phase, ReadOnlyMount, StepSpec, SyscallProfile};
-use orch_sandbox::{Level, RunSpec, Spawned, Spawner, SpawnerOptions, control, probe_host};
+use orch_sandbox::{Level, RunSpec, Secrets, Spawned, Spawner, SpawnerOptions, control, probe_host};
 use tempfile::TempDir;
 
 /// Longest wait of a test for anything.
@@ -102,8 +102,12 @@ impl Bench {
     }
 
     pub(crate) fn start(&self, run: &Run) -> Spawned {
+        self.start_with(run, &Secrets::new())
+    }
+
+    pub(crate) fn start_with(&self, run: &Run, secrets: &Secrets) -> Spawned {
         run_dir::prepare(&run.dir, &run.spec).unwrap();
-        self.spawner.spawn(&run.dir).unwrap()
+        self.spawner.spawn_with(&run.dir, secrets).unwrap()
     }
 }
 

@@ -1,0 +1,241 @@
+//! Secret values of one run, on their way from whoever starts it to its steps.
+//!
+//! A spec names secrets; the values travel beside it, in a sealed memory file that is passed by descriptor, and are never
+//! written to a disk, an argument or the environment of anything but a step. **Invariant:** nothing here shows a value:
+//! `Debug` prints names and errors name secrets. **Invariant:** a run whose spec and values do not fit is refused before
+//! anything runs. Memory that held a value is overwritten before it is given back; copies that the kernel or the
+//! allocator made are not reached by that, and pages can be swapped unless the host's swap is off or encrypted.
+
+mod sealed;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::redact::Patterns;
+use crate::spec::{CheckedSpec, RunSpec, SECRETS_MAX, SecretDelivery};
+
+pub use sealed::{SealedSecrets, TransferError};
+
+/// Least bytes of a value without white space around it: what is shorter occurs everywhere, so it cannot be taken out of a
+/// log without destroying it.
+pub const VALUE_BYTES_MIN: usize = 4;
+/// Most bytes of the values of one run together.
+pub const VALUES_BYTES_MAX: usize = 64 << 10;
+/// Longest name, in bytes; no spec has a longer one.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Why secrets cannot be used. Never contains a value.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SecretsError {
+    /// Two values for one name.
+    #[error("secret `{}` is given twice", name.escape_default())]
+    Twice {
+        /// The name.
+        name: String,
+    },
+    /// A value that occurs by chance.
+    #[error("secret `{}` has fewer than {VALUE_BYTES_MIN} bytes, which cannot be taken out of logs", name.escape_default())]
+    TooShort {
+        /// The name.
+        name: String,
+    },
+    /// More than a run is given.
+    #[error("secrets have more than {VALUES_BYTES_MAX} bytes together, or are more than {SECRETS_MAX}")]
+    TooMuch,
+    /// The spec names it and nobody gave it.
+    #[error("secret `{name}` of the spec has no value")]
+    Missing {
+        /// The name.
+        name: String,
+    },
+    /// Somebody gave it and the spec does not name it.
+    #[error("secret `{}` is not in the spec", name.escape_default())]
+    Surplus {
+        /// The name.
+        name: String,
+    },
+    /// It is for the environment, where no value can have a NUL.
+    #[error("secret `{name}` has a NUL and cannot be an environment variable")]
+    Nul {
+        /// The name.
+        name: String,
+    },
+    /// The spec is on the disk and its arguments can be read by others.
+    #[error("the value of secret `{name}` is in the spec itself")]
+    InSpec {
+        /// The name.
+        name: String,
+    },
+}
+
+/// Secrets by name.
+#[derive(Default, PartialEq, Eq)]
+pub struct Secrets {
+    values: BTreeMap<String, Value>,
+}
+
+/// Bytes that are overwritten before their memory is given back.
+#[derive(Default, PartialEq, Eq)]
+struct Value(Vec<u8>);
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+/// Overwrites `bytes`.
+pub(crate) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // Without a reader the compiler may leave out the writes.
+    std::hint::black_box(bytes);
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_set().entries(self.values.keys()).finish()
+    }
+}
+
+impl Secrets {
+    /// No secret.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a value, byte for byte what the run will find.
+    ///
+    /// # Errors
+    /// When no spec can have the name or it has a value, or the value is too short or too much. `value` is overwritten
+    /// then, too.
+    pub fn insert(&mut self, name: &str, value: Vec<u8>) -> Result<(), SecretsError> {
+        let value = Value(value);
+        let name = name.to_owned();
+        if name.len() > NAME_BYTES_MAX {
+            return Err(SecretsError::Surplus { name });
+        }
+        if self.values.contains_key(&name) {
+            return Err(SecretsError::Twice { name });
+        }
+        if value.0.trim_ascii().len() < VALUE_BYTES_MIN {
+            return Err(SecretsError::TooShort { name });
+        }
+        let bytes: usize = self.values.values().map(|value| value.0.len()).sum();
+        if bytes + value.0.len() > VALUES_BYTES_MAX || self.values.len() == SECRETS_MAX {
+            return Err(SecretsError::TooMuch);
+        }
+        self.values.insert(name, value);
+        Ok(())
+    }
+
+    /// The value of the secret `name`.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.values.get(name).map(|value| value.0.as_slice())
+    }
+
+    /// Names and values, ordered by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value.0.as_slice()))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Checks that these are the secrets of `spec` and that they are nowhere in it.
+    ///
+    /// # Errors
+    /// The first thing that does not fit, by name.
+    pub fn check(&self, spec: &CheckedSpec) -> Result<(), SecretsError> {
+        for secret in &spec.secrets {
+            let name = || secret.name.clone();
+            let value = self.get(&secret.name).ok_or_else(|| SecretsError::Missing { name: name() })?;
+            if matches!(secret.delivery, SecretDelivery::Env(_)) && value.contains(&0) {
+                return Err(SecretsError::Nul { name: name() });
+            }
+        }
+        let named = |name: &&String| spec.secrets.iter().any(|secret| secret.name == **name);
+        if let Some(name) = self.values.keys().find(|name| !named(name)) {
+            return Err(SecretsError::Surplus { name: name.clone() });
+        }
+        self.check_outside(spec)
+    }
+
+    fn check_outside(&self, spec: &RunSpec) -> Result<(), SecretsError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let patterns = Patterns::of_values(self);
+        let env = spec.env.iter().chain(spec.steps.iter().flat_map(|step| &step.env));
+        let words = spec.steps.iter().flat_map(|step| step.argv.iter().chain([&step.name]));
+        let texts = words.chain(env.flat_map(|(name, value)| [name, value]));
+        match texts.into_iter().find_map(|text| patterns.first_in(text.as_bytes())) {
+            Some(name) => Err(SecretsError::InSpec { name: name.to_owned() }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::SecretSpec;
+
+    fn spec(secrets: &[(&str, SecretDelivery)]) -> RunSpec {
+        let mut spec = crate::cli::doctor_spec("/srv/ws".into());
+        spec.secrets = secrets
+            .iter()
+            .map(|(name, delivery)| SecretSpec { name: (*name).to_owned(), delivery: delivery.clone() })
+            .collect();
+        spec
+    }
+
+    fn given(values: &[(&str, &str)]) -> Secrets {
+        let mut secrets = Secrets::new();
+        for (name, value) in values {
+            secrets.insert(name, value.as_bytes().to_vec()).unwrap();
+        }
+        secrets
+    }
+
+    #[test]
+    fn values_that_cannot_be_used_are_refused_by_name() {
+        let mut secrets = given(&[("a", "value")]);
+        let error = |secrets: &mut Secrets, name: &str, value: Vec<u8>| secrets.insert(name, value).unwrap_err();
+        assert_eq!(error(&mut secrets, "a", b"other".to_vec()), SecretsError::Twice { name: "a".into() });
+        assert_eq!(error(&mut secrets, "b", b"abc".to_vec()), SecretsError::TooShort { name: "b".into() });
+        assert_eq!(error(&mut secrets, "b", b"\r\n abc\t\n".to_vec()), SecretsError::TooShort { name: "b".into() });
+        assert_eq!(error(&mut secrets, "b", vec![b'x'; VALUES_BYTES_MAX]), SecretsError::TooMuch);
+        assert_eq!(secrets.get("a"), Some(b"value".as_slice()));
+        assert_eq!(format!("{secrets:?}"), "{\"a\"}");
+    }
+
+    #[test]
+    fn spec_and_values_must_fit() {
+        let checked = spec(&[("a", SecretDelivery::File), ("b", SecretDelivery::Env("B".into()))]).check().unwrap();
+        assert_eq!(given(&[("a", "value"), ("b", "other")]).check(&checked), Ok(()));
+        let missing = SecretsError::Missing { name: "b".into() };
+        assert_eq!(given(&[("a", "value")]).check(&checked), Err(missing));
+        let surplus = SecretsError::Surplus { name: "c".into() };
+        assert_eq!(given(&[("a", "value"), ("b", "other"), ("c", "more")]).check(&checked), Err(surplus));
+        assert_eq!(
+            given(&[("a", "v\0lue"), ("b", "oth\0r")]).check(&checked),
+            Err(SecretsError::Nul { name: "b".into() })
+        );
+    }
+
+    #[test]
+    fn a_value_in_the_spec_is_refused() {
+        let mut changed = spec(&[("a", SecretDelivery::File)]);
+        changed.steps[0].argv.push("--token=hunter22".into());
+        let checked = changed.clone().check().unwrap();
+        let in_spec = Err(SecretsError::InSpec { name: "a".into() });
+        assert_eq!(given(&[("a", "hunter22\n")]).check(&checked), in_spec);
+        assert_eq!(given(&[("a", "hunter23\n")]).check(&checked), Ok(()));
+        changed.steps[0].argv.pop();
+        changed.env.insert("TOKEN".into(), "hunter22".into());
+        assert_eq!(given(&[("a", "hunter22\n")]).check(&changed.check().unwrap()), in_spec);
+    }
+}
