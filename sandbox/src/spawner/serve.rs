@@ -132,6 +132,7 @@ impl ServedSpawner {
         match poll(&mut fds, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
             Ok(0) => {
                 *quiet = true;
+                self.templates.tidy(Instant::now());
                 return Ok(false);
             }
             Ok(_) => {}

@@ -20,6 +20,8 @@ use crate::view::{self, BuildError, Entry, HostLayout};
 
 /// Most templates at once; the one that was not used for the longest time goes.
 const TEMPLATES_MAX: usize = 16;
+/// How long a template that no run needs is kept: it holds on to the directories that it shows.
+const UNUSED_MAX: Duration = Duration::from_secs(600);
 /// How long what the host has is believed to be unchanged. Programs are installed rarely.
 const LAYOUT_AGE_MAX: Duration = Duration::from_secs(10);
 
@@ -36,6 +38,7 @@ struct Template {
     entries: Vec<Entry>,
     sources: Vec<Identity>,
     mounts: OwnedFd,
+    used: Instant,
 }
 
 /// Which directory or file a path leads to.
@@ -55,13 +58,21 @@ impl Templates {
         let mut template = found.map(|place| self.list.remove(place)).filter(|template| template.sources == sources);
         if template.is_none() {
             let mounts = make(&entries).ok()?;
-            template = Some(Template { entries, sources, mounts });
+            template = Some(Template { entries, sources, mounts, used: Instant::now() });
+        }
+        if let Some(template) = &mut template {
+            template.used = Instant::now();
         }
         if self.list.len() >= TEMPLATES_MAX {
             self.list.remove(0);
         }
         self.list.extend(template);
         self.list.last().map(|template| template.mounts.as_fd())
+    }
+
+    /// Drops what no run has needed for long.
+    pub(super) fn tidy(&mut self, now: Instant) {
+        self.list.retain(|template| now.duration_since(template.used) < UNUSED_MAX);
     }
 
     fn layout(&mut self) -> &HostLayout {
