@@ -58,10 +58,14 @@ impl fmt::Debug for Patterns {
 impl Patterns {
     /// All forms of all values; `None` without secrets, when nothing has to be looked for.
     pub fn new(secrets: &Secrets) -> Option<Rc<Self>> {
-        (!secrets.is_empty()).then(|| Rc::new(Self::of(secrets, forms::add_all)))
+        (!secrets.is_empty()).then(|| {
+            let mut patterns = Self::of(secrets, forms::add_all);
+            patterns.learn_beginnings();
+            Rc::new(patterns)
+        })
     }
 
-    /// The values themselves, escaped or not, in no other form.
+    /// The values themselves, escaped or not, in no other form; only for [`Patterns::first_in`], which looks at each byte.
     pub(crate) fn of_values(secrets: &Secrets) -> Self {
         Self::of(secrets, forms::add_values)
     }
@@ -76,15 +80,13 @@ impl Patterns {
             let safe = values.all(|value| !mask.as_bytes().windows(value.len()).any(|window| window == value));
             if safe { mask } else { MASK.to_owned() }
         };
-        let mut patterns = Self {
+        Self {
             views,
             names: secrets.iter().map(|(name, _)| name.to_owned()).collect(),
             masks: secrets.iter().map(|(name, _)| mask(name)).collect(),
             pairs: Box::new([0; 1024]),
             begins: [false; 256],
-        };
-        patterns.learn_beginnings();
-        patterns
+        }
     }
 
     /// Finds out with which bytes a pattern can begin, so that the rest of a stream is only looked at, not worked on.

@@ -68,6 +68,8 @@ fn known_spellings_are_found() {
     for spelling in spellings {
         assert_eq!(shown(key, &format!("<{spelling}>")), "<[secret S0]>", "{spelling}");
     }
+    // What the escape ends with looks like what it stands for.
+    assert_eq!(shown("1hunter22", "<%31hunter22>"), "<[secret S0]>");
     // In a string of JSON, which is in a string of JSON.
     let twice = serde_json::to_string(&serde_json::to_string(key).unwrap()).unwrap();
     assert_eq!(shown(key, &twice), "\"\\\"[secret S0]\\\"\"");
