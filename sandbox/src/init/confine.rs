@@ -58,7 +58,7 @@ pub(super) fn give_up_capabilities() -> Result<(), SetupFailure> {
 /// Gives up the system calls that `profile` refuses.
 pub(super) fn install_filter(profile: SyscallProfile) -> Result<(), SetupFailure> {
     let failed = |errno| SetupFailure::call("syscall-filter", "failed to install the system call filter", errno);
-    filter::install(&seccomp::program(profile)).map_err(failed)
+    filter::install(seccomp::program(profile)).map_err(failed)
 }
 
 /// Gives up the files that no rule allows.

@@ -12,6 +12,8 @@ mod numbers;
 mod program;
 mod strict;
 
+use std::sync::OnceLock;
+
 use nix::libc::{self, sock_filter};
 
 use crate::spec::SyscallProfile;
@@ -39,8 +41,18 @@ pub(crate) struct Rule {
     refused_when: Vec<Condition>,
 }
 
-/// Builds the filter of `profile` for the machine that this was compiled for.
-pub(crate) fn program(profile: SyscallProfile) -> Vec<sock_filter> {
+/// The filter of `profile` for the machine that this was compiled for. Built once: processes that are forked later have it.
+pub(crate) fn program(profile: SyscallProfile) -> &'static [sock_filter] {
+    static STANDARD: OnceLock<Vec<sock_filter>> = OnceLock::new();
+    static STRICT: OnceLock<Vec<sock_filter>> = OnceLock::new();
+    let built = match profile {
+        SyscallProfile::Standard => &STANDARD,
+        SyscallProfile::Strict => &STRICT,
+    };
+    built.get_or_init(|| build(profile))
+}
+
+fn build(profile: SyscallProfile) -> Vec<sock_filter> {
     let mut code = Assembler::default();
     code.load_arch();
     code.unless_equal(ARCH, Target::Kill);
@@ -126,7 +138,7 @@ mod tests {
     const PROFILES: [SyscallProfile; 2] = [SyscallProfile::Standard, SyscallProfile::Strict];
 
     fn judged(profile: SyscallProfile, number: libc::c_long, args: [u64; 6]) -> u32 {
-        interpret(&program(profile), ARCH, u32::try_from(number).unwrap(), args).0
+        interpret(program(profile), ARCH, u32::try_from(number).unwrap(), args).0
     }
 
     /// What both profiles say, where they must say the same.
@@ -148,7 +160,7 @@ mod tests {
             assert_eq!(verdict(number, [0; 6]), ENOSYS, "{number}");
         }
         for profile in PROFILES {
-            assert_eq!(interpret(&program(profile), ARCH ^ 1, 0, [0; 6]).0, libc::SECCOMP_RET_KILL_PROCESS);
+            assert_eq!(interpret(program(profile), ARCH ^ 1, 0, [0; 6]).0, libc::SECCOMP_RET_KILL_PROCESS);
         }
     }
 
@@ -205,7 +217,7 @@ mod tests {
                     SyscallProfile::Standard | SyscallProfile::Strict => ALLOW,
                 };
                 allowed += usize::from(wanted == ALLOW);
-                let (found, steps) = interpret(&program, ARCH, number, [0; 6]);
+                let (found, steps) = interpret(program, ARCH, number, [0; 6]);
                 // Without arguments some rules hold: there is no socket family 0, and user 0 may be init's.
                 assert!(found == wanted || ruled(number) && wanted == ALLOW && found == EPERM, "{profile:?} {number}");
                 assert!(steps < 24, "{profile:?}: {steps} instructions for {number}");
@@ -248,7 +260,7 @@ mod tests {
             let program = program(profile);
             assert!(program.len() < 220, "{profile:?}: {} instructions", program.len());
             let steps =
-                |number: libc::c_long| interpret(&program, ARCH, u32::try_from(number).unwrap(), [1, 1, 0, 0, 0, 0]).1;
+                |number: libc::c_long| interpret(program, ARCH, u32::try_from(number).unwrap(), [1, 1, 0, 0, 0, 0]).1;
             for number in [libc::SYS_openat, libc::SYS_ioctl, libc::SYS_clone, libc::SYS_socket] {
                 assert!(steps(number) < 20, "{profile:?}: {} instructions for {number}", steps(number));
             }

@@ -16,7 +16,8 @@ use crate::init::{self, Footing, HostIds, MESSAGE_BYTES_MAX, NAMESPACES, Orders,
 use crate::level::{GuaranteeKind, Level, LevelReport};
 use crate::probes::host::probe_host;
 use crate::probes::inside::{Expected, MemoryBound};
-use crate::secrets::{SealedSecrets, Secrets};
+use crate::seccomp;
+use crate::secrets::{SealedSecrets, Secrets, TransferError};
 use crate::spec::{CheckedSpec, Isolation, SecretDelivery, Shape};
 use crate::sys::{channel, process};
 use crate::view::Trees;
@@ -55,6 +56,14 @@ pub(super) struct RunSecrets {
     pub(super) sealed: Option<SealedSecrets>,
 }
 
+impl RunSecrets {
+    /// Opens what came sealed. Only after init is forked.
+    pub(super) fn open(sealed: Option<SealedSecrets>) -> Result<Self, TransferError> {
+        let values = sealed.as_ref().map_or_else(|| Ok(Secrets::new()), SealedSecrets::open)?;
+        Ok(Self { values, sealed })
+    }
+}
+
 /// The reading ends of the first step's output and errors.
 #[derive(Debug)]
 pub(super) struct FirstStreams {
@@ -74,6 +83,8 @@ impl Inside {
             pids_bound: pid_namespace_bound(shape.processes),
             memory: if shape.bounds_memory { MemoryBound::PerProcess } else { MemoryBound::None },
         };
+        // Init and its first process have it then, and need not build it twice.
+        seccomp::program(shape.syscalls);
         let (stdout, their_stdout) = pipe().map_err(failed)?;
         let (stderr, their_stderr) = pipe().map_err(failed)?;
         let script = init::create_script().map_err(failed)?;

@@ -33,7 +33,6 @@ use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError};
 use crate::spawner::StartAnswer;
 use crate::spec::CheckedSpec;
 use crate::sys::channel;
-use inside::RunSecrets;
 pub(crate) use prepared::{Prepared, Slot};
 use server::ControlServer;
 use streams::Echo;
@@ -69,10 +68,10 @@ pub(crate) fn run(
 ) -> Result<ExitRecord, StartError> {
     let Assignment { dir, spec, secrets } = assignment;
     umask(Mode::from_bits_truncate(0o077));
-    let taken = open_secrets(&spec, secrets)
-        .and_then(|secrets| Ok((secrets, Claim::take(&dir, spec.fence).map_err(StartError::Claim)?)));
-    let (secrets, claim) = match taken {
-        Ok(taken) => taken,
+    let taken =
+        check_secrets(&spec, secrets.as_ref()).and_then(|()| Claim::take(&dir, spec.fence).map_err(StartError::Claim));
+    let claim = match taken {
+        Ok(claim) => claim,
         Err(error) => {
             answer(&starter, &refusal(&error));
             return Err(error);
@@ -83,7 +82,7 @@ pub(crate) fn run(
         Ok(parts) => {
             answer(&starter, &StartAnswer::Started { pid: own_pid() });
             drop(starter);
-            let ended = Supervisor::new(&spec, parts.outside, Echo::Nothing).run(prepare(&spec), &secrets);
+            let ended = Supervisor::new(&spec, parts.outside, Echo::Nothing).run(prepare(&spec), secrets);
             drop(parts.reserve);
             ended
         }
@@ -105,28 +104,27 @@ pub(crate) fn run(
 /// # Errors
 /// When the secrets are not those of the spec. Nothing was started.
 pub(crate) fn run_for_person(spec: &CheckedSpec, secrets: Option<SealedSecrets>) -> Result<ExitRecord, StartError> {
-    let secrets = open_secrets(spec, secrets)?;
+    check_secrets(spec, secrets.as_ref())?;
     let begun = Begun::now();
     umask(Mode::from_bits_truncate(0o077));
     let ended = match Outside::of_person(spec) {
-        Ok(outside) => Supervisor::new(spec, outside, Echo::Stdio).run(Prepared::on_host(spec), &secrets),
+        Ok(outside) => Supervisor::new(spec, outside, Echo::Stdio).run(Prepared::on_host(spec), secrets),
         Err(error) => Ended::without_log(Outcome::ShimError { message: error.to_string() }, not_run(spec)),
     };
     Ok(begun.record(spec, ended).0)
 }
 
-/// The secrets, which must be those of the spec.
-fn open_secrets(spec: &CheckedSpec, sealed: Option<SealedSecrets>) -> Result<RunSecrets, StartError> {
-    let values = match &sealed {
+/// Whether the secrets are those of the spec. Their values are forgotten again: they must not be in this memory when init
+/// is forked, which cannot be protected while it takes on its ids.
+fn check_secrets(spec: &CheckedSpec, sealed: Option<&SealedSecrets>) -> Result<(), StartError> {
+    let values = match sealed {
         Some(sealed) => {
-            // Before a value is in this memory; other processes of the same user must not read it.
             protect().map_err(StartError::Protect)?;
             sealed.open().map_err(StartError::Transfer)?
         }
         None => Secrets::new(),
     };
-    values.check(spec).map_err(StartError::Secrets)?;
-    Ok(RunSecrets { values, sealed })
+    values.check(spec).map_err(StartError::Secrets)
 }
 
 /// Gives the answer; a starter that has gone does not need it.

@@ -25,6 +25,7 @@ use crate::level::{Guarantee, LevelReport};
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
 use crate::redact::{Patterns, Redactor};
+use crate::secrets::SealedSecrets;
 use crate::spec::{CheckedSpec, Isolation};
 
 /// Longest time that building and probing may take.
@@ -109,12 +110,14 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Runs to the end in a sandbox that is prepared or being prepared.
-    pub(super) fn run(mut self, prepared: Result<Prepared, Outcome>, secrets: &RunSecrets) -> Ended {
-        self.patterns = Patterns::new(&secrets.values);
+    /// Runs to the end in a sandbox that is prepared or being prepared, with the secrets that the spec names.
+    pub(super) fn run(mut self, prepared: Result<Prepared, Outcome>, secrets: Option<SealedSecrets>) -> Ended {
         self.timers.arm_guard(Instant::now(), BUILD_WAIT);
         match prepared {
-            Ok(prepared) => self.claim(prepared, secrets),
+            Ok(prepared) => match RunSecrets::open(secrets) {
+                Ok(secrets) => self.claim(prepared, &secrets),
+                Err(error) => self.lost(&crate::chain(&error)),
+            },
             Err(outcome) => self.feed(Input::NotBuilt(outcome)),
         }
         while self.machine.stage() != Stage::Over {
@@ -127,6 +130,7 @@ impl<'a> Supervisor<'a> {
 
     fn claim(&mut self, prepared: Prepared, secrets: &RunSecrets) {
         let Prepared { mut inside, findings, trees } = prepared;
+        self.patterns = Patterns::new(&secrets.values);
         self.findings = findings;
         self.claimed_at_ns = monotonic_ns();
         match inside.claim(self.spec, secrets, trees.as_ref()) {

@@ -22,9 +22,10 @@ use super::pool::{Pool, Waiting};
 use super::templates::Templates;
 use super::{MESSAGE_BYTES_MAX, Prewarm, SpawnRequest, StartAnswer, home};
 use crate::run_dir;
+use crate::seccomp;
 use crate::secrets::SealedSecrets;
 use crate::shim::{self, Assignment, Prepared, Slot};
-use crate::spec::{CheckedSpec, Egress, Isolation, Shape};
+use crate::spec::{CheckedSpec, Egress, Isolation, Shape, SyscallProfile};
 use crate::sys::process::{self, Disposition, Forked};
 use crate::sys::{channel, descriptors};
 use crate::view::Directories;
@@ -67,6 +68,8 @@ pub(crate) fn serve(prewarm: Prewarm) -> Result<(), ServeError> {
     prctl::set_dumpable(false).map_err(ServeError::Protect)?;
     // Nobody waits for a shim; the kernel forgets it when it ends.
     process::set_disposition(Signal::SIGCHLD, Disposition::Ignore).map_err(ServeError::Signals)?;
+    // Every shim has it then.
+    seccomp::program(SyscallProfile::Standard);
     let (slots, networks) = if at_home { (prewarm.slots, prewarm.networks) } else { (0, 0) };
     let spawner = ServedSpawner {
         socket,
