@@ -24,6 +24,8 @@ use crate::seccomp;
 use crate::spec::{HOME_INSIDE, OUT_INSIDE, Shape, SyscallProfile};
 use crate::sys::{caps, filter};
 
+/// What the standard descriptors lead to.
+const NULL: &CStr = c"/dev/null";
 /// The newest landlock version whose rights are handled; older kernels enforce the part that they know.
 const NEWEST: ABI = ABI::V6;
 
@@ -33,9 +35,15 @@ pub(super) fn prepare(shape: &Shape) -> Result<RulesetCreated, SetupFailure> {
     null_stdio().map_err(call("init", "failed to open the null device"))?;
     let rules = landlock_rules(shape)?;
     prctl::set_dumpable(false).map_err(call("init", "failed to seal the memory of init"))?;
-    prctl::set_no_new_privs().map_err(call("no-new-privileges", "failed to give up new privileges"))?;
-    caps::drop_bounding().map_err(call("capabilities", "failed to empty the bounding set"))?;
+    give_up_for_good()?;
     Ok(rules)
+}
+
+/// Gives up the gain of privileges and of capabilities that are not held.
+pub(super) fn give_up_for_good() -> Result<(), SetupFailure> {
+    let call = |step: &'static str, what: &'static str| move |errno| SetupFailure::call(step, what, errno);
+    prctl::set_no_new_privs().map_err(call("no-new-privileges", "failed to give up new privileges"))?;
+    caps::drop_bounding().map_err(call("capabilities", "failed to empty the bounding set"))
 }
 
 /// Allows what only the claim names.
@@ -69,11 +77,15 @@ pub(super) fn restrict(rules: &RulesetCreated) -> Result<(), SetupFailure> {
 
 /// Points the three standard descriptors at the null device of this process's view.
 pub(super) fn null_stdio() -> Result<(), Errno> {
-    const NULL: &CStr = c"/dev/null";
     let null = open(NULL, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;
     dup2_stderr(&null)
+}
+
+/// Points standard input at the null device of this process's view.
+pub(super) fn null_stdin() -> Result<(), Errno> {
+    dup2_stdin(open(NULL, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
 /// Everything that can be done to files of the run's own, but for making devices and talking to them.

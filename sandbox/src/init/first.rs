@@ -1,56 +1,49 @@
-//! The process of the first step: forked and confined before the run is known, probes the sandbox, waits to be let go,
-//! and executes the program.
+//! The process of the first step: forked before the view is built and before the run is known.
 //!
-//! It does all of that before a claim needs it, so a claim costs little more than the execution. **Invariant:** it is
-//! confined like every step before it probes, but for landlock, whose rules name the workspace; it restricts itself by
-//! landlock before it executes. **Invariant:** it executes nothing when what was found is less than the level that the
-//! run requires.
+//! Beside init, which builds the view, it makes the network and confines itself; then it probes the sandbox, waits to be
+//! let go, and executes the program. So a claim costs little more than the execution, and building on two processors takes
+//! as long as its longer half. **Invariant:** it is confined like every step before it probes, but for landlock, whose rules
+//! name the workspace; it restricts itself by landlock before it executes. **Invariant:** it executes nothing when what was
+//! found is less than the level that the run requires.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use landlock::RulesetCreated;
 use nix::errno::Errno;
-use nix::sched::CloneFlags;
-use nix::unistd::Pid;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::prctl;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, chdir};
 
-use super::messages::{self, Ended, Reply};
+use super::messages::{self, Ended, MESSAGE_BYTES_MAX, Reply};
 use super::script;
 use super::steps::{self, StartError};
-use super::{SetupFailure, confine};
+use super::{Orders, SetupFailure, confine};
 use crate::clock::monotonic_ns;
 use crate::level::LevelReport;
-use crate::probes::inside::{self, Expected};
-use crate::spec::{Isolation, Shape};
-use crate::sys::channel;
+use crate::probes::inside;
+use crate::spec::Isolation;
 use crate::sys::process::{self, Forked};
+use crate::sys::{channel, interface, ruleset};
 
 /// Init's side of the first process.
 #[derive(Debug)]
 pub(super) struct First {
     pub(super) pid: Pid,
-    /// Carries what it says; ends when it executes or dies. The first message to it lets it go.
+    /// Carries what it says; ends when it executes or dies.
     pub(super) channel: OwnedFd,
 }
 
-/// What the first process is born with.
-#[derive(Debug)]
-pub(super) struct Birth<'a> {
-    pub(super) shape: &'a Shape,
-    pub(super) expected: &'a Expected,
-    pub(super) script: &'a OwnedFd,
-    pub(super) stdout: &'a OwnedFd,
-    pub(super) stderr: &'a OwnedFd,
-}
-
-/// Forks it. `rules` are shared with it: a rule that init adds later holds for it, too.
-pub(super) fn fork(birth: &Birth<'_>, rules: Option<&RulesetCreated>) -> Result<First, SetupFailure> {
+/// Forks it.
+pub(super) fn fork(orders: &Orders<'_>) -> Result<First, SetupFailure> {
     let failed = |errno| SetupFailure::call("first-process", "failed to fork", errno);
     let (ours, theirs) = channel::pair().map_err(failed)?;
     match process::fork(CloneFlags::empty()).map_err(failed)? {
         Forked::Child => {
             drop(ours);
-            let said = match run(birth, rules, &theirs) {
+            let said = match run(orders, &theirs) {
                 Ok(never) => match never {},
                 Err(End::Silent) => Ok(()),
                 Err(End::Said(reply)) => messages::send(theirs.as_fd(), &reply),
@@ -58,6 +51,35 @@ pub(super) fn fork(birth: &Birth<'_>, rules: Option<&RulesetCreated>) -> Result<
             process::exit_now(if said.is_ok() { 127 } else { 126 })
         }
         Forked::Parent { pid, .. } => Ok(First { pid, channel: ours }),
+    }
+}
+
+impl First {
+    /// Moves this process into the network that the first process has made.
+    pub(super) fn join_network(&self) -> Result<(), SetupFailure> {
+        let failed = |errno| SetupFailure::call("network", "failed to enter the network of the run", errno);
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        let (len, descriptors) = channel::receive(self.channel.as_fd(), &mut buffer).map_err(failed)?;
+        match (descriptors.first(), serde_json::from_slice(&buffer[..len])) {
+            (Some(network), _) => setns(network, CloneFlags::CLONE_NEWNET).map_err(failed),
+            (None, Ok(Reply::SetupFailed { step, message, hint })) => Err(SetupFailure { step, message, hint }),
+            (None, _) => Err(failed(Errno::EPROTO)),
+        }
+    }
+
+    /// Tells the first process that the view stands, with the rules for its files where the kernel has landlock. A rule that
+    /// init adds later holds for it, too.
+    pub(super) fn show_view(&self, rules: Option<&RulesetCreated>) -> Result<(), SetupFailure> {
+        let failed = |errno| SetupFailure::call("first-process", "failed to show the view to the first process", errno);
+        let rules = rules.map(RulesetCreated::try_clone).transpose();
+        let rules: Option<OwnedFd> = rules.map_err(|_| failed(Errno::EMFILE))?.and_then(Into::into);
+        let descriptors: Vec<_> = rules.iter().map(OwnedFd::as_fd).collect();
+        channel::send(self.channel.as_fd(), b"view", &descriptors).map_err(failed)
+    }
+
+    /// Lets it execute the first step.
+    pub(super) fn let_go(&self) -> Result<(), Errno> {
+        channel::send(self.channel.as_fd(), b"go", &[])
     }
 }
 
@@ -76,35 +98,66 @@ impl From<Errno> for End {
     }
 }
 
-fn run(birth: &Birth<'_>, rules: Option<&RulesetCreated>, channel: &OwnedFd) -> Result<Infallible, End> {
-    let sandboxed = birth.shape.isolation == Isolation::Sandboxed;
-    steps::become_plain(birth.stdout, birth.stderr).map_err(|errno| not_prepared("init", errno))?;
+fn run(orders: &Orders<'_>, channel: &OwnedFd) -> Result<Infallible, End> {
+    let sandboxed = orders.shape.isolation == Isolation::Sandboxed;
+    steps::become_plain(&orders.stdout, &orders.stderr).map_err(|errno| not_prepared("init", errno))?;
+    if sandboxed {
+        confine_early(orders, channel)?;
+    }
+    let rules = wait_for_word(channel)?.pop();
     let mut findings = Vec::new();
     if sandboxed {
-        confine::give_up_capabilities().map_err(setup_failed)?;
-        confine::install_filter(birth.shape.syscalls).map_err(setup_failed)?;
-        findings = inside::probe(birth.expected);
+        // The directory where it was born may still be one of the host.
+        chdir("/").and_then(|()| confine::null_stdin()).map_err(|errno| not_prepared("init", errno))?;
+        findings = inside::probe(orders.expected);
     }
     messages::send(channel.as_fd(), &Reply::Probed { guarantees: findings.clone() })?;
-    if channel::receive(channel.as_fd(), &mut [0; 1])?.0 == 0 {
-        return Err(End::Silent);
-    }
-    let step = script::read(birth.script, 0).map_err(|error| {
+    wait_for_word(channel)?;
+    let step = script::read(&orders.script, 0).map_err(|error| {
         let errno = error.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw);
         not_prepared("script", errno)
     })?;
     if let Some(rules) = rules {
-        confine::restrict(rules).map_err(setup_failed)?;
+        ruleset::restrict_self(rules.as_fd()).map_err(|errno| not_prepared("landlock", errno))?;
     }
     let landlock = inside::landlock();
     findings.push(landlock.clone());
-    if sandboxed && LevelReport::new(findings).level < birth.shape.required_level {
+    if sandboxed && LevelReport::new(findings).level < orders.shape.required_level {
         return Err(End::Said(Reply::Refused { landlock }));
     }
     let ready = steps::ready_to_execute(&step);
     messages::send(channel.as_fd(), &Reply::Executing { landlock, at_ns: monotonic_ns() })?;
     let failed = ready.and_then(|()| steps::execute(&step));
     Err(End::Said(not_executed(failed)))
+}
+
+/// Does what needs no view: makes the network and gives up everything but files.
+fn confine_early(orders: &Orders<'_>, channel: &OwnedFd) -> Result<(), End> {
+    if orders.makes_network {
+        let network = make_network().map_err(|errno| {
+            setup_failed(SetupFailure::call("network", "failed to make the network of the run", errno))
+        })?;
+        channel::send(channel.as_fd(), b"network", &[network.as_fd()])?;
+    }
+    prctl::set_dumpable(false).map_err(|errno| not_prepared("init", errno))?;
+    confine::give_up_for_good().map_err(setup_failed)?;
+    confine::give_up_capabilities().map_err(setup_failed)?;
+    confine::install_filter(orders.shape.syscalls).map_err(setup_failed)
+}
+
+/// A network namespace with nothing but a loopback, which this process moves into.
+fn make_network() -> Result<OwnedFd, Errno> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    interface::loopback_up()?;
+    open("/proc/self/ns/net", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Waits until init says a word; returns what came with it.
+fn wait_for_word(channel: &OwnedFd) -> Result<Vec<OwnedFd>, End> {
+    match channel::receive(channel.as_fd(), &mut [0; 8])? {
+        (0, _) => Err(End::Silent),
+        (_, descriptors) => Ok(descriptors),
+    }
 }
 
 fn not_executed(failed: Result<Infallible, (steps::Stage, Errno)>) -> Reply {

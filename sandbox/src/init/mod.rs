@@ -32,7 +32,7 @@ use crate::probes::inside::Expected;
 use crate::spec::{Isolation, Shape};
 use crate::sys::{channel, descriptors, process};
 use crate::view::{self, BuildError, Directories, Entry, OwnMounts, RunFiles, Trees};
-use first::{Birth, First};
+use first::First;
 use reap::Family;
 
 /// The user and group id inside.
@@ -113,7 +113,7 @@ fn hint(step: &str, errno: Errno) -> String {
             "there is a symlink in the path: pass the path that it leads to"
         }
         ("mount-workspace" | "mount-out", Errno::ENOENT) => "the directory must exist before the run starts",
-        ("uid-map" | "loopback" | "mount-system" | "make-root", Errno::EPERM | Errno::EACCES) => {
+        ("uid-map" | "network" | "mount-system" | "make-root", Errno::EPERM | Errno::EACCES) => {
             "user namespaces have no capabilities here: on Ubuntu install an AppArmor profile that allows `userns`, or \
              run: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
         }
@@ -177,28 +177,27 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
     steps::limit_all().map_err(failed("failed to set the limits of the run"))?;
     let children = child_signals().map_err(failed("failed to take over signals"))?;
     let (mut trees, mut rules) = (None, None);
+    let first;
     match orders.shape.isolation {
         Isolation::Sandboxed => {
-            trees = namespaces::enter(orders)?;
+            namespaces::settle(orders)?;
+            first = first::fork(orders)?;
+            trees = namespaces::build_view(orders)?;
+            if orders.makes_network {
+                first.join_network()?;
+            }
             rules = Some(confine::prepare(orders.shape)?);
         }
         Isolation::None => {
             nix::unistd::setsid().map_err(failed("failed to start a session"))?;
             nix::sys::prctl::set_child_subreaper(true).map_err(failed("failed to become the reaper"))?;
             confine::null_stdio().map_err(failed("failed to open the null device"))?;
+            first = first::fork(orders)?;
         }
     }
-    let birth = Birth {
-        shape: orders.shape,
-        expected: orders.expected,
-        script: &orders.script,
-        stdout: &orders.stdout,
-        stderr: &orders.stderr,
-    };
-    let first = first::fork(&birth, rules.as_ref())?;
+    first.show_view(rules.as_ref())?;
     Ok(Built { children, trees, rules, first })
 }
-
 /// Blocks the signal of ended children and makes it readable.
 fn child_signals() -> Result<SignalFd, Errno> {
     let mut mask = SigSet::empty();
@@ -332,7 +331,7 @@ impl Init<'_> {
     fn let_first_go(&mut self) -> Result<(), Errno> {
         let first = self.first.as_ref().ok_or(Errno::ESRCH)?;
         self.current = Some(Current { index: 0, pid: first.pid });
-        channel::send(first.channel.as_fd(), b"!", &[])
+        first.let_go()
     }
 
     fn start_step(&mut self, index: u16, stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Errno> {

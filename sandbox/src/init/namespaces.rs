@@ -1,4 +1,4 @@
-//! Settling into the new namespaces: ids, loopback, file system.
+//! Settling into the new namespaces: ids and file system.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -10,7 +10,6 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, getegid, geteuid, setsid};
 
 use super::{Footing, INSIDE_ID, Orders, SetupFailure};
-use crate::sys::interface;
 use crate::view::{self, BuildError, HostUser, OwnMounts, Settings, Trees};
 
 /// The namespaces that init is born into, but for the network.
@@ -49,18 +48,18 @@ impl HostIds {
     }
 }
 
-/// Makes the namespaces that this process was born into its own. Returns the directories of the run where it had to open
-/// them itself.
-pub(super) fn enter(orders: &Orders<'_>) -> Result<Option<Trees>, SetupFailure> {
+/// Takes on the ids of the run and ties this process to its shim.
+pub(super) fn settle(orders: &Orders<'_>) -> Result<(), SetupFailure> {
     let call = |step: &'static str, what: &'static str| move |errno| SetupFailure::call(step, what, errno);
     map_ids(orders.host, InsideIds { uid: INSIDE_ID, gid: INSIDE_ID })
         .map_err(call("uid-map", "failed to map the user"))?;
     // After the last change of ids, which would clear it.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(call("init", "failed to tie init to its shim"))?;
-    setsid().map_err(call("init", "failed to start a session"))?;
-    if orders.makes_network {
-        interface::loopback_up().map_err(call("loopback", "failed to set the loopback interface up"))?;
-    }
+    setsid().map(drop).map_err(call("init", "failed to start a session"))
+}
+
+/// Builds the view and moves into it. Returns the directories of the run where it had to open them itself.
+pub(super) fn build_view(orders: &Orders<'_>) -> Result<Option<Trees>, SetupFailure> {
     let settings = Settings {
         tmp_bytes: orders.shape.tmp_bytes,
         pids_max: pid_namespace_bound(orders.shape.processes),
