@@ -10,9 +10,10 @@ use std::process::ExitCode;
 
 use crate::exit_record::{ExitRecord, Outcome, StepFailure};
 use crate::level::LevelReport;
+use crate::limit::Ceilings;
 use crate::probes::host::{HostReport, Presence, probe_host};
 use crate::run_dir;
-use crate::shim::{self, Starter};
+use crate::shim::{self, Host, Starter};
 use crate::spawner;
 use crate::spec::{Egress, Isolation, Limits, Phase, RunSpec, StepSpec, SyscallProfile};
 
@@ -24,15 +25,17 @@ const EXIT_USAGE: i32 = 64;
 const EXIT_SETUP: i32 = 71;
 const EXIT_LEVEL: i32 = 78;
 const EXIT_TIMED_OUT: i32 = 124;
+/// As after SIGKILL, which is what it was.
+const EXIT_LIMIT: i32 = 137;
 const EXIT_CANCELLED: i32 = 130;
 
 const USAGE: &str = "\
 usage: orch-sandbox run SPEC.json [-- COMMAND...]   run a spec (or one command in its place) and show its output
        orch-sandbox doctor                          show what isolation this host gives, with fixes
-       orch-sandbox serve                           start runs for a daemon connected to standard input
+       orch-sandbox serve [CEILINGS]                start runs for a daemon connected to standard input
 
-exit codes of `run`: those of the failed step; 128+N after signal N; 124 timed out; 125 spec or run directory refused;
-127 program not executed; 130 cancelled; 70 sandbox lost; 71 sandbox not built; 78 required isolation not reached
+exit codes of `run`: those of the failed step; 128+N after signal N; 124 timed out or silent; 125 spec or run directory refused;
+127 program not executed; 130 cancelled; 137 over a limit; 70 sandbox lost; 71 sandbox not built; 78 required isolation not reached
 ";
 
 /// Failure of a command.
@@ -52,6 +55,8 @@ enum CommandError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("failed to understand the ceilings of all runs")]
+    Ceilings(#[source] serde_json::Error),
     #[error("failed to make a run directory")]
     RunDir(#[source] std::io::Error),
     #[error("failed to write the run directory")]
@@ -67,7 +72,7 @@ enum CommandError {
 impl CommandError {
     fn exit_code(&self) -> i32 {
         match self {
-            Self::Usage(_) => EXIT_USAGE,
+            Self::Usage(_) | Self::Ceilings(_) => EXIT_USAGE,
             Self::ReadSpec { .. } | Self::DecodeSpec { .. } | Self::Start(_) => EXIT_FENCED,
             Self::RunDir(_) | Self::Prepare(_) | Self::Serve(_) | Self::Print(_) => EXIT_INTERNAL,
         }
@@ -91,7 +96,8 @@ fn command(args: &[OsString]) -> Result<i32, CommandError> {
     let words: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
     let words = words.ok_or_else(|| CommandError::Usage("arguments must be UTF-8, as specs are\n".to_owned()))?;
     match words.as_slice() {
-        ["serve"] => spawner::serve().map(|()| 0).map_err(CommandError::Serve),
+        ["serve"] => serve("{}"),
+        ["serve", ceilings] => serve(ceilings),
         ["doctor"] => doctor(),
         ["run", spec] => run(Path::new(spec), &[]),
         ["run", spec, "--", argv @ ..] if !argv.is_empty() => run(Path::new(spec), argv),
@@ -101,6 +107,11 @@ fn command(args: &[OsString]) -> Result<i32, CommandError> {
         }
         _ => Err(CommandError::Usage(USAGE.to_owned())),
     }
+}
+
+fn serve(ceilings: &str) -> Result<i32, CommandError> {
+    let ceilings = serde_json::from_str(ceilings).map_err(CommandError::Ceilings)?;
+    spawner::serve(ceilings).map(|()| 0).map_err(CommandError::Serve)
 }
 
 fn run(path: &Path, argv: &[&str]) -> Result<i32, CommandError> {
@@ -128,7 +139,7 @@ fn run(path: &Path, argv: &[&str]) -> Result<i32, CommandError> {
 fn in_temporary_dir(spec: &RunSpec, starter: Starter) -> Result<ExitRecord, CommandError> {
     let dir = TemporaryDir::create().map_err(CommandError::RunDir)?;
     run_dir::prepare(&dir.0, spec).map_err(CommandError::Prepare)?;
-    shim::run(&dir.0, starter).map_err(CommandError::Start)
+    shim::run(&dir.0, &Host::prepare(Ceilings::default()), starter).map_err(CommandError::Start)
 }
 
 /// A directory of this process alone.
@@ -159,7 +170,8 @@ fn exit_code(outcome: &Outcome) -> i32 {
         Outcome::StepFailed { failure: StepFailure::ExitCode { code }, .. } => *code,
         Outcome::StepFailed { failure: StepFailure::Signal { signal }, .. } => 128 + signal,
         Outcome::StepFailed { failure: StepFailure::Exec { .. }, .. } => 127,
-        Outcome::TimedOut { .. } => EXIT_TIMED_OUT,
+        Outcome::TimedOut { .. } | Outcome::NoOutput { .. } => EXIT_TIMED_OUT,
+        Outcome::LimitExceeded { .. } => EXIT_LIMIT,
         Outcome::Cancelled => EXIT_CANCELLED,
         Outcome::SetupFailed { .. } => EXIT_SETUP,
         Outcome::LevelRefused { .. } => EXIT_LEVEL,
@@ -175,6 +187,8 @@ fn explain(record: &ExitRecord) -> Result<(), CommandError> {
         Outcome::Succeeded
         | Outcome::StepFailed { .. }
         | Outcome::TimedOut { .. }
+        | Outcome::NoOutput { .. }
+        | Outcome::LimitExceeded { .. }
         | Outcome::Cancelled
         | Outcome::ShimError { .. } => "",
     };
@@ -220,8 +234,8 @@ fn doctor_spec(workspace: PathBuf) -> RunSpec {
             wall_ms: 10_000,
             cpu_seconds: 10,
             memory_bytes: Some(1 << 30),
-            run_memory_bytes: None,
-            run_cpu_millis: None,
+            run_memory_bytes: Some(1 << 30),
+            run_cpu_millis: Some(1_000),
             disk_bytes: None,
             idle_ms: None,
             processes: 64,

@@ -100,6 +100,8 @@ pub enum GuaranteeKind {
     MemoryLimit,
     /// Processor time of the whole run is bounded.
     CpuLimit,
+    /// Disk space of the whole run is bounded.
+    DiskLimit,
 }
 
 impl std::fmt::Display for GuaranteeKind {
@@ -120,6 +122,7 @@ impl std::fmt::Display for GuaranteeKind {
             Self::ProcessLimit => "process limit",
             Self::MemoryLimit => "memory limit",
             Self::CpuLimit => "cpu limit",
+            Self::DiskLimit => "disk limit",
         })
     }
 }

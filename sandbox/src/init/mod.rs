@@ -14,9 +14,11 @@ mod steps;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 pub(crate) use messages::{Ended, MESSAGE_BYTES_MAX, Reply, Request, send_with};
@@ -25,6 +27,7 @@ pub(crate) use namespaces::{HostIds, NAMESPACES, pid_namespace_bound};
 use crate::probes::inside::Expected;
 use crate::spec::{CheckedSpec, Isolation};
 use crate::sys::{channel, descriptors, process};
+use crate::watch::TMPFS_INSIDE;
 use reap::Family;
 use steps::Prepared;
 
@@ -105,7 +108,10 @@ fn run(orders: Orders<'_>, channel: OwnedFd) -> Result<(), Errno> {
             return messages::send(channel.as_fd(), &Reply::SetupFailed { step, message, hint });
         }
     };
-    init.reply(&Reply::Ready)?;
+    let tmpfs = temporary_file_systems(orders.spec.isolation);
+    let lent: Vec<_> = tmpfs.iter().map(|fs| fs.as_fd()).collect();
+    messages::send_with(init.channel.as_fd(), &Reply::Ready, &lent)?;
+    drop(tmpfs);
     let served = init.serve();
     init.kill_all()?;
     served
@@ -126,12 +132,23 @@ fn set_up(orders: &Orders<'_>, channel: std::os::fd::BorrowedFd<'_>) -> Result<V
             confine::confine(orders.spec)?;
         }
         Isolation::None => {
+            namespaces::raise_oom_score();
             nix::unistd::setsid().map_err(failed("failed to start a session"))?;
             nix::sys::prctl::set_child_subreaper(true).map_err(failed("failed to become the reaper"))?;
             confine::null_stdio().map_err(failed("failed to open the null device"))?;
         }
     }
     Ok(steps)
+}
+
+/// A descriptor of each temporary file system, by which its use can be asked for and nothing else be done.
+fn temporary_file_systems(isolation: Isolation) -> Vec<OwnedFd> {
+    let open = |path: &str| open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok();
+    match isolation {
+        Isolation::Sandboxed => TMPFS_INSIDE.into_iter().filter_map(open).collect(),
+        // They are those of the host.
+        Isolation::None => Vec::new(),
+    }
 }
 
 /// Blocks the signal of ended children and makes it readable.

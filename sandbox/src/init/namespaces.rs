@@ -23,6 +23,8 @@ pub(crate) const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWUSER
     .union(CloneFlags::CLONE_NEWUTS)
     .union(CloneFlags::CLONE_NEWCGROUP);
 
+/// How gladly the kernel kills init and what it starts when memory runs out: long before the daemon and its shims.
+const OOM_SCORE_ADJUSTMENT: &str = "600";
 /// Numbers that the kernel never hands out again after the first round, so the bound of a pid namespace must be higher.
 const RESERVED_PIDS: u64 = 300;
 /// Highest bound that a kernel accepts.
@@ -76,11 +78,18 @@ fn map_ids(host: HostIds) -> Result<(), SetupFailure> {
         ("/proc/self/uid_map", format!("{INSIDE_ID} {uid} 1")),
         ("/proc/self/gid_map", format!("{INSIDE_ID} {gid} 1")),
     ];
+    raise_oom_score();
     for (path, line) in lines {
         let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()));
         written.map_err(|error| failed(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
     }
     Ok(())
+}
+
+/// Offers the run to the kernel for when memory runs out. Nothing stops a process from doing that; should it fail all the
+/// same, the run is as likely to be killed as others.
+pub(super) fn raise_oom_score() {
+    drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUSTMENT));
 }
 
 /// What the bound of the pid namespace is for `processes`.

@@ -24,6 +24,10 @@ use crate::spec::{CheckedSpec, HOME_INSIDE, Isolation, Limits, StepSpec};
 use crate::sys::descriptors;
 use crate::sys::process::{self, Disposition, Forked};
 
+/// By how much the priority of steps is below that of the daemon, of shims and of init, which have little to do and must
+/// be able to do it.
+const STEP_NICE: i32 = 5;
+
 /// Environment of a step where the spec names none.
 const DEFAULT_ENV: [(&str, &str); 4] = [
     ("HOME", HOME_INSIDE),
@@ -157,6 +161,7 @@ fn execute(
 /// A session of its own, its two streams, default signals, nothing else of init's.
 fn become_plain(stdout: &OwnedFd, stderr: &OwnedFd, report: &OwnedFd) -> Result<(), Errno> {
     setsid()?;
+    process::lower_priority(STEP_NICE)?;
     dup2_stdout(stdout)?;
     dup2_stderr(stderr)?;
     descriptors::close_all_but(&[report.as_fd()])?;

@@ -9,7 +9,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 
+use crate::cgroup::RunGroup;
 use crate::exit_record::Outcome;
 use crate::init::{self, HostIds, MESSAGE_BYTES_MAX, NAMESPACES, Orders, Reply, Request, pid_namespace_bound};
 use crate::level::{GuaranteeKind, Level, LevelReport};
@@ -25,14 +27,15 @@ const END_WAIT: Duration = Duration::from_secs(10);
 /// A living init.
 #[derive(Debug)]
 pub(super) struct Inside {
+    pid: Pid,
     pidfd: OwnedFd,
     channel: OwnedFd,
     isolation: Isolation,
 }
 
 impl Inside {
-    /// Starts init for the run in `dir`.
-    pub(super) fn start(spec: &CheckedSpec, dir: &Path) -> Result<Self, Outcome> {
+    /// Starts init for the run in `dir`, in its `group` where it has one.
+    pub(super) fn start(spec: &CheckedSpec, dir: &Path, group: Option<&RunGroup>) -> Result<Self, Outcome> {
         let host = HostIds::effective();
         let expected = Expected {
             canary: dir.join(SPEC_FILE),
@@ -45,10 +48,15 @@ impl Inside {
             Isolation::None => CloneFlags::empty(),
         };
         let (ours, theirs) = channel::pair().map_err(|errno| not_forked(spec, errno))?;
-        match process::fork(namespaces).map_err(|errno| not_forked(spec, errno))? {
+        match fork(namespaces, group).map_err(|errno| not_forked(spec, errno))? {
             process::Forked::Child => init::main(Orders { spec, host, expected }, theirs),
-            process::Forked::Parent { pidfd, .. } => Ok(Self { pidfd, channel: ours, isolation: spec.isolation }),
+            process::Forked::Parent { pid, pidfd } => Ok(Self { pid, pidfd, channel: ours, isolation: spec.isolation }),
         }
+    }
+
+    /// Process id of init, as the shim sees it.
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Readable when a reply is there or init is gone.
@@ -60,19 +68,22 @@ impl Inside {
         init::send_with(self.channel.as_fd(), request, descriptors)
     }
 
-    /// The next reply; `None` when init is gone.
-    pub(super) fn receive(&self) -> Result<Option<Reply>, Errno> {
+    /// The next reply with its descriptors; `None` when init is gone.
+    pub(super) fn receive(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, Errno> {
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
         match channel::receive(self.channel.as_fd(), &mut buffer) {
             Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(None),
-            Ok((len, _)) => serde_json::from_slice(&buffer[..len]).map(Some).map_err(|_| Errno::EPROTO),
+            Ok((len, descriptors)) => {
+                let reply = serde_json::from_slice(&buffer[..len]).map_err(|_| Errno::EPROTO)?;
+                Ok(Some((reply, descriptors)))
+            }
             Err(errno) => Err(errno),
         }
     }
 
     /// Ends init and with it everything inside; returns how it ended.
     pub(super) fn end(self) -> Result<WaitStatus, Errno> {
-        let Self { pidfd, channel, isolation } = self;
+        let Self { pidfd, channel, isolation, .. } = self;
         drop(channel);
         match isolation {
             // The kernel kills every process of a pid namespace with its init.
@@ -86,6 +97,24 @@ impl Inside {
         }
         waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::__WALL)
     }
+}
+
+/// Forks init, in its group from its first instruction on where the kernel can do that.
+fn fork(namespaces: CloneFlags, group: Option<&RunGroup>) -> Result<process::Forked, Errno> {
+    let Some(group) = group else { return process::fork(namespaces) };
+    match process::fork_into(namespaces, group.descriptor()) {
+        Err(Errno::ENOSYS | Errno::EINVAL | Errno::E2BIG) => {}
+        forked => return forked,
+    }
+    let forked = process::fork(namespaces)?;
+    if let process::Forked::Parent { pid, pidfd } = &forked {
+        // It starts nothing before it is asked to.
+        if let Err(errno) = group.attach(*pid) {
+            process::signal_pidfd(pidfd.as_fd(), Signal::SIGKILL)?;
+            return Err(errno);
+        }
+    }
+    Ok(forked)
 }
 
 fn wait_for(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {

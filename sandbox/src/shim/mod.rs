@@ -5,6 +5,7 @@
 //! **Invariant:** with the claim it leaves an exit record, whatever fails in between; only its own death loses a run.
 
 mod inside;
+mod keeper;
 mod machine;
 mod server;
 mod streams;
@@ -23,6 +24,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{geteuid, setgroups};
 
+pub(crate) use keeper::Host;
 pub(crate) use streams::Echo;
 
 use crate::clock::unix_us;
@@ -75,8 +77,8 @@ impl Starter {
     }
 }
 
-/// Runs the run in `dir` from claim to exit record.
-pub(crate) fn run(dir: &Path, mut starter: Starter) -> Result<ExitRecord, StartError> {
+/// Runs the run in `dir` on `host` from claim to exit record.
+pub(crate) fn run(dir: &Path, host: &Host, mut starter: Starter) -> Result<ExitRecord, StartError> {
     let (spec, handle, claim) = match take(dir) {
         Ok(taken) => taken,
         Err(error) => {
@@ -94,9 +96,7 @@ pub(crate) fn run(dir: &Path, mut starter: Starter) -> Result<ExitRecord, StartE
         Ok(parts) => {
             starter.answer(&StartAnswer::Started { pid: own_pid() });
             drop(starter);
-            let ended = Supervisor::new(&spec, parts.log, parts.server, parts.signals, echo).run(dir);
-            drop(parts.reserve);
-            ended
+            Supervisor::new(&spec, parts, host, echo).run(dir)
         }
         Err(error) => {
             starter.answer(&StartAnswer::Failed { reason: error.to_string() });

@@ -12,7 +12,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::read;
 
+use super::Parts;
 use super::inside::Inside;
+use super::keeper::{Host, Keeper};
 use super::machine::{Action, Input, Machine, Stage};
 use super::server::ControlServer;
 use super::streams::{Echo, Progress, StepStream, pipe};
@@ -22,8 +24,10 @@ use crate::control::{Activity, Answer, Request, RunStatus};
 use crate::exit_record::{Outcome, StepResult};
 use crate::init::{self, Reply};
 use crate::level::{Guarantee, LevelReport};
+use crate::limit::Excess;
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
+use crate::run_dir::Reserve;
 use crate::spec::CheckedSpec;
 
 /// Longest time that building and probing may take.
@@ -69,9 +73,11 @@ pub(super) struct Supervisor<'a> {
     log: LogWriter,
     server: ControlServer,
     signals: SignalFd,
+    _reserve: Reserve,
     echo: Echo,
     timers: Timers,
     inside: Option<Inside>,
+    keeper: Keeper<'a>,
     streams: Vec<StepStream>,
     probing: Option<Probing>,
     /// How many ends of steps are in the log.
@@ -79,23 +85,20 @@ pub(super) struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    pub(super) fn new(
-        spec: &'a CheckedSpec,
-        log: LogWriter,
-        server: ControlServer,
-        signals: SignalFd,
-        echo: Echo,
-    ) -> Self {
+    pub(super) fn new(spec: &'a CheckedSpec, parts: Parts, host: &Host, echo: Echo) -> Self {
         let wall = Duration::from_millis(spec.limits.wall_ms);
+        let idle = spec.limits.idle_ms.map(Duration::from_millis);
         Self {
             spec,
             machine: Machine::new(spec),
-            log,
-            server,
-            signals,
+            log: parts.log,
+            server: parts.server,
+            signals: parts.signals,
+            _reserve: parts.reserve,
             echo,
-            timers: Timers::new(Instant::now(), wall),
+            timers: Timers::new(Instant::now(), wall, idle),
             inside: None,
+            keeper: Keeper::new(spec, host),
             streams: Vec::new(),
             probing: None,
             ends_logged: 0,
@@ -105,7 +108,7 @@ impl<'a> Supervisor<'a> {
     /// Runs to the end.
     pub(super) fn run(mut self, dir: &Path) -> Ended {
         self.timers.arm_guard(Instant::now(), BUILD_WAIT);
-        match Inside::start(self.spec, dir) {
+        match Inside::start(self.spec, dir, self.keeper.group()) {
             Ok(inside) => self.inside = Some(inside),
             Err(outcome) => self.feed(Input::NotBuilt(outcome)),
         }
@@ -134,10 +137,16 @@ impl<'a> Supervisor<'a> {
             self.read_reply(now)?;
         }
         self.serve_clients();
+        if let Some(excess) = self.keeper.look(now) {
+            self.exceeded(excess);
+        }
         while let Some(passed) = self.timers.take_passed(now) {
             match passed {
                 Passed::Wall => self.feed(Input::WallTimeout),
                 Passed::Step => self.feed(Input::StepTimeout),
+                Passed::Idle => {
+                    self.feed(Input::IdleTimeout { idle_ms: self.spec.limits.idle_ms.unwrap_or_default() });
+                }
                 Passed::Guard => self.lost("the sandbox did not answer in time"),
             }
         }
@@ -161,7 +170,8 @@ impl<'a> Supervisor<'a> {
         fds.extend(self.server.fds().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(self.streams.iter().map(|stream| PollFd::new(stream.fd(), PollFlags::POLLIN)));
         let partial = self.streams.iter().filter_map(StepStream::partial_deadline).min();
-        let timeout = self.timers.timeout(Instant::now(), partial);
+        let other = [partial, self.keeper.next_look()].into_iter().flatten().min();
+        let timeout = self.timers.timeout(Instant::now(), other);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
@@ -178,7 +188,12 @@ impl<'a> Supervisor<'a> {
         let mut open = Vec::with_capacity(self.streams.len());
         for mut stream in self.streams.drain(..) {
             match stream.drain(now, &mut self.log, self.echo) {
-                Progress::Open => open.push(stream),
+                Progress::Open { taken } => {
+                    if taken > 0 {
+                        self.timers.heard(now);
+                    }
+                    open.push(stream);
+                }
                 Progress::Ended => stream.finish(&mut self.log),
             }
         }
@@ -187,25 +202,30 @@ impl<'a> Supervisor<'a> {
 
     fn read_reply(&mut self, now: Instant) -> Result<(), Errno> {
         let Some(inside) = &self.inside else { return Ok(()) };
-        let reply = inside.receive()?;
+        let (reply, init) = (inside.receive()?, inside.pid());
         // What a step wrote before it ended has arrived by now.
         self.drain_streams(now);
         match reply {
-            Some(Reply::Ready) => self.feed(Input::Ready),
-            Some(Reply::SetupFailed { step, message, hint }) => {
+            Some((Reply::Ready, tmpfs)) => {
+                self.keeper.watch(init, tmpfs);
+                self.feed(Input::Ready);
+            }
+            Some((Reply::SetupFailed { step, message, hint }, _)) => {
                 self.feed(Input::NotBuilt(Outcome::SetupFailed { message, hint, step }));
             }
-            Some(Reply::StepEnded { index, ended }) => {
+            Some((Reply::StepEnded { index, ended }, _)) => {
                 let current = match self.machine.stage() {
                     Stage::Running(running) | Stage::Killing(running, _) => running == index,
                     Stage::Building | Stage::Probing | Stage::Clearing(_) | Stage::Over => false,
                 };
                 if current {
+                    self.look_for_kills();
                     self.feed(Input::StepEnded { failure: ended.failure() });
                 }
             }
-            Some(Reply::KilledAll) => self.feed(Input::KilledAll),
+            Some((Reply::KilledAll, _)) => self.feed(Input::KilledAll),
             None => {
+                self.look_for_kills();
                 let how = self.inside.take().map(Inside::end);
                 self.lost(&format!("init ended: {how:?}"));
             }
@@ -230,7 +250,7 @@ impl<'a> Supervisor<'a> {
         self.probing = None;
         match found {
             Ok(guarantees) => {
-                let report = LevelReport::new(guarantees);
+                let report = LevelReport::new(self.keeper.judge(guarantees));
                 self.log.control(unix_us(), &ControlEvent::Level { report: report.clone() });
                 let fix = if report.level < self.spec.required_level { probe_host().fixes() } else { String::new() };
                 self.feed(Input::Probed { report, fix });
@@ -291,15 +311,34 @@ impl<'a> Supervisor<'a> {
         self.feed(Input::Cancel);
     }
 
+    /// A process that the kernel has killed for its memory is no failure of the step that started it.
+    fn look_for_kills(&mut self) {
+        if let Some(excess) = self.keeper.out_of_memory() {
+            self.exceeded(excess);
+        }
+    }
+
+    fn exceeded(&mut self, excess: Excess) {
+        if matches!(self.machine.stage(), Stage::Building | Stage::Probing | Stage::Running(_)) {
+            self.log.control(unix_us(), &ControlEvent::LimitExceeded { excess });
+            self.feed(Input::Exceeded(excess));
+        }
+    }
+
     fn pause(&mut self) {
-        if !self.timers.paused() && self.send(&init::Request::Stop) {
+        if !self.timers.paused() && (self.keeper.freeze() || self.send(&init::Request::Stop)) {
             self.timers.pause(Instant::now());
             self.log.control(unix_us(), &ControlEvent::Paused);
         }
     }
 
+    fn go_on(&mut self) -> bool {
+        // Both: where there is a group, init may have been asked all the same because the group could not be frozen.
+        self.keeper.thaw().is_ok() && self.send(&init::Request::Continue)
+    }
+
     fn resume(&mut self) {
-        if self.timers.paused() && self.send(&init::Request::Continue) {
+        if self.timers.paused() && self.go_on() {
             self.timers.resume(Instant::now());
             self.log.control(unix_us(), &ControlEvent::Resumed);
         }
@@ -319,15 +358,15 @@ impl<'a> Supervisor<'a> {
             Action::Wait | Action::Finish => Ok(()),
             Action::Probe => self.start_probes(),
             Action::Start(index) => self.start_step(index, now).and_then(|()| match self.timers.paused() {
-                // The pause came while the step before this one was ending.
-                true => self.request(&init::Request::Stop, &[]),
-                false => Ok(()),
+                // The pause came while the step before this one was ending; a frozen group has paused init with it.
+                true if self.keeper.group().is_none() => self.request(&init::Request::Stop, &[]),
+                true | false => Ok(()),
             }),
             Action::KillAll => {
-                // Nothing that is dead stays paused.
+                // Nothing that is dead stays paused, and init has work to do.
                 self.timers.resume(now);
                 self.timers.arm_guard(now, KILL_WAIT);
-                self.request(&init::Request::KillAll, &[])
+                self.keeper.thaw().and_then(|()| self.request(&init::Request::KillAll, &[]))
             }
         };
         if let Err(errno) = done {
@@ -389,6 +428,7 @@ impl<'a> Supervisor<'a> {
 
     /// Ends init, takes in the last output and closes the log.
     fn end(mut self) -> Ended {
+        self.keeper.kill();
         let ended = self.inside.take().map(Inside::end);
         let mut deadline = Instant::now().checked_add(DRAIN_WAIT);
         while !self.streams.is_empty() && deadline.is_some_and(|deadline| Instant::now() < deadline) {
@@ -402,7 +442,11 @@ impl<'a> Supervisor<'a> {
         }
         self.log.control(unix_us(), &ControlEvent::Finished { dropped_bytes: self.log.dropped_bytes() });
         let logged = self.log.finish();
+        let cleared = self.keeper.end();
         let (mut outcome, steps, level) = self.machine.into_parts();
+        if let Err(errno) = cleared {
+            outcome = Outcome::ShimError { message: format!("failed to clear the control group: {}", errno.desc()) };
+        }
         if let Some(Err(errno)) = ended {
             outcome = Outcome::ShimError { message: format!("failed to end the sandbox: {}", errno.desc()) };
         }

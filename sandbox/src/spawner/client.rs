@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{MESSAGE_BYTES_MAX, SpawnRequest, StartAnswer};
+use crate::limit::Ceilings;
 
 /// Longest wait for one start. The spawner itself gives a shim less than that.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -19,6 +20,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct SpawnerOptions {
     /// Where its diagnostics go; `None` lets it write to the caller's standard error.
     pub stderr: Option<PathBuf>,
+    /// What all its runs together keep to.
+    pub ceilings: Ceilings,
+}
+
+impl SpawnerOptions {
+    /// Options with these ceilings, and nothing else set.
+    pub fn with_ceilings(ceilings: Ceilings) -> Self {
+        Self { ceilings, ..Self::default() }
+    }
 }
 
 /// A started run.
@@ -146,8 +156,9 @@ impl Process {
             Some(path) => std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?.into(),
             None => Stdio::inherit(),
         };
+        let ceilings = serde_json::to_string(&options.ceilings).map_err(SpawnError::Decode)?;
         let child = Command::new(program)
-            .arg("serve")
+            .args(["serve", &ceilings])
             .env_clear()
             .current_dir("/")
             .stdin(OwnedFd::from(theirs))

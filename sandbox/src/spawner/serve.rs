@@ -18,7 +18,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
 use super::{MESSAGE_BYTES_MAX, SpawnRequest, StartAnswer};
-use crate::shim::{self, Starter};
+use crate::limit::Ceilings;
+use crate::shim::{self, Host, Starter};
 use crate::sys::descriptors;
 use crate::sys::process::{self, Disposition, Forked};
 
@@ -38,8 +39,8 @@ pub(crate) enum ServeError {
     Write(#[source] io::Error),
 }
 
-/// Serves the daemon at the other end of standard input until it closes.
-pub(crate) fn serve() -> Result<(), ServeError> {
+/// Serves the daemon at the other end of standard input until it closes; all runs together keep to `ceilings`.
+pub(crate) fn serve(ceilings: Ceilings) -> Result<(), ServeError> {
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(ServeError::Socket)?;
     let mut socket = BufReader::new(UnixStream::from(socket));
     // A session of its own, so that keys pressed in the daemon's terminal do not end runs. It fails only for a process
@@ -50,6 +51,7 @@ pub(crate) fn serve() -> Result<(), ServeError> {
     }
     // Nobody waits for a shim; the kernel forgets it when it ends.
     process::set_disposition(Signal::SIGCHLD, Disposition::Ignore).map_err(ServeError::Signals)?;
+    let host = Host::prepare(ceilings);
     loop {
         let mut line = Vec::new();
         let got = (&mut socket).take(MESSAGE_BYTES_MAX).read_until(b'\n', &mut line).map_err(ServeError::Read)?;
@@ -57,7 +59,7 @@ pub(crate) fn serve() -> Result<(), ServeError> {
             return Ok(());
         }
         let answer = match serde_json::from_slice(&line) {
-            Ok(request) => start(&request),
+            Ok(request) => start(&request, &host),
             Err(error) => StartAnswer::Failed { reason: format!("request is not understood: {error}") },
         };
         let mut line = serde_json::to_vec(&answer).map_err(|error| ServeError::Write(error.into()))?;
@@ -66,7 +68,7 @@ pub(crate) fn serve() -> Result<(), ServeError> {
     }
 }
 
-fn start(request: &SpawnRequest) -> StartAnswer {
+fn start(request: &SpawnRequest, host: &Host) -> StartAnswer {
     let failed = |what: &str, errno: Errno| StartAnswer::Failed { reason: format!("{what}: {}", errno.desc()) };
     let (answer, report) = match pipe2(OFlag::O_CLOEXEC) {
         Ok(pipe) => pipe,
@@ -74,7 +76,7 @@ fn start(request: &SpawnRequest) -> StartAnswer {
     };
     match process::fork(CloneFlags::empty()) {
         Ok(Forked::Child) => {
-            let ran = std::panic::catch_unwind(|| become_shim(request, report));
+            let ran = std::panic::catch_unwind(|| become_shim(request, host, report));
             process::exit_now(ran.unwrap_or(crate::cli::EXIT_INTERNAL))
         }
         Ok(Forked::Parent { pid: _, pidfd }) => {
@@ -93,8 +95,10 @@ fn start(request: &SpawnRequest) -> StartAnswer {
 }
 
 /// Leaves everything of the spawner behind and runs the run.
-fn become_shim(request: &SpawnRequest, report: OwnedFd) -> i32 {
-    let settled = descriptors::close_all_but(&[report.as_fd()]).and_then(|()| {
+fn become_shim(request: &SpawnRequest, host: &Host, report: OwnedFd) -> i32 {
+    let mut kept = host.descriptors();
+    kept.push(report.as_fd());
+    let settled = descriptors::close_all_but(&kept).and_then(|()| {
         let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
         dup2_stdin(&null)?;
         dup2_stdout(&null)?;
@@ -105,7 +109,7 @@ fn become_shim(request: &SpawnRequest, report: OwnedFd) -> i32 {
     if settled.is_err() {
         return crate::cli::EXIT_INTERNAL;
     }
-    match shim::run(&request.run_dir, Starter::Spawner(File::from(report))) {
+    match shim::run(&request.run_dir, host, Starter::Spawner(File::from(report))) {
         Ok(_) => 0,
         Err(_) => crate::cli::EXIT_FENCED,
     }

@@ -258,10 +258,6 @@ fn check_available(spec: &RunSpec) -> Result<(), SpecError> {
         ("listeners", !spec.listeners.is_empty()),
         ("secrets", !spec.secrets.is_empty()),
         ("syscalls", spec.syscalls != SyscallProfile::Standard),
-        ("run_memory_bytes", spec.limits.run_memory_bytes.is_some()),
-        ("run_cpu_millis", spec.limits.run_cpu_millis.is_some()),
-        ("disk_bytes", spec.limits.disk_bytes.is_some()),
-        ("idle_ms", spec.limits.idle_ms.is_some()),
     ];
     match asked.iter().find(|(_, asked)| *asked) {
         Some((field, _)) => Err(SpecError::NotAvailable { field }),

@@ -11,7 +11,7 @@ use nix::sys::socket::{
 };
 
 /// Most descriptors of one message.
-const DESCRIPTORS_MAX: usize = 2;
+const DESCRIPTORS_MAX: usize = 3;
 
 /// Two connected ends, closed on exec.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {

@@ -1,0 +1,199 @@
+//! Keeps the limits of one whole run: by its control group where there is one, by watching it otherwise.
+//!
+//! The one place where the shim meets `cgroup` and `watch`. Decides nothing about the run: it says what was exceeded.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::unistd::{Pid, SysconfVar, sysconf};
+
+use crate::cgroup::{Bounds, Evidence, Missing, ReadBack, RunGroup, Subtree, judge};
+use crate::level::Guarantee;
+use crate::limit::{Ceilings, Excess, LimitKind};
+use crate::spec::CheckedSpec;
+use crate::watch::{DiskWatch, MemoryWatch, can_list_children};
+
+/// How often a run is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often when it is near its bound or something is left to be looked at.
+const LOOK_SOON: Duration = Duration::from_millis(100);
+/// Longest wait for the last process of a run that was killed.
+const EMPTY_WAIT: Duration = Duration::from_secs(5);
+/// The directory within the workspace that holds what a run with a base has changed.
+const UPPER: &str = "upper";
+
+/// What the host gives to all runs.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// Where the groups of runs are, or why there are none.
+    pub(crate) subtree: Result<Subtree, Missing>,
+    pub(crate) ceilings: Ceilings,
+}
+
+impl Host {
+    /// Gets the host ready for runs of this process and its children.
+    pub(crate) fn prepare(ceilings: Ceilings) -> Self {
+        Self { subtree: Subtree::prepare(&ceilings), ceilings }
+    }
+
+    /// What a child that closes all descriptors has to keep.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.subtree.iter().map(Subtree::descriptor).collect()
+    }
+}
+
+/// Keeps the limits of one run.
+#[derive(Debug)]
+pub(super) struct Keeper<'a> {
+    spec: &'a CheckedSpec,
+    group: Result<RunGroup, String>,
+    read_back: ReadBack,
+    /// Only where no group bounds the memory.
+    memory: Option<(u64, MemoryWatch)>,
+    disk: Option<DiskWatch>,
+    next_look: Instant,
+}
+
+impl<'a> Keeper<'a> {
+    /// Makes the group of the run, where that is possible, and bounds it.
+    pub(super) fn new(spec: &'a CheckedSpec, host: &Host) -> Self {
+        let group = match &host.subtree {
+            Ok(subtree) => bounded_group(spec, subtree).map_err(|errno| format!("no control group: {}", errno.desc())),
+            Err(missing) => Err(format!("no control group: {missing}")),
+        };
+        let read_back = group.as_ref().map(RunGroup::read_back).unwrap_or_default();
+        let now = Instant::now();
+        let (bound, floor) = (spec.limits.disk_bytes, host.ceilings.disk_free_bytes);
+        let disk = (bound.is_some() || floor.is_some()).then(|| DiskWatch::new(roots(spec), bound, floor, now));
+        Self { spec, group, read_back, memory: None, disk, next_look: now + LOOK_EVERY }
+    }
+
+    /// Where init is to be born; `None` outside of any group.
+    pub(super) fn group(&self) -> Option<&RunGroup> {
+        self.group.as_ref().ok()
+    }
+
+    /// Takes up the run of `init`, whose temporary file systems are reached by `tmpfs`.
+    pub(super) fn watch(&mut self, init: Pid, tmpfs: Vec<OwnedFd>) {
+        if let Some(bound) = self.spec.limits.run_memory_bytes
+            && self.read_back.memory_max.is_none()
+        {
+            self.memory = Some((bound, MemoryWatch::new(init, tmpfs)));
+        }
+    }
+
+    /// What the limits are worth, together with what the probes inside `found`.
+    pub(super) fn judge(&self, found: Vec<Guarantee>) -> Vec<Guarantee> {
+        let page_bytes = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|bytes| u64::try_from(bytes).ok());
+        let evidence = Evidence {
+            limits: &self.spec.limits,
+            group: self.group.as_ref().map(|_| &self.read_back).map_err(String::as_str),
+            can_watch: can_list_children(),
+            page_bytes: page_bytes.unwrap_or(4096),
+        };
+        judge(found, &evidence)
+    }
+
+    /// When to look next; `None` when nothing has to be looked at.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let has_memory_group = self.group().is_some_and(|group| group.controllers().memory);
+        (has_memory_group || self.memory.is_some() || self.disk.is_some()).then_some(self.next_look)
+    }
+
+    /// Looks, when it is time to; what the run has exceeded, if it has.
+    pub(super) fn look(&mut self, now: Instant) -> Option<Excess> {
+        if self.next_look().is_none_or(|next| next > now) {
+            return None;
+        }
+        let (watched, is_near) = self.watched_memory();
+        let excess = self.out_of_memory().or(watched).or_else(|| self.disk.as_mut()?.look(now));
+        let is_walking = self.disk.as_ref().is_some_and(DiskWatch::is_walking);
+        // From now on and not from when it was due: looking never takes all of the shim's time.
+        self.next_look = Instant::now() + if is_near || is_walking { LOOK_SOON } else { LOOK_EVERY };
+        excess
+    }
+
+    /// Whether the kernel has killed a process of the run because memory ran out.
+    pub(super) fn out_of_memory(&self) -> Option<Excess> {
+        let events = self.group()?.memory_events();
+        if events.killed == 0 {
+            return None;
+        }
+        let (limit, allowed) = match self.read_back.memory_max {
+            Some(bound) if events.out_of_memory > 0 => (LimitKind::Memory, bound),
+            _ => (LimitKind::HostMemory, 0),
+        };
+        Some(Excess { limit, allowed, found: events.peak_bytes })
+    }
+
+    /// What the watch of memory finds, and whether the run is near its bound.
+    fn watched_memory(&self) -> (Option<Excess>, bool) {
+        let Some((bound, watch)) = &self.memory else { return (None, false) };
+        let found = watch.used(*bound);
+        let excess = Excess { limit: LimitKind::Memory, allowed: *bound, found };
+        ((found > *bound).then_some(excess), found > bound / 2)
+    }
+
+    /// Stops everything by the group; whether there is one that can.
+    pub(super) fn freeze(&self) -> bool {
+        // What does not stand still at once is on its way to.
+        self.group().is_some_and(|group| group.freeze().is_ok())
+    }
+
+    /// Lets everything go on that was stopped by the group.
+    pub(super) fn thaw(&self) -> Result<(), Errno> {
+        self.group().map_or(Ok(()), RunGroup::thaw)
+    }
+
+    /// Kills everything by the group, init among it, at once and however it was stopped.
+    pub(super) fn kill(&self) {
+        if let Some(group) = self.group()
+            && group.kill().is_err()
+        {
+            // Before Linux 5.14 that is left to init, which must be able to.
+            group.thaw().unwrap_or_default();
+        }
+    }
+
+    /// Removes the group after init has ended. Fails when processes of the run are left.
+    pub(super) fn end(self) -> Result<(), Errno> {
+        let Ok(group) = self.group else { return Ok(()) };
+        if !group.wait_empty(Instant::now() + EMPTY_WAIT)? {
+            return Err(Errno::EBUSY);
+        }
+        match group.remove() {
+            // A group that is left over is removed at the next start of a spawner.
+            Ok(()) | Err(Errno::EBUSY) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+fn bounded_group(spec: &CheckedSpec, subtree: &Subtree) -> Result<RunGroup, Errno> {
+    let pid = nix::unistd::getpid();
+    // No two shims have the same pid and start time, and a shim has one run.
+    let group = subtree.run_group(&format!("{}-{}-{}", spec.fence, pid, super::start_ticks()))?;
+    group.limit(&Bounds {
+        memory_bytes: spec.limits.run_memory_bytes,
+        // Init is in there, too.
+        processes: Some(spec.limits.processes.saturating_add(1)),
+        cpu_millis: spec.limits.run_cpu_millis,
+    })?;
+    Ok(group)
+}
+
+/// The directories whose space is the run's. What cannot be opened cannot be mounted either, which ends the run.
+fn roots(spec: &CheckedSpec) -> Vec<OwnedFd> {
+    let workspace = match &spec.workspace_base {
+        Some(_) => spec.workspace.join(UPPER),
+        None => spec.workspace.clone(),
+    };
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let open = |path: PathBuf| openat2(AT_FDCWD, &path, how).ok();
+    [Some(workspace), spec.out.clone()].into_iter().flatten().filter_map(open).collect()
+}
