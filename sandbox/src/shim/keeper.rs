@@ -55,6 +55,8 @@ pub(super) struct Keeper<'a> {
     memory: Option<(u64, MemoryWatch)>,
     disk: Option<DiskWatch>,
     next_look: Instant,
+    /// Processes that the kernel had killed when it was last asked.
+    kills_known: u64,
 }
 
 impl<'a> Keeper<'a> {
@@ -68,7 +70,7 @@ impl<'a> Keeper<'a> {
         let now = Instant::now();
         let (bound, floor) = (spec.limits.disk_bytes, host.ceilings.disk_free_bytes);
         let disk = (bound.is_some() || floor.is_some()).then(|| DiskWatch::new(roots(spec), bound, floor, now));
-        Self { spec, group, read_back, memory: None, disk, next_look: now + LOOK_EVERY }
+        Self { spec, group, read_back, memory: None, disk, next_look: now + LOOK_EVERY, kills_known: 0 }
     }
 
     /// Where init is to be born; `None` outside of any group.
@@ -116,10 +118,10 @@ impl<'a> Keeper<'a> {
         excess
     }
 
-    /// Whether the kernel has killed a process of the run because memory ran out.
-    pub(super) fn out_of_memory(&self) -> Option<Excess> {
+    /// Whether the kernel has killed a process of the run because memory ran out, since this was last asked.
+    pub(super) fn out_of_memory(&mut self) -> Option<Excess> {
         let events = self.group()?.memory_events();
-        if events.killed == 0 {
+        if events.killed <= std::mem::replace(&mut self.kills_known, events.killed) {
             return None;
         }
         let (limit, allowed) = match self.read_back.memory_max {

@@ -384,6 +384,8 @@ impl<'a> Supervisor<'a> {
     fn start_step(&mut self, index: u16, now: Instant) -> Result<(), Errno> {
         let Some(step) = self.spec.steps.get(usize::from(index)) else { return Err(Errno::EPROTO) };
         self.timers.arm_step(now, Duration::from_millis(step.timeout_ms));
+        // What was killed before is not this step's fault.
+        let _known = self.keeper.out_of_memory();
         self.log.control(unix_us(), &ControlEvent::StepStarted { index, name: step.name.clone() });
         let (stdout, their_stdout) = pipe()?;
         let (stderr, their_stderr) = pipe()?;

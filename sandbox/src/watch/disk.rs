@@ -17,6 +17,9 @@ const GROWTH_MIN: u64 = 1 << 20;
 /// The free space that a file system must have is never more than this part of it.
 const FLOOR_PART: u64 = 20;
 
+/// What a run may take beyond what was found when it exceeded its bound, as a part of that bound.
+const AFTERWARDS_PART: u64 = 4;
+
 /// Watches the space of one run.
 #[derive(Debug)]
 pub(crate) struct DiskWatch {
@@ -67,6 +70,9 @@ impl DiskWatch {
             self.walk = None;
             self.next_walk = now;
             if std::mem::replace(&mut self.suspected, true) {
+                // What runs whatever happens needs room for what it has to save.
+                self.bound = Some(found.saturating_add(allowed / AFTERWARDS_PART));
+                self.suspected = false;
                 return Some(Excess { limit: LimitKind::Disk, allowed, found });
             }
             return None;
@@ -77,14 +83,16 @@ impl DiskWatch {
         self.next_walk = now + REST_MIN.max(now.saturating_duration_since(*since));
         self.walk = None;
         self.suspected = false;
+        self.walked(found, shortage)
+    }
+
+    /// Takes in what a walk to its end found; with a `shortage`, whether the run is a part of it.
+    fn walked(&mut self, found: u64, shortage: Option<(u64, u64)>) -> Option<Excess> {
         let before = self.last.replace(found);
         let (free, allowed) = shortage?;
         let base = *self.at_shortage.get_or_insert(before.unwrap_or(found));
-        (found >= base.saturating_add(GROWTH_MIN)).then_some(Excess {
-            limit: LimitKind::DiskFree,
-            allowed,
-            found: free,
-        })
+        let has_grown = found >= base.saturating_add(GROWTH_MIN);
+        has_grown.then_some(Excess { limit: LimitKind::DiskFree, allowed, found: free })
     }
 
     /// Free space and what should be free, in bytes, when there is less than that.
@@ -128,6 +136,10 @@ mod tests {
         let excess = walked(&mut watch, now).unwrap();
         assert_eq!((excess.limit, excess.allowed), (LimitKind::Disk, 512 << 10));
         assert!(excess.found >= 1 << 20);
+        // Said once; only what grows much further is said again.
+        let later = now + 2 * REST_MIN;
+        assert_eq!(walked(&mut watch, later), None);
+        assert!(!watch.suspected);
     }
 
     #[test]
@@ -146,6 +158,19 @@ mod tests {
         assert!(!watch.is_walking());
         assert_eq!(walked(&mut watch, now + REST_MIN), None);
         assert!(walked(&mut watch, now + REST_MIN).is_some());
+    }
+
+    #[test]
+    fn on_a_full_disk_only_the_run_that_grows_is_killed() {
+        let home = tempfile::tempdir().unwrap();
+        let mut watch = watch(home.path(), None);
+        let shortage = Some((1 << 20, 2 << 20));
+        assert_eq!(watch.walked(80 << 20, shortage), None, "it may have been there all along");
+        assert_eq!(watch.walked(80 << 20, shortage), None);
+        assert_eq!(watch.walked((81 << 20) - 1, shortage), None);
+        let excess = Excess { limit: LimitKind::DiskFree, allowed: 2 << 20, found: 1 << 20 };
+        assert_eq!(watch.walked(81 << 20, shortage), Some(excess));
+        assert_eq!(watch.walked(200 << 20, None), None, "there is room again");
     }
 
     #[test]

@@ -4,9 +4,12 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::FromRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, pause};
 
@@ -25,6 +28,11 @@ pub(super) fn job(case: &str, arguments: &[&str]) -> bool {
         "share" => {
             if let [copies, megabytes] = arguments {
                 share(copies.parse().unwrap_or_default(), megabytes.parse().unwrap_or_default());
+            }
+        }
+        "spin" => {
+            if let [ms, count] = arguments {
+                spin(ms.parse().unwrap_or_default(), count.parse().unwrap_or_default());
             }
         }
         "race" => {
@@ -110,6 +118,25 @@ fn share(copies: usize, megabytes: usize) {
     println!("shared {megabytes}");
     loop {
         pause();
+    }
+}
+
+/// COUNT processes that compute for MS milliseconds; the first says how much of one processor it had, in percent.
+fn spin(ms: u64, count: usize) {
+    let mut is_first = true;
+    for _ in 1..count {
+        // SAFETY: this process has one thread, and the child only computes.
+        if let Ok(ForkResult::Child) = unsafe { fork() } {
+            is_first = false;
+            break;
+        }
+    }
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_millis(ms) {}
+    let used = getrusage(UsageWho::RUSAGE_SELF).map(|usage| usage.user_time() + usage.system_time());
+    if let (true, Ok(used)) = (is_first, used) {
+        let used_ms = used.num_milliseconds().unsigned_abs();
+        println!("{}", used_ms * 100 / ms.max(1));
     }
 }
 

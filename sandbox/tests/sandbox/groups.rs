@@ -36,17 +36,20 @@ impl Unit {
         let name = format!("orch-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let made = place.map(|place| place.join(name)).filter(|path| std::fs::create_dir(path).is_ok());
         if made.is_none() {
+            assert_eq!(std::env::var_os("SBX_TEST_CGROUP"), None, "no group can be made in there");
             eprintln!("skipped: no control group of version 2 can be made here");
         }
         made.map(|path| Self { path })
     }
 
-    /// The program as a unit starts it: within its group.
+    /// The program as a unit starts it: within its group, or in the leaf when the group passes controllers on already, which
+    /// is what `DelegateSubgroup=` is for.
     fn program(&self, bench: &Bench) -> PathBuf {
         use std::os::unix::fs::PermissionsExt as _;
         let path = bench.path("in-unit");
         let script = format!(
-            "#!/bin/sh\necho $$ > '{}/cgroup.procs' || exit 1\nexec '{}' \"$@\"\n",
+            "#!/bin/sh\ncd '{}' && {{ echo $$ > cgroup.procs || echo $$ > daemon/cgroup.procs; }} 2> /dev/null || exit 1\n\
+             cd / && exec '{}' \"$@\"\n",
             self.path.display(),
             program().display()
         );
@@ -59,6 +62,7 @@ impl Unit {
         let have = std::fs::read_to_string(self.path.join("cgroup.controllers")).unwrap();
         let all = ["memory", "pids", "cpu"].iter().all(|needed| have.split_whitespace().any(|name| name == *needed));
         if !all {
+            assert_eq!(std::env::var_os("SBX_TEST_CGROUP"), None, "no controllers in there: {have}");
             eprintln!("skipped: no controllers for control groups here; sandbox/tests/guest/run has them");
         }
         all
@@ -301,6 +305,39 @@ fn r2_a_memory_bomb_is_killed_by_the_kernel_and_says_so() {
         assert_eq!(run.output(Stream::Stdout, 1), b"alive\n", "{kind}");
     }
     assert_eq!(bench.finish(&bench.shell("next", "true")).outcome, Outcome::Succeeded);
+}
+
+/// One run with many processes cannot take what another needs.
+#[test]
+fn r3_another_run_goes_on_beside_one_that_spins() {
+    let Some((bench, unit)) = bench_in_unit(Ceilings::default()) else { return };
+    if !unit.has_controllers() {
+        return;
+    }
+    let greedy = bench.run("greedy", vec![step("main", Phase::Main, &[PROBE_INSIDE, "spin", "600000", "20"])]);
+    bench.start(&greedy);
+    let other = bench.run("modest", vec![step("main", Phase::Main, &[PROBE_INSIDE, "spin", "2000", "1"])]);
+    assert_eq!(bench.finish(&other).outcome, Outcome::Succeeded);
+    let share: u32 = other.stdout().trim().parse().unwrap();
+    eprintln!("beside 20 that spin: {share} % of a processor");
+    assert!(share >= 40, "{share} %");
+    control::cancel(&greedy.dir).unwrap();
+    assert_eq!(greedy.wait().outcome, Outcome::Cancelled);
+}
+
+#[test]
+fn r3_processor_time_is_bounded() {
+    let Some((bench, unit)) = bench_in_unit(Ceilings::default()) else { return };
+    if !unit.has_controllers() {
+        return;
+    }
+    let mut run = bench.run("bounded", vec![step("main", Phase::Main, &[PROBE_INSIDE, "spin", "2000", "1"])]);
+    run.spec.limits.run_cpu_millis = Some(250);
+    assert_eq!(bench.finish(&run).outcome, Outcome::Succeeded);
+    let share: u32 = run.stdout().trim().parse().unwrap();
+    eprintln!("with a quarter of a processor: {share} %");
+    // An emulated machine that has to wait for its own processors counts some of that wait.
+    assert!((5..=60).contains(&share), "{share} %");
 }
 
 /// All runs together have a ceiling; the largest of them goes first, and it is not blamed for a limit of its own.
