@@ -14,7 +14,7 @@ use crate::cgroup::{Bounds, Evidence, Missing, ReadBack, RunGroup, Subtree, judg
 use crate::level::Guarantee;
 use crate::limit::{Ceilings, Excess, LimitKind};
 use crate::spec::CheckedSpec;
-use crate::watch::{DiskWatch, MemoryWatch, can_list_children};
+use crate::watch::{DiskWatch, MemoryWatch, can_list_children, devices_of};
 
 /// How often a run is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -80,6 +80,9 @@ impl<'a> Keeper<'a> {
 
     /// Takes up the run of `init`, whose temporary file systems are reached by `tmpfs`.
     pub(super) fn watch(&mut self, init: Pid, tmpfs: Vec<OwnedFd>) {
+        if let Some(disk) = &mut self.disk {
+            disk.count_deleted(init, devices_of(&tmpfs));
+        }
         if let Some(bound) = self.spec.limits.run_memory_bytes
             && self.read_back.memory_max.is_none()
         {

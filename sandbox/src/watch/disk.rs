@@ -4,7 +4,10 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::fstatvfs;
+use nix::unistd::Pid;
 
+use super::descendants;
+use super::unnamed::unnamed;
 use super::walk::Walk;
 use crate::limit::{Excess, LimitKind};
 
@@ -27,6 +30,10 @@ pub(crate) struct DiskWatch {
     bound: Option<u64>,
     floor: Option<u64>,
     walk: Option<(Walk, Instant)>,
+    /// Init of the run and the devices of its temporary file systems, once it is there.
+    init: Option<(Pid, Vec<u64>)>,
+    /// Deleted files that were open when the walk began, in bytes.
+    deleted: u64,
     /// Not before then.
     next_walk: Instant,
     /// A walk found more than the bound. What is moved under a walk counts twice, so a second one has to agree.
@@ -41,7 +48,23 @@ impl DiskWatch {
     /// Watches the trees in `roots`, which may together have `bound` bytes, and the free space of the first, of which
     /// `floor` bytes are to be left.
     pub(crate) fn new(roots: Vec<OwnedFd>, bound: Option<u64>, floor: Option<u64>, now: Instant) -> Self {
-        Self { roots, bound, floor, walk: None, next_walk: now, suspected: false, at_shortage: None, last: None }
+        Self {
+            roots,
+            bound,
+            floor,
+            walk: None,
+            init: None,
+            deleted: 0,
+            next_walk: now,
+            suspected: false,
+            at_shortage: None,
+            last: None,
+        }
+    }
+
+    /// Counts deleted files, too, that processes of the run of `init` have open; those on the devices `tmpfs` are on no disk.
+    pub(crate) fn count_deleted(&mut self, init: Pid, tmpfs: Vec<u64>) {
+        self.init = Some((init, tmpfs));
     }
 
     /// Whether a walk is under way, which goes on with the next look.
@@ -61,10 +84,12 @@ impl DiskWatch {
         }
         if self.walk.is_none() && (now >= self.next_walk || shortage.is_some()) {
             self.walk = Some((Walk::over(&self.roots), now));
+            let deleted = |(init, tmpfs): &(Pid, Vec<u64>)| unnamed(&descendants(*init), tmpfs).disk;
+            self.deleted = self.init.as_ref().map(deleted).unwrap_or_default();
         }
         let (walk, since) = self.walk.as_mut()?;
         let is_over = walk.go_on(ENTRIES_MAX);
-        let found = walk.bytes();
+        let found = walk.bytes().saturating_add(self.deleted);
         let too_much = self.bound.filter(|bound| found > *bound);
         if let Some(allowed) = too_much {
             self.walk = None;

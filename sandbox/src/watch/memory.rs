@@ -8,29 +8,25 @@
 //! First cheaply and too much: pages that several processes share count for each. Only when that is over the bound, the
 //! kernel is asked for each process's share, which costs it a walk over all pages.
 
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
 
 use nix::sys::stat::fstat;
 use nix::sys::statfs::fstatfs;
 use nix::unistd::Pid;
 
 use super::descendants;
+use super::unnamed::unnamed;
 use crate::spec::HOME_INSIDE;
 
 /// The temporary file systems of a run. Init hands out a descriptor of each, by which they can be asked from outside.
 pub(crate) const TMPFS_INSIDE: [&str; 3] = ["/tmp", "/dev/shm", HOME_INSIDE];
-/// Most descriptors that one look goes through, of all processes together.
-const DESCRIPTORS_MAX: usize = 16 << 10;
-/// Unit of `st_blocks`, in bytes, whatever the file system.
-const BLOCK_BYTES: u64 = 512;
 
 /// Sums up the memory of one run.
 #[derive(Debug)]
 pub(crate) struct MemoryWatch {
     init: Pid,
     tmpfs: Vec<OwnedFd>,
+    devices: Vec<u64>,
 }
 
 /// What the processes of a run have, in bytes.
@@ -43,14 +39,15 @@ struct Mapped {
 impl MemoryWatch {
     /// Watches the run of `init`, whose temporary file systems are reached by `tmpfs`.
     pub(crate) fn new(init: Pid, tmpfs: Vec<OwnedFd>) -> Self {
-        Self { init, tmpfs }
+        let devices = devices_of(&tmpfs);
+        Self { init, tmpfs, devices }
     }
 
     /// What the run uses, in bytes. Exact only as far as needed to tell whether it is more than `bound`.
     pub(crate) fn used(&self, bound: u64) -> u64 {
         let mut family = descendants(self.init);
         family.push(self.init);
-        let files = self.temporary_files() + self.memory_files(&family);
+        let files = self.temporary_files() + unnamed(&family, &self.devices).memory;
         let cheap = sum(&family, mapped_by_status);
         let most = cheap.private + cheap.shared + files;
         if most <= bound {
@@ -69,31 +66,11 @@ impl MemoryWatch {
         };
         self.tmpfs.iter().filter_map(used).sum()
     }
+}
 
-    /// Files without a name that no temporary file system of the run counts.
-    fn memory_files(&self, family: &[Pid]) -> u64 {
-        let counted: Vec<u64> = self.tmpfs.iter().filter_map(|fs| fstat(fs).ok()).map(|stat| stat.st_dev).collect();
-        let mut found = BTreeMap::new();
-        let mut left = DESCRIPTORS_MAX;
-        for pid in family {
-            let Ok(listing) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-            for entry in listing.flatten() {
-                let Some(rest) = left.checked_sub(1) else { return found.values().sum() };
-                left = rest;
-                let is_memory = std::fs::read_link(entry.path()).is_ok_and(|target| {
-                    let name = target.as_os_str().as_encoded_bytes();
-                    name.starts_with(b"/memfd:") || name.starts_with(b"/dev/zero (deleted)")
-                });
-                if is_memory
-                    && let Ok(file) = std::fs::metadata(entry.path())
-                    && !counted.contains(&file.dev())
-                {
-                    found.insert((file.dev(), file.ino()), file.blocks().saturating_mul(BLOCK_BYTES));
-                }
-            }
-        }
-        found.values().sum()
-    }
+/// The devices of file systems.
+pub(crate) fn devices_of(systems: &[OwnedFd]) -> Vec<u64> {
+    systems.iter().filter_map(|system| fstat(system).ok()).map(|stat| stat.st_dev).collect()
 }
 
 fn sum(family: &[Pid], mapped: impl Fn(Pid) -> Option<Mapped>) -> Mapped {

@@ -8,8 +8,9 @@
 mod disk;
 mod family;
 mod memory;
+mod unnamed;
 mod walk;
 
 pub(crate) use disk::DiskWatch;
 pub(crate) use family::{can_list_children, descendants};
-pub(crate) use memory::{MemoryWatch, TMPFS_INSIDE};
+pub(crate) use memory::{MemoryWatch, TMPFS_INSIDE, devices_of};
