@@ -51,7 +51,8 @@ pub(crate) struct MemoryEvents {
     pub(crate) peak_bytes: u64,
 }
 
-/// The group of one run; the process that made it keeps it by a lock.
+/// The group of one run; the process that made it keeps it by a lock. A forked copy must not be dropped: that would free
+/// the lock for all.
 #[derive(Debug)]
 pub(crate) struct RunGroup {
     /// The lock is on the open directory, so it ends with the last process that has it open.

@@ -103,8 +103,10 @@ impl Inside {
 fn fork(namespaces: CloneFlags, group: Option<&RunGroup>) -> Result<process::Forked, Errno> {
     let Some(group) = group else { return process::fork(namespaces) };
     match process::fork_into(namespaces, group.descriptor()) {
-        Err(Errno::ENOSYS | Errno::EINVAL | Errno::E2BIG) => {}
-        forked => return forked,
+        Ok(forked) => return Ok(forked),
+        Err(errno @ (Errno::EAGAIN | Errno::ENOMEM)) => return Err(errno),
+        // Whatever it is that cannot be had, the next call says whether it is the namespaces.
+        Err(_) => {}
     }
     let forked = process::fork(namespaces)?;
     if let process::Forked::Parent { pid, pidfd } = &forked {

@@ -158,6 +158,20 @@ fn r8_a_group_is_frozen_in_a_pause() {
     assert_eq!(unit.runs(), [] as [PathBuf; 0]);
 }
 
+/// What is frozen cannot see that its shim is gone; it dies all the same.
+#[test]
+fn p9_a_frozen_run_dies_with_its_shim() {
+    let Some((bench, _unit)) = bench_in_unit(Ceilings::default()) else { return };
+    let run = bench.run("frozen", vec![step("main", Phase::Main, &[PROBE_INSIDE, "crowd", "pipe", "20"])]);
+    let mut pipe = run.pipe();
+    let shim = bench.start(&run);
+    pipe.line();
+    control::pause(&run.dir).unwrap();
+    kill(Pid::from_raw(shim.pid), Signal::SIGKILL).unwrap();
+    pipe.closed();
+    assert_eq!(run.wait_gone(), Liveness::Lost);
+}
+
 #[test]
 fn p7_a_group_dies_at_once() {
     let Some((bench, unit)) = bench_in_unit(Ceilings::default()) else { return };
