@@ -105,6 +105,7 @@ fn control_text(event: &ControlEvent) -> Option<String> {
         ControlEvent::Paused => Some("paused".into()),
         ControlEvent::Resumed => Some("resumed".into()),
         ControlEvent::LimitExceeded { excess } => Some(excess.to_string()),
+        ControlEvent::Silent { idle_ms } => Some(format!("no output for {} s", idle_ms / 1_000)),
         ControlEvent::CancelRequested => Some("cancel requested".into()),
         ControlEvent::Finished { dropped_bytes: 0 } => Some("finished".into()),
         ControlEvent::Finished { dropped_bytes } => {

@@ -125,6 +125,11 @@ pub enum ControlEvent {
         /// Which limit, its bound and what was found.
         excess: Excess,
     },
+    /// The running step was silent for too long; it is being killed.
+    Silent {
+        /// For how long it may be, in milliseconds.
+        idle_ms: u64,
+    },
     /// Somebody cancelled the run.
     CancelRequested,
     /// The run is over.

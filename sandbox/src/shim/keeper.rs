@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const LOOK_SOON: Duration = Duration::from_millis(100);
 /// Longest wait for the last process of a run that was killed.
 const EMPTY_WAIT: Duration = Duration::from_secs(5);
+/// What the steps that run whatever happens get in addition when a limit was exceeded, as a part of that limit: what was
+/// left in temporary files stays, and they may have something to save.
+const AFTERWARDS_PART: u64 = 4;
 /// The directory within the workspace that holds what a run with a base has changed.
 const UPPER: &str = "upper";
 
@@ -57,6 +60,8 @@ pub(super) struct Keeper<'a> {
     next_look: Instant,
     /// Processes that the kernel had killed when it was last asked.
     kills_known: u64,
+    /// The bound of memory, when it was exceeded and what comes next has not got more yet.
+    memory_exceeded: Option<u64>,
 }
 
 impl<'a> Keeper<'a> {
@@ -70,7 +75,16 @@ impl<'a> Keeper<'a> {
         let now = Instant::now();
         let (bound, floor) = (spec.limits.disk_bytes, host.ceilings.disk_free_bytes);
         let disk = (bound.is_some() || floor.is_some()).then(|| DiskWatch::new(roots(spec), bound, floor, now));
-        Self { spec, group, read_back, memory: None, disk, next_look: now + LOOK_EVERY, kills_known: 0 }
+        Self {
+            spec,
+            group,
+            read_back,
+            memory: None,
+            disk,
+            next_look: now + LOOK_EVERY,
+            kills_known: 0,
+            memory_exceeded: None,
+        }
     }
 
     /// Where init is to be born; `None` outside of any group.
@@ -113,8 +127,9 @@ impl<'a> Keeper<'a> {
         if self.next_look().is_none_or(|next| next > now) {
             return None;
         }
+        let killed = self.out_of_memory();
         let (watched, is_near) = self.watched_memory();
-        let excess = self.out_of_memory().or(watched).or_else(|| self.disk.as_mut()?.look(now));
+        let excess = killed.or(watched).or_else(|| self.disk.as_mut()?.look(now));
         let is_walking = self.disk.as_ref().is_some_and(DiskWatch::is_walking);
         // From now on and not from when it was due: looking never takes all of the shim's time.
         self.next_look = Instant::now() + if is_near || is_walking { LOOK_SOON } else { LOOK_EVERY };
@@ -127,19 +142,41 @@ impl<'a> Keeper<'a> {
         if events.killed <= std::mem::replace(&mut self.kills_known, events.killed) {
             return None;
         }
-        let (limit, allowed) = match self.read_back.memory_max {
-            Some(bound) if events.out_of_memory > 0 => (LimitKind::Memory, bound),
-            _ => (LimitKind::HostMemory, 0),
-        };
-        Some(Excess { limit, allowed, found: events.peak_bytes })
+        let found = events.peak_bytes;
+        match self.read_back.memory_max {
+            Some(allowed) if events.out_of_memory > 0 => {
+                self.memory_exceeded = Some(allowed);
+                Some(Excess { limit: LimitKind::Memory, allowed, found })
+            }
+            _ => Some(Excess { limit: LimitKind::HostMemory, allowed: 0, found }),
+        }
+    }
+
+    /// Takes note that another step begins. What the kernel killed before is not its fault, and after an excess, when
+    /// everything else is dead, it gets more.
+    pub(super) fn step_begins(&mut self) {
+        self.kills_known = self.group().map(|group| group.memory_events().killed).unwrap_or_default();
+        let Some(exceeded) = self.memory_exceeded.take() else { return };
+        let more = exceeded / AFTERWARDS_PART;
+        if let Some((bound, watch)) = &mut self.memory {
+            *bound = watch.used(*bound).max(*bound).saturating_add(more);
+        }
+        if let Some(group) = self.group() {
+            let memory_bytes = Some(exceeded.saturating_add(more));
+            // Where that fails the step has what the others had.
+            group.limit(&Bounds { memory_bytes, ..bounds(self.spec) }).unwrap_or_default();
+        }
     }
 
     /// What the watch of memory finds, and whether the run is near its bound.
-    fn watched_memory(&self) -> (Option<Excess>, bool) {
+    fn watched_memory(&mut self) -> (Option<Excess>, bool) {
         let Some((bound, watch)) = &self.memory else { return (None, false) };
-        let found = watch.used(*bound);
-        let excess = Excess { limit: LimitKind::Memory, allowed: *bound, found };
-        ((found > *bound).then_some(excess), found > bound / 2)
+        let (allowed, found) = (*bound, watch.used(*bound));
+        if found <= allowed {
+            return (None, found > allowed / 2);
+        }
+        self.memory_exceeded = Some(allowed);
+        (Some(Excess { limit: LimitKind::Memory, allowed, found }), true)
     }
 
     /// Stops everything by the group; whether there is one that can.
@@ -181,13 +218,17 @@ fn bounded_group(spec: &CheckedSpec, subtree: &Subtree) -> Result<RunGroup, Errn
     let pid = nix::unistd::getpid();
     // No two shims have the same pid and start time, and a shim has one run.
     let group = subtree.run_group(&format!("{}-{}-{}", spec.fence, pid, super::start_ticks()))?;
-    group.limit(&Bounds {
+    group.limit(&bounds(spec))?;
+    Ok(group)
+}
+
+fn bounds(spec: &CheckedSpec) -> Bounds {
+    Bounds {
         memory_bytes: spec.limits.run_memory_bytes,
         // Init is in there, too.
         processes: Some(spec.limits.processes.saturating_add(1)),
         cpu_millis: spec.limits.run_cpu_millis,
-    })?;
-    Ok(group)
+    }
 }
 
 /// The directories whose space is the run's. What cannot be opened cannot be mounted either, which ends the run.

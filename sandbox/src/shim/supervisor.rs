@@ -145,7 +145,9 @@ impl<'a> Supervisor<'a> {
                 Passed::Wall => self.feed(Input::WallTimeout),
                 Passed::Step => self.feed(Input::StepTimeout),
                 Passed::Idle => {
-                    self.feed(Input::IdleTimeout { idle_ms: self.spec.limits.idle_ms.unwrap_or_default() });
+                    let idle_ms = self.spec.limits.idle_ms.unwrap_or_default();
+                    self.log.control(unix_us(), &ControlEvent::Silent { idle_ms });
+                    self.feed(Input::IdleTimeout { idle_ms });
                 }
                 Passed::Guard => self.lost("the sandbox did not answer in time"),
             }
@@ -384,8 +386,7 @@ impl<'a> Supervisor<'a> {
     fn start_step(&mut self, index: u16, now: Instant) -> Result<(), Errno> {
         let Some(step) = self.spec.steps.get(usize::from(index)) else { return Err(Errno::EPROTO) };
         self.timers.arm_step(now, Duration::from_millis(step.timeout_ms));
-        // What was killed before is not this step's fault.
-        let _known = self.keeper.out_of_memory();
+        self.keeper.step_begins();
         self.log.control(unix_us(), &ControlEvent::StepStarted { index, name: step.name.clone() });
         let (stdout, their_stdout) = pipe()?;
         let (stderr, their_stderr) = pipe()?;

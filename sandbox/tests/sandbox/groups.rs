@@ -303,7 +303,7 @@ fn r2_a_memory_bomb_is_killed_by_the_kernel_and_says_so() {
     if !unit.has_controllers() {
         return;
     }
-    for kind in ["private", "shared", "memory-file", "deleted-file"] {
+    for kind in ["private", "shared", "memory-file", "temporary-file", "deleted-file"] {
         let eat = step("main", Phase::Main, &[PROBE_INSIDE, "eat", kind, "300"]);
         let run = bounded(bench.run(&format!("eat-{kind}"), vec![eat, sh("after", Phase::Always, "echo alive")]));
         let record = bench.finish(&run);

@@ -36,8 +36,10 @@ fn who_wants_too_much_is_killed_and_told_why() -> anyhow::Result<()> {
             let run = runs.iter().find(|run| run.task_title == title).context("it ran")?;
             let timed_out = run.state == RunState::TimedOut;
             ensure!(timed_out == (title == "Silence"), "{run:#?}");
-            let shown = orchctl(story.env(), &["run", "show", &run.name]).await?.ok()?;
-            ensure!(shown.contains(reason), "{shown}");
+            for command in if timed_out { &["logs"][..] } else { &["show", "logs"] } {
+                let shown = orchctl(story.env(), &["run", command, &run.name]).await?.ok()?;
+                ensure!(shown.contains(reason), "{shown}");
+            }
         }
         Ok(())
     })
