@@ -254,7 +254,10 @@ fn is_family(pid: i32) -> bool {
 
 /// Name and parent of a process.
 fn stat_of(pid: i32) -> Option<(String, i32)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_stat(stat: &str) -> Option<(String, i32)> {
     // The name in parentheses can hold anything; what follows it is field 3 on, and the parent is field 4.
     let (start, rest) = stat.rsplit_once(')')?;
     let name = start.split_once('(')?.1.to_owned();
@@ -283,4 +286,34 @@ fn protect(daemon: &OwnedFd) -> Result<(), Errno> {
     [("cpu.weight", DAEMON_WEIGHT), ("io.weight", DAEMON_WEIGHT), ("memory.low", DAEMON_MEMORY)]
         .into_iter()
         .try_for_each(|(file, value)| write_if_there(daemon.as_fd(), file, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_processes_can_hold_anything() {
+        assert_eq!(parse_stat("12 (a) b (c) S 34 5 6\n"), Some(("a) b (c".to_owned(), 34)));
+        assert_eq!(parse_stat("12 (sh) R 1 5"), Some(("sh".to_owned(), 1)));
+        for broken in ["", "12 sh R 1", "12 (sh)", "12 (sh) R", "12 (sh) R x"] {
+            assert_eq!(parse_stat(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_of_the_family_and_init_is_not() {
+        assert!(is_family(getpid().as_raw()));
+        assert!(!is_family(1));
+    }
+
+    #[test]
+    fn controllers_are_whole_words() {
+        let some = Controllers::parse("cpuset cpu io pids\n");
+        assert_eq!(some, Controllers { memory: false, pids: true, cpu: true, io: true });
+        assert!(!some.complete());
+        assert!(Controllers::parse("memory cpu pids").complete());
+        assert_eq!(Controllers::parse("cpuset misc").to_string(), "none");
+        assert_eq!(some.to_string(), "pids cpu io");
+    }
 }

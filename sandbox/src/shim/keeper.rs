@@ -56,7 +56,10 @@ pub(super) struct Keeper<'a> {
     read_back: ReadBack,
     /// Only where no group bounds the memory.
     memory: Option<(u64, MemoryWatch)>,
+    /// Only once the run is there: what it sees as its workspace can be made with it.
     disk: Option<DiskWatch>,
+    /// Free space to leave.
+    disk_free_bytes: Option<u64>,
     next_look: Instant,
     /// Processes that the kernel had killed when it was last asked.
     kills_known: u64,
@@ -72,16 +75,15 @@ impl<'a> Keeper<'a> {
             Err(missing) => Err(format!("no control group: {missing}")),
         };
         let read_back = group.as_ref().map(RunGroup::read_back).unwrap_or_default();
-        let now = Instant::now();
-        let (bound, floor) = (spec.limits.disk_bytes, host.ceilings.disk_free_bytes);
-        let disk = (bound.is_some() || floor.is_some()).then(|| DiskWatch::new(roots(spec), bound, floor, now));
+        let next_look = Instant::now() + LOOK_EVERY;
         Self {
             spec,
             group,
             read_back,
             memory: None,
-            disk,
-            next_look: now + LOOK_EVERY,
+            disk: None,
+            disk_free_bytes: host.ceilings.disk_free_bytes,
+            next_look,
             kills_known: 0,
             memory_exceeded: None,
         }
@@ -94,8 +96,11 @@ impl<'a> Keeper<'a> {
 
     /// Takes up the run of `init`, whose temporary file systems are reached by `tmpfs`.
     pub(super) fn watch(&mut self, init: Pid, tmpfs: Vec<OwnedFd>) {
-        if let Some(disk) = &mut self.disk {
+        let (bound, floor) = (self.spec.limits.disk_bytes, self.disk_free_bytes);
+        if bound.is_some() || floor.is_some() {
+            let mut disk = DiskWatch::new(roots(self.spec), bound, floor, Instant::now());
             disk.count_deleted(init, devices_of(&tmpfs));
+            self.disk = Some(disk);
         }
         if let Some(bound) = self.spec.limits.run_memory_bytes
             && self.read_back.memory_max.is_none()
