@@ -140,6 +140,7 @@ impl App {
         }
         Limits {
             runs_max: self.config.runs_max,
+            memory: if host.bounds_memory() { None } else { self.config.memory_budget() },
             capabilities: Self::capabilities(),
             missing_tools,
             level: host.level,

@@ -47,8 +47,9 @@ async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
     let dirs = StateDir::create(&config.state_dir)
         .map_err(|error| state_dir::unusable("state directory", &config.state_dir, &error))?;
     let _lock = lock(&dirs).await.map_err(|error| lock_error(&error))?;
-    let app = App::new(parts(config, dirs).await?);
+    // Before anything is started: what keeps runs going is worth as much as the daemon.
     protect_from_oom_killer();
+    let app = App::new(parts(config, dirs).await?);
     let runs = reconcile::recover(&app).await;
     let listener = Listener::bind(&app.config.socket, app.config.socket_group.as_deref())
         .map_err(|error| RpcError::new(ErrorCode::Config, chain(&error)).hint("name another path with `--socket`"))?;
@@ -103,7 +104,8 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
     let recipes = RecipeStore::install(&dirs.recipes(), config.recipes_dir.clone())
         .map_err(|error| internal("failed to install the recipes", &error))?;
     let tools = HostTools::new(|name| std::env::var(name).ok());
-    let executor = Local::start(&config.sandbox_program, SpawnerOptions::default()).map_err(|error| {
+    let options = SpawnerOptions::with_ceilings(config.ceilings.clone());
+    let executor = Local::start(&config.sandbox_program, options).map_err(|error| {
         RpcError::new(ErrorCode::ToolMissing, chain(&error))
             .hint("`orch-sandbox` belongs beside `orchd`; name another place with `[sandbox] program`")
     })?;
@@ -181,9 +183,10 @@ async fn wait_for_end(app: &Arc<App>, logging: &Logging) -> Result<(), RpcError>
     }
 }
 
-/// The kernel takes a run first when memory runs out. Only root may ask for that; for others it is a wish.
+/// The kernel takes a run first when memory runs out. Only root may ask for that; for others systemd does with
+/// `OOMScoreAdjust=`, and `doctor` says whether somebody did. Spawner and shims inherit it; runs raise it again.
 fn protect_from_oom_killer() {
-    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "-500") {
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "-900") {
         tracing::debug!(%error, "not protected from the kernel's out-of-memory killer");
     }
 }

@@ -9,7 +9,7 @@ use orch_adapters::host_tools::HostTools;
 use orch_adapters::run_log;
 use orch_core::entity::{GuaranteeState, Isolation};
 use orch_proto::view::{CheckResult, DoctorCheck};
-use orch_sandbox::level::Level;
+use orch_sandbox::level::{GuaranteeKind, Level};
 
 use crate::error_chain::chain;
 use crate::jail::{Jail, jail};
@@ -22,6 +22,17 @@ pub(crate) struct HostFacts {
     /// What to do to reach more.
     pub(crate) fix: String,
     pub(crate) isolation: Option<Isolation>,
+}
+
+impl HostFacts {
+    /// Whether the kernel keeps the memory of whole runs within bounds, and with it that of all of them together.
+    pub(crate) fn bounds_memory(&self) -> bool {
+        let name = GuaranteeKind::MemoryLimit.to_string();
+        self.isolation
+            .iter()
+            .flat_map(|isolation| &isolation.guarantees)
+            .any(|found| found.name == name && found.state == GuaranteeState::Enforced)
+    }
 }
 
 /// Measures the isolation that a run reaches.
@@ -62,6 +73,20 @@ fn missing(isolation: Option<&Isolation>) -> String {
     if absent.is_empty() { String::new() } else { format!("missing: {}", absent.join(", ")) }
 }
 
+/// Whether the kernel spares the daemon when memory runs out.
+fn oom_protection() -> DoctorCheck {
+    let score =
+        std::fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let is_protected = score.is_some_and(|score| score < 0);
+    let score = score.map_or_else(|| "unknown".to_owned(), |score| score.to_string());
+    DoctorCheck {
+        name: "out of memory".into(),
+        result: if is_protected { CheckResult::Ok } else { CheckResult::Warning },
+        detail: format!("oom_score_adj of the daemon is {score}; below 0 the kernel kills a run before it"),
+        fix: (!is_protected).then(|| "set `OOMScoreAdjust=-900` in the daemon's unit".to_owned()),
+    }
+}
+
 /// The level with this number; the highest for one that is too high, so that a mistake never loosens anything.
 pub(crate) fn level_of(number: u8) -> Level {
     Level::try_from(number).unwrap_or(Level::FullWithLimits)
@@ -85,6 +110,7 @@ pub(crate) fn checks(tools: &HostTools, facts: &HostFacts, required: u8, git: &s
             fix: found.err(),
         });
     }
+    checks.push(oom_protection());
     for guarantee in facts.isolation.iter().flat_map(|isolation| &isolation.guarantees) {
         let result = match guarantee.state {
             GuaranteeState::Enforced => CheckResult::Ok,

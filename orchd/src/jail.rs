@@ -19,6 +19,9 @@ use crate::error_chain::chain;
 
 /// How long such work may take.
 const TIMEOUT_MS: u64 = 30 * 60 * 1_000;
+/// Memory of such work, in bytes, and processor time, in thousandths of one processor. Git needs the most of it.
+const MEMORY_BYTES: u64 = 4 << 30;
+const CPU_MILLIS: u64 = 4_000;
 /// How long its end is waited for once it was told to end.
 const END_MAX: Duration = Duration::from_secs(10);
 /// The fence of all such work: a directory is used once.
@@ -144,8 +147,8 @@ fn spec(jail: Jail<'_>) -> Result<(PathBuf, RunSpec), JailError> {
             wall_ms: TIMEOUT_MS,
             cpu_seconds: TIMEOUT_MS / 1_000,
             memory_bytes: None,
-            run_memory_bytes: None,
-            run_cpu_millis: None,
+            run_memory_bytes: Some(MEMORY_BYTES),
+            run_cpu_millis: Some(CPU_MILLIS),
             disk_bytes: None,
             idle_ms: None,
             processes: 256,

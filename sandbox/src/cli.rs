@@ -13,7 +13,7 @@ use crate::level::LevelReport;
 use crate::probes::host::{HostReport, Presence, probe_host};
 use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError, VALUES_BYTES_MAX};
 use crate::shim;
-use crate::spawner::{self, Prewarm};
+use crate::spawner;
 use crate::spec::{Egress, Isolation, Limits, Phase, RunSpec, SpecError, StepSpec, SyscallProfile};
 
 /// Something went wrong outside the job.
@@ -24,19 +24,21 @@ const EXIT_USAGE: i32 = 64;
 const EXIT_SETUP: i32 = 71;
 const EXIT_LEVEL: i32 = 78;
 const EXIT_TIMED_OUT: i32 = 124;
+/// As after SIGKILL, which is what it was.
+const EXIT_LIMIT: i32 = 137;
 const EXIT_CANCELLED: i32 = 130;
 
 const USAGE: &str = "\
 usage: orch-sandbox run SPEC.json [--secret NAME=FILE]... [-- COMMAND...]
                                                     run a spec (or one command in its place) and show its output
        orch-sandbox doctor                          show what isolation this host gives, with fixes
-       orch-sandbox serve [SLOTS NETWORKS]          start runs for a daemon connected to standard input, with so many
-                                                    sandboxes and network namespaces prepared ahead
+       orch-sandbox serve [OPTIONS]                 start runs for a daemon connected to standard input; the options are
+                                                    JSON: what to prepare ahead, the ceilings of all runs together
 
 A value of a secret is all bytes of its file, which can be a pipe: /dev/stdin, /dev/fd/3.
 
-exit codes of `run`: those of the failed step; 128+N after signal N; 124 timed out; 125 spec or run directory refused;
-127 program not executed; 130 cancelled; 70 sandbox lost; 71 sandbox not built; 78 required isolation not reached
+exit codes of `run`: those of the failed step; 128+N after signal N; 124 timed out or silent; 125 spec or run directory refused;
+127 program not executed; 130 cancelled; 137 over a limit; 70 sandbox lost; 71 sandbox not built; 78 required isolation not reached
 ";
 
 /// Failure of a command.
@@ -58,6 +60,8 @@ enum CommandError {
     },
     #[error("the spec is not valid")]
     Spec(#[source] SpecError),
+    #[error("failed to understand how to serve")]
+    Options(#[source] serde_json::Error),
     #[error("failed to read a secret from `{}`", path.display())]
     ReadSecret {
         path: PathBuf,
@@ -83,7 +87,7 @@ enum CommandError {
 impl CommandError {
     fn exit_code(&self) -> i32 {
         match self {
-            Self::Usage(_) => EXIT_USAGE,
+            Self::Usage(_) | Self::Options(_) => EXIT_USAGE,
             Self::ReadSpec { .. }
             | Self::DecodeSpec { .. }
             | Self::Spec(_)
@@ -112,13 +116,8 @@ fn command(args: &[OsString]) -> Result<i32, CommandError> {
     let words: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
     let words = words.ok_or_else(|| CommandError::Usage("arguments must be UTF-8, as specs are\n".to_owned()))?;
     match words.as_slice() {
-        ["serve"] => spawner::serve(Prewarm::default()).map(|()| 0).map_err(CommandError::Serve),
-        ["serve", slots, networks] => match (slots.parse(), networks.parse()) {
-            (Ok(slots), Ok(networks)) => {
-                spawner::serve(Prewarm { slots, networks }).map(|()| 0).map_err(CommandError::Serve)
-            }
-            _ => Err(CommandError::Usage(USAGE.to_owned())),
-        },
+        ["serve"] => serve("{}"),
+        ["serve", options] => serve(options),
         ["doctor"] => doctor(),
         ["run", spec, options @ ..] => {
             let (secrets, argv) = run_options(options).ok_or_else(|| CommandError::Usage(USAGE.to_owned()))?;
@@ -130,6 +129,11 @@ fn command(args: &[OsString]) -> Result<i32, CommandError> {
         }
         _ => Err(CommandError::Usage(USAGE.to_owned())),
     }
+}
+
+fn serve(options: &str) -> Result<i32, CommandError> {
+    let options = serde_json::from_str(options).map_err(CommandError::Options)?;
+    spawner::serve(options).map(|()| 0).map_err(CommandError::Serve)
 }
 
 /// Names and files of secrets, and the command; `None` for anything else.
@@ -219,7 +223,8 @@ fn exit_code(outcome: &Outcome) -> i32 {
         Outcome::StepFailed { failure: StepFailure::ExitCode { code }, .. } => *code,
         Outcome::StepFailed { failure: StepFailure::Signal { signal }, .. } => 128 + signal,
         Outcome::StepFailed { failure: StepFailure::Exec { .. }, .. } => 127,
-        Outcome::TimedOut { .. } => EXIT_TIMED_OUT,
+        Outcome::TimedOut { .. } | Outcome::NoOutput { .. } => EXIT_TIMED_OUT,
+        Outcome::LimitExceeded { .. } => EXIT_LIMIT,
         Outcome::Cancelled => EXIT_CANCELLED,
         Outcome::SetupFailed { .. } => EXIT_SETUP,
         Outcome::LevelRefused { .. } => EXIT_LEVEL,
@@ -235,6 +240,8 @@ fn explain(record: &ExitRecord) -> Result<(), CommandError> {
         Outcome::Succeeded
         | Outcome::StepFailed { .. }
         | Outcome::TimedOut { .. }
+        | Outcome::NoOutput { .. }
+        | Outcome::LimitExceeded { .. }
         | Outcome::Cancelled
         | Outcome::ShimError { .. } => "",
     };
@@ -281,8 +288,8 @@ pub(crate) fn doctor_spec(workspace: PathBuf) -> RunSpec {
             wall_ms: 10_000,
             cpu_seconds: 10,
             memory_bytes: Some(1 << 30),
-            run_memory_bytes: None,
-            run_cpu_millis: None,
+            run_memory_bytes: Some(1 << 30),
+            run_cpu_millis: Some(1_000),
             disk_bytes: None,
             idle_ms: None,
             processes: 64,

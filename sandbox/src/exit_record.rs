@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::level::{GuaranteeKind, Level, LevelReport};
+use crate::limit::{Excess, LimitKind, span_text};
 
 /// Version of the run directory format, of which this record is a part.
 pub const FORMAT_VERSION: u32 = 1;
@@ -53,6 +54,20 @@ pub enum Outcome {
     },
     /// A step's own time or the run's wall time ran out.
     TimedOut {
+        /// The step that was running, if one was.
+        step: Option<String>,
+    },
+    /// A step was silent for longer than `idle_ms` allows, and was killed.
+    NoOutput {
+        /// The step.
+        step: String,
+        /// The bound, in milliseconds.
+        idle_ms: u64,
+    },
+    /// The run used more than a limit of the whole run allows, and was killed.
+    LimitExceeded {
+        /// Which limit, its bound and what was found.
+        excess: Excess,
         /// The step that was running, if one was.
         step: Option<String>,
     },
@@ -110,8 +125,13 @@ pub enum StepStatus {
         /// How it failed.
         failure: StepFailure,
     },
-    /// Killed because its time or the run's ran out.
+    /// Killed because its time or the run's ran out, or because it was silent for too long.
     TimedOut,
+    /// Killed because the run used more than a limit allows.
+    LimitExceeded {
+        /// Which limit.
+        limit: LimitKind,
+    },
     /// Killed because the run was cancelled.
     Cancelled,
     /// Killed, or never finished, because the sandbox went away.
@@ -158,6 +178,11 @@ impl std::fmt::Display for Outcome {
             Self::StepFailed { step, failure } => write!(out, "step `{step}` failed: {failure}"),
             Self::TimedOut { step: Some(step) } => write!(out, "timed out in step `{step}`"),
             Self::TimedOut { step: None } => out.write_str("timed out"),
+            Self::NoOutput { step, idle_ms } => {
+                write!(out, "timed out in step `{step}`: no output for {}", span_text(*idle_ms))
+            }
+            Self::LimitExceeded { excess, step: Some(step) } => write!(out, "{excess} in step `{step}`"),
+            Self::LimitExceeded { excess, step: None } => write!(out, "{excess}"),
             Self::Cancelled => out.write_str("cancelled"),
             Self::SetupFailed { message, step, .. } => write!(out, "sandbox setup failed at `{step}`: {message}"),
             Self::LevelRefused { required, reached, missing, .. } => {

@@ -100,6 +100,15 @@ pub enum GuaranteeKind {
     MemoryLimit,
     /// Processor time of the whole run is bounded.
     CpuLimit,
+    /// Disk space of the whole run is bounded.
+    DiskLimit,
+}
+
+impl GuaranteeKind {
+    /// Whether it bounds what a run can use.
+    pub(crate) fn is_limit(self) -> bool {
+        LIMIT_LAYER.contains(&self)
+    }
 }
 
 impl std::fmt::Display for GuaranteeKind {
@@ -120,6 +129,7 @@ impl std::fmt::Display for GuaranteeKind {
             Self::ProcessLimit => "process limit",
             Self::MemoryLimit => "memory limit",
             Self::CpuLimit => "cpu limit",
+            Self::DiskLimit => "disk limit",
         })
     }
 }

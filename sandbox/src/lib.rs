@@ -2,7 +2,8 @@
 //!
 //! Knows specs, steps, run directories, fences, logs and exit records; nothing of what they are used for. Reading order:
 //!
-//! - [`spec`]: what to run and what it may touch. [`level`]: what the sandbox guarantees. [`exit_record`]: how it ended.
+//! - [`spec`]: what to run and what it may touch. [`level`]: what the sandbox guarantees. [`limit`]: what the whole run may
+//!   use. [`exit_record`]: how it ended.
 //! - [`run_dir`]: the directory in which one attempt lives; [`log`]: its log; [`control`]: its control socket.
 //! - [`spawner`]: starts shims for a daemon. `shim`: owns one run. `init`: pid 1 inside, builds the sandbox and runs the
 //!   steps. `view` and `seccomp`: what they see and may call. `probes`: what really holds.
@@ -12,12 +13,14 @@
 //! Synchronous throughout. **Invariant:** every process here that forks has one thread.
 
 pub mod artifacts;
+mod cgroup;
 mod clock;
 pub mod control;
 pub mod egress;
 pub mod exit_record;
 mod init;
 pub mod level;
+pub mod limit;
 pub mod log;
 mod probes;
 pub mod redact;
@@ -30,6 +33,7 @@ pub mod spawner;
 pub mod spec;
 mod sys;
 mod view;
+mod watch;
 
 mod cli;
 

@@ -36,7 +36,16 @@ pub struct JobLimits {
     pub wall_ms: u64,
     pub processes: u64,
     pub open_files: u64,
+    /// Address space of each process.
     pub memory_bytes: Option<u64>,
+    /// Memory of all processes together.
+    pub total_memory_bytes: Option<u64>,
+    /// Processor time of all processes together, in thousandths of one processor.
+    pub cpu_millis: Option<u64>,
+    /// Space of workspace and results.
+    pub disk_bytes: Option<u64>,
+    /// Silence until a step is killed.
+    pub idle_ms: Option<u64>,
     pub file_size_bytes: u64,
     pub log_bytes_max: u64,
     pub tmp_bytes: u64,
@@ -227,10 +236,10 @@ fn limits(limits: &JobLimits) -> Limits {
         wall_ms: limits.wall_ms,
         cpu_seconds: (limits.wall_ms / 1_000).max(1),
         memory_bytes: limits.memory_bytes,
-        run_memory_bytes: None,
-        run_cpu_millis: None,
-        disk_bytes: None,
-        idle_ms: None,
+        run_memory_bytes: limits.total_memory_bytes,
+        run_cpu_millis: limits.cpu_millis,
+        disk_bytes: limits.disk_bytes,
+        idle_ms: limits.idle_ms,
         processes: limits.processes,
         open_files: limits.open_files,
         file_size_bytes: limits.file_size_bytes,

@@ -14,6 +14,9 @@ use orch_sandbox::log::{ControlEvent, Ending, LogReader, ReadLogError, Record, S
 /// Exit code that stands for a program that could not be executed, as in a shell.
 const CODE_NOT_EXECUTED: i32 = 127;
 
+/// The signal that ends a step which uses more than it may, whoever sends it.
+const SIGNAL_KILL: i32 = 9;
+
 /// A piece of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece<T> {
@@ -101,6 +104,8 @@ fn control_text(event: &ControlEvent) -> Option<String> {
         }
         ControlEvent::Paused => Some("paused".into()),
         ControlEvent::Resumed => Some("resumed".into()),
+        ControlEvent::LimitExceeded { excess } => Some(excess.to_string()),
+        ControlEvent::Silent { idle_ms } => Some(format!("no output for {} s", idle_ms / 1_000)),
         ControlEvent::CancelRequested => Some("cancel requested".into()),
         ControlEvent::Finished { dropped_bytes: 0 } => Some("finished".into()),
         ControlEvent::Finished { dropped_bytes } => {
@@ -115,6 +120,7 @@ fn status_text(status: &StepStatus) -> String {
         StepStatus::Succeeded => "succeeded".into(),
         StepStatus::Failed { failure } => format!("failed: {failure}"),
         StepStatus::TimedOut => "timed out".into(),
+        StepStatus::LimitExceeded { .. } => "was killed for using too much".into(),
         StepStatus::Cancelled => "was cancelled".into(),
         StepStatus::Lost => "was lost".into(),
         StepStatus::NotRun => "was not run".into(),
@@ -130,6 +136,7 @@ pub fn step_end(status: &StepStatus) -> Option<StepEnd> {
         StepStatus::Failed { failure: StepFailure::Signal { signal } } => Some(StepEnd::Killed { signal: *signal }),
         StepStatus::Failed { failure: StepFailure::Exec { .. } } => Some(StepEnd::Failed { code: CODE_NOT_EXECUTED }),
         StepStatus::TimedOut => Some(StepEnd::TimedOut),
+        StepStatus::LimitExceeded { .. } => Some(StepEnd::Killed { signal: SIGNAL_KILL }),
         StepStatus::Cancelled | StepStatus::Lost => Some(StepEnd::Cancelled),
         StepStatus::NotRun => None,
     }

@@ -35,6 +35,8 @@ pub struct Snapshot {
 pub struct Limits {
     /// Runs at once, gates included.
     pub runs_max: u32,
+    /// What keeps the memory of all runs together within bounds; none where the host does that itself.
+    pub memory: Option<MemoryBudget>,
     /// Capabilities that a configured agent has.
     pub capabilities: BTreeSet<String>,
     /// Programs that were looked for and are not there, with the command that installs each.
@@ -46,6 +48,30 @@ pub struct Limits {
     pub level_fix: String,
     /// The daemon starts nothing new: it drains or cannot write.
     pub paused: Option<String>,
+}
+
+/// Memory that is given to runs by letting only so many start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryBudget {
+    /// For all runs together, in bytes.
+    pub total_bytes: u64,
+    /// Bound of one run, in bytes.
+    pub run_bytes: u64,
+}
+
+impl MemoryBudget {
+    /// Runs that fit in at once; one always does.
+    #[must_use]
+    pub fn runs_max(self) -> u32 {
+        u32::try_from(self.total_bytes / self.run_bytes.max(1)).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+impl Limits {
+    /// Runs that may be under way at once, whatever bounds them.
+    fn places(&self) -> u32 {
+        self.memory.map_or(self.runs_max, |memory| memory.runs_max().min(self.runs_max))
+    }
 }
 
 /// One thing to start, and why it and not another.
@@ -107,6 +133,12 @@ pub enum Wait {
         max: u32,
         ahead: u32,
     },
+    /// Another run would not fit into the memory that all of them may have.
+    Memory {
+        running: u32,
+        budget: MemoryBudget,
+        ahead: u32,
+    },
     Paused {
         reason: String,
     },
@@ -120,7 +152,7 @@ pub enum Wait {
 #[must_use]
 pub fn plan(snapshot: &Snapshot, now: Timestamp, limits: &Limits) -> Vec<Decision> {
     let running = u32::try_from(snapshot.runs.len()).unwrap_or(u32::MAX);
-    let free = limits.runs_max.saturating_sub(running) as usize;
+    let free = limits.places().saturating_sub(running) as usize;
     if limits.paused.is_some() || free == 0 {
         return Vec::new();
     }
@@ -165,13 +197,16 @@ pub fn waits(snapshot: &Snapshot, task: &Task, now: Timestamp, limits: &Limits) 
         return waits;
     }
     let running = u32::try_from(snapshot.runs.len()).unwrap_or(u32::MAX);
-    if running >= limits.runs_max {
+    if running >= limits.places() {
         let ahead = ready(snapshot, now, limits)
             .iter()
             .filter(|(other, _)| other.id != task.id && goes_before(other, task))
             .count();
         let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
-        waits.push(Wait::Capacity { running, max: limits.runs_max, ahead });
+        waits.push(match limits.memory {
+            Some(memory) if running < limits.runs_max => Wait::Memory { running, budget: memory, ahead },
+            _ => Wait::Capacity { running, max: limits.runs_max, ahead },
+        });
     }
     waits
 }

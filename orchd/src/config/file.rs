@@ -8,6 +8,8 @@ use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
 
+use super::share::RunShare;
+
 /// Largest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -36,6 +38,9 @@ pub(super) struct Daemon {
 pub(super) struct LimitsSection {
     pub(super) runs_max: Option<u32>,
     pub(super) connections_max: Option<usize>,
+    pub(super) memory_share: Option<u8>,
+    pub(super) cpu_share: Option<u8>,
+    pub(super) disk_free_mb: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -45,6 +50,10 @@ pub(super) struct RunSection {
     processes: Option<u64>,
     open_files: Option<u64>,
     memory_mb: Option<u64>,
+    total_memory_mb: Option<u64>,
+    cpu_millis: Option<u64>,
+    disk_mb: Option<u64>,
+    idle_seconds: Option<u64>,
     file_size_mb: Option<u64>,
     log_mb: Option<u64>,
     tmp_mb: Option<u64>,
@@ -104,6 +113,10 @@ impl From<&JobLimits> for RunSection {
             processes: Some(limits.processes),
             open_files: Some(limits.open_files),
             memory_mb: limits.memory_bytes.and_then(mb),
+            total_memory_mb: limits.total_memory_bytes.and_then(mb),
+            cpu_millis: limits.cpu_millis,
+            disk_mb: limits.disk_bytes.and_then(mb),
+            idle_seconds: limits.idle_ms.map(|idle| idle / 1_000),
             file_size_mb: mb(limits.file_size_bytes),
             log_mb: mb(limits.log_bytes_max),
             tmp_mb: mb(limits.tmp_bytes),
@@ -112,13 +125,21 @@ impl From<&JobLimits> for RunSection {
 }
 
 impl RunSection {
-    pub(super) fn limits(&self) -> JobLimits {
+    /// Limits of a run; `share` is what one run has of memory and processors unless it is said here.
+    pub(super) fn limits(&self, share: RunShare) -> JobLimits {
         let mb = |value: Option<u64>, default: u64| value.unwrap_or(default).saturating_mul(1 << 20);
         JobLimits {
             wall_ms: self.wall_seconds.unwrap_or(2 * 60 * 60).saturating_mul(1_000),
             processes: self.processes.unwrap_or(512),
             open_files: self.open_files.unwrap_or(4_096),
             memory_bytes: self.memory_mb.map(|memory| memory.saturating_mul(1 << 20)),
+            total_memory_bytes: self
+                .total_memory_mb
+                .map(|memory| memory.saturating_mul(1 << 20))
+                .or(share.memory_bytes),
+            cpu_millis: self.cpu_millis.or(Some(share.cpu_millis)),
+            disk_bytes: Some(mb(self.disk_mb, 20_480)),
+            idle_ms: self.idle_seconds.map(|idle| idle.saturating_mul(1_000)),
             file_size_bytes: mb(self.file_size_mb, 4_096),
             log_bytes_max: mb(self.log_mb, 256),
             tmp_bytes: mb(self.tmp_mb, 1_024),
@@ -174,6 +195,12 @@ fn check(file: &ConfigFile, path: &Path) -> Result<(), RpcError> {
     if file.limits.connections_max.is_some_and(|max| max == 0) {
         return wrong("limits.connections_max", "must be at least 1");
     }
+    for (key, share) in [("limits.memory_share", file.limits.memory_share), ("limits.cpu_share", file.limits.cpu_share)]
+    {
+        if share.is_some_and(|share| share == 0 || share > 100) {
+            return wrong(key, "must be 1 to 100, in percent");
+        }
+    }
     if file.sandbox.required_level.is_some_and(|level| level > 4) {
         return wrong("sandbox.required_level", "must be 0 to 4");
     }
@@ -185,6 +212,10 @@ fn check(file: &ConfigFile, path: &Path) -> Result<(), RpcError> {
     let positive = [
         ("run.wall_seconds", file.run.wall_seconds),
         ("run.processes", file.run.processes),
+        ("run.total_memory_mb", file.run.total_memory_mb),
+        ("run.cpu_millis", file.run.cpu_millis),
+        ("run.disk_mb", file.run.disk_mb),
+        ("run.idle_seconds", file.run.idle_seconds),
         ("run.file_size_mb", file.run.file_size_mb),
         ("run.log_mb", file.run.log_mb),
         ("run.tmp_mb", file.run.tmp_mb),

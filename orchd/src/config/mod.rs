@@ -1,16 +1,20 @@
 //! Configuration: a TOML file, then environment, then flags. Raw values become a checked [`Config`] once, here.
 
 mod file;
+mod share;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use orch_adapters::job::JobLimits;
+use orch_core::schedule::MemoryBudget;
 use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
+use orch_sandbox::limit::Ceilings;
 
 use crate::args::Args;
 use file::ConfigFile;
+use share::{HostSize, Shares};
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]
@@ -25,6 +29,10 @@ pub(crate) struct Config {
     pub(crate) runs_max: u32,
     /// Clients at once.
     pub(crate) connections_max: usize,
+    /// Parts of the host for all runs together.
+    pub(crate) shares: Shares,
+    /// The same in numbers.
+    pub(crate) ceilings: Ceilings,
     pub(crate) job_limits: JobLimits,
     /// Isolation that runs need, 0 to 4.
     pub(crate) required_level: u8,
@@ -37,6 +45,12 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// How many runs fit into the memory that all of them may have, where nothing else keeps them to it.
+    pub(crate) fn memory_budget(&self) -> Option<MemoryBudget> {
+        let total_bytes = self.ceilings.memory_bytes?;
+        Some(MemoryBudget { total_bytes, run_bytes: self.job_limits.total_memory_bytes? })
+    }
+
     /// The configuration as a file that says all of it.
     pub(crate) fn to_file(&self) -> Result<String, toml::ser::Error> {
         let file = ConfigFile {
@@ -46,7 +60,13 @@ impl Config {
                 socket_group: self.socket_group.clone(),
                 log: Some(self.log_filter.clone()),
             },
-            limits: file::LimitsSection { runs_max: Some(self.runs_max), connections_max: Some(self.connections_max) },
+            limits: file::LimitsSection {
+                runs_max: Some(self.runs_max),
+                connections_max: Some(self.connections_max),
+                memory_share: Some(self.shares.memory_percent),
+                cpu_share: Some(self.shares.cpu_percent),
+                disk_free_mb: Some(self.shares.disk_free_bytes >> 20),
+            },
             run: file::RunSection::from(&self.job_limits),
             sandbox: file::Sandbox {
                 required_level: Some(self.required_level),
@@ -82,15 +102,23 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
             None => state_dir.join("orchd.sock"),
         },
     };
-    let cores = std::thread::available_parallelism().map_or(2, |cores| u32::try_from(cores.get()).unwrap_or(2));
+    let host = HostSize::measure();
+    let runs_max = file.limits.runs_max.unwrap_or_else(|| (host.processors * 2).clamp(2, 64));
+    let shares = Shares {
+        memory_percent: file.limits.memory_share.unwrap_or(80),
+        cpu_percent: file.limits.cpu_share.unwrap_or(90),
+        disk_free_bytes: file.limits.disk_free_mb.unwrap_or(2_048).saturating_mul(1 << 20),
+    };
     Ok(Config {
         state_dir,
         socket,
         socket_group: file.daemon.socket_group,
         log_filter: args.log.or(file.daemon.log).unwrap_or_else(|| "info".into()),
-        runs_max: file.limits.runs_max.unwrap_or_else(|| (cores * 2).clamp(2, 64)),
+        runs_max,
         connections_max: file.limits.connections_max.unwrap_or(256),
-        job_limits: file.run.limits(),
+        shares,
+        ceilings: shares.ceilings(host),
+        job_limits: file.run.limits(shares.of_one_run(host, runs_max)),
         required_level: file.sandbox.required_level.unwrap_or(3),
         sandbox_program: match file.sandbox.program {
             Some(program) => program,

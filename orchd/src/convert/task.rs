@@ -33,7 +33,8 @@ pub(crate) fn task_view(view: &impl View, task: &Task, context: &TaskContext<'_>
             None => id.to_string(),
         });
     }
-    let only_a_place = waits.iter().all(|wait| matches!(wait, Wait::Capacity { .. } | Wait::Paused { .. }));
+    let only_a_place =
+        waits.iter().all(|wait| matches!(wait, Wait::Capacity { .. } | Wait::Memory { .. } | Wait::Paused { .. }));
     let approval = approval_of(task, change.as_ref());
     let name = format!("{project}/{}", EntityKind::Task.short(task.number));
     let in_review = review_wait(view, change.as_ref())?;
@@ -175,6 +176,18 @@ fn wait_view(task: &str, wait: &Wait) -> WaitView {
         Wait::Project { name, state } => ("project", format!("project `{name}` is {state}"), None),
         Wait::Capacity { running, max, ahead } => {
             ("capacity", format!("{running} of {max} runs are under way and {ahead} tasks go before it"), None)
+        }
+        Wait::Memory { running, budget, ahead } => {
+            let (run, total) = (budget.run_bytes >> 20, budget.total_bytes >> 20);
+            (
+                "memory",
+                format!(
+                    "{running} runs of up to {run} MB are under way, {total} MB are for all; {ahead} tasks go before it"
+                ),
+                Some(
+                    "give runs less with `run.total_memory_mb`, or all of them more with `limits.memory_share`".into(),
+                ),
+            )
         }
         Wait::Paused { reason } => ("paused", format!("nothing is started: {reason}"), None),
         Wait::Run { name } => ("run", format!("its earlier run {name} has not ended yet"), None),

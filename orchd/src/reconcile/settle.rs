@@ -13,6 +13,7 @@ use orch_core::view::{Filter, View as _};
 use orch_proto::id::RunId;
 use orch_sandbox::artifacts;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
+use orch_sandbox::limit::LimitKind;
 
 use super::{PassError, gates};
 use crate::app::{App, blocking};
@@ -206,7 +207,15 @@ fn outcome(outcome: &Outcome, run: &Run) -> RunOutcome {
     match outcome {
         Outcome::Succeeded => RunOutcome::Succeeded,
         Outcome::StepFailed { .. } => RunOutcome::Failed { class: FailureClass::Task, reason },
-        Outcome::TimedOut { .. } => RunOutcome::TimedOut { reason },
+        Outcome::TimedOut { .. } | Outcome::NoOutput { .. } => RunOutcome::TimedOut { reason },
+        Outcome::LimitExceeded { excess, .. } => {
+            let class = match excess.limit {
+                LimitKind::Memory | LimitKind::Disk => FailureClass::Task,
+                // What all runs share was used up; alone it may well succeed.
+                LimitKind::HostMemory | LimitKind::DiskFree => FailureClass::Infrastructure,
+            };
+            RunOutcome::Failed { class, reason }
+        }
         Outcome::Cancelled => RunOutcome::Cancelled {
             reason: run.cancel_requested.clone().unwrap_or_else(|| "cancelled from outside".into()),
         },

@@ -22,7 +22,7 @@ use super::script;
 use super::steps::{self, StartError};
 use super::{Orders, SetupFailure, confine};
 use crate::clock::monotonic_ns;
-use crate::level::LevelReport;
+use crate::level::{Guarantee, LevelReport};
 use crate::probes::inside;
 use crate::spec::Isolation;
 use crate::sys::process::{self, Forked};
@@ -77,9 +77,9 @@ impl First {
         channel::send(self.channel.as_fd(), b"view", &descriptors).map_err(failed)
     }
 
-    /// Lets it execute the first step.
-    pub(super) fn let_go(&self) -> Result<(), Errno> {
-        channel::send(self.channel.as_fd(), b"go", &[])
+    /// Lets it execute the first step; `limits` are guarantees that it cannot find out by itself.
+    pub(super) fn let_go(&self, limits: &[Guarantee]) -> Result<(), Errno> {
+        messages::send(self.channel.as_fd(), &limits)
     }
 }
 
@@ -104,7 +104,7 @@ fn run(orders: &Orders<'_>, channel: &OwnedFd) -> Result<Infallible, End> {
     if sandboxed {
         confine_early(orders, channel)?;
     }
-    let rules = wait_for_word(channel)?.pop();
+    let rules = wait_for_word(channel)?.1.pop();
     let mut findings = Vec::new();
     if sandboxed {
         // The directory where it was born may still be one of the host.
@@ -112,7 +112,7 @@ fn run(orders: &Orders<'_>, channel: &OwnedFd) -> Result<Infallible, End> {
         findings = inside::probe(orders.expected);
     }
     messages::send(channel.as_fd(), &Reply::Probed { guarantees: findings.clone() })?;
-    wait_for_word(channel)?;
+    let limits: Vec<Guarantee> = serde_json::from_slice(&wait_for_word(channel)?.0).map_err(|_| Errno::EPROTO)?;
     let step = script::read(&orders.script, 0).map_err(|error| {
         let errno = error.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw);
         not_prepared("script", errno)
@@ -121,6 +121,8 @@ fn run(orders: &Orders<'_>, channel: &OwnedFd) -> Result<Infallible, End> {
         ruleset::restrict_self(rules.as_fd()).map_err(|errno| not_prepared("landlock", errno))?;
     }
     let landlock = inside::landlock();
+    findings.retain(|found| limits.iter().all(|limit| limit.kind != found.kind));
+    findings.extend(limits);
     findings.push(landlock.clone());
     if sandboxed && LevelReport::new(findings).level < orders.shape.required_level {
         return Err(End::Said(Reply::Refused { landlock }));
@@ -152,11 +154,15 @@ fn make_network() -> Result<OwnedFd, Errno> {
     open("/proc/self/ns/net", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// Waits until init says a word; returns what came with it.
-fn wait_for_word(channel: &OwnedFd) -> Result<Vec<OwnedFd>, End> {
-    match channel::receive(channel.as_fd(), &mut [0; 8])? {
+/// Waits until init says a word; returns it with what came with it.
+fn wait_for_word(channel: &OwnedFd) -> Result<(Vec<u8>, Vec<OwnedFd>), End> {
+    let mut word = vec![0; MESSAGE_BYTES_MAX];
+    match channel::receive(channel.as_fd(), &mut word)? {
         (0, _) => Err(End::Silent),
-        (_, descriptors) => Ok(descriptors),
+        (len, descriptors) => {
+            word.truncate(len);
+            Ok((word, descriptors))
+        }
     }
 }
 

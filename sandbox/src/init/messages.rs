@@ -26,6 +26,10 @@ pub(crate) enum Request {
         name: String,
         /// Names of the secrets that are files inside.
         secret_files: Vec<String>,
+        /// What is known outside of the limits of the whole run, when the required level depends on it.
+        limits: Vec<Guarantee>,
+        /// Whether descriptors of the temporary file systems are wanted, to watch their use.
+        lend_tmpfs: bool,
     },
     /// Execute a step but the first; comes with descriptors for its output and its errors.
     StartStep { index: u16 },
@@ -52,6 +56,8 @@ pub(crate) enum Reply {
         /// When, on the monotonic clock, in nanoseconds.
         at_ns: u64,
     },
+    /// A descriptor of each temporary file system comes with this.
+    Lent,
     /// The first process does not execute its program, because the sandbox holds less than is required.
     Refused { landlock: Guarantee },
     /// The process of a step has ended.

@@ -19,19 +19,23 @@ use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
 
 use landlock::RulesetCreated;
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::Mode;
 use nix::unistd::{Pid, sethostname};
 
 pub(crate) use messages::{Ended, MESSAGE_BYTES_MAX, Reply, Request, send_with};
 pub(crate) use namespaces::{HostIds, NAMESPACES, map_ids, pid_namespace_bound};
 pub(crate) use script::{create as create_script, write as write_script};
 
+use crate::level::Guarantee;
 use crate::probes::inside::Expected;
 use crate::spec::{Isolation, Shape};
 use crate::sys::{channel, descriptors, process};
 use crate::view::{self, BuildError, Directories, Entry, OwnMounts, RunFiles, Trees};
+use crate::watch::TMPFS_INSIDE;
 use first::First;
 use reap::Family;
 
@@ -189,6 +193,7 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
             rules = Some(confine::prepare(orders.shape)?);
         }
         Isolation::None => {
+            namespaces::raise_oom_score();
             nix::unistd::setsid().map_err(failed("failed to start a session"))?;
             nix::sys::prctl::set_child_subreaper(true).map_err(failed("failed to become the reaper"))?;
             confine::null_stdio().map_err(failed("failed to open the null device"))?;
@@ -279,10 +284,12 @@ impl Init<'_> {
 
     fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
         match request {
-            Request::Claim { name, secret_files } => match self.claim(&name, &secret_files, descriptors) {
-                Ok(()) => Ok(()),
-                Err(failure) => tell_failure(self.channel.as_fd(), failure),
-            },
+            Request::Claim { name, secret_files, limits, lend_tmpfs } => {
+                if let Err(failure) = self.claim(&name, &secret_files, descriptors, &limits) {
+                    return tell_failure(self.channel.as_fd(), failure);
+                }
+                if lend_tmpfs { self.lend_tmpfs() } else { Ok(()) }
+            }
             Request::StartStep { index } => {
                 let [stdout, stderr] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| Errno::EPROTO)?;
                 self.start_step(index, stdout, stderr)
@@ -302,6 +309,7 @@ impl Init<'_> {
         name: &str,
         secret_files: &[String],
         mut descriptors: Vec<OwnedFd>,
+        limits: &[Guarantee],
     ) -> Result<(), SetupFailure> {
         let call = |what: &'static str| move |errno| SetupFailure::call("claim", what, errno);
         if let Some(rules) = self.rules.take() {
@@ -320,18 +328,30 @@ impl Init<'_> {
             sethostname(name).map_err(|errno| SetupFailure::call("hostname", "failed to set the host name", errno))?;
             let rules = confine::allow_claimed(rules, self.shape)?;
             confine::give_up_capabilities()?;
-            self.let_first_go().map_err(call("failed to let the first process go"))?;
+            self.let_first_go(limits).map_err(call("failed to let the first process go"))?;
             self.rules = Some(rules);
             // Beside the first process, which has its own by now: it cannot reach init, and further steps come later.
             return confine::install_filter(self.shape.syscalls);
         }
-        self.let_first_go().map_err(call("failed to let the first process go"))
+        self.let_first_go(limits).map_err(call("failed to let the first process go"))
     }
 
-    fn let_first_go(&mut self) -> Result<(), Errno> {
+    /// Sends a descriptor of each temporary file system, by which its use can be asked for and nothing else be done.
+    fn lend_tmpfs(&self) -> Result<(), Errno> {
+        let open = |path: &str| open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok();
+        let tmpfs: Vec<OwnedFd> = match self.shape.isolation {
+            Isolation::Sandboxed => TMPFS_INSIDE.into_iter().filter_map(open).collect(),
+            // They are those of the host.
+            Isolation::None => Vec::new(),
+        };
+        let lent: Vec<_> = tmpfs.iter().map(OwnedFd::as_fd).collect();
+        messages::send_with(self.channel.as_fd(), &Reply::Lent, &lent)
+    }
+
+    fn let_first_go(&mut self, limits: &[Guarantee]) -> Result<(), Errno> {
         let first = self.first.as_ref().ok_or(Errno::ESRCH)?;
         self.current = Some(Current { index: 0, pid: first.pid });
-        first.let_go()
+        first.let_go(limits)
     }
 
     fn start_step(&mut self, index: u16, stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Errno> {

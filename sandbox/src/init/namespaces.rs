@@ -20,6 +20,8 @@ pub(crate) const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWUSER
     .union(CloneFlags::CLONE_NEWUTS)
     .union(CloneFlags::CLONE_NEWCGROUP);
 
+/// How gladly the kernel kills init and what it starts when memory runs out: long before the daemon and its shims.
+const OOM_SCORE_ADJUSTMENT: &str = "600";
 /// Numbers that the kernel never hands out again after the first round, so the bound of a pid namespace must be higher.
 const RESERVED_PIDS: u64 = 300;
 /// Highest bound that a kernel accepts.
@@ -53,6 +55,7 @@ pub(super) fn settle(orders: &Orders<'_>) -> Result<(), SetupFailure> {
     let call = |step: &'static str, what: &'static str| move |errno| SetupFailure::call(step, what, errno);
     map_ids(orders.host, InsideIds { uid: INSIDE_ID, gid: INSIDE_ID })
         .map_err(call("uid-map", "failed to map the user"))?;
+    raise_oom_score();
     // After the last change of ids, which would clear it.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(call("init", "failed to tie init to its shim"))?;
     setsid().map(drop).map_err(call("init", "failed to start a session"))
@@ -111,6 +114,12 @@ pub(crate) fn map_ids(host: HostIds, inside: InsideIds) -> Result<(), Errno> {
         written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
     }
     Ok(())
+}
+
+/// Offers the run to the kernel for when memory runs out. Nothing stops a process from doing that; should it fail all the
+/// same, the run is as likely to be killed as others.
+pub(super) fn raise_oom_score() {
+    drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUSTMENT));
 }
 
 /// What the bound of the pid namespace is for `processes`.

@@ -7,9 +7,7 @@ use nix::unistd::{Pid, getpid};
 
 use super::Ended;
 use crate::spec::Isolation;
-
-/// Most processes that are looked through outside of a pid namespace; a family that is larger takes further rounds.
-const FAMILY_MAX: usize = 1 << 18;
+use crate::watch::descendants;
 
 /// How the processes of the run are found.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +31,7 @@ impl Family {
         match self {
             // One call reaches all at once: none can fork in between.
             Self::Namespace => ignore_gone(kill(Pid::from_raw(-1), signal)),
-            Self::Descendants => descendants().into_iter().try_for_each(|pid| ignore_gone(kill(pid, signal))),
+            Self::Descendants => descendants(getpid()).into_iter().try_for_each(|pid| ignore_gone(kill(pid, signal))),
         }
     }
 }
@@ -70,25 +68,4 @@ fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(errno),
     }
-}
-
-/// Every process below this one, breadth first.
-fn descendants() -> Vec<Pid> {
-    let mut found = vec![getpid()];
-    let mut next = 0;
-    while next < found.len().min(FAMILY_MAX) {
-        found.extend(children_of(found[next]));
-        next += 1;
-    }
-    found.remove(0);
-    found
-}
-
-fn children_of(pid: Pid) -> Vec<Pid> {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .map(Pid::from_raw)
-        .collect()
 }

@@ -21,6 +21,9 @@ use super::script::Prepared;
 use crate::sys::descriptors;
 use crate::sys::process::{self, Disposition, Forked};
 
+/// By how much the priority of steps is below that of the daemon, of shims and of init, which have little to do and must
+/// be able to do it.
+const STEP_NICE: i32 = 5;
 /// Bounds of every process inside, init included.
 const FIXED_BOUNDS: [(Resource, u64); 4] = [
     // One byte, not none: a core pattern that is a pipe ignores a limit of zero.
@@ -116,8 +119,9 @@ pub(super) fn become_plain(stdout: &OwnedFd, stderr: &OwnedFd) -> Result<(), Err
     SigSet::all().thread_unblock()
 }
 
-/// Takes on the bounds and the working directory of `step`.
+/// Takes on the priority, the bounds and the working directory of `step`.
 pub(super) fn ready_to_execute(step: &Prepared) -> Result<(), (Stage, Errno)> {
+    process::lower_priority(STEP_NICE).map_err(|errno| (Stage::Limits, errno))?;
     limit(&step.bounds).map_err(|errno| (Stage::Limits, errno))?;
     chdir(step.cwd.as_c_str()).map_err(|errno| (Stage::WorkingDirectory, errno))
 }

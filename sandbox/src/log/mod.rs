@@ -21,6 +21,7 @@ pub(crate) use writer::{LineCutter, LogWriter};
 
 use crate::exit_record::StepStatus;
 use crate::level::LevelReport;
+use crate::limit::Excess;
 
 /// Longest payload of one record, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 64 << 10;
@@ -119,6 +120,16 @@ pub enum ControlEvent {
     Paused,
     /// They go on.
     Resumed,
+    /// The run used more than a limit of the whole run allows; it is being killed.
+    LimitExceeded {
+        /// Which limit, its bound and what was found.
+        excess: Excess,
+    },
+    /// The running step was silent for too long; it is being killed.
+    Silent {
+        /// For how long it may be, in milliseconds.
+        idle_ms: u64,
+    },
     /// Somebody cancelled the run.
     CancelRequested,
     /// The run is over.

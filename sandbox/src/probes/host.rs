@@ -3,11 +3,10 @@
 //! Safe to call from a daemon with threads. What it says is a forecast with fixes; what a run really reached is said by
 //! the probes inside it.
 
-use std::path::Path;
-
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup;
 use crate::level::Level;
 use crate::sys::refused;
 
@@ -60,15 +59,18 @@ pub fn probe_host() -> HostReport {
     let proc = proc_uncovered();
     let landlock = landlock();
     let filter = syscall_filter();
+    let cgroup = cgroup();
     let present = |feature: &HostFeature| feature.presence != Presence::Missing;
     let expected_level = if !(present(&kernel_feature) && present(&namespaces) && present(&proc)) {
         Level::None
     } else if !(present(&landlock) && present(&filter)) {
         Level::Namespaces
+    } else if cgroup.presence == Presence::Present {
+        Level::FullWithLimits
     } else {
         Level::Full
     };
-    let features = vec![kernel_feature, namespaces, proc, landlock, filter, cgroup()];
+    let features = vec![kernel_feature, namespaces, proc, landlock, filter, cgroup];
     HostReport { kernel, features, expected_level }
 }
 
@@ -165,21 +167,15 @@ fn syscall_filter() -> HostFeature {
 
 fn cgroup() -> HostFeature {
     let name = "delegated cgroup v2";
-    let fix = "run the daemon as a systemd service with Delegate=yes";
-    let own = setting("/proc/self/cgroup").unwrap_or_default();
-    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::")) else {
-        return feature(name, Presence::Missing, "no cgroup v2", fix);
-    };
-    let directory = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
-    let controllers = std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
-    let usable =
-        ["cpu", "memory", "pids"].iter().all(|needed| controllers.split_whitespace().any(|have| have == *needed));
-    let detail = if usable {
-        "controllers are there, but this version does not use them yet".to_owned()
-    } else {
-        format!("controllers here: {}", if controllers.trim().is_empty() { "none" } else { controllers.trim() })
-    };
-    feature(name, if usable { Presence::Partial } else { Presence::Missing }, detail, fix)
+    let fix = "run the daemon as a systemd service with Delegate=yes and DelegateSubgroup=daemon";
+    match cgroup::find() {
+        Ok(found) => {
+            let presence = if found.controllers.complete() { Presence::Present } else { Presence::Partial };
+            let detail = format!("{}; controllers: {}", found.path.display(), found.controllers);
+            feature(name, presence, detail, fix)
+        }
+        Err(missing) => feature(name, Presence::Missing, missing.to_string(), fix),
+    }
 }
 
 fn setting(path: &str) -> Option<String> {

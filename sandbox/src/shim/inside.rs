@@ -9,8 +9,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 
+use super::keeper::Keeper;
 use super::streams::pipe;
+use crate::cgroup::RunGroup;
 use crate::exit_record::Outcome;
 use crate::init::{self, Footing, HostIds, MESSAGE_BYTES_MAX, NAMESPACES, Orders, Reply, Request, pid_namespace_bound};
 use crate::level::{GuaranteeKind, Level, LevelReport};
@@ -41,6 +44,7 @@ pub(super) struct Ground {
 /// A living init.
 #[derive(Debug)]
 pub(crate) struct Inside {
+    pid: Pid,
     pidfd: OwnedFd,
     channel: OwnedFd,
     isolation: Isolation,
@@ -73,7 +77,9 @@ pub(super) struct FirstStreams {
 
 impl Inside {
     /// Starts an init that prepares a sandbox for a run of `shape` on `ground`.
-    pub(super) fn prepare(shape: &Shape, ground: Ground) -> Result<Self, Outcome> {
+    ///
+    /// It is born in `group` where there is one.
+    pub(super) fn prepare(shape: &Shape, ground: Ground, group: Option<&RunGroup>) -> Result<Self, Outcome> {
         let Ground { footing, makes_network, canaries } = ground;
         let failed = |errno| not_forked(shape, errno);
         let host = HostIds::effective();
@@ -104,9 +110,10 @@ impl Inside {
             stdout: their_stdout,
             stderr: their_stderr,
         };
-        match process::fork(namespaces).map_err(failed)? {
+        match fork(namespaces, group).map_err(failed)? {
             process::Forked::Child => init::main(orders, theirs),
-            process::Forked::Parent { pidfd, .. } => Ok(Self {
+            process::Forked::Parent { pid, pidfd } => Ok(Self {
+                pid,
                 pidfd,
                 channel: ours,
                 isolation: shape.isolation,
@@ -123,6 +130,7 @@ impl Inside {
         spec: &CheckedSpec,
         secrets: &RunSecrets,
         trees: Option<&Trees>,
+        keeper: &Keeper<'_>,
     ) -> Result<FirstStreams, Errno> {
         let written = init::write_script(&self.script, spec, &secrets.values);
         written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
@@ -130,9 +138,20 @@ impl Inside {
         let secret_files: Vec<String> = files.map(|secret| secret.name.clone()).collect();
         let sealed = secrets.sealed.as_ref().filter(|_| !secret_files.is_empty());
         let mut descriptors: Vec<_> = sealed.map(SealedSecrets::as_fd).into_iter().collect();
-        descriptors.extend(trees.map(Trees::descriptors).unwrap_or_default());
-        self.send(&Request::Claim { name: spec.name.clone(), secret_files }, &descriptors)?;
+        descriptors.extend(trees.map(Trees::mounts).unwrap_or_default());
+        let claim = Request::Claim {
+            name: spec.name.clone(),
+            secret_files,
+            limits: keeper.limits_for_level(),
+            lend_tmpfs: keeper.watches_tmpfs(),
+        };
+        self.send(&claim, &descriptors)?;
         self.first.take().ok_or(Errno::EBUSY)
+    }
+
+    /// Process id of init, as the shim sees it.
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Readable when a reply is there or init is gone.
@@ -144,12 +163,15 @@ impl Inside {
         init::send_with(self.channel.as_fd(), request, descriptors)
     }
 
-    /// The next reply; `None` when init is gone.
-    pub(super) fn receive(&self) -> Result<Option<Reply>, Errno> {
+    /// The next reply with its descriptors; `None` when init is gone.
+    pub(super) fn receive(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, Errno> {
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
         match channel::receive(self.channel.as_fd(), &mut buffer) {
             Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(None),
-            Ok((len, _)) => serde_json::from_slice(&buffer[..len]).map(Some).map_err(|_| Errno::EPROTO),
+            Ok((len, descriptors)) => {
+                let reply = serde_json::from_slice(&buffer[..len]).map_err(|_| Errno::EPROTO)?;
+                Ok(Some((reply, descriptors)))
+            }
             Err(errno) => Err(errno),
         }
     }
@@ -170,6 +192,26 @@ impl Inside {
         }
         waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::__WALL)
     }
+}
+
+/// Forks init, in its group from its first instruction on where the kernel can do that.
+fn fork(namespaces: CloneFlags, group: Option<&RunGroup>) -> Result<process::Forked, Errno> {
+    let Some(group) = group else { return process::fork(namespaces) };
+    match process::fork_into(namespaces, group.descriptor()) {
+        Ok(forked) => return Ok(forked),
+        Err(errno @ (Errno::EAGAIN | Errno::ENOMEM)) => return Err(errno),
+        // Whatever it is that cannot be had, the next call says whether it is the namespaces.
+        Err(_) => {}
+    }
+    let forked = process::fork(namespaces)?;
+    if let process::Forked::Parent { pid, pidfd } = &forked {
+        // It executes nothing before it is claimed.
+        if let Err(errno) = group.attach(*pid) {
+            process::signal_pidfd(pidfd.as_fd(), Signal::SIGKILL)?;
+            return Err(errno);
+        }
+    }
+    Ok(forked)
 }
 
 fn wait_for(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {

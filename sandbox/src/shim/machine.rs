@@ -3,10 +3,11 @@
 //! Knows no process, descriptor or clock. **Invariant:** no step starts before the level was found sufficient.
 //! **Invariant:** an `Always` step starts only after everything inside was killed. **Invariant:** the first reason why a
 //! run did not succeed is its outcome, but a sandbox that was lost is an infrastructure loss whatever happened before,
-//! unless the run was being cancelled.
+//! unless the run was being cancelled or had exceeded a limit, which can take the sandbox with it.
 
 use crate::exit_record::{Outcome, StepFailure, StepResult, StepStatus};
 use crate::level::LevelReport;
+use crate::limit::{Excess, LimitKind};
 use crate::spec::{CheckedSpec, Isolation, Phase};
 
 /// What the shim sees.
@@ -25,6 +26,10 @@ pub(super) enum Input {
     StepTimeout,
     /// The time of the run is over.
     WallTimeout,
+    /// The running step was silent for this long, in milliseconds, which is too long.
+    IdleTimeout { idle_ms: u64 },
+    /// The run uses more than it may.
+    Exceeded(Excess),
     /// Somebody wants it to end.
     Cancel,
     /// Init is gone, or nothing can be done any more.
@@ -65,6 +70,7 @@ pub(super) enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
     TimedOut,
+    LimitExceeded(LimitKind),
     Cancelled,
 }
 
@@ -139,9 +145,16 @@ impl Machine {
             (Stage::Building, Input::Cancel) => self.over(Outcome::Cancelled),
             (Stage::Building, Input::WallTimeout) => self.over(Outcome::TimedOut { step: None }),
             (Stage::Running(index), Input::StepEnded { failure }) => self.step_ended(index, failure, now_us),
-            (Stage::Running(index), Input::StepTimeout) => self.kill(index, Reason::TimedOut),
-            (Stage::Running(index), Input::WallTimeout) if self.phase(index) != Phase::Always => {
-                self.kill(index, Reason::TimedOut)
+            (Stage::Building, Input::Exceeded(excess)) => self.over(Outcome::LimitExceeded { excess, step: None }),
+            (Stage::Running(index), Input::StepTimeout) => self.time_out(index),
+            (Stage::Running(index), Input::WallTimeout) if self.phase(index) != Phase::Always => self.time_out(index),
+            (Stage::Running(index), Input::IdleTimeout { idle_ms }) => {
+                let outcome = Outcome::NoOutput { step: self.name(index), idle_ms };
+                self.kill(index, Reason::TimedOut, outcome)
+            }
+            (Stage::Running(index), Input::Exceeded(excess)) => {
+                let outcome = Outcome::LimitExceeded { excess, step: Some(self.name(index)) };
+                self.kill(index, Reason::LimitExceeded(excess.limit), outcome)
             }
             (Stage::Killing(index, reason), Input::StepEnded { .. }) => {
                 self.record_killed(index, reason, now_us);
@@ -211,11 +224,12 @@ impl Machine {
         }
     }
 
-    fn kill(&mut self, index: u16, reason: Reason) -> Action {
-        let outcome = match reason {
-            Reason::TimedOut => Outcome::TimedOut { step: Some(self.name(index)) },
-            Reason::Cancelled => Outcome::Cancelled,
-        };
+    fn time_out(&mut self, index: u16) -> Action {
+        let outcome = Outcome::TimedOut { step: Some(self.name(index)) };
+        self.kill(index, Reason::TimedOut, outcome)
+    }
+
+    fn kill(&mut self, index: u16, reason: Reason, outcome: Outcome) -> Action {
         self.outcome.get_or_insert(outcome);
         self.go(Stage::Killing(index, reason), Action::KillAll)
     }
@@ -239,7 +253,9 @@ impl Machine {
                 self.over(Outcome::Cancelled)
             }
             Stage::Clearing(_) if again => self.over(Outcome::Cancelled),
-            Stage::Running(index) if self.phase(index) != Phase::Always => self.kill(index, Reason::Cancelled),
+            Stage::Running(index) if self.phase(index) != Phase::Always => {
+                self.kill(index, Reason::Cancelled, Outcome::Cancelled)
+            }
             Stage::Building | Stage::Running(_) | Stage::Killing(..) | Stage::Clearing(_) | Stage::Over => {
                 self.outcome.get_or_insert(Outcome::Cancelled);
                 Action::Wait
@@ -253,7 +269,8 @@ impl Machine {
             Stage::Killing(index, reason) => self.record_killed(index, reason, now_us),
             Stage::Building | Stage::Clearing(_) | Stage::Over => {}
         }
-        if self.outcome != Some(Outcome::Cancelled) {
+        let explained = matches!(self.outcome, Some(Outcome::Cancelled | Outcome::LimitExceeded { .. }));
+        if !explained {
             self.outcome = Some(Outcome::ShimError { message });
         }
         self.go(Stage::Over, Action::Finish)
@@ -262,6 +279,7 @@ impl Machine {
     fn record_killed(&mut self, index: u16, reason: Reason, now_us: u64) {
         let status = match reason {
             Reason::TimedOut => StepStatus::TimedOut,
+            Reason::LimitExceeded(limit) => StepStatus::LimitExceeded { limit },
             Reason::Cancelled => StepStatus::Cancelled,
         };
         self.record(index, status, now_us);
@@ -356,6 +374,41 @@ mod tests {
                 vec![probed(), StepTimeout, ended(0), KilledAll, WallTimeout, StepTimeout, KilledAll]
             ),
             "Began KillAll Wait Start(1) Wait KillAll Finish | timed out in step `s0` | TimedOut TimedOut"
+        );
+    }
+
+    #[test]
+    fn silence_is_a_time_out_with_its_own_reason() {
+        let idle = || Input::IdleTimeout { idle_ms: 600_000 };
+        assert_eq!(
+            play(&[Main, Always], vec![idle(), probed(), idle(), ended(0), idle(), KilledAll, ended(0)]),
+            "Wait Began KillAll Wait Wait Start(1) Finish | \
+             timed out in step `s0`: no output for 10 min | TimedOut Succeeded"
+        );
+    }
+
+    #[test]
+    fn what_exceeds_a_limit_is_killed_and_says_so() {
+        let excess = Excess { limit: LimitKind::Memory, allowed: 1 << 30, found: 1280 << 20 };
+        let over = || Input::Exceeded(excess);
+        assert_eq!(
+            play(&[Main, Main, Always], vec![probed(), over(), over(), ended(0), KilledAll, ended(0)]),
+            "Began KillAll Wait Wait Start(2) Finish | \
+             memory limit of 1 GiB exceeded: 1.2 GiB in use in step `s0` | \
+             LimitExceeded { limit: Memory } NotRun Succeeded"
+        );
+        assert_eq!(play(&[Main], vec![over()]), "Finish | memory limit of 1 GiB exceeded: 1.2 GiB in use | NotRun");
+    }
+
+    /// The kernel can take init with the rest of a run that used too much memory.
+    #[test]
+    fn a_sandbox_that_dies_of_its_limit_is_no_loss() {
+        let excess = Excess { limit: LimitKind::Memory, allowed: 1 << 30, found: 1 << 30 };
+        let lost = Input::Lost { message: "init died".to_owned() };
+        assert_eq!(
+            play(&[Main, Always], vec![probed(), Input::Exceeded(excess), lost]),
+            "Began KillAll Finish | memory limit of 1 GiB exceeded in step `s0` | \
+             LimitExceeded { limit: Memory } NotRun"
         );
     }
 

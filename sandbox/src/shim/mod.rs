@@ -5,6 +5,7 @@
 //! **Invariant:** with the claim it leaves an exit record, whatever fails in between; only its own death loses a run.
 
 mod inside;
+mod keeper;
 mod machine;
 mod prepared;
 mod server;
@@ -25,6 +26,7 @@ use nix::unistd::{geteuid, setgroups};
 
 use crate::clock::unix_us;
 use crate::exit_record::{ExitRecord, FORMAT_VERSION, Outcome, StepResult, StepStatus};
+use crate::limit::Ceilings;
 use crate::log::LogWriter;
 use crate::run_dir::{
     Claim, ClaimError, EXIT_FILE, LOG_FILE, Reserve, SHIM_FILE, ShimIdentity, write_atomic, write_durable,
@@ -33,6 +35,9 @@ use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError};
 use crate::spawner::StartAnswer;
 use crate::spec::CheckedSpec;
 use crate::sys::channel;
+use crate::view::Trees;
+pub(crate) use keeper::Host;
+use keeper::Keeper;
 pub(crate) use prepared::{Prepared, Slot};
 use server::ControlServer;
 use streams::Echo;
@@ -64,6 +69,7 @@ pub(crate) enum StartError {
 pub(crate) fn run(
     assignment: Assignment,
     starter: OwnedFd,
+    host: &Host,
     prepare: impl FnOnce(&CheckedSpec) -> Result<Prepared, Outcome>,
 ) -> Result<ExitRecord, StartError> {
     let Assignment { dir, spec, secrets } = assignment;
@@ -82,7 +88,8 @@ pub(crate) fn run(
         Ok(parts) => {
             answer(&starter, &StartAnswer::Started { pid: own_pid() });
             drop(starter);
-            let ended = Supervisor::new(&spec, parts.outside, Echo::Nothing).run(prepare(&spec), secrets);
+            let (prepared, keeper) = keep(&spec, host, prepare(&spec));
+            let ended = Supervisor::new(&spec, parts.outside, keeper, Echo::Nothing).run(prepared, secrets);
             drop(parts.reserve);
             ended
         }
@@ -108,10 +115,29 @@ pub(crate) fn run_for_person(spec: &CheckedSpec, secrets: Option<SealedSecrets>)
     let begun = Begun::now();
     umask(Mode::from_bits_truncate(0o077));
     let ended = match Outside::of_person(spec) {
-        Ok(outside) => Supervisor::new(spec, outside, Echo::Stdio).run(Prepared::on_host(spec), secrets),
+        Ok(outside) => {
+            let host = Host::prepare(Ceilings::default());
+            let (prepared, keeper) = keep(spec, &host, Prepared::on_host(spec, &host));
+            Supervisor::new(spec, outside, keeper, Echo::Stdio).run(prepared, secrets)
+        }
         Err(error) => Ended::without_log(Outcome::ShimError { message: error.to_string() }, not_run(spec)),
     };
     Ok(begun.record(spec, ended).0)
+}
+
+/// Who keeps the limits of a run that is being prepared.
+fn keep<'a>(
+    spec: &'a CheckedSpec,
+    host: &Host,
+    prepared: Result<Prepared, Outcome>,
+) -> (Result<Prepared, Outcome>, Keeper<'a>) {
+    match prepared {
+        Ok(Prepared { inside, findings, mut trees, group }) => {
+            let keeper = Keeper::new(spec, host, group, trees.as_mut().map(Trees::take_roots));
+            (Ok(Prepared { inside, findings, trees, group: Err(String::new()) }), keeper)
+        }
+        Err(outcome) => (Err(outcome), Keeper::new(spec, host, Err("there is no run".to_owned()), Some(Vec::new()))),
+    }
 }
 
 /// Whether the secrets are those of the spec. Their values are forgotten again: they must not be in this memory when init

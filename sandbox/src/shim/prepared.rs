@@ -11,7 +11,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 
 use super::inside::{Ground, Inside, canaries};
+use super::keeper::{Host, make_group};
 use super::{Assignment, run};
+use crate::cgroup::RunGroup;
 use crate::exit_record::Outcome;
 use crate::init::{Footing, Reply, SetupFailure};
 use crate::level::{Guarantee, GuaranteeKind, LevelReport};
@@ -32,16 +34,20 @@ pub(crate) struct Prepared {
     pub(super) findings: Vec<Guarantee>,
     /// The directories of the run, unless init opens them itself.
     pub(super) trees: Option<Trees>,
+    /// The control group of the run, or why there is none.
+    pub(super) group: Result<RunGroup, String>,
 }
 
 impl Prepared {
     /// Begins to build a sandbox for `spec` on this process's own view of the host.
-    pub(crate) fn on_host(spec: &CheckedSpec) -> Result<Self, Outcome> {
+    pub(crate) fn on_host(spec: &CheckedSpec, host: &Host) -> Result<Self, Outcome> {
         let shape = Shape::of(spec);
         let entries = plan(&shape, &HostLayout::discover());
         let footing = Footing::Host { entries, directories: Directories::of(spec) };
-        let inside = Inside::prepare(&shape, Ground { footing, makes_network: true, canaries: canaries(&shape) })?;
-        Ok(Self { inside, findings: Vec::new(), trees: None })
+        let group = make_group(host);
+        let ground = Ground { footing, makes_network: true, canaries: canaries(&shape) };
+        let inside = Inside::prepare(&shape, ground, group.as_ref().ok())?;
+        Ok(Self { inside, findings: Vec::new(), trees: None, group })
     }
 
     /// Begins to build a sandbox for `spec` in the mount namespace `template`, in the network namespace `network` if
@@ -50,15 +56,22 @@ impl Prepared {
         spec: &CheckedSpec,
         template: BorrowedFd<'_>,
         network: Option<OwnedFd>,
+        host: &Host,
     ) -> Result<Self, Outcome> {
         let shape = Shape::of(spec);
         let trees = Directories::of(spec).open().map_err(not_built)?;
-        let inside = in_template(&shape, template, network)?;
-        Ok(Self { inside, findings: Vec::new(), trees: Some(trees) })
+        let group = make_group(host);
+        let inside = in_template(&shape, template, network, group.as_ref().ok())?;
+        Ok(Self { inside, findings: Vec::new(), trees: Some(trees), group })
     }
 }
 
-fn in_template(shape: &Shape, template: BorrowedFd<'_>, network: Option<OwnedFd>) -> Result<Inside, Outcome> {
+fn in_template(
+    shape: &Shape,
+    template: BorrowedFd<'_>,
+    network: Option<OwnedFd>,
+    group: Option<&RunGroup>,
+) -> Result<Inside, Outcome> {
     let own = OwnMounts::open(shape).map_err(not_built)?;
     let canaries = canaries(shape);
     let moved = setns(template, CloneFlags::CLONE_NEWNS).and_then(|()| match &network {
@@ -67,7 +80,7 @@ fn in_template(shape: &Shape, template: BorrowedFd<'_>, network: Option<OwnedFd>
     });
     moved.map_err(|errno| setup_failed(SetupFailure::call("template", "failed to enter the prepared view", errno)))?;
     let footing = Footing::Template { own };
-    let inside = Inside::prepare(shape, Ground { footing, makes_network: network.is_none(), canaries })?;
+    let inside = Inside::prepare(shape, Ground { footing, makes_network: network.is_none(), canaries }, group)?;
     // Init is born; nothing that follows needs a capability.
     caps::drop_held()
         .map_err(|errno| setup_failed(SetupFailure::call("capabilities", "failed to drop those of the shim", errno)))?;
@@ -89,6 +102,7 @@ pub(crate) struct Slot {
     shape: Shape,
     inside: Inside,
     findings: Vec<Guarantee>,
+    group: Result<RunGroup, String>,
 }
 
 /// Why a slot was never claimed.
@@ -105,23 +119,24 @@ impl Slot {
     pub(crate) const READY: &[u8] = b"ready";
 
     /// Builds a sandbox for runs of `shape` and waits until it is proven.
-    pub(crate) fn prepare(shape: Shape, template: BorrowedFd<'_>, network: Option<OwnedFd>) -> Result<Self, Unclaimed> {
-        let inside = in_template(&shape, template, network).map_err(|_| Unclaimed::Unusable)?;
-        let Ok(Some(Reply::Probed { guarantees: findings })) = inside.receive() else {
+    pub(crate) fn prepare(shape: Shape, template: BorrowedFd<'_>, host: &Host) -> Result<Self, Unclaimed> {
+        let group = make_group(host);
+        let inside = in_template(&shape, template, None, group.as_ref().ok()).map_err(|_| Unclaimed::Unusable)?;
+        let Ok(Some((Reply::Probed { guarantees: findings }, _))) = inside.receive() else {
             return Err(Unclaimed::Unusable);
         };
         let missing = LevelReport::new(findings.clone()).missing_for(shape.required_level);
-        // What landlock does is seen when the run is known.
-        if missing.iter().any(|kind| *kind != GuaranteeKind::Landlock) {
+        // What landlock does, and what limits are worth, is seen when the run is known.
+        if missing.iter().any(|kind| *kind != GuaranteeKind::Landlock && !kind.is_limit()) {
             return Err(Unclaimed::Unusable);
         }
-        Ok(Self { shape, inside, findings })
+        Ok(Self { shape, inside, findings, group })
     }
 
     /// Says that it is ready, waits for the claim, and runs the run.
-    pub(crate) fn serve(self, spawner: OwnedFd) -> Result<(), Unclaimed> {
+    pub(crate) fn serve(self, spawner: OwnedFd, host: &Host) -> Result<(), Unclaimed> {
         channel::send(spawner.as_fd(), Self::READY, &[]).map_err(|_| Unclaimed::Dropped)?;
-        let Self { shape, inside, findings } = self;
+        let Self { shape, inside, findings, group } = self;
         let mut descriptors = wait_for_claim(&spawner, &inside)?;
         if descriptors.is_empty() {
             return Err(Unclaimed::Dropped);
@@ -135,9 +150,9 @@ impl Slot {
         if Shape::of(&spec) != shape {
             return Err(Unclaimed::Dropped);
         }
-        let prepared = Prepared { inside, findings, trees: Some(trees) };
+        let prepared = Prepared { inside, findings, trees: Some(trees), group };
         // A refused claim of the run was answered; there is nobody else to tell.
-        drop(run(Assignment { dir, spec, secrets }, spawner, |_| Ok(prepared)));
+        drop(run(Assignment { dir, spec, secrets }, spawner, host, |_| Ok(prepared)));
         Ok(())
     }
 }

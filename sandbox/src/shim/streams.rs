@@ -44,7 +44,10 @@ pub(super) struct StepStream {
 /// Whether more can come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    Open,
+    Open {
+        /// What came, in bytes.
+        taken: usize,
+    },
     Ended,
 }
 
@@ -98,7 +101,7 @@ impl StepStream {
             (true, 0) => self.partial_since,
             (true, _) => Some(now),
         };
-        Progress::Open
+        Progress::Open { taken }
     }
 
     /// When the incomplete line is to be shown.

@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
 use super::inside::{FirstStreams, Inside, RunSecrets};
+use super::keeper::Keeper;
 use super::machine::{Action, Input, Machine, Stage};
 use super::prepared::Prepared;
 use super::server::ControlServer;
@@ -22,6 +23,7 @@ use crate::control::{Activity, Answer, Request, RunStatus};
 use crate::exit_record::{Outcome, StepFailure, StepResult};
 use crate::init::{self, Reply};
 use crate::level::{Guarantee, LevelReport};
+use crate::limit::Excess;
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
 use crate::redact::{Patterns, Redactor};
@@ -75,6 +77,7 @@ pub(super) struct Supervisor<'a> {
     echo: Echo,
     timers: Timers,
     inside: Option<Inside>,
+    keeper: Keeper<'a>,
     streams: Vec<StepStream>,
     /// What is taken out of everything that a step writes.
     patterns: Option<Rc<Patterns>>,
@@ -89,7 +92,7 @@ pub(super) struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    pub(super) fn new(spec: &'a CheckedSpec, outside: Outside, echo: Echo) -> Self {
+    pub(super) fn new(spec: &'a CheckedSpec, outside: Outside, keeper: Keeper<'a>, echo: Echo) -> Self {
         let Outside { log, server, signals } = outside;
         let wall = Duration::from_millis(spec.limits.wall_ms);
         Self {
@@ -99,8 +102,9 @@ impl<'a> Supervisor<'a> {
             server,
             signals,
             echo,
-            timers: Timers::new(Instant::now(), wall),
+            timers: Timers::new(Instant::now(), wall, spec.limits.idle_ms.map(Duration::from_millis)),
             inside: None,
+            keeper,
             streams: Vec::new(),
             patterns: None,
             findings: Vec::new(),
@@ -129,11 +133,11 @@ impl<'a> Supervisor<'a> {
     }
 
     fn claim(&mut self, prepared: Prepared, secrets: &RunSecrets) {
-        let Prepared { mut inside, findings, trees } = prepared;
+        let Prepared { mut inside, findings, trees, .. } = prepared;
         self.patterns = Patterns::new(&secrets.values);
         self.findings = findings;
         self.claimed_at_ns = monotonic_ns();
-        match inside.claim(self.spec, secrets, trees.as_ref()) {
+        match inside.claim(self.spec, secrets, trees.as_ref(), &self.keeper) {
             Ok(FirstStreams { stdout, stderr }) => self.follow(0, stdout, stderr),
             Err(errno) => self.lost(&format!("failed to reach the sandbox: {}", errno.desc())),
         }
@@ -154,10 +158,18 @@ impl<'a> Supervisor<'a> {
             self.read_reply(now)?;
         }
         self.serve_clients();
+        if let Some(excess) = self.keeper.look(now) {
+            self.exceeded(excess);
+        }
         while let Some(passed) = self.timers.take_passed(now) {
             match passed {
                 Passed::Wall => self.feed(Input::WallTimeout),
                 Passed::Step => self.feed(Input::StepTimeout),
+                Passed::Idle => {
+                    let idle_ms = self.spec.limits.idle_ms.unwrap_or_default();
+                    self.log.control(unix_us(), &ControlEvent::Silent { idle_ms });
+                    self.feed(Input::IdleTimeout { idle_ms });
+                }
                 Passed::Guard => self.lost("the sandbox did not answer in time"),
             }
         }
@@ -177,7 +189,8 @@ impl<'a> Supervisor<'a> {
         fds.extend(self.server.iter().flat_map(ControlServer::fds).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(self.streams.iter().map(|stream| PollFd::new(stream.fd(), PollFlags::POLLIN)));
         let partial = self.streams.iter().filter_map(StepStream::partial_deadline).min();
-        let timeout = self.timers.timeout(Instant::now(), partial);
+        let other = [partial, self.keeper.next_look()].into_iter().flatten().min();
+        let timeout = self.timers.timeout(Instant::now(), other);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
@@ -190,7 +203,12 @@ impl<'a> Supervisor<'a> {
         let mut open = Vec::with_capacity(self.streams.len());
         for mut stream in self.streams.drain(..) {
             match stream.drain(now, &mut self.log, self.echo) {
-                Progress::Open => open.push(stream),
+                Progress::Open { taken } => {
+                    if taken > 0 {
+                        self.timers.heard(now);
+                    }
+                    open.push(stream);
+                }
                 Progress::Ended => stream.finish(&mut self.log, self.echo),
             }
         }
@@ -199,11 +217,13 @@ impl<'a> Supervisor<'a> {
 
     fn read_reply(&mut self, now: Instant) -> Result<(), Errno> {
         let Some(inside) = &self.inside else { return Ok(()) };
-        let reply = inside.receive()?;
+        let (reply, init) = (inside.receive()?, inside.pid());
+        let (reply, lent) = reply.map_or((None, Vec::new()), |(reply, lent)| (Some(reply), lent));
         // What a step wrote before it ended has arrived by now.
         self.drain_streams(now);
         match reply {
             Some(Reply::Probed { guarantees }) => self.findings = guarantees,
+            Some(Reply::Lent) => self.keeper.watch(init, lent),
             Some(Reply::Executing { landlock, at_ns }) => {
                 self.claim_to_exec_ns = Some(at_ns.saturating_sub(self.claimed_at_ns));
                 self.probed(landlock);
@@ -219,6 +239,7 @@ impl<'a> Supervisor<'a> {
                     Stage::Building | Stage::Clearing(_) | Stage::Over => false,
                 };
                 if current {
+                    self.look_for_kills();
                     let failure = ended.failure().map(|failure| match failure {
                         StepFailure::Exec { message } => StepFailure::Exec { message: self.clear(message) },
                         other => other,
@@ -228,6 +249,7 @@ impl<'a> Supervisor<'a> {
             }
             Some(Reply::KilledAll) => self.feed(Input::KilledAll),
             None => {
+                self.look_for_kills();
                 let how = self.inside.take().map(Inside::end);
                 self.lost(&format!("init ended: {how:?}"));
             }
@@ -240,7 +262,7 @@ impl<'a> Supervisor<'a> {
         let mut findings = std::mem::take(&mut self.findings);
         findings.push(landlock);
         let report = LevelReport::new(match self.spec.isolation {
-            Isolation::Sandboxed => findings,
+            Isolation::Sandboxed => self.keeper.judge(findings),
             Isolation::None => Vec::new(),
         });
         let fix = if report.level < self.spec.required_level { probe_host().fixes() } else { String::new() };
@@ -301,15 +323,34 @@ impl<'a> Supervisor<'a> {
         self.feed(Input::Cancel);
     }
 
+    /// A process that the kernel has killed for its memory is no failure of the step that started it.
+    fn look_for_kills(&mut self) {
+        if let Some(excess) = self.keeper.out_of_memory() {
+            self.exceeded(excess);
+        }
+    }
+
+    fn exceeded(&mut self, excess: Excess) {
+        if matches!(self.machine.stage(), Stage::Building | Stage::Running(_)) {
+            self.log.control(unix_us(), &ControlEvent::LimitExceeded { excess });
+            self.feed(Input::Exceeded(excess));
+        }
+    }
+
     fn pause(&mut self) {
-        if !self.timers.paused() && self.send(&init::Request::Stop) {
+        if !self.timers.paused() && (self.keeper.freeze() || self.send(&init::Request::Stop)) {
             self.timers.pause(Instant::now());
             self.log.control(unix_us(), &ControlEvent::Paused);
         }
     }
 
+    fn go_on(&mut self) -> bool {
+        // Both: where there is a group, init may have been asked all the same because the group could not be frozen.
+        self.keeper.thaw().is_ok() && self.send(&init::Request::Continue)
+    }
+
     fn resume(&mut self) {
-        if self.timers.paused() && self.send(&init::Request::Continue) {
+        if self.timers.paused() && self.go_on() {
             self.timers.resume(Instant::now());
             self.log.control(unix_us(), &ControlEvent::Resumed);
         }
@@ -332,15 +373,15 @@ impl<'a> Supervisor<'a> {
                 Ok(())
             }
             Action::Start(index) => self.start_step(index, now).and_then(|()| match self.timers.paused() {
-                // The pause came while the step before this one was ending.
-                true => self.request(&init::Request::Stop, &[]),
-                false => Ok(()),
+                // The pause came while the step before this one was ending; a frozen group has paused init with it.
+                true if self.keeper.group().is_none() => self.request(&init::Request::Stop, &[]),
+                true | false => Ok(()),
             }),
             Action::KillAll => {
-                // Nothing that is dead stays paused.
+                // Nothing that is dead stays paused, and init has work to do.
                 self.timers.resume(now);
                 self.timers.arm_guard(now, KILL_WAIT);
-                self.request(&init::Request::KillAll, &[])
+                self.keeper.thaw().and_then(|()| self.request(&init::Request::KillAll, &[]))
             }
         };
         if let Err(errno) = done {
@@ -352,6 +393,7 @@ impl<'a> Supervisor<'a> {
     fn count_step(&mut self, index: u16, now: Instant) {
         if let Some(step) = self.spec.steps.get(usize::from(index)) {
             self.timers.arm_step(now, Duration::from_millis(step.timeout_ms));
+            self.keeper.step_begins();
             self.log.control(unix_us(), &ControlEvent::StepStarted { index, name: step.name.clone() });
         }
     }
@@ -415,6 +457,7 @@ impl<'a> Supervisor<'a> {
 
     /// Ends init, takes in the last output and closes the log.
     fn end(mut self) -> Ended {
+        self.keeper.kill();
         let ended = self.inside.take().map(Inside::end);
         let mut deadline = Instant::now().checked_add(DRAIN_WAIT);
         while !self.streams.is_empty() && deadline.is_some_and(|deadline| Instant::now() < deadline) {
@@ -428,7 +471,11 @@ impl<'a> Supervisor<'a> {
         }
         self.log.control(unix_us(), &ControlEvent::Finished { dropped_bytes: self.log.dropped_bytes() });
         let logged = self.log.finish();
+        let cleared = self.keeper.end();
         let (mut outcome, steps, level) = self.machine.into_parts();
+        if let Err(errno) = cleared {
+            outcome = Outcome::ShimError { message: format!("failed to clear the control group: {}", errno.desc()) };
+        }
         if let Some(Err(errno)) = ended {
             outcome = Outcome::ShimError { message: format!("failed to end the sandbox: {}", errno.desc()) };
         }

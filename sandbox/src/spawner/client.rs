@@ -10,7 +10,8 @@ use nix::sys::socket::sockopt::{ReceiveTimeout, SendTimeout};
 use nix::sys::socket::{MsgFlags, recv, setsockopt};
 use nix::sys::time::TimeVal;
 
-use super::{MESSAGE_BYTES_MAX, Prewarm, SpawnRequest, StartAnswer};
+use super::{MESSAGE_BYTES_MAX, Prewarm, ServeOptions, SpawnRequest, StartAnswer};
+use crate::limit::Ceilings;
 use crate::secrets::{SealedSecrets, Secrets, TransferError};
 use crate::sys::channel;
 
@@ -24,6 +25,15 @@ pub struct SpawnerOptions {
     pub stderr: Option<PathBuf>,
     /// What it prepares ahead.
     pub prewarm: Prewarm,
+    /// What all its runs together keep to.
+    pub ceilings: Ceilings,
+}
+
+impl SpawnerOptions {
+    /// Options with these ceilings, and nothing else set.
+    pub fn with_ceilings(ceilings: Ceilings) -> Self {
+        Self { ceilings, ..Self::default() }
+    }
 }
 
 /// A started run.
@@ -171,9 +181,10 @@ impl Process {
             Some(path) => std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?.into(),
             None => Stdio::inherit(),
         };
+        let serve_options = ServeOptions { prewarm: options.prewarm, ceilings: options.ceilings.clone() };
+        let serve_options = serde_json::to_string(&serve_options).map_err(SpawnError::Decode)?;
         let child = Command::new(program)
-            .arg("serve")
-            .args([options.prewarm.slots.to_string(), options.prewarm.networks.to_string()])
+            .args(["serve", &serve_options])
             .env_clear()
             .current_dir("/")
             .stdin(theirs)

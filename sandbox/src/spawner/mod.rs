@@ -16,14 +16,27 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limit::Ceilings;
+
 pub use client::{SpawnError, Spawned, Spawner, SpawnerOptions};
 pub(crate) use serve::{ServeError, serve};
 
 /// Longest message in either direction, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
+/// How a spawner serves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServeOptions {
+    /// What it prepares ahead.
+    pub(crate) prewarm: Prewarm,
+    /// What all its runs together keep to.
+    pub(crate) ceilings: Ceilings,
+}
+
 /// What is prepared ahead of the runs that need it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Prewarm {
     /// Sandboxes for each shape that runs have had lately. A sandbox that waits costs about half a MiB.
     pub slots: usize,

@@ -20,11 +20,11 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use super::networks::Networks;
 use super::pool::{Pool, Waiting};
 use super::templates::Templates;
-use super::{MESSAGE_BYTES_MAX, Prewarm, SpawnRequest, StartAnswer, home};
+use super::{MESSAGE_BYTES_MAX, ServeOptions, SpawnRequest, StartAnswer, home};
 use crate::run_dir;
 use crate::seccomp;
 use crate::secrets::SealedSecrets;
-use crate::shim::{self, Assignment, Prepared, Slot};
+use crate::shim::{self, Assignment, Host, Prepared, Slot};
 use crate::spec::{CheckedSpec, Egress, Isolation, Shape, SyscallProfile};
 use crate::sys::process::{self, Disposition, Forked};
 use crate::sys::{channel, descriptors};
@@ -55,7 +55,8 @@ pub(crate) enum ServeError {
 }
 
 /// Serves the daemon at the other end of standard input until it closes.
-pub(crate) fn serve(prewarm: Prewarm) -> Result<(), ServeError> {
+pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
+    let ServeOptions { prewarm, ceilings } = options;
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(ServeError::Socket)?;
     // A session of its own, so that keys pressed in the daemon's terminal do not end runs. It fails only for a process
     // that already leads one.
@@ -63,6 +64,8 @@ pub(crate) fn serve(prewarm: Prewarm) -> Result<(), ServeError> {
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(ServeError::Signals(errno)),
     }
+    // With the rights that it has on the host.
+    let host = Host::prepare(ceilings);
     let at_home = home::enter().is_ok();
     // Descriptors of secrets pass through here; other processes of the same user must not take them.
     prctl::set_dumpable(false).map_err(ServeError::Protect)?;
@@ -73,6 +76,7 @@ pub(crate) fn serve(prewarm: Prewarm) -> Result<(), ServeError> {
     let (slots, networks) = if at_home { (prewarm.slots, prewarm.networks) } else { (0, 0) };
     let spawner = ServedSpawner {
         socket,
+        host,
         at_home,
         templates: Templates::default(),
         networks: Networks::start(networks),
@@ -85,6 +89,8 @@ pub(crate) fn serve(prewarm: Prewarm) -> Result<(), ServeError> {
 #[derive(Debug)]
 struct ServedSpawner {
     socket: OwnedFd,
+    /// What all runs share.
+    host: Host,
     /// Whether it lives in namespaces of its own.
     at_home: bool,
     templates: Templates,
@@ -186,6 +192,7 @@ impl ServedSpawner {
         };
         match process::fork(CloneFlags::empty()) {
             Ok(Forked::Child) => become_shim(
+                &self.host,
                 &[
                     Some(theirs.as_raw_fd()),
                     Some(assignment.dir.as_raw_fd()),
@@ -195,10 +202,10 @@ impl ServedSpawner {
                 ],
                 || {
                     let prepare = |spec: &CheckedSpec| match &template {
-                        Some(template) => Prepared::on_template(spec, template.as_fd(), network),
-                        None => Prepared::on_host(spec),
+                        Some(template) => Prepared::on_template(spec, template.as_fd(), network, &self.host),
+                        None => Prepared::on_host(spec, &self.host),
                     };
-                    shim::run(assignment, theirs, prepare).map_or(crate::cli::EXIT_FENCED, |_| 0)
+                    shim::run(assignment, theirs, &self.host, prepare).map_or(crate::cli::EXIT_FENCED, |_| 0)
                 },
             ),
             Ok(Forked::Parent { pidfd, .. }) => {
@@ -216,9 +223,9 @@ impl ServedSpawner {
         };
         let Ok((ours, theirs)) = channel::pair() else { return self.pool.failed(shape, now) };
         match process::fork(CloneFlags::empty()) {
-            Ok(Forked::Child) => become_shim(&[raw(Some(&theirs)), raw(Some(&template))], || {
-                let slot = Slot::prepare(shape.clone(), template.as_fd(), None);
-                i32::from(slot.and_then(|slot| slot.serve(theirs)).is_err())
+            Ok(Forked::Child) => become_shim(&self.host, &[raw(Some(&theirs)), raw(Some(&template))], || {
+                let slot = Slot::prepare(shape.clone(), template.as_fd(), &self.host);
+                i32::from(slot.and_then(|slot| slot.serve(theirs, &self.host)).is_err())
             }),
             Ok(Forked::Parent { pidfd, .. }) => {
                 self.pool.add(shape, Waiting { pidfd, channel: ours, ready: false });
@@ -267,8 +274,9 @@ fn claim(slot: &Waiting, assignment: &Assignment) -> Option<StartAnswer> {
 }
 
 /// Leaves everything of the spawner but `kept` behind, and runs `shim`.
-fn become_shim(kept: &[Option<RawFd>], shim: impl FnOnce() -> i32) -> ! {
-    let kept: Vec<_> = kept.iter().copied().flatten().collect();
+fn become_shim(host: &Host, kept: &[Option<RawFd>], shim: impl FnOnce() -> i32) -> ! {
+    let of_host = host.descriptors();
+    let kept: Vec<_> = kept.iter().copied().flatten().chain(of_host.iter().map(AsRawFd::as_raw_fd)).collect();
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match leave(&kept) {
         Ok(()) => shim(),
         Err(_) => crate::cli::EXIT_INTERNAL,

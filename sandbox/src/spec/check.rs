@@ -264,10 +264,6 @@ fn check_available(spec: &RunSpec) -> Result<(), SpecError> {
         ("workspace_base", spec.workspace_base.is_some()),
         ("egress", spec.egress != Egress::None),
         ("listeners", !spec.listeners.is_empty()),
-        ("run_memory_bytes", spec.limits.run_memory_bytes.is_some()),
-        ("run_cpu_millis", spec.limits.run_cpu_millis.is_some()),
-        ("disk_bytes", spec.limits.disk_bytes.is_some()),
-        ("idle_ms", spec.limits.idle_ms.is_some()),
     ];
     match asked.iter().find(|(_, asked)| *asked) {
         Some((field, _)) => Err(SpecError::NotAvailable { field }),

@@ -10,6 +10,9 @@ use nix::sched::CloneFlags;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 
+/// `CLONE_INTO_CGROUP` of `linux/sched.h`.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Which side of a fork this is.
 #[derive(Debug)]
 pub(crate) enum Forked {
@@ -42,6 +45,38 @@ pub(crate) fn fork(namespaces: CloneFlags) -> Result<Forked, Errno> {
     // SAFETY: the kernel has just made this descriptor and nobody else knows it.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Forked::Parent { pid, pidfd })
+}
+
+/// Forks a child into new `namespaces` and into the control group whose directory is `group` (Linux 5.7 and later).
+///
+/// The child must not return into the caller's frames: it ends with [`exit_now`].
+pub(crate) fn fork_into(namespaces: CloneFlags, group: BorrowedFd<'_>) -> Result<Forked, Errno> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: the structure is plain numbers, for which all zeros is a valid value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = u64::from((namespaces.bits() | libc::CLONE_PIDFD).cast_unsigned()) | CLONE_INTO_CGROUP;
+    args.pidfd = (&raw mut pidfd).addr() as u64;
+    args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    args.cgroup = u64::from(group.as_raw_fd().unsigned_abs());
+    // SAFETY: as in `fork`; the structure lives through the call, and its size is the one that is named.
+    let res = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    let pid = Errno::result(res)?;
+    if pid == 0 {
+        return Ok(Forked::Child);
+    }
+    let pid = Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?);
+    // SAFETY: the kernel has just made this descriptor and nobody else knows it.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Forked::Parent { pid, pidfd })
+}
+
+/// Lowers the priority of this process and of all that it will start by `steps`, for good.
+pub(crate) fn lower_priority(steps: c_int) -> Result<(), Errno> {
+    // The call returns the new value, of which -1 is one.
+    Errno::clear();
+    // SAFETY: a plain number.
+    let value = unsafe { libc::nice(steps) };
+    if value == -1 && Errno::last_raw() != 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
 /// Sends `signal` to the process behind `pidfd`.

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use super::build::{BuildError, Source, mount_entries, open_bind, text};
 use super::plan::{Access, Entry, own_mounts, relative};
@@ -30,7 +32,21 @@ impl Directories {
         let open = |step: &str, path: &Path| open_bind(step, path, Access::Writable).map(|source| source.tree);
         let workspace = open("mount-workspace", &self.workspace)?;
         let out = self.out.as_deref().map(|out| open("mount-out", out)).transpose()?;
-        Ok(Trees { workspace, out })
+        let mut roots = Vec::new();
+        for (step, path, tree) in [("mount-workspace", Some(&self.workspace), Some(&workspace))].into_iter().chain([(
+            "mount-out",
+            self.out.as_ref(),
+            out.as_ref(),
+        )]) {
+            if let (Some(path), Some(tree)) = (path, tree) {
+                roots.push(readable(tree).map_err(|errno| BuildError::OpenSource {
+                    step: step.to_owned(),
+                    path: path.clone(),
+                    errno,
+                })?);
+            }
+        }
+        Ok(Trees { workspace, out, roots })
     }
 }
 
@@ -39,12 +55,26 @@ impl Directories {
 pub(crate) struct Trees {
     workspace: OwnedFd,
     out: Option<OwnedFd>,
+    /// The directories whose space is the run's, for whoever counts it.
+    roots: Vec<OwnedFd>,
 }
 
 impl Trees {
-    /// The descriptors, for a message.
-    pub(crate) fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+    /// The descriptors that init needs, for a message.
+    pub(crate) fn mounts(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
         std::iter::once(&self.workspace).chain(&self.out).map(std::os::fd::AsFd::as_fd).collect()
+    }
+
+    /// All descriptors, for a message.
+    pub(crate) fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+        let mut all = self.mounts();
+        all.extend(self.roots.iter().map(std::os::fd::AsFd::as_fd));
+        all
+    }
+
+    /// The directories whose space is the run's.
+    pub(crate) fn take_roots(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.roots)
     }
 
     /// From the descriptors of a message for a run of `shape`.
@@ -52,7 +82,7 @@ impl Trees {
         let mut descriptors = descriptors.into_iter();
         let workspace = descriptors.next().ok_or(Errno::EPROTO)?;
         let out = shape.has_out.then(|| descriptors.next().ok_or(Errno::EPROTO)).transpose()?;
-        Ok(Self { workspace, out })
+        Ok(Self { workspace, out, roots: descriptors.collect() })
     }
 
     /// Attaches them in `root`, which has a directory for each.
@@ -90,6 +120,10 @@ impl OwnMounts {
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = std::os::fd::BorrowedFd<'_>> {
         self.sources.iter().map(|source| source.tree.as_fd())
     }
+}
+
+fn readable(tree: &OwnedFd) -> Result<OwnedFd, Errno> {
+    openat(tree, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 fn attach(root: &OwnedFd, step: &str, path: &Path, tree: &OwnedFd) -> Result<(), BuildError> {

@@ -13,6 +13,7 @@ mod crashes;
 mod demo;
 mod full_disk;
 mod kills;
+mod limits;
 mod logs;
 mod merge_queue;
 mod real_repository;

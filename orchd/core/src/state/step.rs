@@ -31,7 +31,7 @@ pub enum StepEnd {
     Failed {
         code: i32,
     },
-    /// Killed by a signal that was not ours.
+    /// Killed by a signal, not for its time and not by a cancel.
     Killed {
         signal: i32,
     },

@@ -29,6 +29,7 @@ pub(crate) fn snapshot(view: &MemoryView) -> Snapshot {
 pub(crate) fn limits(runs_max: u32) -> Limits {
     Limits {
         runs_max,
+        memory: None,
         capabilities: ["code".to_owned()].into(),
         missing_tools: BTreeMap::new(),
         level: 3,

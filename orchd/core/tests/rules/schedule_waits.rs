@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use orch_core::command::{Command, NewTask};
 use orch_core::entity::{RepositorySource, Task, Work};
 use orch_core::rehearsal::{new_task, step_spec};
-use orch_core::schedule::{Limits, Wait, waits};
+use orch_core::schedule::{Limits, MemoryBudget, Wait, plan, waits};
 use orch_core::state::run::RunOutcome;
 use orch_proto::id::TaskId;
 
@@ -118,6 +118,28 @@ fn a_project_that_is_not_ready_holds_its_tasks() {
     let default_branch = "main".into();
     scene.does(&Command::PrepareProject { project, default_branch, head: None, toolchains: Vec::new() });
     assert_eq!(why(&scene, task), []);
+}
+
+#[test]
+fn no_more_runs_start_than_fit_into_memory() {
+    let (mut scene, project) = Scene::ready("shop");
+    let first = scene.task(project, "first");
+    let second = scene.task(project, "second");
+    let budget = MemoryBudget { total_bytes: 3 << 30, run_bytes: 2 << 30 };
+    let small = Limits { memory: Some(budget), ..limits(4) };
+    assert_eq!(plan(&snapshot(&scene.view), scene.now, &small).len(), 1);
+    scene.start(first);
+    assert_eq!(plan(&snapshot(&scene.view), scene.now, &small), []);
+    assert_eq!(why_within(&scene, second, &small), [Wait::Memory { running: 1, budget, ahead: 0 }]);
+    let enough = Limits { memory: Some(MemoryBudget { total_bytes: 4 << 30, ..budget }), ..limits(4) };
+    assert_eq!(plan(&snapshot(&scene.view), scene.now, &enough).len(), 1);
+    // One run always fits, and a bound of nothing is not divided by.
+    for run_bytes in [0, 8 << 30] {
+        assert!(MemoryBudget { total_bytes: 1 << 30, run_bytes }.runs_max() >= 1);
+    }
+    // Where memory is not what is short, it is not blamed.
+    let full = Limits { memory: Some(budget), ..limits(1) };
+    assert_eq!(why_within(&scene, second, &full), [Wait::Capacity { running: 1, max: 1, ahead: 0 }]);
 }
 
 #[test]
