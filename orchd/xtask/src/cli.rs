@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::{ci, demo, tidy, workspace};
+use crate::{bench, ci, demo, tidy, workspace};
 
 const USAGE: &str = "\
 developer commands of the Codex Orchestrator
@@ -14,11 +14,12 @@ usage: cargo xtask COMMAND
   demo [ARG...]        build in release mode, then run `orchctl demo ARG...` (also: cargo demo)
   tidy                 check the rules of the repository that compiler and clippy cannot check
   ci                   all that CI checks, on the tools that are installed (the same as .ci/run --no-install)
-  bench AREA [--json]  measure an area
+  bench sandbox [--json] [--only BAR]... [--runs N] [--user NAME]
+                       measure the sandbox beside bubblewrap and print the bars; as root, as the user NAME
   help                 this text
 ";
 
-/// Exit code of a wrong call, and of a benchmark that does not exist.
+/// Exit code of a wrong call.
 const WRONG_CALL: u8 = 2;
 
 /// The whole program.
@@ -49,7 +50,10 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             nothing_after("ci", rest)?;
             ci::run()
         }
-        "bench" => Ok(bench(rest)),
+        "bench" => match rest.split_first() {
+            Some((area, rest)) => bench::run(area, rest),
+            None => bail!("`bench` needs an area: sandbox"),
+        },
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
@@ -80,13 +84,4 @@ fn report(report: &tidy::Report) -> anyhow::Result<ExitCode> {
     }
     println!("tidy: {} files are in order", report.files);
     Ok(ExitCode::SUCCESS)
-}
-
-/// There are no benchmarks yet, and a made-up number would be worse than none.
-fn bench(rest: &[String]) -> ExitCode {
-    match rest.iter().find(|argument| !argument.starts_with('-')) {
-        Some(area) => eprintln!("xtask: error: there is no bench area `{area}`, and none at all yet"),
-        None => eprintln!("xtask: no bench area yet; what was measured is in orchd/docs/benchmarks.md"),
-    }
-    ExitCode::from(WRONG_CALL)
 }

@@ -1,9 +1,10 @@
 //! Developer commands: `cargo xtask demo|tidy|ci|bench`.
 //!
 //! Knows the repository, not the product: it depends on no crate of the workspace, so that it builds in seconds and
-//! `cargo demo` on a fresh clone soon says what it does. In reading order: `cli` chooses the command, `demo` and `ci`
-//! start programs, `tidy` checks the rules that compiler and clippy cannot check.
+//! `cargo demo` on a fresh clone soon says what it does. In reading order: `cli` chooses the command, `bench`, `demo`
+//! and `ci` start programs, `tidy` checks the rules that compiler and clippy cannot check.
 
+mod bench;
 mod ci;
 mod cli;
 mod demo;
