@@ -13,13 +13,17 @@ static ESCAPES: Bar =
 
 pub(crate) static BARS: &[&Bar] = &[&ESCAPES];
 
+/// Modules of the test program that attack from inside, and the list of all cases.
+const PARTS: [&str; 5] = ["escapes::", "faults::", "floods::", "races::", "cases::"];
+
 pub(crate) fn measure(_: &Place, options: &Options) -> anyhow::Result<Vec<Finding>> {
     let Some(suite) = &options.suite else {
         return Ok(vec![Finding::unknown(&ESCAPES, "no test program was given: use `cargo xtask bench sandbox`")]);
     };
     // Two at a time, and what they print: skipped cases say so.
     let output = Command::new(suite)
-        .args(["escapes", "--test-threads", "2", "--nocapture"])
+        .args(PARTS)
+        .args(["--test-threads", "2", "--nocapture"])
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("failed to start `{}`", suite.display()))?;
