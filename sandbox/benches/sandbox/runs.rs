@@ -39,7 +39,7 @@ impl Runs {
     /// Starts `program` as the spawner of runs in `directory`.
     pub(crate) fn start(program: &Path, directory: PathBuf, prewarm: Prewarm) -> anyhow::Result<Self> {
         let spec = spec(&directory, vec![step(&["/bin/true"])])?;
-        let options = SpawnerOptions { stderr: None, prewarm };
+        let options = SpawnerOptions { prewarm, ..SpawnerOptions::default() };
         let spawner = Spawner::start(program, options).context("failed to start the spawner")?;
         Ok(Self { spawner, directory, spec, prewarm, next: AtomicU64::new(0) })
     }
