@@ -90,7 +90,7 @@ fn count(runs: &Runs, options: &Options) -> anyhow::Result<Vec<Count>> {
     let lines = |path: String| std::fs::read_to_string(path).ok().map(|text| text.lines().count());
     let entries = |path: String| std::fs::read_dir(path).ok().map(Iterator::count);
     let mut counts = vec![
-        ("processes".to_owned(), Some(processes_of_user()?)),
+        ("processes".to_owned(), Some(own_processes()?.len())),
         ("namespaces".to_owned(), Some(namespaces()?)),
         ("mounts".to_owned(), lines("/proc/self/mountinfo".to_owned())),
         ("mounts of the spawner".to_owned(), lines(format!("/proc/{spawner}/mountinfo"))),
@@ -109,10 +109,6 @@ fn count(runs: &Runs, options: &Options) -> anyhow::Result<Vec<Count>> {
 }
 
 /// Processes of this user on the whole machine.
-pub(crate) fn processes_of_user() -> anyhow::Result<usize> {
-    Ok(own_processes()?.len())
-}
-
 fn own_processes() -> anyhow::Result<Vec<String>> {
     let own = geteuid().as_raw();
     let names = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().into_string().ok());

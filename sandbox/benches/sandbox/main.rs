@@ -21,6 +21,7 @@ mod samples;
 mod starts;
 mod turns;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -67,7 +68,7 @@ fn run() -> anyhow::Result<ExitCode> {
     let mut failed = false;
     // For a table, what a column is.
     if !options.json {
-        println!("bar                 value unit   (10%-90%)       limit");
+        show("bar                 value unit   (10%-90%)       limit")?;
     }
     for (bars, measure) in groups {
         if !bars.iter().any(|bar| options.wants(bar.name)) {
@@ -77,8 +78,13 @@ fn run() -> anyhow::Result<ExitCode> {
         let findings = measure(&place, &options).with_context(|| format!("failed to measure {}", bars[0].name))?;
         for finding in findings.iter().filter(|finding| options.wants(finding.bar.name)) {
             failed |= finding.holds() == Some(false);
-            println!("{}", if options.json { finding.json() } else { finding.text() });
+            show(&if options.json { finding.json() } else { finding.text() })?;
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Prints a line; whoever has stopped reading ends the measurement in good order.
+fn show(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("failed to print")
 }
