@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 pub(crate) use messages::{Ended, MESSAGE_BYTES_MAX, Reply, Request, send_with};
 pub(crate) use namespaces::{HostIds, NAMESPACES, pid_namespace_bound};
 
+use crate::egress::{self, Egress};
 use crate::probes::inside::Expected;
 use crate::spec::{CheckedSpec, Isolation};
 use crate::sys::{channel, descriptors, process};
@@ -90,29 +91,37 @@ fn hint(step: &str, errno: Errno) -> String {
 }
 
 fn run(orders: Orders<'_>, channel: OwnedFd) -> Result<(), Errno> {
-    let mut init = match set_up(&orders, channel.as_fd()) {
-        Ok(steps) => Init {
-            family: Family::of(orders.spec.isolation),
-            children: child_signals()?,
-            channel,
-            steps,
-            expected: orders.expected,
-            current: None,
-            probe: None,
-        },
+    let (mut init, listeners) = match set_up(&orders, channel.as_fd()) {
+        Ok((steps, listeners)) => {
+            let init = Init {
+                family: Family::of(orders.spec.isolation),
+                children: child_signals()?,
+                channel,
+                steps,
+                expected: orders.expected,
+                current: None,
+                probe: None,
+            };
+            (init, listeners)
+        }
         Err(failure) => {
             let SetupFailure { step, message, hint } = failure;
             return messages::send(channel.as_fd(), &Reply::SetupFailed { step, message, hint });
         }
     };
-    init.reply(&Reply::Ready)?;
+    let passed: Vec<_> = listeners.iter().map(OwnedFd::as_fd).collect();
+    messages::send_with(init.channel.as_fd(), &Reply::Ready, &passed)?;
+    drop(listeners);
     let served = init.serve();
     init.kill_all()?;
     served
 }
 
-/// Builds the sandbox around this process.
-fn set_up(orders: &Orders<'_>, channel: std::os::fd::BorrowedFd<'_>) -> Result<Vec<Prepared>, SetupFailure> {
+/// Builds the sandbox around this process; returns the steps and the listeners of the proxy.
+fn set_up(
+    orders: &Orders<'_>,
+    channel: std::os::fd::BorrowedFd<'_>,
+) -> Result<(Vec<Prepared>, Vec<OwnedFd>), SetupFailure> {
     let failed = |what: &str| {
         let what = what.to_owned();
         move |errno| SetupFailure::call("init", &what, errno)
@@ -120,9 +129,14 @@ fn set_up(orders: &Orders<'_>, channel: std::os::fd::BorrowedFd<'_>) -> Result<V
     descriptors::close_all_but(&[channel]).map_err(failed("failed to close the descriptors of the shim"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let steps = orders.spec.steps.iter().map(|step| Prepared::new(orders.spec, step)).collect();
+    let mut listeners = Vec::new();
     match orders.spec.isolation {
         Isolation::Sandboxed => {
             namespaces::enter(orders.spec, orders.host)?;
+            if let Egress::Allow(policy) = &orders.spec.egress {
+                // While this process may still take ports and change routes.
+                listeners = egress::listen(policy).map_err(failed("failed to make the listeners of the proxy"))?;
+            }
             confine::confine(orders.spec)?;
         }
         Isolation::None => {
@@ -131,7 +145,7 @@ fn set_up(orders: &Orders<'_>, channel: std::os::fd::BorrowedFd<'_>) -> Result<V
             confine::null_stdio().map_err(failed("failed to open the null device"))?;
         }
     }
-    Ok(steps)
+    Ok((steps, listeners))
 }
 
 /// Blocks the signal of ended children and makes it readable.

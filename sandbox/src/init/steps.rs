@@ -19,6 +19,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdout, execve, pipe2, setsid};
 
+use crate::egress::{Egress, proxy_environment};
 use crate::probes::inside::{self, Expected};
 use crate::spec::{CheckedSpec, HOME_INSIDE, Isolation, Limits, StepSpec};
 use crate::sys::descriptors;
@@ -85,6 +86,11 @@ impl Prepared {
             // The home inside does not exist on the host, and the user's own is none of the run's business.
             env.insert("HOME", &workspace);
         }
+        let proxy = match &spec.egress {
+            Egress::Allow(_) => proxy_environment(),
+            Egress::None => Vec::new(),
+        };
+        env.extend(proxy.iter().map(|(name, value)| (*name, value.as_str())));
         env.extend(spec.env.iter().chain(&step.env).map(|(name, value)| (name.as_str(), value.as_str())));
         let path = env.get("PATH").copied().unwrap_or_default();
         let program = step.argv.first().map_or("", String::as_str);

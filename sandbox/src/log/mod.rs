@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use reader::{LogReader, ReadLogError};
 pub(crate) use writer::{LineCutter, LogWriter};
 
+use crate::egress::EgressRecord;
 use crate::exit_record::StepStatus;
 use crate::level::LevelReport;
 
@@ -121,6 +122,23 @@ pub enum ControlEvent {
     Resumed,
     /// Somebody cancelled the run.
     CancelRequested,
+    /// The run asked for something on the network.
+    Egress {
+        /// What it asked for, and what became of it.
+        record: EgressRecord,
+        /// How often since the last event like this; the bytes in the record are of all of them.
+        count: u64,
+    },
+    /// Records about the network that are left out because there were too many.
+    EgressUnrecorded {
+        /// How many.
+        count: u64,
+    },
+    /// The proxy of the run died; its connections are gone.
+    EgressProxyEnded {
+        /// Whether another one took its place. If not, the run reaches nothing any more.
+        replaced: bool,
+    },
     /// The run is over.
     Finished {
         /// Payload that was dropped, in bytes.

@@ -60,12 +60,15 @@ impl Inside {
         init::send_with(self.channel.as_fd(), request, descriptors)
     }
 
-    /// The next reply; `None` when init is gone.
-    pub(super) fn receive(&self) -> Result<Option<Reply>, Errno> {
+    /// The next reply, with the descriptors that it brings; `None` when init is gone.
+    pub(super) fn receive(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, Errno> {
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
         match channel::receive(self.channel.as_fd(), &mut buffer) {
             Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(None),
-            Ok((len, _)) => serde_json::from_slice(&buffer[..len]).map(Some).map_err(|_| Errno::EPROTO),
+            Ok((len, descriptors)) => {
+                let reply = serde_json::from_slice(&buffer[..len]).map_err(|_| Errno::EPROTO)?;
+                Ok(Some((reply, descriptors)))
+            }
             Err(errno) => Err(errno),
         }
     }

@@ -19,6 +19,7 @@ use super::streams::{Echo, Progress, StepStream, pipe};
 use super::timers::{Passed, Timers};
 use crate::clock::unix_us;
 use crate::control::{Activity, Answer, Request, RunStatus};
+use crate::egress::{Egress, Proxy};
 use crate::exit_record::{Outcome, StepResult};
 use crate::init::{self, Reply};
 use crate::level::{Guarantee, LevelReport};
@@ -72,6 +73,7 @@ pub(super) struct Supervisor<'a> {
     echo: Echo,
     timers: Timers,
     inside: Option<Inside>,
+    proxy: Option<Proxy>,
     streams: Vec<StepStream>,
     probing: Option<Probing>,
     /// How many ends of steps are in the log.
@@ -96,6 +98,7 @@ impl<'a> Supervisor<'a> {
             echo,
             timers: Timers::new(Instant::now(), wall),
             inside: None,
+            proxy: None,
             streams: Vec::new(),
             probing: None,
             ends_logged: 0,
@@ -105,6 +108,14 @@ impl<'a> Supervisor<'a> {
     /// Runs to the end.
     pub(super) fn run(mut self, dir: &Path) -> Ended {
         self.timers.arm_guard(Instant::now(), BUILD_WAIT);
+        let proxy = match &self.spec.egress {
+            Egress::Allow(policy) => Proxy::start(policy).map(Some),
+            Egress::None => Ok(None),
+        };
+        match proxy {
+            Ok(proxy) => self.proxy = proxy,
+            Err(errno) => self.lost(&format!("failed to start the proxy: {}", errno.desc())),
+        }
         match Inside::start(self.spec, dir) {
             Ok(inside) => self.inside = Some(inside),
             Err(outcome) => self.feed(Input::NotBuilt(outcome)),
@@ -133,6 +144,9 @@ impl<'a> Supervisor<'a> {
         if ready.channel {
             self.read_reply(now)?;
         }
+        if let Some(proxy) = &mut self.proxy {
+            proxy.take(now).iter().for_each(|event| self.log.control(unix_us(), event));
+        }
         self.serve_clients();
         while let Some(passed) = self.timers.take_passed(now) {
             match passed {
@@ -158,10 +172,12 @@ impl<'a> Supervisor<'a> {
             fds.push(PollFd::new(probing.pipe.as_fd(), PollFlags::POLLIN));
             fds.len() - 1
         });
+        fds.extend(self.proxy.as_ref().and_then(Proxy::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(self.server.fds().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(self.streams.iter().map(|stream| PollFd::new(stream.fd(), PollFlags::POLLIN)));
-        let partial = self.streams.iter().filter_map(StepStream::partial_deadline).min();
-        let timeout = self.timers.timeout(Instant::now(), partial);
+        let partial = self.streams.iter().filter_map(StepStream::partial_deadline);
+        let next = partial.chain(self.proxy.as_ref().and_then(Proxy::deadline)).min();
+        let timeout = self.timers.timeout(Instant::now(), next);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
@@ -191,11 +207,16 @@ impl<'a> Supervisor<'a> {
         // What a step wrote before it ended has arrived by now.
         self.drain_streams(now);
         match reply {
-            Some(Reply::Ready) => self.feed(Input::Ready),
-            Some(Reply::SetupFailed { step, message, hint }) => {
+            Some((Reply::Ready, listeners)) => {
+                if let Some(proxy) = &mut self.proxy {
+                    proxy.serve(listeners)?;
+                }
+                self.feed(Input::Ready);
+            }
+            Some((Reply::SetupFailed { step, message, hint }, _)) => {
                 self.feed(Input::NotBuilt(Outcome::SetupFailed { message, hint, step }));
             }
-            Some(Reply::StepEnded { index, ended }) => {
+            Some((Reply::StepEnded { index, ended }, _)) => {
                 let current = match self.machine.stage() {
                     Stage::Running(running) | Stage::Killing(running, _) => running == index,
                     Stage::Building | Stage::Probing | Stage::Clearing(_) | Stage::Over => false,
@@ -204,7 +225,7 @@ impl<'a> Supervisor<'a> {
                     self.feed(Input::StepEnded { failure: ended.failure() });
                 }
             }
-            Some(Reply::KilledAll) => self.feed(Input::KilledAll),
+            Some((Reply::KilledAll, _)) => self.feed(Input::KilledAll),
             None => {
                 let how = self.inside.take().map(Inside::end);
                 self.lost(&format!("init ended: {how:?}"));
@@ -390,6 +411,9 @@ impl<'a> Supervisor<'a> {
     /// Ends init, takes in the last output and closes the log.
     fn end(mut self) -> Ended {
         let ended = self.inside.take().map(Inside::end);
+        if let Some(proxy) = self.proxy.take() {
+            proxy.end(Instant::now()).iter().for_each(|event| self.log.control(unix_us(), event));
+        }
         let mut deadline = Instant::now().checked_add(DRAIN_WAIT);
         while !self.streams.is_empty() && deadline.is_some_and(|deadline| Instant::now() < deadline) {
             self.drain_streams(Instant::now());

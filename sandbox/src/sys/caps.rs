@@ -33,6 +33,11 @@ pub(crate) fn drop_all() -> Result<(), Errno> {
             Err(errno) => return Err(errno),
         }
     }
+    clear_sets()
+}
+
+/// Empties the effective, permitted and inheritable sets, and with them the ambient one.
+pub(crate) fn clear_sets() -> Result<(), Errno> {
     let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     let data = [const { CapData { effective: 0, permitted: 0, inheritable: 0 } }; 2];
     // SAFETY: version 3 reads one header and two data blocks, which is what the pointers refer to.

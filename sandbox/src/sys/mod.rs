@@ -11,3 +11,4 @@ pub(crate) mod interface;
 pub(crate) mod mounts;
 pub(crate) mod process;
 pub(crate) mod refused;
+pub(crate) mod route;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::host::{HostLayout, Shown};
 use super::{DEVICE_LINKS, DEVICES, LANDLOCK_CANARY};
-use crate::spec::{CheckedSpec, HOME_INSIDE, OUT_INSIDE};
+use crate::spec::{CheckedSpec, Egress, HOME_INSIDE, OUT_INSIDE};
 
 /// One thing to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(crate) fn plan(spec: &CheckedSpec, host: &HostLayout) -> Vec<Entry> {
         entry("make-root", LANDLOCK_CANARY, Node::File { content: b"landlock is off\n".to_vec() }),
     ];
     entries.extend(host.system.iter().map(|shown| host_entry("mount-system", shown)));
-    entries.extend(etc_files(&spec.name));
+    entries.extend(etc_files(spec));
     entries.extend(host.etc.iter().map(|shown| host_entry("mount-etc", shown)));
     devices(spec, &mut entries);
     entries.push(entry("mount-proc", "/proc", Node::Processes));
@@ -88,7 +88,13 @@ fn host_entry(step: &str, shown: &Shown) -> Entry {
     }
 }
 
-fn etc_files(host_name: &str) -> Vec<Entry> {
+fn etc_files(spec: &CheckedSpec) -> Vec<Entry> {
+    let host_name = &spec.name;
+    // Only then does somebody answer inside; without it names are the business of the proxy.
+    let (hosts_from, resolver) = match &spec.egress {
+        Egress::Allow(policy) if policy.transparent => ("files dns", "nameserver 127.0.0.1\n"),
+        Egress::Allow(_) | Egress::None => ("files", ""),
+    };
     let hosts = format!("127.0.0.1 localhost {host_name}\n::1 localhost {host_name}\n");
     let passwd = format!(
         "root:x:0:0:root:/root:/usr/sbin/nologin\nrun:x:1000:1000:run:{HOME_INSIDE}:/bin/sh\n\
@@ -99,8 +105,11 @@ fn etc_files(host_name: &str) -> Vec<Entry> {
         ("group", "root:x:0:\ntty:x:5:\nrun:x:1000:\nnogroup:x:65534:\n".to_owned()),
         ("hosts", hosts),
         ("hostname", format!("{host_name}\n")),
-        ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n".to_owned()),
-        ("resolv.conf", String::new()),
+        (
+            "nsswitch.conf",
+            format!("passwd: files\ngroup: files\nhosts: {hosts_from}\nservices: files\nprotocols: files\n"),
+        ),
+        ("resolv.conf", resolver.to_owned()),
     ];
     let file = |(name, content): (&str, String)| {
         entry("make-etc", Path::new("/etc").join(name), Node::File { content: content.into_bytes() })

@@ -1,0 +1,103 @@
+//! Gives up what a proxy does not need, before it sees the first byte of the run.
+//!
+//! It keeps: its channel, reading what the resolver reads, and connecting to the ports of its policy and to DNS servers.
+//! Landlock holds that as far as the kernel has it; the proxy's own checks do not depend on it.
+
+use std::path::Path;
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, Scope,
+};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use super::policy::{DNS_PORT, EgressPolicy};
+use crate::seccomp;
+use crate::sys::{caps, filter};
+
+/// The newest landlock version whose rights are handled.
+const NEWEST: ABI = ABI::V6;
+/// What name resolution reads: its configuration, its state and sockets of its services, its modules.
+const READABLE: [&str; 9] =
+    ["/etc", "/run", "/var/run", "/var/lib", "/usr", "/lib", "/lib64", "/nix/store", "/dev/urandom"];
+/// Two sockets for each connection, and what the resolver opens for it.
+const DESCRIPTORS_MAX: u64 = 1024;
+/// Far above what the bounds of everything else add up to.
+const ADDRESS_SPACE_BYTES_MAX: u64 = 2 << 30;
+
+/// Why a proxy cannot be confined.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConfineError {
+    #[error("failed to tie the proxy to its shim: {}", .0.desc())]
+    Tie(Errno),
+    #[error("failed to open the null device: {}", .0.desc())]
+    Null(Errno),
+    #[error("failed to set limits: {}", .0.desc())]
+    Limits(Errno),
+    #[error("failed to drop the capabilities: {}", .0.desc())]
+    Capabilities(Errno),
+    #[error("failed to apply landlock")]
+    Landlock(#[source] RulesetError),
+    #[error("failed to install the system call filter: {}", .0.desc())]
+    Filter(Errno),
+}
+
+/// Confines this process, which has one thread.
+pub(super) fn confine(policy: &EgressPolicy) -> Result<(), ConfineError> {
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(ConfineError::Tie)?;
+    null_stdio().map_err(ConfineError::Null)?;
+    prctl::set_dumpable(false).map_err(ConfineError::Tie)?;
+    for (resource, bound) in [
+        (Resource::RLIMIT_NOFILE, DESCRIPTORS_MAX),
+        (Resource::RLIMIT_AS, ADDRESS_SPACE_BYTES_MAX),
+        (Resource::RLIMIT_FSIZE, 0),
+        (Resource::RLIMIT_CORE, 1),
+    ] {
+        limit(resource, bound).map_err(ConfineError::Limits)?;
+    }
+    caps::clear_sets().map_err(ConfineError::Capabilities)?;
+    prctl::set_no_new_privs().map_err(ConfineError::Filter)?;
+    landlock(policy).map_err(ConfineError::Landlock)?;
+    filter::install(&seccomp::program_of_proxy()).map_err(ConfineError::Filter)
+}
+
+fn null_stdio() -> Result<(), Errno> {
+    let null = open(c"/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)
+}
+
+fn limit(resource: Resource, bound: u64) -> Result<(), Errno> {
+    let (_, hard) = getrlimit(resource)?;
+    let bound = hard.min(bound);
+    setrlimit(resource, bound, bound)
+}
+
+fn landlock(policy: &EgressPolicy) -> Result<(), RulesetError> {
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::AbstractUnixSocket | Scope::Signal)?
+        .create()?;
+    for path in READABLE {
+        let Ok(metadata) = std::fs::metadata(Path::new(path)) else { continue };
+        let read = AccessFs::ReadFile | AccessFs::ReadDir;
+        let access = if metadata.is_dir() { read } else { AccessFs::ReadFile.into() };
+        if let Ok(place) = PathFd::new(path) {
+            rules = rules.add_rule(PathBeneath::new(place, access))?;
+        }
+    }
+    // Long answers of DNS come over TCP.
+    for port in policy.ports().into_iter().chain([DNS_PORT]) {
+        rules = rules.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
+    }
+    rules.restrict_self().map(drop)
+}

@@ -1,0 +1,176 @@
+//! The proxy of one run: a process of its own that serves the listeners of the run and nobody else.
+//!
+//! Forked by the shim on the host's side, confined, and alive no longer than its shim. Threads take turns at accepting:
+//! whoever has accepted a connection serves it, so nothing is handed over on the way. **Invariant:** at most
+//! [`CONNECTIONS_MAX`] connections are served at a time; the rest waits in the kernel. **Invariant:** every wait for a
+//! peer has a deadline.
+
+mod connection;
+mod dial;
+mod dns;
+mod forward;
+mod peer;
+mod recorder;
+mod resolve;
+mod tunnel;
+
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::confine::confine;
+use super::listen::{Role, roles};
+use super::names::Names;
+use super::policy::EgressPolicy;
+use crate::sys::{channel, descriptors, process};
+use recorder::Recorder;
+use resolve::Resolver;
+
+/// Most connections that are served at a time.
+const CONNECTIONS_MAX: usize = 256;
+/// Stack of a thread, in bytes: name resolution takes most of it.
+const STACK_BYTES: usize = 512 << 10;
+/// Longest wait for a whole request, from its first byte on.
+const REQUEST_WAIT: Duration = Duration::from_secs(10);
+/// Longest time in which nothing moves on a connection.
+const IDLE_WAIT: Duration = Duration::from_secs(600);
+/// Longest time in which a peer takes nothing of what is sent to it.
+const STALL_WAIT: Duration = Duration::from_secs(120);
+
+/// Everything that the threads of a proxy share.
+#[derive(Debug)]
+struct Shared {
+    policy: EgressPolicy,
+    resolver: Resolver,
+    recorder: Recorder,
+    names: Mutex<Names>,
+}
+
+/// Runs as a proxy and never returns. `channel` brings the listeners and takes the records.
+pub(super) fn main(policy: &EgressPolicy, channel: OwnedFd, generation: u8) -> ! {
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(policy, channel, generation)));
+    process::exit_now(i32::from(!matches!(outcome, Ok(Some(())))))
+}
+
+/// Serves until the shim goes; `None` when something is missing without which nothing is served.
+fn run(policy: &EgressPolicy, channel: OwnedFd, generation: u8) -> Option<()> {
+    descriptors::close_all_but(&[channel.as_fd()]).ok()?;
+    confine(policy).ok()?;
+    let mut message = [0; 16];
+    let (length, listeners) = channel::receive(channel.as_fd(), &mut message).ok()?;
+    let roles = roles(policy);
+    if length == 0 || roles.len() != listeners.len() {
+        return None;
+    }
+    let (channel, watched) = (channel.try_clone().ok()?, channel);
+    let shared = Arc::new(Shared {
+        policy: policy.clone(),
+        resolver: Resolver::default(),
+        recorder: Recorder::new(channel),
+        names: Mutex::new(Names::new(policy, generation)),
+    });
+    let mut streams = Vec::new();
+    for (role, listener) in roles.into_iter().zip(listeners) {
+        match role {
+            Role::DnsPackets => {
+                let shared = Arc::clone(&shared);
+                let socket = UdpSocket::from(listener);
+                spawn(move || dns::serve_packets(&shared, &socket))?;
+            }
+            Role::Proxy | Role::Caught(_) | Role::DnsStream => streams.push((role, TcpListener::from(listener))),
+        }
+    }
+    let crew =
+        Arc::new(Crew { listeners: Mutex::new(streams), waiting: AtomicUsize::new(0), all: AtomicUsize::new(0) });
+    Crew::enlist(&crew, &shared)?;
+    wait_for_end(&watched)
+}
+
+/// Waits until the shim closes the channel; it says nothing more.
+fn wait_for_end(channel: &OwnedFd) -> Option<()> {
+    loop {
+        let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => return Some(()),
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+fn spawn(body: impl FnOnce() + Send + 'static) -> Option<()> {
+    thread::Builder::new().stack_size(STACK_BYTES).spawn(body).ok().map(drop)
+}
+
+/// The threads that accept and serve.
+#[derive(Debug)]
+struct Crew {
+    /// Held by the thread that waits for a connection; the others that are free wait for it.
+    listeners: Mutex<Vec<(Role, TcpListener)>>,
+    /// How many threads are free.
+    waiting: AtomicUsize,
+    all: AtomicUsize,
+}
+
+impl Crew {
+    /// Starts one more thread.
+    fn enlist(crew: &Arc<Self>, shared: &Arc<Shared>) -> Option<()> {
+        let (mine, shared) = (Arc::clone(crew), Arc::clone(shared));
+        crew.all.fetch_add(1, Ordering::SeqCst);
+        crew.waiting.fetch_add(1, Ordering::SeqCst);
+        spawn(move || Self::work(&mine, &shared))
+    }
+
+    fn work(crew: &Arc<Self>, shared: &Arc<Shared>) {
+        loop {
+            let accepted = {
+                let listeners = crew.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+                accept(&listeners)
+            };
+            let Ok((role, stream)) = accepted else {
+                // Without listeners there is nothing to be done; the shim starts another one.
+                process::exit_now(1)
+            };
+            let nobody_waits = crew.waiting.fetch_sub(1, Ordering::SeqCst) == 1;
+            // Only the thread that has just accepted comes here, so there is no race for the last place.
+            if nobody_waits && crew.all.load(Ordering::SeqCst) < CONNECTIONS_MAX && Self::enlist(crew, shared).is_none()
+            {
+                crew.waiting.fetch_sub(1, Ordering::SeqCst);
+                crew.all.fetch_sub(1, Ordering::SeqCst);
+            }
+            // A panic ends this connection and no other; its sockets are closed on the way.
+            drop(catch_unwind(AssertUnwindSafe(|| connection::serve(shared, stream, role))));
+            crew.waiting.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Waits for the next connection.
+fn accept(listeners: &[(Role, TcpListener)]) -> std::io::Result<(Role, TcpStream)> {
+    loop {
+        let mut fds: Vec<_> =
+            listeners.iter().map(|(_, listener)| PollFd::new(listener.as_fd(), PollFlags::POLLIN)).collect();
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready: Vec<_> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+        for ((role, listener), _) in listeners.iter().zip(ready).filter(|(_, ready)| *ready) {
+            match listener.accept() {
+                Ok((stream, _)) => return Ok((*role, stream)),
+                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                    // It is gone again, or something about it went wrong that says nothing about the next one.
+                    Some(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED | Errno::EPROTO | Errno::ENETDOWN) => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+}
