@@ -10,11 +10,12 @@ use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
+use crate::egress::Egress;
 use crate::exit_record::Outcome;
 use crate::init::{self, HostIds, MESSAGE_BYTES_MAX, NAMESPACES, Orders, Reply, Request, pid_namespace_bound};
 use crate::level::{GuaranteeKind, Level, LevelReport};
 use crate::probes::host::probe_host;
-use crate::probes::inside::{Expected, MemoryBound};
+use crate::probes::inside::{Expected, MemoryBound, Outside};
 use crate::run_dir::SPEC_FILE;
 use crate::spec::{CheckedSpec, Isolation};
 use crate::sys::{channel, process};
@@ -38,6 +39,10 @@ impl Inside {
             canary: dir.join(SPEC_FILE),
             host_user: host.user(),
             pids_bound: pid_namespace_bound(spec.limits.processes),
+            outside: match &spec.egress {
+                Egress::Allow(policy) if policy.transparent => Outside::Caught,
+                Egress::Allow(_) | Egress::None => Outside::Unreachable,
+            },
             memory: spec.limits.memory_bytes.map_or(MemoryBound::None, |_| MemoryBound::PerProcess),
         };
         let namespaces = match spec.isolation {

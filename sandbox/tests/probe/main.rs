@@ -8,6 +8,8 @@ mod kernel;
 mod lesser;
 mod network;
 mod processes;
+mod talk;
+mod world;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -71,11 +73,16 @@ fn main() -> ExitCode {
         eprintln!("failed to execute: {}", lesser::execute(arguments));
         return ExitCode::from(126);
     }
+    if *case == "world" {
+        eprintln!("failed to settle: {}", world::execute(arguments));
+        return ExitCode::from(126);
+    }
     let mut found = Findings::new();
     let known = files::attack(case, arguments, &mut found)
         || processes::attack(case, arguments, &mut found)
         || network::attack(case, arguments, &mut found)
-        || kernel::attack(case, arguments, &mut found);
+        || kernel::attack(case, arguments, &mut found)
+        || talk::attack(case, arguments, &mut found);
     if !known {
         eprintln!("unknown case: {case}");
         return ExitCode::from(64);

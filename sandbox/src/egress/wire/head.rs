@@ -33,32 +33,25 @@ pub(crate) fn read_head(bytes: &[u8]) -> Result<Option<Head<'_>>, DenyReason> {
     // A control character is refused as soon as it is there, so that nobody waits for the end of something else.
     let end = window.windows(4).position(|end| end == b"\r\n\r\n");
     let head = end.map_or(window, |end| &window[..end + 2]);
-    if head.iter().any(|byte| byte.is_ascii_control() && !matches!(byte, b'\r' | b'\n' | b'\t')) {
+    if head.iter().any(|byte| byte.is_ascii_control() && !matches!(byte, b'\r' | b'\n' | b'\t')) || has_odd_end(head) {
         return Err(DenyReason::BadRequest);
     }
     let Some(end) = end else {
         return if bytes.len() >= HEAD_BYTES_MAX { Err(DenyReason::TooLarge) } else { Ok(None) };
     };
-    let mut lines = lines(head)?.into_iter();
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r\n").unwrap_or(line));
     let first = lines.next().ok_or(DenyReason::BadRequest)?;
-    if lines.len() > FIELDS_MAX {
+    let fields: Vec<_> = lines.collect();
+    if fields.len() > FIELDS_MAX {
         return Err(DenyReason::TooLarge);
     }
-    let fields = lines.map(field).collect::<Option<_>>().ok_or(DenyReason::BadRequest)?;
+    let fields = fields.into_iter().map(field).collect::<Option<_>>().ok_or(DenyReason::BadRequest)?;
     Ok(Some(Head { first, fields, bytes: end + 4 }))
 }
 
-/// The lines of a text whose every line ends with CR LF.
-fn lines(text: &[u8]) -> Result<Vec<&[u8]>, DenyReason> {
-    let mut lines = Vec::new();
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\r\n").ok_or(DenyReason::BadRequest)?;
-        if line.contains(&b'\r') {
-            return Err(DenyReason::BadRequest);
-        }
-        lines.push(line);
-    }
-    Ok(lines)
+/// Whether a line ends with anything but CR LF, or a CR stands alone. The last byte may have its other half to come.
+fn has_odd_end(text: &[u8]) -> bool {
+    text.windows(2).any(|pair| (pair[0] == b'\r') != (pair[1] == b'\n')) || text.first() == Some(&b'\n')
 }
 
 fn field(line: &[u8]) -> Option<Field<'_>> {
