@@ -6,6 +6,7 @@
 //! - [`run_dir`]: the directory in which one attempt lives; [`log`]: its log; [`control`]: its control socket.
 //! - [`spawner`]: starts shims for a daemon. `shim`: owns one run. `init`: pid 1 inside, builds the sandbox and runs the
 //!   steps. `view` and `seccomp`: what they see and may call. `probes`: what really holds.
+//! - [`egress`]: what a run may reach over the network, and the proxy through which it does.
 //! - [`artifacts`]: takes results out of a workspace; [`remove_tree`] deletes it. `sys`: every unsafe call.
 //!
 //! Synchronous throughout. **Invariant:** every process here that forks has one thread.
@@ -15,6 +16,9 @@ mod clock;
 pub mod control;
 pub mod egress;
 pub mod exit_record;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod init;
 pub mod level;
 pub mod log;

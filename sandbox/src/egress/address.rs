@@ -41,6 +41,24 @@ pub enum AddressKind {
 }
 
 impl AddressKind {
+    /// What it is, in words that follow "resolves to".
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Own => "an address of this machine",
+            Self::Private => "a private address",
+            Self::Shared => "a shared address",
+            Self::UniqueLocal => "a unique local address",
+            Self::Reserved => "a reserved address",
+            Self::LinkLocal => "a link-local address",
+            Self::Metadata => "a metadata service",
+            Self::Multicast => "a multicast address",
+            Self::Broadcast => "the broadcast address",
+            Self::Unspecified => "the unspecified address",
+            Self::Embedded => "an IPv4 address inside an IPv6 one",
+        }
+    }
+
     /// Whether a network of the policy can open an address of this kind.
     pub fn can_be_allowed(self) -> bool {
         match self {

@@ -24,8 +24,8 @@ mod names;
 mod network;
 mod policy;
 mod proxy;
-mod record;
-mod wire;
+pub(crate) mod record;
+pub(crate) mod wire;
 
 pub use address::AddressKind;
 pub use environment::{PROXY_PORT, proxy_environment};

@@ -2,6 +2,7 @@
 //!
 //! The proxy reads hostile bytes, so the shim trusts no packet of it: each is bounded, typed and decoded strictly.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,30 @@ pub struct EgressRecord {
     pub verdict: Verdict,
 }
 
+impl fmt::Display for EgressRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.way.word())?;
+        match (&self.host, self.port) {
+            (Some(host), Some(port)) => write!(f, " {}:{port}", host.as_str())?,
+            (Some(host), None) => write!(f, " {}", host.as_str())?,
+            (None, Some(port)) => write!(f, " port {port}")?,
+            (None, None) => {}
+        }
+        match &self.verdict {
+            Verdict::Allowed { address } => write!(f, ": connected to {address}"),
+            Verdict::Denied { reason: DenyReason::ResolvedTo(kind) } => {
+                write!(f, ": denied, resolves to {}", kind.word())
+            }
+            Verdict::Denied { reason } => write!(f, ": denied, {}", reason.word()),
+            Verdict::Failed { failure } => write!(f, ": failed, {}", failure.word()),
+            Verdict::Closed { sent_bytes, received_bytes } => {
+                write!(f, ": closed, {sent_bytes} bytes sent, {received_bytes} received")
+            }
+            Verdict::Missed { count } => write!(f, ": {count} records missed"),
+        }
+    }
+}
+
 /// How a run asked for something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -43,6 +68,19 @@ pub enum Way {
     Dns,
     /// It did not come so far.
     Unknown,
+}
+
+impl Way {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Http => "http",
+            Self::Socks => "socks",
+            Self::Caught => "caught",
+            Self::Dns => "dns",
+            Self::Unknown => "egress",
+        }
+    }
 }
 
 /// What became of something that a run asked for.
@@ -161,6 +199,16 @@ pub enum Failure {
     BadResponse,
 }
 
+impl Failure {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Resolve => "no address",
+            Self::Dial => "no answer",
+            Self::BadResponse => "no valid response",
+        }
+    }
+}
+
 /// What a run called a host, printable and bounded whatever it was.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -218,6 +266,20 @@ mod tests {
 
     fn record(host: &[u8], verdict: Verdict) -> EgressRecord {
         EgressRecord { way: Way::Connect, host: Some(Asked::new(host)), port: Some(65535), verdict }
+    }
+
+    #[test]
+    fn records_are_shown_in_one_line() {
+        let address = "1.2.3.4".parse().unwrap();
+        let reason = DenyReason::ResolvedTo(AddressKind::UniqueLocal);
+        for (verdict, wanted) in [
+            (Verdict::Allowed { address }, "connect a.example:65535: connected to 1.2.3.4"),
+            (Verdict::Denied { reason }, "connect a.example:65535: denied, resolves to a unique local address"),
+            (Verdict::Denied { reason: DenyReason::NotTls }, "connect a.example:65535: denied, not-tls"),
+            (Verdict::Failed { failure: Failure::Dial }, "connect a.example:65535: failed, no answer"),
+        ] {
+            assert_eq!(record(b"a.example", verdict).to_string(), wanted);
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ mod writer;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use reader::parse;
 pub use reader::{LogReader, ReadLogError};
 pub(crate) use writer::{LineCutter, LogWriter};
 

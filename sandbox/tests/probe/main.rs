@@ -7,6 +7,7 @@ mod files;
 mod kernel;
 mod lesser;
 mod network;
+mod pace;
 mod processes;
 mod talk;
 mod world;
@@ -82,7 +83,8 @@ fn main() -> ExitCode {
         || processes::attack(case, arguments, &mut found)
         || network::attack(case, arguments, &mut found)
         || kernel::attack(case, arguments, &mut found)
-        || talk::attack(case, arguments, &mut found);
+        || talk::attack(case, arguments, &mut found)
+        || pace::attack(case, arguments, &mut found);
     if !known {
         eprintln!("unknown case: {case}");
         return ExitCode::from(64);

@@ -15,8 +15,13 @@ use super::{Findings, errno_of};
 const WAIT: Duration = Duration::from_secs(30);
 
 pub(super) fn attack(case: &str, arguments: &[&str], found: &mut Findings) -> bool {
-    if case != "talk" {
-        return false;
+    match case {
+        "talk" => {}
+        "flood" => {
+            flood(arguments, found);
+            return true;
+        }
+        _ => return false,
     }
     for conversation in arguments.split(|word| *word == "--") {
         let [address, moves @ ..] = conversation else { continue };
@@ -35,6 +40,21 @@ pub(super) fn attack(case: &str, arguments: &[&str], found: &mut Findings) -> bo
         found.holds(&format!("{address} {what}"), &format!("{said:?}"), said.is_ok());
     }
     true
+}
+
+/// `flood ADDRESS COUNT`: makes connections, sends the start of a request on each, says so, and keeps them.
+fn flood(arguments: &[&str], found: &mut Findings) {
+    let [address, count] = arguments else { return };
+    let connect = |_| {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(b"GET http://")?;
+        Ok(stream)
+    };
+    let made: io::Result<Vec<_>> = (0..count.parse().unwrap_or(0)).map(connect).collect();
+    println!("{:?} connections", made.as_ref().map(Vec::len));
+    found.holds("flood", &format!("{:?}", made.as_ref().map(Vec::len)), made.is_ok());
+    // Until somebody ends this process.
+    nix::unistd::pause();
 }
 
 /// A reset can come while the connection is still being made, or while something is sent.

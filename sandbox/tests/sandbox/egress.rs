@@ -516,3 +516,96 @@ fn n24_nothing_stays_open_after_the_end() {
     let records = egress(&run);
     assert!(records.iter().any(|record| matches!(record.verdict, Verdict::Allowed { .. })), "{records:?}");
 }
+
+/// The processes of the proxy of the run that has this shim: its only children with more than one thread.
+fn proxies(shim: i32) -> Vec<i32> {
+    let pids =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_proxy = |pid: &i32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<i32>().ok());
+        field("PPid:") == Some(shim) && field("Threads:").is_some_and(|threads| threads > 1)
+    };
+    pids.filter(is_proxy).collect()
+}
+
+/// Waits for a proxy that is not `old`.
+fn new_proxy(shim: i32, old: Option<i32>) -> i32 {
+    let deadline = std::time::Instant::now() + crate::bench::WAIT;
+    loop {
+        match proxies(shim).as_slice() {
+            [pid] if Some(*pid) != old => return *pid,
+            found => assert!(std::time::Instant::now() < deadline, "no new proxy: {found:?}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn kill(pid: i32) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+/// N15: a proxy that dies has a successor, which serves who waits; one that dies again and again has none, and then
+/// everything is refused.
+#[test]
+fn n15_a_dead_proxy_is_replaced_until_it_is_not() {
+    let Some(world) = World::new() else { return };
+    let ask = format!("{PROBE_INSIDE} talk {PROXY} '>GET http://good.test:8080/ HTTP/1.1\\r\\n\\r\\n' '<200 OK'");
+    let script = format!(
+        "exec 3>pipe; {ask} || exit 1; echo served >&3; read line < go; {ask} || exit 2; echo served >&3; read line < go; \
+         {PROBE_INSIDE} talk {PROXY} '!' || exit 3"
+    );
+    let mut run = world.bench.run("dying", vec![sh("main", Phase::Main, &script)]);
+    run.spec.egress = policy(Transparent::No);
+    let (mut gate, mut pipe) = (run.gate(), run.pipe());
+    let shim = world.bench.start(&run).pid;
+    pipe.line();
+    let first = new_proxy(shim, None);
+    kill(first);
+    // The second request may wait for the successor, but it is served.
+    gate.open("");
+    pipe.line();
+    let mut last = new_proxy(shim, Some(first));
+    for _ in 0..4 {
+        kill(last);
+        last = new_proxy(shim, Some(last));
+    }
+    kill(last);
+    let refused = ControlEvent::EgressProxyEnded { replaced: false };
+    let deadline = std::time::Instant::now() + crate::bench::WAIT;
+    while !run.records().iter().any(|record| record.control().as_ref() == Some(&refused)) {
+        assert!(std::time::Instant::now() < deadline, "the proxy was replaced again");
+        std::thread::yield_now();
+    }
+    gate.open("");
+    let record = run.wait();
+    assert_eq!(record.outcome, Outcome::Succeeded, "{}", run.stderr());
+    let events: Vec<_> = run.records().iter().filter_map(Record::control).collect();
+    let ends = |replaced| events.iter().filter(|event| **event == ControlEvent::EgressProxyEnded { replaced }).count();
+    assert_eq!((ends(true), ends(false)), (5, 1));
+}
+
+/// N23: connections that never become requests keep the proxy of one run busy and small, and no other run waits.
+#[test]
+fn n23_a_flood_hurts_nobody_else() {
+    let Some(world) = World::new() else { return };
+    let script = format!("exec 3>pipe; {PROBE_INSIDE} flood {PROXY} 400 & read line < go; kill %1; true");
+    let mut run = world.bench.run("flood", vec![sh("flood", Phase::Main, &script.replace(" & ", " >&3 & "))]);
+    run.spec.egress = policy(Transparent::No);
+    run.spec.limits.open_files = 1024;
+    let (mut gate, mut pipe) = (run.gate(), run.pipe());
+    let shim = world.bench.start(&run).pid;
+    pipe.line();
+    let other = world.run("served", &[&[PROXY, r">GET http://good.test:8080/ HTTP/1.1\r\n\r\n", "<200 OK"]]);
+    world.finish(&other);
+    let proxy = new_proxy(shim, None);
+    let status = std::fs::read_to_string(format!("/proc/{proxy}/status")).unwrap();
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()).unwrap();
+        value.parse::<u64>().unwrap()
+    };
+    assert!(field("Threads:") <= 258, "{status}");
+    assert!(field("VmRSS:") < 64 << 10, "{status}");
+    gate.open("");
+    assert_eq!(run.wait().outcome, Outcome::Succeeded, "{}", run.stderr());
+}
