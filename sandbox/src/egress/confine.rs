@@ -27,7 +27,7 @@ const NEWEST: ABI = ABI::V6;
 const READABLE: [&str; 9] =
     ["/etc", "/run", "/var/run", "/var/lib", "/usr", "/lib", "/lib64", "/nix/store", "/dev/urandom"];
 /// Two sockets for each connection, and what the resolver opens for it.
-const DESCRIPTORS_MAX: u64 = 1024;
+const DESCRIPTORS_MAX: u64 = 2048;
 /// Far above what the bounds of everything else add up to.
 const ADDRESS_SPACE_BYTES_MAX: u64 = 2 << 30;
 

@@ -128,7 +128,7 @@ fn read<T, E>(
     loop {
         match parse(client.held()) {
             Ok(Read::Whole(message, used)) => {
-                client.take(used);
+                client.discard(used);
                 return Ok(Ok(message));
             }
             Ok(Read::Partial) => match client.fill(deadline) {

@@ -162,7 +162,7 @@ fn send_body(client: &mut Peer, upstream: &mut Upstream<'_>, mut body: Body) -> 
     let mut output = Vec::new();
     loop {
         let used = body.pass(client.held(), &mut output).ok()?;
-        client.take(used);
+        client.discard(used);
         upstream.peer.send(&output, STALL_WAIT).ok()?;
         output.clear();
         if body.is_over() {
@@ -216,7 +216,7 @@ fn pass_response(client: &mut Peer, upstream: &mut Upstream<'_>, mut body: Body)
     let mut output = Vec::new();
     loop {
         let Ok(used) = body.pass(upstream.peer.held(), &mut output) else { return false };
-        upstream.peer.take(used);
+        upstream.peer.discard(used);
         if client.send(&output, STALL_WAIT).is_err() {
             return false;
         }

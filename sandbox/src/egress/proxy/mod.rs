@@ -44,6 +44,9 @@ const IDLE_WAIT: Duration = Duration::from_secs(600);
 /// Longest time in which a peer takes nothing of what is sent to it.
 const STALL_WAIT: Duration = Duration::from_secs(120);
 
+/// Time until the next try when the system is short of something, in milliseconds.
+const SHORTAGE_WAIT: u16 = 100;
+
 /// Everything that the threads of a proxy share.
 #[derive(Debug)]
 struct Shared {
@@ -168,6 +171,10 @@ fn accept(listeners: &[(Role, TcpListener)]) -> std::io::Result<(Role, TcpStream
                 Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                     // It is gone again, or something about it went wrong that says nothing about the next one.
                     Some(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED | Errno::EPROTO | Errno::ENETDOWN) => {}
+                    // Others need what there is of these; the connection waits in the kernel until some is free.
+                    Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                        poll(&mut [], SHORTAGE_WAIT)?;
+                    }
                     _ => return Err(error),
                 },
             }

@@ -10,8 +10,10 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 
-/// Bytes that are read at once.
+/// Bytes that are read at once at first.
 const READ_BYTES: usize = 16 << 10;
+/// Bytes that are read at once when they come fast.
+const READ_BYTES_MAX: usize = 128 << 10;
 /// Most bytes, and longest time, that a refused request may still take until its answer is read.
 const DRAIN_BYTES_MAX: usize = 1 << 20;
 const DRAIN_WAIT: Duration = Duration::from_secs(2);
@@ -21,6 +23,7 @@ const DRAIN_WAIT: Duration = Duration::from_secs(2);
 pub(super) struct Peer {
     stream: TcpStream,
     held: Vec<u8>,
+    read_at_once: usize,
     read_bytes: u64,
     sent_bytes: u64,
 }
@@ -29,7 +32,7 @@ impl Peer {
     pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, held: Vec::new(), read_bytes: 0, sent_bytes: 0 })
+        Ok(Self { stream, held: Vec::new(), read_at_once: READ_BYTES, read_bytes: 0, sent_bytes: 0 })
     }
 
     /// What has arrived and was not taken.
@@ -41,6 +44,11 @@ impl Peer {
     pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
         let rest = self.held.split_off(count);
         std::mem::replace(&mut self.held, rest)
+    }
+
+    /// Forgets the first `count` bytes of what has arrived.
+    pub(super) fn discard(&mut self, count: usize) {
+        self.held.drain(..count);
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -71,11 +79,14 @@ impl Peer {
     pub(super) fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
         let before = self.held.len();
         loop {
-            self.held.resize(before + READ_BYTES, 0);
+            self.held.resize(before + self.read_at_once, 0);
             let got = self.stream.read(&mut self.held[before..]);
             self.held.truncate(before + *got.as_ref().unwrap_or(&0));
             match got {
                 Ok(count) => {
+                    if count == self.read_at_once {
+                        self.read_at_once = (2 * count).min(READ_BYTES_MAX);
+                    }
                     self.read_bytes += count as u64;
                     return Ok(count);
                 }
