@@ -3,7 +3,7 @@
 //! It keeps: its channel, reading what the resolver reads, and connecting to the ports of its policy and to DNS servers.
 //! Landlock holds that as far as the kernel has it; the proxy's own checks do not depend on it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd, Ruleset,
@@ -15,7 +15,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, setgroups, setresgid, setresuid};
 
 use super::policy::{DNS_PORT, EgressPolicy};
 use crate::seccomp;
@@ -23,9 +23,24 @@ use crate::sys::{caps, filter};
 
 /// The newest landlock version whose rights are handled.
 const NEWEST: ABI = ABI::V6;
-/// What name resolution reads: its configuration, its state and sockets of its services, its modules.
-const READABLE: [&str; 9] =
-    ["/etc", "/run", "/var/run", "/var/lib", "/usr", "/lib", "/lib64", "/nix/store", "/dev/urandom"];
+/// What name resolution reads: its configuration, its modules, what its services keep.
+const READABLE: [&str; 11] = [
+    "/etc",
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/nix/store",
+    "/run/systemd/resolve",
+    "/run/nscd",
+    "/var/run/nscd",
+    "/var/lib/sss",
+    "/var/lib/misc",
+    "/dev/urandom",
+];
+/// Files that may be links to wherever something else writes them.
+const LINKED: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
+/// `nobody`, who owns nothing.
+const NOBODY: u32 = 65534;
 /// Two sockets for each connection, and what the resolver opens for it.
 const DESCRIPTORS_MAX: u64 = 2048;
 /// Far above what the bounds of everything else add up to.
@@ -36,6 +51,8 @@ const ADDRESS_SPACE_BYTES_MAX: u64 = 2 << 30;
 pub(super) enum ConfineError {
     #[error("failed to tie the proxy to its shim: {}", .0.desc())]
     Tie(Errno),
+    #[error("failed to become nobody: {}", .0.desc())]
+    Identity(Errno),
     #[error("failed to open the null device: {}", .0.desc())]
     Null(Errno),
     #[error("failed to set limits: {}", .0.desc())]
@@ -48,10 +65,12 @@ pub(super) enum ConfineError {
     Filter(Errno),
 }
 
-/// Confines this process, which has one thread.
+/// Confines this process, which has one thread, for good.
 pub(super) fn confine(policy: &EgressPolicy) -> Result<(), ConfineError> {
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(ConfineError::Tie)?;
     null_stdio().map_err(ConfineError::Null)?;
+    become_nobody().map_err(ConfineError::Identity)?;
+    // After the change of ids, which undoes both.
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(ConfineError::Tie)?;
     prctl::set_dumpable(false).map_err(ConfineError::Tie)?;
     for (resource, bound) in [
         (Resource::RLIMIT_NOFILE, DESCRIPTORS_MAX),
@@ -65,6 +84,20 @@ pub(super) fn confine(policy: &EgressPolicy) -> Result<(), ConfineError> {
     prctl::set_no_new_privs().map_err(ConfineError::Filter)?;
     landlock(policy).map_err(ConfineError::Landlock)?;
     filter::install(&seccomp::program_of_proxy()).map_err(ConfineError::Filter)
+}
+
+/// Takes an identity that owns no file. Without root, or where the user namespace has no such user, it keeps its own.
+fn become_nobody() -> Result<(), Errno> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    let changed =
+        setgroups(&[]).and_then(|()| setresgid(group, group, group)).and_then(|()| setresuid(user, user, user));
+    match changed {
+        Ok(()) | Err(Errno::EINVAL | Errno::EPERM) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 fn null_stdio() -> Result<(), Errno> {
@@ -87,11 +120,12 @@ fn landlock(policy: &EgressPolicy) -> Result<(), RulesetError> {
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?;
-    for path in READABLE {
-        let Ok(metadata) = std::fs::metadata(Path::new(path)) else { continue };
+    let linked = LINKED.iter().filter_map(|file| Some(Path::new(file).canonicalize().ok()?.parent()?.to_owned()));
+    for path in READABLE.iter().map(PathBuf::from).chain(linked.filter(|place| *place != Path::new("/"))) {
+        let Ok(metadata) = std::fs::metadata(&path) else { continue };
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
         let access = if metadata.is_dir() { read } else { AccessFs::ReadFile.into() };
-        if let Ok(place) = PathFd::new(path) {
+        if let Ok(place) = PathFd::new(&path) {
             rules = rules.add_rule(PathBeneath::new(place, access))?;
         }
     }

@@ -11,7 +11,8 @@
 //!
 //! What this does not stop: data that is sent to an allowed host, inside TLS to any path or account of it; another name
 //! that the allowed host serves behind the same certificate (domain fronting), because TLS is not opened; DNS queries of
-//! the host's resolver for allowed names, which anybody below a wildcard can choose.
+//! the host's resolver for allowed names, which anybody below a wildcard can choose, and to which it may add the domains
+//! of its search list.
 
 mod address;
 mod confine;

@@ -230,6 +230,7 @@ fn n7_n11_awkward_requests_are_refused() {
         refused(r"CONNECT wild.test:8080 HTTP/1.1\r\n\r\n", "403", "name-not-allowed"),
         refused(r"CONNECT good.test:25 HTTP/1.1\r\n\r\n", "403", "port-not-allowed"),
         refused(r"CONNECT a.wild.test:443 HTTP/1.1\r\n\r\n", "403", "port-not-allowed"),
+        refused(r"GET http://good.test:443/ HTTP/1.1\r\n\r\n", "403", "not-tls"),
         refused(r"\x16\x03\x01\x00\x01\x00", "400", "bad-request"),
     ];
     let words: Vec<Vec<&str>> = conversations.iter().map(|moves| moves.iter().map(String::as_str).collect()).collect();
@@ -583,6 +584,24 @@ fn n15_a_dead_proxy_is_replaced_until_it_is_not() {
     let events: Vec<_> = run.records().iter().filter_map(Record::control).collect();
     let ends = |replaced| events.iter().filter(|event| **event == ControlEvent::EgressProxyEnded { replaced }).count();
     assert_eq!((ends(true), ends(false)), (5, 1));
+}
+
+/// The proxy keeps nothing that it does not need, whoever started it.
+#[test]
+fn a_proxy_is_confined_itself() {
+    let Some(world) = World::new() else { return };
+    let mut run = world.bench.run("hold", vec![sh("hold", Phase::Main, "exec 3>pipe; echo ready >&3; read line < go")]);
+    run.spec.egress = policy(Transparent::No);
+    let (mut gate, mut pipe) = (run.gate(), run.pipe());
+    let shim = world.bench.start(&run).pid;
+    pipe.line();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", new_proxy(shim, None))).unwrap();
+    for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    assert!(!status.contains("Uid:\t0"), "{status}");
+    gate.open("");
+    assert_eq!(run.wait().outcome, Outcome::Succeeded);
 }
 
 /// N23: connections that never become requests keep the proxy of one run busy and small, and no other run waits.

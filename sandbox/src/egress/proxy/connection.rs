@@ -12,12 +12,9 @@ use super::{REQUEST_WAIT, Shared, dns};
 use crate::egress::HostName;
 use crate::egress::listen::Role;
 use crate::egress::record::{DenyReason, Verdict, Way};
-use crate::egress::wire::request::{HTTP_PORT, Place};
+use crate::egress::wire::request::{HTTP_PORT, HTTPS_PORT, Place};
 use crate::egress::wire::socks::{self, Read, Reply};
 use crate::egress::wire::tls::HANDSHAKE;
-
-/// Port of HTTP over TLS.
-const HTTPS_PORT: u16 = 443;
 
 /// Serves `stream` to its end.
 pub(super) fn serve(shared: &Shared, stream: TcpStream, role: Role) {

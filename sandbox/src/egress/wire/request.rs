@@ -11,6 +11,9 @@ const METHOD_BYTES_MAX: usize = 32;
 /// Port of plain HTTP.
 pub(crate) const HTTP_PORT: u16 = 80;
 
+/// Port of HTTP over TLS, at which nothing else is spoken.
+pub(crate) const HTTPS_PORT: u16 = 443;
+
 /// A request that is refused, with the host and the port as far as it named them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
@@ -121,6 +124,9 @@ pub(crate) fn to_proxy<'a>(head: &Head<'a>) -> Result<Request<'a>, Refused> {
         let end = rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len());
         let (host, path) = rest.split_at(end);
         let place = authority(host, Some(HTTP_PORT))?;
+        if place.port == HTTPS_PORT {
+            return Err(about(&place, DenyReason::NotTls));
+        }
         http(head, &line, place, path)
     }
 }
@@ -314,6 +320,7 @@ mod tests {
             ),
             ("GET http://a.example/ HTTP/1.0|Transfer-Encoding: chunked", "ambiguous-body `a.example:80`"),
             ("GET http://a.example/ HTTP/1.1|Connection: Content-Length", "bad-request `a.example:80`"),
+            ("GET http://a.example:443/ HTTP/1.1", "not-tls `a.example:443`"),
             ("GET  http://a.example/ HTTP/1.1", "bad-request ``"),
             ("GET http://a.example/ HTTP/2.0", "bad-request ``"),
             ("GET http://a.example/", "bad-request ``"),
