@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, TcpStream};
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::dial::{Unreachable, Upstream, reach};
 use super::forward::{self, Origin};
 use super::peer::Peer;
 use super::tunnel::{self, Ended, Opening};
-use super::{REQUEST_WAIT, Shared, dns};
+use super::{IDLE_WAIT, REQUEST_WAIT, Shared, dns};
 use crate::egress::HostName;
 use crate::egress::listen::Role;
 use crate::egress::record::{DenyReason, Verdict, Way};
@@ -23,7 +23,7 @@ pub(super) fn serve(shared: &Shared, stream: TcpStream, role: Role) {
     let Ok(mut client) = Peer::new(stream) else { return };
     match (role, meant_for) {
         (Role::Proxy, _) => {
-            if !begins(shared, &mut client, Way::Unknown) {
+            if !begins(shared, &mut client, Way::Unknown, REQUEST_WAIT) {
                 return;
             }
             match client.held().first() {
@@ -45,8 +45,8 @@ pub(super) fn serve(shared: &Shared, stream: TcpStream, role: Role) {
 }
 
 /// Waits for the first byte; `false` when there is none.
-fn begins(shared: &Shared, client: &mut Peer, way: Way) -> bool {
-    match client.fill(Instant::now() + REQUEST_WAIT) {
+fn begins(shared: &Shared, client: &mut Peer, way: Way, wait: Duration) -> bool {
+    match client.fill(Instant::now() + wait) {
         Ok(count) => count > 0,
         Err(error) => {
             if error.kind() == std::io::ErrorKind::TimedOut {
@@ -143,7 +143,7 @@ pub(super) fn lead<'a>(shared: &'a Shared, mut client: Peer, mut upstream: Upstr
     let opening = match upstream.place.port {
         HTTPS_PORT => Opening::Tls,
         HTTP_PORT => {
-            if client.held().is_empty() && !begins(shared, &mut client, way) {
+            if client.held().is_empty() && !begins(shared, &mut client, way, IDLE_WAIT) {
                 return;
             }
             if client.held().first() != Some(&HANDSHAKE) {
