@@ -175,7 +175,14 @@ fn plain_http_goes_on_request_by_request() {
                 r">POST http://good.test:8080/early HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc",
                 "<Connection: close",
                 "<POST /early",
-                "=closed",
+                ">more than was said",
+                "=shut",
+                "=end",
+            ],
+            &[
+                PROXY,
+                r">POST http://good.test:8080/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
+                "=reset",
             ],
             &[
                 PROXY,
@@ -191,6 +198,7 @@ fn plain_http_goes_on_request_by_request() {
     assert_has(&records, Way::Http, "good.test", &Verdict::Allowed { address });
     assert_has(&records, Way::Http, "evil.test", &denied(DenyReason::NameNotAllowed));
     assert_has(&records, Way::Http, "good.test", &denied(DenyReason::HostMismatch));
+    assert_has(&records, Way::Http, "good.test", &denied(DenyReason::AmbiguousBody));
     assert_has(&records, Way::Http, "good.test", &Verdict::Failed { failure: Failure::BadResponse });
     assert!(
         records.iter().any(|record| matches!(record.verdict, Verdict::Closed { sent_bytes: 1.., received_bytes: 1.. }))

@@ -39,8 +39,10 @@ impl Origin {
 enum Exchange<'a> {
     /// Answered; the connections go on.
     Done(Option<Upstream<'a>>),
-    /// The connection of the client is over.
+    /// Answered; the connection of the client ends here.
     Over,
+    /// One side has gone in the middle, or the client sent a body that could be read in two ways.
+    Broken(Option<DenyReason>),
     /// The host's answer is none.
     BadResponse,
 }
@@ -78,7 +80,14 @@ pub(super) fn serve<'a>(shared: &'a Shared, mut client: Peer, origin: &Origin, m
         };
         match exchange(&mut client, connected, &http) {
             Exchange::Done(kept) => upstream = kept,
-            Exchange::Over => return,
+            Exchange::Over => return client.close_after_answer(),
+            Exchange::Broken(reason) => {
+                if let Some(reason) = reason {
+                    shared.recorder.about(origin.way(), &place, Verdict::Denied { reason });
+                }
+                // An ordinary end could be taken for that of a response.
+                return client.reset();
+            }
             Exchange::BadResponse => {
                 let verdict = Verdict::Failed { failure: Failure::BadResponse };
                 shared.recorder.about(origin.way(), &place, verdict);
@@ -126,17 +135,18 @@ fn exchange<'a>(client: &mut Peer, mut upstream: Upstream<'a>, http: &Http<'_>) 
     }
     let has_body = !matches!(http.length, Length::Unsaid | Length::Bytes(0));
     if has_body && http.expects_continue && client.send(b"HTTP/1.1 100 Continue\r\n\r\n", STALL_WAIT).is_err() {
-        return Exchange::Over;
+        return Exchange::Broken(None);
     }
-    let Some(sent) = send_body(client, &mut upstream, Body::new(http.length.into(), Form::Chunks)) else {
-        return Exchange::Over;
+    let sent = match send_body(client, &mut upstream, Body::new(http.length.into(), Form::Chunks)) {
+        Ok(sent) => sent,
+        Err(reason) => return Exchange::Broken(reason),
     };
     let Some((head, end, keeps)) = response_head(client, &mut upstream, http, sent) else {
         return Exchange::BadResponse;
     };
     let form = if http.minor == 0 { Form::Plain } else { Form::Chunks };
     if client.send(&head, STALL_WAIT).is_err() || !pass_response(client, &mut upstream, Body::new(end, form)) {
-        return Exchange::Over;
+        return Exchange::Broken(None);
     }
     if !goes_on(http, sent, end) {
         return Exchange::Over;
@@ -157,25 +167,26 @@ fn goes_on(http: &Http<'_>, sent: Sent, end: End) -> bool {
     http.keep_alive && sent == Sent::Whole && end != End::Connection
 }
 
-/// Passes the body of a request on; `None` when it does not come to its end.
-fn send_body(client: &mut Peer, upstream: &mut Upstream<'_>, mut body: Body) -> Option<Sent> {
+/// Passes the body of a request on; fails when it does not come to its end, with the reason if it is for its form.
+fn send_body(client: &mut Peer, upstream: &mut Upstream<'_>, mut body: Body) -> Result<Sent, Option<DenyReason>> {
+    let gone = |_| None;
     let mut output = Vec::new();
     loop {
-        let used = body.pass(client.held(), &mut output).ok()?;
+        let used = body.pass(client.held(), &mut output).map_err(Some)?;
         client.discard(used);
-        upstream.peer.send(&output, STALL_WAIT).ok()?;
+        upstream.peer.send(&output, STALL_WAIT).map_err(gone)?;
         output.clear();
         if body.is_over() {
-            return Some(Sent::Whole);
+            return Ok(Sent::Whole);
         }
         let mut fds = [PollFd::new(client.fd(), PollFlags::POLLIN), PollFd::new(upstream.peer.fd(), PollFlags::POLLIN)];
-        wait(&mut fds, Instant::now() + IDLE_WAIT).ok()?;
+        wait(&mut fds, Instant::now() + IDLE_WAIT).map_err(gone)?;
         let [from_client, from_upstream] = fds.map(|fd| fd.any().unwrap_or(true));
         if from_upstream {
-            return Some(Sent::Part);
+            return Ok(Sent::Part);
         }
-        if from_client && client.fill(Instant::now() + IDLE_WAIT).ok()? == 0 {
-            return None;
+        if from_client && client.fill(Instant::now() + IDLE_WAIT).map_err(gone)? == 0 {
+            return Err(None);
         }
     }
 }
