@@ -166,7 +166,7 @@ pub fn dns(data: &[u8]) {
     }
 }
 
-/// A record that is decoded survives a round trip within its bound.
+/// A packet that is decoded survives a round trip within its bound.
 pub fn record(data: &[u8]) {
     if let Some(decoded) = record::decode(data) {
         let packet = record::encode(&decoded);

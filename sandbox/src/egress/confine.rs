@@ -1,6 +1,6 @@
-//! Gives up what a proxy does not need, before it sees the first byte of the run.
+//! Gives up what keeper and proxy do not need, before there is a byte of the run to see.
 //!
-//! It keeps: its channel, reading what the resolver reads, and connecting to the ports of its policy and to DNS servers.
+//! They keep: their channel, reading what the resolver reads, and connecting to the ports of its policy and to DNS servers.
 //! Landlock holds that as far as the kernel has it; the proxy's own checks do not depend on it.
 
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use landlock::{
 };
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::libc::{self, sock_filter};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, setgroups, setresgid, setresuid};
 
@@ -49,8 +49,8 @@ const ADDRESS_SPACE_BYTES_MAX: u64 = 2 << 30;
 /// Why a proxy cannot be confined.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConfineError {
-    #[error("failed to tie the proxy to its shim: {}", .0.desc())]
-    Tie(Errno),
+    #[error("failed to seal its memory: {}", .0.desc())]
+    Seal(Errno),
     #[error("failed to become nobody: {}", .0.desc())]
     Identity(Errno),
     #[error("failed to open the null device: {}", .0.desc())]
@@ -65,13 +65,12 @@ pub(super) enum ConfineError {
     Filter(Errno),
 }
 
-/// Confines this process, which has one thread, for good.
+/// Confines this process, which has one thread, and all that it forks.
 pub(super) fn confine(policy: &EgressPolicy) -> Result<(), ConfineError> {
     null_stdio().map_err(ConfineError::Null)?;
     become_nobody().map_err(ConfineError::Identity)?;
-    // After the change of ids, which undoes both.
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(ConfineError::Tie)?;
-    prctl::set_dumpable(false).map_err(ConfineError::Tie)?;
+    // After the change of ids, which would undo it.
+    prctl::set_dumpable(false).map_err(ConfineError::Seal)?;
     for (resource, bound) in [
         (Resource::RLIMIT_NOFILE, DESCRIPTORS_MAX),
         (Resource::RLIMIT_AS, ADDRESS_SPACE_BYTES_MAX),
@@ -83,7 +82,25 @@ pub(super) fn confine(policy: &EgressPolicy) -> Result<(), ConfineError> {
     caps::clear_sets().map_err(ConfineError::Capabilities)?;
     prctl::set_no_new_privs().map_err(ConfineError::Filter)?;
     landlock(policy).map_err(ConfineError::Landlock)?;
-    filter::install(&seccomp::program_of_proxy()).map_err(ConfineError::Filter)
+    filter::install(&seccomp::program()).and_then(|()| filter::install(&useless_calls())).map_err(ConfineError::Filter)
+}
+
+/// A filter on top of that of every step: what only connects neither executes nor takes in other connections. The other
+/// one has made sure that numbers are those of this machine.
+fn useless_calls() -> Vec<sock_filter> {
+    const LOAD_NUMBER: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    let operation = |code: u32, k: u32, jt: u8| sock_filter { code: code as u16, jt, jf: 0, k };
+    let number = |call: libc::c_long| u32::try_from(call).unwrap_or(u32::MAX);
+    vec![
+        operation(LOAD_NUMBER, 0, 0),
+        operation(IF_EQUAL, number(libc::SYS_execve), 3),
+        operation(IF_EQUAL, number(libc::SYS_execveat), 2),
+        operation(IF_EQUAL, number(libc::SYS_listen), 1),
+        operation(RETURN, libc::SECCOMP_RET_ALLOW, 0),
+        operation(RETURN, libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs(), 0),
+    ]
 }
 
 /// Takes an identity that owns no file. Without root, or where the user namespace has no such user, it keeps its own.

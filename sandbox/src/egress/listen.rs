@@ -3,7 +3,7 @@
 //! What each of them is follows from the policy alone, so that they can be passed on as bare descriptors in their order.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -13,7 +13,7 @@ use nix::sys::socket::{
 
 use super::PROXY_PORT;
 use super::policy::{CAUGHT_PORTS_MAX, DNS_PORT, EgressPolicy};
-use crate::sys::channel::DESCRIPTORS_MAX;
+use crate::sys::channel::{self, DESCRIPTORS_MAX};
 use crate::sys::route::{Version, everything_is_local};
 
 /// Connections that wait in the kernel while the proxy is busy or is being started anew.
@@ -44,9 +44,10 @@ pub(super) fn roles(policy: &EgressPolicy) -> Vec<Role> {
     roles
 }
 
-/// Makes the listeners of a run with `policy` in the network namespace of this process, whose loopback is up. A
-/// transparent policy also leads every address there; that and ports below 1024 need capabilities over the namespace.
-pub(crate) fn listen(policy: &EgressPolicy) -> Result<Vec<OwnedFd>, Errno> {
+/// Makes the listeners of a run with `policy` in the network namespace of this process, whose loopback is up, and hands
+/// them over at `proxy`, which came with [`super::Proxy::start`]. A transparent policy also leads every address there;
+/// that and ports below 1024 need capabilities over the namespace.
+pub(crate) fn listen(policy: &EgressPolicy, proxy: BorrowedFd<'_>) -> Result<(), Errno> {
     if policy.transparent {
         everything_is_local(Version::V4)?;
         match everything_is_local(Version::V6) {
@@ -55,7 +56,9 @@ pub(crate) fn listen(policy: &EgressPolicy) -> Result<Vec<OwnedFd>, Errno> {
             Err(errno) => return Err(errno),
         }
     }
-    roles(policy).into_iter().map(make).collect()
+    let listeners = roles(policy).into_iter().map(make).collect::<Result<Vec<_>, _>>()?;
+    let passed: Vec<_> = listeners.iter().map(OwnedFd::as_fd).collect();
+    channel::send(proxy, b"L", &passed)
 }
 
 fn make(role: Role) -> Result<OwnedFd, Errno> {

@@ -1,13 +1,13 @@
 //! What a run may reach over the network, and the proxy through which it does.
 //!
 //! A run has no interface but loopback. `listen` makes listeners there, inside its network namespace, and passes them
-//! out; the proxy, a process that the shim forked on the host's side, serves them: it takes names only, decides by the
+//! out to a keeper, which the shim forked on the host's side and which has a proxy serve them: it takes names only, decides by the
 //! policy, resolves once, judges every address and connects to those that passed. **Invariant:** a run is known by the
 //! listener that it connected to, and by nothing that it says. **Invariant:** whatever fails refuses. **Invariant:** what
 //! is decided depends on the policy, which never changes during a run, on the name and on the port.
 //!
-//! Reading order: `policy` and `name`: what is allowed. `wire`: what arrives. `proxy`: the process. `handle`: the
-//! shim's end of it, with `ledger`, which bounds what it writes to the log.
+//! Reading order: `policy` and `name`: what is allowed. `wire`: what arrives. `proxy`: the process. `keeper`:
+//! whose child it is. `handle`: the shim's end of both, with `ledger`, which bounds what it writes to the log.
 //!
 //! What this does not stop: data that is sent to an allowed host, inside TLS to any path or account of it; another name
 //! that the allowed host serves behind the same certificate (domain fronting), because TLS is not opened; DNS queries of
@@ -18,6 +18,7 @@ mod address;
 mod confine;
 mod environment;
 mod handle;
+mod keeper;
 mod ledger;
 mod listen;
 mod name;

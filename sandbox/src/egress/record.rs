@@ -247,13 +247,26 @@ impl From<Asked> for String {
     }
 }
 
-/// Encodes a record as one packet.
-pub(crate) fn encode(record: &EgressRecord) -> Vec<u8> {
-    serde_json::to_vec(record).expect("records have string keys only and serializers that do not fail")
+/// What keeper and proxy tell the shim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Packet {
+    /// Something happened.
+    Record(EgressRecord),
+    /// A proxy died.
+    Ended {
+        /// Whether another one takes its place.
+        replaced: bool,
+    },
 }
 
-/// Decodes one packet; `None` when it is no record.
-pub(crate) fn decode(packet: &[u8]) -> Option<EgressRecord> {
+/// Encodes one packet.
+pub(crate) fn encode(packet: &Packet) -> Vec<u8> {
+    serde_json::to_vec(packet).expect("packets have string keys only and serializers that do not fail")
+}
+
+/// Decodes one packet; `None` when it is none.
+pub(crate) fn decode(packet: &[u8]) -> Option<Packet> {
     if packet.len() > PACKET_BYTES_MAX {
         return None;
     }
@@ -294,16 +307,17 @@ mod tests {
         ] {
             for host in [&b"example.com"[..], &[0; 4000], &[b'"'; 4000], &[b'\\'; 4000], b"\x1b[2J\xff\r\n"] {
                 let record = record(host, verdict.clone());
-                let packet = encode(&record);
-                assert!(packet.len() <= PACKET_BYTES_MAX, "{}", packet.len());
-                assert_eq!(decode(&packet), Some(record));
+                let packet = Packet::Record(record);
+                let bytes = encode(&packet);
+                assert!(bytes.len() <= PACKET_BYTES_MAX, "{}", bytes.len());
+                assert_eq!(decode(&bytes), Some(packet));
             }
         }
     }
 
     #[test]
     fn what_is_no_record_is_refused() {
-        let good = encode(&record(b"a.example.com", Verdict::Missed { count: 1 }));
+        let good = encode(&Packet::Record(record(b"a.example.com", Verdict::Missed { count: 1 })));
         for cut in 0..good.len() {
             assert_eq!(decode(&good[..cut]), None);
         }

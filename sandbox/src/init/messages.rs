@@ -33,7 +33,7 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
-    /// The sandbox stands; comes with the listeners of the proxy, if the run has one.
+    /// The sandbox stands.
     Ready,
     /// It could not be built; init ends.
     SetupFailed { step: String, message: String, hint: String },

@@ -41,6 +41,8 @@ pub(crate) struct Orders<'a> {
     pub(crate) host: HostIds,
     /// What the probes compare with.
     pub(crate) expected: Expected,
+    /// Where the listeners of the proxy go, if the run has one.
+    pub(crate) proxy: Option<OwnedFd>,
 }
 
 /// Runs as init and never returns.
@@ -91,51 +93,43 @@ fn hint(step: &str, errno: Errno) -> String {
 }
 
 fn run(orders: Orders<'_>, channel: OwnedFd) -> Result<(), Errno> {
-    let (mut init, listeners) = match set_up(&orders, channel.as_fd()) {
-        Ok((steps, listeners)) => {
-            let init = Init {
-                family: Family::of(orders.spec.isolation),
-                children: child_signals()?,
-                channel,
-                steps,
-                expected: orders.expected,
-                current: None,
-                probe: None,
-            };
-            (init, listeners)
-        }
+    let mut init = match set_up(&orders, channel.as_fd()) {
+        Ok(steps) => Init {
+            family: Family::of(orders.spec.isolation),
+            children: child_signals()?,
+            channel,
+            steps,
+            expected: orders.expected,
+            current: None,
+            probe: None,
+        },
         Err(failure) => {
             let SetupFailure { step, message, hint } = failure;
             return messages::send(channel.as_fd(), &Reply::SetupFailed { step, message, hint });
         }
     };
-    let passed: Vec<_> = listeners.iter().map(OwnedFd::as_fd).collect();
-    messages::send_with(init.channel.as_fd(), &Reply::Ready, &passed)?;
-    drop(listeners);
+    init.reply(&Reply::Ready)?;
     let served = init.serve();
     init.kill_all()?;
     served
 }
 
-/// Builds the sandbox around this process; returns the steps and the listeners of the proxy.
-fn set_up(
-    orders: &Orders<'_>,
-    channel: std::os::fd::BorrowedFd<'_>,
-) -> Result<(Vec<Prepared>, Vec<OwnedFd>), SetupFailure> {
+/// Builds the sandbox around this process.
+fn set_up(orders: &Orders<'_>, channel: std::os::fd::BorrowedFd<'_>) -> Result<Vec<Prepared>, SetupFailure> {
     let failed = |what: &str| {
         let what = what.to_owned();
         move |errno| SetupFailure::call("init", &what, errno)
     };
-    descriptors::close_all_but(&[channel]).map_err(failed("failed to close the descriptors of the shim"))?;
+    let kept: Vec<_> = [channel].into_iter().chain(orders.proxy.as_ref().map(OwnedFd::as_fd)).collect();
+    descriptors::close_all_but(&kept).map_err(failed("failed to close the descriptors of the shim"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let steps = orders.spec.steps.iter().map(|step| Prepared::new(orders.spec, step)).collect();
-    let mut listeners = Vec::new();
     match orders.spec.isolation {
         Isolation::Sandboxed => {
             namespaces::enter(orders.spec, orders.host)?;
-            if let Egress::Allow(policy) = &orders.spec.egress {
+            if let (Egress::Allow(policy), Some(proxy)) = (&orders.spec.egress, &orders.proxy) {
                 // While this process may still take ports and change routes.
-                listeners = egress::listen(policy).map_err(failed("failed to make the listeners of the proxy"))?;
+                egress::listen(policy, proxy.as_fd()).map_err(failed("failed to make the listeners of the proxy"))?;
             }
             confine::confine(orders.spec)?;
         }
@@ -145,7 +139,7 @@ fn set_up(
             confine::null_stdio().map_err(failed("failed to open the null device"))?;
         }
     }
-    Ok((steps, listeners))
+    Ok(steps)
 }
 
 /// Blocks the signal of ended children and makes it readable.

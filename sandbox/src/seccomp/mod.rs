@@ -11,7 +11,7 @@ mod program;
 
 use nix::libc::{self, sock_filter};
 
-use numbers::{ARCH, DENIED, EXECUTION_AND_LISTENING, LAST_KNOWN, UNAVAILABLE, rules};
+use numbers::{ARCH, DENIED, LAST_KNOWN, UNAVAILABLE, rules};
 use program::{Assembler, Target};
 
 /// Condition on the low 32 bits of one argument.
@@ -37,15 +37,6 @@ pub(crate) struct Rule {
 
 /// Builds the filter for the machine that this was compiled for.
 pub(crate) fn program() -> Vec<sock_filter> {
-    assemble(&[])
-}
-
-/// Builds the filter of an egress proxy: the same, and it neither executes anything nor takes other connections.
-pub(crate) fn program_of_proxy() -> Vec<sock_filter> {
-    assemble(&EXECUTION_AND_LISTENING)
-}
-
-fn assemble(also_denied: &[u32]) -> Vec<sock_filter> {
     let mut code = Assembler::default();
     code.load_arch();
     code.unless_equal(ARCH, Target::Kill);
@@ -53,9 +44,6 @@ fn assemble(also_denied: &[u32]) -> Vec<sock_filter> {
     code.if_above(LAST_KNOWN, Target::Errno(libc::ENOSYS));
     code.if_any_of(UNAVAILABLE, Target::Errno(libc::ENOSYS));
     code.if_any_of(DENIED, Target::Errno(libc::EPERM));
-    if !also_denied.is_empty() {
-        code.if_any_of(also_denied, Target::Errno(libc::EPERM));
-    }
     for rule in rules() {
         code.rule(&rule, Target::Errno(libc::EPERM));
     }

@@ -103,10 +103,6 @@ const EVERYWHERE: &[u32] = &[
     number(libc::SYS_keyctl),
 ];
 
-/// Calls that a process has no use for which only connects.
-pub(super) const EXECUTION_AND_LISTENING: [u32; 3] =
-    [number(libc::SYS_execve), number(libc::SYS_execveat), number(libc::SYS_listen)];
-
 /// Set-user-id and set-group-id.
 const SETID_BITS: u32 = 0o6000;
 /// All `CLONE_NEW*` flags of `clone` and `unshare`.

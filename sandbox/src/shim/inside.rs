@@ -33,7 +33,8 @@ pub(super) struct Inside {
 
 impl Inside {
     /// Starts init for the run in `dir`.
-    pub(super) fn start(spec: &CheckedSpec, dir: &Path) -> Result<Self, Outcome> {
+    /// The listeners of the run's proxy, if it has one, go to `proxy`.
+    pub(super) fn start(spec: &CheckedSpec, dir: &Path, proxy: Option<OwnedFd>) -> Result<Self, Outcome> {
         let host = HostIds::effective();
         let expected = Expected {
             canary: dir.join(SPEC_FILE),
@@ -51,7 +52,7 @@ impl Inside {
         };
         let (ours, theirs) = channel::pair().map_err(|errno| not_forked(spec, errno))?;
         match process::fork(namespaces).map_err(|errno| not_forked(spec, errno))? {
-            process::Forked::Child => init::main(Orders { spec, host, expected }, theirs),
+            process::Forked::Child => init::main(Orders { spec, host, expected, proxy }, theirs),
             process::Forked::Parent { pidfd, .. } => Ok(Self { pidfd, channel: ours, isolation: spec.isolation }),
         }
     }
@@ -65,15 +66,12 @@ impl Inside {
         init::send_with(self.channel.as_fd(), request, descriptors)
     }
 
-    /// The next reply, with the descriptors that it brings; `None` when init is gone.
-    pub(super) fn receive(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, Errno> {
+    /// The next reply; `None` when init is gone.
+    pub(super) fn receive(&self) -> Result<Option<Reply>, Errno> {
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
         match channel::receive(self.channel.as_fd(), &mut buffer) {
             Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(None),
-            Ok((len, descriptors)) => {
-                let reply = serde_json::from_slice(&buffer[..len]).map_err(|_| Errno::EPROTO)?;
-                Ok(Some((reply, descriptors)))
-            }
+            Ok((len, _)) => serde_json::from_slice(&buffer[..len]).map(Some).map_err(|_| Errno::EPROTO),
             Err(errno) => Err(errno),
         }
     }

@@ -3,7 +3,7 @@
 //! Decides nothing itself. **Invariant:** output that was written before a step ended is in the log before the record
 //! that says so. **Invariant:** every wait has a deadline or a descriptor that ends it.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -108,15 +108,7 @@ impl<'a> Supervisor<'a> {
     /// Runs to the end.
     pub(super) fn run(mut self, dir: &Path) -> Ended {
         self.timers.arm_guard(Instant::now(), BUILD_WAIT);
-        let proxy = match &self.spec.egress {
-            Egress::Allow(policy) => Proxy::start(policy).map(Some),
-            Egress::None => Ok(None),
-        };
-        match proxy {
-            Ok(proxy) => self.proxy = proxy,
-            Err(errno) => self.lost(&format!("failed to start the proxy: {}", errno.desc())),
-        }
-        match Inside::start(self.spec, dir) {
+        match self.start_proxy().and_then(|proxy| Inside::start(self.spec, dir, proxy)) {
             Ok(inside) => self.inside = Some(inside),
             Err(outcome) => self.feed(Input::NotBuilt(outcome)),
         }
@@ -126,6 +118,18 @@ impl<'a> Supervisor<'a> {
             }
         }
         self.end()
+    }
+
+    /// Starts the proxy of the run, if it has one; returns where its listeners go.
+    fn start_proxy(&mut self) -> Result<Option<OwnedFd>, Outcome> {
+        let Egress::Allow(policy) = &self.spec.egress else { return Ok(None) };
+        let (proxy, listeners) = Proxy::start(policy).map_err(|errno| Outcome::SetupFailed {
+            step: "proxy".to_owned(),
+            message: format!("failed to start the proxy: {}", errno.desc()),
+            hint: String::new(),
+        })?;
+        self.proxy = Some(proxy);
+        Ok(Some(listeners))
     }
 
     /// Waits once and handles everything that is ready.
@@ -207,16 +211,11 @@ impl<'a> Supervisor<'a> {
         // What a step wrote before it ended has arrived by now.
         self.drain_streams(now);
         match reply {
-            Some((Reply::Ready, listeners)) => {
-                if let Some(proxy) = &mut self.proxy {
-                    proxy.serve(listeners)?;
-                }
-                self.feed(Input::Ready);
-            }
-            Some((Reply::SetupFailed { step, message, hint }, _)) => {
+            Some(Reply::Ready) => self.feed(Input::Ready),
+            Some(Reply::SetupFailed { step, message, hint }) => {
                 self.feed(Input::NotBuilt(Outcome::SetupFailed { message, hint, step }));
             }
-            Some((Reply::StepEnded { index, ended }, _)) => {
+            Some(Reply::StepEnded { index, ended }) => {
                 let current = match self.machine.stage() {
                     Stage::Running(running) | Stage::Killing(running, _) => running == index,
                     Stage::Building | Stage::Probing | Stage::Clearing(_) | Stage::Over => false,
@@ -225,7 +224,7 @@ impl<'a> Supervisor<'a> {
                     self.feed(Input::StepEnded { failure: ended.failure() });
                 }
             }
-            Some((Reply::KilledAll, _)) => self.feed(Input::KilledAll),
+            Some(Reply::KilledAll) => self.feed(Input::KilledAll),
             None => {
                 let how = self.inside.take().map(Inside::end);
                 self.lost(&format!("init ended: {how:?}"));

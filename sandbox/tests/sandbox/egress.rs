@@ -526,16 +526,20 @@ fn n24_nothing_stays_open_after_the_end() {
     assert!(records.iter().any(|record| matches!(record.verdict, Verdict::Allowed { .. })), "{records:?}");
 }
 
-/// The processes of the proxy of the run that has this shim: its only children with more than one thread.
+/// The proxies of the run that has this shim: children of the keeper, which is its child in the host's pid namespace.
 fn proxies(shim: i32) -> Vec<i32> {
-    let pids =
-        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    let is_proxy = |pid: &i32| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<i32>().ok());
-        field("PPid:") == Some(shim) && field("Threads:").is_some_and(|threads| threads > 1)
+    let children = |parent: i32| {
+        let pids = std::fs::read_dir("/proc").unwrap();
+        let pids = pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(move |pid| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let in_one_namespace = field("NSpid:").is_some_and(|pids| pids.split_whitespace().count() == 1);
+            let lives = field("State:").is_some_and(|state| !state.starts_with('Z'));
+            field("PPid:") == Some(&parent.to_string()) && in_one_namespace && lives
+        })
     };
-    pids.filter(is_proxy).collect()
+    children(shim).flat_map(children).collect()
 }
 
 /// Waits for a proxy that is not `old`.

@@ -1,6 +1,6 @@
 //! The proxy of one run: a process of its own that serves the listeners of the run and nobody else.
 //!
-//! Forked by the shim on the host's side, confined, and alive no longer than its shim. Threads take turns at accepting:
+//! Forked by its keeper on the host's side, confined, and alive no longer than its keeper. Threads take turns at accepting:
 //! whoever has accepted a connection serves it, so nothing is handed over on the way. **Invariant:** at most
 //! [`CONNECTIONS_MAX`] connections are served at a time; the rest waits in the kernel. **Invariant:** every wait for a
 //! peer has a deadline.
@@ -24,12 +24,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getppid};
 
-use super::confine::confine;
-use super::listen::{Role, roles};
+use super::listen::Role;
 use super::names::Names;
 use super::policy::EgressPolicy;
-use crate::sys::{channel, descriptors, process};
+use crate::sys::process;
 use recorder::Recorder;
 use resolve::Resolver;
 
@@ -56,31 +58,36 @@ struct Shared {
     names: Mutex<Names>,
 }
 
-/// Runs as a proxy and never returns. `channel` brings the listeners and takes the records.
-pub(super) fn main(policy: &EgressPolicy, channel: OwnedFd, generation: u8) -> ! {
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(policy, channel, generation)));
+/// What a proxy is born with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Birth {
+    /// Its parent, with which it dies.
+    pub(super) keeper: Pid,
+    /// How many proxies there were before.
+    pub(super) generation: u8,
+}
+
+/// Runs as a proxy and never returns. Records go to `channel`.
+pub(super) fn main(policy: &EgressPolicy, listeners: Vec<(Role, OwnedFd)>, channel: &OwnedFd, birth: Birth) -> ! {
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(policy, listeners, channel, birth)));
     process::exit_now(i32::from(!matches!(outcome, Ok(Some(())))))
 }
 
-/// Serves until the shim goes; `None` when something is missing without which nothing is served.
-fn run(policy: &EgressPolicy, channel: OwnedFd, generation: u8) -> Option<()> {
-    descriptors::close_all_but(&[channel.as_fd()]).ok()?;
-    confine(policy).ok()?;
-    let mut message = [0; 16];
-    let (length, listeners) = channel::receive(channel.as_fd(), &mut message).ok()?;
-    let roles = roles(policy);
-    if length == 0 || roles.len() != listeners.len() {
+/// Serves for ever; returns when something is missing without which nothing is served.
+fn run(policy: &EgressPolicy, listeners: Vec<(Role, OwnedFd)>, channel: &OwnedFd, birth: Birth) -> Option<()> {
+    set_pdeathsig(Signal::SIGKILL).ok()?;
+    if getppid() != birth.keeper {
+        // It died a moment before.
         return None;
     }
-    let (channel, watched) = (channel.try_clone().ok()?, channel);
     let shared = Arc::new(Shared {
         policy: policy.clone(),
         resolver: Resolver::default(),
-        recorder: Recorder::new(channel),
-        names: Mutex::new(Names::new(policy, generation)),
+        recorder: Recorder::new(channel.try_clone().ok()?),
+        names: Mutex::new(Names::new(policy, birth.generation)),
     });
     let mut streams = Vec::new();
-    for (role, listener) in roles.into_iter().zip(listeners) {
+    for (role, listener) in listeners {
         match role {
             Role::DnsPackets => {
                 let shared = Arc::clone(&shared);
@@ -91,21 +98,8 @@ fn run(policy: &EgressPolicy, channel: OwnedFd, generation: u8) -> Option<()> {
         }
     }
     let crew =
-        Arc::new(Crew { listeners: Mutex::new(streams), waiting: AtomicUsize::new(0), all: AtomicUsize::new(0) });
-    Crew::enlist(&crew, &shared)?;
-    wait_for_end(&watched)
-}
-
-/// Waits until the shim closes the channel; it says nothing more.
-fn wait_for_end(channel: &OwnedFd) -> Option<()> {
-    loop {
-        let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) => return Some(()),
-            Err(Errno::EINTR) => {}
-            Err(_) => return None,
-        }
-    }
+        Arc::new(Crew { listeners: Mutex::new(streams), waiting: AtomicUsize::new(1), all: AtomicUsize::new(1) });
+    Crew::work(&crew, &shared)
 }
 
 fn spawn(body: impl FnOnce() + Send + 'static) -> Option<()> {
@@ -128,17 +122,17 @@ impl Crew {
         let (mine, shared) = (Arc::clone(crew), Arc::clone(shared));
         crew.all.fetch_add(1, Ordering::SeqCst);
         crew.waiting.fetch_add(1, Ordering::SeqCst);
-        spawn(move || Self::work(&mine, &shared))
+        spawn(move || match Self::work(&mine, &shared) {})
     }
 
-    fn work(crew: &Arc<Self>, shared: &Arc<Shared>) {
+    fn work(crew: &Arc<Self>, shared: &Arc<Shared>) -> ! {
         loop {
             let accepted = {
                 let listeners = crew.listeners.lock().unwrap_or_else(PoisonError::into_inner);
                 accept(&listeners)
             };
             let Ok((role, stream)) = accepted else {
-                // Without listeners there is nothing to be done; the shim starts another one.
+                // Without listeners there is nothing to be done; the keeper starts another one.
                 process::exit_now(1)
             };
             let nobody_waits = crew.waiting.fetch_sub(1, Ordering::SeqCst) == 1;

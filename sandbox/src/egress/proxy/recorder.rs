@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::socket::{MsgFlags, send};
 
-use crate::egress::record::{Asked, EgressRecord, Verdict, Way, encode};
+use crate::egress::record::{Asked, EgressRecord, Packet, Verdict, Way, encode};
 use crate::egress::wire::request::Place;
 
 /// Writes records to the channel.
@@ -31,16 +31,16 @@ impl Recorder {
         let host = (!named.is_empty()).then(|| Asked::new(named));
         let count = self.missed.swap(0, Ordering::SeqCst);
         let missed = EgressRecord { way: Way::Unknown, host: None, port: None, verdict: Verdict::Missed { count } };
-        if count > 0 && !self.send(&missed) {
+        if count > 0 && !self.send(missed) {
             self.missed.fetch_add(count, Ordering::SeqCst);
         }
-        if !self.send(&EgressRecord { way, host, port, verdict }) {
+        if !self.send(EgressRecord { way, host, port, verdict }) {
             self.missed.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    fn send(&self, record: &EgressRecord) -> bool {
+    fn send(&self, record: EgressRecord) -> bool {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        send(self.channel.as_raw_fd(), &encode(record), flags).is_ok()
+        send(self.channel.as_raw_fd(), &encode(&Packet::Record(record)), flags).is_ok()
     }
 }
