@@ -23,9 +23,8 @@ use crate::sys::{caps, filter};
 
 /// The newest landlock version whose rights are handled.
 const NEWEST: ABI = ABI::V6;
-/// What name resolution reads: its configuration, its modules, what its services keep.
-const READABLE: [&str; 11] = [
-    "/etc",
+/// What name resolution reads beside its configuration: its modules, what its services keep.
+const READABLE: [&str; 10] = [
     "/usr",
     "/lib",
     "/lib64",
@@ -37,7 +36,18 @@ const READABLE: [&str; 11] = [
     "/var/lib/misc",
     "/dev/urandom",
 ];
-/// Files that may be links to wherever something else writes them.
+/// The configuration of name resolution.
+const CONFIGURATION: [&str; 8] = [
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/ld.so.cache",
+];
+/// Files of it that may be links to wherever something else writes them.
 const LINKED: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
 /// `nobody`, who owns nothing.
 const NOBODY: u32 = 65534;
@@ -137,8 +147,16 @@ fn landlock(policy: &EgressPolicy) -> Result<(), RulesetError> {
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?;
+    // Root owns files in `/etc` that nobody else reads. For everybody else the directory is open, so that a file of it that
+    // is replaced during the run is found.
+    let configuration: &[&str] = if geteuid().is_root() { &CONFIGURATION } else { &["/etc"] };
     let linked = LINKED.iter().filter_map(|file| Some(Path::new(file).canonicalize().ok()?.parent()?.to_owned()));
-    for path in READABLE.iter().map(PathBuf::from).chain(linked.filter(|place| *place != Path::new("/"))) {
+    for path in READABLE
+        .iter()
+        .chain(configuration)
+        .map(PathBuf::from)
+        .chain(linked.filter(|place| place.components().count() > 1 && !place.starts_with("/etc")))
+    {
         let Ok(metadata) = std::fs::metadata(&path) else { continue };
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
         let access = if metadata.is_dir() { read } else { AccessFs::ReadFile.into() };
