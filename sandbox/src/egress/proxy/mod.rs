@@ -117,12 +117,19 @@ struct Crew {
 }
 
 impl Crew {
-    /// Starts one more thread.
-    fn enlist(crew: &Arc<Self>, shared: &Arc<Shared>) -> Option<()> {
-        let (mine, shared) = (Arc::clone(crew), Arc::clone(shared));
-        crew.all.fetch_add(1, Ordering::SeqCst);
+    /// Starts one more thread, if there may be one more and the system gives it.
+    fn enlist(crew: &Arc<Self>, shared: &Arc<Shared>) {
+        let one_more = |all| (all < CONNECTIONS_MAX).then_some(all + 1);
+        if crew.all.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_err() {
+            return;
+        }
         crew.waiting.fetch_add(1, Ordering::SeqCst);
-        spawn(move || match Self::work(&mine, &shared) {})
+        let (mine, shared) = (Arc::clone(crew), Arc::clone(shared));
+        if spawn(move || match Self::work(&mine, &shared) {}).is_none() {
+            // Those that are there go on; the next one who finds that nobody waits tries again.
+            crew.waiting.fetch_sub(1, Ordering::SeqCst);
+            crew.all.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     fn work(crew: &Arc<Self>, shared: &Arc<Shared>) -> ! {
@@ -135,12 +142,8 @@ impl Crew {
                 // Without listeners there is nothing to be done; the keeper starts another one.
                 process::exit_now(1)
             };
-            let nobody_waits = crew.waiting.fetch_sub(1, Ordering::SeqCst) == 1;
-            // Only the thread that has just accepted comes here, so there is no race for the last place.
-            if nobody_waits && crew.all.load(Ordering::SeqCst) < CONNECTIONS_MAX && Self::enlist(crew, shared).is_none()
-            {
-                crew.waiting.fetch_sub(1, Ordering::SeqCst);
-                crew.all.fetch_sub(1, Ordering::SeqCst);
+            if crew.waiting.fetch_sub(1, Ordering::SeqCst) == 1 {
+                Self::enlist(crew, shared);
             }
             // A panic ends this connection and no other; its sockets are closed on the way.
             drop(catch_unwind(AssertUnwindSafe(|| connection::serve(shared, stream, role))));
