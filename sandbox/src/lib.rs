@@ -8,6 +8,7 @@
 //! - [`spawner`]: starts shims for a daemon. `shim`: owns one run. `init`: pid 1 inside, builds the sandbox and runs the
 //!   steps. `view` and `seccomp`: what they see and may call. `probes`: what really holds.
 //! - [`secrets`]: values on their way to the steps. [`redact`]: takes them out of what the steps write.
+//! - [`egress`]: what a run may reach over the network, and the proxy through which it does.
 //! - [`artifacts`]: takes results out of a workspace; [`remove_tree`] deletes it. `sys`: every unsafe call.
 //!
 //! Synchronous throughout. **Invariant:** every process here that forks has one thread.
@@ -18,6 +19,9 @@ mod clock;
 pub mod control;
 pub mod egress;
 pub mod exit_record;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod init;
 pub mod level;
 pub mod limit;

@@ -107,6 +107,11 @@ fn control_text(event: &ControlEvent) -> Option<String> {
         ControlEvent::LimitExceeded { excess } => Some(excess.to_string()),
         ControlEvent::Silent { idle_ms } => Some(format!("no output for {} s", idle_ms / 1_000)),
         ControlEvent::CancelRequested => Some("cancel requested".into()),
+        ControlEvent::Egress { record, count: 1 } => Some(record.to_string()),
+        ControlEvent::Egress { record, count } => Some(format!("{record} ({count} times)")),
+        ControlEvent::EgressUnrecorded { count } => Some(format!("{count} more network records are left out")),
+        ControlEvent::EgressProxyEnded { replaced: true } => Some("the network proxy died and was replaced".into()),
+        ControlEvent::EgressProxyEnded { replaced: false } => Some("the network proxy died and stays dead".into()),
         ControlEvent::Finished { dropped_bytes: 0 } => Some("finished".into()),
         ControlEvent::Finished { dropped_bytes } => {
             Some(format!("finished; {dropped_bytes} bytes of output were dropped"))

@@ -30,6 +30,7 @@ pub(crate) use messages::{Ended, MESSAGE_BYTES_MAX, Reply, Request, send_with};
 pub(crate) use namespaces::{HostIds, NAMESPACES, map_ids, pid_namespace_bound};
 pub(crate) use script::{create as create_script, write as write_script};
 
+use crate::egress::{self, Egress};
 use crate::level::Guarantee;
 use crate::probes::inside::Expected;
 use crate::spec::{Isolation, Shape};
@@ -57,6 +58,8 @@ pub(crate) struct Orders<'a> {
     pub(crate) makes_network: bool,
     /// The file that will say what the steps execute.
     pub(crate) script: OwnedFd,
+    /// Where the listeners of the proxy go, if the run has one.
+    pub(crate) proxy: Option<OwnedFd>,
     /// Output of the first step.
     pub(crate) stdout: OwnedFd,
     /// Errors of the first step.
@@ -173,6 +176,7 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
     let failed = |what: &'static str| move |errno| SetupFailure::call("init", what, errno);
     let kept = [channel, orders.script.as_fd(), orders.stdout.as_fd(), orders.stderr.as_fd()];
     let mut keep: Vec<_> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+    keep.extend(orders.proxy.as_ref().map(AsRawFd::as_raw_fd));
     if let Footing::Template { own } = &orders.footing {
         keep.extend(own.descriptors().map(|fd| fd.as_raw_fd()));
     }
@@ -189,6 +193,10 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
             trees = namespaces::build_view(orders)?;
             if orders.makes_network {
                 first.join_network()?;
+            }
+            if let (Egress::Allow(policy), Some(proxy)) = (&orders.shape.egress, &orders.proxy) {
+                // While this process may still take ports and change routes.
+                egress::listen(policy, proxy.as_fd()).map_err(failed("failed to make the listeners of the proxy"))?;
             }
             rules = Some(confine::prepare(orders.shape)?);
         }
@@ -324,7 +332,7 @@ impl Init<'_> {
             };
             let root = view::open_root()?;
             trees.attach(&root, self.shape)?;
-            view::write_run_files(&root, RunFiles { name, name_server: None })?;
+            view::write_run_files(&root, RunFiles { name, name_server: self.shape.name_server() })?;
             sethostname(name).map_err(|errno| SetupFailure::call("hostname", "failed to set the host name", errno))?;
             let rules = confine::allow_claimed(rules, self.shape)?;
             confine::give_up_capabilities()?;

@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::Resource;
 
+use crate::egress::{Egress, proxy_environment};
 use crate::secrets::Secrets;
 use crate::spec::{CheckedSpec, HOME_INSIDE, Isolation, Limits, SecretDelivery, StepSpec};
 
@@ -103,6 +104,11 @@ fn encode(spec: &CheckedSpec, step: &StepSpec, secrets: &Secrets) -> Vec<u8> {
         // The home inside does not exist on the host, and the user's own is none of the run's business.
         env.insert("HOME", &workspace);
     }
+    let proxy = match &spec.egress {
+        Egress::Allow(_) => proxy_environment(),
+        Egress::None => Vec::new(),
+    };
+    env.extend(proxy.iter().map(|(name, value)| (*name, value.as_str())));
     env.extend(spec.env.iter().chain(&step.env).map(|(name, value)| (name.as_str(), value.as_str())));
     let path = env.get("PATH").copied().unwrap_or_default();
     let program = step.argv.first().map_or("", String::as_str);

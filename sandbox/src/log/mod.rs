@@ -16,9 +16,12 @@ mod writer;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use reader::parse;
 pub use reader::{LogReader, ReadLogError};
 pub(crate) use writer::{LineCutter, LogWriter};
 
+use crate::egress::EgressRecord;
 use crate::exit_record::StepStatus;
 use crate::level::LevelReport;
 use crate::limit::Excess;
@@ -132,6 +135,23 @@ pub enum ControlEvent {
     },
     /// Somebody cancelled the run.
     CancelRequested,
+    /// The run asked for something on the network.
+    Egress {
+        /// What it asked for, and what became of it.
+        record: EgressRecord,
+        /// How often since the last event like this; the bytes in the record are of all of them.
+        count: u64,
+    },
+    /// Records about the network that are left out because there were too many.
+    EgressUnrecorded {
+        /// How many.
+        count: u64,
+    },
+    /// The proxy of the run died; its connections are gone.
+    EgressProxyEnded {
+        /// Whether another one took its place. If not, the run reaches nothing any more.
+        replaced: bool,
+    },
     /// The run is over.
     Finished {
         /// Payload that was dropped, in bytes.

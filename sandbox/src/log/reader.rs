@@ -101,7 +101,7 @@ impl LogReader {
 }
 
 /// Parses the record at the start of `bytes`, which is at `offset` of the file; `None` when it is not whole.
-fn parse(bytes: &[u8], offset: u64) -> Result<Option<(Record, usize)>, ReadLogError> {
+pub(crate) fn parse(bytes: &[u8], offset: u64) -> Result<Option<(Record, usize)>, ReadLogError> {
     let damaged = || ReadLogError::Damaged { offset };
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_le_bytes(*length) as usize;

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -16,6 +17,9 @@ use nix::mount::{MsFlags, mount};
 use crate::level::{Guarantee, GuaranteeKind, Strength};
 use crate::sys::refused;
 use crate::view::{DEVICE_LINKS, DEVICES, HostUser, LANDLOCK_CANARY};
+
+/// Longest wait for an answer that the kernel itself gives at once.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
 /// What the probes compare with.
 #[derive(Debug, Clone)]
@@ -28,6 +32,17 @@ pub(crate) struct Expected {
     pub(crate) pids_bound: u64,
     /// Whether the spec bounds the memory of each process.
     pub(crate) memory: MemoryBound,
+    /// What becomes of a connection to a foreign address.
+    pub(crate) outside: Outside,
+}
+
+/// What becomes of a connection to a foreign address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outside {
+    /// There is no way there.
+    Unreachable,
+    /// Every address is the run's own loopback, where the proxy catches what it serves.
+    Caught,
 }
 
 /// Whether the spec bounds memory.
@@ -46,7 +61,7 @@ pub(crate) fn probe(expected: &Expected) -> Vec<Guarantee> {
         devices(),
         processes(),
         init_sealed(),
-        network(),
+        network(expected.outside),
         socket_families(),
         nested_namespaces(),
         capabilities(&status),
@@ -127,14 +142,18 @@ fn init_sealed() -> Guarantee {
     judged(GuaranteeKind::InitSealed, holds, "init cannot be dumped", evidence)
 }
 
-fn network() -> Guarantee {
-    // The answer of the kernel when there is no route; nothing is sent by connecting a datagram socket.
-    let reach = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect("192.0.2.1:9"));
-    let reach = reach.map_err(|error| errno_of(&error));
+fn network(outside: Outside) -> Guarantee {
+    // Nobody can listen at port 0, so the kernel itself answers: that there is no route, or that nobody listens here.
+    let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
+    let reach = TcpStream::connect_timeout(&foreign, CONNECT_WAIT).map(drop).map_err(|error| errno_of(&error));
+    let answer = match outside {
+        Outside::Unreachable => Errno::ENETUNREACH,
+        Outside::Caught => Errno::ECONNREFUSED,
+    };
     let interfaces = read("/proc/self/net/dev").unwrap_or_default();
     let interfaces: Vec<_> =
         interfaces.lines().skip(2).filter_map(|line| line.split(':').next()).map(str::trim).collect();
-    let holds = interfaces == ["lo"] && reach == Err(Errno::ENETUNREACH);
+    let holds = interfaces == ["lo"] && reach == Err(answer);
     let evidence = format!("interfaces: {}; {}", interfaces.join(" "), said("connect to 192.0.2.1", &reach));
     judged(GuaranteeKind::Network, holds, "network namespace without an interface", evidence)
 }

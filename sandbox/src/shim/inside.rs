@@ -18,7 +18,7 @@ use crate::exit_record::Outcome;
 use crate::init::{self, Footing, HostIds, MESSAGE_BYTES_MAX, NAMESPACES, Orders, Reply, Request, pid_namespace_bound};
 use crate::level::{GuaranteeKind, Level, LevelReport};
 use crate::probes::host::probe_host;
-use crate::probes::inside::{Expected, MemoryBound};
+use crate::probes::inside::{Expected, MemoryBound, Outside};
 use crate::seccomp;
 use crate::secrets::{SealedSecrets, Secrets, TransferError};
 use crate::spec::{CheckedSpec, Isolation, SecretDelivery, Shape};
@@ -39,6 +39,8 @@ pub(super) struct Ground {
     pub(super) makes_network: bool,
     /// What the host has and the run must not see.
     pub(super) canaries: Vec<PathBuf>,
+    /// Where the listeners of its proxy go, if it has one.
+    pub(super) proxy: Option<OwnedFd>,
 }
 
 /// A living init.
@@ -80,12 +82,13 @@ impl Inside {
     ///
     /// It is born in `group` where there is one.
     pub(super) fn prepare(shape: &Shape, ground: Ground, group: Option<&RunGroup>) -> Result<Self, Outcome> {
-        let Ground { footing, makes_network, canaries } = ground;
+        let Ground { footing, makes_network, canaries, proxy } = ground;
         let failed = |errno| not_forked(shape, errno);
         let host = HostIds::effective();
         let expected = Expected {
             canaries,
             host_user: host.user(),
+            outside: if shape.is_caught() { Outside::Caught } else { Outside::Unreachable },
             pids_bound: pid_namespace_bound(shape.processes),
             memory: if shape.bounds_memory { MemoryBound::PerProcess } else { MemoryBound::None },
         };
@@ -107,6 +110,7 @@ impl Inside {
             footing,
             makes_network,
             script: script.try_clone().map_err(|_| failed(Errno::EMFILE))?,
+            proxy,
             stdout: their_stdout,
             stderr: their_stderr,
         };

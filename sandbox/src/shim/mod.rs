@@ -132,9 +132,9 @@ fn keep<'a>(
     prepared: Result<Prepared, Outcome>,
 ) -> (Result<Prepared, Outcome>, Keeper<'a>) {
     match prepared {
-        Ok(Prepared { inside, findings, mut trees, group }) => {
+        Ok(Prepared { inside, findings, mut trees, group, proxy }) => {
             let keeper = Keeper::new(spec, host, group, trees.as_mut().map(Trees::take_roots));
-            (Ok(Prepared { inside, findings, trees, group: Err(String::new()) }), keeper)
+            (Ok(Prepared { inside, findings, trees, group: Err(String::new()), proxy }), keeper)
         }
         Err(outcome) => (Err(outcome), Keeper::new(spec, host, Err("there is no run".to_owned()), Some(Vec::new()))),
     }

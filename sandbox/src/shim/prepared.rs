@@ -7,13 +7,16 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::Mode;
 
 use super::inside::{Ground, Inside, canaries};
 use super::keeper::{Host, make_group};
 use super::{Assignment, run};
 use crate::cgroup::RunGroup;
+use crate::egress::{Egress, Proxy};
 use crate::exit_record::Outcome;
 use crate::init::{Footing, Reply, SetupFailure};
 use crate::level::{Guarantee, GuaranteeKind, LevelReport};
@@ -36,6 +39,8 @@ pub(crate) struct Prepared {
     pub(super) trees: Option<Trees>,
     /// The control group of the run, or why there is none.
     pub(super) group: Result<RunGroup, String>,
+    /// The proxy of the run, if it may reach anything.
+    pub(super) proxy: Option<Proxy>,
 }
 
 impl Prepared {
@@ -45,13 +50,14 @@ impl Prepared {
         let entries = plan(&shape, &HostLayout::discover());
         let footing = Footing::Host { entries, directories: Directories::of(spec) };
         let group = make_group(host);
-        let ground = Ground { footing, makes_network: true, canaries: canaries(&shape) };
+        let (proxy, listeners) = start_proxy(&shape)?;
+        let ground = Ground { footing, makes_network: true, canaries: canaries(&shape), proxy: listeners };
         let inside = Inside::prepare(&shape, ground, group.as_ref().ok())?;
-        Ok(Self { inside, findings: Vec::new(), trees: None, group })
+        Ok(Self { inside, findings: Vec::new(), trees: None, group, proxy })
     }
 
     /// Begins to build a sandbox for `spec` in the mount namespace `template`, in the network namespace `network` if
-    /// there is one ready. This process moves there, too, and keeps no right that it had in the old place.
+    /// there is one ready. This process keeps no capability.
     pub(crate) fn on_template(
         spec: &CheckedSpec,
         template: BorrowedFd<'_>,
@@ -61,8 +67,8 @@ impl Prepared {
         let shape = Shape::of(spec);
         let trees = Directories::of(spec).open().map_err(not_built)?;
         let group = make_group(host);
-        let inside = in_template(&shape, template, network, group.as_ref().ok())?;
-        Ok(Self { inside, findings: Vec::new(), trees: Some(trees), group })
+        let (inside, proxy) = in_template(&shape, template, network, group.as_ref().ok())?;
+        Ok(Self { inside, findings: Vec::new(), trees: Some(trees), group, proxy })
     }
 }
 
@@ -71,20 +77,36 @@ fn in_template(
     template: BorrowedFd<'_>,
     network: Option<OwnedFd>,
     group: Option<&RunGroup>,
-) -> Result<Inside, Outcome> {
+) -> Result<(Inside, Option<Proxy>), Outcome> {
     let own = OwnMounts::open(shape).map_err(not_built)?;
-    let canaries = canaries(shape);
-    let moved = setns(template, CloneFlags::CLONE_NEWNS).and_then(|()| match &network {
-        Some(network) => setns(network, CloneFlags::CLONE_NEWNET),
-        None => Ok(()),
-    });
-    moved.map_err(|errno| setup_failed(SetupFailure::call("template", "failed to enter the prepared view", errno)))?;
-    let footing = Footing::Template { own };
-    let inside = Inside::prepare(shape, Ground { footing, makes_network: network.is_none(), canaries }, group)?;
-    // Init is born; nothing that follows needs a capability.
+    let (proxy, listeners) = start_proxy(shape)?;
+    let entering = |errno| setup_failed(SetupFailure::call("template", "failed to enter the prepared view", errno));
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let own_view = open("/proc/self/ns/mnt", flags, Mode::empty()).map_err(entering)?;
+    let ground = Ground {
+        footing: Footing::Template { own },
+        makes_network: network.is_none(),
+        canaries: canaries(shape),
+        proxy: listeners,
+    };
+    setns(template, CloneFlags::CLONE_NEWNS).map_err(entering)?;
+    if let Some(network) = network {
+        setns(network, CloneFlags::CLONE_NEWNET).map_err(entering)?;
+    }
+    let inside = Inside::prepare(shape, ground, group)?;
+    // Init is born; a proxy that has to be started again needs the host's view, and nothing needs a capability.
+    setns(own_view, CloneFlags::CLONE_NEWNS).map_err(entering)?;
     caps::drop_held()
         .map_err(|errno| setup_failed(SetupFailure::call("capabilities", "failed to drop those of the shim", errno)))?;
-    Ok(inside)
+    Ok((inside, proxy))
+}
+
+/// Starts the proxy of a run of `shape`, if it has one, in this process's view and network; also where its listeners go.
+fn start_proxy(shape: &Shape) -> Result<(Option<Proxy>, Option<OwnedFd>), Outcome> {
+    let Egress::Allow(policy) = &shape.egress else { return Ok((None, None)) };
+    let (proxy, listeners) = Proxy::start(policy)
+        .map_err(|errno| setup_failed(SetupFailure::call("proxy", "failed to start the proxy", errno)))?;
+    Ok((Some(proxy), Some(listeners)))
 }
 
 fn not_built(error: BuildError) -> Outcome {
@@ -103,6 +125,7 @@ pub(crate) struct Slot {
     inside: Inside,
     findings: Vec<Guarantee>,
     group: Result<RunGroup, String>,
+    proxy: Option<Proxy>,
 }
 
 /// Why a slot was never claimed.
@@ -121,7 +144,8 @@ impl Slot {
     /// Builds a sandbox for runs of `shape` and waits until it is proven.
     pub(crate) fn prepare(shape: Shape, template: BorrowedFd<'_>, host: &Host) -> Result<Self, Unclaimed> {
         let group = make_group(host);
-        let inside = in_template(&shape, template, None, group.as_ref().ok()).map_err(|_| Unclaimed::Unusable)?;
+        let built = in_template(&shape, template, None, group.as_ref().ok());
+        let (inside, proxy) = built.map_err(|_| Unclaimed::Unusable)?;
         let Ok(Some((Reply::Probed { guarantees: findings }, _))) = inside.receive() else {
             return Err(Unclaimed::Unusable);
         };
@@ -130,13 +154,13 @@ impl Slot {
         if missing.iter().any(|kind| *kind != GuaranteeKind::Landlock && !kind.is_limit()) {
             return Err(Unclaimed::Unusable);
         }
-        Ok(Self { shape, inside, findings, group })
+        Ok(Self { shape, inside, findings, group, proxy })
     }
 
     /// Says that it is ready, waits for the claim, and runs the run.
     pub(crate) fn serve(self, spawner: OwnedFd, host: &Host) -> Result<(), Unclaimed> {
         channel::send(spawner.as_fd(), Self::READY, &[]).map_err(|_| Unclaimed::Dropped)?;
-        let Self { shape, inside, findings, group } = self;
+        let Self { shape, inside, findings, group, proxy } = self;
         let mut descriptors = wait_for_claim(&spawner, &inside)?;
         if descriptors.is_empty() {
             return Err(Unclaimed::Dropped);
@@ -150,7 +174,7 @@ impl Slot {
         if Shape::of(&spec) != shape {
             return Err(Unclaimed::Dropped);
         }
-        let prepared = Prepared { inside, findings, trees: Some(trees), group };
+        let prepared = Prepared { inside, findings, trees: Some(trees), group, proxy };
         // A refused claim of the run was answered; there is nobody else to tell.
         drop(run(Assignment { dir, spec, secrets }, spawner, host, |_| Ok(prepared)));
         Ok(())

@@ -20,6 +20,7 @@ use super::streams::{Echo, Progress, StepStream, pipe};
 use super::timers::{Passed, Timers};
 use crate::clock::{monotonic_ns, unix_us};
 use crate::control::{Activity, Answer, Request, RunStatus};
+use crate::egress::Proxy;
 use crate::exit_record::{Outcome, StepFailure, StepResult};
 use crate::init::{self, Reply};
 use crate::level::{Guarantee, LevelReport};
@@ -78,6 +79,7 @@ pub(super) struct Supervisor<'a> {
     timers: Timers,
     inside: Option<Inside>,
     keeper: Keeper<'a>,
+    proxy: Option<Proxy>,
     streams: Vec<StepStream>,
     /// What is taken out of everything that a step writes.
     patterns: Option<Rc<Patterns>>,
@@ -105,6 +107,7 @@ impl<'a> Supervisor<'a> {
             timers: Timers::new(Instant::now(), wall, spec.limits.idle_ms.map(Duration::from_millis)),
             inside: None,
             keeper,
+            proxy: None,
             streams: Vec::new(),
             patterns: None,
             findings: Vec::new(),
@@ -133,7 +136,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn claim(&mut self, prepared: Prepared, secrets: &RunSecrets) {
-        let Prepared { mut inside, findings, trees, .. } = prepared;
+        let Prepared { mut inside, findings, trees, proxy, .. } = prepared;
+        self.proxy = proxy;
         self.patterns = Patterns::new(&secrets.values);
         self.findings = findings;
         self.claimed_at_ns = monotonic_ns();
@@ -156,6 +160,9 @@ impl<'a> Supervisor<'a> {
         }
         if ready.channel {
             self.read_reply(now)?;
+        }
+        if let Some(proxy) = &mut self.proxy {
+            proxy.take(now).iter().for_each(|event| self.log.control(unix_us(), event));
         }
         self.serve_clients();
         if let Some(excess) = self.keeper.look(now) {
@@ -186,10 +193,12 @@ impl<'a> Supervisor<'a> {
             fds.push(PollFd::new(inside.channel(), PollFlags::POLLIN));
             fds.len() - 1
         });
+        fds.extend(self.proxy.as_ref().and_then(Proxy::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(self.server.iter().flat_map(ControlServer::fds).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(self.streams.iter().map(|stream| PollFd::new(stream.fd(), PollFlags::POLLIN)));
         let partial = self.streams.iter().filter_map(StepStream::partial_deadline).min();
-        let other = [partial, self.keeper.next_look()].into_iter().flatten().min();
+        let proxy = self.proxy.as_ref().and_then(Proxy::deadline);
+        let other = [partial, self.keeper.next_look(), proxy].into_iter().flatten().min();
         let timeout = self.timers.timeout(Instant::now(), other);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -459,6 +468,9 @@ impl<'a> Supervisor<'a> {
     fn end(mut self) -> Ended {
         self.keeper.kill();
         let ended = self.inside.take().map(Inside::end);
+        if let Some(proxy) = self.proxy.take() {
+            proxy.end(Instant::now()).iter().for_each(|event| self.log.control(unix_us(), event));
+        }
         let mut deadline = Instant::now().checked_add(DRAIN_WAIT);
         while !self.streams.is_empty() && deadline.is_some_and(|deadline| Instant::now() < deadline) {
             self.drain_streams(Instant::now());

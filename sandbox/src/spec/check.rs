@@ -8,6 +8,7 @@ use super::{
     Egress, HOME_INSIDE, Isolation, LISTENERS_MAX, Limits, ListenerSpec, MOUNTS_MAX, OUT_INSIDE, Phase, RunSpec,
     SECRETS_MAX, STEPS_MAX, SecretDelivery, StepSpec,
 };
+use crate::egress::CAUGHT_PORTS_MAX;
 use crate::level::Level;
 
 /// Longest name of a run, a step or anything else that has one, in bytes.
@@ -100,6 +101,7 @@ impl RunSpec {
         check_limits(&self.limits)?;
         check_listeners(&self.listeners)?;
         check_secrets(&self)?;
+        check_egress(&self)?;
         if self.isolation == Isolation::None {
             check_plain(&self)?;
         }
@@ -234,6 +236,16 @@ fn check_listeners(listeners: &[ListenerSpec]) -> Result<(), SpecError> {
     Ok(())
 }
 
+/// A policy is valid by its type; what is left is what does not fit with the rest of the run.
+fn check_egress(spec: &RunSpec) -> Result<(), SpecError> {
+    let Egress::Allow(policy) = &spec.egress else { return Ok(()) };
+    if let Some(taken) = spec.listeners.iter().find(|listener| policy.takes(listener.port)) {
+        return Err(SpecError::Port { field: "listeners", port: taken.port });
+    }
+    let caught = if policy.transparent { policy.caught_ports().len() } else { 0 };
+    check_count("egress.entries.ports", 0, CAUGHT_PORTS_MAX, caught)
+}
+
 fn check_secrets(spec: &RunSpec) -> Result<(), SpecError> {
     check_count("secrets", 0, SECRETS_MAX, spec.secrets.len())?;
     let mut names = BTreeSet::new();
@@ -260,11 +272,7 @@ fn check_secrets(spec: &RunSpec) -> Result<(), SpecError> {
 
 /// What is described but not built yet.
 fn check_available(spec: &RunSpec) -> Result<(), SpecError> {
-    let asked = [
-        ("workspace_base", spec.workspace_base.is_some()),
-        ("egress", spec.egress != Egress::None),
-        ("listeners", !spec.listeners.is_empty()),
-    ];
+    let asked = [("workspace_base", spec.workspace_base.is_some()), ("listeners", !spec.listeners.is_empty())];
     match asked.iter().find(|(_, asked)| *asked) {
         Some((field, _)) => Err(SpecError::NotAvailable { field }),
         None => Ok(()),

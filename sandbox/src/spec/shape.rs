@@ -26,6 +26,17 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// Whether every address is the run's own loopback, where the proxy catches what it serves.
+    pub(crate) fn is_caught(&self) -> bool {
+        matches!(&self.egress, Egress::Allow(policy) if policy.transparent)
+    }
+
+    /// Address of the name server inside. Only where connections are caught does somebody answer; elsewhere names are the
+    /// business of the proxy.
+    pub(crate) fn name_server(&self) -> Option<&'static str> {
+        self.is_caught().then_some("127.0.0.1")
+    }
+
     /// That of `spec`.
     pub(crate) fn of(spec: &CheckedSpec) -> Self {
         Self {

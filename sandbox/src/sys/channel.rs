@@ -11,7 +11,7 @@ use nix::sys::socket::{
 };
 
 /// Most descriptors of one message.
-const DESCRIPTORS_MAX: usize = 8;
+pub(crate) const DESCRIPTORS_MAX: usize = 32;
 
 /// Two connected ends, closed on exec.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {

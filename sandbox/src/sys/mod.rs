@@ -11,4 +11,5 @@ pub(crate) mod interface;
 pub(crate) mod mounts;
 pub(crate) mod process;
 pub(crate) mod refused;
+pub(crate) mod route;
 pub(crate) mod ruleset;

@@ -63,7 +63,7 @@ pub(crate) fn plan(shape: &Shape, host: &HostLayout) -> Vec<Entry> {
         entry("make-root", LANDLOCK_CANARY, Node::File { content: b"landlock is off\n".to_vec() }),
     ];
     entries.extend(host.system.iter().map(|shown| host_entry("mount-system", shown)));
-    entries.extend(etc_files());
+    entries.extend(etc_files(shape));
     entries.extend(host.etc.iter().map(|shown| host_entry("mount-etc", shown)));
     devices(&mut entries);
     let own = OWN_PLACES.iter().map(Path::new).chain([shape.workspace_at.as_path()]);
@@ -109,7 +109,8 @@ fn host_entry(step: &str, shown: &Shown) -> Entry {
     }
 }
 
-fn etc_files() -> Vec<Entry> {
+fn etc_files(shape: &Shape) -> Vec<Entry> {
+    let hosts_from = if shape.name_server().is_some() { "files dns" } else { "files" };
     let passwd = format!(
         "root:x:0:0:root:/root:/usr/sbin/nologin\nrun:x:1000:1000:run:{HOME_INSIDE}:/bin/sh\n\
          nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
@@ -119,7 +120,7 @@ fn etc_files() -> Vec<Entry> {
         ("group", "root:x:0:\ntty:x:5:\nrun:x:1000:\nnogroup:x:65534:\n".to_owned()),
         (
             "nsswitch.conf",
-            "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".to_owned(),
+            format!("passwd: files\ngroup: files\nhosts: {hosts_from}\nservices: files\nprotocols: files\n"),
         ),
     ];
     let file = |(name, content): (&str, String)| {

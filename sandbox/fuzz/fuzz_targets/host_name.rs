@@ -1,0 +1,5 @@
+//! Fuzzes `orch_sandbox::fuzzing::host_name`, which says what must hold.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| orch_sandbox::fuzzing::host_name(data));
