@@ -67,7 +67,8 @@ impl TaskState {
 /// One reason for which a task waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitView {
-    /// Stable code: `dependency`, `approval`, `agent`, `tool`, `backoff`, `capacity`, `project`, `held`, `proposed`, `isolation`.
+    /// Stable code: `dependency`, `approval`, `agent`, `tool`, `backoff`, `capacity`, `memory`, `project`, `held`, `proposed`,
+    /// `isolation`.
     pub code: String,
     /// For people, with names and numbers.
     pub text: String,

@@ -20,6 +20,8 @@ use crate::watch::{DiskWatch, MemoryWatch, can_list_children, devices_of};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often when it is near its bound or something is left to be looked at.
 const LOOK_SOON: Duration = Duration::from_millis(100);
+/// The rest after a look, in times of what the look took.
+const LOOK_PART: u32 = 10;
 /// Longest wait for the last process of a run that was killed.
 const EMPTY_WAIT: Duration = Duration::from_secs(5);
 /// What the steps that run whatever happens get in addition when a limit was exceeded, as a part of that limit: what was
@@ -156,12 +158,14 @@ impl<'a> Keeper<'a> {
         if self.next_look().is_none_or(|next| next > now) {
             return None;
         }
+        let since = Instant::now();
         let killed = self.out_of_memory();
         let (watched, is_near) = self.watched_memory();
         let excess = killed.or(watched).or_else(|| self.disk.as_mut()?.look(now));
         let is_walking = self.disk.as_ref().is_some_and(DiskWatch::is_walking);
-        // From now on and not from when it was due: looking never takes all of the shim's time.
-        self.next_look = Instant::now() + if is_near || is_walking { LOOK_SOON } else { LOOK_EVERY };
+        let rest = if is_near || is_walking { LOOK_SOON } else { LOOK_EVERY };
+        // A look at very many processes takes long; looking never takes more than a part of the shim's time.
+        self.next_look = Instant::now() + rest.max(since.elapsed() * LOOK_PART);
         excess
     }
 

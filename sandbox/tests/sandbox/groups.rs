@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -190,7 +190,10 @@ fn p7_a_group_dies_at_once() {
     control::cancel(&run.dir).unwrap();
     control::cancel(&run.dir).ok();
     pipe.closed();
-    eprintln!("500 processes died in {:?}", since.elapsed());
+    let took = since.elapsed();
+    eprintln!("500 processes died in {took:?}");
+    // Under 100 ms where nobody else wants the processors, which is not so for tests.
+    assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(run.wait().outcome, Outcome::Cancelled);
     assert_eq!(unit.runs(), [] as [PathBuf; 0]);
 }
