@@ -105,12 +105,24 @@ mod tests {
         for family in [0, 3, 17, 38, 40, 44, 45] {
             assert_eq!(socket(family, 0), EPERM, "{family}");
         }
+        assert_eq!(verdict(libc::SYS_socketpair, [1, 1, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(verdict(libc::SYS_socketpair, [2, 1, 132, 0, 0, 0]), EPERM);
         assert_eq!(socket(16, 9), EPERM);
-        assert_eq!(socket(2, 6), ALLOW);
+        for (family, protocol) in [(2, 6), (2, 17), (2, 1), (10, 6), (10, 58), (1, 262)] {
+            assert_eq!(socket(family, protocol), ALLOW, "{family} {protocol}");
+        }
+        for (family, protocol) in [(2, 132), (2, 115), (2, 136), (10, 132), (10, 256), (10, 262)] {
+            assert_eq!(socket(family, protocol), EPERM, "{family} {protocol}");
+        }
         assert_eq!(verdict(libc::SYS_clone, set(0, 17)), ALLOW);
         assert_eq!(verdict(libc::SYS_clone, set(0, 0x1000_0000 | 17)), EPERM);
         assert_eq!(verdict(libc::SYS_ioctl, set(1, 0x5412 | high)), EPERM);
         assert_eq!(verdict(libc::SYS_ioctl, set(1, 0x5413)), ALLOW);
+        assert_eq!(verdict(libc::SYS_ioctl, set(1, 0x5423 | high)), EPERM);
+        assert_eq!(verdict(libc::SYS_ioctl, set(1, 0x5000_9418)), EPERM);
+        assert_eq!(verdict(libc::SYS_ioctl, set(1, 0x4004_9409)), ALLOW, "a clone of a file is one");
+        assert_eq!(verdict(libc::SYS_fcntl, set(1, 1024 | high)), EPERM);
+        assert_eq!(verdict(libc::SYS_fcntl, set(1, 1030)), ALLOW);
         assert_eq!(verdict(libc::SYS_fchmod, set(1, 0o755)), ALLOW);
         assert_eq!(verdict(libc::SYS_fchmod, set(1, 0o4755)), EPERM);
         assert_eq!(verdict(libc::SYS_fchmodat, set(2, 0o2755)), EPERM);
