@@ -24,6 +24,9 @@ use crate::spec::{CheckedSpec, HOME_INSIDE, Isolation, Limits, StepSpec};
 use crate::sys::descriptors;
 use crate::sys::process::{self, Disposition, Forked};
 
+/// Most signals that wait in a run to be taken, those of its timers included.
+const SIGNALS_MAX: u64 = 4096;
+
 /// Environment of a step where the spec names none.
 const DEFAULT_ENV: [(&str, &str); 4] = [
     ("HOME", HOME_INSIDE),
@@ -176,6 +179,8 @@ fn bounds(limits: &Limits, isolation: Isolation) -> Vec<(Resource, u64)> {
         (Resource::RLIMIT_MSGQUEUE, 1 << 20),
         (Resource::RLIMIT_NICE, 0),
         (Resource::RLIMIT_RTPRIO, 0),
+        // Signals that wait are counted for the user of the host as well, whose own timers need some.
+        (Resource::RLIMIT_SIGPENDING, SIGNALS_MAX),
     ];
     bounds.extend(limits.memory_bytes.map(|bytes| (Resource::RLIMIT_AS, bytes)));
     match isolation {
@@ -190,7 +195,13 @@ fn bounds(limits: &Limits, isolation: Isolation) -> Vec<(Resource, u64)> {
 fn limit(bounds: &[(Resource, u64)]) -> Result<(), Errno> {
     for (resource, bound) in bounds {
         let (_, hard) = getrlimit(*resource)?;
-        let bound = hard.min(*bound);
+        let most = match resource {
+            // Descriptors on their way in local sockets are counted for the user of the host and compared with the limit
+            // of whoever sends: shims, with the hard limit as theirs, must be able to when every run has sent all.
+            Resource::RLIMIT_NOFILE => hard / 2,
+            _ => hard,
+        };
+        let bound = most.min(*bound);
         setrlimit(*resource, bound, bound)?;
     }
     Ok(())

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
@@ -32,6 +33,8 @@ pub(crate) enum ServeError {
     Socket(#[source] io::Error),
     #[error("failed to prepare signals")]
     Signals(#[source] Errno),
+    #[error("failed to raise the limit of descriptors")]
+    Limit(#[source] Errno),
     #[error("failed to read a request")]
     Read(#[source] io::Error),
     #[error("failed to write an answer")]
@@ -48,6 +51,10 @@ pub(crate) fn serve() -> Result<(), ServeError> {
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(ServeError::Signals(errno)),
     }
+    // Shims pass descriptors, and the kernel refuses that to a user of whom more are on their way than the sender may
+    // have open: a run could keep every other one from starting. So the limit is above that of any run.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(ServeError::Limit)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).map_err(ServeError::Limit)?;
     // Nobody waits for a shim; the kernel forgets it when it ends.
     process::set_disposition(Signal::SIGCHLD, Disposition::Ignore).map_err(ServeError::Signals)?;
     loop {

@@ -25,9 +25,20 @@ use crate::sys::mounts;
 const STAGING: [&CStr; 3] = [c"/tmp", c"/mnt", c"/usr"];
 /// The root holds a few small files and directories.
 const ROOT_SIZE: &CStr = c"1m";
+/// Files of `/proc` that show key rings of the user, whom no namespace separates from the run's.
+const PROC_KEYS: [&str; 2] = ["keys", "key-users"];
 /// Files of `/proc` that show the whole machine and that the user id behind a run of root could read.
-const PROC_SECRETS: [&str; 8] =
-    ["kcore", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "slabinfo", "timer_list"];
+const PROC_SECRETS: [&str; 9] = [
+    "kcore",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "pagetypeinfo",
+    "slabinfo",
+    "timer_list",
+    "vmallocinfo",
+];
 /// Most pseudo terminals of a run. All runs together have what the host does not keep for itself.
 const TERMINALS_MAX: &CStr = c"64";
 /// Limits of the new user namespace. What is watched counts for the user on the host as well, so without a bound of its
@@ -262,6 +273,9 @@ fn settle_proc(root: &OwnedFd, entry: &Entry, settings: &Settings) -> Result<(),
         Err(errno) => return Err(BuildError::Setting { setting: pid_max, errno }),
     }
     let failed = |errno| BuildError::Mount { step: entry.step.clone(), path: entry.path.clone(), errno };
+    for name in PROC_KEYS {
+        hide(root, name).map_err(failed)?;
+    }
     if settings.host_user == HostUser::Root {
         for name in PROC_SECRETS {
             hide(root, name).map_err(failed)?;
