@@ -1,13 +1,19 @@
 //! What the sandbox promises, tried on a real kernel with the real program.
 //!
-//! `escapes`: attacks from inside. `lifecycle`: who lives and dies with whom. `steps`: how runs go and end. `results`:
-//! logs and artifacts. Runs as root and as an ordinary user; without the kernel features for level 3 every test says so
-//! and passes, unless `CI=true`.
+//! `cases`: the list of all attacks, and that none of them is forgotten. `escapes`: attacks from inside. `floods`: attacks
+//! on what others need. `races`: attacks on those who look at the same moment. `faults`: what is left when somebody dies.
+//! `lifecycle`: who lives and dies with whom. `steps`: how runs go and end. `results`: logs and artifacts. Runs as root and
+//! as an ordinary user; without the kernel features for level 3 every test says so and passes, unless `CI=true`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "everything here is a test, helpers included")]
 
 mod bench;
+mod canaries;
+mod cases;
 mod escapes;
+mod faults;
+mod floods;
 mod lifecycle;
+mod races;
 mod results;
 mod steps;
