@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::{ci, demo, tidy, workspace};
+use crate::{ci, demo, escape, tidy, workspace};
 
 const USAGE: &str = "\
 developer commands of the Codex Orchestrator
@@ -15,6 +15,8 @@ usage: cargo xtask COMMAND
   tidy                 check the rules of the repository that compiler and clippy cannot check
   ci                   all that CI checks, on the tools that are installed (the same as .ci/run --no-install)
   bench AREA [--json]  measure an area
+  escape --against bwrap|nsjail|none
+                       try the attacks of the escape suite in our sandbox and in another one
   help                 this text
 ";
 
@@ -50,6 +52,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             ci::run()
         }
         "bench" => Ok(bench(rest)),
+        "escape" => escape::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

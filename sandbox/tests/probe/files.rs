@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -44,8 +44,14 @@ fn open(path: impl AsRef<Path>) -> Result<File, Errno> {
     File::open(path).map_err(|error| errno_of(&error))
 }
 
+/// Opens for writing, made if it is missing. What was made is taken away again: a weak sandbox must not be left a mess.
 fn create(path: impl AsRef<Path>) -> Result<File, Errno> {
-    OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(|error| errno_of(&error))
+    let there = path.as_ref().exists();
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    if opened.is_ok() && !there {
+        drop(std::fs::remove_file(&path));
+    }
+    opened.map_err(|error| errno_of(&error))
 }
 
 fn read_host(paths: &[&str], found: &mut Findings) {
@@ -239,7 +245,7 @@ fn old_root(found: &mut Findings) {
 fn setuid_files(found: &mut Findings) {
     let path = CString::new("setuid-file").expect("no NUL");
     let pointer = path.as_ptr() as usize;
-    let file = create("setuid-file");
+    let file = std::fs::write("setuid-file", "");
     found.holds("make a file", "done", file.is_ok());
     for mode in [0o4755, 0o2755, 0o6755] {
         let set = std::fs::set_permissions("setuid-file", Permissions::from_mode(mode));
@@ -402,8 +408,8 @@ fn device_ioctl(found: &mut Findings) {
     }
 }
 
-/// The nodes are those of the host, and belong to the user of a run of root. Their mode is set to what it is, so that an
-/// attack that works harms nobody.
+/// The nodes are those of the host, and belong to the user of a run of root. Mode and owner are set to what they are,
+/// so that an attack that works harms nobody.
 fn change_devices(found: &mut Findings) {
     let refused = [Errno::EROFS, Errno::EPERM];
     for name in ["null", "zero", "full", "random", "urandom", "tty"] {
@@ -411,7 +417,8 @@ fn change_devices(found: &mut Findings) {
         let mode = std::fs::metadata(&path).map(|metadata| metadata.permissions());
         let set = mode.and_then(|mode| std::fs::set_permissions(&path, mode));
         found.refused(&format!("chmod {path}"), set.map_err(|error| errno_of(&error)), &refused);
-        let owner = nix::unistd::chown(path.as_str(), Some(nix::unistd::Uid::from_raw(1000)), None);
+        let owner = std::fs::metadata(&path).map(|metadata| nix::unistd::Uid::from_raw(metadata.uid())).ok();
+        let owner = nix::unistd::chown(path.as_str(), owner, None);
         found.refused(&format!("chown {path}"), owner, &refused);
     }
     for path in ["/dev/null", "/dev/zero", "/dev/full"] {

@@ -1,9 +1,10 @@
 //! Attacks through System V and POSIX objects, key rings and local sockets.
 
 use std::ffi::CString;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
+use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -19,6 +20,31 @@ pub(super) fn attack(case: &str, arguments: &[&str], found: &mut Findings) -> bo
         _ => return false,
     }
     true
+}
+
+/// Plays the host: makes objects, says on standard output `KEY QUEUE`, and removes them when standard input closes.
+pub(super) fn hold_objects() -> ExitCode {
+    let key = usize::try_from(std::process::id()).unwrap_or_default() | 0x5c00_0000;
+    let name = format!("sbx-probe-{}", std::process::id());
+    let queue = CString::new(name.as_str()).unwrap_or_default();
+    let flags = libc::IPC_CREAT.unsigned_abs() as usize | 0o666;
+    let made = [
+        raw(libc::SYS_shmget, [key, 4096, flags, 0, 0, 0]),
+        raw(libc::SYS_msgget, [key, flags, 0, 0, 0, 0]),
+        raw(libc::SYS_semget, [key, 1, flags, 0, 0, 0]),
+        raw(libc::SYS_mq_open, [queue.as_ptr() as usize, (libc::O_CREAT | libc::O_RDWR) as usize, 0o666, 0, 0, 0]),
+    ];
+    println!("{key} {name}");
+    let mut nothing = [0];
+    while matches!(io::stdin().read(&mut nothing), Ok(1)) {}
+    let number = |made: &Result<i64, Errno>| made.map_or(usize::MAX, |id| usize::try_from(id).unwrap_or(usize::MAX));
+    let removed = [
+        raw(libc::SYS_shmctl, [number(&made[0]), libc::IPC_RMID as usize, 0, 0, 0, 0]),
+        raw(libc::SYS_msgctl, [number(&made[1]), libc::IPC_RMID as usize, 0, 0, 0, 0]),
+        raw(libc::SYS_semctl, [number(&made[2]), 0, libc::IPC_RMID as usize, 0, 0, 0]),
+        raw(libc::SYS_mq_unlink, [queue.as_ptr() as usize, 0, 0, 0, 0, 0]),
+    ];
+    ExitCode::from(u8::from(!made.iter().chain(&removed).all(Result::is_ok)))
 }
 
 /// `KEY QUEUE`: what the host has made under a key and under a name.

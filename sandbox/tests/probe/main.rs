@@ -149,6 +149,7 @@ fn main() -> ExitCode {
             eprintln!("failed to execute: {}", lesser::execute(arguments));
             return ExitCode::from(126);
         }
+        "host-objects" => return interprocess::hold_objects(),
         "cases" => {
             println!("{}", CASES.join("\n"));
             return ExitCode::SUCCESS;

@@ -10,8 +10,6 @@ use nix::unistd::{Pid, getpid, getsid};
 
 use super::{Findings, errno_of, raw};
 
-/// Takes over the console of the machine; `libc` does not name it everywhere.
-const TIOCCONS: usize = 0x541d;
 const TIOCLINUX: usize = 0x541c;
 const TIOCSETD: usize = 0x5423;
 
@@ -62,11 +60,5 @@ fn inject(found: &mut Findings) {
                 found.refused(&format!("{name} on {fd} with {high:#x}"), answer, &[Errno::EPERM]);
             }
         }
-        let console = raw(libc::SYS_ioctl, [fd, TIOCCONS, 0, 0, 0, 0]);
-        found.refused(
-            &format!("TIOCCONS on {fd}"),
-            console,
-            &[Errno::EPERM, Errno::EACCES, Errno::ENOTTY, Errno::EINVAL],
-        );
     }
 }
