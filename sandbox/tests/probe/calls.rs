@@ -124,8 +124,9 @@ const JUDGED: &[c_long] = &[
     libc::SYS_mknod,
 ];
 
-/// Not called: they end, double, stop or return from the caller, or write out every disk.
+/// Not called: they end, double, stop or return from the caller, write out every disk, or leave an object.
 const NOT_CALLED: &[c_long] = &[
+    libc::SYS_msgget,
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_rt_sigreturn,

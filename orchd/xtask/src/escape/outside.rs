@@ -14,13 +14,16 @@ use anyhow::Context as _;
 #[derive(Debug)]
 pub(super) struct Outside {
     dir: PathBuf,
+    original: PathBuf,
     tcp: TcpListener,
     udp: UdpSocket,
     /// Kept open, so that somebody could connect.
     _sockets: [UnixListener; 2],
     abstract_name: String,
-    /// A process to signal, which holds the System V and POSIX objects until its standard input closes.
+    /// Holds the System V and POSIX objects until its standard input closes.
     process: Child,
+    /// To be signalled.
+    victim: Child,
     key: String,
     queue: String,
 }
@@ -49,6 +52,7 @@ impl Outside {
         let mut line = String::new();
         let stdout = process.stdout.take().context("`sbx-probe` has no output")?;
         BufReader::new(stdout).read_line(&mut line).context("failed to read what `sbx-probe` has made")?;
+        let victim = Command::new("cat").stdin(Stdio::piped()).spawn().context("failed to start `cat`")?;
         let (key, queue) = line.trim().split_once(' ').context("`sbx-probe` has made nothing")?;
         Ok(Self {
             tcp: TcpListener::bind("127.0.0.1:0").context("failed to listen")?,
@@ -58,6 +62,8 @@ impl Outside {
             key: key.to_owned(),
             queue: queue.to_owned(),
             process,
+            victim,
+            original: probe.to_owned(),
             dir,
         })
     }
@@ -72,8 +78,11 @@ impl Outside {
         self.path("sbx-probe")
     }
 
-    /// An empty directory to change.
+    /// An empty directory to change, and the probe again if an attack has removed it.
     pub(super) fn fresh_workspace(&self) -> anyhow::Result<PathBuf> {
+        if !self.probe().exists() {
+            std::fs::copy(&self.original, self.probe()).context("failed to copy `sbx-probe`")?;
+        }
         let workspace = self.path("workspace");
         if workspace.exists() {
             std::fs::remove_dir_all(&workspace).context("failed to remove a workspace")?;
@@ -89,7 +98,7 @@ impl Outside {
         };
         match word {
             "FILE" => self.path("canary").display().to_string(),
-            "PID" => self.process.id().to_string(),
+            "PID" => self.victim.id().to_string(),
             "TCP" => address(self.tcp.local_addr()),
             "UDP" => address(self.udp.local_addr()),
             "ABSTRACT" => self.abstract_name.clone(),
@@ -103,9 +112,11 @@ impl Outside {
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        // It ends when its input closes, unless an attack has ended it before.
-        drop(self.process.wait());
+        for process in [&mut self.process, &mut self.victim] {
+            drop(process.stdin.take());
+            // It ends when its input closes, unless an attack has ended it before.
+            drop(process.wait());
+        }
         // What cannot be removed lies in the directory for temporary files, where the system removes it.
         drop(std::fs::remove_dir_all(&self.dir));
     }
