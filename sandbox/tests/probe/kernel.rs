@@ -11,6 +11,9 @@ use nix::libc;
 use super::processes::in_child;
 use super::{Findings, errno_of, raw};
 
+/// Linux 6.8.
+const LISTMOUNT: libc::c_long = 458;
+
 pub(super) fn attack(case: &str, arguments: &[&str], found: &mut Findings) -> bool {
     match case {
         "k1" => namespaces(found),
@@ -149,6 +152,14 @@ fn owner_only(found: &mut Findings) {
         }
     }
     found.holds("files for administrators in /proc", &format!("{told:?}"), told.is_empty());
+    // struct mnt_id_req of its second version: size, root of a namespace, nothing, number of the namespace.
+    for namespace in [1_u64, 2, 3, 4, 5, 8, 16, 0xefff_fff8] {
+        let request = [32, u64::MAX, 0, namespace];
+        let mut ids = [0_u64; 16];
+        let args = [request.as_ptr() as usize, ids.as_mut_ptr() as usize, ids.len(), 0, 0, 0];
+        let wanted = [Errno::EPERM, Errno::ENOENT, Errno::EINVAL, Errno::ENOSYS, Errno::ESTALE];
+        found.refused(&format!("mounts of namespace {namespace:#x}"), raw(LISTMOUNT, args), &wanted);
+    }
     let keys = std::fs::read_to_string("/proc/keys").unwrap_or_default();
     found.holds("key rings in /proc/keys", &keys.lines().count().to_string(), keys.is_empty());
 }

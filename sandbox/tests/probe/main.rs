@@ -91,7 +91,7 @@ fn errno_of(error: &std::io::Error) -> Errno {
 /// The cases that any sandbox can be tried with, with what they are told: `FILE` a file of the host, `PID` a process of
 /// it, `TCP` an address that somebody listens at there, `UDP` one of a datagram socket, `ABSTRACT` and `SOCKET` a local
 /// socket by name and by path, `KEY` a key of System V memory, queue and semaphores, `QUEUE` a message queue.
-const CASES: [&str; 43] = [
+const CASES: [&str; 44] = [
     "f1 FILE",
     "f2",
     "f4",
@@ -135,6 +135,7 @@ const CASES: [&str; 43] = [
     "k6",
     "k7",
     "k8",
+    "k11",
 ];
 
 fn main() -> ExitCode {

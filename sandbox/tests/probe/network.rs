@@ -89,9 +89,42 @@ fn raw_sockets(found: &mut Findings) {
     }
     found.refused("ping", socket(libc::AF_INET, libc::SOCK_DGRAM, 1), &refused);
     found.refused("ping6", socket(libc::AF_INET6, libc::SOCK_DGRAM, 58), &refused);
+    change_interfaces(found);
     for kind in [libc::SOCK_RAW, libc::SOCK_DGRAM] {
         // All protocols, in network order.
         found.refused(&format!("packet {kind}"), socket(libc::AF_PACKET, kind, 0x0300), &[Errno::EPERM]);
+    }
+}
+
+/// Whoever may change the interfaces of a namespace reaches much of the kernel's network code.
+fn change_interfaces(found: &mut Findings) {
+    const SIOCSIFFLAGS: usize = 0x8914;
+    let socket = raw(libc::SYS_socket, [libc::AF_INET as usize, libc::SOCK_DGRAM as usize, 0, 0, 0, 0]);
+    let socket = socket.map_or(usize::MAX, |fd| usize::try_from(fd).unwrap_or(usize::MAX));
+    // struct ifreq: the name, then the flags, all off.
+    let mut request = [0_u8; 40];
+    request[..2].copy_from_slice(b"lo");
+    let down = raw(libc::SYS_ioctl, [socket, SIOCSIFFLAGS, request.as_ptr() as usize, 0, 0, 0]);
+    found.refused("set lo down", down, &[Errno::EPERM]);
+    for (name, kind) in [("RTM_NEWLINK", 16_u32), ("RTM_DELLINK", 17), ("RTM_NEWADDR", 20), ("RTM_NEWROUTE", 24)] {
+        found.refused(name, ask_netlink(kind), &[Errno::EPERM]);
+    }
+}
+
+/// Sends an empty request of `kind` about interface 1 and returns the kernel's answer.
+fn ask_netlink(kind: u32) -> Result<(), Errno> {
+    let args = [libc::AF_NETLINK as usize, libc::SOCK_RAW as usize, libc::NETLINK_ROUTE as usize, 0, 0, 0];
+    let socket = usize::try_from(raw(libc::SYS_socket, args)?).unwrap_or(usize::MAX);
+    // struct nlmsghdr: length, kind and flags (request, answer), number, sender; struct ifinfomsg with index 1.
+    let message = [32_u32, kind | 5 << 16, 1, 0, 0, 1, 0, 0];
+    raw(libc::SYS_sendto, [socket, message.as_ptr() as usize, 32, 0, 0, 0])?;
+    let mut answer = [0_i32; 64];
+    raw(libc::SYS_recvfrom, [socket, answer.as_mut_ptr() as usize, 256, 0, 0, 0])?;
+    let _closed = raw(libc::SYS_close, [socket, 0, 0, 0, 0, 0]);
+    // The error follows the header.
+    match answer[4] {
+        0 => Ok(()),
+        error => Err(Errno::from_raw(-error)),
     }
 }
 

@@ -100,6 +100,9 @@ fn core_dumps(found: &mut Findings) {
     // Without this limit it depends on the host whether anything is dumped.
     let expected = line.split_whitespace().filter(|word| *word == "1").count() == 2;
     found.note("core file size", line, if expected { Mark::Held } else { Mark::Odd });
+    let filter = std::fs::read_to_string("/proc/self/coredump_filter").unwrap_or_default();
+    let nothing = filter.trim().bytes().all(|digit| digit == b'0') && !filter.trim().is_empty();
+    found.note("kinds of memory that are dumped", filter.trim(), if nothing { Mark::Held } else { Mark::Odd });
     for signal in ["SEGV", "ABRT", "QUIT", "SYS"] {
         let ended = Command::new("/bin/sh").args(["-c", &format!("kill -{signal} $$")]).status();
         let dumped = ended.as_ref().map_or(true, |status| status.signal().is_none() || status.core_dumped());
