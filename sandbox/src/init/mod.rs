@@ -205,7 +205,7 @@ impl Init {
                 self.kill_all()?;
                 self.reply(&Reply::KilledAll)
             }
-            Request::Stop => self.family.signal(Signal::SIGSTOP),
+            Request::Stop => self.family.stop(),
             Request::Continue => self.family.signal(Signal::SIGCONT),
         }
     }
