@@ -138,6 +138,7 @@ fn r8_forking_processes_stand_still() {
     let run = bench.run("r8", vec![step("fork", Phase::Main, &[PROBE_INSIDE, "forkers", "pipe", "8"])]);
     let mut pipe = run.pipe();
     bench.start(&run);
+    let _end = EndWhenDropped(&run);
     for _ in 0..3 {
         pipe.line();
         control::pause(&run.dir).unwrap();
@@ -153,6 +154,17 @@ fn r8_forking_processes_stand_still() {
     control::cancel(&run.dir).unwrap();
     pipe.closed();
     assert_eq!(run.wait().outcome, Outcome::Cancelled);
+}
+
+/// Ends a run also when the test fails: one that is paused has no clock that would.
+struct EndWhenDropped<'a>(&'a Run);
+
+impl Drop for EndWhenDropped<'_> {
+    fn drop(&mut self) {
+        // It has ended already, unless the test has failed.
+        drop(control::cancel(&self.0.dir));
+        drop(control::cancel(&self.0.dir));
+    }
 }
 
 /// What a run says in its pipe when it has taken all that it can: how much that was, and what it was told then.
