@@ -131,7 +131,7 @@ impl RunSection {
         JobLimits {
             wall_ms: self.wall_seconds.unwrap_or(2 * 60 * 60).saturating_mul(1_000),
             processes: self.processes.unwrap_or(512),
-            open_files: self.open_files.unwrap_or(4_096),
+            open_files: self.open_files.unwrap_or(1_024),
             memory_bytes: self.memory_mb.map(|memory| memory.saturating_mul(1 << 20)),
             total_memory_bytes: self
                 .total_memory_mb

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::{bench, ci, demo, tidy, workspace};
+use crate::{bench, ci, demo, escape, tidy, workspace};
 
 const USAGE: &str = "\
 developer commands of the Codex Orchestrator
@@ -16,6 +16,8 @@ usage: cargo xtask COMMAND
   ci                   all that CI checks, on the tools that are installed (the same as .ci/run --no-install)
   bench sandbox [--json] [--only BAR]... [--runs N] [--user NAME]
                        measure the sandbox beside bubblewrap and print the bars; as root, as the user NAME
+  escape --against bwrap|nsjail|none
+                       try the attacks of the escape suite in our sandbox and in another one
   help                 this text
 ";
 
@@ -54,6 +56,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             Some((area, rest)) => bench::run(area, rest),
             None => bail!("`bench` needs an area: sandbox"),
         },
+        "escape" => escape::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -306,7 +306,7 @@ impl Init<'_> {
                 self.kill_all()?;
                 self.reply(&Reply::KilledAll)
             }
-            Request::Stop => self.family.signal(Signal::SIGSTOP),
+            Request::Stop => self.family.stop(),
             Request::Continue => self.family.signal(Signal::SIGCONT),
         }
     }

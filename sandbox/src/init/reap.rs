@@ -9,6 +9,9 @@ use super::Ended;
 use crate::spec::Isolation;
 use crate::watch::descendants;
 
+/// Most rounds of stopping. One is enough unless processes of the run wake each other at that very moment.
+const STOP_ROUNDS_MAX: usize = 1000;
+
 /// How the processes of the run are found.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Family {
@@ -24,6 +27,25 @@ impl Family {
             Isolation::Sandboxed => Self::Namespace,
             Isolation::None => Self::Descendants,
         }
+    }
+
+    /// Stops every process of the run but this one.
+    ///
+    /// Whoever is inside a call when it is told to stop finishes the call first, and that may be the one that lets all the
+    /// others go on. So this looks whether anybody still runs, and tries again.
+    pub(super) fn stop(self) -> Result<(), Errno> {
+        for _ in 0..STOP_ROUNDS_MAX {
+            self.signal(Signal::SIGSTOP)?;
+            std::thread::yield_now();
+            let still = match self {
+                Self::Namespace => anybody_runs(),
+                Self::Descendants => false,
+            };
+            if !still {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Signals every process of the run but this one.
@@ -68,4 +90,21 @@ fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(errno),
     }
+}
+
+/// Whether a thread of this pid namespace, besides this process, runs or could be woken to.
+fn anybody_runs() -> bool {
+    let own = getpid().to_string();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let others = processes.filter(|entry| {
+        let name = entry.file_name();
+        name.to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && name != own)
+    });
+    let threads = others.flat_map(|entry| std::fs::read_dir(entry.path().join("task")).into_iter().flatten().flatten());
+    let states = threads.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    // The name in parentheses can hold anything; the state follows it. What waits for a disk or for its own child stops
+    // before it comes back.
+    states
+        .filter_map(|stat| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()))
+        .any(|state| matches!(state, 'R' | 'S'))
 }

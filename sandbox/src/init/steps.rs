@@ -24,13 +24,17 @@ use crate::sys::process::{self, Disposition, Forked};
 /// By how much the priority of steps is below that of the daemon, of shims and of init, which have little to do and must
 /// be able to do it.
 const STEP_NICE: i32 = 5;
+/// Most signals that wait in a run to be taken, those of its timers included.
+const SIGNALS_MAX: u64 = 4096;
 /// Bounds of every process inside, init included.
-const FIXED_BOUNDS: [(Resource, u64); 4] = [
+const FIXED_BOUNDS: [(Resource, u64); 5] = [
     // One byte, not none: a core pattern that is a pipe ignores a limit of zero.
     (Resource::RLIMIT_CORE, 1),
     (Resource::RLIMIT_MSGQUEUE, 1 << 20),
     (Resource::RLIMIT_NICE, 0),
     (Resource::RLIMIT_RTPRIO, 0),
+    // Signals that wait are counted for the user of the host as well, whose own timers need some.
+    (Resource::RLIMIT_SIGPENDING, SIGNALS_MAX),
 ];
 
 /// Why a step's program does not run.
@@ -148,6 +152,12 @@ pub(super) fn limit_all() -> Result<(), Errno> {
 
 fn limit(bounds: &[(Resource, u64)]) -> Result<(), Errno> {
     for (resource, bound) in bounds {
+        let bound = match resource {
+            // Descriptors on their way in local sockets are counted for the user of the host and compared with the limit
+            // of whoever sends: shims, with the hard limit as theirs, must be able to when every run has sent all.
+            Resource::RLIMIT_NOFILE => &(*bound).min(getrlimit(*resource)?.1 / 2),
+            _ => bound,
+        };
         match setrlimit(*resource, *bound, *bound) {
             // Higher than what the daemon itself may have.
             Err(Errno::EPERM) => {

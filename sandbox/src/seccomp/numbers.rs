@@ -117,6 +117,14 @@ const NEW_NAMESPACES: u32 = 0x7e02_0080;
 const CREATES_FILE: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)).unsigned_abs();
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
+/// Sets the line discipline of a terminal, for which the kernel loads modules that few have looked at.
+const TIOCSETD: u32 = 0x5423;
+/// `BTRFS_IOC_SNAP_CREATE`, `SUBVOL_CREATE` and their second versions (`linux/btrfs.h`): what they make is a file system of
+/// its own to whoever removes the workspace.
+const BTRFS_SUBVOLUMES: [u32; 4] = [0x5000_9401, 0x5000_940e, 0x5000_9417, 0x5000_9418];
+/// Protocols of the internet families that programs need: none named, ICMP, TCP, UDP, ICMPv6. For others (SCTP, L2TP,
+/// SMC, ...) the kernel loads a module at the wish of anybody.
+const INET_PROTOCOLS: [u32; 5] = [0, 1, 6, 17, 58];
 const PER_LINUX32: u32 = 8;
 /// `PRIO_PROCESS`, `PRIO_PGRP` and `PRIO_USER`, whose type in `libc` differs from machine to machine.
 const PRIO: [u32; 3] = [0, 1, 2];
@@ -138,11 +146,15 @@ pub(super) fn rules() -> Vec<Rule> {
         rule(libc::SYS_clone, vec![any_bit(0, NEW_NAMESPACES)]),
         rule(libc::SYS_unshare, vec![any_bit(0, NEW_NAMESPACES)]),
         rule(libc::SYS_socket, foreign_family()),
-        rule(libc::SYS_socketpair, foreign_family()),
+        // No other family that is allowed has pairs, but asking for one would load its protocols.
+        rule(libc::SYS_socketpair, vec![is_not(0, libc::AF_UNIX.unsigned_abs())]),
         // Of netlink only the routing family, which shows the interfaces.
         rule(libc::SYS_socket, vec![is(0, netlink), is_not(2, libc::NETLINK_ROUTE.unsigned_abs())]),
         rule(libc::SYS_ioctl, vec![is(1, TIOCSTI)]),
         rule(libc::SYS_ioctl, vec![is(1, TIOCLINUX)]),
+        rule(libc::SYS_ioctl, vec![is(1, TIOCSETD)]),
+        // Who owns a file can take a lease on it through a read-only mount, and then writers outside wait.
+        rule(libc::SYS_fcntl, vec![is(1, libc::F_SETLEASE.unsigned_abs())]),
         rule(libc::SYS_personality, vec![is_not(0, 0), is_not(0, PER_LINUX32), is_not(0, PERSONALITY_QUERY)]),
         rule(libc::SYS_fchmod, vec![any_bit(1, SETID_BITS)]),
         rule(libc::SYS_fchmodat, vec![any_bit(2, SETID_BITS)]),
@@ -151,6 +163,11 @@ pub(super) fn rules() -> Vec<Rule> {
         rule(libc::SYS_mkdirat, vec![any_bit(2, SETID_BITS)]),
         rule(libc::SYS_mknodat, vec![any_bit(2, SETID_BITS)]),
     ];
+    rules.extend(BTRFS_SUBVOLUMES.map(|command| rule(libc::SYS_ioctl, vec![is(1, command)])));
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let protocol = INET_PROTOCOLS.map(|protocol| is_not(2, protocol));
+        rules.push(rule(libc::SYS_socket, [[is(0, family.unsigned_abs())].as_slice(), &protocol].concat()));
+    }
     rules.extend(about_init());
     #[cfg(target_arch = "x86_64")]
     rules.extend([

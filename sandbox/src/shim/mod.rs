@@ -34,7 +34,7 @@ use crate::run_dir::{
 use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError};
 use crate::spawner::StartAnswer;
 use crate::spec::CheckedSpec;
-use crate::sys::channel;
+use crate::sys::{channel, descriptors};
 use crate::view::Trees;
 pub(crate) use keeper::Host;
 use keeper::Keeper;
@@ -231,7 +231,7 @@ enum PrepareError {
 impl Outside {
     /// For a run without a directory: its log goes nowhere.
     fn of_person(spec: &CheckedSpec) -> Result<Self, PrepareError> {
-        protect().map_err(PrepareError::Protect)?;
+        protect().and_then(|()| descriptors::raise_limit()).map_err(PrepareError::Protect)?;
         let nowhere = open("/dev/null", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
         let nowhere = nowhere.map_err(|errno| PrepareError::Log(errno.into()))?;
         let log = LogWriter::create(nowhere, spec.limits.log_bytes_max)

@@ -7,10 +7,8 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::stat::Mode;
 
 use super::inside::{Ground, Inside, canaries};
 use super::keeper::{Host, make_group};
@@ -81,8 +79,6 @@ fn in_template(
     let own = OwnMounts::open(shape).map_err(not_built)?;
     let (proxy, listeners) = start_proxy(shape)?;
     let entering = |errno| setup_failed(SetupFailure::call("template", "failed to enter the prepared view", errno));
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let own_view = open("/proc/self/ns/mnt", flags, Mode::empty()).map_err(entering)?;
     let ground = Ground {
         footing: Footing::Template { own },
         makes_network: network.is_none(),
@@ -94,8 +90,7 @@ fn in_template(
         setns(network, CloneFlags::CLONE_NEWNET).map_err(entering)?;
     }
     let inside = Inside::prepare(shape, ground, group)?;
-    // Init is born; a proxy that has to be started again needs the host's view, and nothing needs a capability.
-    setns(own_view, CloneFlags::CLONE_NEWNS).map_err(entering)?;
+    // Init is born; nothing that follows needs a capability, or more to see than the prepared view.
     caps::drop_held()
         .map_err(|errno| setup_failed(SetupFailure::call("capabilities", "failed to drop those of the shim", errno)))?;
     Ok((inside, proxy))

@@ -46,6 +46,8 @@ pub(crate) enum ServeError {
     Protect(#[source] Errno),
     #[error("failed to prepare signals")]
     Signals(#[source] Errno),
+    #[error("failed to raise the limit of descriptors")]
+    Limit(#[source] Errno),
     #[error("failed to wait for requests")]
     Wait(#[source] Errno),
     #[error("failed to read a request")]
@@ -69,6 +71,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let at_home = home::enter().is_ok();
     // Descriptors of secrets pass through here; other processes of the same user must not take them.
     prctl::set_dumpable(false).map_err(ServeError::Protect)?;
+    descriptors::raise_limit().map_err(ServeError::Limit)?;
     // Nobody waits for a shim; the kernel forgets it when it ends.
     process::set_disposition(Signal::SIGCHLD, Disposition::Ignore).map_err(ServeError::Signals)?;
     // Every shim has it then.

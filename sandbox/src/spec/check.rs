@@ -30,6 +30,9 @@ pub enum SpecError {
     /// A mount target that the sandbox builds itself.
     #[error("`{}` cannot be a mount target because it overlaps `{reserved}`", path.display())]
     Reserved { path: PathBuf, reserved: String },
+    /// A host path that shows the kernel or everything.
+    #[error("`{field}` would show the kernel or the whole host: `{}`", path.display())]
+    Source { field: &'static str, path: PathBuf },
     /// A step name that is empty, too long, unprintable or used twice.
     #[error("step name is not unique, 1-63 printable ASCII characters: `{}`", name.escape_default())]
     StepName { name: String },
@@ -138,11 +141,16 @@ fn check_paths(spec: &RunSpec) -> Result<(), SpecError> {
         }
         return Ok(());
     }
+    check_source("workspace", &spec.workspace)?;
+    for (field, source) in [("out", &spec.out), ("workspace_base", &spec.workspace_base)] {
+        source.as_deref().map_or(Ok(()), |source| check_source(field, source))?;
+    }
     let mut taken: Vec<&Path> = RESERVED.iter().map(Path::new).collect();
     check_target(&spec.workspace_at, &taken)?;
     taken.push(&spec.workspace_at);
     for mount in &spec.mounts {
         check_absolute("mounts.source", &mount.source)?;
+        check_source("mounts.source", &mount.source)?;
         check_absolute("mounts.target", &mount.target)?;
         check_target(&mount.target, &taken)?;
         taken.push(&mount.target);
@@ -157,6 +165,12 @@ fn check_absolute(field: &'static str, path: &Path) -> Result<(), SpecError> {
     let rebuilt: PathBuf = path.components().collect();
     let ok = path.is_absolute() && path.components().all(plain) && !bytes.contains(&0) && rebuilt.as_os_str() == path;
     if ok { Ok(()) } else { Err(SpecError::Path { field, path: path.to_owned() }) }
+}
+
+/// A process of the host is an open book to its own user, who a run is, once `/proc` of the host is in view.
+fn check_source(field: &'static str, source: &Path) -> Result<(), SpecError> {
+    let shows = source == Path::new("/") || source.starts_with("/proc") || source.starts_with("/sys");
+    if shows { Err(SpecError::Source { field, path: source.to_owned() }) } else { Ok(()) }
 }
 
 fn check_target(target: &Path, taken: &[&Path]) -> Result<(), SpecError> {
@@ -376,6 +390,12 @@ pub(crate) mod tests {
         starts(check(|spec| spec.workspace_at = "/usr/x".into()), "`/usr/x` cannot be a mount target");
         starts(check(|spec| spec.mounts = vec![mount("/work/x")]), "`/work/x` cannot be");
         starts(check(|spec| spec.mounts = vec![mount("/home")]), "`/home` cannot be");
+        starts(check(|spec| spec.workspace = "/proc/self/cwd".into()), "`workspace` would show");
+        starts(check(|spec| spec.out = Some("/".into())), "`out` would show");
+        for source in ["/", "/proc", "/proc/1/root", "/sys/kernel"] {
+            let mount = ReadOnlyMount { source: source.into(), target: "/x".into() };
+            starts(check(|spec| spec.mounts = vec![mount]), "`mounts.source` would show");
+        }
         starts(check(|spec| spec.steps.clear()), "number of `steps`");
         starts(check(|spec| spec.steps.push(step("a", Phase::Main))), "step name is not unique");
         starts(check(|spec| spec.steps[0].argv.clear()), "step `a` has no program");

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_uint};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Closes every descriptor from 3 on but those in `keep`.
 ///
@@ -20,6 +21,15 @@ pub(crate) fn close_all_but(keep: &[RawFd]) -> Result<(), Errno> {
         first = fd + 1;
     }
     close_range(first.unsigned_abs(), c_uint::MAX, 0)
+}
+
+/// Raises the limit of descriptors of this process to the most that it may have.
+///
+/// Shims pass descriptors, and the kernel refuses that to a user of whom more are on their way than the sender may have
+/// open: a run could keep every other one from starting. So the limit is above that of any run.
+pub(crate) fn raise_limit() -> Result<(), Errno> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)
 }
 
 /// Lets every descriptor from 3 on be closed by the next execution.

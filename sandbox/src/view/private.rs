@@ -29,9 +29,20 @@ const USER_LIMITS: [(&str, &str); 3] = [
 const BYTES_PER_INODE: u64 = 4096;
 /// Size of `/run`, which holds a few small files.
 const RUN_BYTES: u64 = 1 << 20;
+/// Files of `/proc` that show key rings of the user, whom no namespace separates from the run's.
+const PROC_KEYS: [&str; 2] = ["keys", "key-users"];
 /// Files of `/proc` that show the whole machine and that the user id behind a run of root could read.
-const PROC_SECRETS: [&str; 8] =
-    ["kcore", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "slabinfo", "timer_list"];
+const PROC_SECRETS: [&str; 9] = [
+    "kcore",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "pagetypeinfo",
+    "slabinfo",
+    "timer_list",
+    "vmallocinfo",
+];
 
 /// What the new namespaces are set to.
 #[derive(Debug)]
@@ -107,6 +118,9 @@ fn proc(root: &OwnedFd, settings: &Settings) -> Result<(), BuildError> {
         Err(errno) => return Err(BuildError::Setting { setting: pid_max, errno }),
     }
     let failed = |errno| mount_error("mount-proc", "/proc", errno);
+    for name in PROC_KEYS {
+        hide(root, name).map_err(failed)?;
+    }
     if settings.host_user == HostUser::Root {
         for name in PROC_SECRETS {
             hide(root, name).map_err(failed)?;

@@ -1,38 +1,33 @@
-//! Attacks on the kernel's surface, on privileges and on limits.
+//! Attacks on namespaces, on settings of the kernel and on what it tells.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::libc::{self, c_long};
+use nix::libc;
 
+use super::processes::in_child;
 use super::{Findings, errno_of, raw};
+
+/// Linux 6.8.
+const LISTMOUNT: libc::c_long = 458;
 
 pub(super) fn attack(case: &str, arguments: &[&str], found: &mut Findings) -> bool {
     match case {
-        "i2" => key_rings(found),
         "k1" => namespaces(found),
-        "k2" => refused_calls(found),
-        "k3" => unknown_calls(found),
-        "k4" => privileges(found),
-        "k6" => limits(found),
         "k8" => settings(found),
         "k9" => names(arguments, found),
-        "p11" => personalities(found),
+        "k11" => owner_only(found),
+        "namespaces" => return tell_namespaces(),
         "s5" => environment(arguments, found),
         _ => return false,
     }
     true
 }
 
-fn key_rings(found: &mut Findings) {
-    for (name, number) in
-        [("add_key", libc::SYS_add_key), ("request_key", libc::SYS_request_key), ("keyctl", libc::SYS_keyctl)]
-    {
-        found.refused(name, raw(number, [0; 6]), &[Errno::EPERM]);
-    }
-}
-
+/// Each in a process of its own, because one that works changes what the next one may do.
 fn namespaces(found: &mut Findings) {
     for (name, flag) in [
         ("user", libc::CLONE_NEWUSER),
@@ -42,15 +37,23 @@ fn namespaces(found: &mut Findings) {
         ("ipc", libc::CLONE_NEWIPC),
         ("uts", libc::CLONE_NEWUTS),
         ("cgroup", libc::CLONE_NEWCGROUP),
+        ("time", 0x80),
     ] {
         let flag = flag as usize;
-        found.refused(&format!("unshare {name}"), raw(libc::SYS_unshare, [flag, 0, 0, 0, 0, 0]), &[Errno::EPERM]);
-        let clone = raw(libc::SYS_clone, [flag | libc::SIGCHLD as usize, 0, 0, 0, 0, 0]);
-        if clone == Ok(0) {
-            // The child of an attack that worked; its parent reports it.
-            std::process::abort();
+        let answer = in_child(|| raw(libc::SYS_unshare, [flag, 0, 0, 0, 0, 0]).map(drop));
+        found.refused(&format!("unshare {name}"), answer, &[Errno::EPERM]);
+        if flag == 0x80 {
+            // In `clone` this bit is part of the signal.
+            continue;
         }
-        found.refused(&format!("clone {name}"), clone, &[Errno::EPERM]);
+        let answer = in_child(|| {
+            match raw(libc::SYS_clone, [flag | libc::SIGCHLD as usize, 0, 0, 0, 0, 0]) {
+                // The child of an attack that worked; its parent reports it.
+                Ok(0) => std::process::abort(),
+                answer => answer.map(drop),
+            }
+        });
+        found.refused(&format!("clone {name}"), answer, &[Errno::EPERM]);
     }
     found.refused("clone3", raw(libc::SYS_clone3, [0; 6]), &[Errno::ENOSYS]);
     found.refused("setns", raw(libc::SYS_setns, [0; 6]), &[Errno::EPERM]);
@@ -58,109 +61,116 @@ fn namespaces(found: &mut Findings) {
     found.holds("max_user_namespaces", limit.trim(), limit.trim() == "0");
 }
 
-fn refused_calls(found: &mut Findings) {
-    let calls: [(&str, c_long); 26] = [
-        ("bpf", libc::SYS_bpf),
-        ("perf_event_open", libc::SYS_perf_event_open),
-        ("userfaultfd", libc::SYS_userfaultfd),
-        ("kexec_load", libc::SYS_kexec_load),
-        ("kexec_file_load", libc::SYS_kexec_file_load),
-        ("init_module", libc::SYS_init_module),
-        ("finit_module", libc::SYS_finit_module),
-        ("delete_module", libc::SYS_delete_module),
-        ("mount", libc::SYS_mount),
-        ("umount2", libc::SYS_umount2),
-        ("fsopen", libc::SYS_fsopen),
-        ("fsmount", libc::SYS_fsmount),
-        ("fspick", libc::SYS_fspick),
-        ("quotactl", libc::SYS_quotactl),
-        ("swapon", libc::SYS_swapon),
-        ("swapoff", libc::SYS_swapoff),
-        ("acct", libc::SYS_acct),
-        ("reboot", libc::SYS_reboot),
-        ("syslog", libc::SYS_syslog),
-        ("settimeofday", libc::SYS_settimeofday),
-        ("clock_settime", libc::SYS_clock_settime),
-        ("fanotify_init", libc::SYS_fanotify_init),
-        ("ptrace", libc::SYS_ptrace),
-        ("vhangup", libc::SYS_vhangup),
-        ("nfsservctl", libc::SYS_nfsservctl),
-        ("open_tree_attr", 467),
-    ];
-    for (name, number) in calls {
-        found.refused(name, raw(number, [0; 6]), &[Errno::EPERM]);
-    }
-    for (name, number) in [
-        ("io_uring_setup", libc::SYS_io_uring_setup),
-        ("io_uring_enter", libc::SYS_io_uring_enter),
-        ("io_uring_register", libc::SYS_io_uring_register),
-    ] {
-        found.refused(name, raw(number, [0; 6]), &[Errno::ENOSYS]);
-    }
-}
-
-fn unknown_calls(found: &mut Findings) {
-    for number in [470, 480, 600, 1000, 0x4000_0000 + 39, 0x7fff_ffff] {
-        found.refused(&format!("call {number:#x}"), raw(number, [0; 6]), &[Errno::ENOSYS]);
-    }
-}
-
-fn privileges(found: &mut Findings) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = |name: &str| {
-        status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).unwrap_or("?")
-    };
-    for name in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        found.holds(name, field(name), field(name) == "0000000000000000");
-    }
-    found.holds("NoNewPrivs", field("NoNewPrivs"), field("NoNewPrivs") == "1");
-    found.holds("Seccomp", field("Seccomp"), field("Seccomp") == "2");
-    found.holds("Uid", field("Uid"), field("Uid").split_whitespace().all(|id| id == "1000"));
-    let setuid = raw(libc::SYS_setuid, [0; 6]);
-    found.refused("setuid 0", setuid, &[Errno::EPERM, Errno::EINVAL]);
-    for path in ["/proc/self/uid_map", "/proc/self/gid_map", "/proc/self/setgroups"] {
-        write_refused(path, "0 0 1", found);
-    }
-}
-
-fn limits(found: &mut Findings) {
-    let table = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = table.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
-    found.holds("core file size", line, line.split_whitespace().filter(|word| *word == "1").count() == 2);
-    let nice = raw(libc::SYS_setpriority, [libc::PRIO_PROCESS as usize, 0, usize::MAX - 19, 0, 0, 0]);
-    found.refused("nice -20", nice, &[Errno::EACCES, Errno::EPERM]);
-    write_refused("/proc/self/oom_score_adj", "-1000", found);
-}
-
+/// Opens for writing and writes nothing: what works in a weak sandbox must not hurt the machine.
 fn settings(found: &mut Findings) {
     for path in [
         "/proc/sys/kernel/core_pattern",
         "/proc/sys/kernel/pid_max",
+        "/proc/sys/kernel/modprobe",
+        "/proc/sys/kernel/hostname",
+        "/proc/sys/kernel/ns_last_pid",
         "/proc/sys/user/max_user_namespaces",
+        "/proc/sys/user/max_inotify_watches",
+        "/proc/sys/net/ipv4/ip_forward",
+        "/proc/sys/net/ipv4/ping_group_range",
+        "/proc/sys/net/core/somaxconn",
+        "/proc/sys/fs/mqueue/queues_max",
+        "/proc/sys/fs/binfmt_misc/register",
         "/proc/sys/vm/drop_caches",
         "/proc/sysrq-trigger",
+        "/proc/irq/default_smp_affinity",
+        "/proc/self/oom_score_adj",
+        "/proc/self/timerslack_ns",
+        "/proc/self/clear_refs",
+        "/proc/self/coredump_filter",
+        "/proc/self/loginuid",
+        "/proc/self/attr/current",
+        "/proc/self/attr/exec",
+        "/proc/self/mem",
+        "/proc/self/comm",
+        "/proc/self/autogroup",
     ] {
-        write_refused(path, "1", found);
+        write_refused(path, found);
     }
-    let kcore = std::fs::read("/proc/kcore").map_err(|error| errno_of(&error));
-    let kcore = kcore.and_then(|bytes| if bytes.is_empty() { Err(Errno::EACCES) } else { Ok(bytes) });
-    found.refused("read /proc/kcore", kcore, &[Errno::EACCES, Errno::EPERM, Errno::ENOENT]);
+    let mut writable = Vec::new();
+    writable_below(Path::new("/proc/sys"), &mut writable);
+    found.holds("settings that can be opened for writing", &format!("{writable:.3?}"), writable.is_empty());
+    found.refused("mkdir in /proc", std::fs::create_dir("/proc/x").map_err(|error| errno_of(&error)), REFUSED);
+    found.refused("/sys", File::open("/sys").map_err(|error| errno_of(&error)), REFUSED);
+    let kcore = read_some("/proc/kcore");
+    found.refused("read /proc/kcore", kcore, REFUSED);
 }
 
-fn write_refused(path: &str, text: &str, found: &mut Findings) {
-    let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    let wanted = [Errno::EROFS, Errno::EACCES, Errno::EPERM, Errno::ENOENT];
-    found.refused(&format!("write {path}"), written.map_err(|error| errno_of(&error)), &wanted);
+const REFUSED: &[Errno] = &[Errno::EROFS, Errno::EACCES, Errno::EPERM, Errno::ENOENT];
+
+fn writable_below(directory: &Path, writable: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => writable_below(&path, writable),
+            Ok(_) if OpenOptions::new().write(true).open(&path).is_ok() => writable.push(path.display().to_string()),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+pub(super) fn write_refused(path: &str, found: &mut Findings) {
+    let opened = OpenOptions::new().write(true).open(path).map_err(|error| errno_of(&error));
+    found.refused(&format!("open {path} for writing"), opened, REFUSED);
+}
+
+/// An empty file tells nothing, which is as good as a refusal.
+fn read_some(path: &str) -> Result<(), Errno> {
+    let mut byte = [0];
+    // Some of these files wait for news.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    match opened.and_then(|mut file| file.read(&mut byte)) {
+        Ok(0) => Err(Errno::EACCES),
+        Ok(_) => Ok(()),
+        Err(error) => Err(errno_of(&error)),
+    }
 }
 
 fn names(arguments: &[&str], found: &mut Findings) {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     found.holds("host name", name.trim(), arguments.contains(&name.trim()));
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let addresses =
+        symbols.lines().filter(|line| line.split(' ').next().is_some_and(|first| first.contains(|digit| digit != '0')));
+    found.holds("addresses in /proc/kallsyms", "looked through", addresses.count() == 0);
 }
 
-fn personalities(found: &mut Findings) {
-    const ADDR_NO_RANDOMIZE: usize = 0x004_0000;
-    found.refused("personality", raw(libc::SYS_personality, [ADDR_NO_RANDOMIZE, 0, 0, 0, 0, 0]), &[Errno::EPERM]);
+/// Files of `/proc` that only their owner may read are made for administrators; the user behind a run of root owns them.
+fn owner_only(found: &mut Findings) {
+    let mut told = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
+        let for_owner = metadata.is_file() && metadata.mode() & 0o077 == 0 && metadata.mode() & 0o400 != 0;
+        if for_owner && path.to_str().is_some_and(|path| read_some(path).is_ok()) {
+            told.push(path.display().to_string());
+        }
+    }
+    found.holds("files for administrators in /proc", &format!("{told:?}"), told.is_empty());
+    // struct mnt_id_req of its second version: size, root of a namespace, nothing, number of the namespace.
+    for namespace in [1_u64, 2, 3, 4, 5, 8, 16, 0xefff_fff8] {
+        let request = [32, u64::MAX, 0, namespace];
+        let mut ids = [0_u64; 16];
+        let args = [request.as_ptr() as usize, ids.as_mut_ptr() as usize, ids.len(), 0, 0, 0];
+        let wanted = [Errno::EPERM, Errno::ENOENT, Errno::EINVAL, Errno::ENOSYS, Errno::ESTALE];
+        found.refused(&format!("mounts of namespace {namespace:#x}"), raw(LISTMOUNT, args), &wanted);
+    }
+    let keys = std::fs::read_to_string("/proc/keys").unwrap_or_default();
+    found.holds("key rings in /proc/keys", &keys.lines().count().to_string(), keys.is_empty());
+}
+
+/// Says on standard output which namespaces this is in.
+fn tell_namespaces() -> bool {
+    for name in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+        let link = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap_or_default();
+        println!("{}", link.display());
+    }
+    true
 }
 
 fn environment(expected: &[&str], found: &mut Findings) {

@@ -43,13 +43,18 @@ fn without_landlock() -> Vec<sock_filter> {
 
 fn without_user_namespaces() -> Vec<sock_filter> {
     let answer = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
+    let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
     vec![
         operation(LOAD, 0, (0, 0)),
-        operation(IF_EQUAL, call(libc::SYS_clone), (0, 2)),
+        operation(IF_EQUAL, call(libc::SYS_clone), (2, 0)),
+        operation(IF_EQUAL, call(libc::SYS_unshare), (1, 0)),
+        // The flags of this one cannot be seen; without it they are passed to the others.
+        operation(IF_EQUAL, call(libc::SYS_clone3), (4, 2)),
         operation(LOAD, 16, (0, 0)),
         operation(IF_BITS, libc::CLONE_NEWUSER.unsigned_abs(), (1, 0)),
         operation(RETURN, libc::SECCOMP_RET_ALLOW, (0, 0)),
         operation(RETURN, answer, (0, 0)),
+        operation(RETURN, absent, (0, 0)),
     ]
 }
 

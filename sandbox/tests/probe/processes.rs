@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -18,11 +17,13 @@ pub(super) fn attack(case: &str, arguments: &[&str], found: &mut Findings) -> bo
         "p2" => signal_host(arguments, found),
         "p3" => look_into_init(found),
         "p4" => trace_init(found),
+        "p5" => overwrite_programs(found),
+        "p10" => reach_control(found),
+        "p12" => leave_orphans(arguments, found),
         "p13" => weaken_init(found),
         "crowd" => crowd(arguments),
-        "r1" => fork_bomb(arguments, found),
-        "r5" => descriptor_bomb(arguments, found),
-        "r9" => take_shared(found),
+        "forkers" => forkers(arguments),
+        "vforks" => vforks(),
         _ => return false,
     }
     true
@@ -61,10 +62,27 @@ fn look_into_init(found: &mut Findings) {
 }
 
 fn trace_init(found: &mut Findings) {
-    let attach = libc::PTRACE_ATTACH as usize;
-    found.refused("ptrace attach", raw(libc::SYS_ptrace, [attach, 1, 0, 0, 0, 0]), &[Errno::EPERM]);
-    found.refused("process_vm_readv", raw(libc::SYS_process_vm_readv, [1, 0, 0, 0, 0, 0]), &[Errno::EPERM]);
-    found.refused("process_vm_writev", raw(libc::SYS_process_vm_writev, [1, 0, 0, 0, 0, 0]), &[Errno::EPERM]);
+    let attached = in_child(|| {
+        raw(libc::SYS_ptrace, [libc::PTRACE_ATTACH as usize, 1, 0, 0, 0, 0])?;
+        // It is let go, because in a weak sandbox it would stand still and nobody would end.
+        let mut status = 0;
+        raw(libc::SYS_wait4, [1, (&raw mut status) as usize, libc::__WALL as usize, 0, 0, 0])?;
+        raw(libc::SYS_ptrace, [libc::PTRACE_DETACH as usize, 1, 0, 0, 0, 0]).map(drop)
+    });
+    found.refused("ptrace attach", attached, &[Errno::EPERM]);
+    // Where its memory is, if it says so; the program is at its start.
+    let maps = std::fs::read_to_string("/proc/1/maps").unwrap_or_default();
+    let start = maps.split('-').next().and_then(|start| usize::from_str_radix(start, 16).ok()).unwrap_or(1 << 12);
+    let mut buffer = [0_u8; 8];
+    let (local, remote) = ([buffer.as_mut_ptr() as usize, buffer.len()], [start, buffer.len()]);
+    for (name, number) in
+        [("process_vm_readv", libc::SYS_process_vm_readv), ("process_vm_writev", libc::SYS_process_vm_writev)]
+    {
+        let answer = raw(number, [1, local.as_ptr() as usize, 1, remote.as_ptr() as usize, 1, 0]);
+        // The program is not writable, and whoever is told so could write what is.
+        let answer = if answer == Err(Errno::EFAULT) { Ok(0) } else { answer };
+        found.refused(name, answer, &[Errno::EPERM]);
+    }
     let pidfd = raw(libc::SYS_pidfd_open, [1, 0, 0, 0, 0, 0]);
     let number = usize::try_from(pidfd.unwrap_or_default()).unwrap_or_default();
     found.refused("pidfd_getfd", raw(libc::SYS_pidfd_getfd, [number, 0, 0, 0, 0, 0]), &[Errno::EPERM]);
@@ -113,33 +131,6 @@ fn weaken_init(found: &mut Findings) {
     found.holds("own limit", &format!("{own:?}"), own.is_ok());
 }
 
-/// What is counted for the user on the host or for the machine: a run must not be able to take all of it.
-fn take_shared(found: &mut Findings) {
-    let mut open = Vec::new();
-    let answer = loop {
-        match raw(libc::SYS_inotify_init1, [0; 6]) {
-            Ok(fd) if open.len() < 100 => open.push(fd),
-            Ok(_) => break Ok(()),
-            Err(errno) => break Err(errno),
-        }
-    };
-    found.refused(&format!("inotify after {}", open.len()), answer, &[Errno::EMFILE]);
-    found.holds("some inotify", &open.len().to_string(), open.len() >= 8);
-    let mut terminals = Vec::new();
-    let answer = loop {
-        match File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/ptmx") {
-            Ok(terminal) if terminals.len() < 100 => terminals.push(terminal),
-            Ok(_) => break Ok(()),
-            Err(error) => break Err(errno_of(&error)),
-        }
-    };
-    found.refused(&format!("terminal after {}", terminals.len()), answer, &[Errno::ENOSPC]);
-    found.holds("some terminals", &terminals.len().to_string(), terminals.len() >= 8);
-    let mut context = 0_usize;
-    let events = raw(libc::SYS_io_setup, [65_536, (&raw mut context) as usize, 0, 0, 0, 0]);
-    found.refused("io_setup", events, &[Errno::ENOSYS]);
-}
-
 /// Starts COUNT processes in sessions of their own that ignore every polite signal, says so in the pipe at PATH, which
 /// all of them hold open, and stays. How a job looks that does not want to end.
 fn crowd(arguments: &[&str]) {
@@ -173,36 +164,161 @@ fn crowd(arguments: &[&str]) {
     }
 }
 
-fn fork_bomb(arguments: &[&str], found: &mut Findings) {
-    let most: usize = arguments.first().and_then(|most| most.parse().ok()).unwrap_or_default();
-    let mut children = 0;
-    let answer = loop {
-        if children > most {
-            break Ok(());
-        }
+/// Keeps COUNT lines of forking processes going, each of which ticks into the pipe at PATH and wakes the others whenever
+/// it can. How a job looks that does not want to stand still.
+fn forkers(arguments: &[&str]) {
+    let [path, count] = arguments else { return };
+    let Ok(mut pipe) = File::options().write(true).open(path) else { return };
+    for _ in 0..count.parse().unwrap_or(1) {
         // SAFETY: this process has one thread, and the child only makes system calls.
-        match unsafe { fork() } {
-            Ok(ForkResult::Child) => loop {
-                pause();
-            },
-            Ok(ForkResult::Parent { .. }) => children += 1,
-            Err(errno) => break Err(errno),
+        if matches!(unsafe { fork() }, Ok(ForkResult::Child)) {
+            loop {
+                // SAFETY: as above.
+                match unsafe { fork() } {
+                    // The child goes on as its parent, which ends and leaves it to init.
+                    Ok(ForkResult::Child) => {}
+                    Ok(ForkResult::Parent { .. }) => exit_at_once(0),
+                    Err(_) => continue,
+                }
+                if kill(Pid::from_raw(-1), Signal::SIGCONT).is_err() && pipe.write_all(b".").is_err() {
+                    exit_at_once(1);
+                }
+                if pipe.write_all(b".\n").is_err() {
+                    exit_at_once(1);
+                }
+            }
         }
-    };
-    found.refused(&format!("fork after {children} children"), answer, &[Errno::EAGAIN]);
+    }
+    loop {
+        pause();
+    }
 }
 
-fn descriptor_bomb(arguments: &[&str], found: &mut Findings) {
-    let most: usize = arguments.first().and_then(|most| most.parse().ok()).unwrap_or_default();
-    let mut open = Vec::new();
-    let answer = loop {
-        if open.len() > most {
-            break Ok(());
+/// Makes children that borrow this process and stop it, again and again.
+fn vforks() {
+    loop {
+        let mut child = std::process::Command::new("/bin/sh");
+        // A stopped process ends by nothing but SIGKILL.
+        drop(child.args(["-c", "kill -STOP $$ & kill -STOP $PPID"]).status());
+    }
+}
+
+/// Executes `attempt` in a child and returns its answer.
+pub(super) fn in_child(attempt: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+    let status = ended_child(|| match attempt() {
+        Ok(()) => 0,
+        // Numbers of errors fit an exit code here: the largest that is expected is below 128.
+        Err(errno) => (errno as i32).clamp(1, 254),
+    })?;
+    match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {
+        (true, 0) => Ok(()),
+        (true, code) => Err(Errno::from_raw(code)),
+        (false, _) => Err(Errno::UnknownErrno),
+    }
+}
+
+/// Executes `work` in a child that exits with its result, and returns the status of that.
+pub(super) fn ended_child(work: impl FnOnce() -> i32) -> Result<i32, Errno> {
+    // SAFETY: this process has one thread, and the child ends without running destructors of its parent.
+    match unsafe { fork() }? {
+        ForkResult::Child => exit_at_once(work()),
+        ForkResult::Parent { child } => {
+            let mut status = 0;
+            // SAFETY: `status` lives through the call.
+            Errno::result(unsafe { libc::waitpid(child.as_raw(), &raw mut status, libc::__WALL) })?;
+            Ok(status)
         }
-        match File::open("/dev/null") {
-            Ok(file) => open.push(file),
-            Err(error) => break Err(errno_of(&error)),
+    }
+}
+
+fn exit_at_once(code: i32) -> ! {
+    // SAFETY: ends the process without touching memory.
+    unsafe { libc::_exit(code) }
+}
+
+/// The program behind init and that of every process that is on its way to another one.
+fn overwrite_programs(found: &mut Findings) {
+    let refused = [Errno::EACCES, Errno::EROFS, Errno::EPERM, Errno::ETXTBSY];
+    for name in ["exe", "mem"] {
+        let opened = File::options().write(true).open(format!("/proc/1/{name}")).map_err(|error| errno_of(&error));
+        found.refused(&format!("write /proc/1/{name}"), opened, &refused);
+    }
+    let own = File::options().write(true).open("/proc/self/exe").map_err(|error| errno_of(&error));
+    found.refused("write the program that runs", own, &refused);
+    let removed = std::fs::read_link("/proc/self/exe").and_then(std::fs::remove_file);
+    found.refused("remove the program that runs", removed.map_err(|error| errno_of(&error)), &refused);
+    for program in ["/usr/bin/env", "/bin/sh", "/usr/bin/orch-sandbox", "/usr/local/bin/orch-sandbox"] {
+        let opened = File::options().write(true).open(program).map_err(|error| errno_of(&error));
+        found.refused(&format!("write {program}"), opened, &[refused.as_slice(), &[Errno::ENOENT]].concat());
+    }
+}
+
+/// Whoever holds a descriptor of init could speak in its name.
+fn reach_control(found: &mut Findings) {
+    let refused = [Errno::EACCES, Errno::EPERM, Errno::ENOENT];
+    let pidfd = raw(libc::SYS_pidfd_open, [1, 0, 0, 0, 0, 0])
+        .map_or(usize::MAX, |fd| usize::try_from(fd).unwrap_or(usize::MAX));
+    for number in 0..32 {
+        let opened = File::options().write(true).open(format!("/proc/1/fd/{number}")).map_err(|error| errno_of(&error));
+        if opened.is_ok() || number < 6 {
+            found.refused(&format!("open descriptor {number} of init"), opened, &refused);
         }
-    };
-    found.refused(&format!("open after {} files", open.len()), answer, &[Errno::EMFILE]);
+        let taken = raw(libc::SYS_pidfd_getfd, [pidfd, number, 0, 0, 0, 0]);
+        if taken.is_ok() || number < 6 {
+            found.refused(&format!("take descriptor {number} of init"), taken, &[Errno::EPERM, Errno::EBADF]);
+        }
+    }
+    // The namespaces behind a descriptor of a process: `PIDFD_GET_*_NAMESPACE`.
+    for kind in 1..=10 {
+        let answer = raw(libc::SYS_ioctl, [pidfd, 0xff00 | kind, 0, 0, 0, 0]);
+        let refused = [Errno::EACCES, Errno::EPERM, Errno::ENOTTY, Errno::EBADF, Errno::EINVAL, Errno::EOPNOTSUPP];
+        found.refused(&format!("namespace {kind} of init"), answer, &refused);
+    }
+    for name in ["get_robust_list", "migrate_pages", "move_pages"] {
+        let mut head = [0_u64; 2];
+        let head = head.as_mut_ptr() as usize;
+        let answer = match name {
+            "get_robust_list" => raw(libc::SYS_get_robust_list, [1, head, head, 0, 0, 0]),
+            "migrate_pages" => raw(libc::SYS_migrate_pages, [1, 64, head, head, 0, 0]),
+            _ => raw(libc::SYS_move_pages, [1, 1, head, 0, head, 0]),
+        };
+        found.refused(&format!("{name} of init"), answer, &[Errno::EPERM, Errno::EACCES]);
+    }
+    // PR_SCHED_CORE_SHARE_FROM: a place on the same processor as init.
+    let core = raw(libc::SYS_prctl, [62, 3, 1, 0, 0, 0]);
+    found.refused("core of init", core, &[Errno::EPERM, Errno::ENODEV, Errno::EINVAL, Errno::EACCES]);
+}
+
+/// COUNT orphans that have ended: somebody must bury them.
+fn leave_orphans(arguments: &[&str], found: &mut Findings) {
+    let count: usize = arguments.first().and_then(|count| count.parse().ok()).unwrap_or_default();
+    for _ in 0..count {
+        let child = ended_child(|| {
+            // SAFETY: the process has one thread; neither side does more than end.
+            match unsafe { fork() } {
+                Ok(_) => 0,
+                Err(errno) => errno as i32,
+            }
+        });
+        if child != Ok(0) {
+            found.holds("processes that end", &format!("{child:?}"), false);
+            return;
+        }
+    }
+    let mut left = usize::MAX;
+    // Init is woken by their end; it needs a moment, and each look gives it one.
+    for _ in 0..2000 {
+        left = zombies();
+        if left == 0 {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    found.holds(&format!("zombies of {count} orphans"), &left.to_string(), left == 0);
+}
+
+fn zombies() -> usize {
+    let stats = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    stats.filter(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"))).count()
 }

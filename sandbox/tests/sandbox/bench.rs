@@ -46,6 +46,17 @@ impl Bench {
         Some(Self { home: TempDir::new().unwrap(), spawner })
     }
 
+    /// The same with a spawner that is started with a low soft limit of descriptors, as service managers set it.
+    pub(crate) fn with_soft_limit(files: u64) -> Option<Self> {
+        let bench = Self::new()?;
+        let script = bench.path("limited");
+        let text = format!("#!/bin/sh\nulimit -S -n {files}\nexec '{}' \"$@\"\n", program().display());
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let spawner = Spawner::start(&script, SpawnerOptions::default()).unwrap();
+        Some(Self { home: bench.home, spawner })
+    }
+
     /// A path of this test, without symlinks on the way.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().canonicalize().unwrap().join(name)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use orch_adapters::git::{BareRepo, CommitId, IngestError, IngestLimits, TakeError, Taken};
 
-use crate::lab::{Lab, Space, write};
+use crate::lab::{Lab, Space, listing, write};
 
 /// A project, a workspace on it, and a result folder that says `changed yes`.
 fn setting(lab: &Lab) -> (BareRepo, CommitId, Space) {
@@ -254,6 +254,65 @@ fn host_side_git_executes_nothing_of_a_workspace() {
     repo.changed_paths(Some(&base), &commit).unwrap();
     repo.merge_tree(&base, &commit).unwrap();
     repo.list_tree(&commit, 1000).unwrap();
+    lab.assert_nothing_ran();
+}
+
+/// G2: the workspace's `.git` is a file that leads to a directory with commands in its configuration, inside the workspace
+/// or anywhere else that the run can name.
+#[test]
+fn a_git_file_that_leads_elsewhere_is_not_followed() {
+    let lab = Lab::new();
+    let (repo, base) = lab.project(&[("a", "1\n")]);
+    let evil = lab.evil().display().to_string();
+    for (run, target) in [("R-1", "fake"), ("R-2", "../elsewhere")] {
+        let space = lab.checkout(&repo, Some(&base), run);
+        let folder = format!("{run}.work");
+        let script = format!(
+            "mv .git {target}; git --git-dir={target} config core.worktree \"$PWD\"; \
+             for k in core.fsmonitor diff.external core.pager filter.e.clean core.sshCommand gpg.program; do git --git-dir={target} config $k {evil}; done; \
+             printf 'gitdir: {target}\\n' >.git; echo changed >a; printf '* filter=e\\n' >.gitattributes; rm -f \"$MARKER\""
+        );
+        lab.stranger(&folder, &script);
+        lab.stranger(&folder, "git status; git add -A");
+        assert!(lab.marker().exists(), "a plain git executes nothing here");
+        lab.collect(&repo, &space);
+        lab.forget_sandboxed();
+        let Taken::Changed { commit, .. } = lab.take(&repo, &space, run).unwrap() else { panic!("no change") };
+        repo.diff_text(Some(&base), &commit, 100_000).unwrap();
+        repo.changed_paths(Some(&base), &commit).unwrap();
+        lab.assert_nothing_ran();
+        let stored = listing(&repo, &commit);
+        assert!(stored.iter().all(|entry| !entry.starts_with(".git ")), "{stored:?}");
+        fs::remove_dir_all(lab.path("elsewhere")).ok();
+    }
+}
+
+/// G8: locks, refs and logs of refs in the workspace's own repository are nothing to the project's.
+#[test]
+fn locks_and_refs_of_a_run_stay_its_own() {
+    let lab = Lab::new();
+    let (repo, base, space) = setting(&lab);
+    let before = repo.refs("refs/").unwrap();
+    lab.stranger(
+        "r.work",
+        "echo x>x; git add x; git commit -qm x; C=$(git rev-parse HEAD); \
+         for r in refs/heads/main refs/tags/v1 refs/orch/runs/R-1 refs/heads/other; do git update-ref $r $C; done; \
+         for l in index HEAD config packed-refs shallow refs/heads/main objects/info/alternates; do touch .git/$l.lock; done; touch ../r.out/index.lock",
+    );
+    lab.collect(&repo, &space);
+    let Taken::Changed { commit, kept_by, .. } = lab.take(&repo, &space, "R-9").unwrap() else { panic!("no change") };
+    let after = repo.refs("refs/").unwrap();
+    let new: Vec<_> = after.iter().filter(|(name, commit)| before.get(*name) != Some(*commit)).collect();
+    assert_eq!(new.len(), 1, "{new:?}");
+    assert!(before.iter().all(|(name, commit)| after.get(name) == Some(commit)), "{after:?}");
+    assert_ne!(commit, base);
+    // The next run on the same project works, on the branch that the first one wanted to move.
+    let next = lab.checkout(&repo, Some(&base), "next");
+    write(&next.work.join("y"), "y");
+    lab.collect(&repo, &next);
+    assert!(
+        matches!(lab.take(&repo, &next, "R-10").unwrap(), Taken::Changed { kept_by: other, .. } if other != kept_by)
+    );
     lab.assert_nothing_ran();
 }
 
