@@ -472,11 +472,12 @@ impl<'a> Supervisor<'a> {
             proxy.end(Instant::now()).iter().for_each(|event| self.log.control(unix_us(), event));
         }
         let mut deadline = Instant::now().checked_add(DRAIN_WAIT);
+        self.drain_streams(Instant::now());
         while !self.streams.is_empty() && deadline.is_some_and(|deadline| Instant::now() < deadline) {
-            self.drain_streams(Instant::now());
             if self.wait_for_output(deadline).is_err() {
                 deadline = None;
             }
+            self.drain_streams(Instant::now());
         }
         for stream in self.streams.drain(..) {
             stream.finish(&mut self.log, self.echo);
