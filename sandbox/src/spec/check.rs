@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::path::{Component, Path, PathBuf};
 
 use super::{
-    Egress, HOME_INSIDE, Isolation, LISTENERS_MAX, Limits, ListenerSpec, MOUNTS_MAX, OUT_INSIDE, Phase, RunSpec,
-    SECRETS_MAX, STEPS_MAX, SecretDelivery, SecretSpec, StepSpec, SyscallProfile,
+    Egress, HOME_INSIDE, Isolation, LAYERS_MAX, LISTENERS_MAX, Limits, ListenerSpec, MOUNTS_MAX, OUT_INSIDE, Phase,
+    RunSpec, SECRETS_MAX, STEPS_MAX, SecretDelivery, SecretSpec, StepSpec, SyscallProfile,
 };
 use crate::level::Level;
 
@@ -121,8 +121,9 @@ fn check_paths(spec: &RunSpec) -> Result<(), SpecError> {
     if let Some(out) = &spec.out {
         check_absolute("out", out)?;
     }
-    if let Some(base) = &spec.workspace_base {
-        check_absolute("workspace_base", base)?;
+    if let Some(layers) = &spec.workspace_base {
+        check_count("workspace_base", 1, LAYERS_MAX, layers.len())?;
+        layers.iter().try_for_each(|layer| check_absolute("workspace_base", layer))?;
     }
     if spec.isolation == Isolation::None {
         if !spec.mounts.is_empty() || spec.out.is_some() || spec.workspace_at != spec.workspace {
@@ -253,7 +254,6 @@ fn check_secrets(secrets: &[SecretSpec]) -> Result<(), SpecError> {
 /// What is described but not built yet.
 fn check_available(spec: &RunSpec) -> Result<(), SpecError> {
     let asked = [
-        ("workspace_base", spec.workspace_base.is_some()),
         ("egress", spec.egress != Egress::None),
         ("listeners", !spec.listeners.is_empty()),
         ("secrets", !spec.secrets.is_empty()),
@@ -376,6 +376,8 @@ mod tests {
         let secret = |name: &str, delivery| SecretSpec { name: name.into(), delivery };
         starts(check(|spec| spec.secrets = vec![secret("../x", SecretDelivery::File)]), "name in `secrets`");
         starts(check(|spec| spec.secrets = vec![secret("a", SecretDelivery::Env("A=".into()))]), "environment");
+        starts(check(|spec| spec.workspace_base = Some(vec![])), "number of `workspace_base`");
+        starts(check(|spec| spec.workspace_base = Some(vec!["/srv/../x".into()])), "`workspace_base` is not");
         starts(check(|spec| spec.isolation = Isolation::None), "without isolation nothing can be mounted");
     }
 

@@ -18,6 +18,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{chdir, fchdir, pivot_root, symlinkat};
 
+use super::overlay;
 use super::plan::{Access, Entry, Node, relative};
 use crate::sys::mounts;
 
@@ -47,6 +48,8 @@ pub(crate) enum BuildError {
     OpenSource { step: String, path: PathBuf, errno: Errno },
     #[error("failed to clone the mount of `{}`", path.display())]
     CloneSource { step: String, path: PathBuf, errno: Errno },
+    #[error("failed to merge `{}` into the workspace", path.display())]
+    Overlay { step: String, path: PathBuf, errno: Errno },
     #[error("`{}` is not a directory", path.display())]
     NotADirectory { step: String, path: PathBuf },
     #[error("failed to cut the mounts off from those of the host")]
@@ -73,6 +76,7 @@ impl BuildError {
         match self {
             Self::OpenSource { step, .. }
             | Self::CloneSource { step, .. }
+            | Self::Overlay { step, .. }
             | Self::NotADirectory { step, .. }
             | Self::Make { step, .. }
             | Self::Mount { step, .. } => step,
@@ -91,6 +95,7 @@ impl BuildError {
             Self::NotADirectory { .. } => None,
             Self::OpenSource { errno, .. }
             | Self::CloneSource { errno, .. }
+            | Self::Overlay { errno, .. }
             | Self::Make { errno, .. }
             | Self::Mount { errno, .. }
             | Self::Private { errno }
@@ -144,12 +149,20 @@ struct Source {
 }
 
 fn open_source(entry: &Entry) -> Result<Option<Source>, BuildError> {
-    let Node::Bind { source, access } = &entry.node else { return Ok(None) };
+    let (source, access) = match &entry.node {
+        Node::Bind { source, access } => (source, access),
+        Node::Overlay { layers, workspace } => {
+            let tree = overlay::mount(layers, workspace).map_err(|failure| BuildError::Overlay {
+                step: entry.step.clone(),
+                path: failure.path,
+                errno: failure.errno,
+            })?;
+            return Ok(Some(Source { tree, is_dir: true }));
+        }
+        _ => return Ok(None),
+    };
     let (step, path) = (entry.step.clone(), source.clone());
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let fd = match openat2(AT_FDCWD, source, how) {
+    let fd = match open_plain(source) {
         Ok(fd) => fd,
         Err(errno) => return Err(BuildError::OpenSource { step, path, errno }),
     };
@@ -173,6 +186,14 @@ fn open_source(entry: &Entry) -> Result<Option<Source>, BuildError> {
         Ok(tree) => Ok(Some(Source { tree, is_dir })),
         Err(errno) => Err(BuildError::CloneSource { step, path, errno }),
     }
+}
+
+/// Opens a path of the host's view of which no part is a symlink.
+pub(super) fn open_plain(path: &Path) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(AT_FDCWD, path, how)
 }
 
 /// Attaches an empty root file system over a directory of the old view and returns it by descriptor.
@@ -223,7 +244,7 @@ fn make(root: &OwnedFd, entry: &Entry, settings: &Settings) -> Result<(), BuildE
             mount_new(root, entry, mounts::new_filesystem(c"proc", &[], attributes))?;
             settle_proc(root, entry, settings)
         }
-        Node::Bind { .. } => unreachable!("a bind has a source"),
+        Node::Bind { .. } | Node::Overlay { .. } => unreachable!("what has a source is not made"),
     }
 }
 

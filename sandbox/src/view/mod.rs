@@ -6,6 +6,7 @@
 
 mod build;
 mod host;
+mod overlay;
 mod plan;
 
 pub(crate) use build::{HostUser, Settings, build};

@@ -31,6 +31,8 @@ pub(crate) enum Node {
     Symlink { target: PathBuf },
     /// A host path.
     Bind { source: PathBuf, access: Access },
+    /// Host directories merged, the first on top; changes go to `upper` in `workspace` and nowhere else.
+    Overlay { layers: Vec<PathBuf>, workspace: PathBuf },
     /// An empty file system that vanishes with the run.
     Tmpfs { mode: u32, size_bytes: u64 },
     /// Pseudo terminals of the run's own.
@@ -65,7 +67,11 @@ pub(crate) fn plan(spec: &CheckedSpec, host: &HostLayout) -> Vec<Entry> {
     entries.push(entry("mount-tmp", "/tmp", Node::Tmpfs { mode: 0o1777, size_bytes }));
     entries.push(entry("mount-home", HOME_INSIDE, Node::Tmpfs { mode: 0o700, size_bytes }));
     let writable = |source: &Path| Node::Bind { source: source.to_owned(), access: Access::Writable };
-    entries.push(entry("mount-workspace", &spec.workspace_at, writable(&spec.workspace)));
+    let workspace = match &spec.workspace_base {
+        None => writable(&spec.workspace),
+        Some(layers) => Node::Overlay { layers: layers.clone(), workspace: spec.workspace.clone() },
+    };
+    entries.push(entry("mount-workspace", &spec.workspace_at, workspace));
     if let Some(out) = &spec.out {
         entries.push(entry("mount-out", OUT_INSIDE, writable(out)));
     }
