@@ -10,6 +10,7 @@ use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
 
 use crate::args::Args;
+use crate::workspaces::WorkspacesConfig;
 use file::ConfigFile;
 
 /// Everything that can be configured, checked.
@@ -26,6 +27,7 @@ pub(crate) struct Config {
     /// Clients at once.
     pub(crate) connections_max: usize,
     pub(crate) job_limits: JobLimits,
+    pub(crate) workspaces: WorkspacesConfig,
     /// Isolation that runs need, 0 to 4.
     pub(crate) required_level: u8,
     /// The `orch-sandbox` program.
@@ -52,6 +54,7 @@ impl Config {
                 required_level: Some(self.required_level),
                 program: Some(self.sandbox_program.clone()),
             },
+            workspaces: file::WorkspacesSection::from(self.workspaces),
             recipes: file::Recipes { directory: self.recipes_dir.clone() },
             roles: file::Roles::from(self.roles.clone()),
         };
@@ -91,6 +94,7 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         runs_max: file.limits.runs_max.unwrap_or_else(|| (cores * 2).clamp(2, 64)),
         connections_max: file.limits.connections_max.unwrap_or(256),
         job_limits: file.run.limits(),
+        workspaces: file.workspaces.checked(),
         required_level: file.sandbox.required_level.unwrap_or(3),
         sandbox_program: match file.sandbox.program {
             Some(program) => program,
