@@ -102,6 +102,14 @@ impl Workspaces {
         Ok(())
     }
 
+    /// The directories that together hold the files of a run's workspace, the first on top.
+    ///
+    /// # Errors
+    /// When it is not known what the workspace is on.
+    pub(crate) fn roots(&self, workspace: &Path) -> Result<Vec<PathBuf>, CacheError> {
+        self.cache.roots(workspace)
+    }
+
     fn wake(&self) {
         match self.trash.try_send(()) {
             // It has been told already; without the thread that was said at the start.

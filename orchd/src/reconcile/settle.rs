@@ -150,17 +150,24 @@ fn kept(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {
     if run.purpose != RunPurpose::Work {
         return Vec::new();
     }
-    let workspace = app.dirs.workspace(run.id);
+    let roots = match app.workspaces.roots(&app.dirs.workspace(run.id)) {
+        Ok(roots) => roots,
+        Err(error) => {
+            tracing::warn!(run = %run.id, error = chain(&error), "artifacts were not looked for");
+            return Vec::new();
+        }
+    };
     let mut paths = BTreeSet::new();
     for glob in artifacts.iter().chain(steps.iter().flat_map(|step| &step.artifacts)) {
-        match find(&workspace, glob) {
+        match find(&roots, glob) {
             Ok(found) => paths.extend(found),
             Err(reason) => tracing::warn!(run = %run.id, glob = glob.as_str(), reason, "artifacts were not looked for"),
         }
     }
     let (mut kept, mut left) = (Vec::new(), ARTIFACTS_BYTES_MAX);
-    for path in paths.into_iter().take(ARTIFACTS_MAX) {
-        match keep(app, run.id, (&workspace, &path), left.min(ARTIFACT_BYTES_MAX)) {
+    for (path, root) in paths.into_iter().take(ARTIFACTS_MAX) {
+        let Some(root) = roots.get(root) else { continue };
+        match keep(app, run.id, (root, &path), left.min(ARTIFACT_BYTES_MAX)) {
             Ok(artifact) => {
                 left = left.saturating_sub(artifact.size_bytes);
                 kept.push(artifact);
@@ -174,10 +181,11 @@ fn kept(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {
     kept
 }
 
-fn find(workspace: &Path, glob: &Glob) -> Result<Vec<PathBuf>, String> {
+fn find(roots: &[PathBuf], glob: &Glob) -> Result<Vec<(PathBuf, usize)>, String> {
     let pattern = glob.as_str().parse::<artifacts::Pattern>().map_err(|error| chain(&error))?;
     let bounds = artifacts::Bounds { files_max: ARTIFACTS_MAX, ..artifacts::Bounds::default() };
-    artifacts::find(workspace, &pattern, bounds).map(|found| found.paths).map_err(|error| chain(&error))
+    let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
+    artifacts::find_in_layers(&roots, &pattern, bounds).map(|found| found.paths).map_err(|error| chain(&error))
 }
 
 /// Copies the file out of the workspace by descriptor, then into the blobs.

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use orch_sandbox::artifacts;
 use orch_sandbox::exit_record::Outcome;
 use orch_sandbox::spec::Phase;
 
@@ -169,4 +170,19 @@ fn links_are_refused() {
             .outcome,
         Outcome::Succeeded
     );
+}
+
+/// What can be taken out of such a workspace afterwards is what the run saw in the end.
+#[test]
+fn artifacts_are_found_as_the_run_saw_them() {
+    let Some(bench) = Bench::new() else { return };
+    let script = "echo mine >>a; rm b; rm -r dir; mkdir -p dir/deep; echo n >dir/deep/n; mkdir link/more; echo m >link/more/m; \
+        rm tool; mkdir tool; echo t >tool/t; mkdir fresh; echo f >fresh/f";
+    let (run, layers) = on_layers(&bench, "artifacts", script);
+    assert_eq!(bench.finish(&run).outcome, Outcome::Succeeded, "{}", run.stderr());
+    let upper = run.workspace.join("upper");
+    let roots: Vec<&Path> = std::iter::once(upper.as_path()).chain(layers.iter().map(PathBuf::as_path)).collect();
+    let found = artifacts::find_in_layers(&roots, &"**".parse().unwrap(), artifacts::Bounds::default()).unwrap();
+    let found: Vec<String> = found.paths.iter().map(|(path, layer)| format!("{} {layer}", path.display())).collect();
+    assert_eq!(found, ["a 0", "dir/deep/n 0", "fresh/f 0", "link/more/m 0", "link/x 2", "out 2", "tool/t 0"]);
 }

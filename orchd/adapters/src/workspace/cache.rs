@@ -146,6 +146,22 @@ impl WorkspaceCache {
         Ok(Some(trees))
     }
 
+    /// The directories that together hold the files of a workspace, the first on top: one, or what the run wrote and the
+    /// layers below.
+    ///
+    /// # Errors
+    /// When it is not known what the workspace is on.
+    pub fn roots(&self, workspace: &Path) -> Result<Vec<PathBuf>, CacheError> {
+        let upper = workspace.join(UPPER);
+        let base = store::base_of(workspace).map_err(failed("read the base of", workspace))?;
+        Ok(match base {
+            Some(base) if upper.is_dir() => {
+                std::iter::once(upper).chain(base.layers.iter().map(|layer| self.places.tree(layer))).collect()
+            }
+            _ => vec![workspace.to_owned()],
+        })
+    }
+
     /// Begins to prepare `tree`, that of `commit`: as a layer on a whole checkout of the same project when little
     /// differs, otherwise whole.
     ///
