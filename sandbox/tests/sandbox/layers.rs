@@ -10,6 +10,26 @@ use orch_sandbox::spec::Phase;
 
 use crate::bench::{Bench, Run, sh};
 
+/// A bench whose directory is deleted like a job's own: the kernel leaves a directory without permissions in the scratch
+/// space of an overlay.
+struct Cleared(Bench);
+
+impl std::ops::Deref for Cleared {
+    type Target = Bench;
+
+    fn deref(&self) -> &Bench {
+        &self.0
+    }
+}
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        if let Err(error) = orch_sandbox::remove_tree(&self.path("")) {
+            eprintln!("left: {error}");
+        }
+    }
+}
+
 /// Two layers: the one on top has a file of its own, a changed one, and no `gone`.
 fn layers(bench: &Bench) -> Vec<PathBuf> {
     let base = bench.path("base");
@@ -60,7 +80,7 @@ fn fingerprint(path: &Path) -> Vec<String> {
 
 #[test]
 fn a_run_sees_the_layers_merged_and_changes_only_its_own() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new().map(Cleared) else { return };
     let script = "set -e; cat a b dir/deep/c; readlink out; test -x tool; ls; \
         echo mine >>a; rm b; rm -r dir; mkdir dir; echo new >dir/n; mv link moved; chmod 600 tool; ln a hard; \
         cat a; test ! -e b; ls dir moved";
@@ -104,7 +124,7 @@ for flags in [os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_APPEND]:
 /// F5, F11 and the notes of the overlay itself: none of the ways to a layer leads there.
 #[test]
 fn no_way_leads_to_a_layer() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new().map(Cleared) else { return };
     let script = format!("python3 -c \"{WAYS}\" || exit 9; cat dir/deep/c; grep overlay /proc/self/mountinfo");
     let (mut run, layers) = on_layers(&bench, "ways", &script);
     run.spec.steps.push(sh("again", Phase::Always, "echo x >dir/deep/c; cat dir/deep/c"));
@@ -121,7 +141,7 @@ fn no_way_leads_to_a_layer() {
 /// What a run leaves in its own directory is not believed when that is mounted once more.
 #[test]
 fn an_upper_directory_is_mounted_again_without_its_notes() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new().map(Cleared) else { return };
     let script = format!("python3 -c \"{WAYS}\" || exit 9; echo 1 >one; mkdir -p dir/d; rm a");
     let (mut run, layers) = on_layers(&bench, "twice", &script);
     assert_eq!(bench.finish(&run).outcome, Outcome::Succeeded);
@@ -138,7 +158,7 @@ fn an_upper_directory_is_mounted_again_without_its_notes() {
 /// A link is followed nowhere: not as a layer, not on the way to one, not in place of the run's own directories.
 #[test]
 fn links_are_refused() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new().map(Cleared) else { return };
     let base = layers(&bench).pop().unwrap();
     let link = bench.path("to-base");
     symlink(&base, &link).unwrap();
@@ -175,7 +195,7 @@ fn links_are_refused() {
 /// What can be taken out of such a workspace afterwards is what the run saw in the end.
 #[test]
 fn artifacts_are_found_as_the_run_saw_them() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new().map(Cleared) else { return };
     let script = "echo mine >>a; rm b; rm -r dir; mkdir -p dir/deep; echo n >dir/deep/n; mkdir link/more; echo m >link/more/m; \
         rm tool; mkdir tool; echo t >tool/t; mkdir fresh; echo f >fresh/f";
     let (run, layers) = on_layers(&bench, "artifacts", script);

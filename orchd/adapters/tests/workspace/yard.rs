@@ -35,6 +35,15 @@ pub(crate) struct Yard {
     pub(crate) cache: WorkspaceCache,
 }
 
+impl Drop for Yard {
+    /// The kernel leaves a directory without permissions in the scratch space of an overlay, which only this removes.
+    fn drop(&mut self) {
+        if let Err(error) = orch_sandbox::remove_tree(&self.path("")) {
+            eprintln!("left: {error}");
+        }
+    }
+}
+
 /// A workspace of one run.
 pub(crate) struct Place {
     pub(crate) workspace: PathBuf,
