@@ -27,6 +27,8 @@ use crate::jail::{self, JailError};
 pub(crate) struct WorkspacesConfig {
     /// What prepared checkouts may take.
     pub(crate) cache: CacheLimits,
+    /// A tree of fewer files is checked out by each run itself.
+    pub(crate) prepare_from_files: usize,
     /// How long the workspace of a run stays whose work was not taken in.
     pub(crate) keep: Duration,
 }
@@ -165,6 +167,14 @@ impl Workspaces {
         };
         if let Some(layers) = claim(tree.clone()).await? {
             return Ok(Some(layers));
+        }
+        let is_small = {
+            let (cache, repository, base) = (Arc::clone(&cache), repository.clone(), base.clone());
+            let files = app.config.workspaces.prepare_from_files;
+            blocking(move || cache.is_below(&repository, &base, files)).await
+        };
+        if is_small {
+            return Ok(None);
         }
         let own = {
             let mut preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);

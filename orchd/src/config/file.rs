@@ -67,6 +67,7 @@ pub(super) struct Sandbox {
 pub(super) struct WorkspacesSection {
     cache_mb: Option<u64>,
     cache_entries: Option<usize>,
+    prepare_from_files: Option<usize>,
     keep_hours: Option<u64>,
 }
 
@@ -77,6 +78,7 @@ impl WorkspacesSection {
                 bytes_max: self.cache_mb.unwrap_or(20_480).saturating_mul(1 << 20),
                 entries_max: self.cache_entries.unwrap_or(64),
             },
+            prepare_from_files: self.prepare_from_files.unwrap_or(500),
             keep: Duration::from_secs(self.keep_hours.unwrap_or(7 * 24).saturating_mul(60 * 60)),
         }
     }
@@ -87,6 +89,7 @@ impl From<WorkspacesConfig> for WorkspacesSection {
         Self {
             cache_mb: Some(config.cache.bytes_max >> 20),
             cache_entries: Some(config.cache.entries_max),
+            prepare_from_files: Some(config.prepare_from_files),
             keep_hours: Some(config.keep.as_secs() / (60 * 60)),
         }
     }

@@ -65,6 +65,7 @@ struct State {
     /// Grows with each name that has to be new.
     serial: u64,
     trees: BTreeMap<String, TreeId>,
+    below: BTreeMap<(String, usize), bool>,
 }
 
 impl WorkspaceCache {
@@ -112,6 +113,27 @@ impl WorkspaceCache {
         }
         state.trees.insert(commit.to_string(), tree.clone());
         Ok(tree)
+    }
+
+    /// Whether the tree of `commit` has fewer than `files` files; asked of git once.
+    ///
+    /// A run checks out a small tree itself as quickly as a sandbox starts to prepare it.
+    pub fn is_below(&self, repository: &BareRepo, commit: &CommitId, files: usize) -> bool {
+        if files == 0 {
+            return false;
+        }
+        let key = (commit.to_string(), files);
+        if let Some(is_below) = self.lock().below.get(&key) {
+            return *is_below;
+        }
+        // What cannot be listed is too large to be.
+        let is_below = repository.list_tree(commit, files.saturating_sub(1)).is_ok();
+        let mut state = self.lock();
+        if state.below.len() >= TREES_MAX {
+            state.below.clear();
+        }
+        state.below.insert(key, is_below);
+        is_below
     }
 
     /// Makes `workspace` one that starts as `tree`, and gives the layers that it is on top of, the first on top; `None`
