@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::host::HostFacts;
 use crate::state_dir::StateDir;
 use crate::troubles::Troubles;
+use crate::workspaces::Workspaces;
 
 /// The shared parts. One per process, behind an [`Arc`].
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(crate) struct App {
     pub(crate) recipes: RecipeStore,
     pub(crate) tools: HostTools,
     pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) workspaces: Workspaces,
     pub(crate) started_at: Timestamp,
     pub(crate) host: RwLock<HostFacts>,
     pub(crate) troubles: Troubles,
@@ -53,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) recipes: RecipeStore,
     pub(crate) tools: HostTools,
     pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) workspaces: Workspaces,
     pub(crate) host: HostFacts,
 }
 
@@ -67,6 +70,7 @@ impl App {
             recipes: parts.recipes,
             tools: parts.tools,
             executor: parts.executor,
+            workspaces: parts.workspaces,
             started_at: crate::clock::now(),
             host: RwLock::new(parts.host),
             troubles: Troubles::default(),

@@ -24,6 +24,7 @@ use crate::instance_lock::{InstanceLock, LockError};
 use crate::logging::Logging;
 use crate::rpc::Listener;
 use crate::state_dir::StateDir;
+use crate::workspaces::Workspaces;
 use crate::{host, jail, reconcile, state_dir};
 
 /// How long a start waits for the lock of the state directory, and how often it looks.
@@ -110,6 +111,8 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
             .hint("`orch-sandbox` belongs beside `orchd`; name another place with `[sandbox] program`")
     })?;
     jail::clear(&executor, &dirs.jail("")).await;
+    let workspaces = Workspaces::open(&dirs.workspaces(), config.workspaces.cache)
+        .map_err(|error| internal("failed to open the directory of workspaces", &error))?;
     let probe = dirs.jail("probe");
     let host = host::measure(&executor, probe.clone()).await;
     if let Err(error) = orch_sandbox::remove_tree(&probe) {
@@ -118,7 +121,7 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
     if host.level < config.required_level {
         tracing::error!(level = host.level, required = config.required_level, fix = host.fix, "no run will start");
     }
-    Ok(Parts { config, dirs, store, git, blobs, recipes, tools, executor: Arc::new(executor), host })
+    Ok(Parts { config, dirs, store, git, blobs, recipes, tools, executor: Arc::new(executor), workspaces, host })
 }
 
 /// Clears what a crash left half-made in repositories: drafts, locks, objects that were never admitted.

@@ -66,8 +66,25 @@ pub(crate) async fn jail(
     jail: Jail<'_>,
     stop: impl Future<Output = ()>,
 ) -> Result<ExitRecord, JailError> {
-    let (run, spec) = spec(jail)?;
-    executor.submit(&run, &spec)?;
+    let (place, spec) = spec(jail)?;
+    execute(executor, &place, &spec, stop).await
+}
+
+/// Executes `spec` in a sandbox, in the directory of jails `place`, and waits for its end. When `stop` comes first, the
+/// work is ended.
+///
+/// # Errors
+/// When it did not succeed.
+pub(crate) async fn execute(
+    executor: &dyn Executor,
+    place: &Path,
+    spec: &RunSpec,
+    stop: impl Future<Output = ()>,
+) -> Result<ExitRecord, JailError> {
+    let run = run_directory(place);
+    std::fs::create_dir_all(&run).map_err(JailError::Directories)?;
+    let run = run.canonicalize().map_err(JailError::Directories)?;
+    executor.submit(&run, spec)?;
     let mut stop = pin!(stop);
     let mut pause = Duration::from_millis(2);
     loop {
@@ -115,11 +132,10 @@ fn run_directory(jail: &Path) -> PathBuf {
     jail.join("run")
 }
 
-/// Makes the directories; gives that of the run, and what is to be done.
+/// Makes the directories; gives that of the jail, and what is to be done.
 fn spec(jail: Jail<'_>) -> Result<(PathBuf, RunSpec), JailError> {
-    let (workspace, out, run) =
-        (jail.directory.join("work"), jail.directory.join("out"), run_directory(&jail.directory));
-    for directory in [&workspace, &out, &run] {
+    let (workspace, out) = (jail.directory.join("work"), jail.directory.join("out"));
+    for directory in [&workspace, &out] {
         std::fs::create_dir_all(directory).map_err(JailError::Directories)?;
     }
     let canonical = |path: &Path| path.canonicalize().map_err(JailError::Directories);
@@ -164,7 +180,7 @@ fn spec(jail: Jail<'_>) -> Result<(PathBuf, RunSpec), JailError> {
         secrets: Vec::new(),
         syscalls: SyscallProfile::Standard,
     };
-    Ok((canonical(&run)?, spec))
+    Ok((jail.directory, spec))
 }
 
 /// The end of what the jail printed, made harmless.

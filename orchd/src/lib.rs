@@ -19,5 +19,6 @@ mod reconcile;
 mod rpc;
 mod state_dir;
 mod troubles;
+mod workspaces;
 
 pub use args::main_impl;

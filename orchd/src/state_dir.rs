@@ -76,8 +76,13 @@ impl StateDir {
         self.run(run).join("artifact.tmp")
     }
 
+    /// Workspaces of runs, by run, and the prepared checkouts that they are on.
+    pub(crate) fn workspaces(&self) -> PathBuf {
+        self.root.join("workspaces")
+    }
+
     pub(crate) fn workspace(&self, run: RunId) -> PathBuf {
-        self.root.join("workspaces").join(run.to_string())
+        self.workspaces().join(run.to_string())
     }
 
     /// Every run that has a directory or a workspace.

@@ -14,13 +14,16 @@ use orch_sandbox::spec::{
     Egress, HOME_INSIDE, Isolation, Limits, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, StepSpec, SyscallProfile,
 };
 
-use crate::git::{BareRepo, CheckoutSpec, CollectSpec, CommitError, CommitId, Identity, NameError, branch_name};
+use crate::git::{
+    BareRepo, CheckoutSpec, CollectSpec, CommitError, CommitId, Identity, NameError, OBJECTS_INSIDE, branch_name,
+};
 use crate::host_tools::{SYSTEM_PATH, ToolSet};
+use crate::workspace::Seed;
 
 /// Where the workspace appears inside.
 pub const WORKSPACE_INSIDE: &str = "/work";
-/// Where the project's objects appear inside.
-const OBJECTS_INSIDE: &str = "/orch/objects";
+/// Where the index of a prepared checkout appears inside.
+const INDEX_INSIDE: &str = "/orch/index";
 /// Where the files of a blueprint appear inside.
 const BLUEPRINT_INSIDE: &str = "/orch/blueprint";
 /// Name of the first step.
@@ -62,6 +65,9 @@ pub struct Job<'a> {
     pub repository: &'a BareRepo,
     /// Directory of the workspace, on the host.
     pub workspace: &'a Path,
+    /// The prepared checkout that the workspace is on, as its layers on the host, the first on top; `None`: the first
+    /// step checks the base out.
+    pub layers: Option<&'a [PathBuf]>,
     /// Directory for the result, on the host; needed for work.
     pub out: &'a Path,
     /// Files of the project's blueprint, on the host.
@@ -135,7 +141,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         name: format!("{}-r-{}", job.project.slug, job.run.number),
         fence: job.run.fence,
         workspace: job.workspace.to_owned(),
-        workspace_base: None,
+        workspace_base: job.layers.map(<[PathBuf]>::to_vec),
         workspace_at: PathBuf::from(WORKSPACE_INSIDE),
         mounts: mounts(job),
         out: collects.then(|| job.out.to_owned()),
@@ -160,15 +166,32 @@ pub fn run_identity(run: &Run) -> Result<Identity, CommitError> {
 }
 
 fn checkout(job: &Job<'_>) -> Result<Vec<String>, JobError> {
+    let branch = branch_name(u64::from(job.task.number), &job.task.title);
+    if let (Some(_), Some(base)) = (job.layers, base(job.run)?) {
+        return Ok(vec!["/bin/echo".into(), format!("checkout: {branch} at {base}, prepared")]);
+    }
     let spec = CheckoutSpec {
         workspace_at: WORKSPACE_INSIDE.into(),
         objects_at: OBJECTS_INSIDE.into(),
         base: base(job.run)?,
-        branch: branch_name(u64::from(job.task.number), &job.task.title),
+        branch,
         author: run_identity(job.run)?,
         format: job.repository.format(),
     };
     Ok(spec.argv())
+}
+
+/// What the run finds in its `.git`, when its workspace is on a prepared checkout of its base.
+///
+/// # Errors
+/// As [`spec`].
+pub fn seed(task: &Task, run: &Run, base: &CommitId) -> Result<Seed, JobError> {
+    Ok(Seed {
+        branch: branch_name(u64::from(task.number), &task.title),
+        base: base.clone(),
+        author: run_identity(run)?,
+        format: base.format(),
+    })
 }
 
 fn collect(job: &Job<'_>) -> Result<Vec<String>, JobError> {
@@ -177,6 +200,7 @@ fn collect(job: &Job<'_>) -> Result<Vec<String>, JobError> {
         objects_at: OBJECTS_INSIDE.into(),
         out_at: OUT_INSIDE.into(),
         base: base(job.run)?,
+        index_at: job.layers.map(|_| INDEX_INSIDE.into()),
         author: run_identity(job.run)?,
         message: format!("T-{}: {}\n\nRun: R-{}\n", job.task.number, job.task.title, job.run.number),
         at_unix_s: job.run.queued_at.unix_us().div_euclid(1_000_000),
@@ -185,12 +209,19 @@ fn collect(job: &Job<'_>) -> Result<Vec<String>, JobError> {
     Ok(spec.argv())
 }
 
-fn base(run: &Run) -> Result<Option<CommitId>, NameError> {
+/// The commit that a run starts from.
+///
+/// # Errors
+/// When it is not one.
+pub fn base(run: &Run) -> Result<Option<CommitId>, NameError> {
     run.base.as_deref().map(CommitId::parse).transpose()
 }
 
 fn mounts(job: &Job<'_>) -> Vec<ReadOnlyMount> {
     let mut mounts = vec![ReadOnlyMount { source: job.repository.objects_dir(), target: OBJECTS_INSIDE.into() }];
+    if let Some(top) = job.layers.and_then(<[PathBuf]>::first) {
+        mounts.push(ReadOnlyMount { source: top.join(".git/index"), target: INDEX_INSIDE.into() });
+    }
     if let Some(files) = job.blueprint {
         mounts.push(ReadOnlyMount { source: files.to_owned(), target: BLUEPRINT_INSIDE.into() });
     }

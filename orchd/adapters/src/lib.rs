@@ -11,3 +11,4 @@ pub mod host_tools;
 pub mod job;
 pub mod recipe_store;
 pub mod run_log;
+pub mod workspace;

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use orch_adapters::job::JobLimits;
+use orch_adapters::workspace::CacheLimits;
 use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
 
 use super::share::RunShare;
+use crate::workspaces::WorkspacesConfig;
 
 /// Largest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -20,6 +23,7 @@ pub(super) struct ConfigFile {
     pub(super) limits: LimitsSection,
     pub(super) run: RunSection,
     pub(super) sandbox: Sandbox,
+    pub(super) workspaces: WorkspacesSection,
     pub(super) recipes: Recipes,
     pub(super) roles: Roles,
 }
@@ -64,6 +68,39 @@ pub(super) struct RunSection {
 pub(super) struct Sandbox {
     pub(super) required_level: Option<u8>,
     pub(super) program: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct WorkspacesSection {
+    cache_mb: Option<u64>,
+    cache_entries: Option<usize>,
+    prepare_from_files: Option<usize>,
+    keep_hours: Option<u64>,
+}
+
+impl WorkspacesSection {
+    pub(super) fn checked(&self) -> WorkspacesConfig {
+        WorkspacesConfig {
+            cache: CacheLimits {
+                bytes_max: self.cache_mb.unwrap_or(20_480).saturating_mul(1 << 20),
+                entries_max: self.cache_entries.unwrap_or(64),
+            },
+            prepare_from_files: self.prepare_from_files.unwrap_or(500),
+            keep: Duration::from_secs(self.keep_hours.unwrap_or(7 * 24).saturating_mul(60 * 60)),
+        }
+    }
+}
+
+impl From<WorkspacesConfig> for WorkspacesSection {
+    fn from(config: WorkspacesConfig) -> Self {
+        Self {
+            cache_mb: Some(config.cache.bytes_max >> 20),
+            cache_entries: Some(config.cache.entries_max),
+            prepare_from_files: Some(config.prepare_from_files),
+            keep_hours: Some(config.keep.as_secs() / (60 * 60)),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

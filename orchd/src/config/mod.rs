@@ -13,6 +13,7 @@ use orch_proto::{ErrorCode, RpcError};
 use orch_sandbox::limit::Ceilings;
 
 use crate::args::Args;
+use crate::workspaces::WorkspacesConfig;
 use file::ConfigFile;
 use share::{HostSize, Shares};
 
@@ -34,6 +35,7 @@ pub(crate) struct Config {
     /// The same in numbers.
     pub(crate) ceilings: Ceilings,
     pub(crate) job_limits: JobLimits,
+    pub(crate) workspaces: WorkspacesConfig,
     /// Isolation that runs need, 0 to 4.
     pub(crate) required_level: u8,
     /// The `orch-sandbox` program.
@@ -72,6 +74,7 @@ impl Config {
                 required_level: Some(self.required_level),
                 program: Some(self.sandbox_program.clone()),
             },
+            workspaces: file::WorkspacesSection::from(self.workspaces),
             recipes: file::Recipes { directory: self.recipes_dir.clone() },
             roles: file::Roles::from(self.roles.clone()),
         };
@@ -119,6 +122,7 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         shares,
         ceilings: shares.ceilings(host),
         job_limits: file.run.limits(shares.of_one_run(host, runs_max)),
+        workspaces: file.workspaces.checked(),
         required_level: file.sandbox.required_level.unwrap_or(3),
         sandbox_program: match file.sandbox.program {
             Some(program) => program,

@@ -1,6 +1,6 @@
 //! Starts the process tree of a run: directories, programs, the sandbox's spec.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use orch_adapters::executor::SubmitError;
@@ -14,6 +14,7 @@ use orch_core::view::View as _;
 use super::{PassError, gates, settle};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
+use crate::workspaces::Start;
 
 /// Why a run does not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +53,21 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
     if let Some(reason) = &run.cancel_requested {
         return give_up(app, run, RunOutcome::Cancelled { reason: reason.clone() }).await;
     }
+    let start = match (&task, &project) {
+        (Some(task), Some(project)) => app.workspaces.start(app, run, task, project).await,
+        _ => Start::Empty,
+    };
+    let layers = match start {
+        Start::Layers(layers) => Some(layers),
+        Start::Empty => None,
+        Start::Stopped => return Ok(()),
+    };
     let launched = {
         let (app, run) = (Arc::clone(app), run.clone());
         blocking(move || {
             let task = task.ok_or(LaunchError::Gone("its task"))?;
             let project = project.ok_or(LaunchError::Gone("its project"))?;
-            launch(&app, &run, &task, &project)
+            launch(&app, (&run, &task, &project), layers.as_deref())
         })
         .await
     };
@@ -96,7 +106,11 @@ async fn give_up(app: &Arc<App>, run: &Run, outcome: RunOutcome) -> Result<(), P
     settle::without_result(app, run.id, run.fence, outcome).await
 }
 
-fn launch(app: &App, run: &Run, task: &Task, project: &Project) -> Result<(), LaunchError> {
+fn launch(
+    app: &App,
+    (run, task, project): (&Run, &Task, &Project),
+    layers: Option<&[PathBuf]>,
+) -> Result<(), LaunchError> {
     let (workspace, out, directory) = (app.dirs.workspace(run.id), app.dirs.run_out(run.id), app.dirs.run(run.id));
     for path in [&directory, &workspace, &out] {
         std::fs::create_dir_all(path).map_err(LaunchError::Directories)?;
@@ -118,6 +132,7 @@ fn launch(app: &App, run: &Run, task: &Task, project: &Project) -> Result<(), La
         gates: &gates,
         repository: &repository,
         workspace: &workspace,
+        layers,
         out: &out,
         blueprint: blueprint.as_deref(),
         tools: &tools,

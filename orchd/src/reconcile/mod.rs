@@ -37,6 +37,7 @@ pub(crate) fn start(app: &Arc<App>, runs: runner::Runs) -> JoinSet<()> {
     let mut parts = JoinSet::new();
     parts.spawn(runner::run(Arc::clone(app), runs));
     parts.spawn(projects::run(Arc::clone(app)));
+    parts.spawn(settle::tidy(Arc::clone(app)));
     parts.spawn(repeat(Arc::clone(app), "changes", changes::pass));
     parts.spawn(repeat(Arc::clone(app), "scheduler", scheduler::pass));
     parts

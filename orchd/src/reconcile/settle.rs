@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use orch_adapters::git::{CommitId, IngestLimits, NameError, ReadError, TakeError, Taken, branch_name};
 use orch_core::command::Command;
 use orch_core::entity::{Artifact, ChangeProposal, DiffStat, Project, Run, RunPurpose, Task};
 use orch_core::recipe::Glob;
-use orch_core::state::run::{FailureClass, RunOutcome};
+use orch_core::state::run::{FailureClass, RunOutcome, RunState};
 use orch_core::view::{Filter, View as _};
 use orch_proto::id::RunId;
 use orch_sandbox::artifacts;
@@ -26,6 +27,9 @@ const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
 const ARTIFACTS_BYTES_MAX: u64 = 4 << 30;
 /// Longest path of an artifact as it is shown, in bytes. All of them are part of every view of the run.
 const ARTIFACT_PATH_BYTES_MAX: usize = 1 << 10;
+
+/// How often it is looked whether something was kept for long enough.
+const TIDY_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Why a result is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -147,17 +151,24 @@ fn kept(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {
     if run.purpose != RunPurpose::Work {
         return Vec::new();
     }
-    let workspace = app.dirs.workspace(run.id);
+    let roots = match app.workspaces.roots(&app.dirs.workspace(run.id)) {
+        Ok(roots) => roots,
+        Err(error) => {
+            tracing::warn!(run = %run.id, error = chain(&error), "artifacts were not looked for");
+            return Vec::new();
+        }
+    };
     let mut paths = BTreeSet::new();
     for glob in artifacts.iter().chain(steps.iter().flat_map(|step| &step.artifacts)) {
-        match find(&workspace, glob) {
+        match find(&roots, glob) {
             Ok(found) => paths.extend(found),
             Err(reason) => tracing::warn!(run = %run.id, glob = glob.as_str(), reason, "artifacts were not looked for"),
         }
     }
     let (mut kept, mut left) = (Vec::new(), ARTIFACTS_BYTES_MAX);
-    for path in paths.into_iter().take(ARTIFACTS_MAX) {
-        match keep(app, run.id, (&workspace, &path), left.min(ARTIFACT_BYTES_MAX)) {
+    for (path, root) in paths.into_iter().take(ARTIFACTS_MAX) {
+        let Some(root) = roots.get(root) else { continue };
+        match keep(app, run.id, (root, &path), left.min(ARTIFACT_BYTES_MAX)) {
             Ok(artifact) => {
                 left = left.saturating_sub(artifact.size_bytes);
                 kept.push(artifact);
@@ -171,10 +182,11 @@ fn kept(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {
     kept
 }
 
-fn find(workspace: &Path, glob: &Glob) -> Result<Vec<PathBuf>, String> {
+fn find(roots: &[PathBuf], glob: &Glob) -> Result<Vec<(PathBuf, usize)>, String> {
     let pattern = glob.as_str().parse::<artifacts::Pattern>().map_err(|error| chain(&error))?;
     let bounds = artifacts::Bounds { files_max: ARTIFACTS_MAX, ..artifacts::Bounds::default() };
-    artifacts::find(workspace, &pattern, bounds).map(|found| found.paths).map_err(|error| chain(&error))
+    let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
+    artifacts::find_in_layers(&roots, &pattern, bounds).map(|found| found.paths).map_err(|error| chain(&error))
 }
 
 /// Copies the file out of the workspace by descriptor, then into the blobs.
@@ -230,10 +242,53 @@ fn outcome(outcome: &Outcome, run: &Run) -> RunOutcome {
     }
 }
 
-/// Removes what a settled run does not need any more: its workspace and the bundle. The log stays.
+/// Removes what a settled run does not need any more: its workspace and the bundle, once its work is taken in. The log
+/// stays.
 async fn clean_up(app: &Arc<App>, run: RunId) {
+    if let Err(error) = clean_up_if_collected(app, run).await {
+        tracing::warn!(%run, error = chain(&error), "not cleaned up after a run; the next look at it does");
+    }
+}
+
+async fn clean_up_if_collected(app: &Arc<App>, id: RunId) -> Result<(), PassError> {
+    let run = app.read(move |view| view.get::<Run>(id)).await?;
+    let task = match run.as_ref().map(|run| run.task) {
+        Some(task) => app.read(move |view| view.get::<Task>(task)).await?,
+        None => None,
+    };
     let app = Arc::clone(app);
-    blocking(move || remove_leavings(&app, run)).await;
+    blocking(move || {
+        if is_kept(&app, id, run.as_ref(), task.as_ref()) {
+            let workspace = app.dirs.workspace(id);
+            tracing::info!(run = %id, workspace = %workspace.display(), "kept: its work was not taken in");
+        } else {
+            remove_leavings(&app, id);
+        }
+    })
+    .await;
+    Ok(())
+}
+
+/// Whether a run that is over may have left work that nobody took in, and is not over for too long.
+fn is_kept(app: &App, id: RunId, run: Option<&Run>, task: Option<&Task>) -> bool {
+    let ended_at = match run {
+        // The state was put back to an earlier one: nothing is known but what is on the disk.
+        None => std::fs::metadata(app.dirs.workspace(id)).ok().and_then(|meta| unix_us(meta.modified().ok()?)),
+        Some(run) if is_uncollected(run, task) => run.finished_at.map(orch_proto::Timestamp::unix_us),
+        Some(_) => None,
+    };
+    let keep_us = i64::try_from(app.config.workspaces.keep.as_micros()).unwrap_or(i64::MAX);
+    ended_at.is_some_and(|at| crate::clock::now().unix_us().saturating_sub(at) < keep_us)
+}
+
+/// Whether a run that is over was to change something, began, and its result was not taken in.
+fn is_uncollected(run: &Run, task: Option<&Task>) -> bool {
+    let keeps_changes = task.is_none_or(|task| task.spec.work.keeps_changes());
+    run.purpose == RunPurpose::Work && keeps_changes && run.started_at.is_some() && run.state != RunState::Succeeded
+}
+
+fn unix_us(time: std::time::SystemTime) -> Option<i64> {
+    i64::try_from(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_micros()).ok()
 }
 
 fn remove_leavings(app: &App, run: RunId) {
@@ -241,9 +296,7 @@ fn remove_leavings(app: &App, run: RunId) {
         tracing::warn!(%run, %error, "failed to remove the copy of an artifact");
     }
     for path in [app.dirs.workspace(run), app.dirs.run_out(run)] {
-        if path.exists()
-            && let Err(error) = orch_sandbox::remove_tree(&path)
-        {
+        if let Err(error) = app.workspaces.discard(&path) {
             tracing::warn!(error = chain(&error), path = %path.display(), "failed to remove a directory of a run");
         }
     }
@@ -256,17 +309,39 @@ fn remove_file(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Cleans up after runs that the last daemon settled and was killed before it came to that. Nothing else ever looks at
-/// a run again that is over.
+/// Cleans up after runs that the last daemon settled and was killed before it came to that, and after those that were
+/// kept for long enough. Nothing else ever looks at a run again that is over.
 pub(super) async fn clean_up_all(app: &Arc<App>) -> Result<(), PassError> {
     let open = app.read(|view| view.list::<Run>(&Filter::default().open())).await?;
     let open: BTreeSet<RunId> = open.iter().map(|run| run.id).collect();
-    let app = Arc::clone(app);
-    blocking(move || {
-        for run in app.dirs.runs_on_disk().difference(&open) {
-            remove_leavings(&app, *run);
-        }
-    })
-    .await;
+    let left = {
+        let app = Arc::clone(app);
+        blocking(move || {
+            let mut left = app.dirs.runs_on_disk();
+            left.retain(|run| !open.contains(run) && has_leavings(&app, *run));
+            left
+        })
+        .await
+    };
+    for run in left {
+        clean_up_if_collected(app, run).await?;
+    }
     Ok(())
+}
+
+fn has_leavings(app: &App, run: RunId) -> bool {
+    [app.dirs.workspace(run), app.dirs.run_out(run), app.dirs.artifact_copy(run)].iter().any(|path| path.exists())
+}
+
+/// Looks after what was kept until the daemon stops.
+pub(super) async fn tidy(app: Arc<App>) {
+    loop {
+        tokio::select! {
+            () = app.stopped() => return,
+            () = tokio::time::sleep(TIDY_AFTER) => {}
+        }
+        if let Err(error) = clean_up_all(&app).await {
+            tracing::warn!(error = chain(&error), "not cleaned up after runs that are over");
+        }
+    }
 }

@@ -9,5 +9,5 @@ mod find;
 mod pattern;
 
 pub use collect::{Artifact, CollectError, SkipReason, collect};
-pub use find::{Bounds, FindError, Found, find};
+pub use find::{Bounds, FindError, Found, FoundInLayers, find, find_in_layers};
 pub use pattern::{Pattern, PatternError};

@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::path::{Component, Path, PathBuf};
 
 use super::{
-    Egress, HOME_INSIDE, Isolation, LISTENERS_MAX, Limits, ListenerSpec, MOUNTS_MAX, OUT_INSIDE, Phase, RunSpec,
-    SECRETS_MAX, STEPS_MAX, SecretDelivery, StepSpec,
+    Egress, HOME_INSIDE, Isolation, LAYERS_MAX, LISTENERS_MAX, Limits, ListenerSpec, MOUNTS_MAX, OUT_INSIDE, Phase,
+    RunSpec, SECRETS_MAX, STEPS_MAX, SecretDelivery, StepSpec,
 };
 use crate::egress::CAUGHT_PORTS_MAX;
 use crate::level::Level;
@@ -129,8 +129,9 @@ fn check_paths(spec: &RunSpec) -> Result<(), SpecError> {
     if let Some(out) = &spec.out {
         check_absolute("out", out)?;
     }
-    if let Some(base) = &spec.workspace_base {
-        check_absolute("workspace_base", base)?;
+    if let Some(layers) = &spec.workspace_base {
+        check_count("workspace_base", 1, LAYERS_MAX, layers.len())?;
+        layers.iter().try_for_each(|layer| check_absolute("workspace_base", layer))?;
     }
     if spec.isolation == Isolation::None {
         if !spec.mounts.is_empty() || spec.out.is_some() || spec.workspace_at != spec.workspace {
@@ -142,9 +143,8 @@ fn check_paths(spec: &RunSpec) -> Result<(), SpecError> {
         return Ok(());
     }
     check_source("workspace", &spec.workspace)?;
-    for (field, source) in [("out", &spec.out), ("workspace_base", &spec.workspace_base)] {
-        source.as_deref().map_or(Ok(()), |source| check_source(field, source))?;
-    }
+    spec.out.iter().try_for_each(|out| check_source("out", out))?;
+    spec.workspace_base.iter().flatten().try_for_each(|layer| check_source("workspace_base", layer))?;
     let mut taken: Vec<&Path> = RESERVED.iter().map(Path::new).collect();
     check_target(&spec.workspace_at, &taken)?;
     taken.push(&spec.workspace_at);
@@ -286,11 +286,7 @@ fn check_secrets(spec: &RunSpec) -> Result<(), SpecError> {
 
 /// What is described but not built yet.
 fn check_available(spec: &RunSpec) -> Result<(), SpecError> {
-    let asked = [("workspace_base", spec.workspace_base.is_some()), ("listeners", !spec.listeners.is_empty())];
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((field, _)) => Err(SpecError::NotAvailable { field }),
-        None => Ok(()),
-    }
+    if spec.listeners.is_empty() { Ok(()) } else { Err(SpecError::NotAvailable { field: "listeners" }) }
 }
 
 /// What cannot be had without isolation.
@@ -417,6 +413,8 @@ pub(crate) mod tests {
             spec.steps[0].env.insert("A".into(), "1".into());
         };
         starts(check(taken), "environment variable of a secret");
+        starts(check(|spec| spec.workspace_base = Some(vec![])), "number of `workspace_base`");
+        starts(check(|spec| spec.workspace_base = Some(vec!["/srv/../x".into()])), "`workspace_base` is not");
         starts(check(|spec| spec.isolation = Isolation::None), "without isolation nothing can be mounted");
     }
 

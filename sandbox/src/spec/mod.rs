@@ -29,6 +29,8 @@ pub const HOME_INSIDE: &str = "/home/run";
 /// Where [`RunSpec::out`] is mounted inside.
 pub const OUT_INSIDE: &str = "/out";
 
+/// Most directories that one workspace is made from. Each costs time in every look-up of a name.
+pub const LAYERS_MAX: usize = 8;
 /// Most secrets of one run.
 pub const SECRETS_MAX: usize = 64;
 /// Most sockets that a run finds listening.
@@ -46,10 +48,11 @@ pub struct RunSpec {
     pub fence: u64,
     /// Host directory that the run may change. Absolute, no symlink on the way.
     pub workspace: PathBuf,
-    /// Host directory that the workspace starts as, however large, without being copied; the run never changes it. The
-    /// run sees it merged with `upper` in `workspace`, which holds only what differs; `work` beside it is scratch space
-    /// of the kernel. Both are made if they are missing. `None`: the run sees `workspace` itself.
-    pub workspace_base: Option<PathBuf>,
+    /// Host directories that the workspace starts as, however large, without being copied; the run never changes them.
+    /// What an earlier one has hides what a later one has at the same path; 1 to [`LAYERS_MAX`]. The run sees them merged
+    /// with `upper` in `workspace`, which holds only what differs; `work-0` and so on beside it are scratch space of the
+    /// kernel. What is missing of them is made. `None`: the run sees `workspace` itself.
+    pub workspace_base: Option<Vec<PathBuf>>,
     /// Where the workspace appears inside, for example `/work`.
     pub workspace_at: PathBuf,
     /// Further host paths, visible read-only.

@@ -3,6 +3,7 @@
 //! **Invariant:** nothing outside this folder is unsafe. Each function makes one call, returns its errno, and knows
 //! nothing of what it is used for.
 
+pub(crate) mod attributes;
 pub(crate) mod caps;
 pub(crate) mod channel;
 pub(crate) mod descriptors;

@@ -21,6 +21,7 @@ const OPEN_TREE_CLONE: c_uint = 1;
 const AT_RECURSIVE: c_uint = 0x8000;
 const FSOPEN_CLOEXEC: c_uint = 1;
 const FSMOUNT_CLOEXEC: c_uint = 1;
+const FSCONFIG_SET_FLAG: c_uint = 0;
 const FSCONFIG_SET_STRING: c_uint = 1;
 const FSCONFIG_CMD_CREATE: c_uint = 6;
 const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 4;
@@ -68,22 +69,24 @@ fn mount_setattr(fd: RawFd, path: &CStr, flags: c_uint, attributes: u64) -> Resu
     Errno::result(res).map(drop)
 }
 
-/// Makes a new file system of type `kind` with `options`, as a detached mount.
+/// Makes a new file system of type `kind` with `options`, as a detached mount. An option with an empty value is a flag.
 pub(crate) fn new_filesystem(kind: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Result<OwnedFd, Errno> {
     // SAFETY: the name is a terminated string that is only read.
     let context = owned(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?;
     for (key, value) in options {
-        configure(context.as_raw_fd(), FSCONFIG_SET_STRING, Some((key, value)))?;
+        let (command, value) =
+            if value.is_empty() { (FSCONFIG_SET_FLAG, None) } else { (FSCONFIG_SET_STRING, Some(*value)) };
+        configure(context.as_raw_fd(), command, Some(key), value)?;
     }
-    configure(context.as_raw_fd(), FSCONFIG_CMD_CREATE, None)?;
+    configure(context.as_raw_fd(), FSCONFIG_CMD_CREATE, None, None)?;
     let attributes = c_uint::try_from(attributes).map_err(|_| Errno::EINVAL)?;
     // SAFETY: three plain numbers.
     owned(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes) })
 }
 
-fn configure(context: RawFd, command: c_uint, pair: Option<(&CStr, &CStr)>) -> Result<(), Errno> {
-    let key = pair.map_or(std::ptr::null(), |(key, _)| key.as_ptr());
-    let value = pair.map_or(std::ptr::null(), |(_, value)| value.as_ptr());
+fn configure(context: RawFd, command: c_uint, key: Option<&CStr>, value: Option<&CStr>) -> Result<(), Errno> {
+    let key = key.map_or(std::ptr::null(), CStr::as_ptr);
+    let value = value.map_or(std::ptr::null(), CStr::as_ptr);
     let aux: c_int = 0;
     // SAFETY: both pointers are null or terminated strings, as the command wants them, and are only read.
     let res = unsafe { libc::syscall(libc::SYS_fsconfig, context, command, key, value, aux) };

@@ -33,6 +33,8 @@ pub(crate) enum BuildError {
     OpenSource { step: String, path: PathBuf, errno: Errno },
     #[error("failed to clone the mount of `{}`", path.display())]
     CloneSource { step: String, path: PathBuf, errno: Errno },
+    #[error("failed to merge `{}` into the workspace", path.display())]
+    Overlay { step: String, path: PathBuf, errno: Errno },
     #[error("`{}` is not a directory", path.display())]
     NotADirectory { step: String, path: PathBuf },
     #[error("failed to make the root")]
@@ -57,6 +59,7 @@ impl BuildError {
         match self {
             Self::OpenSource { step, .. }
             | Self::CloneSource { step, .. }
+            | Self::Overlay { step, .. }
             | Self::NotADirectory { step, .. }
             | Self::Make { step, .. }
             | Self::Mount { step, .. } => step,
@@ -74,6 +77,7 @@ impl BuildError {
             Self::NotADirectory { .. } => None,
             Self::OpenSource { errno, .. }
             | Self::CloneSource { errno, .. }
+            | Self::Overlay { errno, .. }
             | Self::Make { errno, .. }
             | Self::Mount { errno, .. }
             | Self::Root { errno }
@@ -160,10 +164,7 @@ fn open_system(step: &str, source: &Path, kind: Kind) -> Result<Source, BuildErr
 /// Clones the mount at `source`, detached, with the attributes that `access` means.
 pub(super) fn open_bind(step: &str, source: &Path, access: Access) -> Result<Source, BuildError> {
     let (step, path) = (step.to_owned(), source.to_owned());
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let fd = match openat2(AT_FDCWD, source, how) {
+    let fd = match open_plain(source) {
         Ok(fd) => fd,
         Err(errno) => return Err(BuildError::OpenSource { step, path, errno }),
     };
@@ -184,6 +185,14 @@ pub(super) fn open_bind(step: &str, source: &Path, access: Access) -> Result<Sou
         Ok(tree) => Ok(Source { tree, is_dir }),
         Err(errno) => Err(BuildError::CloneSource { step, path, errno }),
     }
+}
+
+/// Opens a path of the host's view of which no part is a symlink.
+pub(super) fn open_plain(path: &Path) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(AT_FDCWD, path, how)
 }
 
 /// Attaches an empty root file system over a directory of the old view and returns it by descriptor.

@@ -7,6 +7,7 @@
 
 mod build;
 mod host;
+mod overlay;
 mod plan;
 mod private;
 mod trees;

@@ -10,6 +10,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::build::{BuildError, Source, mount_entries, open_bind, text};
+use super::overlay::{self, Merged};
 use super::plan::{Access, Entry, own_mounts, relative};
 use crate::spec::{CheckedSpec, OUT_INSIDE, Shape};
 use crate::sys::mounts;
@@ -18,36 +19,59 @@ use crate::sys::mounts;
 #[derive(Debug, Clone)]
 pub(crate) struct Directories {
     workspace: PathBuf,
+    /// What the workspace starts as, the first on top; without any it is its own files.
+    base: Option<Vec<PathBuf>>,
     out: Option<PathBuf>,
 }
 
 impl Directories {
     /// Those of `spec`.
     pub(crate) fn of(spec: &CheckedSpec) -> Self {
-        Self { workspace: spec.workspace.clone(), out: spec.out.clone() }
+        Self { workspace: spec.workspace.clone(), base: spec.workspace_base.clone(), out: spec.out.clone() }
     }
 
     /// Opens them in this process's view.
     pub(crate) fn open(&self) -> Result<Trees, BuildError> {
-        let open = |step: &str, path: &Path| open_bind(step, path, Access::Writable).map(|source| source.tree);
-        let workspace = open("mount-workspace", &self.workspace)?;
-        let out = self.out.as_deref().map(|out| open("mount-out", out)).transpose()?;
-        let mut roots = Vec::new();
-        for (step, path, tree) in [("mount-workspace", Some(&self.workspace), Some(&workspace))].into_iter().chain([(
-            "mount-out",
-            self.out.as_ref(),
-            out.as_ref(),
-        )]) {
-            if let (Some(path), Some(tree)) = (path, tree) {
-                roots.push(readable(tree).map_err(|errno| BuildError::OpenSource {
-                    step: step.to_owned(),
-                    path: path.clone(),
-                    errno,
-                })?);
+        let workspace = self.open_workspace()?;
+        let mut roots = vec![workspace.root];
+        let out = match &self.out {
+            None => None,
+            Some(out) => {
+                let opened = open_directory("mount-out", out)?;
+                roots.push(opened.root);
+                Some(opened.tree)
             }
-        }
-        Ok(Trees { workspace, out, roots })
+        };
+        Ok(Trees { workspace: workspace.tree, out, roots })
     }
+
+    fn open_workspace(&self) -> Result<Opened, BuildError> {
+        const STEP: &str = "mount-workspace";
+        let Some(layers) = &self.base else {
+            return open_directory(STEP, &self.workspace);
+        };
+        let Merged { tree, upper } = overlay::mount(layers, &self.workspace).map_err(|failure| {
+            BuildError::Overlay { step: STEP.to_owned(), path: failure.path, errno: failure.errno }
+        })?;
+        let root = readable(&upper).map_err(|errno| unreadable(STEP, &self.workspace, errno))?;
+        Ok(Opened { tree, root })
+    }
+}
+
+/// A directory as a mount, and where what the run adds to it is counted.
+struct Opened {
+    tree: OwnedFd,
+    root: OwnedFd,
+}
+
+fn open_directory(step: &str, path: &Path) -> Result<Opened, BuildError> {
+    let tree = open_bind(step, path, Access::Writable)?.tree;
+    let root = readable(&tree).map_err(|errno| unreadable(step, path, errno))?;
+    Ok(Opened { tree, root })
+}
+
+fn unreadable(step: &str, path: &Path, errno: Errno) -> BuildError {
+    BuildError::OpenSource { step: step.to_owned(), path: path.to_owned(), errno }
 }
 
 /// The directories of one run as detached mounts.

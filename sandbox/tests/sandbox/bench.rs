@@ -50,9 +50,7 @@ impl Bench {
     pub(crate) fn with_soft_limit(files: u64) -> Option<Self> {
         let bench = Self::new()?;
         let script = bench.path("limited");
-        let text = format!("#!/bin/sh\nulimit -S -n {files}\nexec '{}' \"$@\"\n", program().display());
-        std::fs::write(&script, text).unwrap();
-        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        write_program(&script, &format!("#!/bin/sh\nulimit -S -n {files}\nexec '{}' \"$@\"\n", program().display()));
         let spawner = Spawner::start(&script, SpawnerOptions::default()).unwrap();
         Some(Self { home: bench.home, spawner })
     }
@@ -127,6 +125,14 @@ pub(crate) fn program() -> &'static Path {
 }
 
 /// A step that is a shell script.
+/// Writes a script that can be executed at once. Another process writes it: a child that some other test forks meanwhile
+/// would have inherited this one's descriptor, and what is open for writing cannot be executed.
+pub(crate) fn write_program(path: &Path, text: &str) {
+    let write = ["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"];
+    let status = std::process::Command::new("/bin/sh").args(write).arg(path).arg(text).status().unwrap();
+    assert!(status.success(), "{status}");
+}
+
 pub(crate) fn sh(name: &str, phase: Phase, script: &str) -> StepSpec {
     step(name, phase, &["sh", "-c", script])
 }

@@ -2,7 +2,6 @@
 //! answers, so that an address that must not be reached would be seen.
 
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt as _;
 
 use orch_sandbox::egress::{AddressKind, DenyReason, Egress, EgressRecord, Failure, Verdict, Way};
 use orch_sandbox::exit_record::Outcome;
@@ -11,7 +10,7 @@ use orch_sandbox::spec::Phase;
 use orch_sandbox::{Spawner, SpawnerOptions};
 use serde_json::json;
 
-use crate::bench::{Bench, PROBE_INSIDE, Run, program, sh, step};
+use crate::bench::{Bench, PROBE_INSIDE, Run, program, sh, step, write_program};
 
 const PROXY: &str = "127.0.0.1:3128";
 
@@ -47,8 +46,7 @@ impl World {
         let script = bench.path("serve-in-world");
         let words =
             [env!("CARGO_BIN_EXE_sbx-probe"), "world", directory.to_str().unwrap(), program().to_str().unwrap()];
-        std::fs::write(&script, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "))).unwrap();
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+        write_program(&script, &format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")));
         bench.spawner = Spawner::start(&script, SpawnerOptions::default()).unwrap();
         Some(Self { bench })
     }

@@ -18,7 +18,7 @@ use orch_sandbox::run_dir::Liveness;
 use orch_sandbox::spec::{Isolation, Phase};
 use orch_sandbox::{Level, Prewarm, Spawner, SpawnerOptions, control};
 
-use crate::bench::{Bench, PROBE_INSIDE, Run, WAIT, program, sh, step};
+use crate::bench::{Bench, PROBE_INSIDE, Run, WAIT, program, sh, step, write_program};
 
 const MEGABYTE: u64 = 1 << 20;
 
@@ -45,7 +45,6 @@ impl Unit {
     /// The program as a unit starts it: within its group, or in the leaf when the group passes controllers on already, which
     /// is what `DelegateSubgroup=` is for.
     fn program(&self, bench: &Bench) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt as _;
         let path = bench.path("in-unit");
         let script = format!(
             "#!/bin/sh\ncd '{}' && {{ echo $$ > cgroup.procs || echo $$ > daemon/cgroup.procs; }} 2> /dev/null || exit 1\n\
@@ -53,8 +52,7 @@ impl Unit {
             self.path.display(),
             program().display()
         );
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, &script);
         path
     }
 

@@ -4,8 +4,9 @@
 //! on what others need. `races`: attacks on those who look at the same moment. `faults`: what is left when somebody dies.
 //! `egress`: what runs reach on the network. `limits`: what a whole run may use, watched; `groups`: the same by control
 //! groups. `secrets`: where their values are and where not. `syscalls`: the strict profile. `lifecycle`: who lives and dies
-//! with whom. `steps`: how runs go and end. `results`: logs and artifacts. Runs as root and as an ordinary user; without
-//! the kernel features for level 3 every test says so and passes, unless `CI=true`.
+//! with whom. `steps`: how runs go and end. `results`: logs and artifacts. `layers`: workspaces that start as directories.
+//! Runs as root and as an ordinary user; without the kernel features for level 3 every test says so and passes, unless
+//! `CI=true`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "everything here is a test, helpers included")]
 
@@ -17,6 +18,7 @@ mod escapes;
 mod faults;
 mod floods;
 mod groups;
+mod layers;
 mod lifecycle;
 mod limits;
 mod races;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use orch_proto::view::{ChangeState, ProjectView, RunState, TaskState, TaskView};
+use orch_proto::view::{ChangeState, ProjectView, RunPurpose, RunState, RunView, TaskState, TaskView};
 use orch_tests::repository::git;
 use orch_tests::{Daemon, Setup, Story, poll};
 use tokio::time::timeout;
@@ -111,7 +111,7 @@ async fn ran_once(story: &Story, task: &TaskView) -> anyhow::Result<()> {
     let runs = story.runs("shop").await?;
     let mut states: Vec<&RunState> = runs
         .iter()
-        .filter(|run| run.task == task.id && run.purpose == orch_proto::view::RunPurpose::Work)
+        .filter(|run| run.task == task.id && run.purpose == RunPurpose::Work)
         .map(|run| &run.state)
         .collect();
     ensure!(states.pop() == Some(&RunState::Succeeded), "{task:#?}");
@@ -137,16 +137,25 @@ async fn merged_once(story: &Story, project: &ProjectView, count: usize) -> anyh
     Ok(())
 }
 
-/// Of runs that are over there are logs and results, but neither workspaces nor bundles.
+/// Of runs that are over there are logs and results, but neither workspaces nor bundles, unless their work was not taken
+/// in.
 pub(crate) async fn nothing_left(story: &Story) -> anyhow::Result<()> {
     let state = story.env().state();
     let listed = |directory: &Path| -> anyhow::Result<Vec<_>> {
         Ok(std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?)
     };
+    let is_kept = |run: &RunView| run.purpose == RunPurpose::Work && run.state != RunState::Succeeded;
+    let kept: Vec<String> =
+        story.runs("shop").await?.iter().filter(|run| is_kept(run)).map(|run| run.id.to_string()).collect();
     let left = || -> anyhow::Result<Vec<_>> {
         let mut left = listed(&state.join("workspaces"))?;
+        left.retain(|path| !["cache", "drafts"].iter().any(|own| path.ends_with(own)));
+        left.retain(|path| !path.ends_with("trash"));
+        left.extend(listed(&state.join("workspaces/drafts"))?);
+        left.extend(listed(&state.join("workspaces/trash"))?);
         left.extend(listed(&state.join("jail"))?);
         left.extend(listed(&state.join("runs"))?.into_iter().map(|run| run.join("out")).filter(|out| out.exists()));
+        left.retain(|path| !kept.iter().any(|run| path.to_string_lossy().contains(run)));
         Ok(left)
     };
     let gone = poll::until("the end of all workspaces", async || Ok(left()?.is_empty().then_some(())));

@@ -174,18 +174,36 @@ pub(crate) async fn counting(story: &Story, task: &str) -> anyhow::Result<RunVie
 
 /// Makes the file for which the steps of a run wait.
 pub(crate) fn release(run: &RunView, story: &Story) -> anyhow::Result<()> {
-    release_in(&story.env().state().join("workspaces"), run)
+    release_in(&story.env().state().join("runs"), run)
 }
 
-/// The same where the workspaces are elsewhere.
-pub(crate) fn release_in(workspaces: &Path, run: &RunView) -> anyhow::Result<()> {
-    let file = workspaces.join(run.id.to_string()).join(format!("go-{}", run.task_name));
-    std::fs::write(file, "go\n").context("failed to release a run")
+/// The same where the directories of runs are elsewhere.
+pub(crate) fn release_in(runs: &Path, run: &RunView) -> anyhow::Result<()> {
+    let shim = shim_in(&runs.join(run.id.to_string()))?;
+    write_inside(shim, &format!("go-{}", run.task_name)).context("failed to release a run")
+}
+
+/// Writes a file into the workspace as the processes of a run see it: on the host it is in several directories.
+pub(crate) fn write_inside(shim: i32, name: &str) -> anyhow::Result<()> {
+    let mut last = None;
+    // Init of a run lets nobody look, and what has ended is not there any more.
+    for process in processes::tree(shim)?.iter().rev() {
+        let inside = PathBuf::from(format!("/proc/{}/root/work", process.pid));
+        match std::fs::write(inside.join(name), "go\n") {
+            Ok(()) => return Ok(()),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(|| anyhow::anyhow!("no process"), anyhow::Error::from))
 }
 
 /// The process id of a run's shim.
 pub(crate) fn shim_pid(run: &RunView) -> anyhow::Result<i32> {
-    let identity = std::fs::read(PathBuf::from(&run.directory).join(orch_sandbox::run_dir::SHIM_FILE))?;
+    shim_in(Path::new(&run.directory))
+}
+
+fn shim_in(directory: &Path) -> anyhow::Result<i32> {
+    let identity = std::fs::read(directory.join(orch_sandbox::run_dir::SHIM_FILE))?;
     let identity: orch_sandbox::run_dir::ShimIdentity = serde_json::from_slice(&identity)?;
     Ok(identity.pid)
 }

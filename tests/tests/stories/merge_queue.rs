@@ -10,7 +10,7 @@ use orch_tests::client::short;
 use orch_tests::repository::{commit_all, git};
 use orch_tests::{Setup, Story};
 
-use crate::kills::{counting, release};
+use crate::kills::{counting, release, shim_pid, write_inside};
 use crate::{approvals, story};
 
 /// The gate of the stories: says what it sees, allows ten in all, and takes its time where a part is named `slow`.
@@ -125,16 +125,16 @@ fn a_push_during_the_check_has_the_change_checked_again() -> anyhow::Result<()> 
         let project = parts_project(story).await?;
         let task = story.task_create("shop", "Slow", &held("echo 1 > parts/slow")).await?;
         release(&counting(story, &task).await?, story)?;
-        release_gate(story, &gate_number(story, 1).await?)?;
+        release_gate(&gate_number(story, 1).await?)?;
         let first = story.task_in(&task, TaskState::Done).await?;
         // From here on the branch has a slow gate.
         let task = story.task_create("shop", "More", &held("echo 1 > parts/more")).await?;
         release(&counting(story, &task).await?, story)?;
         let before = gate_number(story, 2).await?;
         let pushed = push(story, &project).await?;
-        release_gate(story, &before)?;
+        release_gate(&before)?;
         let again = gate_number(story, 3).await?;
-        release_gate(story, &again)?;
+        release_gate(&again)?;
         let done = story.task_in(&task, TaskState::Done).await?;
         ensure!(parts_seen(story, &before).await? == "begin more slow", "what was checked first");
         ensure!(parts_seen(story, &again).await? == "begin more pushed slow", "what was checked again");
@@ -240,9 +240,8 @@ pub(crate) async fn gate_number(story: &Story, number: usize) -> anyhow::Result<
     Ok(gate)
 }
 
-fn release_gate(story: &Story, gate: &RunView) -> anyhow::Result<()> {
-    let workspace = story.env().state().join("workspaces").join(gate.id.to_string());
-    std::fs::write(workspace.join("go-gate"), "").context("failed to release a gate")
+fn release_gate(gate: &RunView) -> anyhow::Result<()> {
+    write_inside(shim_pid(gate)?, "go-gate").context("failed to release a gate")
 }
 
 /// A person pushes to the branch. Gives the commit.

@@ -45,7 +45,7 @@ fn a_cancelled_task_leaves_nothing_and_who_needs_it_says_so() -> anyhow::Result<
                 .with_context(|| format!("{process:?} lives"))?;
         }
         let workspace = story.env().state().join("workspaces").join(run.id.to_string());
-        poll::until("the end of its workspace", async || Ok((!workspace.exists()).then_some(()))).await?;
+        ensure!(workspace.exists(), "nobody took its work in, so it is kept");
         // Who needs it waits, and says for what and what can be done.
         let waiting = story.task(&next).await?;
         let wait = waiting.waits.first().context("a reason")?;

@@ -1,8 +1,9 @@
 # Last step of a run: turns the workspace's files into one commit on the base, in a bundle. Runs inside the sandbox,
 # after every process of the run is gone. The workspace's own .git is not read, but for the subjects of its commits.
-# Arguments: workspace, objects, out, base commit or empty, author name, author address, message, time, hash function.
+# Arguments: workspace, objects, out, base commit or empty, author name, author address, message, time, hash function, index of the
+# base as the workspace began or empty.
 set -eu
-workspace=$1 objects=$2 out=$3 base=$4 name=$5 email=$6 message=$7 time=$8 format=$9
+workspace=$1 objects=$2 out=$3 base=$4 name=$5 email=$6 message=$7 time=$8 format=$9 index=${10}
 PATH=/usr/local/bin:/usr/bin:/bin
 export PATH LC_ALL=C HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_SYSTEM=/dev/null GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1
@@ -18,28 +19,30 @@ done
 mkdir "$scratch"
 
 # A folder that cannot be read would look as if its files were deleted. Folders are opened on the way down.
-find "$workspace" -name .git -prune -o -type d ! -perm -700 -exec chmod u+rwx {} \;
-find "$workspace" -name .git -prune -o -type f ! -perm -400 -exec chmod u+r {} +
+find "$workspace" -name .git -prune -o -type d ! -perm -700 -exec chmod u+rwx {} \; \
+    -o -type f ! -perm -400 -exec chmod u+r {} +
 
 git init --quiet --bare --template= --object-format="$format" "$scratch/git"
 mkdir -p "$scratch/git/info"
 printf '%s\n' "$objects" >"$scratch/git/objects/info/alternates"
 printf '%s\n' '* -text !eol !ident !filter !working-tree-encoding' >"$scratch/git/info/attributes"
 export GIT_DIR="$scratch/git" GIT_WORK_TREE="$workspace" GIT_INDEX_FILE="$scratch/index"
-git config core.bare false
-git config core.hooksPath /dev/null
-git config core.fsmonitor false
-git config core.excludesFile /dev/null
-git config core.attributesFile /dev/null
-git config core.logAllRefUpdates false
-git config gc.auto 0
+printf '[core]\n\tbare = false\n\thooksPath = /dev/null\n\tfsmonitor = false\n\texcludesFile = /dev/null\n' >>"$scratch/git/config"
+printf '\tattributesFile = /dev/null\n\tlogAllRefUpdates = false\n[gc]\n\tauto = 0\n' >>"$scratch/git/config"
 cd "$workspace"
 
 if [ -n "$base" ]; then
     base_tree=$(git rev-parse --verify --quiet "$base^{tree}")
-    git read-tree "$base"
-    # Without this each unchanged file would be stored once more. It says with its code that some differ.
-    git update-index -q --refresh >/dev/null || :
+    if [ -n "$index" ]; then
+        # With its time, which says which files it can be sure of. What the run changed has a later time of change, which
+        # no program can set back.
+        cp --preserve=timestamps -- "$index" "$scratch/index"
+        chmod u+w "$scratch/index"
+    else
+        git read-tree "$base"
+        # Without this each unchanged file would be stored once more. It says with its code that some differ.
+        git update-index -q --refresh >/dev/null || :
+    fi
 else
     base_tree=$(git mktree </dev/null)
     git read-tree --empty

@@ -31,4 +31,5 @@ pub use name::{CommitId, NameError, ObjectFormat, RefName, TreeId};
 pub use path::{PathError, RepoPath, escape};
 pub use refs::{RefError, UpdateRefError};
 pub use take::{TakeError, Taken};
-pub use workspace::{CheckoutSpec, CollectReport, CollectSpec, ReportError};
+pub(crate) use workspace::argv as script_argv;
+pub use workspace::{CheckoutSpec, CollectReport, CollectSpec, OBJECTS_INSIDE, ReportError};

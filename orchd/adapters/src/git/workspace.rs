@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use super::merge::Identity;
 use super::name::{CommitId, ObjectFormat, RefName};
 
+/// Where a project's objects appear inside.
+pub const OBJECTS_INSIDE: &str = "/orch/objects";
 /// Name of the bundle in the run's folder for results.
 pub(super) const BUNDLE_NAME: &str = "result.bundle";
 /// Name of the report there.
@@ -71,6 +73,9 @@ pub struct CollectSpec {
     pub out_at: PathBuf,
     /// The commit that the workspace was made from.
     pub base: Option<CommitId>,
+    /// Where the index of the prepared checkout is mounted, if the workspace is on one: no file has to be read then to
+    /// see that it is unchanged.
+    pub index_at: Option<PathBuf>,
     /// Author and committer of the one commit.
     pub author: Identity,
     /// Its message.
@@ -98,6 +103,7 @@ impl CollectSpec {
                 self.message.replace('\0', ""),
                 self.at_unix_s.to_string(),
                 self.format.as_str().to_owned(),
+                self.index_at.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             ],
         )
     }
@@ -150,7 +156,7 @@ impl CollectReport {
 }
 
 /// `sh -c SCRIPT NAME ARGS...`
-pub(super) fn argv(script: &str, name: &str, args: impl IntoIterator<Item = String>) -> Vec<String> {
+pub(crate) fn argv(script: &str, name: &str, args: impl IntoIterator<Item = String>) -> Vec<String> {
     ["/bin/sh", "-c", script, name].map(str::to_owned).into_iter().chain(args).collect()
 }
 

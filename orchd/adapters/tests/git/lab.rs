@@ -77,6 +77,7 @@ impl Lab {
             objects_at: repo.objects_dir(),
             out_at: space.out.clone(),
             base: space.base.clone(),
+            index_at: None,
             author: agent(),
             message: "result\n\n-- of 'a' \"run\" $(false)".to_owned(),
             at_unix_s: AT,
