@@ -26,7 +26,7 @@ use crate::level::{Guarantee, LevelReport};
 use crate::probes::inside;
 use crate::spec::Isolation;
 use crate::sys::process::{self, Forked};
-use crate::sys::{channel, interface, ruleset};
+use crate::sys::{channel, interface, memory, ruleset};
 
 /// Init's side of the first process.
 #[derive(Debug)]
@@ -110,6 +110,9 @@ fn run(orders: &Orders<'_>, channel: &OwnedFd) -> Result<Infallible, End> {
         // The directory where it was born may still be one of the host.
         chdir("/").and_then(|()| confine::null_stdin()).map_err(|errno| not_prepared("init", errno))?;
         findings = inside::probe(orders.expected);
+    }
+    if orders.pauses {
+        memory::fault_in();
     }
     messages::send(channel.as_fd(), &Reply::Probed { guarantees: findings.clone() })?;
     let limits: Vec<Guarantee> = serde_json::from_slice(&wait_for_word(channel)?.0).map_err(|_| Errno::EPROTO)?;

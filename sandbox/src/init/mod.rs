@@ -34,7 +34,7 @@ use crate::egress::{self, Egress};
 use crate::level::Guarantee;
 use crate::probes::inside::Expected;
 use crate::spec::{Isolation, Shape};
-use crate::sys::{channel, descriptors, process};
+use crate::sys::{channel, descriptors, memory, process};
 use crate::view::{self, BuildError, Directories, Entry, OwnMounts, RunFiles, Trees};
 use crate::watch::TMPFS_INSIDE;
 use first::First;
@@ -56,6 +56,8 @@ pub(crate) struct Orders<'a> {
     pub(crate) footing: Footing,
     /// Whether its network namespace is new and its own to set up.
     pub(crate) makes_network: bool,
+    /// Whether there is a pause before the claim.
+    pub(crate) pauses: bool,
     /// The file that will say what the steps execute.
     pub(crate) script: OwnedFd,
     /// Where the listeners of the proxy go, if the run has one.
@@ -152,10 +154,13 @@ fn tell_failure(channel: BorrowedFd<'_>, failure: SetupFailure) -> Result<(), Er
 fn set_up(orders: Orders<'_>, channel: OwnedFd) -> Result<Init<'_>, (OwnedFd, SetupFailure)> {
     match build(&orders, channel.as_fd()) {
         Ok(built) => {
-            let Orders { shape, script, footing, .. } = orders;
+            let Orders { shape, script, footing, pauses, .. } = orders;
             // The ends of the first step's streams close here: only the step holds them now.
             let Built { children, trees, rules, first } = built;
             drop(footing);
+            if pauses {
+                memory::fault_in();
+            }
             let family = Family::of(shape.isolation);
             Ok(Init { shape, family, children, channel, script, trees, rules, first: Some(first), current: None })
         }

@@ -10,8 +10,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::RESERVE_FILE;
 
-/// More than the largest usual record, its directory entry and its temporary twin need.
-const RESERVE_BYTES: libc::off_t = 256 << 10;
+/// More than a usual record, its directory entry and its temporary twin need, which is about 16 KiB.
+const RESERVE_BYTES: libc::off_t = 64 << 10;
 
 /// Reserved space of one run directory.
 #[derive(Debug)]

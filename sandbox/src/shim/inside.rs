@@ -37,6 +37,8 @@ pub(super) struct Ground {
     pub(super) footing: Footing,
     /// Whether it makes its own network namespace; otherwise it gets that of the shim.
     pub(super) makes_network: bool,
+    /// Whether there is a pause before the claim.
+    pub(super) pauses: bool,
     /// What the host has and the run must not see.
     pub(super) canaries: Vec<PathBuf>,
     /// Where the listeners of its proxy go, if it has one.
@@ -82,7 +84,7 @@ impl Inside {
     ///
     /// It is born in `group` where there is one.
     pub(super) fn prepare(shape: &Shape, ground: Ground, group: Option<&RunGroup>) -> Result<Self, Outcome> {
-        let Ground { footing, makes_network, canaries, proxy } = ground;
+        let Ground { footing, makes_network, pauses, canaries, proxy } = ground;
         let failed = |errno| not_forked(shape, errno);
         let host = HostIds::effective();
         let expected = Expected {
@@ -109,6 +111,7 @@ impl Inside {
             expected: &expected,
             footing,
             makes_network,
+            pauses,
             script: script.try_clone().map_err(|_| failed(Errno::EMFILE))?,
             proxy,
             stdout: their_stdout,

@@ -21,7 +21,7 @@ use crate::level::{Guarantee, GuaranteeKind, LevelReport};
 use crate::run_dir;
 use crate::secrets::SealedSecrets;
 use crate::spec::{CheckedSpec, Shape};
-use crate::sys::{caps, channel};
+use crate::sys::{caps, channel, memory};
 use crate::view::{BuildError, Directories, HostLayout, OwnMounts, Trees, plan};
 
 /// Longest message of a claim, in bytes: it carries descriptors and no content.
@@ -49,7 +49,8 @@ impl Prepared {
         let footing = Footing::Host { entries, directories: Directories::of(spec) };
         let group = make_group(host);
         let (proxy, listeners) = start_proxy(&shape)?;
-        let ground = Ground { footing, makes_network: true, canaries: canaries(&shape), proxy: listeners };
+        let ground =
+            Ground { footing, makes_network: true, pauses: false, canaries: canaries(&shape), proxy: listeners };
         let inside = Inside::prepare(&shape, ground, group.as_ref().ok())?;
         Ok(Self { inside, findings: Vec::new(), trees: None, group, proxy })
     }
@@ -65,7 +66,7 @@ impl Prepared {
         let shape = Shape::of(spec);
         let trees = Directories::of(spec).open().map_err(not_built)?;
         let group = make_group(host);
-        let (inside, proxy) = in_template(&shape, template, network, group.as_ref().ok())?;
+        let (inside, proxy) = in_template(&shape, template, network, group.as_ref().ok(), false)?;
         Ok(Self { inside, findings: Vec::new(), trees: Some(trees), group, proxy })
     }
 }
@@ -75,6 +76,7 @@ fn in_template(
     template: BorrowedFd<'_>,
     network: Option<OwnedFd>,
     group: Option<&RunGroup>,
+    pauses: bool,
 ) -> Result<(Inside, Option<Proxy>), Outcome> {
     let own = OwnMounts::open(shape).map_err(not_built)?;
     let (proxy, listeners) = start_proxy(shape)?;
@@ -82,6 +84,7 @@ fn in_template(
     let ground = Ground {
         footing: Footing::Template { own },
         makes_network: network.is_none(),
+        pauses,
         canaries: canaries(shape),
         proxy: listeners,
     };
@@ -139,7 +142,7 @@ impl Slot {
     /// Builds a sandbox for runs of `shape` and waits until it is proven.
     pub(crate) fn prepare(shape: Shape, template: BorrowedFd<'_>, host: &Host) -> Result<Self, Unclaimed> {
         let group = make_group(host);
-        let built = in_template(&shape, template, None, group.as_ref().ok());
+        let built = in_template(&shape, template, None, group.as_ref().ok(), true);
         let (inside, proxy) = built.map_err(|_| Unclaimed::Unusable)?;
         let Ok(Some((Reply::Probed { guarantees: findings }, _))) = inside.receive() else {
             return Err(Unclaimed::Unusable);
@@ -149,6 +152,7 @@ impl Slot {
         if missing.iter().any(|kind| *kind != GuaranteeKind::Landlock && !kind.is_limit()) {
             return Err(Unclaimed::Unusable);
         }
+        memory::fault_in();
         Ok(Self { shape, inside, findings, group, proxy })
     }
 

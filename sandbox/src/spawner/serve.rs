@@ -32,8 +32,9 @@ use crate::view::Directories;
 
 /// Longest wait for a shim to hold lock and claim; it only has to write a few small files.
 const START_WAIT: Duration = Duration::from_secs(10);
-/// How long it must be quiet before the next sandbox is prepared, so that preparing one delays no start.
-const QUIET: Duration = Duration::from_millis(2);
+/// How long it must be quiet before anything is prepared, so that preparing takes no processor from a run that starts: longer
+/// than a start takes, and shorter than the time between two starts by which anybody would notice.
+const QUIET: Duration = Duration::from_millis(10);
 /// How often what is not used is looked for.
 const TIDY_PERIOD: Duration = Duration::from_secs(60);
 
@@ -107,9 +108,11 @@ impl ServedSpawner {
         let mut quiet = false;
         loop {
             let now = Instant::now();
-            let lacking = if quiet { self.pool.lacking(now) } else { None };
-            if let Some(shape) = lacking {
-                self.prepare_slot(&shape, now);
+            if quiet {
+                self.networks.refill();
+                if let Some(shape) = self.pool.lacking(now) {
+                    self.prepare_slot(&shape, now);
+                }
             }
             if !self.wait(&mut quiet)? {
                 continue;
@@ -127,7 +130,6 @@ impl ServedSpawner {
             let json = serde_json::to_vec(&answer).map_err(|error| ServeError::Write(error.into()))?;
             let pidfd: Vec<_> = pidfd.iter().map(OwnedFd::as_fd).collect();
             channel::send(self.socket.as_fd(), &json, &pidfd).map_err(|errno| ServeError::Write(errno.into()))?;
-            self.networks.refill();
         }
     }
 
