@@ -299,7 +299,9 @@ impl Init<'_> {
         match request {
             Request::Claim { name, secret_files, limits, lend_tmpfs } => {
                 if let Err(failure) = self.claim(&name, &secret_files, descriptors, &limits) {
-                    return tell_failure(self.channel.as_fd(), failure);
+                    tell_failure(self.channel.as_fd(), failure)?;
+                    // The first process may be on its way already, and init without its filter.
+                    return Err(Errno::ECANCELED);
                 }
                 if lend_tmpfs { self.lend_tmpfs() } else { Ok(()) }
             }

@@ -39,6 +39,8 @@ struct Known {
 pub(super) struct Waiting {
     pub(super) pidfd: OwnedFd,
     pub(super) channel: OwnedFd,
+    /// The number of the template that it was made from.
+    pub(super) template: u64,
     pub(super) ready: bool,
 }
 
@@ -48,8 +50,9 @@ impl Pool {
         Self { wanted, shapes: Vec::new() }
     }
 
-    /// Takes a slot for a run of `shape`, and remembers that there was one.
-    pub(super) fn take(&mut self, shape: &Shape, now: Instant) -> Option<Waiting> {
+    /// Takes a slot for a run of `shape`, and remembers that there was one. Slots that were not made from `template` show
+    /// what was there before, and go.
+    pub(super) fn take(&mut self, shape: &Shape, template: u64, now: Instant) -> Option<Waiting> {
         if self.wanted == 0 {
             return None;
         }
@@ -62,6 +65,7 @@ impl Pool {
         }
         self.shapes.push(Known { used: now, ..known });
         let slots = &mut self.shapes.last_mut()?.slots;
+        slots.retain(|slot| slot.template == template);
         let ready = slots.iter().position(|slot| slot.ready)?;
         Some(slots.swap_remove(ready))
     }
@@ -133,31 +137,45 @@ mod tests {
     fn slot() -> (Waiting, OwnedFd) {
         let (ours, theirs) = channel::pair().unwrap();
         let pidfd = std::fs::File::open("/dev/null").unwrap().into();
-        (Waiting { pidfd, channel: ours, ready: false }, theirs)
+        (Waiting { pidfd, channel: ours, template: 1, ready: false }, theirs)
     }
 
     #[test]
     fn slots_are_claimed_once_and_only_when_they_are_ready() {
         let now = Instant::now();
         let (a, mut pool) = (shape(1 << 20), Pool::new(1));
-        assert!(pool.take(&a, now).is_none());
+        assert!(pool.take(&a, 1, now).is_none());
         assert_eq!(pool.lacking(now), Some(a.clone()));
         let (waiting, shim) = slot();
         pool.add(&a, waiting);
         assert_eq!(pool.lacking(now), None);
-        assert!(pool.take(&a, now).is_none(), "it is not ready");
+        assert!(pool.take(&a, 1, now).is_none(), "it is not ready");
         channel::send(shim.as_fd(), Slot::READY, &[]).unwrap();
         pool.hear(|| true, now);
-        assert!(pool.take(&shape(2 << 20), now).is_none(), "it has another shape");
-        assert!(pool.take(&a, now).is_some());
-        assert!(pool.take(&a, now).is_none());
+        assert!(pool.take(&shape(2 << 20), 1, now).is_none(), "it has another shape");
+        assert!(pool.take(&a, 1, now).is_some());
+        assert!(pool.take(&a, 1, now).is_none());
+    }
+
+    #[test]
+    fn slots_of_another_template_go() {
+        let now = Instant::now();
+        let (a, mut pool) = (shape(1 << 20), Pool::new(1));
+        drop(pool.take(&a, 1, now));
+        let (waiting, shim) = slot();
+        pool.add(&a, waiting);
+        channel::send(shim.as_fd(), Slot::READY, &[]).unwrap();
+        pool.hear(|| true, now);
+        assert!(pool.take(&a, 2, now).is_none());
+        assert_eq!(channel::receive(shim.as_fd(), &mut [0; 8]).unwrap().0, 0, "its shim ends");
+        assert_eq!(pool.lacking(now), Some(a));
     }
 
     #[test]
     fn dead_slots_are_not_prepared_again_at_once() {
         let now = Instant::now();
         let (a, mut pool) = (shape(1 << 20), Pool::new(1));
-        drop(pool.take(&a, now));
+        drop(pool.take(&a, 1, now));
         let (waiting, shim) = slot();
         pool.add(&a, waiting);
         drop(shim);
@@ -172,7 +190,7 @@ mod tests {
         let now = Instant::now();
         let mut pool = Pool::new(1);
         for size in 0..=SHAPES_MAX as u64 {
-            drop(pool.take(&shape((1 << 20) + size), now));
+            drop(pool.take(&shape((1 << 20) + size), 1, now));
         }
         assert_eq!(pool.shapes.len(), SHAPES_MAX);
         assert_eq!(pool.lacking(now), Some(shape((1 << 20) + SHAPES_MAX as u64)), "the latest first");

@@ -27,7 +27,7 @@ use crate::secrets::SealedSecrets;
 use crate::shim::{self, Assignment, Host, Prepared, Slot};
 use crate::spec::{CheckedSpec, Egress, Isolation, Shape, SyscallProfile};
 use crate::sys::process::{self, Disposition, Forked};
-use crate::sys::{channel, descriptors};
+use crate::sys::{channel, descriptors, memory};
 use crate::view::Directories;
 
 /// Longest wait for a shim to hold lock and claim; it only has to write a few small files.
@@ -112,6 +112,7 @@ impl ServedSpawner {
                 self.networks.refill();
                 if let Some(shape) = self.pool.lacking(now) {
                     self.prepare_slot(&shape, now);
+                    quiet = false;
                 }
             }
             if !self.wait(&mut quiet)? {
@@ -147,6 +148,8 @@ impl ServedSpawner {
             Ok(0) => {
                 *quiet = true;
                 self.templates.tidy(Instant::now());
+                // Every fork took the right to write to its pages, which the next start would get back one by one.
+                memory::fault_in();
                 return Ok(false);
             }
             Ok(_) => {}
@@ -176,8 +179,11 @@ impl ServedSpawner {
             self.pool.forget(&shape);
             return self.start_shim(assignment, None);
         };
-        let template = template.try_clone_to_owned().ok();
-        if let Some(slot) = self.pool.take(&shape, Instant::now())
+        let (number, template) = (template.0, template.1.try_clone_to_owned().ok());
+        // A run with values that it does not name is refused by a shim of its own, before anything is taken.
+        let is_plain = assignment.secrets.is_some() != assignment.spec.secrets.is_empty();
+        if is_plain
+            && let Some(slot) = self.pool.take(&shape, number, Instant::now())
             && let Some(answer) = claim(&slot, &assignment)
         {
             return (answer, Some(slot.pidfd));
@@ -223,7 +229,9 @@ impl ServedSpawner {
 
     /// Starts a shim that prepares a sandbox for a run of `shape` and waits for it.
     fn prepare_slot(&mut self, shape: &Shape, now: Instant) {
-        let Some(template) = self.templates.get(shape).and_then(|fd| fd.try_clone_to_owned().ok()) else {
+        let template = self.templates.get(shape);
+        let Some((number, template)) = template.and_then(|(number, fd)| Some((number, fd.try_clone_to_owned().ok()?)))
+        else {
             return self.pool.failed(shape, now);
         };
         let Ok((ours, theirs)) = channel::pair() else { return self.pool.failed(shape, now) };
@@ -233,7 +241,7 @@ impl ServedSpawner {
                 i32::from(slot.and_then(|slot| slot.serve(theirs, &self.host)).is_err())
             }),
             Ok(Forked::Parent { pidfd, .. }) => {
-                self.pool.add(shape, Waiting { pidfd, channel: ours, ready: false });
+                self.pool.add(shape, Waiting { pidfd, channel: ours, template: number, ready: false });
             }
             Err(_) => self.pool.failed(shape, now),
         }

@@ -31,10 +31,13 @@ pub(super) struct Templates {
     /// In the order of their last use.
     list: Vec<Template>,
     layout: Option<(HostLayout, Instant)>,
+    /// How many have been made.
+    made: u64,
 }
 
 #[derive(Debug)]
 struct Template {
+    number: u64,
     entries: Vec<Entry>,
     sources: Vec<Identity>,
     mounts: OwnedFd,
@@ -49,16 +52,18 @@ struct Identity {
 }
 
 impl Templates {
-    /// The mount namespace for runs of `shape`, made if there is none. `None` when it cannot be made: a run that builds
+    /// The mount namespace for runs of `shape`, made if there is none, and its number: another one if what it shows has
+    /// become another. `None` when it cannot be made: a run that builds
     /// everything itself then says why.
-    pub(super) fn get(&mut self, shape: &Shape) -> Option<BorrowedFd<'_>> {
+    pub(super) fn get(&mut self, shape: &Shape) -> Option<(u64, BorrowedFd<'_>)> {
         let entries = view::plan(shape, self.layout());
         let sources = identities(&shape.mounts).ok()?;
         let found = self.list.iter().position(|template| template.entries == entries);
         let mut template = found.map(|place| self.list.remove(place)).filter(|template| template.sources == sources);
         if template.is_none() {
             let mounts = make(&entries).ok()?;
-            template = Some(Template { entries, sources, mounts, used: Instant::now() });
+            self.made += 1;
+            template = Some(Template { number: self.made, entries, sources, mounts, used: Instant::now() });
         }
         if let Some(template) = &mut template {
             template.used = Instant::now();
@@ -67,7 +72,7 @@ impl Templates {
             self.list.remove(0);
         }
         self.list.extend(template);
-        self.list.last().map(|template| template.mounts.as_fd())
+        self.list.last().map(|template| (template.number, template.mounts.as_fd()))
     }
 
     /// Drops what no run has needed for long.

@@ -51,18 +51,20 @@ pub(crate) fn clone_tree_at(path: &CStr) -> Result<OwnedFd, Errno> {
     owned(res)
 }
 
-/// Sets `attributes` on a mount and on everything mounted below it.
+/// Sets `attributes` on a mount and on everything mounted below it, and makes it private: what is mounted later where it
+/// was cloned from does not appear in it.
 pub(crate) fn set_attributes(mount: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
-    mount_setattr(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH.unsigned_abs() | AT_RECURSIVE, attributes)
+    let flags = libc::AT_EMPTY_PATH.unsigned_abs() | AT_RECURSIVE;
+    mount_setattr(mount.as_raw_fd(), c"", flags, attributes, libc::MS_PRIVATE)
 }
 
 /// Sets `attributes` on the one mount at the absolute `path`.
 pub(crate) fn set_attributes_at(path: &CStr, attributes: u64) -> Result<(), Errno> {
-    mount_setattr(libc::AT_FDCWD, path, 0, attributes)
+    mount_setattr(libc::AT_FDCWD, path, 0, attributes, 0)
 }
 
-fn mount_setattr(fd: RawFd, path: &CStr, flags: c_uint, attributes: u64) -> Result<(), Errno> {
-    let attr = MountAttr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+fn mount_setattr(fd: RawFd, path: &CStr, flags: c_uint, attributes: u64, propagation: u64) -> Result<(), Errno> {
+    let attr = MountAttr { attr_set: attributes, attr_clr: 0, propagation, userns_fd: 0 };
     let size = size_of::<MountAttr>();
     // SAFETY: path and structure live through the call, the size is that of the structure, and both are only read.
     let res = unsafe { libc::syscall(libc::SYS_mount_setattr, fd, path.as_ptr(), flags, &raw const attr, size) };

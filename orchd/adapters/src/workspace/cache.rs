@@ -156,7 +156,7 @@ impl WorkspaceCache {
         if !matches!(store::about(&entry), Ok(Some(_))) {
             return Ok(None);
         }
-        let below = store::base_of(&entry).map_err(failed("read the base of", &entry))?.unwrap_or_default().layers;
+        let below = self.places.base_of(&entry).map_err(failed("read the base of", &entry))?.unwrap_or_default().layers;
         let layers: Vec<Key> = std::iter::once(key).chain(below).collect();
         for layer in &layers {
             let entry = self.places.entry(layer);
@@ -164,7 +164,7 @@ impl WorkspaceCache {
         }
         let write = failed("write the start of", workspace);
         let trees = layers.iter().map(|layer| self.places.tree(layer)).collect();
-        start(workspace, layers, seed).map_err(write)?;
+        self.start(workspace, layers, seed).map_err(write)?;
         Ok(Some(trees))
     }
 
@@ -175,9 +175,9 @@ impl WorkspaceCache {
     /// When it is not known what the workspace is on.
     pub fn roots(&self, workspace: &Path) -> Result<Vec<PathBuf>, CacheError> {
         let upper = workspace.join(UPPER);
-        let base = store::base_of(workspace).map_err(failed("read the base of", workspace))?;
+        let base = self.places.base_of(workspace).map_err(failed("read the base of", workspace))?;
         Ok(match base {
-            Some(base) if upper.is_dir() => {
+            Some(base) if upper.symlink_metadata().is_ok_and(|meta| meta.is_dir()) => {
                 std::iter::once(upper).chain(base.layers.iter().map(|layer| self.places.tree(layer))).collect()
             }
             _ => vec![workspace.to_owned()],
@@ -201,7 +201,7 @@ impl WorkspaceCache {
         // Under the lock, and looked at once more: between the two it may have gone.
         let over = over.filter(|(key, _)| matches!(store::about(&self.places.entry(key)), Ok(Some(_))));
         if let Some((key, _)) = &over {
-            store::write_base(&directory, vec![key.clone()]).map_err(failed("write the base of", &directory))?;
+            self.places.write_base(&directory, vec![key.clone()]).map_err(failed("write the base of", &directory))?;
         }
         let over = over.map(|(key, commit)| (self.places.tree(&key), commit));
         Ok(Draft::new(Key::new(project, tree, &self.boot), directory, over, (repository.objects_dir(), commit.clone())))
@@ -232,7 +232,8 @@ impl WorkspaceCache {
         let mut whole = Vec::new();
         for key in self.places.entries().map_err(failed("read", self.places.root()))? {
             let entry = self.places.entry(&key);
-            if key.project != project || !key.is_of_boot(&self.boot) || !matches!(store::base_of(&entry), Ok(None)) {
+            if key.project != project || !key.is_of_boot(&self.boot) || !matches!(self.places.base_of(&entry), Ok(None))
+            {
                 continue;
             }
             if let (Ok(Some(about)), Ok(used)) = (store::about(&entry), store::used_at(&entry))
@@ -308,7 +309,9 @@ impl WorkspaceCache {
             }
             return match fs::rename(directory, &place) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                moved => moved.map_err(failed("throw away", directory)),
+                moved => {
+                    moved.and_then(|()| self.places.forget_base(directory)).map_err(failed("throw away", directory))
+                }
             };
         }
     }
@@ -355,7 +358,7 @@ impl WorkspaceCache {
                 continue;
             }
             let entry = self.places.entry(key);
-            for below in store::base_of(&entry).ok().flatten().unwrap_or_default().layers {
+            for below in self.places.base_of(&entry).ok().flatten().unwrap_or_default().layers {
                 if let Some(users) = used.get_mut(&below) {
                     users.remove(&entry);
                     if users.is_empty() {
@@ -376,7 +379,7 @@ impl WorkspaceCache {
     fn used(&self) -> Result<BTreeMap<Key, BTreeSet<PathBuf>>, CacheError> {
         let mut used: BTreeMap<Key, BTreeSet<PathBuf>> = BTreeMap::new();
         for user in self.places.users().map_err(failed("read", self.places.root()))? {
-            let base = store::base_of(&user).map_err(failed("read the base of", &user))?;
+            let base = self.places.base_of(&user).map_err(failed("read the base of", &user))?;
             for key in base.unwrap_or_default().layers {
                 used.entry(key).or_default().insert(user.clone());
             }
@@ -384,23 +387,23 @@ impl WorkspaceCache {
         Ok(used)
     }
 
+    /// Writes what a workspace is on top of, then what it has of its own.
+    fn start(&self, workspace: &Path, layers: Vec<Key>, seed: &Seed) -> io::Result<()> {
+        store::make_directory(workspace)?;
+        let upper = workspace.join(UPPER);
+        if upper.exists() {
+            return Ok(());
+        }
+        self.places.write_base(workspace, layers)?;
+        let draft = workspace.join("upper.tmp");
+        if draft.exists() {
+            fs::remove_dir_all(&draft)?;
+        }
+        seed.write(&draft)?;
+        fs::rename(&draft, &upper)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Writes what a workspace is on top of, then what it has of its own.
-fn start(workspace: &Path, layers: Vec<Key>, seed: &Seed) -> io::Result<()> {
-    store::make_directory(workspace)?;
-    let upper = workspace.join(UPPER);
-    if upper.exists() {
-        return Ok(());
-    }
-    store::write_base(workspace, layers)?;
-    let draft = workspace.join("upper.tmp");
-    if draft.exists() {
-        fs::remove_dir_all(&draft)?;
-    }
-    seed.write(&draft)?;
-    fs::rename(&draft, &upper)
 }

@@ -15,7 +15,7 @@ use crate::git::TreeId;
 
 /// What of a workspace differs from its base, within the directory of the workspace.
 pub const UPPER: &str = "upper";
-/// Names the entries that a workspace, a draft or an entry is on top of.
+/// Names the entries that a draft or an entry is on top of.
 pub(super) const BASE: &str = "base.json";
 /// The files of an entry.
 pub(super) const TREE: &str = "tree";
@@ -83,8 +83,15 @@ impl Places {
     /// Makes what is missing.
     pub(super) fn create(root: &Path) -> io::Result<Self> {
         let places = Self { root: root.to_owned() };
-        for path in [places.cache(), places.drafts(), places.trash()] {
+        for path in [places.cache(), places.drafts(), places.trash(), places.bases()] {
             make_directory(&path)?;
+        }
+        // Of a workspace that went while the daemon did.
+        for name in names(&places.bases())? {
+            let of = name.strip_suffix(".json").map(|name| places.root.join(name));
+            if of.is_none_or(|workspace| workspace.symlink_metadata().is_err()) {
+                fs::remove_file(places.bases().join(name))?;
+            }
         }
         Ok(places)
     }
@@ -103,6 +110,49 @@ impl Places {
 
     pub(super) fn trash(&self) -> PathBuf {
         self.root.join("trash")
+    }
+
+    /// What workspaces are on top of, by their names: a run may write anything into its workspace.
+    fn bases(&self) -> PathBuf {
+        self.root.join("bases")
+    }
+
+    /// Where it is said what `user` is on top of.
+    fn base_file(&self, user: &Path) -> PathBuf {
+        match user.file_name() {
+            Some(name) if user.parent() == Some(self.root.as_path()) => {
+                let mut name = name.to_owned();
+                name.push(".json");
+                self.bases().join(name)
+            }
+            _ => user.join(BASE),
+        }
+    }
+
+    /// The base that `user` has; none when it has none.
+    ///
+    /// # Errors
+    /// When there is one that cannot be read or is not ours: then it is not known what it uses.
+    pub(super) fn base_of(&self, user: &Path) -> io::Result<Option<Base>> {
+        let base: Option<Base> = read(&self.base_file(user))?;
+        match base {
+            Some(base) if base.version != VERSION || !base.layers.iter().all(Key::is_plain) => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "names its base in a way that is not known"))
+            }
+            base => Ok(base),
+        }
+    }
+
+    pub(super) fn write_base(&self, user: &Path, layers: Vec<Key>) -> io::Result<()> {
+        write(&self.base_file(user), &Base { version: VERSION, layers })
+    }
+
+    /// Forgets what a workspace that has gone was on top of.
+    pub(super) fn forget_base(&self, user: &Path) -> io::Result<()> {
+        match fs::remove_file(self.base_file(user)) {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn entry(&self, key: &Key) -> PathBuf {
@@ -131,29 +181,11 @@ impl Places {
     pub(super) fn users(&self) -> io::Result<Vec<PathBuf>> {
         let mut users: Vec<PathBuf> = self.entries()?.iter().map(|key| self.entry(key)).collect();
         users.extend(names(&self.drafts())?.into_iter().map(|name| self.drafts().join(name)));
-        let own = ["cache", "drafts", "trash"];
+        let own = ["cache", "drafts", "trash", "bases"];
         let workspaces = names(&self.root)?.into_iter().filter(|name| !own.contains(&name.as_str()));
         users.extend(workspaces.map(|name| self.root.join(name)));
         Ok(users)
     }
-}
-
-/// The base that the directory names; none when it has none.
-///
-/// # Errors
-/// When there is one that cannot be read or is not ours: then it is not known what it uses.
-pub(super) fn base_of(directory: &Path) -> io::Result<Option<Base>> {
-    let base: Option<Base> = read(&directory.join(BASE))?;
-    match base {
-        Some(base) if base.version != VERSION || !base.layers.iter().all(Key::is_plain) => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "names its base in a way that is not known"))
-        }
-        base => Ok(base),
-    }
-}
-
-pub(super) fn write_base(directory: &Path, layers: Vec<Key>) -> io::Result<()> {
-    write(&directory.join(BASE), &Base { version: VERSION, layers })
 }
 
 pub(super) fn about(entry: &Path) -> io::Result<Option<About>> {

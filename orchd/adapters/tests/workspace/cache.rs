@@ -93,13 +93,38 @@ fn use_outlives_the_daemon() {
     let record = yard.run(&held, "grep -qx 0 f0 && git status --porcelain");
     assert_eq!(record.outcome, orch_sandbox::exit_record::Outcome::Succeeded);
     // While it is not known who uses what, nothing goes.
-    fs::write(held.workspace.join("base.json"), "{").unwrap();
+    fs::write(yard.path("workspaces/bases/held.json"), "{").unwrap();
     let one_more = commit(&yard, None, "3", 3);
     let tree = yard.cache.tree_of(&yard.repository, &one_more).unwrap();
     let draft = yard.cache.begin("shop", &yard.repository, (&one_more, &tree)).unwrap();
     yard.execute(&yard.path("one-more.run"), &draft.spec(orch_sandbox::Level::Full).unwrap());
     assert!(yard.cache.publish(draft).is_err());
     assert!(held.layers.unwrap()[0].exists() && yard.claim("one-more", &one_more).is_some());
+}
+
+/// A run in a workspace of its own may write anything there, also what looks like ours.
+#[test]
+fn what_a_run_writes_is_no_base() {
+    let Some(mut yard) = Yard::new(ROOMY) else { return };
+    let one = commit(&yard, None, "one", 3);
+    let plain = yard.empty("plain", &one).workspace;
+    let other = yard.empty("other", &one).workspace;
+    fs::write(plain.join("base.json"), r#"{"version":1,"layers":[]}"#).unwrap();
+    std::os::unix::fs::symlink(&other, plain.join("upper")).unwrap();
+    assert_eq!(yard.cache.roots(&plain).unwrap(), std::slice::from_ref(&plain));
+    // Whoever opened this would wait forever.
+    let pipe = other.join("base.json");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(yard.cache.roots(&other).unwrap(), std::slice::from_ref(&other));
+    yard.reopen(ROOMY);
+    // What is known of a workspace goes with it, also when it went while nobody looked.
+    yard.prepare(&one);
+    let held = yard.claim("held", &one).unwrap();
+    let file = yard.path("workspaces/bases/held.json");
+    assert!(file.exists());
+    fs::remove_dir_all(&held.workspace).unwrap();
+    yard.reopen(ROOMY);
+    assert!(!file.exists());
 }
 
 /// A daemon that is killed leaves something at each of these places. None of it is ever taken for whole.
