@@ -21,7 +21,10 @@ pub(crate) const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWUSER
     .union(CloneFlags::CLONE_NEWCGROUP);
 
 /// How gladly the kernel kills init and what it starts when memory runs out: long before the daemon and its shims.
-const OOM_SCORE_ADJUSTMENT: &str = "600";
+const OOM_SCORE_OF_INIT: &str = "600";
+/// That of the first step is higher: what it holds in memory files is in no size that the kernel compares, and without init
+/// the steps that run always would not.
+const OOM_SCORE_OF_STEP: &str = "900";
 /// Numbers that the kernel never hands out again after the first round, so the bound of a pid namespace must be higher.
 const RESERVED_PIDS: u64 = 300;
 /// Highest bound that a kernel accepts.
@@ -122,7 +125,12 @@ pub(crate) fn map_ids(host: HostIds, inside: InsideIds) -> Result<(), Errno> {
 /// Offers the run to the kernel for when memory runs out. Nothing stops a process from doing that; should it fail all the
 /// same, the run is as likely to be killed as others.
 pub(super) fn raise_oom_score() {
-    drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUSTMENT));
+    drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_OF_INIT));
+}
+
+/// Offers the first step before init.
+pub(super) fn raise_oom_score_of_step() {
+    drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_OF_STEP));
 }
 
 /// What the bound of the pid namespace is for `processes`.
