@@ -149,8 +149,8 @@ pub(crate) async fn nothing_left(story: &Story) -> anyhow::Result<()> {
         story.runs("shop").await?.iter().filter(|run| is_kept(run)).map(|run| run.id.to_string()).collect();
     let left = || -> anyhow::Result<Vec<_>> {
         let mut left = listed(&state.join("workspaces"))?;
-        left.retain(|path| !["cache", "drafts"].iter().any(|own| path.ends_with(own)));
-        left.retain(|path| !path.ends_with("trash"));
+        left.retain(|path| !["cache", "drafts", "trash", "bases"].iter().any(|own| path.ends_with(own)));
+        left.extend(listed(&state.join("workspaces/bases"))?);
         left.extend(listed(&state.join("workspaces/drafts"))?);
         left.extend(listed(&state.join("workspaces/trash"))?);
         left.extend(listed(&state.join("jail"))?);
