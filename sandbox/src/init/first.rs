@@ -20,7 +20,7 @@ use nix::unistd::{Pid, chdir};
 use super::messages::{self, Ended, MESSAGE_BYTES_MAX, Reply};
 use super::script;
 use super::steps::{self, StartError};
-use super::{Orders, SetupFailure, confine, namespaces};
+use super::{Orders, SetupFailure, confine};
 use crate::clock::monotonic_ns;
 use crate::level::{Guarantee, LevelReport};
 use crate::probes::inside;
@@ -100,7 +100,6 @@ impl From<Errno> for End {
 
 fn run(orders: &Orders<'_>, channel: &OwnedFd) -> Result<Infallible, End> {
     let sandboxed = orders.shape.isolation == Isolation::Sandboxed;
-    namespaces::raise_oom_score_of_step();
     steps::become_plain(&orders.stdout, &orders.stderr).map_err(|errno| not_prepared("init", errno))?;
     if sandboxed {
         confine_early(orders, channel)?;

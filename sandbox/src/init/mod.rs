@@ -195,6 +195,7 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
         Isolation::Sandboxed => {
             namespaces::settle(orders)?;
             first = first::fork(orders)?;
+            namespaces::set_oom_score(namespaces::OOM_SCORE_OF_INIT);
             trees = namespaces::build_view(orders)?;
             if orders.makes_network {
                 first.join_network()?;
@@ -206,11 +207,12 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
             rules = Some(confine::prepare(orders.shape)?);
         }
         Isolation::None => {
-            namespaces::raise_oom_score();
+            namespaces::set_oom_score(namespaces::OOM_SCORE_OF_FIRST);
             nix::unistd::setsid().map_err(failed("failed to start a session"))?;
             nix::sys::prctl::set_child_subreaper(true).map_err(failed("failed to become the reaper"))?;
             confine::null_stdio().map_err(failed("failed to open the null device"))?;
             first = first::fork(orders)?;
+            namespaces::set_oom_score(namespaces::OOM_SCORE_OF_INIT);
         }
     }
     first.show_view(rules.as_ref())?;

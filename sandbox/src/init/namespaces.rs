@@ -21,10 +21,10 @@ pub(crate) const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWUSER
     .union(CloneFlags::CLONE_NEWCGROUP);
 
 /// How gladly the kernel kills init and what it starts when memory runs out: long before the daemon and its shims.
-const OOM_SCORE_OF_INIT: &str = "600";
+pub(super) const OOM_SCORE_OF_INIT: &str = "600";
 /// That of the first step is higher: what it holds in memory files is in no size that the kernel compares, and without init
 /// the steps that run always would not.
-const OOM_SCORE_OF_STEP: &str = "900";
+pub(super) const OOM_SCORE_OF_FIRST: &str = "900";
 /// Numbers that the kernel never hands out again after the first round, so the bound of a pid namespace must be higher.
 const RESERVED_PIDS: u64 = 300;
 /// Highest bound that a kernel accepts.
@@ -58,7 +58,7 @@ pub(super) fn settle(orders: &Orders<'_>) -> Result<(), SetupFailure> {
     let call = |step: &'static str, what: &'static str| move |errno| SetupFailure::call(step, what, errno);
     map_ids(orders.host, InsideIds { uid: INSIDE_ID, gid: INSIDE_ID })
         .map_err(call("uid-map", "failed to map the user"))?;
-    raise_oom_score();
+    set_oom_score(OOM_SCORE_OF_FIRST);
     // After the last change of ids, which would clear it.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(call("init", "failed to tie init to its shim"))?;
     setsid().map(drop).map_err(call("init", "failed to start a session"))
@@ -124,13 +124,11 @@ pub(crate) fn map_ids(host: HostIds, inside: InsideIds) -> Result<(), Errno> {
 
 /// Offers the run to the kernel for when memory runs out. Nothing stops a process from doing that; should it fail all the
 /// same, the run is as likely to be killed as others.
-pub(super) fn raise_oom_score() {
-    drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_OF_INIT));
-}
-
-/// Offers the first step before init.
-pub(super) fn raise_oom_score_of_step() {
-    drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_OF_STEP));
+///
+/// The first process inherits its score and does not write it: `/proc` is made read-only beside it, which fails while
+/// anybody writes there.
+pub(super) fn set_oom_score(score: &str) {
+    drop(std::fs::write("/proc/self/oom_score_adj", score));
 }
 
 /// What the bound of the pid namespace is for `processes`.

@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -326,4 +326,24 @@ pub(crate) fn assert_refused(bench: &Bench, run: &Run) {
     let seen = if record.log_bytes > 0 { run.stderr() } else { String::new() };
     assert_eq!(record.outcome, Outcome::Succeeded, "{seen}");
     assert!(seen.contains("held: "), "the probe looked at nothing: {seen}");
+}
+
+/// Cancels a run of 500 processes and waits until all of them are gone. `twice` waits for no step.
+pub(crate) fn cancel_a_crowd(bench: &Bench, twice: bool) {
+    let mut run = bench.run("many", vec![step("crowd", Phase::Main, &[PROBE_INSIDE, "crowd", "pipe", "500"])]);
+    run.spec.limits.processes = 600;
+    let mut pipe = run.pipe();
+    bench.start(&run);
+    pipe.line();
+    let since = Instant::now();
+    control::cancel(&run.dir).unwrap();
+    if twice {
+        control::cancel(&run.dir).ok();
+    }
+    pipe.closed();
+    let took = since.elapsed();
+    eprintln!("500 processes died in {took:?}");
+    // Under 100 ms where nobody else wants the processors, which is not so for tests.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(run.wait().outcome, Outcome::Cancelled);
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::bench::{Bench, PROBE_INSIDE, Run, program, sh, step, write_program};
 
-const PROXY: &str = "127.0.0.1:3128";
+pub(crate) const PROXY: &str = "127.0.0.1:3128";
 
 /// Names of the world; those from `loop.test` on lead where no run is led.
 const HOSTS: &str = "127.0.0.1 localhost
@@ -31,12 +31,12 @@ fd00:ec2::254 meta6.test
 ";
 
 /// A bench in a world of its own.
-struct World {
-    bench: Bench,
+pub(crate) struct World {
+    pub(crate) bench: Bench,
 }
 
 impl World {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let mut bench = Bench::new()?;
         let directory = bench.path("world");
         std::fs::create_dir(&directory).unwrap();
@@ -52,7 +52,7 @@ impl World {
     }
 
     /// A run that may reach what these tests reach, and that holds `conversations`.
-    fn run(&self, name: &str, conversations: &[&[&str]]) -> Run {
+    pub(crate) fn run(&self, name: &str, conversations: &[&[&str]]) -> Run {
         let words = conversations.join(&"--");
         let mut run =
             self.bench.run(name, vec![step("talk", Phase::Main, &[&[PROBE_INSIDE, "talk"], &words[..]].concat())]);
@@ -61,7 +61,7 @@ impl World {
     }
 
     /// Runs `run` to its good end and returns what it asked for.
-    fn finish(&self, run: &Run) -> Vec<EgressRecord> {
+    pub(crate) fn finish(&self, run: &Run) -> Vec<EgressRecord> {
         let record = self.bench.finish(run);
         let said = if record.log_bytes > 0 { run.stderr() } else { String::new() };
         assert_eq!(record.outcome, Outcome::Succeeded, "{said}\n{:?}", egress(run));
@@ -79,7 +79,7 @@ impl World {
 }
 
 /// The records in the log of a run.
-fn egress(run: &Run) -> Vec<EgressRecord> {
+pub(crate) fn egress(run: &Run) -> Vec<EgressRecord> {
     let events = run.records();
     let records = events.iter().filter_map(Record::control).filter_map(|event| match event {
         ControlEvent::Egress { record, .. } => Some(record),
@@ -88,12 +88,12 @@ fn egress(run: &Run) -> Vec<EgressRecord> {
     records.collect()
 }
 
-enum Transparent {
+pub(crate) enum Transparent {
     Yes,
     No,
 }
 
-fn policy(transparent: Transparent) -> Egress {
+pub(crate) fn policy(transparent: Transparent) -> Egress {
     let mut entries = vec![
         json!({"host": "good.test", "ports": [80, 443, 2222, 8080, 8443]}),
         json!({"host": "*.wild.test", "ports": [8080]}),
@@ -509,131 +509,4 @@ fn n15_n22_every_run_has_its_own_proxy_or_none() {
     for variable in ["http_proxy=http://127.0.0.1:3128", "HTTPS_PROXY=http://127.0.0.1:3128", "no_proxy=localhost,"] {
         assert!(said.contains(variable), "{said}");
     }
-}
-
-/// N24: connections end with the run, and so does the proxy.
-#[test]
-fn n24_nothing_stays_open_after_the_end() {
-    let Some(world) = World::new() else { return };
-    let connect = r">CONNECT good.test:2222 HTTP/1.1\r\n\r\n";
-    let mut run = world.run("kept", &[&[PROXY, connect, "<welcome", "<never"]]);
-    run.spec.steps[0].timeout_ms = 1000;
-    let record = world.bench.finish(&run);
-    assert_eq!(record.outcome, Outcome::TimedOut { step: Some("talk".to_owned()) });
-    let records = egress(&run);
-    assert!(records.iter().any(|record| matches!(record.verdict, Verdict::Allowed { .. })), "{records:?}");
-}
-
-/// The proxies of the run that has this shim: children of the keeper, which is its child in the host's pid namespace.
-fn proxies(shim: i32) -> Vec<i32> {
-    let children = |parent: i32| {
-        let pids = std::fs::read_dir("/proc").unwrap();
-        let pids = pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(move |pid| {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-            let in_one_namespace = field("NSpid:").is_some_and(|pids| pids.split_whitespace().count() == 1);
-            let lives = field("State:").is_some_and(|state| !state.starts_with('Z'));
-            field("PPid:") == Some(&parent.to_string()) && in_one_namespace && lives
-        })
-    };
-    children(shim).flat_map(children).collect()
-}
-
-/// Waits for a proxy that is not `old`.
-fn new_proxy(shim: i32, old: Option<i32>) -> i32 {
-    let deadline = std::time::Instant::now() + crate::bench::WAIT;
-    loop {
-        match proxies(shim).as_slice() {
-            [pid] if Some(*pid) != old => return *pid,
-            found => assert!(std::time::Instant::now() < deadline, "no new proxy: {found:?}"),
-        }
-        std::thread::yield_now();
-    }
-}
-
-fn kill(pid: i32) {
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
-}
-
-/// N15: a proxy that dies has a successor, which serves who waits; one that dies again and again has none, and then
-/// everything is refused.
-#[test]
-fn n15_a_dead_proxy_is_replaced_until_it_is_not() {
-    let Some(world) = World::new() else { return };
-    let ask = format!("{PROBE_INSIDE} talk {PROXY} '>GET http://good.test:8080/ HTTP/1.1\\r\\n\\r\\n' '<200 OK'");
-    let script = format!(
-        "exec 3>pipe; {ask} || exit 1; echo served >&3; read line < go; {ask} || exit 2; echo served >&3; read line < go; \
-         {PROBE_INSIDE} talk {PROXY} '!' || exit 3"
-    );
-    let mut run = world.bench.run("dying", vec![sh("main", Phase::Main, &script)]);
-    run.spec.egress = policy(Transparent::No);
-    let (mut gate, mut pipe) = (run.gate(), run.pipe());
-    let shim = world.bench.start(&run).pid;
-    pipe.line();
-    let first = new_proxy(shim, None);
-    kill(first);
-    // The second request may wait for the successor, but it is served.
-    gate.open("");
-    pipe.line();
-    let mut last = new_proxy(shim, Some(first));
-    for _ in 0..4 {
-        kill(last);
-        last = new_proxy(shim, Some(last));
-    }
-    kill(last);
-    let refused = ControlEvent::EgressProxyEnded { replaced: false };
-    let deadline = std::time::Instant::now() + crate::bench::WAIT;
-    while !run.records().iter().any(|record| record.control().as_ref() == Some(&refused)) {
-        assert!(std::time::Instant::now() < deadline, "the proxy was replaced again");
-        std::thread::yield_now();
-    }
-    gate.open("");
-    let record = run.wait();
-    assert_eq!(record.outcome, Outcome::Succeeded, "{}", run.stderr());
-    let events: Vec<_> = run.records().iter().filter_map(Record::control).collect();
-    let ends = |replaced| events.iter().filter(|event| **event == ControlEvent::EgressProxyEnded { replaced }).count();
-    assert_eq!((ends(true), ends(false)), (5, 1));
-}
-
-/// The proxy keeps nothing that it does not need, whoever started it.
-#[test]
-fn a_proxy_is_confined_itself() {
-    let Some(world) = World::new() else { return };
-    let mut run = world.bench.run("hold", vec![sh("hold", Phase::Main, "exec 3>pipe; echo ready >&3; read line < go")]);
-    run.spec.egress = policy(Transparent::No);
-    let (mut gate, mut pipe) = (run.gate(), run.pipe());
-    let shim = world.bench.start(&run).pid;
-    pipe.line();
-    let status = std::fs::read_to_string(format!("/proc/{}/status", new_proxy(shim, None))).unwrap();
-    for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000"] {
-        assert!(status.contains(line), "{line}: {status}");
-    }
-    gate.open("");
-    assert_eq!(run.wait().outcome, Outcome::Succeeded);
-}
-
-/// N23: connections that never become requests keep the proxy of one run busy and small, and no other run waits.
-#[test]
-fn n23_a_flood_hurts_nobody_else() {
-    let Some(world) = World::new() else { return };
-    let script = format!("exec 3>pipe; {PROBE_INSIDE} flood {PROXY} 400 & read line < go; kill %1; true");
-    let mut run = world.bench.run("flood", vec![sh("flood", Phase::Main, &script.replace(" & ", " >&3 & "))]);
-    run.spec.egress = policy(Transparent::No);
-    run.spec.limits.open_files = 1024;
-    let (mut gate, mut pipe) = (run.gate(), run.pipe());
-    let shim = world.bench.start(&run).pid;
-    pipe.line();
-    let other = world.run("served", &[&[PROXY, r">GET http://good.test:8080/ HTTP/1.1\r\n\r\n", "<200 OK"]]);
-    world.finish(&other);
-    let proxy = new_proxy(shim, None);
-    let status = std::fs::read_to_string(format!("/proc/{proxy}/status")).unwrap();
-    let field = |name: &str| {
-        let value = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()).unwrap();
-        value.parse::<u64>().unwrap()
-    };
-    assert!(field("Threads:") <= 258, "{status}");
-    assert!(field("VmRSS:") < 64 << 10, "{status}");
-    gate.open("");
-    assert_eq!(run.wait().outcome, Outcome::Succeeded, "{}", run.stderr());
 }

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,7 +18,7 @@ use orch_sandbox::run_dir::Liveness;
 use orch_sandbox::spec::{Isolation, Phase};
 use orch_sandbox::{Level, Prewarm, Spawner, SpawnerOptions, control};
 
-use crate::bench::{Bench, PROBE_INSIDE, Run, WAIT, program, sh, step, write_program};
+use crate::bench::{Bench, PROBE_INSIDE, Run, WAIT, cancel_a_crowd, program, sh, step, write_program};
 
 const MEGABYTE: u64 = 1 << 20;
 
@@ -178,21 +178,7 @@ fn p9_a_frozen_run_dies_with_its_shim() {
 #[test]
 fn p7_a_group_dies_at_once() {
     let Some((bench, unit)) = bench_in_unit(Ceilings::default()) else { return };
-    let mut run = bench.run("many", vec![step("crowd", Phase::Main, &[PROBE_INSIDE, "crowd", "pipe", "500"])]);
-    run.spec.limits.processes = 600;
-    let mut pipe = run.pipe();
-    bench.start(&run);
-    pipe.line();
-    let since = Instant::now();
-    // The second one waits for no step: everything is killed by the group.
-    control::cancel(&run.dir).unwrap();
-    control::cancel(&run.dir).ok();
-    pipe.closed();
-    let took = since.elapsed();
-    eprintln!("500 processes died in {took:?}");
-    // Under 100 ms where nobody else wants the processors, which is not so for tests.
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    assert_eq!(run.wait().outcome, Outcome::Cancelled);
+    cancel_a_crowd(&bench, true);
     assert_eq!(unit.runs(), [] as [PathBuf; 0]);
 }
 

@@ -9,7 +9,7 @@ use orch_sandbox::limit::{Excess, LimitKind};
 use orch_sandbox::log::{ControlEvent, Stream};
 use orch_sandbox::spec::Phase;
 
-use crate::bench::{Bench, PROBE_INSIDE, Run, sh, step};
+use crate::bench::{Bench, PROBE_INSIDE, Run, cancel_a_crowd, sh, step};
 
 const MEGABYTE: u64 = 1 << 20;
 
@@ -124,19 +124,7 @@ fn what_has_no_blocks_is_no_disk_space() {
 #[test]
 fn p7_many_processes_die_quickly() {
     let Some(bench) = Bench::new() else { return };
-    let mut run = bench.run("many", vec![step("crowd", Phase::Main, &[PROBE_INSIDE, "crowd", "pipe", "500"])]);
-    run.spec.limits.processes = 600;
-    let mut pipe = run.pipe();
-    bench.start(&run);
-    pipe.line();
-    let since = Instant::now();
-    control::cancel(&run.dir).unwrap();
-    pipe.closed();
-    let took = since.elapsed();
-    eprintln!("500 processes died in {took:?}");
-    // Under 100 ms where nobody else wants the processors, which is not so for tests.
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    assert_eq!(run.wait().outcome, Outcome::Cancelled);
+    cancel_a_crowd(&bench, false);
 }
 
 /// Stopped processes cannot fork, whatever they were doing.

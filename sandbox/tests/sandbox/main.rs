@@ -2,10 +2,10 @@
 //!
 //! `cases`: the list of all attacks, and that none of them is forgotten. `escapes`: attacks from inside. `floods`: attacks
 //! on what others need. `races`: attacks on those who look at the same moment. `faults`: what is left when somebody dies.
-//! `egress`: what runs reach on the network. `limits`: what a whole run may use, watched; `groups`: the same by control
-//! groups. `secrets`: where their values are and where not. `syscalls`: the strict profile. `lifecycle`: who lives and dies
-//! with whom. `steps`: how runs go and end. `results`: logs and artifacts. `layers`: workspaces that start as directories.
-//! Runs as root and as an ordinary user; without the kernel features for level 3 every test says so and passes, unless
+//! `egress`: what runs reach on the network; `proxies`: the process between. `limits`: what a whole run may use, watched;
+//! `groups`: the same by control groups. `secrets`: where their values are and where not. `syscalls`: the strict profile.
+//! `lifecycle`: who lives and dies with whom. `steps`: how runs go and end. `results`: logs and artifacts. `layers`:
+//! workspaces that start as directories. Runs as root and as an ordinary user; without the kernel features for level 3 every test says so and passes, unless
 //! `CI=true`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "everything here is a test, helpers included")]
@@ -21,6 +21,7 @@ mod groups;
 mod layers;
 mod lifecycle;
 mod limits;
+mod proxies;
 mod races;
 mod results;
 mod secrets;
