@@ -175,14 +175,14 @@ impl ServedSpawner {
         let shape = Shape::of(&assignment.spec);
         let template =
             if self.at_home && shape.isolation == Isolation::Sandboxed { self.templates.get(&shape) } else { None };
-        let Some(template) = template else {
+        let Some((number, template)) = template else {
             self.pool.forget(&shape);
             return self.start_shim(assignment, None);
         };
-        let (number, template) = (template.0, template.1.try_clone_to_owned().ok());
-        // A run with values that it does not name is refused by a shim of its own, before anything is taken.
-        let is_plain = assignment.secrets.is_some() != assignment.spec.secrets.is_empty();
-        if is_plain
+        let template = template.try_clone_to_owned().ok();
+        // Values that the spec does not name, or lacks, are refused by a shim of its own, before anything is taken.
+        let has_what_it_names = assignment.secrets.is_some() != assignment.spec.secrets.is_empty();
+        if has_what_it_names
             && let Some(slot) = self.pool.take(&shape, number, Instant::now())
             && let Some(answer) = claim(&slot, &assignment)
         {
