@@ -2,7 +2,7 @@
 //!
 //! The tree of a commit is checked out once, by a git in a sandbox, into the cache; a run sees it through an overlay
 //! whose upper directory is its own (`workspace_base` of its spec). The next tree of the same project is a thin layer on
-//! a whole checkout: only what differs is written. Reading order: [`cache`] has the entries and who uses them, `draft`
+//! a whole checkout: only what differs is written. Reading order: `cache` has the entries and who uses them, `draft`
 //! makes one, `seed` writes what a run has of its own.
 //!
 //! **Invariant:** an entry is whole or absent, and nothing changes it. **Invariant:** an entry goes only when no
