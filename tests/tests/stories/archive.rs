@@ -24,7 +24,7 @@ fn everything_of_an_archived_project_ends() -> anyhow::Result<()> {
         let asks = story.task_create("shop", "Asks", approvals::PROTECTED).await?;
         let asked = approvals::asked(story).await?;
         let checked = story.task_create("shop", "Is checked", &held("echo 1 > parts/slow")).await?;
-        release(&counting(story, &checked).await?, story)?;
+        release(&counting(story, &checked).await?, story).await?;
         let gate = gate_number(story, 2).await?;
         let works = story.task_create("shop", "Works", COUNTS).await?;
         let waits = needing(story, &works).await?;

@@ -83,7 +83,7 @@ fn a_task_reaches_nothing_but_its_own() -> anyhow::Result<()> {
         // What is its own it reaches, so the spy is no bad one.
         ensure!(reached == ["own repository", "own workspace"], "{said}");
         ensure!(found["own repository, to write"] == "EROFS", "{said}");
-        release(&beside, story)?;
+        release(&beside, story).await?;
         story.task_in(&neighbour, TaskState::Done).await?;
         ensure!(
             git(story.env(), Path::new(&other.repository), &["rev-parse", "main"]).await?

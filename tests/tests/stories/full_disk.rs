@@ -64,7 +64,7 @@ fn nothing_is_lost_when_the_disk_is_full() -> anyhow::Result<()> {
         // What ran all the time is done, too.
         if let Some(task) = under_way {
             let run = counting(story, &task).await?;
-            release_in(&disk.join("runs"), &run)?;
+            release_in(&disk.join("runs"), &run).await?;
             let done = story.task_in(&task, TaskState::Done).await?;
             tell(&format!("{} attempts of the run that was under way", done.attempts));
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use orch_proto::request::RepoSource;
 use orch_proto::view::{RunState, RunView, TaskState};
-use orch_tests::{Setup, Story, processes};
+use orch_tests::{Setup, Story, poll, processes};
 
 use crate::story;
 
@@ -47,7 +47,7 @@ fn runs_go_on_when_the_daemon_is_killed() -> anyhow::Result<()> {
         for task in &tasks {
             let run = counting(story, task).await?;
             ensure!(run.state == RunState::Running && run.attempt == 1, "it was not taken up again: {run:#?}");
-            release(&run, story)?;
+            release(&run, story).await?;
         }
         for task in &tasks {
             let done = story.task_in(task, TaskState::Done).await?;
@@ -98,7 +98,7 @@ fn a_killed_spawner_is_replaced_and_runs_do_not_notice() -> anyhow::Result<()> {
         for (run, task) in &runs {
             let same = story.task(task).await?;
             ensure!((same.state, same.attempts) == (TaskState::Running, 1), "{same:#?}");
-            release(run, story)?;
+            release(run, story).await?;
             let done = story.task_in(task, TaskState::Done).await?;
             ensure!(done.attempts == 1, "{done:#?}");
             every_line_once(story, &run.name).await?;
@@ -150,7 +150,7 @@ async fn tried_again(story: &Story, task: &str, first: &RunView) -> anyhow::Resu
     ensure!(waiting.last_failure.as_deref().is_some_and(|why| why.contains("lost")), "{waiting:#?}");
     ensure!(second.fence > first.fence, "a later attempt has a later fence");
     story.log_line(&second.name, "line 1").await?;
-    release(&second, story)?;
+    release(&second, story).await?;
     // Its recipe allows no retry: that it is done shows that the loss was not counted as one.
     let done = story.task_in(task, TaskState::Done).await?;
     ensure!(done.attempts == 2, "{done:#?}");
@@ -173,28 +173,27 @@ pub(crate) async fn counting(story: &Story, task: &str) -> anyhow::Result<RunVie
 }
 
 /// Makes the file for which the steps of a run wait.
-pub(crate) fn release(run: &RunView, story: &Story) -> anyhow::Result<()> {
-    release_in(&story.env().state().join("runs"), run)
+pub(crate) async fn release(run: &RunView, story: &Story) -> anyhow::Result<()> {
+    release_in(&story.env().state().join("runs"), run).await
 }
 
 /// The same where the directories of runs are elsewhere.
-pub(crate) fn release_in(runs: &Path, run: &RunView) -> anyhow::Result<()> {
+pub(crate) async fn release_in(runs: &Path, run: &RunView) -> anyhow::Result<()> {
     let shim = shim_in(&runs.join(run.id.to_string()))?;
-    write_inside(shim, &format!("go-{}", run.task_name)).context("failed to release a run")
+    write_inside(shim, &format!("go-{}", run.task_name)).await.context("failed to release a run")
 }
 
 /// Writes a file into the workspace as the processes of a run see it: on the host it is in several directories.
-pub(crate) fn write_inside(shim: i32, name: &str) -> anyhow::Result<()> {
-    let mut last = None;
-    // Init of a run lets nobody look, and what has ended is not there any more.
-    for process in processes::tree(shim)?.iter().rev() {
-        let inside = PathBuf::from(format!("/proc/{}/root/work", process.pid));
-        match std::fs::write(inside.join(name), "go\n") {
-            Ok(()) => return Ok(()),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.map_or_else(|| anyhow::anyhow!("no process"), anyhow::Error::from))
+///
+/// A run that is called running may not have executed its command yet, and until then nothing of it lets anybody look.
+pub(crate) async fn write_inside(shim: i32, name: &str) -> anyhow::Result<()> {
+    poll::until("a process of the run that can be looked into", async || {
+        // Init of a run lets nobody look, what has ended is not there any more, and the root of the shim is the host's.
+        let tree = processes::tree(shim)?;
+        let mut inside = tree.iter().rev().filter(|process| process.pid != shim).map(|process| process.pid);
+        Ok(inside.find_map(|pid| std::fs::write(format!("/proc/{pid}/root/work/{name}"), "go\n").ok()))
+    })
+    .await
 }
 
 /// The process id of a run's shim.

@@ -115,7 +115,7 @@ fn a_log_is_followed_by_two_at_once_without_a_gap() -> anyhow::Result<()> {
             poll::until("a follower", async || Ok((path.metadata()?.len() > 0).then_some(()))).await?;
             followers.push((follower, path));
         }
-        release(&run, story)?;
+        release(&run, story).await?;
         let numbers = || (1..=LINES).map(|number| number.to_string());
         let out: String = ["ready\n".to_owned()].into_iter().chain(numbers().map(|n| format!("{n} out\n"))).collect();
         let err: String = numbers().filter(|number| number.ends_with('0')).map(|n| format!("{n} err\n")).collect();

@@ -124,17 +124,17 @@ fn a_push_during_the_check_has_the_change_checked_again() -> anyhow::Result<()> 
     story("a push during the check", Setup::Runs, async |story| {
         let project = parts_project(story).await?;
         let task = story.task_create("shop", "Slow", &held("echo 1 > parts/slow")).await?;
-        release(&counting(story, &task).await?, story)?;
-        release_gate(&gate_number(story, 1).await?)?;
+        release(&counting(story, &task).await?, story).await?;
+        release_gate(&gate_number(story, 1).await?).await?;
         let first = story.task_in(&task, TaskState::Done).await?;
         // From here on the branch has a slow gate.
         let task = story.task_create("shop", "More", &held("echo 1 > parts/more")).await?;
-        release(&counting(story, &task).await?, story)?;
+        release(&counting(story, &task).await?, story).await?;
         let before = gate_number(story, 2).await?;
         let pushed = push(story, &project).await?;
-        release_gate(&before)?;
+        release_gate(&before).await?;
         let again = gate_number(story, 3).await?;
-        release_gate(&again)?;
+        release_gate(&again).await?;
         let done = story.task_in(&task, TaskState::Done).await?;
         ensure!(parts_seen(story, &before).await? == "begin more slow", "what was checked first");
         ensure!(parts_seen(story, &again).await? == "begin more pushed slow", "what was checked again");
@@ -208,7 +208,7 @@ async fn side_by_side(story: &Story, commands: &[&str]) -> anyhow::Result<Vec<St
         runs.push(counting(story, task).await?);
     }
     for run in &runs {
-        release(run, story)?;
+        release(run, story).await?;
     }
     Ok(tasks)
 }
@@ -240,8 +240,8 @@ pub(crate) async fn gate_number(story: &Story, number: usize) -> anyhow::Result<
     Ok(gate)
 }
 
-fn release_gate(gate: &RunView) -> anyhow::Result<()> {
-    write_inside(shim_pid(gate)?, "go-gate").context("failed to release a gate")
+async fn release_gate(gate: &RunView) -> anyhow::Result<()> {
+    write_inside(shim_pid(gate)?, "go-gate").await.context("failed to release a gate")
 }
 
 /// A person pushes to the branch. Gives the commit.

@@ -78,7 +78,7 @@ fn held_tasks_stay_and_urgent_ones_go_first() -> anyhow::Result<()> {
         orchctl(story.env(), &["task", "prioritize", urgent, "9"]).await?.ok()?;
         let waiting = story.task(usual).await?;
         ensure!(waiting.waits.iter().any(|wait| wait.code == "capacity"), "{waiting:#?}");
-        release(&run, story)?;
+        release(&run, story).await?;
         for task in [usual, urgent] {
             story.task_in(task, TaskState::Done).await?;
         }
@@ -117,7 +117,7 @@ fn a_failed_task_is_mended_and_tried_again() -> anyhow::Result<()> {
         let said = said.failed(i32::from(ErrorCode::Conflict.exit_code()))?;
         ensure!(said.contains("E_CONFLICT") && said.contains("hint"), "{said}");
         story.refused(ErrorCode::Conflict, Request::TaskRetry { task: Ref(task.clone()) }).await?;
-        release(&run, story)?;
+        release(&run, story).await?;
         let done = story.task_in(&task, TaskState::Done).await?;
         ensure!(done.attempts == 3, "{done:#?}");
         story.task_in(&next, TaskState::Done).await?;

@@ -19,7 +19,7 @@ fn a_person_sees_a_task_move_follows_its_log_and_approves() -> anyhow::Result<()
         terminal.wait_for("IN PROGRESS 1").await?;
         // Its log comes by as it is written.
         terminal.wait_for("line 7").await?;
-        release(&counting(story, &task).await?, story)?;
+        release(&counting(story, &task).await?, story).await?;
         story.task_in(&task, TaskState::Done).await?;
         terminal.wait_for("DONE 1").await?;
         let workflow = story.task_create("shop", "Workflow", approvals::PROTECTED).await?;
