@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, open, openat, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat};
 use nix::libc;
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::sys::rename::rename_to_free;
 
 /// Directories open at once on the way down; deeper ones are moved up.
 const DEPTH_MAX: usize = 32;
@@ -141,8 +143,9 @@ impl Removal<'_> {
     fn move_up(&mut self, dir: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
         loop {
             self.moved += 1;
-            let place = format!(".remove-{}-{}", std::process::id(), self.moved);
-            match renameat2(dir, name, self.root, place.as_str(), RenameFlags::RENAME_NOREPLACE) {
+            let place =
+                CString::new(format!(".remove-{}-{}", std::process::id(), self.moved)).map_err(|_| Errno::EINVAL)?;
+            match rename_to_free(dir, name, self.root, &place) {
                 // The job may have guessed the name; it cannot have guessed all of them.
                 Err(Errno::EEXIST) => {}
                 done => return done,

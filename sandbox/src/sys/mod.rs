@@ -13,5 +13,6 @@ pub(crate) mod memory;
 pub(crate) mod mounts;
 pub(crate) mod process;
 pub(crate) mod refused;
+pub(crate) mod rename;
 pub(crate) mod route;
 pub(crate) mod ruleset;
