@@ -33,6 +33,7 @@ pub mod run_dir;
 mod seccomp;
 pub mod secrets;
 mod shim;
+mod small_file;
 pub mod spawner;
 pub mod spec;
 mod sys;

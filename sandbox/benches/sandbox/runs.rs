@@ -1,12 +1,13 @@
 //! Runs through a spawner: the only file here that knows how a daemon starts one and learns of its end.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use orch_sandbox::control::{self, ControlError};
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::log::{LogReader, Stream};
 use orch_sandbox::run_dir::{self, Liveness};
@@ -62,12 +63,19 @@ impl Runs {
         self.spawner.spawn(&run.directory).context("failed to start a run")
     }
 
-    /// From the request to the end of the shim, which has written its record by then.
+    /// From the request until the record is written, as the daemon learns it: the connection to the shim ends.
     pub(crate) fn time(&self, run: &Run) -> anyhow::Result<Duration> {
         let start = Instant::now();
         let spawned = self.spawn(run)?;
+        match control::watch(&run.directory) {
+            Ok(connection) => wait_for(connection.as_fd())?,
+            Err(ControlError::NotRunning { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let time = start.elapsed();
+        // So that the end of its shim is not in the time of what is measured next.
         wait(&spawned)?;
-        Ok(start.elapsed())
+        Ok(time)
     }
 
     /// One run from request to end; what it leaves is looked at and removed after the time is taken.
@@ -117,7 +125,11 @@ impl Runs {
 
 /// Waits for the end of a shim.
 pub(crate) fn wait(spawned: &Spawned) -> anyhow::Result<()> {
-    let mut fds = [PollFd::new(spawned.pidfd.as_fd(), PollFlags::POLLIN)];
+    wait_for(spawned.pidfd.as_fd())
+}
+
+fn wait_for(fd: BorrowedFd<'_>) -> anyhow::Result<()> {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
     let ready = poll(&mut fds, PollTimeout::try_from(WAIT).unwrap_or(PollTimeout::MAX))?;
     ensure!(ready > 0, "a run did not end within {} s", WAIT.as_secs());
     Ok(())

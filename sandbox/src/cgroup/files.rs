@@ -1,7 +1,7 @@
 //! Reading, writing and waiting on the small files of a group, relative to the descriptor of its directory.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
+
+use crate::small_file;
 
 /// Most bytes of one file; the longest is a list of processes.
 const BYTES_MAX: u64 = 1 << 20;
@@ -22,9 +24,8 @@ pub(super) fn directory(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errn
 
 pub(super) fn read(dir: BorrowedFd<'_>, name: &str) -> Result<String, Errno> {
     let file = openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let mut text = String::new();
-    File::from(file).take(BYTES_MAX).read_to_string(&mut text).map_err(|error| errno_of(&error))?;
-    Ok(text)
+    let bytes = small_file::bytes(File::from(file), BYTES_MAX).map_err(|error| errno_of(&error))?;
+    String::from_utf8(bytes).map_err(|_| Errno::EILSEQ)
 }
 
 /// Writes `value` in one call, which is how the kernel wants it.

@@ -15,7 +15,10 @@ use nix::unistd::{AccessFlags, faccessat, getpid, getppid};
 use super::files::{directory, read, write, write_if_there};
 use super::group::{RunGroup, remove_left_over};
 use crate::limit::Ceilings;
+use crate::small_file;
 
+/// More than the list of a process's groups has, in bytes.
+const LIST_BYTES_MAX: u64 = 64 << 10;
 /// Where version 2 is mounted: alone, or beside version 1.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// The leaf of daemon, spawner and shims; also the value for systemd's `DelegateSubgroup=`.
@@ -95,7 +98,7 @@ pub(crate) struct Found {
 /// Looks for the subtree of this process; changes nothing.
 pub(crate) fn find() -> Result<Found, Missing> {
     let mount = MOUNTS.into_iter().map(Path::new).find(|mount| is_version_2(mount)).ok_or(Missing::NotMounted)?;
-    let list = std::fs::read_to_string("/proc/self/cgroup").map_err(|_| Missing::NotFound)?;
+    let list = small_file::text("/proc/self/cgroup", LIST_BYTES_MAX).map_err(|_| Missing::NotFound)?;
     let own = list.lines().find_map(|line| line.strip_prefix("0::")).ok_or(Missing::NotMounted)?;
     let own = Path::new(own);
     // A path above what is mounted here begins with `..`.

@@ -29,12 +29,15 @@ const NULL: &CStr = c"/dev/null";
 /// The newest landlock version whose rights are handled; older kernels enforce the part that they know.
 const NEWEST: ABI = ABI::V6;
 
-/// Seals this process and prepares the rules for the files of steps.
+/// Keeps the first process and all later ones away from the memory and the descriptors of init.
+pub(super) fn seal() -> Result<(), SetupFailure> {
+    prctl::set_dumpable(false).map_err(|errno| SetupFailure::call("init", "failed to seal the memory of init", errno))
+}
+
+/// Gives up what is not needed until the claim and prepares the rules for the files of steps.
 pub(super) fn prepare(shape: &Shape) -> Result<RulesetCreated, SetupFailure> {
-    let call = |step: &'static str, what: &'static str| move |errno| SetupFailure::call(step, what, errno);
-    null_stdio().map_err(call("init", "failed to open the null device"))?;
+    null_stdio().map_err(|errno| SetupFailure::call("init", "failed to open the null device", errno))?;
     let rules = landlock_rules(shape)?;
-    prctl::set_dumpable(false).map_err(call("init", "failed to seal the memory of init"))?;
     give_up_for_good()?;
     Ok(rules)
 }

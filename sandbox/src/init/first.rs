@@ -67,19 +67,19 @@ impl First {
         }
     }
 
-    /// Tells the first process that the view stands, with the rules for its files where the kernel has landlock. A rule that
-    /// init adds later holds for it, too.
-    pub(super) fn show_view(&self, rules: Option<&RulesetCreated>) -> Result<(), SetupFailure> {
-        let failed = |errno| SetupFailure::call("first-process", "failed to show the view to the first process", errno);
-        let rules = rules.map(RulesetCreated::try_clone).transpose();
-        let rules: Option<OwnedFd> = rules.map_err(|_| failed(Errno::EMFILE))?.and_then(Into::into);
-        let descriptors: Vec<_> = rules.iter().map(OwnedFd::as_fd).collect();
-        channel::send(self.channel.as_fd(), b"view", &descriptors).map_err(failed)
+    /// Tells the first process that the view stands, and so that it can be probed.
+    pub(super) fn show_view(&self) -> Result<(), SetupFailure> {
+        channel::send(self.channel.as_fd(), b"view", &[])
+            .map_err(|errno| SetupFailure::call("first-process", "failed to show the view to the first process", errno))
     }
 
-    /// Lets it execute the first step; `limits` are guarantees that it cannot find out by itself.
-    pub(super) fn let_go(&self, limits: &[Guarantee]) -> Result<(), Errno> {
-        messages::send(self.channel.as_fd(), &limits)
+    /// Lets it execute the first step under `rules` for its files, where the kernel has landlock; `limits` are guarantees
+    /// that it cannot find out by itself.
+    pub(super) fn let_go(&self, limits: &[Guarantee], rules: Option<&RulesetCreated>) -> Result<(), Errno> {
+        let rules = rules.map(RulesetCreated::try_clone).transpose().map_err(|_| Errno::EMFILE)?;
+        let rules: Option<OwnedFd> = rules.and_then(Into::into);
+        let descriptors: Vec<_> = rules.iter().map(OwnedFd::as_fd).collect();
+        messages::send_with(self.channel.as_fd(), &limits, &descriptors)
     }
 }
 
@@ -104,7 +104,7 @@ fn run(orders: &Orders<'_>, channel: &OwnedFd) -> Result<Infallible, End> {
     if sandboxed {
         confine_early(orders, channel)?;
     }
-    let rules = wait_for_word(channel)?.1.pop();
+    wait_for_word(channel)?;
     let mut findings = Vec::new();
     if sandboxed {
         // The directory where it was born may still be one of the host.
@@ -115,12 +115,13 @@ fn run(orders: &Orders<'_>, channel: &OwnedFd) -> Result<Infallible, End> {
         memory::fault_in();
     }
     messages::send(channel.as_fd(), &Reply::Probed { guarantees: findings.clone() })?;
-    let limits: Vec<Guarantee> = serde_json::from_slice(&wait_for_word(channel)?.0).map_err(|_| Errno::EPROTO)?;
+    let (limits, mut rules) = wait_for_word(channel)?;
+    let limits: Vec<Guarantee> = serde_json::from_slice(&limits).map_err(|_| Errno::EPROTO)?;
     let step = script::read(&orders.script, 0).map_err(|error| {
         let errno = error.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw);
         not_prepared("script", errno)
     })?;
-    if let Some(rules) = rules {
+    if let Some(rules) = rules.pop() {
         ruleset::restrict_self(rules.as_fd()).map_err(|errno| not_prepared("landlock", errno))?;
     }
     let landlock = inside::landlock();
@@ -159,13 +160,10 @@ fn make_network() -> Result<OwnedFd, Errno> {
 
 /// Waits until init says a word; returns it with what came with it.
 fn wait_for_word(channel: &OwnedFd) -> Result<(Vec<u8>, Vec<OwnedFd>), End> {
-    let mut word = vec![0; MESSAGE_BYTES_MAX];
-    match channel::receive(channel.as_fd(), &mut word)? {
+    let mut buffer = [0; MESSAGE_BYTES_MAX];
+    match channel::receive(channel.as_fd(), &mut buffer)? {
         (0, _) => Err(End::Silent),
-        (len, descriptors) => {
-            word.truncate(len);
-            Ok((word, descriptors))
-        }
+        (len, descriptors) => Ok((buffer[..len].to_vec(), descriptors)),
     }
 }
 
@@ -174,7 +172,7 @@ fn not_executed(failed: Result<Infallible, (steps::Stage, Errno)>) -> Reply {
         Err(failed) => StartError::from(failed).to_string(),
         Ok(never) => match never {},
     };
-    Reply::StepEnded { index: 0, ended: Ended::NotExecuted { message } }
+    Reply::StepEnded { index: 0, ended: Ended::NotExecuted { message }, alone: false }
 }
 
 fn not_prepared(step: &str, errno: Errno) -> End {

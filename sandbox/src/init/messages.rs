@@ -61,7 +61,12 @@ pub(crate) enum Reply {
     /// The first process does not execute its program, because the sandbox holds less than is required.
     Refused { landlock: Guarantee },
     /// The process of a step has ended.
-    StepEnded { index: u16, ended: Ended },
+    StepEnded {
+        index: u16,
+        ended: Ended,
+        /// Whether nothing runs inside any more but init: every process of the run is its descendant, and it has none.
+        alone: bool,
+    },
     /// Nothing runs inside but init.
     KilledAll,
 }

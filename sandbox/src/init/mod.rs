@@ -38,7 +38,7 @@ use crate::sys::{channel, descriptors, memory, process};
 use crate::view::{self, BuildError, Directories, Entry, OwnMounts, RunFiles, Trees};
 use crate::watch::TMPFS_INSIDE;
 use first::First;
-use reap::Family;
+use reap::{Family, Next};
 
 /// The user and group id inside.
 pub(crate) const INSIDE_ID: u32 = 1000;
@@ -204,6 +204,9 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
                 // While this process may still take ports and change routes.
                 egress::listen(policy, proxy.as_fd()).map_err(failed("failed to make the listeners of the proxy"))?;
             }
+            confine::seal()?;
+            // It probes while this process prepares the rest.
+            first.show_view()?;
             rules = Some(confine::prepare(orders.shape)?);
         }
         Isolation::None => {
@@ -213,9 +216,9 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
             confine::null_stdio().map_err(failed("failed to open the null device"))?;
             first = first::fork(orders)?;
             namespaces::set_oom_score(namespaces::OOM_SCORE_OF_INIT);
+            first.show_view()?;
         }
     }
-    first.show_view(rules.as_ref())?;
     Ok(Built { children, trees, rules, first })
 }
 /// Blocks the signal of ended children and makes it readable.
@@ -252,7 +255,7 @@ struct Current {
 impl Init<'_> {
     /// Serves requests until the channel closes.
     fn serve(&mut self) -> Result<(), Errno> {
-        let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
         loop {
             let mut fds = vec![
                 PollFd::new(self.channel.as_fd(), PollFlags::POLLIN),
@@ -345,8 +348,8 @@ impl Init<'_> {
             sethostname(name).map_err(|errno| SetupFailure::call("hostname", "failed to set the host name", errno))?;
             let rules = confine::allow_claimed(rules, self.shape)?;
             confine::give_up_capabilities()?;
-            self.let_first_go(limits).map_err(call("failed to let the first process go"))?;
             self.rules = Some(rules);
+            self.let_first_go(limits).map_err(call("failed to let the first process go"))?;
             // Beside the first process, which has its own by now: it cannot reach init, and further steps come later.
             return confine::install_filter(self.shape.syscalls);
         }
@@ -368,7 +371,7 @@ impl Init<'_> {
     fn let_first_go(&mut self, limits: &[Guarantee]) -> Result<(), Errno> {
         let first = self.first.as_ref().ok_or(Errno::ESRCH)?;
         self.current = Some(Current { index: 0, pid: first.pid });
-        first.let_go(limits)
+        first.let_go(limits, self.rules.as_ref())
     }
 
     fn start_step(&mut self, index: u16, stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Errno> {
@@ -383,16 +386,26 @@ impl Init<'_> {
                 self.current = Some(Current { index, pid });
                 Ok(())
             }
-            Err(message) => self.reply(&Reply::StepEnded { index, ended: Ended::NotExecuted { message } }),
+            Err(message) => {
+                self.reply(&Reply::StepEnded { index, ended: Ended::NotExecuted { message }, alone: false })
+            }
         }
     }
 
-    /// Collects every child that has ended without waiting for one.
+    /// Collects every child that has ended without waiting for one, and says if the step was among them.
     fn reap(&mut self) -> Result<(), Errno> {
-        while let Some((pid, ended)) = reap::next(reap::Wait::No)? {
-            self.ended(pid, ended)?;
+        let mut step = None;
+        let alone = loop {
+            match reap::next(reap::Wait::No)? {
+                Next::Ended(pid, ended) => step = self.ended(pid, ended)?.or(step),
+                Next::NoneYet => break false,
+                Next::NoChild => break true,
+            }
+        };
+        match step {
+            Some((index, ended)) => self.step_ended(index, ended, alone),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Kills every process of the run but this one and waits until none is left.
@@ -400,34 +413,38 @@ impl Init<'_> {
         loop {
             self.family.signal(Signal::SIGKILL)?;
             match reap::next(reap::Wait::ForOne)? {
-                Some((pid, ended)) => self.ended(pid, ended)?,
-                None => return Ok(()),
+                Next::Ended(pid, ended) => {
+                    if let Some((index, ended)) = self.ended(pid, ended)? {
+                        self.step_ended(index, ended, false)?;
+                    }
+                }
+                Next::NoneYet | Next::NoChild => return Ok(()),
             }
             // Whatever else has died by now needs no further signal.
             self.reap()?;
         }
     }
 
-    fn ended(&mut self, pid: Pid, ended: Ended) -> Result<(), Errno> {
+    /// Takes in that a process has ended; which step that was and how it ended, if it was one.
+    fn ended(&mut self, pid: Pid, ended: Ended) -> Result<Option<(u16, Ended)>, Errno> {
         if let Some(first) = self.first.take_if(|first| first.pid == pid) {
             self.hear_last_words(&first)?;
         }
-        match self.current {
-            Some(current) if current.pid == pid => {
-                self.current = None;
-                match self.reply(&Reply::StepEnded { index: current.index, ended }) {
-                    // The shim is gone; the caller is about to find out and to end.
-                    Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
-                    sent => sent,
-                }
-            }
-            Some(_) | None => Ok(()),
+        let step = self.current.take_if(|current| current.pid == pid);
+        Ok(step.map(|step| (step.index, ended)))
+    }
+
+    fn step_ended(&self, index: u16, ended: Ended, alone: bool) -> Result<(), Errno> {
+        match self.reply(&Reply::StepEnded { index, ended, alone }) {
+            // The shim is gone; the caller is about to find out and to end.
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            sent => sent,
         }
     }
 
     /// Passes on what the first process said before it ended.
     fn hear_last_words(&self, first: &First) -> Result<(), Errno> {
-        let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
         loop {
             match channel::receive(first.channel.as_fd(), &mut buffer) {
                 Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(()),

@@ -65,19 +65,31 @@ pub(super) enum Wait {
     ForOne,
 }
 
-/// The next child that has ended; `None` when there is none, or none yet if not waiting.
-pub(super) fn next(wait: Wait) -> Result<Option<(Pid, Ended)>, Errno> {
+/// What there is to know of children.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// This one has ended.
+    Ended(Pid, Ended),
+    /// There are some, and none has ended.
+    NoneYet,
+    /// There is none.
+    NoChild,
+}
+
+/// Collects the next child that has ended.
+pub(super) fn next(wait: Wait) -> Result<Next, Errno> {
     let flags = match wait {
         Wait::No => WaitPidFlag::WNOHANG | WaitPidFlag::__WALL,
         Wait::ForOne => WaitPidFlag::__WALL,
     };
     loop {
         match waitpid(None, Some(flags)) {
-            Ok(WaitStatus::Exited(pid, code)) => return Ok(Some((pid, Ended::Exited { code }))),
+            Ok(WaitStatus::Exited(pid, code)) => return Ok(Next::Ended(pid, Ended::Exited { code })),
             Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                return Ok(Some((pid, Ended::Signalled { signal: signal as i32 })));
+                return Ok(Next::Ended(pid, Ended::Signalled { signal: signal as i32 }));
             }
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
+            Ok(WaitStatus::StillAlive) => return Ok(Next::NoneYet),
+            Err(Errno::ECHILD) => return Ok(Next::NoChild),
             // Stops are not asked for, and an interrupted wait is no news.
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),

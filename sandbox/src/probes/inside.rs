@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,9 +14,12 @@ use nix::libc;
 use nix::mount::{MsFlags, mount};
 
 use crate::level::{Guarantee, GuaranteeKind, Strength};
+use crate::small_file;
 use crate::sys::refused;
 use crate::view::{DEVICE_LINKS, DEVICES, HostUser, LANDLOCK_CANARY};
 
+/// More than any file of the kernel says that is read here.
+const FILE_BYTES_MAX: u64 = 64 << 10;
 /// Longest wait for an answer that the kernel itself gives at once.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
@@ -250,13 +252,11 @@ fn open(path: &Path) -> Result<(), Errno> {
 }
 
 fn read(path: &str) -> Option<String> {
-    std::fs::read_to_string(path).ok()
+    small_file::text(path, FILE_BYTES_MAX).ok()
 }
 
 fn read_bytes(path: &str) -> Result<Vec<u8>, Errno> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut bytes));
-    read.map(|_| bytes).map_err(|error| errno_of(&error))
+    File::open(path).and_then(|file| small_file::bytes(file, FILE_BYTES_MAX)).map_err(|error| errno_of(&error))
 }
 
 fn errno_of(error: &std::io::Error) -> Errno {

@@ -21,7 +21,7 @@ mod durable;
 mod reserve;
 
 use std::fs::{DirBuilder, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,7 @@ pub(crate) use durable::{write_atomic, write_durable};
 pub(crate) use reserve::Reserve;
 
 use crate::exit_record::ExitRecord;
+use crate::small_file;
 use crate::spec::{RunSpec, SPEC_BYTES_MAX};
 
 /// Name of the spec within a run directory.
@@ -240,12 +241,10 @@ fn decode<T: for<'de> Deserialize<'de>>(
     path: PathBuf,
     max_bytes: u64,
 ) -> Result<Option<T>, InspectError> {
-    let mut json = Vec::new();
-    let read = file.and_then(|file| file.take(max_bytes).read_to_end(&mut json));
-    match read {
-        Ok(_) => {}
+    let json = match file.and_then(|file| small_file::bytes(file, max_bytes)) {
+        Ok(json) => json,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(InspectError::Read { path, source }),
-    }
+    };
     serde_json::from_slice(&json).map(Some).map_err(|source| InspectError::Decode { path, source })
 }

@@ -94,14 +94,17 @@ impl Inside {
             pids_bound: pid_namespace_bound(shape.processes),
             memory: if shape.bounds_memory { MemoryBound::PerProcess } else { MemoryBound::None },
         };
-        // Init and its first process have it then, and need not build it twice.
-        seccomp::program(shape.syscalls);
+        if pauses {
+            // Init and its first process have it then, and need not build it twice. Where nobody waits ahead of time they
+            // build it beside each other, while this process and the claim are on their way.
+            seccomp::program(shape.syscalls);
+        }
         let (stdout, their_stdout) = pipe().map_err(failed)?;
         let (stderr, their_stderr) = pipe().map_err(failed)?;
         let script = init::create_script().map_err(failed)?;
         let (ours, theirs) = channel::pair().map_err(failed)?;
         let namespaces = match shape.isolation {
-            Isolation::Sandboxed if makes_network => NAMESPACES.union(CloneFlags::CLONE_NEWNET),
+            // The network, if it is new, is made by the first process beside init.
             Isolation::Sandboxed => NAMESPACES,
             Isolation::None => CloneFlags::empty(),
         };
@@ -172,7 +175,7 @@ impl Inside {
 
     /// The next reply with its descriptors; `None` when init is gone.
     pub(super) fn receive(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, Errno> {
-        let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
         match channel::receive(self.channel.as_fd(), &mut buffer) {
             Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(None),
             Ok((len, descriptors)) => {
@@ -180,6 +183,14 @@ impl Inside {
                 Ok(Some((reply, descriptors)))
             }
             Err(errno) => Err(errno),
+        }
+    }
+
+    /// Ends an init that has nothing inside any more, without waiting while the kernel takes its namespaces down.
+    pub(super) fn leave(self) -> Result<(), Errno> {
+        match self.isolation {
+            Isolation::Sandboxed => process::signal_pidfd(self.pidfd.as_fd(), Signal::SIGKILL),
+            Isolation::None => self.end().map(drop),
         }
     }
 

@@ -13,6 +13,7 @@ use nix::unistd::{Pid, SysconfVar, sysconf};
 use crate::cgroup::{Bounds, Evidence, Missing, ReadBack, RunGroup, Subtree, judge};
 use crate::level::{Guarantee, Level};
 use crate::limit::{Ceilings, Excess, LimitKind};
+use crate::small_file;
 use crate::spec::CheckedSpec;
 use crate::watch::{DiskWatch, MemoryWatch, can_list_children, devices_of};
 
@@ -36,18 +37,25 @@ pub(crate) struct Host {
     /// Where the groups of runs are, or why there are none.
     pub(crate) subtree: Result<Subtree, Missing>,
     pub(crate) ceilings: Ceilings,
+    /// Which boot of the machine this is.
+    pub(super) boot_id: String,
 }
 
 impl Host {
     /// Gets the host ready for runs of this process and its children.
     pub(crate) fn prepare(ceilings: Ceilings) -> Self {
-        Self { subtree: Subtree::prepare(&ceilings), ceilings }
+        Self { subtree: Subtree::prepare(&ceilings), ceilings, boot_id: boot_id() }
     }
 
     /// What a child that closes all descriptors has to keep.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.subtree.iter().map(Subtree::descriptor).collect()
     }
+}
+
+fn boot_id() -> String {
+    let id = small_file::text("/proc/sys/kernel/random/boot_id", 64).unwrap_or_default();
+    id.trim().to_owned()
 }
 
 /// Keeps the limits of one run.

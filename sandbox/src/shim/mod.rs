@@ -4,6 +4,7 @@
 //! Depends on neither daemon nor spawner once it has answered. **Invariant:** without the claim it writes nothing.
 //! **Invariant:** with the claim it leaves an exit record, whatever fails in between; only its own death loses a run.
 
+mod claimed;
 mod inside;
 mod keeper;
 mod machine;
@@ -32,12 +33,15 @@ use crate::run_dir::{
     Claim, ClaimError, EXIT_FILE, LOG_FILE, Reserve, SHIM_FILE, ShimIdentity, write_atomic, write_durable,
 };
 use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError};
+use crate::small_file;
 use crate::spawner::StartAnswer;
 use crate::spec::CheckedSpec;
 use crate::sys::{channel, descriptors};
 use crate::view::Trees;
+use claimed::Claimed;
 pub(crate) use keeper::Host;
 use keeper::Keeper;
+use machine::Input;
 pub(crate) use prepared::{Prepared, Slot};
 use server::ControlServer;
 use streams::Echo;
@@ -83,21 +87,17 @@ pub(crate) fn run(
             return Err(error);
         }
     };
-    let begun = Begun::now();
-    let ended = match Parts::prepare(&dir, &spec, &begun.boot_id) {
-        Ok(parts) => {
-            answer(&starter, &StartAnswer::Started { pid: own_pid() });
-            drop(starter);
+    let begun = Begun::now(host);
+    let ended = match protect().map_err(PrepareError::Protect) {
+        Ok(()) => {
             let (prepared, keeper) = keep(&spec, host, prepare(&spec));
-            let ended = Supervisor::new(&spec, parts.outside, keeper, Echo::Nothing).run(prepared, secrets);
-            drop(parts.reserve);
-            ended
+            let claimed = Claimed::claim(&spec, prepared, secrets, &keeper);
+            // While the first step is on its way.
+            Attempt { dir: &dir, spec: &spec, begun: &begun }.follow(starter, keeper, claimed)
         }
-        Err(error) => {
-            answer(&starter, &StartAnswer::Failed { reason: error.to_string() });
-            Ended::without_log(Outcome::ShimError { message: error.to_string() }, not_run(&spec))
-        }
+        Err(error) => Err(refuse(&starter, &error.to_string())),
     };
+    let ended = ended.unwrap_or_else(|outcome| Ended::without_log(outcome, not_run(&spec)));
     let (record, server) = begun.record(&spec, ended);
     leave_record(&dir, &record);
     // In this order: whoever finds nobody listening finds the lock free and the record written.
@@ -106,19 +106,56 @@ pub(crate) fn run(
     Ok(record)
 }
 
+/// One attempt whose claim is taken.
+#[derive(Debug)]
+struct Attempt<'a> {
+    dir: &'a File,
+    spec: &'a CheckedSpec,
+    begun: &'a Begun,
+}
+
+impl Attempt<'_> {
+    /// Makes what is kept of the run in its directory, says that it has started, and follows it to its end.
+    fn follow(&self, starter: OwnedFd, keeper: Keeper<'_>, claimed: Result<Claimed, Input>) -> Result<Ended, Outcome> {
+        let parts = match Parts::prepare(self.dir, self.spec, &self.begun.boot_id) {
+            Ok(parts) => parts,
+            Err(error) => {
+                keeper.kill();
+                let ended = claimed.map_or(Ok(()), Claimed::give_up).and(keeper.end());
+                return Err(match ended {
+                    Ok(()) => refuse(&starter, &error.to_string()),
+                    Err(errno) => refuse(&starter, &format!("{error}; failed to end the sandbox: {}", errno.desc())),
+                });
+            }
+        };
+        answer(&starter, &StartAnswer::Started { pid: own_pid() });
+        drop(starter);
+        let ended = Supervisor::new(self.spec, parts.outside, keeper, Echo::Nothing).run(claimed);
+        drop(parts.reserve);
+        Ok(ended)
+    }
+}
+
+/// Tells the starter that the run does not start; what its record says then.
+fn refuse(starter: &OwnedFd, why: &str) -> Outcome {
+    answer(starter, &StartAnswer::Failed { reason: why.to_owned() });
+    Outcome::ShimError { message: why.to_owned() }
+}
+
 /// Runs `spec` for a person, who sees the output itself: nothing is left behind, and nobody else can reach the run.
 ///
 /// # Errors
 /// When the secrets are not those of the spec. Nothing was started.
 pub(crate) fn run_for_person(spec: &CheckedSpec, secrets: Option<SealedSecrets>) -> Result<ExitRecord, StartError> {
     check_secrets(spec, secrets.as_ref())?;
-    let begun = Begun::now();
+    let host = Host::prepare(Ceilings::default());
+    let begun = Begun::now(&host);
     umask(Mode::from_bits_truncate(0o077));
     let ended = match Outside::of_person(spec) {
         Ok(outside) => {
-            let host = Host::prepare(Ceilings::default());
             let (prepared, keeper) = keep(spec, &host, Prepared::on_host(spec, &host));
-            Supervisor::new(spec, outside, keeper, Echo::Stdio).run(prepared, secrets)
+            let claimed = Claimed::claim(spec, prepared, secrets, &keeper);
+            Supervisor::new(spec, outside, keeper, Echo::Stdio).run(claimed)
         }
         Err(error) => Ended::without_log(Outcome::ShimError { message: error.to_string() }, not_run(spec)),
     };
@@ -169,8 +206,8 @@ struct Begun {
 }
 
 impl Begun {
-    fn now() -> Self {
-        Self { at_us: unix_us(), boot_id: boot_id() }
+    fn now(host: &Host) -> Self {
+        Self { at_us: unix_us(), boot_id: host.boot_id.clone() }
     }
 
     /// The record of a run that ended now, and what must stay open until it is written.
@@ -256,7 +293,6 @@ fn protect() -> Result<(), Errno> {
 
 impl Parts {
     fn prepare(dir: &File, spec: &CheckedSpec, boot_id: &str) -> Result<Self, PrepareError> {
-        protect().map_err(PrepareError::Protect)?;
         let identity = ShimIdentity {
             version: FORMAT_VERSION,
             fence: spec.fence,
@@ -311,14 +347,9 @@ fn own_pid() -> i32 {
     nix::unistd::getpid().as_raw()
 }
 
-fn boot_id() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_owned()
-}
-
 /// Start time of this process in clock ticks since boot; 0 when `/proc` does not say.
 fn start_ticks() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let stat = small_file::text("/proc/self/stat", 4096).unwrap_or_default();
     // The name in parentheses can hold anything; what follows it is field 3 on, and the start time is field 22.
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     fields.split_whitespace().nth(19).and_then(|ticks| ticks.parse().ok()).unwrap_or_default()

@@ -11,14 +11,14 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
-use super::inside::{FirstStreams, Inside, RunSecrets};
+use super::claimed::Claimed;
+use super::inside::Inside;
 use super::keeper::Keeper;
 use super::machine::{Action, Input, Machine, Stage};
-use super::prepared::Prepared;
 use super::server::ControlServer;
 use super::streams::{Echo, Progress, StepStream, pipe};
 use super::timers::{Passed, Timers};
-use crate::clock::{monotonic_ns, unix_us};
+use crate::clock::unix_us;
 use crate::control::{Activity, Answer, Request, RunStatus};
 use crate::egress::Proxy;
 use crate::exit_record::{Outcome, StepFailure, StepResult};
@@ -28,7 +28,6 @@ use crate::limit::Excess;
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
 use crate::redact::{Patterns, Redactor};
-use crate::secrets::SealedSecrets;
 use crate::spec::{CheckedSpec, Isolation};
 
 /// Longest time that building and probing may take.
@@ -83,6 +82,8 @@ pub(super) struct Supervisor<'a> {
     streams: Vec<StepStream>,
     /// What is taken out of everything that a step writes.
     patterns: Option<Rc<Patterns>>,
+    /// Whether nothing runs inside but init.
+    alone: bool,
     /// What the first process has found.
     findings: Vec<Guarantee>,
     /// When the sandbox was claimed, on the monotonic clock, in nanoseconds.
@@ -110,6 +111,7 @@ impl<'a> Supervisor<'a> {
             proxy: None,
             streams: Vec::new(),
             patterns: None,
+            alone: false,
             findings: Vec::new(),
             claimed_at_ns: 0,
             claim_to_exec_ns: None,
@@ -117,15 +119,12 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Runs to the end in a sandbox that is prepared or being prepared, with the secrets that the spec names.
-    pub(super) fn run(mut self, prepared: Result<Prepared, Outcome>, secrets: Option<SealedSecrets>) -> Ended {
+    /// Runs to the end in a sandbox that was claimed.
+    pub(super) fn run(mut self, claimed: Result<Claimed, Input>) -> Ended {
         self.timers.arm_guard(Instant::now(), BUILD_WAIT);
-        match prepared {
-            Ok(prepared) => match RunSecrets::open(secrets) {
-                Ok(secrets) => self.claim(prepared, &secrets),
-                Err(error) => self.lost(&crate::chain(&error)),
-            },
-            Err(outcome) => self.feed(Input::NotBuilt(outcome)),
+        match claimed {
+            Ok(claimed) => self.take_over(claimed),
+            Err(input) => self.feed(input),
         }
         while self.machine.stage() != Stage::Over {
             if let Err(errno) = self.turn() {
@@ -135,16 +134,13 @@ impl<'a> Supervisor<'a> {
         self.end()
     }
 
-    fn claim(&mut self, prepared: Prepared, secrets: &RunSecrets) {
-        let Prepared { mut inside, findings, trees, proxy, .. } = prepared;
+    fn take_over(&mut self, claimed: Claimed) {
+        let Claimed { inside, proxy, patterns, findings, at_ns, first: (stdout, stderr) } = claimed;
         self.proxy = proxy;
-        self.patterns = Patterns::new(&secrets.values);
+        self.patterns = patterns;
         self.findings = findings;
-        self.claimed_at_ns = monotonic_ns();
-        match inside.claim(self.spec, secrets, trees.as_ref(), &self.keeper) {
-            Ok(FirstStreams { stdout, stderr }) => self.follow(0, stdout, stderr),
-            Err(errno) => self.lost(&format!("failed to reach the sandbox: {}", errno.desc())),
-        }
+        self.claimed_at_ns = at_ns;
+        self.follow(0, stdout, stderr);
         self.inside = Some(inside);
     }
 
@@ -242,12 +238,13 @@ impl<'a> Supervisor<'a> {
                 let message = self.clear(message);
                 self.feed(Input::NotBuilt(Outcome::SetupFailed { message, hint, step }));
             }
-            Some(Reply::StepEnded { index, ended }) => {
+            Some(Reply::StepEnded { index, ended, alone }) => {
                 let current = match self.machine.stage() {
                     Stage::Running(running) | Stage::Killing(running, _) => running == index,
                     Stage::Building | Stage::Clearing(_) | Stage::Over => false,
                 };
                 if current {
+                    self.alone = alone;
                     self.look_for_kills();
                     let failure = ended.failure().map(|failure| match failure {
                         StepFailure::Exec { message } => StepFailure::Exec { message: self.clear(message) },
@@ -256,7 +253,10 @@ impl<'a> Supervisor<'a> {
                     self.feed(Input::StepEnded { failure });
                 }
             }
-            Some(Reply::KilledAll) => self.feed(Input::KilledAll),
+            Some(Reply::KilledAll) => {
+                self.alone = true;
+                self.feed(Input::KilledAll);
+            }
             None => {
                 self.look_for_kills();
                 let how = self.inside.take().map(Inside::end);
@@ -408,6 +408,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn start_step(&mut self, index: u16, now: Instant) -> Result<(), Errno> {
+        self.alone = false;
         self.count_step(index, now);
         let (stdout, their_stdout) = pipe()?;
         let (stderr, their_stderr) = pipe()?;
@@ -467,7 +468,11 @@ impl<'a> Supervisor<'a> {
     /// Ends init, takes in the last output and closes the log.
     fn end(mut self) -> Ended {
         self.keeper.kill();
-        let ended = self.inside.take().map(Inside::end);
+        let ended = self.inside.take().map(|inside| match self.keeper.group() {
+            // It runs nothing but its own end, which takes longest; only the directory of a group must wait for it.
+            None if self.alone => inside.leave(),
+            None | Some(_) => inside.end().map(drop),
+        });
         if let Some(proxy) = self.proxy.take() {
             proxy.end(Instant::now()).iter().for_each(|event| self.log.control(unix_us(), event));
         }

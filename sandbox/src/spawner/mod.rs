@@ -22,7 +22,7 @@ pub use client::{SpawnError, Spawned, Spawner, SpawnerOptions};
 pub(crate) use serve::{ServeError, serve};
 
 /// Longest message in either direction, in bytes.
-const MESSAGE_BYTES_MAX: usize = 64 << 10;
+const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
 /// How a spawner serves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -73,7 +73,8 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
     // Descriptors of secrets pass through here; other processes of the same user must not take them.
     prctl::set_dumpable(false).map_err(ServeError::Protect)?;
     descriptors::raise_limit().map_err(ServeError::Limit)?;
-    // Nobody waits for a shim; the kernel forgets it when it ends.
+    // Nobody waits for a shim, nor for an init that outlives its shim by a moment; the kernel forgets them when they end.
+    prctl::set_child_subreaper(true).map_err(ServeError::Signals)?;
     process::set_disposition(Signal::SIGCHLD, Disposition::Ignore).map_err(ServeError::Signals)?;
     // Every shim has it then.
     seccomp::program(SyscallProfile::Standard);

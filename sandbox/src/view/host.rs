@@ -51,8 +51,12 @@ fn shown(path: PathBuf) -> Option<Shown> {
     if found.is_dir() {
         return Some(Shown::Directory(path));
     }
-    match std::fs::read(&path) {
-        Ok(content) if found.is_file() && found.len() <= COPIED_BYTES_MAX => Some(Shown::Copied { path, content }),
-        _ => found.is_file().then_some(Shown::File(path)),
+    if !found.is_file() {
+        return None;
     }
+    let copied = if found.len() <= COPIED_BYTES_MAX { std::fs::read(&path).ok() } else { None };
+    Some(match copied {
+        Some(content) => Shown::Copied { path, content },
+        None => Shown::File(path),
+    })
 }

@@ -1,0 +1,60 @@
+//! A sandbox that belongs to its run: the claim has gone to init, and the first step starts by itself.
+//!
+//! Made as early as can be: what the shim keeps of a run in its directory is made while the first step is on its way.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use nix::errno::Errno;
+
+use super::inside::{FirstStreams, Inside, RunSecrets};
+use super::keeper::Keeper;
+use super::machine::Input;
+use super::prepared::Prepared;
+use crate::clock::monotonic_ns;
+use crate::egress::Proxy;
+use crate::exit_record::Outcome;
+use crate::level::Guarantee;
+use crate::redact::Patterns;
+use crate::secrets::SealedSecrets;
+use crate::spec::CheckedSpec;
+
+/// A living sandbox with its run.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub(super) inside: Inside,
+    pub(super) proxy: Option<Proxy>,
+    /// What is taken out of everything that a step writes.
+    pub(super) patterns: Option<Rc<Patterns>>,
+    /// What the first process has found so far.
+    pub(super) findings: Vec<Guarantee>,
+    /// When it was claimed, on the monotonic clock, in nanoseconds.
+    pub(super) at_ns: u64,
+    /// Where the first step writes its output and its errors.
+    pub(super) first: (OwnedFd, OwnedFd),
+}
+
+impl Claimed {
+    /// Gives a sandbox that is prepared, or being prepared, to the run of `spec`, with the secrets that it names. Fails with
+    /// what the machine has to know.
+    pub(super) fn claim(
+        spec: &CheckedSpec,
+        prepared: Result<Prepared, Outcome>,
+        secrets: Option<SealedSecrets>,
+        keeper: &Keeper<'_>,
+    ) -> Result<Self, Input> {
+        let Prepared { mut inside, findings, trees, proxy, .. } = prepared.map_err(Input::NotBuilt)?;
+        let secrets = RunSecrets::open(secrets).map_err(|error| Input::Lost { message: crate::chain(&error) })?;
+        let at_ns = monotonic_ns();
+        let FirstStreams { stdout, stderr } = inside
+            .claim(spec, &secrets, trees.as_ref(), keeper)
+            .map_err(|errno| Input::Lost { message: format!("failed to reach the sandbox: {}", errno.desc()) })?;
+        let patterns = Patterns::new(&secrets.values);
+        Ok(Self { inside, proxy, patterns, findings, at_ns, first: (stdout, stderr) })
+    }
+
+    /// Ends everything inside, which nobody has followed.
+    pub(super) fn give_up(self) -> Result<(), Errno> {
+        self.inside.end().map(drop)
+    }
+}
