@@ -73,7 +73,7 @@ pub(super) fn build_view(orders: &Orders<'_>) -> Result<Option<Trees>, SetupFail
     };
     match &orders.footing {
         Footing::Host { entries, directories } => {
-            let trees = directories.open()?;
+            let trees = directories.open_prepared()?;
             from_nothing(entries, orders, &settings)?;
             Ok(Some(trees))
         }

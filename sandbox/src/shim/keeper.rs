@@ -3,11 +3,9 @@
 //! The one place where the shim meets `cgroup` and `watch`. Decides nothing about the run: it says what was exceeded.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use crate::cgroup::{Bounds, Evidence, Missing, ReadBack, RunGroup, Subtree, judge};
@@ -27,8 +25,6 @@ const EMPTY_WAIT: Duration = Duration::from_secs(5);
 /// What the steps that run whatever happens get in addition when a limit was exceeded, as a part of that limit: what was
 /// left in temporary files stays, and they may have something to save.
 const AFTERWARDS_PART: u64 = 4;
-/// The directory within the workspace that holds what a run with a base has changed.
-const UPPER: &str = "upper";
 
 /// What the host gives to all runs.
 #[derive(Debug)]
@@ -74,13 +70,12 @@ pub(super) struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     /// Bounds the `group` of the run, where it has one.
     ///
-    /// `roots` are the directories whose space is the run's; where nobody has opened them they are opened in this process's
-    /// view.
+    /// `roots` are the directories whose space is the run's.
     pub(super) fn new(
         spec: &'a CheckedSpec,
         host: &Host,
         group: Result<RunGroup, String>,
-        roots: Option<Vec<OwnedFd>>,
+        roots: Vec<OwnedFd>,
     ) -> Self {
         let group = group.and_then(|group| match group.limit(&bounds(spec)) {
             Ok(()) => Ok(group),
@@ -93,7 +88,7 @@ impl<'a> Keeper<'a> {
             group,
             read_back,
             memory: None,
-            roots: roots.unwrap_or_else(|| open_roots(spec)),
+            roots,
             disk: None,
             disk_free_bytes: host.ceilings.disk_free_bytes,
             next_look,
@@ -262,17 +257,4 @@ fn bounds(spec: &CheckedSpec) -> Bounds {
         processes: Some(spec.limits.processes.saturating_add(1)),
         cpu_millis: spec.limits.run_cpu_millis,
     }
-}
-
-/// The directories whose space is the run's. What cannot be opened cannot be mounted either, which ends the run.
-fn open_roots(spec: &CheckedSpec) -> Vec<OwnedFd> {
-    let workspace = match &spec.workspace_base {
-        Some(_) => spec.workspace.join(UPPER),
-        None => spec.workspace.clone(),
-    };
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let open = |path: PathBuf| openat2(AT_FDCWD, &path, how).ok();
-    [Some(workspace), spec.out.clone()].into_iter().flatten().filter_map(open).collect()
 }
