@@ -22,6 +22,8 @@ const LOOK_SOON: Duration = Duration::from_millis(100);
 const LOOK_PART: u32 = 10;
 /// Longest wait for the last process of a run that was killed.
 const EMPTY_WAIT: Duration = Duration::from_secs(5);
+/// Longest wait for the last process of those whose shim was killed, which die with it: nobody may be kept waiting by that.
+const TIDY_WAIT: Duration = Duration::from_millis(50);
 /// What the steps that run whatever happens get in addition when a limit was exceeded, as a part of that limit: what was
 /// left in temporary files stays, and they may have something to save.
 const AFTERWARDS_PART: u64 = 4;
@@ -40,6 +42,14 @@ impl Host {
         Self { subtree: Subtree::prepare(&ceilings), ceilings }
     }
 
+    /// Removes what shims that were killed have left.
+    pub(crate) fn tidy(&self) {
+        if let Ok(subtree) = &self.subtree {
+            // What is left is looked for again.
+            subtree.sweep(TIDY_WAIT).unwrap_or_default();
+        }
+    }
+
     /// What a child that closes all descriptors has to keep.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.subtree.iter().map(Subtree::descriptor).collect()
@@ -51,6 +61,8 @@ impl Host {
 pub(super) struct Keeper<'a> {
     spec: &'a CheckedSpec,
     group: Result<RunGroup, String>,
+    /// One that bounds nothing, but the run lives in it.
+    unbounded: Option<RunGroup>,
     read_back: ReadBack,
     /// Only where no group bounds the memory.
     memory: Option<(u64, MemoryWatch)>,
@@ -77,15 +89,20 @@ impl<'a> Keeper<'a> {
         group: Result<RunGroup, String>,
         roots: Vec<OwnedFd>,
     ) -> Self {
+        let mut unbounded = None;
         let group = group.and_then(|group| match group.limit(&bounds(spec)) {
             Ok(()) => Ok(group),
-            Err(errno) => Err(format!("the control group cannot be bounded: {}", errno.desc())),
+            Err(errno) => {
+                unbounded = Some(group);
+                Err(format!("the control group cannot be bounded: {}", errno.desc()))
+            }
         });
         let read_back = group.as_ref().map(RunGroup::read_back).unwrap_or_default();
         let next_look = Instant::now() + LOOK_EVERY;
         Self {
             spec,
             group,
+            unbounded,
             read_back,
             memory: None,
             roots,
@@ -230,12 +247,12 @@ impl<'a> Keeper<'a> {
 
     /// Removes the group after init has ended. Fails when processes of the run are left.
     pub(super) fn end(self) -> Result<(), Errno> {
-        let Ok(group) = self.group else { return Ok(()) };
+        let Some(group) = self.group.ok().or(self.unbounded) else { return Ok(()) };
         if !group.wait_empty(Instant::now() + EMPTY_WAIT)? {
             return Err(Errno::EBUSY);
         }
         match group.remove() {
-            // A group that is left over is removed at the next start of a spawner.
+            // A group that is left over is removed by a sweep.
             Ok(()) | Err(Errno::EBUSY) => Ok(()),
             Err(errno) => Err(errno),
         }

@@ -165,7 +165,8 @@ impl Slot {
     /// Says that it is ready, waits for the claim, and runs the run.
     pub(crate) fn serve(self, spawner: OwnedFd, host: &Host) -> Result<(), Unclaimed> {
         channel::send(spawner.as_fd(), Self::READY, &[]).map_err(|_| Unclaimed::Dropped)?;
-        let Self { shape, inside, findings, group, proxy } = self;
+        // The group first, so that it goes last: when init has been told to end.
+        let Self { group, shape, inside, findings, proxy } = self;
         let mut descriptors = wait_for_claim(&spawner, &inside)?;
         if descriptors.is_empty() {
             return Err(Unclaimed::Dropped);

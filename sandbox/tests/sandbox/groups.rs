@@ -228,6 +228,54 @@ fn groups_of_dead_runs_are_removed_and_living_ones_are_not() {
     unit.wait_for_runs(0);
 }
 
+/// A spawner with a sandbox that waits for a run, alone in its group.
+fn waiting(test: impl FnOnce(Bench, &Unit)) {
+    let Some((mut bench, unit)) = bench_in_unit(Ceilings::default()) else { return };
+    let options = SpawnerOptions { prewarm: Prewarm { slots: 1, networks: 0 }, ..options(Ceilings::default()) };
+    bench.spawner = Spawner::start(&unit.program(&bench), options).unwrap();
+    assert_eq!(bench.finish(&bench.shell("before", "true")).outcome, Outcome::Succeeded);
+    unit.wait_for_runs(1);
+    test(bench, &unit);
+}
+
+#[test]
+fn the_group_of_a_sandbox_that_nobody_claims_goes_with_it() {
+    waiting(|bench, unit| {
+        let Bench { home, spawner } = bench;
+        drop(spawner);
+        unit.wait_for_runs(0);
+        drop(home);
+    });
+}
+
+/// A shim that is killed leaves its group to the spawner.
+#[test]
+fn the_group_of_a_sandbox_that_is_killed_is_swept() {
+    waiting(|_bench, unit| {
+        let group = unit.runs().pop().unwrap();
+        let deadline = Instant::now() + WAIT;
+        let shim = loop {
+            assert!(Instant::now() < deadline, "nobody is in {}", group.display());
+            let members = std::fs::read_to_string(group.join("cgroup.procs")).unwrap();
+            let parents: Vec<i32> = members.lines().filter_map(parent).collect();
+            // Init, which was born there, is the one whose parent is not.
+            let is_outside = |parent: &&i32| !members.lines().any(|pid| pid.parse() == Ok(**parent));
+            if let Some(shim) = parents.iter().find(is_outside) {
+                break *shim;
+            }
+            std::thread::yield_now();
+        };
+        kill(Pid::from_raw(shim), Signal::SIGKILL).unwrap();
+        unit.wait_for_runs(0);
+    });
+}
+
+/// The parent of a process, while that lives.
+fn parent(pid: &str) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 #[test]
 fn a_group_with_others_in_it_is_left_alone() {
     let Some(mut bench) = Bench::new() else { return };
