@@ -26,7 +26,8 @@ pub struct Excess {
     pub limit: LimitKind,
     /// The bound, in bytes; 0 when it is not the run's own.
     pub allowed: u64,
-    /// What was found, in bytes; 0 when that is not known. When the kernel keeps the limit, it is never more than the bound.
+    /// What was found, in bytes; 0 when that is not known. When the kernel keeps the limit, it is never more than the bound,
+    /// and it may be less when the run kept the rest from being counted.
     pub found: u64,
 }
 

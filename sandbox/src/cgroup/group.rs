@@ -17,6 +17,8 @@ const CPU_PERIOD_US: u64 = 100_000;
 const CPU_QUOTA_MIN_US: u64 = 1_000;
 /// Tries to make a group that a sweep takes away in the moment before it is locked.
 const MAKE_TRIES: usize = 5;
+/// Longest wait for the end of what is left in a group that nobody wants.
+const DROP_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait for all processes of a group to stand still. They are on their way to that whatever comes of the wait.
 const FREEZE_WAIT: Duration = Duration::from_millis(500);
 
@@ -51,8 +53,8 @@ pub(crate) struct MemoryEvents {
     pub(crate) peak_bytes: u64,
 }
 
-/// The group of one run; the process that made it keeps it by a lock. A forked copy must not be dropped: that would free
-/// the lock for all.
+/// The group of one run; the process that made it keeps it by a lock. Dropping it ends whatever is left in it, so a forked
+/// copy must not be dropped: that would also free the lock for all.
 #[derive(Debug)]
 pub(crate) struct RunGroup {
     /// The lock is on the open directory, so it ends with the last process that has it open.
@@ -60,6 +62,19 @@ pub(crate) struct RunGroup {
     runs: OwnedFd,
     name: String,
     controllers: Controllers,
+    is_removed: bool,
+}
+
+impl Drop for RunGroup {
+    fn drop(&mut self) {
+        if self.is_removed {
+            return;
+        }
+        // Of a sandbox that was given up before anybody claimed it, or while it was built.
+        let deadline = Instant::now() + DROP_WAIT;
+        // What cannot be removed now is removed by a sweep.
+        end(self.dir.as_fd(), (self.runs.as_fd(), &self.name), deadline).unwrap_or_default();
+    }
 }
 
 impl RunGroup {
@@ -75,10 +90,11 @@ impl RunGroup {
                 Err(Errno::ENOENT) => continue,
                 Err(errno) => return Err(errno),
             };
-            let dir = Flock::lock(dir, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+            // Nobody but a sweep has this name, too, and that has soon done with it.
+            let dir = Flock::lock(dir, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
             // A sweep may have removed it before the lock was there.
             if faccessat(&*dir, "cgroup.procs", AccessFlags::F_OK, AtFlags::empty()).is_ok() {
-                return Ok(Self { dir, runs: parent, name: name.to_owned(), controllers });
+                return Ok(Self { dir, runs: parent, name: name.to_owned(), controllers, is_removed: false });
             }
         }
         Err(Errno::EAGAIN)
@@ -162,8 +178,10 @@ impl RunGroup {
     }
 
     /// Removes the group, which must be empty.
-    pub(crate) fn remove(self) -> Result<(), Errno> {
-        unlinkat(&self.runs, self.name.as_str(), UnlinkatFlags::RemoveDir)
+    pub(crate) fn remove(mut self) -> Result<(), Errno> {
+        let removed = unlinkat(&self.runs, self.name.as_str(), UnlinkatFlags::RemoveDir);
+        self.is_removed = removed.is_ok();
+        removed
     }
 }
 
@@ -187,11 +205,17 @@ pub(super) fn remove_left_over(runs: BorrowedFd<'_>, name: &str, deadline: Insta
         Err((_, errno)) => return Err(errno),
     };
     // Nobody answers for what lives in there: its shim, which kept the group, is gone.
-    match write(dir.as_fd(), "cgroup.kill", "1") {
+    end(dir.as_fd(), (runs, name), deadline)
+}
+
+/// Kills what is in the group `dir`, and removes it, which has this name in that group.
+fn end(dir: BorrowedFd<'_>, (runs, name): (BorrowedFd<'_>, &str), deadline: Instant) -> Result<(), Errno> {
+    match write(dir, "cgroup.kill", "1") {
+        // Before Linux 5.14 init sees that its shim is gone.
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno),
     }
-    if wait_for(dir.as_fd(), "populated", 0, deadline)? {
+    if wait_for(dir, "populated", 0, deadline)? {
         unlinkat(runs, name, UnlinkatFlags::RemoveDir)
     } else {
         Err(Errno::EBUSY)

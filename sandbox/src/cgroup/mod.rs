@@ -15,7 +15,7 @@
 //!
 //! **Invariant:** a run sees no file of this: no cgroup file system is mounted inside, and its cgroup namespace starts at its
 //! own group. **Invariant:** the shim of a run holds a lock on the run's group; a group without lock is left over, and the
-//! next [`Subtree::prepare`] kills and removes it.
+//! next [`Subtree::sweep`] kills and removes it.
 //!
 //! The kernel kills the largest process of a run that is out of memory and not the whole group (`memory.oom.group` stays
 //! 0): init would die with it, and with init the steps that are to run whatever happens. The shim sees the kill in

@@ -34,7 +34,7 @@ const DAEMON_MEMORY: &str = "134217728";
 const MOVE_ROUNDS: usize = 50;
 /// Most parents that are followed from a process up to the daemon.
 const ANCESTORS_MAX: usize = 64;
-/// Longest time for killing and removing groups that are left over, all together.
+/// Longest time for killing and removing groups that are left over at the start, all together.
 const SWEEP_WAIT: Duration = Duration::from_secs(2);
 
 /// Which resources a group can limit.
@@ -160,7 +160,7 @@ impl Subtree {
         let subtree = Self { controllers: Controllers::parse(&passed), runs };
         subtree.set_ceilings(ceilings).map_err(failed("set the ceilings of all runs"))?;
         protect(&daemon).map_err(failed("protect the group of the daemon"))?;
-        subtree.sweep().map_err(failed("look for groups that are left over"))?;
+        subtree.sweep(SWEEP_WAIT).map_err(failed("look for groups that are left over"))?;
         Ok(subtree)
     }
 
@@ -187,16 +187,16 @@ impl Subtree {
         settings.iter().try_for_each(|(file, value)| write_if_there(runs, file, value))
     }
 
-    /// Kills and removes the groups of runs whose shim is gone.
-    fn sweep(&self) -> Result<(), Errno> {
-        let deadline = Instant::now() + SWEEP_WAIT;
+    /// Kills and removes the groups of runs whose shim is gone; waits no longer than `wait` for the end of what is in them.
+    pub(crate) fn sweep(&self, wait: Duration) -> Result<(), Errno> {
+        let deadline = Instant::now() + wait;
         let listing =
             Dir::openat(&self.runs, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         for entry in listing.into_iter().filter_map(Result::ok) {
             let is_group = entry.file_type() == Some(nix::dir::Type::Directory);
             let name = entry.file_name().to_str().unwrap_or_default();
             if is_group && !name.is_empty() && !name.starts_with('.') {
-                // What cannot be removed now is tried again at the next start.
+                // What cannot be removed now is tried again by the next sweep.
                 remove_left_over(self.runs.as_fd(), name, deadline).unwrap_or_default();
             }
         }

@@ -2,8 +2,9 @@
 //! as the shim says.
 //!
 //! Knows how to run a step, not which; the shim decides everything. **Invariant:** every process of the run is a
-//! descendant that is confined before it executes anything. **Invariant:** from the claim on, init holds no capability. **Invariant:** init holds one
-//! descriptor that leads outside, its channel; no step inherits it. **Invariant:** when the channel closes, everything
+//! descendant that is confined before it executes anything. **Invariant:** from the claim on, init holds no capability.
+//! **Invariant:** init holds one descriptor that leads outside, its channel; no step inherits it. (That of its own score for
+//! when memory runs out is on the `/proc` outside, and leads to init alone.) **Invariant:** when the channel closes, everything
 //! inside dies.
 
 mod confine;
@@ -38,6 +39,7 @@ use crate::sys::{channel, descriptors, memory, process};
 use crate::view::{self, BuildError, Directories, Entry, OwnMounts, RunFiles, Trees};
 use crate::watch::TMPFS_INSIDE;
 use first::First;
+use namespaces::OomScore;
 use reap::{Family, Next};
 
 /// The user and group id inside.
@@ -156,13 +158,14 @@ fn set_up(orders: Orders<'_>, channel: OwnedFd) -> Result<Init<'_>, (OwnedFd, Se
         Ok(built) => {
             let Orders { shape, script, footing, pauses, .. } = orders;
             // The ends of the first step's streams close here: only the step holds them now.
-            let Built { children, trees, rules, first } = built;
+            let Built { children, trees, rules, first, score } = built;
             drop(footing);
             if pauses {
                 memory::fault_in();
             }
             let family = Family::of(shape.isolation);
-            Ok(Init { shape, family, children, channel, script, trees, rules, first: Some(first), current: None })
+            let first = Some(first);
+            Ok(Init { shape, family, children, channel, script, trees, rules, first, score, current: None })
         }
         Err(failure) => Err((channel, failure)),
     }
@@ -175,6 +178,7 @@ struct Built {
     trees: Option<Trees>,
     rules: Option<RulesetCreated>,
     first: First,
+    score: OomScore,
 }
 
 fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFailure> {
@@ -190,12 +194,13 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
     steps::limit_all().map_err(failed("failed to set the limits of the run"))?;
     let children = child_signals().map_err(failed("failed to take over signals"))?;
     let (mut trees, mut rules) = (None, None);
-    let first;
+    let (first, score);
     match orders.shape.isolation {
         Isolation::Sandboxed => {
             namespaces::settle(orders)?;
             first = first::fork(orders)?;
-            namespaces::set_oom_score(namespaces::OOM_SCORE_OF_INIT);
+            score = OomScore::open();
+            score.set(namespaces::OOM_SCORE_OF_INIT);
             trees = namespaces::build_view(orders)?;
             if orders.makes_network {
                 first.join_network()?;
@@ -210,16 +215,17 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
             rules = Some(confine::prepare(orders.shape)?);
         }
         Isolation::None => {
-            namespaces::set_oom_score(namespaces::OOM_SCORE_OF_FIRST);
+            score = OomScore::open();
+            score.set(namespaces::OOM_SCORE_OF_STEPS);
             nix::unistd::setsid().map_err(failed("failed to start a session"))?;
             nix::sys::prctl::set_child_subreaper(true).map_err(failed("failed to become the reaper"))?;
             confine::null_stdio().map_err(failed("failed to open the null device"))?;
             first = first::fork(orders)?;
-            namespaces::set_oom_score(namespaces::OOM_SCORE_OF_INIT);
+            score.set(namespaces::OOM_SCORE_OF_INIT);
             first.show_view()?;
         }
     }
-    Ok(Built { children, trees, rules, first })
+    Ok(Built { children, trees, rules, first, score })
 }
 /// Blocks the signal of ended children and makes it readable.
 fn child_signals() -> Result<SignalFd, Errno> {
@@ -242,6 +248,7 @@ struct Init<'a> {
     rules: Option<RulesetCreated>,
     /// The first process, until it executes or dies.
     first: Option<First>,
+    score: OomScore,
     current: Option<Current>,
 }
 
@@ -376,9 +383,8 @@ impl Init<'_> {
 
     fn start_step(&mut self, index: u16, stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Errno> {
         let started = match script::read(&self.script, index) {
-            Ok(step) => {
-                steps::start(&step, self.rules.as_ref(), (stdout, stderr)).map_err(|failure| failure.to_string())
-            }
+            Ok(step) => steps::start(&step, self.rules.as_ref(), (stdout, stderr), &self.score)
+                .map_err(|failure| failure.to_string()),
             Err(error) => Err(format!("failed to read what to execute: {error}")),
         };
         match started {

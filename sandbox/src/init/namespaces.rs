@@ -1,7 +1,8 @@
 //! Settling into the new namespaces: ids and file system.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -22,9 +23,9 @@ pub(crate) const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWUSER
 
 /// How gladly the kernel kills init and what it starts when memory runs out: long before the daemon and its shims.
 pub(super) const OOM_SCORE_OF_INIT: &str = "600";
-/// That of the first step is higher: what it holds in memory files is in no size that the kernel compares, and without init
-/// the steps that run always would not.
-pub(super) const OOM_SCORE_OF_FIRST: &str = "900";
+/// That of steps is higher: what they hold in memory files is in no size that the kernel compares, and without init the
+/// steps that run always would not.
+pub(super) const OOM_SCORE_OF_STEPS: &str = "900";
 /// Numbers that the kernel never hands out again after the first round, so the bound of a pid namespace must be higher.
 const RESERVED_PIDS: u64 = 300;
 /// Highest bound that a kernel accepts.
@@ -58,7 +59,7 @@ pub(super) fn settle(orders: &Orders<'_>) -> Result<(), SetupFailure> {
     let call = |step: &'static str, what: &'static str| move |errno| SetupFailure::call(step, what, errno);
     map_ids(orders.host, InsideIds { uid: INSIDE_ID, gid: INSIDE_ID })
         .map_err(call("uid-map", "failed to map the user"))?;
-    set_oom_score(OOM_SCORE_OF_FIRST);
+    OomScore::open().set(OOM_SCORE_OF_STEPS);
     // After the last change of ids, which would clear it.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(call("init", "failed to tie init to its shim"))?;
     setsid().map(drop).map_err(call("init", "failed to start a session"))
@@ -73,7 +74,7 @@ pub(super) fn build_view(orders: &Orders<'_>) -> Result<Option<Trees>, SetupFail
     };
     match &orders.footing {
         Footing::Host { entries, directories } => {
-            let trees = directories.open()?;
+            let trees = directories.open_prepared()?;
             from_nothing(entries, orders, &settings)?;
             Ok(Some(trees))
         }
@@ -122,13 +123,25 @@ pub(crate) fn map_ids(host: HostIds, inside: InsideIds) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Offers the run to the kernel for when memory runs out. Nothing stops a process from doing that; should it fail all the
-/// same, the run is as likely to be killed as others.
+/// How gladly the kernel kills this process when memory runs out. Nothing stops a process from offering itself; should it fail
+/// all the same, the run is as likely to be killed as others.
 ///
-/// The first process inherits its score and does not write it: `/proc` is made read-only beside it, which fails while
-/// anybody writes there.
-pub(super) fn set_oom_score(score: &str) {
-    drop(std::fs::write("/proc/self/oom_score_adj", score));
+/// It stays open, because inside nobody can write to `/proc`: steps inherit what init has when they are forked. The first
+/// process does so, too, and does not write it: `/proc` is made read-only beside it, which fails while anybody writes there.
+#[derive(Debug)]
+pub(super) struct OomScore(Option<File>);
+
+impl OomScore {
+    /// That of this process, in the `/proc` where it was born.
+    pub(super) fn open() -> Self {
+        Self(OpenOptions::new().write(true).open("/proc/self/oom_score_adj").ok())
+    }
+
+    pub(super) fn set(&self, score: &str) {
+        if let Some(file) = &self.0 {
+            file.write_all_at(score.as_bytes(), 0).unwrap_or_default();
+        }
+    }
 }
 
 /// What the bound of the pid namespace is for `processes`.

@@ -17,6 +17,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdout, execve, pipe2, setsid};
 
 use super::confine;
+use super::namespaces::{OOM_SCORE_OF_INIT, OOM_SCORE_OF_STEPS, OomScore};
 use super::script::Prepared;
 use crate::sys::descriptors;
 use crate::sys::process::{self, Disposition, Forked};
@@ -77,9 +78,15 @@ pub(super) fn start(
     step: &Prepared,
     rules: Option<&RulesetCreated>,
     (stdout, stderr): (OwnedFd, OwnedFd),
+    score: &OomScore,
 ) -> Result<Pid, StartError> {
     let (verdict, report) = pipe2(OFlag::O_CLOEXEC).map_err(StartError::Pipe)?;
-    match process::fork(CloneFlags::empty()).map_err(StartError::Fork)? {
+    score.set(OOM_SCORE_OF_STEPS);
+    let forked = process::fork(CloneFlags::empty());
+    if !matches!(forked, Ok(Forked::Child)) {
+        score.set(OOM_SCORE_OF_INIT);
+    }
+    match forked.map_err(StartError::Fork)? {
         Forked::Child => {
             let ready = become_plain(&stdout, &stderr).map_err(|errno| (Stage::Prepare, errno));
             // The crate keeps the errno to itself; whatever it is, nothing is executed.

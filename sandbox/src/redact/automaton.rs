@@ -141,8 +141,25 @@ impl Automaton {
             let parent = self.node_mut(parent);
             node.sibling = std::mem::replace(&mut parent.child, index);
         }
+        if self.nodes.len() == self.nodes.capacity() {
+            self.enlarge();
+        }
         self.nodes.push(node);
         index
+    }
+
+    /// Makes room for more nodes. A vector that does that by itself gives its memory back as it was.
+    fn enlarge(&mut self) {
+        let mut larger = Vec::with_capacity(2 * self.nodes.capacity());
+        larger.extend_from_slice(&self.nodes);
+        self.wipe();
+        self.nodes = larger;
+    }
+
+    /// Overwrites the tree, which spells the values.
+    fn wipe(&mut self) {
+        self.nodes.fill(Node::default());
+        std::hint::black_box(&self.nodes);
     }
 
     fn node(&self, state: u32) -> &Node {
@@ -156,9 +173,7 @@ impl Automaton {
 
 impl Drop for Automaton {
     fn drop(&mut self) {
-        // The tree spells the values.
-        self.nodes.fill(Node::default());
-        std::hint::black_box(&self.nodes);
+        self.wipe();
     }
 }
 

@@ -3,8 +3,9 @@
 //! A spec names secrets; the values travel beside it, in a sealed memory file that is passed by descriptor, and are never
 //! written to a disk, an argument or the environment of anything but a step. **Invariant:** nothing here shows a value:
 //! `Debug` prints names and errors name secrets. **Invariant:** a run whose spec and values do not fit is refused before
-//! anything runs. Memory that held a value is overwritten before it is given back; copies that the kernel or the
-//! allocator made are not reached by that, and pages can be swapped unless the host's swap is off or encrypted.
+//! anything runs. Memory that held a value is overwritten before it is given back, so that no process forked later has it.
+//! Not reached by that are copies that the kernel made, those that a redactor's spellings leave in the shim, which nobody may
+//! look into and which has the values anyway, and pages that are swapped unless the host's swap is off or encrypted.
 
 mod sealed;
 
@@ -237,5 +238,75 @@ mod tests {
         changed.steps[0].argv.pop();
         changed.env.insert("TOKEN".into(), "hunter22".into());
         assert_eq!(given(&[("a", "hunter22\n")]).check(&changed.check().unwrap()), in_spec);
+    }
+
+    /// Length of a piece of a value that is looked for in memory, and what a piece begins with.
+    const PIECE: usize = 16;
+    const MARK: u8 = 0xf5;
+
+    /// A byte of a value that occurs by chance nowhere, so that the value itself need not be anywhere to be recognised.
+    fn rare_byte(at: usize) -> u8 {
+        let mixed = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        if at.is_multiple_of(PIECE) { MARK } else { u8::try_from((mixed >> 40) % u64::from(MARK)).unwrap() }
+    }
+
+    /// Places in this process's writable memory where a piece of that value is, its bytes at equal distances.
+    fn pieces_in_memory(len: usize) -> Vec<String> {
+        let mem = std::fs::File::open("/proc/self/mem").unwrap();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let mut found = Vec::new();
+        let regions: Vec<(&str, u64, usize)> = maps
+            .lines()
+            .filter(|line| line.contains(" rw"))
+            .map(|line| {
+                let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+                let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).unwrap());
+                (line, start, usize::try_from(end - start).unwrap())
+            })
+            .collect();
+        // One buffer, so that no copy of what is found stays where it was before it grew.
+        let mut buffer = vec![0; regions.iter().map(|(_, _, len)| *len).max().unwrap()];
+        for (line, start, region) in regions {
+            let bytes = &mut buffer[..region];
+            // Another test's thread may have given it back.
+            if std::os::unix::fs::FileExt::read_exact_at(&mem, bytes, start).is_err() {
+                continue;
+            }
+            for at in (0..bytes.len()).filter(|at| bytes[*at] == MARK) {
+                let is_piece = |distance: usize, piece: usize| {
+                    (1..PIECE).all(|n| bytes.get(at + n * distance) == Some(&rare_byte(piece + n)))
+                };
+                let pieces = (0..len).step_by(PIECE);
+                let there = pieces.flat_map(|piece| (1..=64).map(move |distance| (distance, piece)));
+                let there = there.into_iter().find(|(distance, piece)| is_piece(*distance, *piece));
+                found.extend(there.map(|there| format!("{there:?} at {at} of {line}")));
+            }
+        }
+        wipe(&mut buffer);
+        found
+    }
+
+    /// What a shim has in its memory when it forks init. Memory that is free is looked at, too, and is made so that whatever
+    /// grows in it has to move.
+    #[test]
+    fn checking_leaves_no_value_in_memory() {
+        const LEN: usize = 2000;
+        let checked = spec(&[("a", SecretDelivery::File)]).check().unwrap();
+        let mut secrets = Secrets::new();
+        secrets.insert("a", (0..LEN).map(rare_byte).collect()).unwrap();
+        let sealed = secrets.seal().unwrap();
+        drop(secrets);
+        let mut blocks: Vec<Vec<u8>> = (0..4000).map(|index| vec![0; 24 << (index % 12)]).collect();
+        let mut index = 0;
+        blocks.retain(|_| {
+            index += 1;
+            index % 3 != 0
+        });
+        let opened = sealed.open().unwrap();
+        assert_ne!(pieces_in_memory(LEN), [""; 0], "this does not find what is there");
+        opened.check(&checked).unwrap();
+        drop(opened);
+        assert_eq!(pieces_in_memory(LEN), [""; 0]);
+        drop(blocks);
     }
 }

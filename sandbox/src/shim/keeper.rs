@@ -3,11 +3,9 @@
 //! The one place where the shim meets `cgroup` and `watch`. Decides nothing about the run: it says what was exceeded.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use crate::cgroup::{Bounds, Evidence, Missing, ReadBack, RunGroup, Subtree, judge};
@@ -25,11 +23,11 @@ const LOOK_SOON: Duration = Duration::from_millis(100);
 const LOOK_PART: u32 = 10;
 /// Longest wait for the last process of a run that was killed.
 const EMPTY_WAIT: Duration = Duration::from_secs(5);
+/// Longest wait for the last process of those whose shim was killed, which die with it: nobody may be kept waiting by that.
+const TIDY_WAIT: Duration = Duration::from_millis(50);
 /// What the steps that run whatever happens get in addition when a limit was exceeded, as a part of that limit: what was
 /// left in temporary files stays, and they may have something to save.
 const AFTERWARDS_PART: u64 = 4;
-/// The directory within the workspace that holds what a run with a base has changed.
-const UPPER: &str = "upper";
 
 /// What the host gives to all runs.
 #[derive(Debug)]
@@ -45,6 +43,14 @@ impl Host {
     /// Gets the host ready for runs of this process and its children.
     pub(crate) fn prepare(ceilings: Ceilings) -> Self {
         Self { subtree: Subtree::prepare(&ceilings), ceilings, boot_id: boot_id() }
+    }
+
+    /// Removes what shims that were killed have left.
+    pub(crate) fn tidy(&self) {
+        if let Ok(subtree) = &self.subtree {
+            // What is left is looked for again.
+            subtree.sweep(TIDY_WAIT).unwrap_or_default();
+        }
     }
 
     /// What a child that closes all descriptors has to keep.
@@ -63,6 +69,8 @@ fn boot_id() -> String {
 pub(super) struct Keeper<'a> {
     spec: &'a CheckedSpec,
     group: Result<RunGroup, String>,
+    /// One that bounds nothing, but the run lives in it.
+    unbounded: Option<RunGroup>,
     read_back: ReadBack,
     /// Only where no group bounds the memory.
     memory: Option<(u64, MemoryWatch)>,
@@ -82,26 +90,30 @@ pub(super) struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     /// Bounds the `group` of the run, where it has one.
     ///
-    /// `roots` are the directories whose space is the run's; where nobody has opened them they are opened in this process's
-    /// view.
+    /// `roots` are the directories whose space is the run's.
     pub(super) fn new(
         spec: &'a CheckedSpec,
         host: &Host,
         group: Result<RunGroup, String>,
-        roots: Option<Vec<OwnedFd>>,
+        roots: Vec<OwnedFd>,
     ) -> Self {
+        let mut unbounded = None;
         let group = group.and_then(|group| match group.limit(&bounds(spec)) {
             Ok(()) => Ok(group),
-            Err(errno) => Err(format!("the control group cannot be bounded: {}", errno.desc())),
+            Err(errno) => {
+                unbounded = Some(group);
+                Err(format!("the control group cannot be bounded: {}", errno.desc()))
+            }
         });
         let read_back = group.as_ref().map(RunGroup::read_back).unwrap_or_default();
         let next_look = Instant::now() + LOOK_EVERY;
         Self {
             spec,
             group,
+            unbounded,
             read_back,
             memory: None,
-            roots: roots.unwrap_or_else(|| open_roots(spec)),
+            roots,
             disk: None,
             disk_free_bytes: host.ceilings.disk_free_bytes,
             next_look,
@@ -243,12 +255,12 @@ impl<'a> Keeper<'a> {
 
     /// Removes the group after init has ended. Fails when processes of the run are left.
     pub(super) fn end(self) -> Result<(), Errno> {
-        let Ok(group) = self.group else { return Ok(()) };
+        let Some(group) = self.group.ok().or(self.unbounded) else { return Ok(()) };
         if !group.wait_empty(Instant::now() + EMPTY_WAIT)? {
             return Err(Errno::EBUSY);
         }
         match group.remove() {
-            // A group that is left over is removed at the next start of a spawner.
+            // A group that is left over is removed by a sweep.
             Ok(()) | Err(Errno::EBUSY) => Ok(()),
             Err(errno) => Err(errno),
         }
@@ -270,17 +282,4 @@ fn bounds(spec: &CheckedSpec) -> Bounds {
         processes: Some(spec.limits.processes.saturating_add(1)),
         cpu_millis: spec.limits.run_cpu_millis,
     }
-}
-
-/// The directories whose space is the run's. What cannot be opened cannot be mounted either, which ends the run.
-fn open_roots(spec: &CheckedSpec) -> Vec<OwnedFd> {
-    let workspace = match &spec.workspace_base {
-        Some(_) => spec.workspace.join(UPPER),
-        None => spec.workspace.clone(),
-    };
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let open = |path: PathBuf| openat2(AT_FDCWD, &path, how).ok();
-    [Some(workspace), spec.out.clone()].into_iter().flatten().filter_map(open).collect()
 }

@@ -37,7 +37,6 @@ use crate::small_file;
 use crate::spawner::StartAnswer;
 use crate::spec::CheckedSpec;
 use crate::sys::{channel, descriptors};
-use crate::view::Trees;
 use claimed::Claimed;
 pub(crate) use keeper::Host;
 use keeper::Keeper;
@@ -169,11 +168,11 @@ fn keep<'a>(
     prepared: Result<Prepared, Outcome>,
 ) -> (Result<Prepared, Outcome>, Keeper<'a>) {
     match prepared {
-        Ok(Prepared { inside, findings, mut trees, group, proxy }) => {
-            let keeper = Keeper::new(spec, host, group, trees.as_mut().map(Trees::take_roots));
-            (Ok(Prepared { inside, findings, trees, group: Err(String::new()), proxy }), keeper)
+        Ok(Prepared { inside, findings, trees, roots, group, proxy }) => {
+            let keeper = Keeper::new(spec, host, group, roots);
+            (Ok(Prepared { inside, findings, trees, roots: Vec::new(), group: Err(String::new()), proxy }), keeper)
         }
-        Err(outcome) => (Err(outcome), Keeper::new(spec, host, Err("there is no run".to_owned()), Some(Vec::new()))),
+        Err(outcome) => (Err(outcome), Keeper::new(spec, host, Err("there is no run".to_owned()), Vec::new())),
     }
 }
 

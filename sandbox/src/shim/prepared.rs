@@ -35,6 +35,8 @@ pub(crate) struct Prepared {
     pub(super) findings: Vec<Guarantee>,
     /// The directories of the run, unless init opens them itself.
     pub(super) trees: Option<Trees>,
+    /// The directories whose space is the run's.
+    pub(super) roots: Vec<OwnedFd>,
     /// The control group of the run, or why there is none.
     pub(super) group: Result<RunGroup, String>,
     /// The proxy of the run, if it may reach anything.
@@ -46,13 +48,16 @@ impl Prepared {
     pub(crate) fn on_host(spec: &CheckedSpec, host: &Host) -> Result<Self, Outcome> {
         let shape = Shape::of(spec);
         let entries = plan(&shape, &HostLayout::discover());
-        let footing = Footing::Host { entries, directories: Directories::of(spec) };
+        let directories = Directories::of(spec);
+        // Before init opens them: what it makes or does not find would not be counted.
+        let roots = directories.prepare().map_err(not_built)?;
+        let footing = Footing::Host { entries, directories };
         let group = make_group(host);
         let (proxy, listeners) = start_proxy(&shape)?;
         let ground =
             Ground { footing, makes_network: true, pauses: false, canaries: canaries(&shape), proxy: listeners };
         let inside = Inside::prepare(&shape, ground, group.as_ref().ok())?;
-        Ok(Self { inside, findings: Vec::new(), trees: None, group, proxy })
+        Ok(Self { inside, findings: Vec::new(), trees: None, roots, group, proxy })
     }
 
     /// Begins to build a sandbox for `spec` in the mount namespace `template`, in the network namespace `network` if
@@ -64,10 +69,11 @@ impl Prepared {
         host: &Host,
     ) -> Result<Self, Outcome> {
         let shape = Shape::of(spec);
-        let trees = Directories::of(spec).open().map_err(not_built)?;
+        let mut trees = Directories::of(spec).open().map_err(not_built)?;
+        let roots = trees.take_roots();
         let group = make_group(host);
         let (inside, proxy) = in_template(&shape, template, network, group.as_ref().ok(), false)?;
-        Ok(Self { inside, findings: Vec::new(), trees: Some(trees), group, proxy })
+        Ok(Self { inside, findings: Vec::new(), trees: Some(trees), roots, group, proxy })
     }
 }
 
@@ -159,7 +165,8 @@ impl Slot {
     /// Says that it is ready, waits for the claim, and runs the run.
     pub(crate) fn serve(self, spawner: OwnedFd, host: &Host) -> Result<(), Unclaimed> {
         channel::send(spawner.as_fd(), Self::READY, &[]).map_err(|_| Unclaimed::Dropped)?;
-        let Self { shape, inside, findings, group, proxy } = self;
+        // The group first, so that it goes last: when init has been told to end.
+        let Self { group, shape, inside, findings, proxy } = self;
         let mut descriptors = wait_for_claim(&spawner, &inside)?;
         if descriptors.is_empty() {
             return Err(Unclaimed::Dropped);
@@ -169,11 +176,12 @@ impl Slot {
         let Some(spec) = spec else { return Err(Unclaimed::Dropped) };
         let with_secrets = !spec.secrets.is_empty() && !descriptors.is_empty();
         let secrets = with_secrets.then(|| SealedSecrets::from(descriptors.remove(0)));
-        let Ok(trees) = Trees::from_descriptors(descriptors, &shape) else { return Err(Unclaimed::Dropped) };
+        let Ok(mut trees) = Trees::from_descriptors(descriptors, &shape) else { return Err(Unclaimed::Dropped) };
         if Shape::of(&spec) != shape {
             return Err(Unclaimed::Dropped);
         }
-        let prepared = Prepared { inside, findings, trees: Some(trees), group, proxy };
+        let roots = trees.take_roots();
+        let prepared = Prepared { inside, findings, trees: Some(trees), roots, group, proxy };
         // A refused claim of the run was answered; there is nobody else to tell.
         drop(run(Assignment { dir, spec, secrets }, spawner, host, |_| Ok(prepared)));
         Ok(())

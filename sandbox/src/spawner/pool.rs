@@ -100,15 +100,19 @@ impl Pool {
         self.shapes.iter().flat_map(|known| &known.slots).map(|slot| slot.channel.as_fd())
     }
 
-    /// Hears the slots for which `spoke` is true, which are asked for in the order of [`fds`](Self::fds).
-    pub(super) fn hear(&mut self, mut spoke: impl FnMut() -> bool, now: Instant) {
+    /// Hears the slots for which `spoke` is true, which are asked for in the order of [`fds`](Self::fds); whether one is
+    /// gone.
+    pub(super) fn hear(&mut self, mut spoke: impl FnMut() -> bool, now: Instant) -> bool {
+        let mut is_gone = false;
         for known in &mut self.shapes {
             let before = known.slots.len();
             known.slots.retain_mut(|slot| !spoke() || slot.hear());
             if known.slots.len() < before {
                 known.failed = Some(now);
+                is_gone = true;
             }
         }
+        is_gone
     }
 }
 
@@ -151,7 +155,7 @@ mod tests {
         assert_eq!(pool.lacking(now), None);
         assert!(pool.take(&a, 1, now).is_none(), "it is not ready");
         channel::send(shim.as_fd(), Slot::READY, &[]).unwrap();
-        pool.hear(|| true, now);
+        assert!(!pool.hear(|| true, now));
         assert!(pool.take(&shape(2 << 20), 1, now).is_none(), "it has another shape");
         assert!(pool.take(&a, 1, now).is_some());
         assert!(pool.take(&a, 1, now).is_none());
@@ -165,7 +169,7 @@ mod tests {
         let (waiting, shim) = slot();
         pool.add(&a, waiting);
         channel::send(shim.as_fd(), Slot::READY, &[]).unwrap();
-        pool.hear(|| true, now);
+        assert!(!pool.hear(|| true, now));
         assert!(pool.take(&a, 2, now).is_none());
         assert_eq!(channel::receive(shim.as_fd(), &mut [0; 8]).unwrap().0, 0, "its shim ends");
         assert_eq!(pool.lacking(now), Some(a));
@@ -179,7 +183,7 @@ mod tests {
         let (waiting, shim) = slot();
         pool.add(&a, waiting);
         drop(shim);
-        pool.hear(|| true, now);
+        assert!(pool.hear(|| true, now));
         assert_eq!(pool.lacking(now), None);
         assert_eq!(pool.lacking(now + FAILED_PAUSE), Some(a.clone()));
         assert_eq!(pool.lacking(now + UNUSED_MAX), None);

@@ -86,6 +86,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
         templates: Templates::default(),
         networks: Networks::start(networks),
         pool: Pool::new(slots),
+        next_sweep: Instant::now() + TIDY_PERIOD,
     };
     spawner.run()
 }
@@ -101,6 +102,8 @@ struct ServedSpawner {
     templates: Templates,
     networks: Networks,
     pool: Pool,
+    /// When to look for what shims that were killed have left.
+    next_sweep: Instant,
 }
 
 impl ServedSpawner {
@@ -148,7 +151,12 @@ impl ServedSpawner {
         match poll(&mut fds, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
             Ok(0) => {
                 *quiet = true;
-                self.templates.tidy(Instant::now());
+                let now = Instant::now();
+                self.templates.tidy(now);
+                if now >= self.next_sweep {
+                    self.next_sweep = now + TIDY_PERIOD;
+                    self.host.tidy();
+                }
                 // Every fork took the right to write to its pages, which the next start would get back one by one.
                 memory::fault_in();
                 return Ok(false);
@@ -163,7 +171,11 @@ impl ServedSpawner {
             self.networks.receive();
         }
         let mut spoke = ready.iter().skip(first_slot);
-        self.pool.hear(|| spoke.next().copied().unwrap_or(false), Instant::now());
+        let now = Instant::now();
+        if self.pool.hear(|| spoke.next().copied().unwrap_or(false), now) {
+            // When it is quiet, which it is not while that is waited for.
+            (self.next_sweep, *quiet) = (now, false);
+        }
         Ok(is_ready(0))
     }
 

@@ -50,8 +50,8 @@ pub struct RunSpec {
     pub workspace: PathBuf,
     /// Host directories that the workspace starts as, however large, without being copied; the run never changes them.
     /// What an earlier one has hides what a later one has at the same path; 1 to [`LAYERS_MAX`]. The run sees them merged
-    /// with `upper` in `workspace`, which holds only what differs; `work-0` and so on beside it are scratch space of the
-    /// kernel. What is missing of them is made. `None`: the run sees `workspace` itself.
+    /// with `upper` in `workspace`, which holds only what differs; `work-0` beside it is scratch space of the kernel for one
+    /// mount. `upper` is made if it is missing; every `work-*` that is there is removed. `None`: the run sees `workspace` itself.
     pub workspace_base: Option<Vec<PathBuf>>,
     /// Where the workspace appears inside, for example `/work`.
     pub workspace_at: PathBuf,

@@ -9,6 +9,7 @@ pub(crate) mod channel;
 pub(crate) mod descriptors;
 pub(crate) mod filter;
 pub(crate) mod interface;
+pub(crate) mod listing;
 pub(crate) mod memory;
 pub(crate) mod mounts;
 pub(crate) mod process;

@@ -4,23 +4,26 @@
 //! without following a symlink and reaches the kernel by descriptor. **Invariant:** the layers are read-only to the
 //! mount, whoever uses it: what the run changes is copied to `upper` first.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 
 use super::build::open_plain;
+use crate::remove::{RemoveError, remove_tree};
 use crate::sys::mounts;
 
 /// What differs from the layers.
 const UPPER: &str = "upper";
-/// Scratch space of the kernel, on the same file system; a number follows.
-const WORK: &str = "work";
-/// Most mounts that a workspace ever sees.
-const MOUNTS_MAX: u32 = 1000;
+/// Scratch space of the kernel, on the same file system.
+const WORK: &str = "work-0";
+/// How names of scratch space begin, whichever mount it was for.
+const WORK_PREFIX: &[u8] = b"work-";
 
 /// A directory that cannot be part of the overlay; that of the run itself when they cannot be merged.
 #[derive(Debug)]
@@ -29,44 +32,57 @@ pub(super) struct Failure {
     pub(super) errno: Errno,
 }
 
-/// A workspace that is merged.
-pub(super) struct Merged {
-    /// Detached.
-    pub(super) tree: OwnedFd,
-    /// The directory with all that differs from the layers.
+/// The directories of a workspace itself.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// All that differs from the layers.
     pub(super) upper: OwnedFd,
+    /// What the kernel has to keep until a change is whole: that is space of the run, too.
+    pub(super) work: OwnedFd,
 }
 
-/// Merges `layers`, the first on top, with `upper` in `workspace`, as a detached mount.
+/// Makes the directories of `workspace` itself, for one mount.
+pub(super) fn prepare(workspace: &Path) -> Result<Own, Failure> {
+    let place = directory(open_plain(workspace));
+    place
+        .and_then(|place| Ok(Own { upper: own(&place, UPPER, 0o755)?, work: scratch(&place)? }))
+        .map_err(failed(workspace))
+}
+
+/// Finds those that were prepared.
+pub(super) fn find(workspace: &Path) -> Result<Own, Failure> {
+    let place = directory(open_plain(workspace));
+    place
+        .and_then(|place| Ok(Own { upper: existing(&place, UPPER)?, work: existing(&place, WORK)? }))
+        .map_err(failed(workspace))
+}
+
+/// Merges `layers`, the first on top, with what is `own` in `workspace`, as a detached mount.
 ///
 /// Needs capabilities over the mount namespace, and a `/proc` of this or of an outer pid namespace: the options are
 /// texts, and a descriptor's name there is the one text that is no second look-up of a path. No separator can be in it.
-pub(super) fn mount(layers: &[PathBuf], workspace: &Path) -> Result<Merged, Failure> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |errno| Failure { path, errno }
-    };
+pub(super) fn mount(layers: &[PathBuf], workspace: &Path, own: &Own) -> Result<OwnedFd, Failure> {
     let open = |path: &PathBuf| directory(open_plain(path)).map_err(failed(path));
     let lower = layers.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let place = directory(open_plain(workspace)).map_err(failed(workspace))?;
-    let upper = own(&place, UPPER, 0o755).map_err(failed(workspace))?;
-    let work = scratch(&place).map_err(failed(workspace))?;
     let lower = text(&lower.iter().map(name).collect::<Vec<_>>().join(":"));
-    let (upper_name, work) = (text(&name(&upper)), text(&name(&work)));
+    let (upper, work) = (text(&name(&own.upper)), text(&name(&own.work)));
     let options: [(&CStr, &CStr); 5] = [
         // What the kernel notes about files is then in `user.overlay.*`, which an ordinary user may write. It also turns
         // redirects and metadata-only copies off, whatever a module parameter says: no note names another file.
         (c"userxattr", c""),
         (c"lowerdir", &lower),
-        (c"upperdir", &upper_name),
+        (c"upperdir", &upper),
         (c"workdir", &work),
         // Of a workspace that a crash of the host interrupts nothing is used again. Without this, the end of each run
         // would write back the whole file system that the workspace is on.
         (c"volatile", c""),
     ];
-    mounts::new_filesystem(c"overlay", &options, mounts::NOSUID | mounts::NODEV)
-        .map(|tree| Merged { tree, upper })
-        .map_err(failed(workspace))
+    mounts::new_filesystem(c"overlay", &options, mounts::NOSUID | mounts::NODEV).map_err(failed(workspace))
+}
+
+fn failed(path: &Path) -> impl FnOnce(Errno) -> Failure {
+    let path = path.to_owned();
+    move |errno| Failure { path, errno }
 }
 
 fn directory(opened: Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
@@ -80,21 +96,40 @@ fn own(place: &OwnedFd, name: &str, mode: u32) -> Result<OwnedFd, Errno> {
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno),
     }
+    existing(place, name)
+}
+
+fn existing(place: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(place, name, flags, Mode::empty())
 }
 
-/// Makes scratch space. The kernel takes none twice that was part of a volatile mount.
+/// Makes scratch space. The kernel takes none twice that was part of a volatile mount, so what an earlier one has left goes.
 fn scratch(place: &OwnedFd) -> Result<OwnedFd, Errno> {
-    for number in 0..MOUNTS_MAX {
-        let name = format!("{WORK}-{number}");
-        match mkdirat(place, name.as_str(), Mode::S_IRWXU) {
-            Ok(()) => return own(place, &name, 0o700),
-            Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno),
+    match mkdirat(place, WORK, Mode::S_IRWXU) {
+        Err(Errno::EEXIST) => {
+            clear_scratch(place)?;
+            mkdirat(place, WORK, Mode::S_IRWXU)?;
         }
+        made => made?,
     }
-    Err(Errno::EMLINK)
+    existing(place, WORK)
+}
+
+/// Removes all scratch space. No run has ever seen it, and who mounts anew has given up whatever mount there was: that may
+/// still be on its way out, and then changes nothing any more.
+fn clear_scratch(place: &OwnedFd) -> Result<(), Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut listing = Dir::openat(place, ".", flags, Mode::empty())?;
+    let names = listing.iter().filter_map(|entry| Some(entry.ok()?.file_name().to_owned()));
+    let names: Vec<CString> = names.filter(|name| name.to_bytes().starts_with(WORK_PREFIX)).collect();
+    for old in names {
+        let path = Path::new(&name(place)).join(OsStr::from_bytes(old.to_bytes()));
+        remove_tree(&path).map_err(|error| match error {
+            RemoveError::Open { source, .. } | RemoveError::Entry { source, .. } => super::build::errno_of(&source),
+        })?;
+    }
+    Ok(())
 }
 
 fn name(fd: &OwnedFd) -> String {

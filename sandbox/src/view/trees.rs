@@ -9,11 +9,14 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::build::{BuildError, Source, mount_entries, open_bind, text};
-use super::overlay::{self, Merged};
+use super::build::{BuildError, Source, mount_entries, open_bind, open_plain, text};
+use super::overlay::{self, Own};
 use super::plan::{Access, Entry, own_mounts, relative};
 use crate::spec::{CheckedSpec, OUT_INSIDE, Shape};
 use crate::sys::mounts;
+
+const WORKSPACE_STEP: &str = "mount-workspace";
+const OUT_STEP: &str = "mount-out";
 
 /// Where the directories of a run are on the host.
 #[derive(Debug, Clone)]
@@ -32,30 +35,61 @@ impl Directories {
 
     /// Opens them in this process's view.
     pub(crate) fn open(&self) -> Result<Trees, BuildError> {
-        let workspace = self.open_workspace()?;
-        let mut roots = vec![workspace.root];
-        let out = match &self.out {
-            None => None,
-            Some(out) => {
-                let opened = open_directory("mount-out", out)?;
-                roots.push(opened.root);
-                Some(opened.tree)
+        match &self.base {
+            Some(layers) => {
+                let own = overlay::prepare(&self.workspace).map_err(not_merged)?;
+                let tree = overlay::mount(layers, &self.workspace, &own).map_err(not_merged)?;
+                self.trees(tree, self.roots_of(&own)?)
             }
-        };
-        Ok(Trees { workspace: workspace.tree, out, roots })
+            None => {
+                let Opened { tree, root } = open_directory(WORKSPACE_STEP, &self.workspace)?;
+                self.trees(tree, vec![root])
+            }
+        }
     }
 
-    fn open_workspace(&self) -> Result<Opened, BuildError> {
-        const STEP: &str = "mount-workspace";
-        let Some(layers) = &self.base else {
-            return open_directory(STEP, &self.workspace);
+    /// Makes what is missing, and opens what is counted: the one view knows that, and another one takes the mounts by
+    /// [`open_prepared`](Self::open_prepared).
+    pub(crate) fn prepare(&self) -> Result<Vec<OwnedFd>, BuildError> {
+        let mut roots = match &self.base {
+            Some(_) => self.roots_of(&overlay::prepare(&self.workspace).map_err(not_merged)?)?,
+            None => vec![open_root(WORKSPACE_STEP, &self.workspace)?],
         };
-        let Merged { tree, upper } = overlay::mount(layers, &self.workspace).map_err(|failure| {
-            BuildError::Overlay { step: STEP.to_owned(), path: failure.path, errno: failure.errno }
-        })?;
-        let root = readable(&upper).map_err(|errno| unreadable(STEP, &self.workspace, errno))?;
-        Ok(Opened { tree, root })
+        roots.extend(self.out.as_ref().map(|out| open_root(OUT_STEP, out)).transpose()?);
+        Ok(roots)
     }
+
+    /// Opens them in this process's view, when everything is made. What is counted is left to others.
+    pub(crate) fn open_prepared(&self) -> Result<Trees, BuildError> {
+        let tree = match &self.base {
+            Some(layers) => {
+                let own = overlay::find(&self.workspace).map_err(not_merged)?;
+                overlay::mount(layers, &self.workspace, &own).map_err(not_merged)?
+            }
+            None => open_directory(WORKSPACE_STEP, &self.workspace)?.tree,
+        };
+        Ok(Trees { roots: Vec::new(), ..self.trees(tree, Vec::new())? })
+    }
+
+    /// With the directory for results, if there is one.
+    fn trees(&self, workspace: OwnedFd, mut roots: Vec<OwnedFd>) -> Result<Trees, BuildError> {
+        let out = self.out.as_ref().map(|out| open_directory(OUT_STEP, out)).transpose()?;
+        let out = out.map(|Opened { tree, root }| {
+            roots.push(root);
+            tree
+        });
+        Ok(Trees { workspace, out, roots })
+    }
+
+    /// What is counted of a merged workspace, the run's own directory first.
+    fn roots_of(&self, own: &Own) -> Result<Vec<OwnedFd>, BuildError> {
+        let readable = |dir| readable(dir).map_err(|errno| unreadable(WORKSPACE_STEP, &self.workspace, errno));
+        Ok(vec![readable(&own.upper)?, readable(&own.work)?])
+    }
+}
+
+fn not_merged(failure: overlay::Failure) -> BuildError {
+    BuildError::Overlay { step: WORKSPACE_STEP.to_owned(), path: failure.path, errno: failure.errno }
 }
 
 /// A directory as a mount, and where what the run adds to it is counted.
@@ -68,6 +102,14 @@ fn open_directory(step: &str, path: &Path) -> Result<Opened, BuildError> {
     let tree = open_bind(step, path, Access::Writable)?.tree;
     let root = readable(&tree).map_err(|errno| unreadable(step, path, errno))?;
     Ok(Opened { tree, root })
+}
+
+/// Opens a directory for whoever counts it, as it will be mounted: not by way of a link.
+fn open_root(step: &str, path: &Path) -> Result<OwnedFd, BuildError> {
+    match open_plain(path).and_then(|dir| readable(&dir)) {
+        Err(Errno::ENOTDIR) => Err(BuildError::NotADirectory { step: step.to_owned(), path: path.to_owned() }),
+        opened => opened.map_err(|errno| unreadable(step, path, errno)),
+    }
 }
 
 fn unreadable(step: &str, path: &Path, errno: Errno) -> BuildError {
@@ -111,9 +153,9 @@ impl Trees {
 
     /// Attaches them in `root`, which has a directory for each.
     pub(crate) fn attach(&self, root: &OwnedFd, shape: &Shape) -> Result<(), BuildError> {
-        attach(root, "mount-workspace", &shape.workspace_at, &self.workspace)?;
+        attach(root, WORKSPACE_STEP, &shape.workspace_at, &self.workspace)?;
         match &self.out {
-            Some(out) => attach(root, "mount-out", Path::new(OUT_INSIDE), out),
+            Some(out) => attach(root, OUT_STEP, Path::new(OUT_INSIDE), out),
             None => Ok(()),
         }
     }

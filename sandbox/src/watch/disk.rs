@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use super::descendants;
 use super::unnamed::unnamed;
-use super::walk::Walk;
+use super::walk::{Progress, Walk};
 use crate::limit::{Excess, LimitKind};
 
 /// Entries that one look goes through: some milliseconds on a warm cache.
@@ -22,6 +22,9 @@ const FLOOR_PART: u64 = 20;
 
 /// What a run may take beyond what was found when it exceeded its bound, as a part of that bound.
 const AFTERWARDS_PART: u64 = 4;
+
+/// Walks in a row that a run may hinder. Its tools may move a directory away under one of them, or change its rights.
+const HINDERED_MAX: u32 = 8;
 
 /// Watches the space of one run.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub(crate) struct DiskWatch {
     next_walk: Instant,
     /// A walk found more than the bound. What is moved under a walk counts twice, so a second one has to agree.
     suspected: bool,
+    /// How many walks in a row were hindered; `None` when the run was said to be over its bound for that.
+    hindered: Option<u32>,
     /// What the run had when the disk began to be nearly full.
     at_shortage: Option<u64>,
     /// What the last walk to its end found.
@@ -57,6 +62,7 @@ impl DiskWatch {
             deleted: 0,
             next_walk: now,
             suspected: false,
+            hindered: Some(0),
             at_shortage: None,
             last: None,
         }
@@ -83,12 +89,12 @@ impl DiskWatch {
             return None;
         }
         if self.walk.is_none() && (now >= self.next_walk || shortage.is_some()) {
-            self.walk = Some((Walk::over(&self.roots), now));
+            self.walk = Some((Walk::over(&self.roots).ok()?, now));
             let deleted = |(init, tmpfs): &(Pid, Vec<u64>)| unnamed(&descendants(*init), tmpfs).disk;
             self.deleted = self.init.as_ref().map(deleted).unwrap_or_default();
         }
         let (walk, since) = self.walk.as_mut()?;
-        let is_over = walk.go_on(ENTRIES_MAX);
+        let progress = walk.go_on(ENTRIES_MAX);
         let found = walk.bytes().saturating_add(self.deleted);
         let too_much = self.bound.filter(|bound| found > *bound);
         if let Some(allowed) = too_much {
@@ -102,13 +108,37 @@ impl DiskWatch {
             }
             return None;
         }
-        if !is_over {
-            return None;
+        let took = now.saturating_duration_since(*since);
+        match progress {
+            Progress::UnderWay => return None,
+            Progress::Hindered => return self.hindered(now, found, shortage),
+            Progress::Over => {}
         }
-        self.next_walk = now + REST_MIN.max(now.saturating_duration_since(*since));
+        self.next_walk = now + REST_MIN.max(took);
         self.walk = None;
         self.suspected = false;
+        self.hindered = self.hindered.map(|_| 0);
         self.walked(found, shortage)
+    }
+
+    /// Takes in that the run has hindered a walk which had found that much. A run that does it again and again has space
+    /// that cannot be counted, which is as good as too much. Said once: what hindered may be there for ever, and what runs
+    /// whatever happens is not its author.
+    fn hindered(&mut self, now: Instant, found: u64, shortage: Option<(u64, u64)>) -> Option<Excess> {
+        self.walk = None;
+        self.next_walk = now + REST_MIN;
+        let times = self.hindered? + 1;
+        self.next_walk = now;
+        self.hindered = (times < HINDERED_MAX).then_some(times);
+        if self.hindered.is_some() {
+            return None;
+        }
+        match (self.bound, shortage) {
+            (Some(allowed), _) => Some(Excess { limit: LimitKind::Disk, allowed, found }),
+            (None, shortage) => {
+                shortage.map(|(free, allowed)| Excess { limit: LimitKind::DiskFree, allowed, found: free })
+            }
+        }
     }
 
     /// Takes in what a walk to its end found; with a `shortage`, whether the run is a part of it.
@@ -165,6 +195,29 @@ mod tests {
         let later = now + 2 * REST_MIN;
         assert_eq!(walked(&mut watch, later), None);
         assert!(!watch.suspected);
+    }
+
+    /// Space that is in a tree too deep to be walked, however little was found on the way.
+    #[test]
+    fn what_cannot_be_counted_is_too_much() {
+        let home = tempfile::tempdir().unwrap();
+        let mut at: OwnedFd = std::fs::File::open(home.path()).unwrap().into();
+        for _ in 0..600 {
+            let all = nix::sys::stat::Mode::S_IRWXU;
+            nix::sys::stat::mkdirat(&at, "d", all).unwrap();
+            at = nix::fcntl::openat(&at, "d", nix::fcntl::OFlag::O_RDONLY, all).unwrap();
+        }
+        let mut watch = watch(home.path(), Some(1 << 30));
+        let now = Instant::now();
+        for _ in 1..HINDERED_MAX {
+            assert_eq!(walked(&mut watch, now), None);
+        }
+        let excess = walked(&mut watch, now).unwrap();
+        assert_eq!((excess.limit, excess.allowed), (LimitKind::Disk, 1 << 30));
+        for _ in 0..2 * HINDERED_MAX {
+            assert_eq!(walked(&mut watch, now), None, "it is said once");
+        }
+        crate::remove_tree(&home.path().join("d")).unwrap();
     }
 
     #[test]

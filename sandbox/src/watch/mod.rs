@@ -6,8 +6,10 @@
 //! the run is changed, but for the mode of a directory that its owner may not read, while it is being read.
 
 mod disk;
+mod entries;
 mod family;
 mod memory;
+mod rights;
 mod unnamed;
 mod walk;
 

@@ -5,10 +5,11 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
 use std::path::{Path, PathBuf};
 
 use orch_sandbox::artifacts;
-use orch_sandbox::exit_record::Outcome;
+use orch_sandbox::exit_record::{ExitRecord, Outcome};
+use orch_sandbox::limit::LimitKind;
 use orch_sandbox::spec::Phase;
 
-use crate::bench::{Bench, Run, sh};
+use crate::bench::{Bench, Run, program, sh};
 
 /// A bench whose directory is deleted like a job's own: the kernel leaves a directory without permissions in the scratch
 /// space of an overlay.
@@ -153,6 +154,58 @@ fn an_upper_directory_is_mounted_again_without_its_notes() {
     assert_eq!(record.outcome, Outcome::Succeeded, "{}", run.stderr());
     assert_eq!(run.stdout(), "1\nother\ndir/d\ndir/deep\n");
     assert_eq!(layers.iter().map(|layer| fingerprint(layer)).collect::<Vec<_>>(), before);
+}
+
+/// Space in a merged workspace is the run's, whoever makes the view and whether the kernel or the run takes it.
+#[test]
+fn what_a_merged_workspace_takes_is_counted() {
+    let Some(bench) = Bench::new().map(Cleared) else { return };
+    let layers = layers(&bench);
+    let bounded = |name: &str, script: &str| {
+        let mut run = bench.shell(name, script);
+        run.spec.workspace_base = Some(layers.clone());
+        run.spec.limits.disk_bytes = Some(16 << 20);
+        run.spec.limits.wall_ms = 30_000;
+        run
+    };
+    let takes = "head -c 40000000 /dev/zero > file; mkfifo never; read line < never";
+    // A program for people has no view that is prepared ahead.
+    let spec = bench.path("spec.json");
+    fs::write(&spec, serde_json::to_string(&bounded("person", takes).spec).unwrap()).unwrap();
+    let person = std::process::Command::new(program()).arg("run").arg(&spec).output().unwrap();
+    assert_eq!(person.status.code(), Some(137), "{person:?}");
+    let is_over = |record: ExitRecord| match record.outcome {
+        Outcome::LimitExceeded { excess, .. } => assert_eq!(excess.limit, LimitKind::Disk),
+        other => panic!("{other:?}"),
+    };
+    is_over(bench.finish(&bounded("taken", takes)));
+    // The kernel keeps little there, and this is as good.
+    let scratch = bounded("scratch", "mkfifo never; read line < never");
+    bench.start(&scratch);
+    fs::write(scratch.workspace.join("work-0/copy"), vec![1; 40_000_000]).unwrap();
+    is_over(scratch.wait());
+}
+
+/// What the kernel has left of earlier mounts goes with the next one.
+#[test]
+fn scratch_space_is_that_of_one_mount() {
+    let Some(bench) = Bench::new().map(Cleared) else { return };
+    let (mut run, _layers) = on_layers(&bench, "again", "echo 1 >>a");
+    for fence in 1..=3 {
+        run.spec.fence = fence;
+        run.dir = bench.path(&format!("again.{fence}"));
+        assert_eq!(bench.finish(&run).outcome, Outcome::Succeeded, "{}", run.stderr());
+        let names =
+            fs::read_dir(&run.workspace).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        assert_eq!(names, ["upper", "work-0"]);
+        assert!(!run.workspace.join("work-0/left").exists());
+        fs::write(run.workspace.join("work-0/left"), "").unwrap();
+        // As older versions of this program did.
+        fs::create_dir(run.workspace.join("work-1")).unwrap();
+    }
+    assert_eq!(fs::read_to_string(run.workspace.join("upper/a")).unwrap(), "a\n1\n1\n1\n");
 }
 
 /// A link is followed nowhere: not as a layer, not on the way to one, not in place of the run's own directories.

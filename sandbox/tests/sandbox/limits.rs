@@ -89,6 +89,11 @@ fn f14_a_run_that_takes_too_much_disk_is_killed() {
             "mkdir d; i=0; while [ $i -lt 500 ]; do head -c 60000 /dev/zero > d/$i; i=$((i+1)); done; read line < go",
         ),
         ("hidden", "mkdir d; head -c 40000000 /dev/zero > d/f; chmod 0 d; read line < go"),
+        (
+            "deep",
+            "i=0; while [ $i -lt 40 ]; do mkdir d; cd d; i=$((i+1)); l=\"$l $i a$i b$i\"; done; mkdir $l; \
+             for i in $l; do head -c 200000 /dev/zero > $i/f; done; read line < /work/go",
+        ),
         ("deleted", "exec 4>file; rm file; head -c 40000000 /dev/zero >&4; read line < go"),
         ("results", "head -c 40000000 /dev/zero > /out/file; read line < go"),
     ];

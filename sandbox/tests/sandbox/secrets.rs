@@ -1,8 +1,9 @@
 //! Secrets of real runs: who gets them, and everything that must not hold a value. Named after cases of the threat model.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Instant;
@@ -11,7 +12,7 @@ use orch_sandbox::exit_record::{Outcome, StepFailure};
 use orch_sandbox::log::Stream;
 use orch_sandbox::run_dir::{Liveness, inspect};
 use orch_sandbox::spec::{Phase, SecretDelivery, SecretSpec};
-use orch_sandbox::{Secrets, SpawnError};
+use orch_sandbox::{Prewarm, Secrets, SpawnError, Spawner, SpawnerOptions};
 
 use crate::bench::{Bench, Run, WAIT, program, step};
 
@@ -203,6 +204,97 @@ fn values_that_do_not_fit_the_spec_start_nothing() {
     refused(&run, &secrets(), "the value of secret `token` is in the spec itself");
     run.spec.steps[0].argv.pop();
     assert_eq!(finish(&bench, &run).outcome, Outcome::Succeeded, "a refusal takes nothing");
+}
+
+/// Length of a piece of a value that is looked for in memory.
+const PIECE: usize = 16;
+/// What such a piece begins with, and nothing else in a value.
+const MARK: u8 = 0xf5;
+
+/// A value that occurs by chance nowhere, so long that what is made of it outgrows the memory that it gets more than once.
+fn rare_value() -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        u8::try_from(state % u64::from(MARK)).unwrap()
+    };
+    (0..60_000).map(|at| if at % PIECE == 0 { MARK } else { next() }).collect()
+}
+
+/// A place in the writable memory of a process where a piece of `value` is: its bytes at equal distances, as they are in a text
+/// or in a table. Fails where this process may not look.
+fn piece_in(pid: i32, value: &[u8]) -> std::io::Result<Option<String>> {
+    let pieces: BTreeSet<&[u8]> = value.chunks_exact(PIECE).collect();
+    let mem = File::open(format!("/proc/{pid}/mem"))?;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).unwrap());
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+        mem.read_exact_at(&mut bytes, start)?;
+        for at in (0..bytes.len()).filter(|at| bytes[*at] == MARK) {
+            let is_piece = |distance: &usize| {
+                let piece: Vec<u8> = bytes[at..].iter().step_by(*distance).take(PIECE).copied().collect();
+                pieces.contains(piece.as_slice())
+            };
+            if let Some(distance) = (1..=64).find(is_piece) {
+                return Ok(Some(format!("{distance} apart at {at} of {line}")));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn children_of(pid: i32) -> Vec<i32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// S2: what init was forked with, and what it has written to files, is nowhere in its memory any more, freed or not.
+#[test]
+fn s2_the_memory_of_init_holds_no_value() {
+    let Some(mut bench) = Bench::new() else { return };
+    // One that is prepared ahead never had a value.
+    let prewarm = Prewarm { slots: 0, networks: 0 };
+    bench.spawner = Spawner::start(program(), SpawnerOptions { prewarm, ..SpawnerOptions::default() }).unwrap();
+    let waiting = |name: &str| {
+        let mut run = bench.shell(name, "exec 3>pipe; echo ready >&3; read line < go");
+        run.spec.secrets = vec![SecretSpec { name: "rare".into(), delivery: SecretDelivery::File }];
+        (run.pipe(), run.gate(), run)
+    };
+    let mut secrets = Secrets::new();
+    secrets.insert("rare", rare_value()).unwrap();
+    let look = |shim: i32| {
+        let [init] = children_of(shim).try_into().unwrap();
+        match piece_in(init, &rare_value()) {
+            Ok(found) => {
+                assert_eq!(found, None);
+                let in_shim = piece_in(shim, &rare_value()).unwrap();
+                assert_ne!(in_shim, None, "it has the value to take it out of the log, but this test does not see it");
+            }
+            Err(error) => eprintln!("skipped: only root may look into that: {error}"),
+        }
+    };
+    let (mut pipe, mut gate, run) = waiting("daemon");
+    let shim = bench.start_with(&run, &secrets);
+    pipe.line();
+    look(shim.pid);
+    gate.open("");
+    assert_eq!(run.wait().outcome, Outcome::Succeeded);
+
+    // The program for people reads the value itself.
+    let (mut pipe, mut gate, run) = waiting("person");
+    let (spec, value) = (bench.path("spec.json"), bench.path("value"));
+    std::fs::write(&spec, serde_json::to_string(&run.spec).unwrap()).unwrap();
+    std::fs::write(&value, rare_value()).unwrap();
+    let given = format!("rare={}", value.display());
+    let mut person = Command::new(program()).arg("run").arg(&spec).args(["--secret", &given]).spawn().unwrap();
+    pipe.line();
+    look(i32::try_from(person.id()).unwrap());
+    gate.open("");
+    assert!(person.wait().unwrap().success());
 }
 
 /// The program for people, with a value from a pipe.

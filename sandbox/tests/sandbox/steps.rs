@@ -43,6 +43,18 @@ fn steps_run_in_order_in_their_directory() {
     assert!(times.iter().all(Option::is_some) && times.is_sorted(), "{times:?}");
 }
 
+/// When memory runs out, any step goes before init, without which those that run always would not.
+#[test]
+fn r2_every_step_is_killed_before_init() {
+    let Some(bench) = Bench::new() else { return };
+    let script = "cat /proc/self/oom_score_adj /proc/1/oom_score_adj";
+    let steps = ["one", "two", "three"].map(|name| sh(name, Phase::Main, script));
+    let run = bench.run("scores", steps.to_vec());
+    assert_eq!(bench.finish(&run).outcome, Outcome::Succeeded);
+    let scores = [0, 1, 2].map(|step| String::from_utf8(run.output(Stream::Stdout, step)).unwrap());
+    assert_eq!(scores, ["900\n600\n"; 3]);
+}
+
 #[test]
 fn the_log_tells_the_story() {
     let Some(bench) = Bench::new() else { return };
