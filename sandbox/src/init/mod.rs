@@ -32,6 +32,7 @@ pub(crate) use script::{create as create_script, write as write_script};
 
 use crate::egress::{self, Egress};
 use crate::level::Guarantee;
+use crate::listeners;
 use crate::probes::inside::Expected;
 use crate::spec::{Isolation, Shape};
 use crate::sys::{channel, descriptors, memory, process};
@@ -200,10 +201,7 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
             if orders.makes_network {
                 first.join_network()?;
             }
-            if let (Egress::Allow(policy), Some(proxy)) = (&orders.shape.egress, &orders.proxy) {
-                // While this process may still take ports and change routes.
-                egress::listen(policy, proxy.as_fd()).map_err(failed("failed to make the listeners of the proxy"))?;
-            }
+            listen(orders, channel)?;
             rules = Some(confine::prepare(orders.shape)?);
         }
         Isolation::None => {
@@ -218,6 +216,22 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
     first.show_view(rules.as_ref())?;
     Ok(Built { children, trees, rules, first })
 }
+
+/// Makes what the run finds listening, while this process may still take ports and change routes, and passes it out.
+fn listen(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<(), SetupFailure> {
+    let failed = |what: &'static str| move |errno| SetupFailure::call("listeners", what, errno);
+    if let (Egress::Allow(policy), Some(proxy)) = (&orders.shape.egress, &orders.proxy) {
+        egress::listen(policy, proxy.as_fd()).map_err(failed("failed to make the listeners of the proxy"))?;
+    }
+    if !orders.shape.listeners.is_empty() {
+        let made =
+            listeners::make(&orders.shape.listeners).map_err(failed("failed to make the listeners of the run"))?;
+        let passed: Vec<_> = made.iter().map(OwnedFd::as_fd).collect();
+        messages::send_with(channel, &Reply::Listening, &passed).map_err(failed("failed to pass the listeners out"))?;
+    }
+    Ok(())
+}
+
 /// Blocks the signal of ended children and makes it readable.
 fn child_signals() -> Result<SignalFd, Errno> {
     let mut mask = SigSet::empty();

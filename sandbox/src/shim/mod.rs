@@ -62,6 +62,8 @@ pub(crate) enum StartError {
     Secrets(#[source] SecretsError),
     #[error("failed to claim the run")]
     Claim(#[source] ClaimError),
+    #[error("nobody could serve the `listeners` of this run: only runs of a daemon can have some")]
+    Listeners,
 }
 
 /// Runs one attempt from claim to exit record for a spawner at the other end of `starter`, in the sandbox that `prepare`
@@ -109,9 +111,12 @@ pub(crate) fn run(
 /// Runs `spec` for a person, who sees the output itself: nothing is left behind, and nobody else can reach the run.
 ///
 /// # Errors
-/// When the secrets are not those of the spec. Nothing was started.
+/// When the secrets are not those of the spec, or the spec has listeners. Nothing was started.
 pub(crate) fn run_for_person(spec: &CheckedSpec, secrets: Option<SealedSecrets>) -> Result<ExitRecord, StartError> {
     check_secrets(spec, secrets.as_ref())?;
+    if !spec.listeners.is_empty() {
+        return Err(StartError::Listeners);
+    }
     let begun = Begun::now();
     umask(Mode::from_bits_truncate(0o077));
     let ended = match Outside::of_person(spec) {
@@ -132,9 +137,9 @@ fn keep<'a>(
     prepared: Result<Prepared, Outcome>,
 ) -> (Result<Prepared, Outcome>, Keeper<'a>) {
     match prepared {
-        Ok(Prepared { inside, findings, mut trees, group, proxy }) => {
+        Ok(Prepared { inside, findings, mut trees, group, proxy, listeners }) => {
             let keeper = Keeper::new(spec, host, group, trees.as_mut().map(Trees::take_roots));
-            (Ok(Prepared { inside, findings, trees, group: Err(String::new()), proxy }), keeper)
+            (Ok(Prepared { inside, findings, trees, group: Err(String::new()), proxy, listeners }), keeper)
         }
         Err(outcome) => (Err(outcome), Keeper::new(spec, host, Err("there is no run".to_owned()), Some(Vec::new()))),
     }
@@ -198,9 +203,11 @@ fn refusal(error: &StartError) -> StartAnswer {
         StartError::Claim(ClaimError::Busy | ClaimError::Taken { .. } | ClaimError::Outdated { .. }) => {
             StartAnswer::Fenced { reason }
         }
-        StartError::Claim(_) | StartError::Protect(_) | StartError::Transfer(_) | StartError::Secrets(_) => {
-            StartAnswer::Failed { reason }
-        }
+        StartError::Claim(_)
+        | StartError::Protect(_)
+        | StartError::Transfer(_)
+        | StartError::Secrets(_)
+        | StartError::Listeners => StartAnswer::Failed { reason },
     }
 }
 

@@ -15,7 +15,7 @@ use super::inside::{FirstStreams, Inside, RunSecrets};
 use super::keeper::Keeper;
 use super::machine::{Action, Input, Machine, Stage};
 use super::prepared::Prepared;
-use super::server::ControlServer;
+use super::server::{ControlServer, Served};
 use super::streams::{Echo, Progress, StepStream, pipe};
 use super::timers::{Passed, Timers};
 use crate::clock::{monotonic_ns, unix_us};
@@ -25,6 +25,7 @@ use crate::exit_record::{Outcome, StepFailure, StepResult};
 use crate::init::{self, Reply};
 use crate::level::{Guarantee, LevelReport};
 use crate::limit::Excess;
+use crate::listeners;
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
 use crate::redact::{Patterns, Redactor};
@@ -80,6 +81,8 @@ pub(super) struct Supervisor<'a> {
     inside: Option<Inside>,
     keeper: Keeper<'a>,
     proxy: Option<Proxy>,
+    /// What the run finds listening, in the order of the spec, once init has made it.
+    listeners: Vec<OwnedFd>,
     streams: Vec<StepStream>,
     /// What is taken out of everything that a step writes.
     patterns: Option<Rc<Patterns>>,
@@ -108,6 +111,7 @@ impl<'a> Supervisor<'a> {
             inside: None,
             keeper,
             proxy: None,
+            listeners: Vec::new(),
             streams: Vec::new(),
             patterns: None,
             findings: Vec::new(),
@@ -136,8 +140,9 @@ impl<'a> Supervisor<'a> {
     }
 
     fn claim(&mut self, prepared: Prepared, secrets: &RunSecrets) {
-        let Prepared { mut inside, findings, trees, proxy, .. } = prepared;
+        let Prepared { mut inside, findings, trees, proxy, listeners, .. } = prepared;
         self.proxy = proxy;
+        self.listeners = listeners;
         self.patterns = Patterns::new(&secrets.values);
         self.findings = findings;
         self.claimed_at_ns = monotonic_ns();
@@ -232,6 +237,8 @@ impl<'a> Supervisor<'a> {
         self.drain_streams(now);
         match reply {
             Some(Reply::Probed { guarantees }) => self.findings = guarantees,
+            Some(Reply::Listening) if lent.len() == self.spec.listeners.len() => self.listeners = lent,
+            Some(Reply::Listening) => self.lost("init did not pass the listeners of the run"),
             Some(Reply::Lent) => self.keeper.watch(init, lent),
             Some(Reply::Executing { landlock, at_ns }) => {
                 self.claim_to_exec_ns = Some(at_ns.saturating_sub(self.claimed_at_ns));
@@ -289,13 +296,23 @@ impl<'a> Supervisor<'a> {
             Stage::Building | Stage::Running(_) => None,
             Stage::Killing(..) | Stage::Clearing(_) | Stage::Over => Some("no step is running"),
         };
+        let building = self.machine.stage() == Stage::Building;
+        let (spec, listeners) = (self.spec, &self.listeners);
         let Some(server) = &mut self.server else { return };
         server.serve(|request| match (request, refuse_pause) {
-            (Request::Status, _) => Answer::Status(status.clone()),
-            (Request::Pause, Some(reason)) => Answer::Refused { reason: reason.to_owned() },
+            (Request::Status, _) => Served::Now(Answer::Status(status.clone())),
+            (Request::Pause, Some(reason)) => Served::Now(Answer::Refused { reason: reason.to_owned() }),
+            (Request::TakeListener { name }, _) => match spec.listeners.iter().position(|one| one.name == *name) {
+                None => Served::Now(Answer::Refused { reason: format!("the run has no listener `{name}`") }),
+                Some(index) => match listeners.get(index) {
+                    Some(listener) => Served::With(Answer::Listener, listener.as_fd()),
+                    None if building => Served::Later,
+                    None => Served::Now(Answer::Refused { reason: "the listeners were not made".to_owned() }),
+                },
+            },
             (Request::Pause | Request::Resume | Request::Cancel, _) => {
-                requests.push(request);
-                Answer::Done
+                requests.push(request.clone());
+                Served::Now(Answer::Done)
             }
         });
         for request in requests {
@@ -303,7 +320,7 @@ impl<'a> Supervisor<'a> {
                 Request::Cancel => self.cancel(),
                 Request::Pause => self.pause(),
                 Request::Resume => self.resume(),
-                Request::Status => {}
+                Request::Status | Request::TakeListener { .. } => {}
             }
         }
     }
@@ -468,6 +485,7 @@ impl<'a> Supervisor<'a> {
     fn end(mut self) -> Ended {
         self.keeper.kill();
         let ended = self.inside.take().map(Inside::end);
+        listeners::end(&self.listeners);
         if let Some(proxy) = self.proxy.take() {
             proxy.end(Instant::now()).iter().for_each(|event| self.log.control(unix_us(), event));
         }
