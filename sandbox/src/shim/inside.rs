@@ -89,6 +89,7 @@ impl Inside {
         let host = HostIds::effective();
         let expected = Expected {
             canaries,
+            shown: shown(shape).map(Path::to_owned).collect(),
             host_user: host.user(),
             outside: if shape.is_caught() { Outside::Caught } else { Outside::Unreachable },
             pids_bound: pid_namespace_bound(shape.processes),
@@ -235,9 +236,13 @@ fn wait_for(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {
 
 /// Paths that the host has, seen from here, and that must not exist for a run of `shape`.
 pub(super) fn canaries(shape: &Shape) -> Vec<PathBuf> {
-    let shown = || shape.mounts.iter().map(|mount| mount.target.as_path()).chain([shape.workspace_at.as_path()]);
-    let hidden = |place: &&Path| place.exists() && !shown().any(|target| target.starts_with(place));
+    let hidden = |place: &&Path| place.exists() && !shown(shape).any(|target| target.starts_with(place));
     CANARIES.iter().map(Path::new).filter(hidden).map(Path::to_owned).collect()
+}
+
+/// Where the spec has something appear inside.
+fn shown(shape: &Shape) -> impl Iterator<Item = &Path> {
+    shape.mounts.iter().map(|mount| mount.target.as_path()).chain([shape.workspace_at.as_path()])
 }
 
 /// The outcome when init cannot be forked into its namespaces.
