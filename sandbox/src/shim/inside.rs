@@ -250,10 +250,9 @@ fn not_forked(shape: &Shape, errno: Errno) -> Outcome {
     let refused = matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS | Errno::EINVAL);
     let required = shape.required_level;
     if refused && shape.isolation == Isolation::Sandboxed && required > Level::None {
-        let mut fix = probe_host().fixes();
-        if fix.is_empty() {
-            fix = format!("allow user namespaces for this program: the kernel answers {errno:?} ({})", errno.desc());
-        }
+        // The host's settings may say nothing of it, and something of what does not matter here.
+        let answer = format!("allow user namespaces for this program: the kernel answers {errno:?} ({})", errno.desc());
+        let fix = [answer, probe_host().fixes()].join("\n").trim_end().to_owned();
         let missing: Vec<GuaranteeKind> = LevelReport::new(Vec::new()).missing_for(required);
         return Outcome::LevelRefused { required, reached: Level::None, missing, fix };
     }

@@ -148,6 +148,8 @@ impl<'a> Supervisor<'a> {
         self.claimed_at_ns = monotonic_ns();
         match inside.claim(self.spec, secrets, trees.as_ref(), &self.keeper) {
             Ok(FirstStreams { stdout, stderr }) => self.follow(0, stdout, stderr),
+            // Init has given up before it was claimed; why is still to be read.
+            Err(Errno::EPIPE | Errno::ECONNRESET) => {}
             Err(errno) => self.lost(&format!("failed to reach the sandbox: {}", errno.desc())),
         }
         self.inside = Some(inside);
