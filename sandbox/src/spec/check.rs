@@ -315,48 +315,12 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn spec() -> RunSpec {
-        RunSpec {
-            name: "t".into(),
-            fence: 1,
-            workspace: "/srv/ws".into(),
-            workspace_base: None,
-            workspace_at: "/work".into(),
-            mounts: vec![],
-            out: None,
-            env: BTreeMap::new(),
-            steps: vec![step("a", Phase::Main)],
-            limits: Limits {
-                wall_ms: 1000,
-                cpu_seconds: 1,
-                memory_bytes: None,
-                run_memory_bytes: None,
-                run_cpu_millis: None,
-                disk_bytes: None,
-                idle_ms: None,
-                processes: 10,
-                open_files: 64,
-                file_size_bytes: 1 << 20,
-                log_bytes_max: 1 << 20,
-                tmp_bytes: 1 << 20,
-            },
-            required_level: Level::Full,
-            isolation: Isolation::Sandboxed,
-            egress: Egress::None,
-            listeners: vec![],
-            secrets: vec![],
-            syscalls: SyscallProfile::Standard,
-        }
+        let limits = Limits { processes: 10, open_files: 64, ..Limits::small(1000) };
+        RunSpec::narrow("t", "/srv/ws".into(), vec![step("a", Phase::Main)], limits)
     }
 
     fn step(name: &str, phase: Phase) -> StepSpec {
-        StepSpec {
-            name: name.into(),
-            argv: vec!["true".into()],
-            env: BTreeMap::new(),
-            cwd: PathBuf::new(),
-            timeout_ms: 1000,
-            phase,
-        }
+        StepSpec { phase, ..StepSpec::main(name, ["true"], 1000) }
     }
 
     /// Applies one change to a good spec and returns the complaint, or `ok`.

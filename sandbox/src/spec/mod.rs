@@ -4,6 +4,7 @@
 //! default. **Invariant:** the rest of the crate works on [`CheckedSpec`], which only [`RunSpec::check`] makes.
 
 mod check;
+mod narrow;
 mod shape;
 
 use std::collections::BTreeMap;
