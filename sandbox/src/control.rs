@@ -172,7 +172,7 @@ pub fn take_listener(dir: &Path, name: &str) -> Result<TcpListener, ControlError
                 answer.extend_from_slice(&buffer[..len]);
                 descriptors.extend(received);
             }
-            Err(errno) => return Err(ControlError::Exchange(errno.into())),
+            Err(errno) => return Err(broken(dir, errno.into())),
         }
     }
     match (serde_json::from_slice(&answer).map_err(ControlError::Decode)?, descriptors.pop()) {
@@ -213,15 +213,25 @@ fn ask(dir: &Path, request: &Request, wait: Duration) -> Result<UnixStream, Cont
         .set_read_timeout(Some(wait))
         .and_then(|()| stream.set_write_timeout(Some(ANSWER_TIMEOUT)))
         .and_then(|()| stream.write_all(&line))
-        .map_err(ControlError::Exchange)?;
+        .map_err(|error| broken(dir, error))?;
     Ok(stream)
+}
+
+/// What a broken exchange means: a shim that ends closes connections that it has not looked at.
+fn broken(dir: &Path, error: io::Error) -> ControlError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ControlError::NotRunning { dir: dir.to_owned() },
+        _ => ControlError::Exchange(error),
+    }
 }
 
 fn exchange(dir: &Path, request: &Request) -> Result<Answer, ControlError> {
     let not_running = || ControlError::NotRunning { dir: dir.to_owned() };
     let stream = ask(dir, request, ANSWER_TIMEOUT)?;
     let mut answer = Vec::new();
-    BufReader::new(stream.take(MESSAGE_BYTES_MAX)).read_until(b'\n', &mut answer).map_err(ControlError::Exchange)?;
+    BufReader::new(stream.take(MESSAGE_BYTES_MAX))
+        .read_until(b'\n', &mut answer)
+        .map_err(|error| broken(dir, error))?;
     if answer.is_empty() {
         // The shim ended between accepting the connection and answering.
         return Err(not_running());

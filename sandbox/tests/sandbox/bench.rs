@@ -140,7 +140,14 @@ impl Run {
         if let Ok(mut connection) = control::watch(&self.dir) {
             connection.set_read_timeout(Some(WAIT)).unwrap();
             let mut byte = [0];
-            match connection.read(&mut byte) {
+            let read = loop {
+                match connection.read(&mut byte) {
+                    // The end of a child of another test.
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    read => break read,
+                }
+            };
+            match read {
                 Ok(0) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
                 other => panic!("the shim did not end: {other:?}"),

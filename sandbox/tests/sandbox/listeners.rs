@@ -104,7 +104,9 @@ fn listeners_are_made_in_any_network() {
             // One that needs a right over its network makes it itself.
             run.spec.listeners.retain(|listener| low || listener.name == "model");
             bench.start(&run);
-            serve(&take_listener(&run.dir, "model").unwrap(), "ask", "said");
+            let taken = take_listener(&run.dir, "model");
+            assert!(taken.is_ok(), "{taken:?}: {:?}", run.wait().outcome);
+            serve(&taken.unwrap(), "ask", "said");
             assert_eq!(run.wait().outcome, Outcome::Succeeded, "{}", run.stderr());
         }
     }
