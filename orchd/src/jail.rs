@@ -11,9 +11,7 @@ use orch_adapters::executor::{Executor, Observed};
 use orch_adapters::run_log;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::level::Level;
-use orch_sandbox::spec::{
-    Egress, Isolation as Confinement, Limits, Phase, ReadOnlyMount, RunSpec, StepSpec, SyscallProfile,
-};
+use orch_sandbox::spec::{Limits, ReadOnlyMount, RunSpec, StepSpec};
 
 use crate::error_chain::chain;
 
@@ -139,46 +137,27 @@ fn spec(jail: Jail<'_>) -> Result<(PathBuf, RunSpec), JailError> {
         std::fs::create_dir_all(directory).map_err(JailError::Directories)?;
     }
     let canonical = |path: &Path| path.canonicalize().map_err(JailError::Directories);
+    let limits = Limits {
+        run_memory_bytes: Some(MEMORY_BYTES),
+        run_cpu_millis: Some(CPU_MILLIS),
+        processes: 256,
+        open_files: 4_096,
+        file_size_bytes: 64 << 30,
+        log_bytes_max: 4 << 20,
+        tmp_bytes: 1 << 30,
+        ..Limits::small(TIMEOUT_MS)
+    };
+    let steps = vec![StepSpec::main(jail.name, jail.argv, TIMEOUT_MS)];
     let spec = RunSpec {
-        name: jail.name.to_owned(),
         fence: FENCE,
-        workspace: canonical(&workspace)?,
-        workspace_base: None,
-        workspace_at: "/work".into(),
         mounts: jail.mounts,
         out: if jail.with_out { Some(canonical(&out)?) } else { None },
         env: BTreeMap::from([
             ("PATH".to_owned(), orch_adapters::host_tools::SYSTEM_PATH.to_owned()),
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ]),
-        steps: vec![StepSpec {
-            name: jail.name.to_owned(),
-            argv: jail.argv,
-            env: BTreeMap::new(),
-            cwd: PathBuf::new(),
-            timeout_ms: TIMEOUT_MS,
-            phase: Phase::Main,
-        }],
-        limits: Limits {
-            wall_ms: TIMEOUT_MS,
-            cpu_seconds: TIMEOUT_MS / 1_000,
-            memory_bytes: None,
-            run_memory_bytes: Some(MEMORY_BYTES),
-            run_cpu_millis: Some(CPU_MILLIS),
-            disk_bytes: None,
-            idle_ms: None,
-            processes: 256,
-            open_files: 4_096,
-            file_size_bytes: 64 << 30,
-            log_bytes_max: 4 << 20,
-            tmp_bytes: 1 << 30,
-        },
         required_level: jail.required_level,
-        isolation: Confinement::Sandboxed,
-        egress: Egress::None,
-        listeners: Vec::new(),
-        secrets: Vec::new(),
-        syscalls: SyscallProfile::Standard,
+        ..RunSpec::narrow(jail.name, canonical(&workspace)?, steps, limits)
     };
     Ok((jail.directory, spec))
 }

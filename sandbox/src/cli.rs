@@ -14,7 +14,7 @@ use crate::probes::host::{HostReport, Presence, probe_host};
 use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError, VALUES_BYTES_MAX};
 use crate::shim;
 use crate::spawner;
-use crate::spec::{Egress, Isolation, Limits, Phase, RunSpec, SpecError, StepSpec, SyscallProfile};
+use crate::spec::{Limits, RunSpec, SpecError, StepSpec};
 
 /// Something went wrong outside the job.
 pub(crate) const EXIT_INTERNAL: i32 = 70;
@@ -177,14 +177,7 @@ fn run(path: &Path, secrets: &[(&str, &Path)], argv: &[&str]) -> Result<i32, Com
     let mut spec: RunSpec =
         serde_json::from_slice(&text).map_err(|source| CommandError::DecodeSpec { path: path.to_owned(), source })?;
     if !argv.is_empty() {
-        spec.steps = vec![StepSpec {
-            name: "command".to_owned(),
-            argv: argv.iter().map(|&word| word.to_owned()).collect(),
-            env: [].into(),
-            cwd: PathBuf::new(),
-            timeout_ms: spec.limits.wall_ms,
-            phase: Phase::Main,
-        }];
+        spec.steps = vec![StepSpec::main("command", argv.iter().copied(), spec.limits.wall_ms)];
     }
     let secrets = read_secrets(secrets)?;
     let record =
@@ -267,44 +260,13 @@ fn doctor() -> Result<i32, CommandError> {
 }
 
 pub(crate) fn doctor_spec(workspace: PathBuf) -> RunSpec {
-    RunSpec {
-        name: "doctor".to_owned(),
-        fence: 1,
-        workspace,
-        workspace_base: None,
-        workspace_at: "/work".into(),
-        mounts: Vec::new(),
-        out: None,
-        env: [].into(),
-        steps: vec![StepSpec {
-            name: "true".to_owned(),
-            argv: vec!["true".to_owned()],
-            env: [].into(),
-            cwd: PathBuf::new(),
-            timeout_ms: 10_000,
-            phase: Phase::Main,
-        }],
-        limits: Limits {
-            wall_ms: 10_000,
-            cpu_seconds: 10,
-            memory_bytes: Some(1 << 30),
-            run_memory_bytes: Some(1 << 30),
-            run_cpu_millis: Some(1_000),
-            disk_bytes: None,
-            idle_ms: None,
-            processes: 64,
-            open_files: 256,
-            file_size_bytes: 1 << 20,
-            log_bytes_max: 1 << 20,
-            tmp_bytes: 1 << 20,
-        },
-        required_level: crate::level::Level::Full,
-        isolation: Isolation::Sandboxed,
-        egress: Egress::None,
-        listeners: Vec::new(),
-        secrets: Vec::new(),
-        syscalls: SyscallProfile::Standard,
-    }
+    let limits = Limits {
+        memory_bytes: Some(1 << 30),
+        run_memory_bytes: Some(1 << 30),
+        run_cpu_millis: Some(1_000),
+        ..Limits::small(10_000)
+    };
+    RunSpec::narrow("doctor", workspace, vec![StepSpec::main("true", ["true"], 10_000)], limits)
 }
 
 fn host_text(report: &HostReport) -> String {

@@ -1,33 +1,42 @@
 //! Talking to a living shim through the control socket of its run directory.
 //!
 //! One JSON object per line, one answer per request, on a stream socket that answers its own user and root only. The
-//! socket is reached through the descriptor of the directory, so a path of any length works. Descriptors sent along are
-//! dropped by the kernel, because neither side receives ancillary data.
+//! socket is reached through the descriptor of the directory, so a path of any length works. A listener comes as a
+//! descriptor with its answer; descriptors sent to a shim are dropped by the kernel, because it receives none.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::net::TcpListener;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
 use serde::{Deserialize, Serialize};
 
 use crate::run_dir::CONTROL_FILE;
+use crate::sys::channel;
 
 /// Longest request or answer, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: u64 = 4 << 10;
 /// Longest wait for an answer. A shim answers between two polls, so this only ends waiting for a broken one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a listener: longer than a shim gives its sandbox to be built.
+const LISTENER_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// What a client asks of a shim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Request {
     Cancel,
     Pause,
     Resume,
     Status,
+    /// Answered when the listener is there.
+    TakeListener {
+        name: String,
+    },
 }
 
 /// What a shim answers.
@@ -36,7 +45,11 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     Done,
     Status(RunStatus),
-    Refused { reason: String },
+    /// It comes with this.
+    Listener,
+    Refused {
+        reason: String,
+    },
 }
 
 /// Where a living run is.
@@ -88,6 +101,9 @@ pub enum ControlError {
     /// The answer is not understood.
     #[error("failed to understand the answer of the shim")]
     Decode(#[source] serde_json::Error),
+    /// The answer is one to something else.
+    #[error("the answer of the shim does not fit the request")]
+    Unexpected,
     /// The shim says no.
     #[error("refused by the shim: {reason}")]
     Refused {
@@ -127,10 +143,47 @@ pub fn resume(dir: &Path) -> Result<(), ControlError> {
 /// # Errors
 /// When no shim listens or it does not answer.
 pub fn status(dir: &Path) -> Result<RunStatus, ControlError> {
-    match exchange(dir, Request::Status)? {
+    match exchange(dir, &Request::Status)? {
         Answer::Status(status) => Ok(status),
         Answer::Refused { reason } => Err(ControlError::Refused { reason }),
-        Answer::Done => Err(ControlError::Refused { reason: "no status in the answer".to_owned() }),
+        Answer::Done | Answer::Listener => Err(ControlError::Unexpected),
+    }
+}
+
+/// Takes a copy of the listener `name` of the run, to serve it. Waits while the sandbox is being built.
+///
+/// Any number of copies can be taken, one after another or at once; each connection goes to one of them, and those that
+/// wait in the socket (about 1,000) are found by whoever comes next. The socket does not block, which all copies share.
+/// When the run has ended, accepting fails with `InvalidInput`; when its shim was killed, only [`watch`] tells. Peers are
+/// processes of this run and nobody else. Drop the copy with the run: it keeps the run's network namespace.
+///
+/// # Errors
+/// When no shim listens, the run has no such listener, or it ended before it had.
+pub fn take_listener(dir: &Path, name: &str) -> Result<TcpListener, ControlError> {
+    let not_running = || ControlError::NotRunning { dir: dir.to_owned() };
+    let stream = ask(dir, &Request::TakeListener { name: name.to_owned() }, LISTENER_TIMEOUT)?;
+    let (mut answer, mut descriptors) = (Vec::new(), Vec::new());
+    let mut buffer = [0; 1024];
+    while !answer.ends_with(b"\n") && answer.len() as u64 <= MESSAGE_BYTES_MAX {
+        match channel::receive(stream.as_fd(), &mut buffer) {
+            // The run ended first.
+            Ok((0, _)) => return Err(not_running()),
+            Ok((len, received)) => {
+                answer.extend_from_slice(&buffer[..len]);
+                descriptors.extend(received);
+            }
+            Err(errno) => return Err(broken(dir, errno.into())),
+        }
+    }
+    match (serde_json::from_slice(&answer).map_err(ControlError::Decode)?, descriptors.pop()) {
+        (Answer::Listener, Some(listener)) => match getsockopt(&listener, AcceptConn) {
+            Ok(true) => Ok(listener.into()),
+            // The run has ended since.
+            Ok(false) => Err(not_running()),
+            Err(errno) => Err(ControlError::Exchange(errno.into())),
+        },
+        (Answer::Refused { reason }, _) => Err(ControlError::Refused { reason }),
+        (Answer::Listener | Answer::Done | Answer::Status(_), _) => Err(ControlError::Unexpected),
     }
 }
 
@@ -144,24 +197,41 @@ pub fn watch(dir: &Path) -> Result<UnixStream, ControlError> {
 }
 
 fn expect_done(dir: &Path, request: Request) -> Result<(), ControlError> {
-    match exchange(dir, request)? {
+    match exchange(dir, &request)? {
         Answer::Done | Answer::Status(_) => Ok(()),
         Answer::Refused { reason } => Err(ControlError::Refused { reason }),
+        Answer::Listener => Err(ControlError::Unexpected),
     }
 }
 
-fn exchange(dir: &Path, request: Request) -> Result<Answer, ControlError> {
-    let not_running = || ControlError::NotRunning { dir: dir.to_owned() };
+/// Sends `request`; the answer is to be read from the stream within `wait`.
+fn ask(dir: &Path, request: &Request, wait: Duration) -> Result<UnixStream, ControlError> {
     let mut stream = connect(dir)?;
-    let mut line = serde_json::to_vec(&request).map_err(ControlError::Decode)?;
+    let mut line = serde_json::to_vec(request).map_err(ControlError::Decode)?;
     line.push(b'\n');
-    let mut answer = Vec::new();
     stream
-        .set_read_timeout(Some(ANSWER_TIMEOUT))
+        .set_read_timeout(Some(wait))
         .and_then(|()| stream.set_write_timeout(Some(ANSWER_TIMEOUT)))
         .and_then(|()| stream.write_all(&line))
-        .and_then(|()| BufReader::new(stream.take(MESSAGE_BYTES_MAX)).read_until(b'\n', &mut answer))
-        .map_err(ControlError::Exchange)?;
+        .map_err(|error| broken(dir, error))?;
+    Ok(stream)
+}
+
+/// What a broken exchange means: a shim that ends closes connections that it has not looked at.
+fn broken(dir: &Path, error: io::Error) -> ControlError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ControlError::NotRunning { dir: dir.to_owned() },
+        _ => ControlError::Exchange(error),
+    }
+}
+
+fn exchange(dir: &Path, request: &Request) -> Result<Answer, ControlError> {
+    let not_running = || ControlError::NotRunning { dir: dir.to_owned() };
+    let stream = ask(dir, request, ANSWER_TIMEOUT)?;
+    let mut answer = Vec::new();
+    BufReader::new(stream.take(MESSAGE_BYTES_MAX))
+        .read_until(b'\n', &mut answer)
+        .map_err(|error| broken(dir, error))?;
     if answer.is_empty() {
         // The shim ended between accepting the connection and answering.
         return Err(not_running());

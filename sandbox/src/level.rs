@@ -78,7 +78,8 @@ pub enum GuaranteeKind {
     Devices,
     /// No process outside the run can be seen.
     Processes,
-    /// Pid 1 of the run gives away neither memory, environment nor descriptors.
+    /// Pid 1 of the run gives away neither memory, environment nor descriptors, and no process of the run leaves its
+    /// memory in a dump.
     InitSealed,
     /// No network but a loopback of the run's own.
     Network,

@@ -8,7 +8,8 @@
 //! - [`spawner`]: starts shims for a daemon. `shim`: owns one run. `init`: pid 1 inside, builds the sandbox and runs the
 //!   steps. `view` and `seccomp`: what they see and may call. `probes`: what really holds.
 //! - [`secrets`]: values on their way to the steps. [`redact`]: takes them out of what the steps write.
-//! - [`egress`]: what a run may reach over the network, and the proxy through which it does.
+//! - [`egress`]: what a run may reach over the network, and the proxy through which it does. `listeners`: what it finds
+//!   listening inside, served from outside.
 //! - [`artifacts`]: takes results out of a workspace; [`remove_tree`] deletes it. `sys`: every unsafe call.
 //!
 //! Synchronous throughout. **Invariant:** every process here that forks has one thread.
@@ -25,6 +26,7 @@ pub mod fuzzing;
 mod init;
 pub mod level;
 pub mod limit;
+mod listeners;
 pub mod log;
 mod probes;
 pub mod redact;

@@ -11,8 +11,8 @@ use orch_sandbox::control::{self, ControlError};
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::log::{LogReader, Stream};
 use orch_sandbox::run_dir::{self, Liveness};
-use orch_sandbox::spec::{Egress, Isolation, Limits, Phase, ReadOnlyMount, StepSpec, SyscallProfile};
-use orch_sandbox::{Level, Prewarm, RunSpec, Spawned, Spawner, SpawnerOptions};
+use orch_sandbox::spec::{Limits, ReadOnlyMount, StepSpec};
+use orch_sandbox::{Prewarm, RunSpec, Spawned, Spawner, SpawnerOptions};
 
 use crate::place::Place;
 use crate::turns::pass;
@@ -162,14 +162,7 @@ fn below(pid: u32) -> (usize, u64) {
 
 /// A step.
 pub(crate) fn step(argv: &[&str]) -> StepSpec {
-    StepSpec {
-        name: "measured".to_owned(),
-        argv: argv.iter().map(|&word| word.to_owned()).collect(),
-        env: [].into(),
-        cwd: PathBuf::new(),
-        timeout_ms: 60_000,
-        phase: Phase::Main,
-    }
+    StepSpec::main("measured", argv.iter().copied(), 60_000)
 }
 
 /// A host path where a run sees it.
@@ -181,35 +174,6 @@ pub(crate) fn visible(source: &Path, target: &str) -> ReadOnlyMount {
 pub(crate) fn spec(directory: &Path, steps: Vec<StepSpec>) -> anyhow::Result<RunSpec> {
     let workspace = directory.join("workspace");
     std::fs::create_dir_all(&workspace).context("failed to make a workspace")?;
-    Ok(RunSpec {
-        name: "bench".to_owned(),
-        fence: 1,
-        workspace,
-        workspace_base: None,
-        workspace_at: "/work".into(),
-        mounts: Vec::new(),
-        out: None,
-        env: [].into(),
-        steps,
-        limits: Limits {
-            wall_ms: 60_000,
-            cpu_seconds: 60,
-            memory_bytes: None,
-            run_memory_bytes: None,
-            run_cpu_millis: None,
-            disk_bytes: None,
-            idle_ms: None,
-            processes: 1024,
-            open_files: 256,
-            file_size_bytes: 1 << 30,
-            log_bytes_max: 1 << 20,
-            tmp_bytes: 1 << 20,
-        },
-        required_level: Level::Full,
-        isolation: Isolation::Sandboxed,
-        egress: Egress::None,
-        listeners: Vec::new(),
-        secrets: Vec::new(),
-        syscalls: SyscallProfile::Standard,
-    })
+    let limits = Limits { processes: 1024, file_size_bytes: 1 << 30, ..Limits::small(60_000) };
+    Ok(RunSpec::narrow("bench", workspace, steps, limits))
 }

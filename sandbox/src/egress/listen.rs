@@ -3,21 +3,16 @@
 //! What each of them is follows from the policy alone, so that they can be passed on as bare descriptors in their order.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind, listen as start,
-    setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{AddressFamily, SockType, SockaddrIn, SockaddrIn6};
 
 use super::PROXY_PORT;
 use super::policy::{CAUGHT_PORTS_MAX, DNS_PORT, EgressPolicy};
+use crate::listeners::bound;
 use crate::sys::channel::{self, DESCRIPTORS_MAX};
 use crate::sys::route::{Version, everything_is_local};
-
-/// Connections that wait in the kernel while the proxy is busy or is being started anew.
-const BACKLOG: i32 = 1024;
 
 // The proxy's own, one for each caught port, DNS over TCP and UDP.
 const _: () = assert!(1 + CAUGHT_PORTS_MAX + 2 <= DESCRIPTORS_MAX);
@@ -64,34 +59,18 @@ pub(crate) fn listen(policy: &EgressPolicy, proxy: BorrowedFd<'_>) -> Result<(),
 fn make(role: Role) -> Result<OwnedFd, Errno> {
     let local = |port| SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
     match role {
-        Role::Proxy => on(AddressFamily::Inet, SockType::Stream, &local(PROXY_PORT)),
-        Role::DnsStream => on(AddressFamily::Inet, SockType::Stream, &local(DNS_PORT)),
-        Role::DnsPackets => on(AddressFamily::Inet, SockType::Datagram, &local(DNS_PORT)),
+        Role::Proxy => bound(AddressFamily::Inet, SockType::Stream, &local(PROXY_PORT)),
+        Role::DnsStream => bound(AddressFamily::Inet, SockType::Stream, &local(DNS_PORT)),
+        Role::DnsPackets => bound(AddressFamily::Inet, SockType::Datagram, &local(DNS_PORT)),
         Role::Caught(port) => {
             let any = SockaddrIn6::from(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0));
-            match on(AddressFamily::Inet6, SockType::Stream, &any) {
+            match bound(AddressFamily::Inet6, SockType::Stream, &any) {
                 Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) => {
                     let any = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
-                    on(AddressFamily::Inet, SockType::Stream, &any)
+                    bound(AddressFamily::Inet, SockType::Stream, &any)
                 }
                 made => made,
             }
         }
     }
-}
-
-fn on(family: AddressFamily, kind: SockType, address: &dyn SockaddrLike) -> Result<OwnedFd, Errno> {
-    let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
-    if family == AddressFamily::Inet6 {
-        // IPv4 connections come here, too.
-        setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
-    }
-    if kind == SockType::Stream {
-        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-    }
-    bind(socket.as_raw_fd(), address)?;
-    if kind == SockType::Stream {
-        start(&socket, Backlog::new(BACKLOG)?)?;
-    }
-    Ok(socket)
 }

@@ -47,6 +47,8 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     /// The sandbox could not be built; init ends.
     SetupFailed { step: String, message: String, hint: String },
+    /// The listeners of the run come with this, in the order of the spec.
+    Listening,
     /// What the first process found when it was confined, but for landlock.
     Probed { guarantees: Vec<Guarantee> },
     /// The first process is about to execute the program of the first step.

@@ -33,6 +33,7 @@ pub(crate) use script::{create as create_script, write as write_script};
 
 use crate::egress::{self, Egress};
 use crate::level::Guarantee;
+use crate::listeners;
 use crate::probes::inside::Expected;
 use crate::spec::{Isolation, Shape};
 use crate::sys::{channel, descriptors, memory, process};
@@ -205,10 +206,7 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
             if orders.makes_network {
                 first.join_network()?;
             }
-            if let (Egress::Allow(policy), Some(proxy)) = (&orders.shape.egress, &orders.proxy) {
-                // While this process may still take ports and change routes.
-                egress::listen(policy, proxy.as_fd()).map_err(failed("failed to make the listeners of the proxy"))?;
-            }
+            listen(orders, channel)?;
             confine::seal()?;
             // It probes while this process prepares the rest.
             first.show_view()?;
@@ -227,6 +225,22 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
     }
     Ok(Built { children, trees, rules, first, score })
 }
+
+/// Makes what the run finds listening, while this process may still take ports and change routes, and passes it out.
+fn listen(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<(), SetupFailure> {
+    let failed = |what: &'static str| move |errno| SetupFailure::call("listeners", what, errno);
+    if let (Egress::Allow(policy), Some(proxy)) = (&orders.shape.egress, &orders.proxy) {
+        egress::listen(policy, proxy.as_fd()).map_err(failed("failed to make the listeners of the proxy"))?;
+    }
+    if !orders.shape.listeners.is_empty() {
+        let made =
+            listeners::make(&orders.shape.listeners).map_err(failed("failed to make the listeners of the run"))?;
+        let passed: Vec<_> = made.iter().map(OwnedFd::as_fd).collect();
+        messages::send_with(channel, &Reply::Listening, &passed).map_err(failed("failed to pass the listeners out"))?;
+    }
+    Ok(())
+}
+
 /// Blocks the signal of ended children and makes it readable.
 fn child_signals() -> Result<SignalFd, Errno> {
     let mut mask = SigSet::empty();

@@ -18,6 +18,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::Resource;
 
 use crate::egress::{Egress, proxy_environment};
+use crate::listeners;
 use crate::secrets::Secrets;
 use crate::spec::{CheckedSpec, HOME_INSIDE, Isolation, Limits, SecretDelivery, StepSpec};
 
@@ -109,6 +110,8 @@ fn encode(spec: &CheckedSpec, step: &StepSpec, secrets: &Secrets) -> Vec<u8> {
         Egress::None => Vec::new(),
     };
     env.extend(proxy.iter().map(|(name, value)| (*name, value.as_str())));
+    let places: Vec<String> = spec.listeners.iter().map(|one| listeners::address(one).to_string()).collect();
+    env.extend(spec.listeners.iter().zip(&places).map(|(one, place)| (one.variable.as_str(), place.as_str())));
     env.extend(spec.env.iter().chain(&step.env).map(|(name, value)| (name.as_str(), value.as_str())));
     let path = env.get("PATH").copied().unwrap_or_default();
     let program = step.argv.first().map_or("", String::as_str);

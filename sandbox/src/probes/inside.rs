@@ -12,14 +12,33 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use nix::mount::{MsFlags, mount};
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::level::{Guarantee, GuaranteeKind, Strength};
 use crate::small_file;
-use crate::sys::refused;
+use crate::sys::{mounts, refused};
 use crate::view::{DEVICE_LINKS, DEVICES, HostUser, LANDLOCK_CANARY};
 
 /// More than any file of the kernel says that is read here.
 const FILE_BYTES_MAX: u64 = 64 << 10;
+/// What every run has at its root.
+const ROOT: [&str; 15] = [
+    ".landlock-canary",
+    "bin",
+    "dev",
+    "etc",
+    "home",
+    "lib",
+    "lib32",
+    "lib64",
+    "libx32",
+    "out",
+    "proc",
+    "run",
+    "sbin",
+    "tmp",
+    "usr",
+];
 /// Longest wait for an answer that the kernel itself gives at once.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
@@ -28,6 +47,8 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Expected {
     /// Paths that exist on the host and must not exist inside; at least one.
     pub(crate) canaries: Vec<PathBuf>,
+    /// Where the spec has something appear.
+    pub(crate) shown: Vec<PathBuf>,
     /// Who the run's user is on the host.
     pub(crate) host_user: HostUser,
     /// What the bound of the pid namespace was set to.
@@ -58,7 +79,7 @@ pub(crate) enum MemoryBound {
 pub(crate) fn probe(expected: &Expected) -> Vec<Guarantee> {
     let status = read("/proc/self/status").unwrap_or_default();
     vec![
-        filesystem_view(&expected.canaries),
+        filesystem_view(expected),
         read_only_system(),
         devices(),
         processes(),
@@ -92,20 +113,61 @@ fn said<T>(call: &str, answer: &Result<T, Errno>) -> String {
     }
 }
 
-fn filesystem_view(canaries: &[PathBuf]) -> Guarantee {
-    let answers: Vec<_> = canaries.iter().map(|canary| open(canary)).collect();
-    let holds = !answers.is_empty() && answers.iter().all(|answer| answer.as_ref().err() == Some(&Errno::ENOENT));
-    let worst = answers.into_iter().find(|answer| answer.as_ref().err() != Some(&Errno::ENOENT));
-    let evidence = said("open of what the host has", &worst.unwrap_or(Err(Errno::ENOENT)));
+/// Of calls that must be refused with one of `wanted`: whether all were, and what to show of them.
+fn all_refused<T>(calls: &[(String, Result<T, Errno>)], wanted: &[Errno]) -> (bool, String) {
+    let refused = |answer: &Result<T, Errno>| answer.as_ref().is_err_and(|errno| wanted.contains(errno));
+    if let Some((call, answer)) = calls.iter().find(|(_, answer)| !refused(answer)) {
+        return (false, said(call, answer));
+    }
+    let alike = calls.chunk_by(|(_, one), (_, next)| one.as_ref().err() == next.as_ref().err());
+    let shown = alike.filter_map(|group| {
+        let calls: Vec<_> = group.iter().map(|(call, _)| call.as_str()).collect();
+        Some(said(&calls.join(", "), &group.first()?.1))
+    });
+    (true, shown.collect::<Vec<_>>().join("; "))
+}
+
+fn filesystem_view(expected: &Expected) -> Guarantee {
+    let paths = &expected.canaries;
+    let opened: Vec<_> = paths.iter().map(|path| (format!("open of {}", path.display()), open(path))).collect();
+    let (hidden, evidence) = all_refused(&opened, &[Errno::ENOENT]);
+    let strangers: Vec<_> = [("/", ROOT.as_slice()), ("/home", &["run"])]
+        .into_iter()
+        .flat_map(|(directory, known)| strangers(Path::new(directory), known, &expected.shown))
+        .collect();
+    let keys = read("/proc/keys").unwrap_or_default().lines().count();
+    let holds = hidden && !opened.is_empty() && strangers.is_empty() && keys == 0;
+    let evidence = format!("{evidence}; not planned in / and /home: {strangers:?}; key rings shown: {keys}");
     judged(GuaranteeKind::FilesystemView, holds, "mount namespace, root built from nothing", evidence)
 }
 
+/// What is in `directory` that is neither `known` nor leads to what the spec shows.
+fn strangers(directory: &Path, known: &[&str], shown: &[PathBuf]) -> Vec<String> {
+    let Some(found) = names(directory) else { return vec![format!("{} cannot be listed", directory.display())] };
+    let leads = |name: &str| shown.iter().any(|place| place.starts_with(directory.join(name)));
+    found.into_iter().filter(|name| !known.contains(&name.as_str()) && !leads(name)).collect()
+}
+
 fn read_only_system() -> Guarantee {
-    let create = File::create("/usr/.write-probe").map(drop).map_err(|error| errno_of(&error));
+    let created = ["/", "/usr", "/etc", "/bin"].map(|directory| {
+        let path = Path::new(directory).join(".write-probe");
+        let created = File::create_new(&path).map(drop).map_err(|error| errno_of(&error));
+        if created.is_ok() {
+            // Where it is the host's own, nothing may stay.
+            drop(std::fs::remove_file(&path));
+        }
+        (format!("create in {directory}"), created)
+    });
     let remount = mount(None::<&str>, "/usr", None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_BIND, None::<&str>);
-    let holds = matches!(create, Err(Errno::EROFS | Errno::EACCES)) && remount == Err(Errno::EPERM);
-    let evidence = format!("{}; {}", said("create in /usr", &create), said("remount of /usr", &remount));
-    judged(GuaranteeKind::ReadOnlySystem, holds, "read-only mounts", evidence)
+    let changed = [
+        ("remount of /usr".to_owned(), remount),
+        ("mount_setattr".to_owned(), refused::clear_read_only(c"/usr")),
+        ("open_tree".to_owned(), mounts::clone_tree_at(c"/usr").map(drop)),
+    ];
+    let (unwritable, created) = all_refused(&created, &[Errno::EROFS, Errno::EACCES]);
+    let (unchangeable, changed) = all_refused(&changed, &[Errno::EPERM]);
+    let evidence = format!("{created}; {changed}");
+    judged(GuaranteeKind::ReadOnlySystem, unwritable && unchangeable, "read-only mounts", evidence)
 }
 
 fn devices() -> Guarantee {
@@ -115,7 +177,7 @@ fn devices() -> Guarantee {
         .chain(["pts", "shm"])
         .map(str::to_owned)
         .collect();
-    let found = names("/dev");
+    let found = names(Path::new("/dev"));
     let evidence = match &found {
         Some(found) if *found == expected => format!("{} entries, all expected", found.len()),
         Some(found) => format!("unexpected: {:?}", found.symmetric_difference(&expected).collect::<Vec<_>>()),
@@ -126,7 +188,7 @@ fn devices() -> Guarantee {
 
 fn processes() -> Guarantee {
     let own = ["1".to_owned(), std::process::id().to_string()];
-    let found = names("/proc").unwrap_or_default();
+    let found = names(Path::new("/proc")).unwrap_or_default();
     let foreign: Vec<_> =
         found.iter().filter(|name| name.parse::<u32>().is_ok() && !own.contains(name)).cloned().collect();
     let holds = found.contains("1") && foreign.is_empty();
@@ -135,13 +197,16 @@ fn processes() -> Guarantee {
 }
 
 fn init_sealed() -> Guarantee {
-    let environ = read_bytes("/proc/1/environ");
-    let root = std::fs::read_link("/proc/1/root").map_err(|error| errno_of(&error));
-    let fds = std::fs::read_link("/proc/1/fd/0").map_err(|error| errno_of(&error));
-    let refused = |errno: Option<&Errno>| matches!(errno, Some(Errno::EACCES | Errno::EPERM));
-    let holds = refused(environ.as_ref().err()) && refused(root.as_ref().err()) && refused(fds.as_ref().err());
-    let evidence = [said("environ", &environ), said("root", &root), said("fd/0", &fds)].join("; ");
-    judged(GuaranteeKind::InitSealed, holds, "init cannot be dumped", evidence)
+    let link = |name: &str| std::fs::read_link(format!("/proc/1/{name}")).map(drop).map_err(|error| errno_of(&error));
+    let file = |name: &str| read_bytes(&format!("/proc/1/{name}")).map(drop);
+    let links = ["exe", "root", "cwd", "fd/0", "ns/user"].map(|name| (name.to_owned(), link(name)));
+    let files = ["environ", "maps", "mem"].map(|name| (name.to_owned(), file(name)));
+    let tried: Vec<_> = links.into_iter().chain(files).collect();
+    let (sealed, evidence) = all_refused(&tried, &[Errno::EACCES, Errno::EPERM]);
+    let dumped = read("/proc/self/coredump_filter").unwrap_or_default();
+    let undumped = !dumped.trim().is_empty() && dumped.trim().bytes().all(|digit| digit == b'0');
+    let evidence = format!("{evidence}; memory of the run that is dumped: {}", dumped.trim());
+    judged(GuaranteeKind::InitSealed, sealed && undumped, "init cannot be dumped", evidence)
 }
 
 fn network(outside: Outside) -> Guarantee {
@@ -170,9 +235,12 @@ fn socket_families() -> Guarantee {
 
 fn nested_namespaces() -> Guarantee {
     let limit = read("/proc/sys/user/max_user_namespaces").unwrap_or_default();
-    let answer = refused::new_user_namespace();
-    let holds = matches!(answer, Err(Errno::EPERM | Errno::ENOSPC | Errno::EUSERS)) && limit.trim() == "0";
-    let evidence = format!("{}; limit: {}", said("unshare", &answer), limit.trim());
+    let mut ways = vec![("clone".to_owned(), refused::new_user_namespace())];
+    ways.extend(refused::other_ways_to_namespaces().map(|(call, answer)| (call.to_owned(), answer)));
+    // The flags of `clone3` cannot be seen by a filter, so there must be no such call.
+    let (closed, ways) = all_refused(&ways, &[Errno::EPERM, Errno::ENOSPC, Errno::EUSERS, Errno::ENOSYS]);
+    let holds = closed && limit.trim() == "0";
+    let evidence = format!("{ways}; limit: {}", limit.trim());
     judged(GuaranteeKind::NestedNamespaces, holds, "system call filter and a limit of 0", evidence)
 }
 
@@ -188,8 +256,10 @@ fn capabilities(status: &str) -> Guarantee {
 
 fn no_new_privileges(status: &str) -> Guarantee {
     let value = field(status, "NoNewPrivs");
-    let evidence = format!("NoNewPrivs: {}", value.unwrap_or("unknown"));
-    judged(GuaranteeKind::NoNewPrivileges, value == Some("1"), "no_new_privs and nosuid mounts", evidence)
+    let flags = statvfs("/usr").map(|found| found.flags());
+    let holds = value == Some("1") && flags.is_ok_and(|flags| flags.contains(FsFlags::ST_NOSUID));
+    let evidence = format!("NoNewPrivs: {}; /usr: {flags:?}", value.unwrap_or("unknown"));
+    judged(GuaranteeKind::NoNewPrivileges, holds, "no_new_privs and nosuid mounts", evidence)
 }
 
 fn syscall_filter(status: &str) -> Guarantee {
@@ -242,7 +312,7 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
-fn names(directory: &str) -> Option<BTreeSet<String>> {
+fn names(directory: &Path) -> Option<BTreeSet<String>> {
     let entries = std::fs::read_dir(directory).ok()?;
     Some(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
@@ -261,4 +331,33 @@ fn read_bytes(path: &str) -> Result<Vec<u8>, Errno> {
 
 fn errno_of(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_call_that_is_allowed_or_answered_otherwise_is_shown() {
+        let calls = |answers: &[Result<(), Errno>]| {
+            let named = answers.iter().enumerate().map(|(index, answer)| (format!("call {index}"), *answer));
+            all_refused(&named.collect::<Vec<_>>(), &[Errno::EPERM, Errno::ENOSYS])
+        };
+        let refused = [Err(Errno::EPERM), Err(Errno::EPERM), Err(Errno::ENOSYS)];
+        assert_eq!(calls(&refused), (true, "call 0, call 1: EPERM; call 2: ENOSYS".to_owned()));
+        assert_eq!(calls(&[Err(Errno::EPERM), Ok(())]), (false, "call 1: allowed".to_owned()));
+        assert_eq!(calls(&[Err(Errno::EINVAL), Err(Errno::EPERM)]), (false, "call 0: EINVAL".to_owned()));
+    }
+
+    #[test]
+    fn what_nobody_planned_is_a_stranger() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["known", "opt", "optional", ".hidden"] {
+            std::fs::create_dir(home.path().join(name)).unwrap();
+        }
+        let shown = [home.path().join("opt/tools")];
+        assert_eq!(strangers(home.path(), &["known"], &shown), [".hidden", "optional"]);
+        let missing = home.path().join("missing");
+        assert_eq!(strangers(&missing, &[], &shown).len(), 1, "what cannot be listed is not clean");
+    }
 }

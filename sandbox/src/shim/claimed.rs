@@ -24,14 +24,17 @@ use crate::spec::CheckedSpec;
 pub(super) struct Claimed {
     pub(super) inside: Inside,
     pub(super) proxy: Option<Proxy>,
+    /// What the run finds listening, if that is made already.
+    pub(super) listeners: Vec<OwnedFd>,
     /// What is taken out of everything that a step writes.
     pub(super) patterns: Option<Rc<Patterns>>,
     /// What the first process has found so far.
     pub(super) findings: Vec<Guarantee>,
     /// When it was claimed, on the monotonic clock, in nanoseconds.
     pub(super) at_ns: u64,
-    /// Where the first step writes its output and its errors.
-    pub(super) first: (OwnedFd, OwnedFd),
+    /// Where the first step writes its output and its errors; absent when init has given up already, and why is still to
+    /// be read.
+    pub(super) first: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Claimed {
@@ -43,14 +46,18 @@ impl Claimed {
         secrets: Option<SealedSecrets>,
         keeper: &Keeper<'_>,
     ) -> Result<Self, Input> {
-        let Prepared { mut inside, findings, trees, proxy, .. } = prepared.map_err(Input::NotBuilt)?;
+        let Prepared { mut inside, findings, trees, proxy, listeners, .. } = prepared.map_err(Input::NotBuilt)?;
         let secrets = RunSecrets::open(secrets).map_err(|error| Input::Lost { message: crate::chain(&error) })?;
         let at_ns = monotonic_ns();
-        let FirstStreams { stdout, stderr } = inside
-            .claim(spec, &secrets, trees.as_ref(), keeper)
-            .map_err(|errno| Input::Lost { message: format!("failed to reach the sandbox: {}", errno.desc()) })?;
+        let first = match inside.claim(spec, &secrets, trees.as_ref(), keeper) {
+            Ok(FirstStreams { stdout, stderr }) => Some((stdout, stderr)),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => None,
+            Err(errno) => {
+                return Err(Input::Lost { message: format!("failed to reach the sandbox: {}", errno.desc()) });
+            }
+        };
         let patterns = Patterns::new(&secrets.values);
-        Ok(Self { inside, proxy, patterns, findings, at_ns, first: (stdout, stderr) })
+        Ok(Self { inside, proxy, listeners, patterns, findings, at_ns, first })
     }
 
     /// Ends everything inside, which nobody has followed.

@@ -89,6 +89,7 @@ impl Inside {
         let host = HostIds::effective();
         let expected = Expected {
             canaries,
+            shown: shown(shape).map(Path::to_owned).collect(),
             host_user: host.user(),
             outside: if shape.is_caught() { Outside::Caught } else { Outside::Unreachable },
             pids_bound: pid_namespace_bound(shape.processes),
@@ -246,9 +247,13 @@ fn wait_for(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {
 
 /// Paths that the host has, seen from here, and that must not exist for a run of `shape`.
 pub(super) fn canaries(shape: &Shape) -> Vec<PathBuf> {
-    let shown = || shape.mounts.iter().map(|mount| mount.target.as_path()).chain([shape.workspace_at.as_path()]);
-    let hidden = |place: &&Path| place.exists() && !shown().any(|target| target.starts_with(place));
+    let hidden = |place: &&Path| place.exists() && !shown(shape).any(|target| target.starts_with(place));
     CANARIES.iter().map(Path::new).filter(hidden).map(Path::to_owned).collect()
+}
+
+/// Where the spec has something appear inside.
+fn shown(shape: &Shape) -> impl Iterator<Item = &Path> {
+    shape.mounts.iter().map(|mount| mount.target.as_path()).chain([shape.workspace_at.as_path()])
 }
 
 /// The outcome when init cannot be forked into its namespaces.
@@ -256,10 +261,9 @@ fn not_forked(shape: &Shape, errno: Errno) -> Outcome {
     let refused = matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS | Errno::EINVAL);
     let required = shape.required_level;
     if refused && shape.isolation == Isolation::Sandboxed && required > Level::None {
-        let mut fix = probe_host().fixes();
-        if fix.is_empty() {
-            fix = format!("allow user namespaces for this program: the kernel answers {errno:?} ({})", errno.desc());
-        }
+        // The host's settings may say nothing of it, and something of what does not matter here.
+        let answer = format!("allow user namespaces for this program: the kernel answers {errno:?} ({})", errno.desc());
+        let fix = [answer, probe_host().fixes()].join("\n").trim_end().to_owned();
         let missing: Vec<GuaranteeKind> = LevelReport::new(Vec::new()).missing_for(required);
         return Outcome::LevelRefused { required, reached: Level::None, missing, fix };
     }

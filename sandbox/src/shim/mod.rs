@@ -65,6 +65,8 @@ pub(crate) enum StartError {
     Secrets(#[source] SecretsError),
     #[error("failed to claim the run")]
     Claim(#[source] ClaimError),
+    #[error("nobody could serve the `listeners` of this run: only runs of a daemon can have some")]
+    Listeners,
 }
 
 /// Runs one attempt from claim to exit record for a spawner at the other end of `starter`, in the sandbox that `prepare`
@@ -144,9 +146,12 @@ fn refuse(starter: &OwnedFd, why: &str) -> Outcome {
 /// Runs `spec` for a person, who sees the output itself: nothing is left behind, and nobody else can reach the run.
 ///
 /// # Errors
-/// When the secrets are not those of the spec. Nothing was started.
+/// When the secrets are not those of the spec, or the spec has listeners. Nothing was started.
 pub(crate) fn run_for_person(spec: &CheckedSpec, secrets: Option<SealedSecrets>) -> Result<ExitRecord, StartError> {
     check_secrets(spec, secrets.as_ref())?;
+    if !spec.listeners.is_empty() {
+        return Err(StartError::Listeners);
+    }
     let host = Host::prepare(Ceilings::default());
     let begun = Begun::now(&host);
     umask(Mode::from_bits_truncate(0o077));
@@ -168,9 +173,10 @@ fn keep<'a>(
     prepared: Result<Prepared, Outcome>,
 ) -> (Result<Prepared, Outcome>, Keeper<'a>) {
     match prepared {
-        Ok(Prepared { inside, findings, trees, roots, group, proxy }) => {
+        Ok(Prepared { inside, findings, trees, roots, group, proxy, listeners }) => {
             let keeper = Keeper::new(spec, host, group, roots);
-            (Ok(Prepared { inside, findings, trees, roots: Vec::new(), group: Err(String::new()), proxy }), keeper)
+            let group = Err(String::new());
+            (Ok(Prepared { inside, findings, trees, roots: Vec::new(), group, proxy, listeners }), keeper)
         }
         Err(outcome) => (Err(outcome), Keeper::new(spec, host, Err("there is no run".to_owned()), Vec::new())),
     }
@@ -234,9 +240,11 @@ fn refusal(error: &StartError) -> StartAnswer {
         StartError::Claim(ClaimError::Busy | ClaimError::Taken { .. } | ClaimError::Outdated { .. }) => {
             StartAnswer::Fenced { reason }
         }
-        StartError::Claim(_) | StartError::Protect(_) | StartError::Transfer(_) | StartError::Secrets(_) => {
-            StartAnswer::Failed { reason }
-        }
+        StartError::Claim(_)
+        | StartError::Protect(_)
+        | StartError::Transfer(_)
+        | StartError::Secrets(_)
+        | StartError::Listeners => StartAnswer::Failed { reason },
     }
 }
 

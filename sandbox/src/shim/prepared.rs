@@ -41,6 +41,8 @@ pub(crate) struct Prepared {
     pub(super) group: Result<RunGroup, String>,
     /// The proxy of the run, if it may reach anything.
     pub(super) proxy: Option<Proxy>,
+    /// What the run finds listening, in the order of the spec; empty while it is being built.
+    pub(super) listeners: Vec<OwnedFd>,
 }
 
 impl Prepared {
@@ -57,7 +59,7 @@ impl Prepared {
         let ground =
             Ground { footing, makes_network: true, pauses: false, canaries: canaries(&shape), proxy: listeners };
         let inside = Inside::prepare(&shape, ground, group.as_ref().ok())?;
-        Ok(Self { inside, findings: Vec::new(), trees: None, roots, group, proxy })
+        Ok(Self { inside, findings: Vec::new(), trees: None, roots, group, proxy, listeners: Vec::new() })
     }
 
     /// Begins to build a sandbox for `spec` in the mount namespace `template`, in the network namespace `network` if
@@ -73,7 +75,7 @@ impl Prepared {
         let roots = trees.take_roots();
         let group = make_group(host);
         let (inside, proxy) = in_template(&shape, template, network, group.as_ref().ok(), false)?;
-        Ok(Self { inside, findings: Vec::new(), trees: Some(trees), roots, group, proxy })
+        Ok(Self { inside, findings: Vec::new(), trees: Some(trees), roots, group, proxy, listeners: Vec::new() })
     }
 }
 
@@ -130,6 +132,7 @@ pub(crate) struct Slot {
     findings: Vec<Guarantee>,
     group: Result<RunGroup, String>,
     proxy: Option<Proxy>,
+    listeners: Vec<OwnedFd>,
 }
 
 /// Why a slot was never claimed.
@@ -150,8 +153,13 @@ impl Slot {
         let group = make_group(host);
         let built = in_template(&shape, template, None, group.as_ref().ok(), true);
         let (inside, proxy) = built.map_err(|_| Unclaimed::Unusable)?;
-        let Ok(Some((Reply::Probed { guarantees: findings }, _))) = inside.receive() else {
-            return Err(Unclaimed::Unusable);
+        let mut listeners = Vec::new();
+        let findings = loop {
+            match inside.receive() {
+                Ok(Some((Reply::Listening, made))) if made.len() == shape.listeners.len() => listeners = made,
+                Ok(Some((Reply::Probed { guarantees }, _))) => break guarantees,
+                Ok(_) | Err(_) => return Err(Unclaimed::Unusable),
+            }
         };
         let missing = LevelReport::new(findings.clone()).missing_for(shape.required_level);
         // What landlock does, and what limits are worth, is seen when the run is known.
@@ -159,14 +167,14 @@ impl Slot {
             return Err(Unclaimed::Unusable);
         }
         memory::fault_in();
-        Ok(Self { shape, inside, findings, group, proxy })
+        Ok(Self { shape, inside, findings, group, proxy, listeners })
     }
 
     /// Says that it is ready, waits for the claim, and runs the run.
     pub(crate) fn serve(self, spawner: OwnedFd, host: &Host) -> Result<(), Unclaimed> {
         channel::send(spawner.as_fd(), Self::READY, &[]).map_err(|_| Unclaimed::Dropped)?;
         // The group first, so that it goes last: when init has been told to end.
-        let Self { group, shape, inside, findings, proxy } = self;
+        let Self { group, shape, inside, findings, proxy, listeners } = self;
         let mut descriptors = wait_for_claim(&spawner, &inside)?;
         if descriptors.is_empty() {
             return Err(Unclaimed::Dropped);
@@ -181,7 +189,7 @@ impl Slot {
             return Err(Unclaimed::Dropped);
         }
         let roots = trees.take_roots();
-        let prepared = Prepared { inside, findings, trees: Some(trees), roots, group, proxy };
+        let prepared = Prepared { inside, findings, trees: Some(trees), roots, group, proxy, listeners };
         // A refused claim of the run was answered; there is nobody else to tell.
         drop(run(Assignment { dir, spec, secrets }, spawner, host, |_| Ok(prepared)));
         Ok(())

@@ -1,10 +1,11 @@
 //! The control socket: accepts, reads one request per line, answers.
 //!
 //! Knows requests and answers, not what they do. **Invariant:** only the shim's own user and root are heard.
-//! **Invariant:** nothing here blocks, and what one client can occupy is bounded.
+//! **Invariant:** nothing here blocks, and what one client can occupy is bounded. Requests of one client are answered in
+//! their order, so those behind one that has to wait do, too.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
@@ -14,6 +15,7 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::control::{Answer, MESSAGE_BYTES_MAX, Request, socket_path};
 use crate::run_dir::CONTROL_FILE;
+use crate::sys::channel;
 
 /// Most clients at once; further ones are turned away.
 const CLIENTS_MAX: usize = 16;
@@ -29,11 +31,30 @@ pub(super) struct ControlServer {
 struct Client {
     stream: UnixStream,
     received: Vec<u8>,
+    /// What it has asked and cannot be answered yet.
+    waiting: Option<Request>,
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub(super) enum Served<'a> {
+    Now(Answer),
+    /// A copy of the descriptor comes with it.
+    With(Answer, BorrowedFd<'a>),
+    /// It is asked again when anything has happened.
+    Later,
 }
 
 /// What came of reading from a client.
 enum Heard {
     Line(Vec<u8>),
+    Nothing,
+    Gone,
+}
+
+/// What came of reading once.
+enum Read {
+    More,
     Nothing,
     Gone,
 }
@@ -56,25 +77,9 @@ impl ControlServer {
     }
 
     /// Serves whoever is ready; `answer` decides each request.
-    pub(super) fn serve(&mut self, mut answer: impl FnMut(Request) -> Answer) {
+    pub(super) fn serve<'a>(&mut self, mut answer: impl FnMut(&Request) -> Served<'a>) {
         self.accept();
-        self.clients.retain_mut(|client| {
-            loop {
-                match client.hear() {
-                    Heard::Line(line) => {
-                        let answered = match serde_json::from_slice(&line) {
-                            Ok(request) => answer(request),
-                            Err(error) => Answer::Refused { reason: format!("not understood: {error}") },
-                        };
-                        if client.say(&answered).is_err() {
-                            return false;
-                        }
-                    }
-                    Heard::Nothing => return true,
-                    Heard::Gone => return false,
-                }
-            }
-        });
+        self.clients.retain_mut(|client| client.serve(&mut answer));
     }
 
     fn accept(&mut self) {
@@ -83,37 +88,87 @@ impl ControlServer {
             let allowed = getsockopt(&stream, PeerCredentials)
                 .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw());
             if allowed && self.clients.len() < CLIENTS_MAX && stream.set_nonblocking(true).is_ok() {
-                self.clients.push(Client { stream, received: Vec::new() });
+                self.clients.push(Client { stream, received: Vec::new(), waiting: None });
             }
         }
     }
 }
 
 impl Client {
+    /// Answers what it asks; `false` when it has gone.
+    fn serve<'a>(&mut self, answer: &mut impl FnMut(&Request) -> Served<'a>) -> bool {
+        loop {
+            let request = match self.waiting.take() {
+                Some(request) => Ok(request),
+                None => match self.hear() {
+                    Heard::Line(line) => serde_json::from_slice::<Request>(&line),
+                    Heard::Nothing => return true,
+                    Heard::Gone => return false,
+                },
+            };
+            let served = match &request {
+                Ok(request) => answer(request),
+                Err(error) => Served::Now(Answer::Refused { reason: format!("not understood: {error}") }),
+            };
+            let said = match served {
+                Served::Now(answer) => self.say(&answer, &[]),
+                Served::With(answer, descriptor) => self.say(&answer, &[descriptor]),
+                Served::Later => {
+                    self.waiting = request.ok();
+                    return self.is_there();
+                }
+            };
+            if said.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Takes in what it has sent, so that it does not stay readable while it waits; `false` when it has gone.
+    fn is_there(&mut self) -> bool {
+        loop {
+            match self.read() {
+                Read::More => {}
+                Read::Nothing => return true,
+                Read::Gone => return false,
+            }
+        }
+    }
+
     fn hear(&mut self) -> Heard {
-        let mut buffer = [0; 1024];
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
                 let rest = self.received.split_off(end + 1);
                 return Heard::Line(std::mem::replace(&mut self.received, rest));
             }
-            if self.received.len() as u64 > MESSAGE_BYTES_MAX {
-                return Heard::Gone;
-            }
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Heard::Gone,
-                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::Nothing,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Heard::Gone,
+            match self.read() {
+                Read::More => {}
+                Read::Nothing => return Heard::Nothing,
+                Read::Gone => return Heard::Gone,
             }
         }
     }
 
-    /// Answers; a client that does not read its answers is dropped by the error of a full socket.
-    fn say(&mut self, answer: &Answer) -> io::Result<()> {
+    fn read(&mut self) -> Read {
+        let mut buffer = [0; 1024];
+        if self.received.len() as u64 > MESSAGE_BYTES_MAX {
+            return Read::Gone;
+        }
+        match self.stream.read(&mut buffer) {
+            Ok(0) => return Read::Gone,
+            Ok(count) => self.received.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Read::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Read::Gone,
+        }
+        Read::More
+    }
+
+    /// Answers; a client that does not read its answers is dropped by the error of a full socket. An answer is far smaller
+    /// than what the kernel sends in one piece.
+    fn say(&self, answer: &Answer, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut line = serde_json::to_vec(answer)?;
         line.push(b'\n');
-        self.stream.write_all(&line)
+        channel::send(self.stream.as_fd(), &line, descriptors).map_err(io::Error::from)
     }
 }

@@ -15,7 +15,7 @@ use super::claimed::Claimed;
 use super::inside::Inside;
 use super::keeper::Keeper;
 use super::machine::{Action, Input, Machine, Stage};
-use super::server::ControlServer;
+use super::server::{ControlServer, Served};
 use super::streams::{Echo, Progress, StepStream, pipe};
 use super::timers::{Passed, Timers};
 use crate::clock::unix_us;
@@ -25,6 +25,7 @@ use crate::exit_record::{Outcome, StepFailure, StepResult};
 use crate::init::{self, Reply};
 use crate::level::{Guarantee, LevelReport};
 use crate::limit::Excess;
+use crate::listeners;
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
 use crate::redact::{Patterns, Redactor};
@@ -79,6 +80,8 @@ pub(super) struct Supervisor<'a> {
     inside: Option<Inside>,
     keeper: Keeper<'a>,
     proxy: Option<Proxy>,
+    /// What the run finds listening, in the order of the spec, once init has made it.
+    listeners: Vec<OwnedFd>,
     streams: Vec<StepStream>,
     /// What is taken out of everything that a step writes.
     patterns: Option<Rc<Patterns>>,
@@ -109,6 +112,7 @@ impl<'a> Supervisor<'a> {
             inside: None,
             keeper,
             proxy: None,
+            listeners: Vec::new(),
             streams: Vec::new(),
             patterns: None,
             alone: false,
@@ -135,12 +139,15 @@ impl<'a> Supervisor<'a> {
     }
 
     fn take_over(&mut self, claimed: Claimed) {
-        let Claimed { inside, proxy, patterns, findings, at_ns, first: (stdout, stderr) } = claimed;
+        let Claimed { inside, proxy, listeners, patterns, findings, at_ns, first } = claimed;
         self.proxy = proxy;
+        self.listeners = listeners;
         self.patterns = patterns;
         self.findings = findings;
         self.claimed_at_ns = at_ns;
-        self.follow(0, stdout, stderr);
+        if let Some((stdout, stderr)) = first {
+            self.follow(0, stdout, stderr);
+        }
         self.inside = Some(inside);
     }
 
@@ -228,6 +235,8 @@ impl<'a> Supervisor<'a> {
         self.drain_streams(now);
         match reply {
             Some(Reply::Probed { guarantees }) => self.findings = guarantees,
+            Some(Reply::Listening) if lent.len() == self.spec.listeners.len() => self.listeners = lent,
+            Some(Reply::Listening) => self.lost("init did not pass the listeners of the run"),
             Some(Reply::Lent) => self.keeper.watch(init, lent),
             Some(Reply::Executing { landlock, at_ns }) => {
                 self.claim_to_exec_ns = Some(at_ns.saturating_sub(self.claimed_at_ns));
@@ -289,13 +298,23 @@ impl<'a> Supervisor<'a> {
             Stage::Building | Stage::Running(_) => None,
             Stage::Killing(..) | Stage::Clearing(_) | Stage::Over => Some("no step is running"),
         };
+        let building = self.machine.stage() == Stage::Building;
+        let (spec, listeners) = (self.spec, &self.listeners);
         let Some(server) = &mut self.server else { return };
         server.serve(|request| match (request, refuse_pause) {
-            (Request::Status, _) => Answer::Status(status.clone()),
-            (Request::Pause, Some(reason)) => Answer::Refused { reason: reason.to_owned() },
+            (Request::Status, _) => Served::Now(Answer::Status(status.clone())),
+            (Request::Pause, Some(reason)) => Served::Now(Answer::Refused { reason: reason.to_owned() }),
+            (Request::TakeListener { name }, _) => match spec.listeners.iter().position(|one| one.name == *name) {
+                None => Served::Now(Answer::Refused { reason: format!("the run has no listener `{name}`") }),
+                Some(index) => match listeners.get(index) {
+                    Some(listener) => Served::With(Answer::Listener, listener.as_fd()),
+                    None if building => Served::Later,
+                    None => Served::Now(Answer::Refused { reason: "the listeners were not made".to_owned() }),
+                },
+            },
             (Request::Pause | Request::Resume | Request::Cancel, _) => {
-                requests.push(request);
-                Answer::Done
+                requests.push(request.clone());
+                Served::Now(Answer::Done)
             }
         });
         for request in requests {
@@ -303,7 +322,7 @@ impl<'a> Supervisor<'a> {
                 Request::Cancel => self.cancel(),
                 Request::Pause => self.pause(),
                 Request::Resume => self.resume(),
-                Request::Status => {}
+                Request::Status | Request::TakeListener { .. } => {}
             }
         }
     }
@@ -473,6 +492,7 @@ impl<'a> Supervisor<'a> {
             None if self.alone => inside.leave(),
             None | Some(_) => inside.end().map(drop),
         });
+        listeners::end(&self.listeners);
         if let Some(proxy) = self.proxy.take() {
             proxy.end(Instant::now()).iter().for_each(|event| self.log.control(unix_us(), event));
         }

@@ -21,6 +21,7 @@ use super::networks::Networks;
 use super::pool::{Pool, Waiting};
 use super::templates::Templates;
 use super::{MESSAGE_BYTES_MAX, ServeOptions, SpawnRequest, StartAnswer, home};
+use crate::listeners;
 use crate::run_dir;
 use crate::seccomp;
 use crate::secrets::SealedSecrets;
@@ -207,7 +208,7 @@ impl ServedSpawner {
     /// Starts a shim that prepares a sandbox for its run itself.
     fn start_shim(&mut self, assignment: Assignment, template: Option<OwnedFd>) -> (StartAnswer, Option<OwnedFd>) {
         let network =
-            if template.is_some() && shares_no_network(&assignment.spec) { self.networks.take() } else { None };
+            if template.is_some() && fits_any_network(&assignment.spec) { self.networks.take() } else { None };
         let failed =
             |what: &str, errno: Errno| (StartAnswer::Failed { reason: format!("{what}: {}", errno.desc()) }, None);
         let (ours, theirs) = match channel::pair() {
@@ -261,9 +262,9 @@ impl ServedSpawner {
     }
 }
 
-/// Whether nothing has to be made in the network namespace of the run.
-fn shares_no_network(spec: &CheckedSpec) -> bool {
-    spec.egress == Egress::None && spec.listeners.is_empty()
+/// Whether nothing has to be made in the network namespace of the run that only its own user namespace may make.
+fn fits_any_network(spec: &CheckedSpec) -> bool {
+    spec.egress == Egress::None && listeners::fit_any_network(&spec.listeners)
 }
 
 fn raw(fd: Option<&OwnedFd>) -> Option<RawFd> {

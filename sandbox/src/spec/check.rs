@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::path::{Component, Path, PathBuf};
 
 use super::{
-    Egress, HOME_INSIDE, Isolation, LAYERS_MAX, LISTENERS_MAX, Limits, ListenerSpec, MOUNTS_MAX, OUT_INSIDE, Phase,
-    RunSpec, SECRETS_MAX, STEPS_MAX, SecretDelivery, StepSpec,
+    Egress, HOME_INSIDE, Isolation, LAYERS_MAX, LISTENERS_MAX, Limits, MOUNTS_MAX, OUT_INSIDE, Phase, RunSpec,
+    SECRETS_MAX, STEPS_MAX, SecretDelivery, StepSpec,
 };
 use crate::egress::CAUGHT_PORTS_MAX;
 use crate::level::Level;
@@ -46,7 +46,7 @@ pub enum SpecError {
     #[error("environment variable `{}` has an empty name, or `=` or NUL where none can be", name.escape_default())]
     Env { name: String },
     /// An environment variable that has a value already.
-    #[error("environment variable of a secret is set twice: `{}`", name.escape_default())]
+    #[error("environment variable of a secret or a listener is set twice: `{}`", name.escape_default())]
     VariableTwice { name: String },
     /// Steps are not ordered setup, main, always.
     #[error("step `{step}` comes after a step of a later phase")]
@@ -60,15 +60,12 @@ pub enum SpecError {
     /// `isolation: none` together with mounts or a moved workspace.
     #[error("without isolation nothing can be mounted: `mounts` and `out` must be empty, `workspace_at` the workspace")]
     MountsWithoutIsolation,
-    /// A name of a listener or a secret that cannot be one, or that is used twice.
+    /// A name of a listener or a secret, or a listener's variable, that cannot be one, or that is used twice.
     #[error("name in `{field}` cannot be one, or is used twice: `{}`", name.escape_default())]
     EntryName { field: &'static str, name: String },
     /// A port that is 0 or used twice.
     #[error("port in `{field}` is 0 or used twice: {port}")]
     Port { field: &'static str, port: u16 },
-    /// Something that this version cannot give; better refused than run without.
-    #[error("`{field}` is not available in this version")]
-    NotAvailable { field: &'static str },
     /// Something that is only there with isolation.
     #[error("without isolation there is no `{field}`")]
     NeedsIsolation { field: &'static str },
@@ -102,13 +99,12 @@ impl RunSpec {
         check_env(&self.env)?;
         check_steps(&self.steps)?;
         check_limits(&self.limits)?;
-        check_listeners(&self.listeners)?;
+        check_listeners(&self)?;
         check_secrets(&self)?;
         check_egress(&self)?;
         if self.isolation == Isolation::None {
             check_plain(&self)?;
         }
-        check_available(&self)?;
         Ok(CheckedSpec(self))
     }
 }
@@ -236,18 +232,32 @@ fn check_limit(field: &'static str, min: u64, value: u64) -> Result<(), SpecErro
     if value >= min { Ok(()) } else { Err(SpecError::Limit { field, min, value }) }
 }
 
-fn check_listeners(listeners: &[ListenerSpec]) -> Result<(), SpecError> {
-    check_count("listeners", 0, LISTENERS_MAX, listeners.len())?;
-    let (mut names, mut ports) = (BTreeSet::new(), BTreeSet::new());
-    for listener in listeners {
+fn check_listeners(spec: &RunSpec) -> Result<(), SpecError> {
+    check_count("listeners", 0, LISTENERS_MAX, spec.listeners.len())?;
+    let (mut names, mut ports, mut variables) = (BTreeSet::new(), BTreeSet::new(), plain_variables(spec));
+    for listener in &spec.listeners {
         if check_name(&listener.name).is_err() || !names.insert(&listener.name) {
             return Err(SpecError::EntryName { field: "listeners", name: listener.name.clone() });
         }
         if listener.port == 0 || !ports.insert(listener.port) {
             return Err(SpecError::Port { field: "listeners", port: listener.port });
         }
+        let name = listener.variable.as_str();
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let starts_well = name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
+        if !starts_well || name.len() > NAME_BYTES_MAX || !name.bytes().all(allowed) {
+            return Err(SpecError::EntryName { field: "listeners.variable", name: name.to_owned() });
+        }
+        if !variables.insert(name) {
+            return Err(SpecError::VariableTwice { name: name.to_owned() });
+        }
     }
     Ok(())
+}
+
+/// The variables that the spec gives a value itself.
+fn plain_variables(spec: &RunSpec) -> BTreeSet<&str> {
+    spec.env.keys().chain(spec.steps.iter().flat_map(|step| step.env.keys())).map(String::as_str).collect()
 }
 
 /// A policy is valid by its type; what is left is what does not fit with the rest of the run.
@@ -263,8 +273,8 @@ fn check_egress(spec: &RunSpec) -> Result<(), SpecError> {
 fn check_secrets(spec: &RunSpec) -> Result<(), SpecError> {
     check_count("secrets", 0, SECRETS_MAX, spec.secrets.len())?;
     let mut names = BTreeSet::new();
-    let step_variables = spec.steps.iter().flat_map(|step| step.env.keys());
-    let mut variables: BTreeSet<&String> = spec.env.keys().chain(step_variables).collect();
+    let mut variables = plain_variables(spec);
+    variables.extend(spec.listeners.iter().map(|listener| listener.variable.as_str()));
     for secret in &spec.secrets {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         let name = secret.name.as_str();
@@ -284,11 +294,6 @@ fn check_secrets(spec: &RunSpec) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// What is described but not built yet.
-fn check_available(spec: &RunSpec) -> Result<(), SpecError> {
-    if spec.listeners.is_empty() { Ok(()) } else { Err(SpecError::NotAvailable { field: "listeners" }) }
-}
-
 /// What cannot be had without isolation.
 fn check_plain(spec: &RunSpec) -> Result<(), SpecError> {
     let needs = [
@@ -306,52 +311,16 @@ fn check_plain(spec: &RunSpec) -> Result<(), SpecError> {
 #[cfg(test)]
 pub(crate) mod tests {
 
-    use super::super::{ReadOnlyMount, SecretSpec, SyscallProfile};
+    use super::super::{ListenerSpec, ReadOnlyMount, SecretSpec, SyscallProfile};
     use super::*;
 
     pub(crate) fn spec() -> RunSpec {
-        RunSpec {
-            name: "t".into(),
-            fence: 1,
-            workspace: "/srv/ws".into(),
-            workspace_base: None,
-            workspace_at: "/work".into(),
-            mounts: vec![],
-            out: None,
-            env: BTreeMap::new(),
-            steps: vec![step("a", Phase::Main)],
-            limits: Limits {
-                wall_ms: 1000,
-                cpu_seconds: 1,
-                memory_bytes: None,
-                run_memory_bytes: None,
-                run_cpu_millis: None,
-                disk_bytes: None,
-                idle_ms: None,
-                processes: 10,
-                open_files: 64,
-                file_size_bytes: 1 << 20,
-                log_bytes_max: 1 << 20,
-                tmp_bytes: 1 << 20,
-            },
-            required_level: Level::Full,
-            isolation: Isolation::Sandboxed,
-            egress: Egress::None,
-            listeners: vec![],
-            secrets: vec![],
-            syscalls: SyscallProfile::Standard,
-        }
+        let limits = Limits { processes: 10, open_files: 64, ..Limits::small(1000) };
+        RunSpec::narrow("t", "/srv/ws".into(), vec![step("a", Phase::Main)], limits)
     }
 
     fn step(name: &str, phase: Phase) -> StepSpec {
-        StepSpec {
-            name: name.into(),
-            argv: vec!["true".into()],
-            env: BTreeMap::new(),
-            cwd: PathBuf::new(),
-            timeout_ms: 1000,
-            phase,
-        }
+        StepSpec { phase, ..StepSpec::main(name, ["true"], 1000) }
     }
 
     /// Applies one change to a good spec and returns the complaint, or `ok`.
@@ -399,10 +368,6 @@ pub(crate) mod tests {
         starts(check(|spec| spec.steps.push(step("b", Phase::Setup))), "step `b` comes after");
         starts(check(|spec| drop(spec.env.insert("A=B".into(), String::new()))), "environment variable");
         starts(check(|spec| spec.limits.wall_ms = 0), "limit `wall_ms`");
-        let listener = |name: &str, port| ListenerSpec { name: name.into(), port };
-        starts(check(|spec| spec.listeners = vec![listener("a b", 1)]), "name in `listeners`");
-        starts(check(|spec| spec.listeners = vec![listener("a", 1), listener("b", 1)]), "port in `listeners`");
-        starts(check(|spec| spec.listeners = vec![listener("a", 0)]), "port in `listeners`");
         let secret = |name: &str, delivery| SecretSpec { name: name.into(), delivery };
         starts(check(|spec| spec.secrets = vec![secret("../x", SecretDelivery::File)]), "name in `secrets`");
         starts(check(|spec| spec.secrets = vec![secret("a", SecretDelivery::Env("A=".into()))]), "environment");
@@ -416,6 +381,45 @@ pub(crate) mod tests {
         starts(check(|spec| spec.workspace_base = Some(vec![])), "number of `workspace_base`");
         starts(check(|spec| spec.workspace_base = Some(vec!["/srv/../x".into()])), "`workspace_base` is not");
         starts(check(|spec| spec.isolation = Isolation::None), "without isolation nothing can be mounted");
+    }
+
+    fn listener(name: &str, port: u16, variable: &str) -> ListenerSpec {
+        ListenerSpec { name: name.into(), port, variable: variable.into() }
+    }
+
+    #[test]
+    fn listeners_are_told_apart() {
+        let starts = |listeners: Vec<ListenerSpec>, start: &str| {
+            let text = check(|spec| spec.listeners = listeners);
+            assert!(text.starts_with(start), "{text}");
+        };
+        starts(vec![listener("model", 80, "MODEL"), listener("b", 8080, "_b1")], "ok");
+        for name in ["a b", "", "A", "a/b", &"x".repeat(64)] {
+            starts(vec![listener(name, 1, "A")], "name in `listeners` cannot");
+        }
+        starts(vec![listener("a", 1, "A"), listener("a", 2, "B")], "name in `listeners` cannot");
+        starts(vec![listener("a", 1, "A"), listener("b", 1, "B")], "port in `listeners`");
+        starts(vec![listener("a", 0, "A")], "port in `listeners`");
+        for variable in ["", "1A", "A=B", "A B", "A\0", "A-B", &"X".repeat(64)] {
+            starts(vec![listener("a", 1, variable)], "name in `listeners.variable`");
+        }
+        starts(vec![listener("a", 1, "A"), listener("b", 2, "A")], "environment variable of a secret or a listener");
+        let many = (0..=LISTENERS_MAX).map(|index| listener(&format!("n{index}"), 1, "A")).collect();
+        starts(many, "number of `listeners`");
+    }
+
+    #[test]
+    fn variables_of_listeners_are_theirs_alone() {
+        let with = |change: fn(&mut RunSpec)| {
+            let text = check(|spec| {
+                spec.listeners = vec![listener("a", 1, "A")];
+                change(spec);
+            });
+            assert!(text.starts_with("environment variable of a secret or a listener"), "{text}");
+        };
+        with(|spec| drop(spec.env.insert("A".into(), String::new())));
+        with(|spec| drop(spec.steps[0].env.insert("A".into(), String::new())));
+        with(|spec| spec.secrets.push(SecretSpec { name: "s".into(), delivery: SecretDelivery::Env("A".into()) }));
     }
 
     #[test]

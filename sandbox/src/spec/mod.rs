@@ -4,6 +4,7 @@
 //! default. **Invariant:** the rest of the crate works on [`CheckedSpec`], which only [`RunSpec::check`] makes.
 
 mod check;
+mod narrow;
 mod shape;
 
 use std::collections::BTreeMap;
@@ -161,8 +162,8 @@ pub enum Isolation {
     None,
 }
 
-/// A socket on the loopback of the run, made before its first step and served from outside. While nobody serves it,
-/// connections wait; none is refused.
+/// A socket on the loopback of the run, made before its first step and served from outside by whoever takes it: see
+/// [`take_listener`](crate::control::take_listener). While nobody serves it, connections wait; none is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSpec {
@@ -170,6 +171,9 @@ pub struct ListenerSpec {
     pub name: String,
     /// TCP port on 127.0.0.1 inside; not 0 and used once.
     pub port: u16,
+    /// Environment variable of every step that says where it is, as `127.0.0.1:PORT`: letters, digits and `_`, not
+    /// starting with a digit, and set by nothing else of the spec.
+    pub variable: String,
 }
 
 /// A secret that the run gets. Never in argv, never in the workspace; its value is taken out of logs.

@@ -29,10 +29,15 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[Borrowed
 
 /// Receives one message into `buffer` and returns its length with the descriptors; length 0 is the end.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
-    match receive_once(socket, buffer) {
-        // Said first, and once, when the other end has closed with something unread; what it had sent is still there.
-        Err(Errno::ECONNRESET) => receive_once(socket, buffer),
-        received => received,
+    let mut was_reset = false;
+    loop {
+        match receive_once(socket, buffer) {
+            // Any signal does that where the wait is bounded, also one that nobody handles, in a caller with threads.
+            Err(Errno::EINTR) => {}
+            // Said first, and once, when the other end has closed with something unread; what it had sent is still there.
+            Err(Errno::ECONNRESET) if !was_reset => was_reset = true,
+            received => return received,
+        }
     }
 }
 

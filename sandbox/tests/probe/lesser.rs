@@ -34,7 +34,8 @@ fn without_landlock() -> Vec<sock_filter> {
     let answer = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
     vec![
         operation(LOAD, 0, (0, 0)),
-        operation(IF_EQUAL, call(libc::SYS_landlock_create_ruleset), (2, 0)),
+        operation(IF_EQUAL, call(libc::SYS_landlock_create_ruleset), (3, 0)),
+        operation(IF_EQUAL, call(libc::SYS_landlock_add_rule), (2, 0)),
         operation(IF_EQUAL, call(libc::SYS_landlock_restrict_self), (1, 0)),
         operation(RETURN, libc::SECCOMP_RET_ALLOW, (0, 0)),
         operation(RETURN, answer, (0, 0)),

@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::log::{Ending, LogReader, Record, Stream};
 use orch_sandbox::run_dir::{self, Liveness, inspect, log_path};
-use orch_sandbox::spec::{Egress, Isolation, Limits, Phase, ReadOnlyMount, StepSpec, SyscallProfile};
+use orch_sandbox::spec::{Limits, Phase, ReadOnlyMount, StepSpec};
 use orch_sandbox::{Level, RunSpec, Secrets, Spawned, Spawner, SpawnerOptions, control, probe_host};
 use tempfile::TempDir;
 
@@ -65,37 +65,15 @@ impl Bench {
         let workspace = self.path(&format!("{name}.ws"));
         std::fs::create_dir(&workspace).unwrap();
         let probe = Path::new(env!("CARGO_BIN_EXE_sbx-probe")).canonicalize().unwrap();
-        let spec = RunSpec {
-            name: name.to_owned(),
-            fence: 1,
-            workspace: workspace.clone(),
-            workspace_base: None,
-            workspace_at: "/work".into(),
-            mounts: vec![ReadOnlyMount { source: probe, target: PROBE_INSIDE.into() }],
-            out: None,
-            env: [].into(),
-            steps,
-            limits: Limits {
-                wall_ms: 60_000,
-                cpu_seconds: 60,
-                memory_bytes: None,
-                run_memory_bytes: None,
-                run_cpu_millis: None,
-                disk_bytes: None,
-                idle_ms: None,
-                processes: PROCESSES,
-                open_files: 256,
-                file_size_bytes: 1 << 30,
-                log_bytes_max: 64 << 20,
-                tmp_bytes: TMP_BYTES,
-            },
-            required_level: Level::Full,
-            isolation: Isolation::Sandboxed,
-            egress: Egress::None,
-            listeners: Vec::new(),
-            secrets: Vec::new(),
-            syscalls: SyscallProfile::Standard,
+        let limits = Limits {
+            processes: PROCESSES,
+            file_size_bytes: 1 << 30,
+            log_bytes_max: 64 << 20,
+            tmp_bytes: TMP_BYTES,
+            ..Limits::small(60_000)
         };
+        let mut spec = RunSpec::narrow(name, workspace.clone(), steps, limits);
+        spec.mounts.push(ReadOnlyMount { source: probe, target: PROBE_INSIDE.into() });
         Run { dir: self.path(&format!("{name}.run")), workspace, spec }
     }
 
@@ -138,14 +116,7 @@ pub(crate) fn sh(name: &str, phase: Phase, script: &str) -> StepSpec {
 }
 
 pub(crate) fn step(name: &str, phase: Phase, argv: &[&str]) -> StepSpec {
-    StepSpec {
-        name: name.to_owned(),
-        argv: argv.iter().map(|&word| word.to_owned()).collect(),
-        env: [].into(),
-        cwd: PathBuf::new(),
-        timeout_ms: 60_000,
-        phase,
-    }
+    StepSpec { phase, ..StepSpec::main(name, argv.iter().copied(), 60_000) }
 }
 
 /// One run of a test.
@@ -169,7 +140,14 @@ impl Run {
         if let Ok(mut connection) = control::watch(&self.dir) {
             connection.set_read_timeout(Some(WAIT)).unwrap();
             let mut byte = [0];
-            match connection.read(&mut byte) {
+            let read = loop {
+                match connection.read(&mut byte) {
+                    // The end of a child of another test.
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    read => break read,
+                }
+            };
+            match read {
                 Ok(0) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
                 other => panic!("the shim did not end: {other:?}"),

@@ -159,7 +159,7 @@ const CASES: [Case; 105] = [
     case("M2", "be lost with a daemon that dies", &[],
          Elsewhere(&[("tests/tests/stories/kills.rs", "runs_go_on_when_the_daemon_is_killed"), ("sandbox/tests/sandbox/lifecycle.rs", "the_record_is_written_with_nobody_left")])),
     case("M3", "find what a run before left in a namespace", &[Full], Here(&["faults::m3_"])),
-    case("M4", "run with less than was asked for", &[Full], Here(&["steps::without_landlock_", "steps::without_user_namespaces_", "steps::a_level_that_"])),
+    case("M4", "run with less than was asked for", &[Full], Here(&["steps::without_landlock_", "steps::without_user_namespaces_", "steps::a_level_that_", "refusals::m4_"])),
 ];
 
 /// Attacks beyond the list, named in the same way.

@@ -33,7 +33,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
 }
 
 /// Every process whose parent is `parent`, by the kernel's own list.
-fn children_of(parent: i32) -> BTreeSet<i32> {
+pub(crate) fn children_of(parent: i32) -> BTreeSet<i32> {
     let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }

@@ -4,7 +4,7 @@
 //! on what others need. `races`: attacks on those who look at the same moment. `faults`: what is left when somebody dies.
 //! `egress`: what runs reach on the network; `proxies`: the process between. `limits`: what a whole run may use, watched;
 //! `groups`: the same by control groups. `secrets`: where their values are and where not. `syscalls`: the strict profile.
-//! `lifecycle`: who lives and dies with whom. `steps`: how runs go and end. `results`: logs and artifacts. `layers`:
+//! `listeners`: what runs find listening. `refusals`: bad input. `lifecycle`: who lives and dies with whom. `steps`: how runs go and end. `results`: logs and artifacts. `layers`:
 //! workspaces that start as directories. Runs as root and as an ordinary user; without the kernel features for level 3 every test says so and passes, unless
 //! `CI=true`.
 
@@ -21,8 +21,10 @@ mod groups;
 mod layers;
 mod lifecycle;
 mod limits;
+mod listeners;
 mod proxies;
 mod races;
+mod refusals;
 mod results;
 mod secrets;
 mod steps;

@@ -105,6 +105,38 @@ fn f17_swapped_sources_lead_nowhere_else() {
     assert!(outcomes.iter().all(|count| *count > 0), "nothing was swapped in time: {outcomes:?}");
 }
 
+/// The same for what is mounted read-only; prepared views are made from it, too.
+#[test]
+fn f17_swapped_mounts_lead_nowhere_else() {
+    let Some(bench) = Bench::new() else { return };
+    let (secrets, place, link) = (bench.path("secrets"), bench.path("place"), bench.path("link"));
+    for (directory, file) in [(&secrets, "canary"), (&place, "mine")] {
+        fs::create_dir(directory).unwrap();
+        fs::write(directory.join(file), file).unwrap();
+    }
+    symlink(&secrets, &link).unwrap();
+    let mut outcomes = [0, 0];
+    while_exchanging(&place, &link, || {
+        for index in 0..40 {
+            let mut run = bench.shell(&format!("f17-mount-{index}"), "cat /m/mine && ! cat /m/canary; ls -a /m >&2");
+            run.spec.mounts.push(ReadOnlyMount { source: place.clone(), target: "/m".into() });
+            match bench.finish(&run).outcome {
+                Outcome::Succeeded => {
+                    assert_eq!(run.stdout(), "mine");
+                    outcomes[0] += 1;
+                }
+                Outcome::SetupFailed { step, message, .. } => {
+                    assert_eq!(step, "mount `/m`", "{message}");
+                    outcomes[1] += 1;
+                }
+                other => panic!("{other:?}: {}", run.stderr()),
+            }
+        }
+    });
+    assert_eq!(fs::read_dir(&secrets).unwrap().count(), 1);
+    assert!(outcomes.iter().all(|count| *count > 0), "nothing was swapped in time: {outcomes:?}");
+}
+
 /// A file is exchanged with a link to a secret, its directory with a link to another one, while it is copied.
 #[test]
 fn a2_swapped_files_are_never_followed() {

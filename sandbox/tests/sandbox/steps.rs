@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use orch_sandbox::exit_record::{Outcome, StepFailure, StepStatus};
 use orch_sandbox::level::GuaranteeKind;
 use orch_sandbox::log::{ControlEvent, Stream};
-use orch_sandbox::spec::{Isolation, Phase};
+use orch_sandbox::spec::{Isolation, Phase, ReadOnlyMount};
 use orch_sandbox::{Level, SpawnError, control, run_dir};
 
 use crate::bench::{Bench, PROBE_INSIDE, sh, step};
@@ -279,6 +279,21 @@ fn a_level_that_is_not_reached_refuses_the_run() {
         other => panic!("{other:?}"),
     }
     assert!(!run.workspace.join("ran").exists());
+}
+
+/// The probes know what the spec shows, wherever that is.
+#[test]
+fn places_of_the_spec_take_nothing_from_the_level() {
+    let Some(bench) = Bench::new() else { return };
+    let tools = bench.path("tools");
+    std::fs::create_dir(&tools).unwrap();
+    let mut run = bench.shell("places", "pwd; ls -d /opt/tools/a /home/u/.cache /top");
+    run.spec.workspace_at = "/home/u/work/project".into();
+    for target in ["/opt/tools/a", "/home/u/.cache", "/top"] {
+        run.spec.mounts.push(ReadOnlyMount { source: tools.clone(), target: target.into() });
+    }
+    assert_eq!(bench.finish(&run).outcome, Outcome::Succeeded);
+    assert_eq!(run.stdout(), "/home/u/work/project\n/home/u/.cache\n/opt/tools/a\n/top\n");
 }
 
 #[test]

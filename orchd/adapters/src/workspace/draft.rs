@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use orch_sandbox::level::Level;
-use orch_sandbox::spec::{Egress, Isolation, Limits, Phase, ReadOnlyMount, RunSpec, StepSpec, SyscallProfile};
+use orch_sandbox::spec::{Limits, ReadOnlyMount, RunSpec, StepSpec};
 
 use super::cache::{CacheError, failed};
 use super::store::{self, Key, TREE, UPPER};
@@ -125,43 +125,20 @@ fn own_spec(
     argv: Vec<String>,
     required_level: Level,
 ) -> RunSpec {
-    let step = StepSpec {
-        name: name.to_owned(),
-        argv,
-        env: BTreeMap::new(),
-        cwd: PathBuf::new(),
-        timeout_ms: PREPARE_MS,
-        phase: Phase::Main,
+    let limits = Limits {
+        processes: 256,
+        open_files: 4_096,
+        file_size_bytes: 64 << 30,
+        log_bytes_max: 4 << 20,
+        tmp_bytes: 64 << 20,
+        ..Limits::small(PREPARE_MS)
     };
     RunSpec {
-        name: name.to_owned(),
-        fence: 1,
-        workspace,
         workspace_base,
         workspace_at: PLACE_INSIDE.into(),
         mounts,
-        out: None,
         env: BTreeMap::from([("PATH".to_owned(), SYSTEM_PATH.to_owned()), ("LANG".to_owned(), "C.UTF-8".to_owned())]),
-        steps: vec![step],
-        limits: Limits {
-            wall_ms: PREPARE_MS,
-            cpu_seconds: PREPARE_MS / 1_000,
-            memory_bytes: None,
-            run_memory_bytes: None,
-            run_cpu_millis: None,
-            disk_bytes: None,
-            idle_ms: None,
-            processes: 256,
-            open_files: 4_096,
-            file_size_bytes: 64 << 30,
-            log_bytes_max: 4 << 20,
-            tmp_bytes: 64 << 20,
-        },
         required_level,
-        isolation: Isolation::Sandboxed,
-        egress: Egress::None,
-        listeners: Vec::new(),
-        secrets: Vec::new(),
-        syscalls: SyscallProfile::Standard,
+        ..RunSpec::narrow(name, workspace, vec![StepSpec::main(name, argv, PREPARE_MS)], limits)
     }
 }

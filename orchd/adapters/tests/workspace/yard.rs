@@ -16,9 +16,7 @@ use orch_adapters::workspace::{CacheLimits, Seed, WorkspaceCache};
 use orch_proto::view::LogStream;
 use orch_sandbox::exit_record::ExitRecord;
 use orch_sandbox::level::Level;
-use orch_sandbox::spec::{
-    Egress, Isolation, Limits, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, StepSpec, SyscallProfile,
-};
+use orch_sandbox::spec::{Limits, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, StepSpec};
 use tempfile::TempDir;
 
 /// Longest wait for the end of a run.
@@ -163,40 +161,25 @@ impl Yard {
         let own = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         let objects = ReadOnlyMount { source: self.repository.objects_dir(), target: OBJECTS_INSIDE.into() };
         let index = index.map(|source| ReadOnlyMount { source, target: "/orch/index".into() });
+        let steps = vec![
+            step("checkout", checkout, Phase::Setup),
+            step("work", own, Phase::Main),
+            step("collect", collect.argv(), Phase::Always),
+        ];
+        let limits = Limits {
+            processes: 256,
+            open_files: 1_024,
+            file_size_bytes: 1 << 30,
+            log_bytes_max: 16 << 20,
+            tmp_bytes: 16 << 20,
+            ..Limits::small(600_000)
+        };
         RunSpec {
-            name: "run".into(),
-            fence: 1,
-            workspace: place.workspace.clone(),
             workspace_base: place.layers.clone(),
-            workspace_at: "/work".into(),
             mounts: std::iter::once(objects).chain(index).collect(),
             out: Some(place.out.clone()),
             env: BTreeMap::from([("GIT_CONFIG_NOSYSTEM".to_owned(), "1".to_owned())]),
-            steps: vec![
-                step("checkout", checkout, Phase::Setup),
-                step("work", own, Phase::Main),
-                step("collect", collect.argv(), Phase::Always),
-            ],
-            limits: Limits {
-                wall_ms: 600_000,
-                cpu_seconds: 600,
-                memory_bytes: None,
-                run_memory_bytes: None,
-                run_cpu_millis: None,
-                disk_bytes: None,
-                idle_ms: None,
-                processes: 256,
-                open_files: 1_024,
-                file_size_bytes: 1 << 30,
-                log_bytes_max: 16 << 20,
-                tmp_bytes: 16 << 20,
-            },
-            required_level: Level::Full,
-            isolation: Isolation::Sandboxed,
-            egress: Egress::None,
-            listeners: Vec::new(),
-            secrets: Vec::new(),
-            syscalls: SyscallProfile::Standard,
+            ..RunSpec::narrow("run", place.workspace.clone(), steps, limits)
         }
     }
 
@@ -263,5 +246,5 @@ pub(crate) fn seed(base: &CommitId) -> Seed {
 }
 
 fn step(name: &str, argv: Vec<String>, phase: Phase) -> StepSpec {
-    StepSpec { name: name.to_owned(), argv, env: BTreeMap::new(), cwd: PathBuf::new(), timeout_ms: 600_000, phase }
+    StepSpec { phase, ..StepSpec::main(name, argv, 600_000) }
 }
