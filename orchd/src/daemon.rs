@@ -113,14 +113,11 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
     jail::clear(&executor, &dirs.jail("")).await;
     let workspaces = Workspaces::open(&dirs.workspaces(), config.workspaces.cache)
         .map_err(|error| internal("failed to open the directory of workspaces", &error))?;
-    let probe = dirs.jail("probe");
-    let host = host::measure(&executor, probe.clone()).await;
-    if let Err(error) = orch_sandbox::remove_tree(&probe) {
-        tracing::warn!(error = chain(&error), "failed to remove the probe's directory");
-    }
+    let host = host::measure_in(&config, &executor, &dirs.jail("probe")).await;
     if host.level < config.required_level {
         tracing::error!(level = host.level, required = config.required_level, fix = host.fix, "no run will start");
     }
+    tracing::info!(level = host.level, escapes = host::withstood(&host.cases).detail, "the sandbox was measured");
     Ok(Parts { config, dirs, store, git, blobs, recipes, tools, executor: Arc::new(executor), workspaces, host })
 }
 

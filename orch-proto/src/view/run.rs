@@ -109,15 +109,29 @@ pub struct GuaranteeView {
     pub how: String,
     /// What the probe saw.
     pub evidence: String,
+    /// What mends it on this host: the command or the line. None when it is enforced, and in lists of runs.
+    #[serde(default)]
+    pub fix: Option<String>,
+}
+
+/// What is missing for the next level.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextLevelView {
+    pub level: u8,
+    /// Names of guarantees that are not enforced.
+    pub missing: Vec<String>,
 }
 
 /// The isolation that a run really had.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IsolationView {
     /// 0 (none) to 4 (full, with limits).
     pub level: u8,
     pub required: u8,
     pub guarantees: Vec<GuaranteeView>,
+    /// None at the highest level.
+    #[serde(default)]
+    pub next: Option<NextLevelView>,
 }
 
 /// A file that a step declared and the daemon collected.

@@ -262,7 +262,9 @@ fn environment(job: &Job<'_>, step_env: BTreeMap<String, String>) -> BTreeMap<St
     env
 }
 
-fn limits(limits: &JobLimits) -> Limits {
+/// The limits of a run, in the terms of the sandbox.
+#[must_use]
+pub fn limits(limits: &JobLimits) -> Limits {
     Limits {
         wall_ms: limits.wall_ms,
         cpu_seconds: (limits.wall_ms / 1_000).max(1),

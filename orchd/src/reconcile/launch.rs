@@ -138,7 +138,7 @@ fn launch(
         tools: &tools,
         limits: &app.config.job_limits,
     };
-    Ok(app.executor.submit(&directory, &job::spec(&job)?)?)
+    Ok(app.executor.submit(&directory, &job::spec(&job)?, &orch_sandbox::Secrets::new())?)
 }
 
 /// The gates that the check began with. Others, or none because the tree could not be read just now, are no check.

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod change;
 pub(crate) mod daemon;
 pub(crate) mod events;
+mod isolation;
 pub(crate) mod plan;
 pub(crate) mod plan_text;
 pub(crate) mod project;

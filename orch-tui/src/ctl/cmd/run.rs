@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use orch_proto::request::Request;
-use orch_proto::view::{GuaranteeState, RunFilter, RunState, RunView};
+use orch_proto::view::{RunFilter, RunState, RunView};
 use orch_proto::{ErrorCode, Ref};
 
-use super::run_log;
+use super::{isolation, run_log};
 use crate::clock;
 use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
@@ -202,15 +202,15 @@ fn text(run: &RunView, paint: Paint) -> String {
     }
     if let Some(isolation) = &run.isolation {
         field("isolation", &format!("level {} (required {})", isolation.level, isolation.required));
-        for guarantee in &isolation.guarantees {
-            let state = match guarantee.state {
-                GuaranteeState::Enforced => "enforced",
-                GuaranteeState::Degraded => "degraded",
-                GuaranteeState::Absent => "absent",
-            };
-            field("", &format!("{state:<9} {} by {}: {}", guarantee.name, guarantee.how, guarantee.evidence));
+        let next = isolation::next(isolation);
+        if !next.is_empty() {
+            field("", &next);
+        }
+        for line in isolation::guarantees(isolation, paint).lines() {
+            out.push_str(&format!("            {line}\n"));
         }
     }
+    let mut field = |name: &str, value: &str| out.push_str(&format!("  {name:<11} {}\n", SafeText::line(value)));
     for artifact in &run.artifacts {
         field("artifact", &format!("{} ({})", artifact.path, bytes(artifact.size_bytes)));
     }

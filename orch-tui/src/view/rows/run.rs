@@ -1,10 +1,10 @@
-//! Runs, their steps, guarantees and artifacts.
+//! Runs, their steps and artifacts.
 
 use orch_proto::Timestamp;
 use orch_proto::id::{RunId, TaskId};
-use orch_proto::view::{GuaranteeState, RunPurpose, RunState, RunView, StepState};
+use orch_proto::view::{RunPurpose, RunState, RunView, StepState};
 
-use super::{local_name, short_hash};
+use super::{IsolationRow, local_name, short_hash};
 use crate::text::SafeText;
 use crate::view::filter::Filtered;
 
@@ -17,15 +17,6 @@ pub(crate) struct StepRow {
     pub(crate) exit_code: Option<i32>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) finished_at: Option<Timestamp>,
-}
-
-/// One guarantee of the sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct GuaranteeRow {
-    pub(crate) name: SafeText,
-    pub(crate) state: GuaranteeState,
-    pub(crate) how: SafeText,
-    pub(crate) evidence: SafeText,
 }
 
 /// A file that a step left.
@@ -53,9 +44,7 @@ pub(crate) struct RunRow {
     pub(crate) state: RunState,
     pub(crate) failure: Option<SafeText>,
     pub(crate) steps: Vec<StepRow>,
-    /// Level reached and level required.
-    pub(crate) isolation: Option<(u8, u8)>,
-    pub(crate) guarantees: Vec<GuaranteeRow>,
+    pub(crate) isolation: Option<IsolationRow>,
     pub(crate) artifacts: Vec<ArtifactRow>,
     pub(crate) log_bytes: u64,
     pub(crate) log_dropped_bytes: u64,
@@ -97,14 +86,6 @@ impl From<RunView> for RunRow {
             started_at: step.started_at,
             finished_at: step.finished_at,
         });
-        let isolation = view.isolation.as_ref().map(|isolation| (isolation.level, isolation.required));
-        let guarantees = view.isolation.iter().flat_map(|isolation| &isolation.guarantees);
-        let guarantees = guarantees.map(|guarantee| GuaranteeRow {
-            name: SafeText::line(&guarantee.name),
-            state: guarantee.state,
-            how: SafeText::line(&guarantee.how),
-            evidence: SafeText::line(&guarantee.evidence),
-        });
         let artifacts = view.artifacts.iter().map(|artifact| ArtifactRow {
             path: SafeText::line(&artifact.path),
             size_bytes: artifact.size_bytes,
@@ -122,8 +103,7 @@ impl From<RunView> for RunRow {
             state,
             failure,
             steps: steps.collect(),
-            isolation,
-            guarantees: guarantees.collect(),
+            isolation: view.isolation.as_ref().map(IsolationRow::from),
             artifacts: artifacts.collect(),
             log_bytes: view.log_bytes,
             log_dropped_bytes: view.log_dropped_bytes,

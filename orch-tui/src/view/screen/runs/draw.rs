@@ -11,7 +11,7 @@ use crate::view::layout;
 use crate::view::model::Model;
 use crate::view::msg::Query;
 use crate::view::rows::{RunRow, StepRow, short_name};
-use crate::view::screen::{Mark, draw_absence, draw_row, log_pane};
+use crate::view::screen::{Mark, draw_absence, draw_row, isolation, log_pane};
 use crate::view::theme::Role;
 use crate::view::when;
 use crate::view::words;
@@ -167,26 +167,10 @@ fn step_time(model: &Model, step: &StepRow) -> SafeText {
 }
 
 fn sandbox(run: &RunRow, columns: usize) -> Vec<Line> {
-    let Some((level, required)) = run.isolation else {
-        return vec![Line::of("what isolation the run has is measured at its start, inside of it", Role::Dim)];
-    };
-    let role = if level >= required { Role::Good } else { Role::Bad };
-    let mut rows = vec![
-        Line::of("isolation level ", Role::Text)
-            .safe(text(format_args!("{level}")), role)
-            .safe(text(format_args!(" of 4, {required} required; probed inside the sandbox")), Role::Dim),
-        Line::new(),
-    ];
-    for guarantee in &run.guarantees {
-        let line = words::guarantee(guarantee.state).line().pad(11);
-        rows.push(
-            line.safe(guarantee.name.clone(), Role::Strong)
-                .lit("  ", Role::Text)
-                .safe(guarantee.how.clone(), Role::Text),
-        );
-        rows.extend(Doc::new().item("          ", guarantee.evidence.clone(), Role::Dim).rows(columns));
+    match &run.isolation {
+        Some(found) => isolation::rows(found, columns),
+        None => vec![Line::of("what isolation the run has is measured at its start, inside of it", Role::Dim)],
     }
-    rows
 }
 
 fn artifacts(run: &RunRow) -> Vec<Line> {
