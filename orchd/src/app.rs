@@ -8,6 +8,7 @@ use orch_adapters::executor::Executor;
 use orch_adapters::git::{BareRepo, Hardened, OpenError};
 use orch_adapters::host_tools::{HostTools, ToolSet};
 use orch_adapters::recipe_store::RecipeStore;
+use orch_adapters::secret_store::SecretStore;
 use orch_core::actor::Actor;
 use orch_core::command::{Command, Envelope};
 use orch_core::digest::Digest;
@@ -36,6 +37,7 @@ pub(crate) struct App {
     pub(crate) tools: HostTools,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workspaces: Workspaces,
+    pub(crate) secrets: SecretStore,
     pub(crate) started_at: Timestamp,
     pub(crate) host: RwLock<HostFacts>,
     pub(crate) troubles: Troubles,
@@ -56,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) tools: HostTools,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workspaces: Workspaces,
+    pub(crate) secrets: SecretStore,
     pub(crate) host: HostFacts,
 }
 
@@ -71,6 +74,7 @@ impl App {
             tools: parts.tools,
             executor: parts.executor,
             workspaces: parts.workspaces,
+            secrets: parts.secrets,
             started_at: crate::clock::now(),
             host: RwLock::new(parts.host),
             troubles: Troubles::default(),
@@ -135,18 +139,22 @@ impl App {
     pub(crate) fn limits(&self, snapshot: &Snapshot) -> Limits {
         let host = self.host.read().unwrap_or_else(PoisonError::into_inner);
         let mut missing_tools = BTreeMap::new();
+        let mut missing_secrets = BTreeSet::new();
         for task in snapshot.tasks.values().filter(|task| !task.state.is_final()) {
             if let orch_core::entity::Work::Steps { tools, .. } = &task.spec.work
                 && !tools.is_empty()
             {
                 missing_tools.extend(self.tool_set(tools).missing);
             }
+            let named = task.spec.work.access().secrets.into_iter().map(|secret| secret.name);
+            missing_secrets.extend(named.filter(|name| !self.secrets.has(name)).map(String::from));
         }
         Limits {
             runs_max: self.config.runs_max,
             memory: if host.bounds_memory() { None } else { self.config.memory_budget() },
             capabilities: Self::capabilities(),
             missing_tools,
+            missing_secrets,
             level: host.level,
             level_required: self.config.required_level,
             level_fix: host.fix.clone(),

@@ -21,7 +21,7 @@ pub use requirements::{
     TraceView,
 };
 pub use run::{
-    ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream, NextLevelView, RunFilter,
-    RunPurpose, RunState, RunView, StepState, StepView,
+    ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream, NetworkState,
+    NetworkUseView, NextLevelView, RunFilter, RunPurpose, RunState, RunView, StepState, StepView,
 };
 pub use task::{Column, TaskFilter, TaskState, TaskView, WaitView};

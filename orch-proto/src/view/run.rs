@@ -134,6 +134,32 @@ pub struct IsolationView {
     pub next: Option<NextLevelView>,
 }
 
+/// What became of something that a run asked of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkState {
+    Allowed,
+    Denied,
+    Failed,
+    /// An allowed connection ended.
+    Closed,
+}
+
+/// Something that a run asked of the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkUseView {
+    /// `connect`, `http`, `socks`, ...
+    pub way: String,
+    /// As the run named it, if it did.
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    #[serde(rename = "verdict")]
+    pub state: NetworkState,
+    /// Why, or to where.
+    pub detail: String,
+    pub count: u64,
+}
+
 /// A file that a step declared and the daemon collected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactView {
@@ -163,6 +189,15 @@ pub struct RunView {
     pub state: RunState,
     pub steps: Vec<StepView>,
     pub isolation: Option<IsolationView>,
+    /// What it is given beyond its workspace, as `network: example.org:443` or `secret: TOKEN (file)`.
+    #[serde(default)]
+    pub given: Vec<String>,
+    /// What became of what it asked of the network; like things are one.
+    #[serde(default)]
+    pub network: Vec<NetworkUseView>,
+    /// Things it asked beyond those.
+    #[serde(default)]
+    pub network_left_out: u64,
     pub artifacts: Vec<ArtifactView>,
     /// Bytes of the log file so far, and payload bytes that its limit dropped.
     pub log_bytes: u64,
@@ -242,6 +277,9 @@ mod tests {
             state: RunState::Failed { class: "task".into(), reason: "exit 75".into() },
             steps: vec![],
             isolation: None,
+            given: vec![],
+            network: vec![],
+            network_left_out: 0,
             artifacts: vec![],
             log_bytes: 0,
             log_dropped_bytes: 0,

@@ -1,11 +1,13 @@
 //! Runs.
 
-use orch_core::entity::{Run, RunPurpose as Purpose, StepRecord, Task};
+use orch_core::entity::{NetworkUse, NetworkVerdict, Run, RunPurpose as Purpose, StepRecord, Task};
 use orch_core::state::run::RunState as State;
 use orch_core::state::step::{StepEnd, StepState as Step};
 use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
-use orch_proto::view::{ArtifactView, RunPurpose, RunState, RunView, StepState, StepView};
+use orch_proto::view::{
+    ArtifactView, NetworkState, NetworkUseView, RunPurpose, RunState, RunView, StepState, StepView,
+};
 
 use super::{isolation_view, slug};
 use crate::host::HostFacts;
@@ -53,6 +55,9 @@ pub(crate) fn run_view(
                 digest: kept.digest.to_string(),
             })
             .collect(),
+        given: run.access.lines(),
+        network: run.network.iter().map(network).collect(),
+        network_left_out: run.network_left_out,
         log_bytes: place.log_bytes,
         log_dropped_bytes: run.log_dropped_bytes,
         queued_at: run.queued_at,
@@ -61,6 +66,25 @@ pub(crate) fn run_view(
         reason: run.reason.clone(),
         directory: place.directory,
     })
+}
+
+fn network(used: &NetworkUse) -> NetworkUseView {
+    let (verdict, detail) = match &used.verdict {
+        NetworkVerdict::Allowed { address } => (NetworkState::Allowed, format!("connected to {address}")),
+        NetworkVerdict::Denied { reason } => (NetworkState::Denied, reason.clone()),
+        NetworkVerdict::Failed { reason } => (NetworkState::Failed, reason.clone()),
+        NetworkVerdict::Closed { sent_bytes, received_bytes } => {
+            (NetworkState::Closed, format!("{sent_bytes} bytes sent, {received_bytes} received"))
+        }
+    };
+    NetworkUseView {
+        way: used.way.clone(),
+        host: used.host.clone(),
+        port: used.port,
+        state: verdict,
+        detail,
+        count: used.count,
+    }
 }
 
 fn state(state: &State) -> RunState {

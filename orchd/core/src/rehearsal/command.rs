@@ -155,6 +155,7 @@ impl Scene {
             8 => Some(Command::EditTask {
                 task: self.any_task(dice)?,
                 spec: Box::new(step_spec(&format!("echo {}", dice.jitter(100)))),
+                needs_approval: dice.jitter(4) == 0,
             }),
             _ => None,
         }

@@ -343,7 +343,8 @@ fn an_edited_task_is_asked_about_anew_but_not_while_it_is_cancelled() {
     let risky = orch_core::command::NewTask { needs_approval: true, ..new_task(project, "risky") };
     scene.does(&Command::CreateTask { task: Box::new(risky) });
     let task: Task = scene.view.newest();
-    let edit = |command: &str| Command::EditTask { task: task.id, spec: Box::new(step_spec(command)) };
+    let edit =
+        |command: &str| Command::EditTask { task: task.id, spec: Box::new(step_spec(command)), needs_approval: false };
     scene.does(&approve(task.approval.unwrap()));
     scene.does(&edit("rm -r build"));
     assert!(matches!(scene.one::<Approval>(task.approval.unwrap()).state, ApprovalState::Void { .. }));
