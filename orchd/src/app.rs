@@ -43,6 +43,8 @@ pub(crate) struct App {
     pub(crate) troubles: Troubles,
     /// Turns true when the daemon is to stop.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Changes when reconcilers are to look again at something that is no part of the state.
+    pub(crate) woken: watch::Sender<u64>,
     tool_sets: Mutex<BTreeMap<String, ToolSet>>,
 }
 
@@ -79,6 +81,7 @@ impl App {
             host: RwLock::new(parts.host),
             troubles: Troubles::default(),
             stopping: watch::Sender::new(false),
+            woken: watch::Sender::new(0),
             tool_sets: Mutex::default(),
         })
     }
@@ -160,6 +163,11 @@ impl App {
             level_fix: host.fix.clone(),
             paused: (*self.stopping.borrow()).then(|| "the daemon is stopping".to_owned()),
         }
+    }
+
+    /// Has reconcilers look again at something that is no part of the state.
+    pub(crate) fn look_again(&self) {
+        self.woken.send_modify(|times| *times = times.wrapping_add(1));
     }
 
     /// Ends when the daemon is to stop.

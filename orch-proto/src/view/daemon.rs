@@ -80,6 +80,16 @@ pub struct CaseView {
     pub detail: String,
 }
 
+/// A secret that the daemon has. The value is nowhere in the contract but on its way in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretView {
+    pub name: String,
+    /// `stored`, or `credential` of the daemon's service.
+    pub source: String,
+    pub size_bytes: u64,
+    pub changed_at: Timestamp,
+}
+
 /// What the host gives and what it lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoctorReport {

@@ -13,7 +13,7 @@ mod task;
 
 pub use audit::{AuditReport, CheckReport, EventPage, EventView};
 pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, DiffView};
-pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, StatusView};
+pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, SecretView, StatusView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};
 pub use project::{ProjectState, ProjectView, ToolchainView, VisionView};
 pub use requirements::{

@@ -374,6 +374,15 @@ impl Orch for Service {
         Ok(CheckReport { audit, rows_compared: 3, differences: vec![], blobs_missing: vec![], integrity: "ok".into() })
     }
 
+    async fn secrets(self, _: Context) -> Result<Vec<SecretView>, RpcError> {
+        Ok(Vec::new())
+    }
+    async fn secret_set(self, _: Context, _: String, _: Bytes) -> Result<(), RpcError> {
+        Ok(())
+    }
+    async fn secret_remove(self, _: Context, _: String) -> Result<(), RpcError> {
+        Ok(())
+    }
     async fn doctor(self, _: Context) -> Result<DoctorReport, RpcError> {
         Ok(DoctorReport {
             checks: self.see(|state| state.doctor.clone()),

@@ -8,9 +8,9 @@ use orch_proto::reference::EntityKind;
 use orch_proto::request::{Bytes, Role};
 use orch_proto::view::{
     ApprovalState, ApprovalView, ArtifactView, CaseResult, CaseView, CheckResult, DiffView, DoctorCheck, DoctorReport,
-    DocumentState, EventView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogStream, NextLevelView,
-    PlanNode, PlanView, ProjectState, ProjectView, RequirementView, RequirementsView, RunPurpose, RunState, RunView,
-    StatementView, StatusView, StepState, StepView, TaskState, TaskView, WaitView,
+    DocumentState, EventView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogStream, NetworkState,
+    NetworkUseView, NextLevelView, PlanNode, PlanView, ProjectState, ProjectView, RequirementView, RequirementsView,
+    RunPurpose, RunState, RunView, StatementView, StatusView, StepState, StepView, TaskState, TaskView, WaitView,
 };
 
 /// 2026-11-20T09:05:57Z, the time at which everything is looked at.
@@ -237,6 +237,16 @@ impl Samples {
             ],
             state,
             isolation: Some(self.isolation()),
+            given: vec![self.text("network: registry.example.org:443"), self.text("secret: TOKEN (file)")],
+            network: vec![NetworkUseView {
+                way: "connect".into(),
+                host: Some(self.text("evil.example.org")),
+                port: Some(443),
+                state: NetworkState::Denied,
+                detail: self.text("name-not-allowed"),
+                count: 3,
+            }],
+            network_left_out: 0,
             artifacts: vec![ArtifactView {
                 path: self.text("dist/report.json"),
                 size_bytes: 2_048,

@@ -2,9 +2,10 @@
 
 use orch_proto::Timestamp;
 use orch_proto::id::{RunId, TaskId};
-use orch_proto::view::{RunPurpose, RunState, RunView, StepState};
+use orch_proto::view::{NetworkState, RunPurpose, RunState, RunView, StepState};
 
-use super::{IsolationRow, local_name, short_hash};
+use super::{IsolationRow, local_name, safe_all, short_hash};
+use crate::fmt::Resource as _;
 use crate::text::SafeText;
 use crate::view::filter::Filtered;
 
@@ -17,6 +18,16 @@ pub(crate) struct StepRow {
     pub(crate) exit_code: Option<i32>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) finished_at: Option<Timestamp>,
+}
+
+/// Something that it asked of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NetworkRow {
+    pub(crate) way: SafeText,
+    pub(crate) host: SafeText,
+    pub(crate) state: NetworkState,
+    pub(crate) detail: SafeText,
+    pub(crate) count: u64,
 }
 
 /// A file that a step left.
@@ -45,6 +56,11 @@ pub(crate) struct RunRow {
     pub(crate) failure: Option<SafeText>,
     pub(crate) steps: Vec<StepRow>,
     pub(crate) isolation: Option<IsolationRow>,
+    /// What it is given beyond its workspace.
+    pub(crate) given: Vec<SafeText>,
+    pub(crate) network: Vec<NetworkRow>,
+    /// Things that it asked of the network beyond those.
+    pub(crate) network_left_out: u64,
     pub(crate) artifacts: Vec<ArtifactRow>,
     pub(crate) log_bytes: u64,
     pub(crate) log_dropped_bytes: u64,
@@ -86,6 +102,13 @@ impl From<RunView> for RunRow {
             started_at: step.started_at,
             finished_at: step.finished_at,
         });
+        let network = view.network.iter().map(|used| NetworkRow {
+            way: SafeText::line(&used.way),
+            host: SafeText::line(&used.name()),
+            state: used.state,
+            detail: SafeText::line(&used.detail),
+            count: used.count,
+        });
         let artifacts = view.artifacts.iter().map(|artifact| ArtifactRow {
             path: SafeText::line(&artifact.path),
             size_bytes: artifact.size_bytes,
@@ -104,6 +127,9 @@ impl From<RunView> for RunRow {
             failure,
             steps: steps.collect(),
             isolation: view.isolation.as_ref().map(IsolationRow::from),
+            given: safe_all(&view.given),
+            network: network.collect(),
+            network_left_out: view.network_left_out,
             artifacts: artifacts.collect(),
             log_bytes: view.log_bytes,
             log_dropped_bytes: view.log_dropped_bytes,

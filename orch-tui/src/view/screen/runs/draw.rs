@@ -167,10 +167,35 @@ fn step_time(model: &Model, step: &StepRow) -> SafeText {
 }
 
 fn sandbox(run: &RunRow, columns: usize) -> Vec<Line> {
+    let mut rows = given(run, columns);
     match &run.isolation {
-        Some(found) => isolation::rows(found, columns),
-        None => vec![Line::of("what isolation the run has is measured at its start, inside of it", Role::Dim)],
+        Some(found) => rows.extend(isolation::rows(found, columns)),
+        None => rows.push(Line::of("what isolation the run has is measured at its start, inside of it", Role::Dim)),
     }
+    rows
+}
+
+/// What the run is given beyond its workspace, and what it asked of the network.
+fn given(run: &RunRow, columns: usize) -> Vec<Line> {
+    let mut rows = Doc::new();
+    for given in &run.given {
+        rows = rows.item("given", given.clone(), Role::Text);
+    }
+    let mut rows = rows.rows(columns);
+    for used in &run.network {
+        let times = if used.count == 1 { SafeText::default() } else { text(format_args!("  {} times", used.count)) };
+        let line = words::network(used.state).line().pad(10).lit(" ", Role::Text).safe(used.host.clone(), Role::Strong);
+        let line = line.lit("  ", Role::Text).safe(used.way.clone(), Role::Dim).lit("  ", Role::Text);
+        rows.push(line.safe(used.detail.clone(), Role::Dim).safe(times, Role::Dim));
+    }
+    if run.network_left_out > 0 {
+        let left_out = text(format_args!("and {} more that were not kept one by one", run.network_left_out));
+        rows.push(Line::from_safe(left_out, Role::Dim));
+    }
+    if !rows.is_empty() {
+        rows.push(Line::new());
+    }
+    rows
 }
 
 fn artifacts(run: &RunRow) -> Vec<Line> {
