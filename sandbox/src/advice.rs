@@ -54,7 +54,19 @@ pub fn advice(guarantee: &Guarantee, host: &HostReport) -> Option<String> {
                 .to_owned(),
         ),
     };
-    Some(known.unwrap_or_else(|| "no setting of this host explains it; report it with what was seen".to_owned()))
+    Some(known.unwrap_or_else(|| unexplained(guarantee.strength).to_owned()))
+}
+
+/// What is left to look at where the settings of the host do not say why.
+fn unexplained(strength: Strength) -> &'static str {
+    match strength {
+        Strength::Absent => {
+            "no setting of the kernel explains it, so a filter around this program may: in a container use --security-opt \
+             seccomp=unconfined, in a unit leave out RestrictNamespaces= and SystemCallFilter=; otherwise \
+             report it with what was seen"
+        }
+        Strength::Enforced | Strength::Degraded => "no setting of this host explains it; report it with what was seen",
+    }
 }
 
 /// The fixes of what `host` lacks of these features.

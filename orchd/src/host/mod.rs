@@ -13,6 +13,7 @@ use orch_adapters::job::{self, JobLimits};
 use orch_adapters::run_log;
 use orch_core::entity::{GuaranteeState, Isolation};
 use orch_proto::view::{CaseResult, CaseView, CheckResult, DoctorCheck};
+use orch_sandbox::advice::advice;
 use orch_sandbox::exit_record::ExitRecord;
 use orch_sandbox::level::{GuaranteeKind, Level, LevelReport};
 use orch_sandbox::{HostReport, Secrets};
@@ -53,6 +54,8 @@ struct Bench<'a> {
     program: &'a Path,
     /// What runs may use, so that the limits are measured that they will have.
     limits: &'a JobLimits,
+    /// What runs need.
+    required: Level,
     /// A directory of this measurement alone, which exists.
     directory: &'a Path,
 }
@@ -63,7 +66,13 @@ pub(crate) async fn measure_in(config: &Config, executor: &dyn Executor, directo
         // The first run says the same.
         tracing::warn!(%error, "failed to make the probe's directory");
     }
-    let bench = Bench { executor, program: &config.sandbox_program, limits: &config.job_limits, directory };
+    let bench = Bench {
+        executor,
+        program: &config.sandbox_program,
+        limits: &config.job_limits,
+        required: level_of(config.required_level),
+        directory,
+    };
     let facts = measure(bench).await;
     let directory = directory.to_owned();
     let removed = blocking(move || orch_sandbox::remove_tree(&directory)).await;
@@ -95,7 +104,7 @@ async fn measure(bench: Bench<'_>) -> HostFacts {
         Ok(record) => (LevelReport::nothing("no probe ran"), format!("no probe ran: {}", record.outcome)),
         Err(error) => {
             tracing::error!(error = chain(&error), "failed to measure the sandbox");
-            (LevelReport::nothing(&format!("no run was possible: {}", chain(&error))), chain(&error))
+            (LevelReport::nothing("no run was possible"), chain(&error))
         }
     };
     let isolation = run_log::isolation(&report);
@@ -104,9 +113,7 @@ async fn measure(bench: Bench<'_>) -> HostFacts {
         cases.iter().filter(|case| case.result == CaseResult::Open).map(|case| case.id.as_str()).collect();
     let host = orch_sandbox::probe_host_for(bench.program);
     let (level, fix) = if open.is_empty() {
-        // What the run lacked, and what the host's own settings say about why.
-        let parts = [trouble, missing(&isolation), host.fixes()];
-        (isolation.level, parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; "))
+        (isolation.level, fix(trouble, &report, bench.required, &host))
     } else {
         tracing::error!(cases = open.join(" "), "the sandbox does not withstand what it must");
         (0, format!("these attacks on the sandbox work: {}; `orchctl doctor` says what was seen", open.join(", ")))
@@ -114,10 +121,19 @@ async fn measure(bench: Bench<'_>) -> HostFacts {
     HostFacts { level, fix, isolation, report: host, cases }
 }
 
-fn missing(isolation: &Isolation) -> String {
-    let absent = isolation.guarantees.iter().filter(|found| found.state == GuaranteeState::Absent);
-    let absent: Vec<&str> = absent.map(|found| found.name.as_str()).collect();
-    if absent.is_empty() { String::new() } else { format!("missing: {}", absent.join(", ")) }
+/// What mends what is missing for the level that runs need, each thing once.
+fn fix(trouble: String, report: &LevelReport, required: Level, host: &HostReport) -> String {
+    let missing = report.missing_for(required);
+    let mut parts = if trouble.is_empty() { Vec::new() } else { vec![trouble] };
+    if parts.is_empty() && !missing.is_empty() {
+        let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        parts.push(format!("missing: {}", names.join(", ")));
+    }
+    for guarantee in report.guarantees.iter().filter(|guarantee| missing.contains(&guarantee.kind)) {
+        let advice = advice(guarantee, host).filter(|advice| !parts.contains(advice));
+        parts.extend(advice);
+    }
+    parts.join("; ")
 }
 
 /// Whether the kernel spares the daemon when memory runs out.
@@ -176,5 +192,20 @@ pub(crate) fn withstood(cases: &[CaseView]) -> DoctorCheck {
         result: if open == 0 { CheckResult::Ok } else { CheckResult::Failed },
         detail: if open == 0 { detail } else { format!("{detail}; {open} work: {}", opened.join("; ")) },
         fix: failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_mended_by_each_thing_once() {
+        let host = orch_sandbox::probe_host();
+        let said = fix("no run was possible".to_owned(), &LevelReport::nothing("x"), Level::Full, &host);
+        let parts: Vec<&str> = said.split("; ").collect();
+        assert_eq!(parts[0], "no run was possible");
+        assert!(parts.len() > 1 && !said.contains("Delegate="), "what level 3 does not need is left out: {said}");
+        assert_eq!(said.matches("seccomp=unconfined").count().min(1), said.matches("seccomp=unconfined").count());
     }
 }
