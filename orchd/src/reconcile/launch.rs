@@ -37,7 +37,9 @@ enum LaunchError {
     Job(#[from] job::JobError),
     #[error(transparent)]
     Submit(#[from] SubmitError),
-    #[error("may not be given {what}: nobody approved it, and the configuration does not allow it any more")]
+    #[error(
+        "may not be given {what}: nobody approved it, and the configuration does not allow it; `orchctl task edit` with its recipe asks"
+    )]
     NotAllowed { what: String },
     #[error("{0}; {1}")]
     Secret(SecretStoreError, String),
