@@ -1,7 +1,7 @@
 //! What a person can do about a guarantee that is not enforced: the command or the line, for this host as it is.
 //!
-//! Pure but for what [`cgroup_fix`] asks of the user that it is for. Says nothing of guarantees that hold. **Invariant:**
-//! whatever is not enforced has an advice, even if it is only that no setting explains it.
+//! Pure. Says nothing of guarantees that hold. **Invariant:** whatever is not enforced has an advice, even if it is only that
+//! no setting explains it.
 
 use std::path::Path;
 

@@ -156,7 +156,7 @@ impl Scene {
                 let task = self.any_task(dice)?;
                 let roll = dice.jitter(100);
                 let spec = Box::new(step_spec(&format!("echo {roll}")));
-                Some(Command::EditTask { task, spec, needs_approval: roll % 8 == 0 })
+                Some(Command::EditTask { task, spec, needs_approval: roll.is_multiple_of(8) })
             }
             _ => None,
         }
