@@ -49,8 +49,8 @@ pub fn advice(guarantee: &Guarantee, host: &HostReport) -> Option<String> {
         }
         GuaranteeKind::MemoryLimit | GuaranteeKind::CpuLimit => from(&CGROUP_FEATURES),
         GuaranteeKind::DiskLimit => Some(
-            "no level needs it; for a bound without delay give the workspaces a file system of their own with project \
-             quotas (xfs, or ext4 with `prjquota`)"
+            "no level needs it; for a bound without delay give the workspaces a file system of their own with quotas \
+             of directories (xfs, or ext4, with `prjquota`)"
                 .to_owned(),
         ),
     };
