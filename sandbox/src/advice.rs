@@ -99,11 +99,13 @@ pub(crate) fn cgroup_fix(missing: &Missing) -> String {
     let unit =
         "in the daemon's unit, below [Service]: Delegate=yes and DelegateSubgroup=daemon, then systemctl restart";
     match missing {
-        Missing::NotMounted => "boot with `systemd.unified_cgroup_hierarchy=1` on the kernel's command line, or in a \
-                                container mount cgroup2 at /sys/fs/cgroup"
-            .to_owned(),
+        // Also what a process says that does not see them, as inside a sandbox's own view.
+        Missing::NotMounted => format!(
+            "{unit}; where the host has none of version 2, boot with `systemd.unified_cgroup_hierarchy=1` on the kernel's \
+             command line"
+        ),
         Missing::NotFound => {
-            "give the container a control group namespace of its own (docker run --cgroupns=private)".to_owned()
+            format!("{unit}; in a container, with a control group namespace of its own (docker run --cgroupns=private)")
         }
         Missing::Root => {
             format!("{unit}; without systemd start the daemon in a group of its own that its user may write")
