@@ -8,8 +8,8 @@ use crate::reference::Ref;
 use crate::request::{Accepted, Bytes, Envelope};
 use crate::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, LogPage,
-    PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, StatusView, TaskFilter, TaskView,
-    TraceView, VisionView,
+    PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatusView, TaskFilter,
+    TaskView, TraceView, VisionView,
 };
 
 /// What the daemon does for its clients. All methods but `submit`, `shutdown` and those that say otherwise need the
@@ -67,6 +67,12 @@ pub trait Orch {
     async fn check() -> Result<CheckReport, RpcError>;
     /// Probes the host. Needs the role operator.
     async fn doctor() -> Result<DoctorReport, RpcError>;
+    /// Names of secrets. Needs the role operator.
+    async fn secrets() -> Result<Vec<SecretView>, RpcError>;
+    /// Sets a value. It is no request, so that no record has it. Needs the role admin.
+    async fn secret_set(name: String, value: Bytes) -> Result<(), RpcError>;
+    /// Removes a value that was set. Needs the role admin.
+    async fn secret_remove(name: String) -> Result<(), RpcError>;
     /// Stops the daemon; runs go on. Needs the role admin.
     async fn shutdown() -> Result<(), RpcError>;
 }

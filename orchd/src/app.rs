@@ -8,6 +8,7 @@ use orch_adapters::executor::Executor;
 use orch_adapters::git::{BareRepo, Hardened, OpenError};
 use orch_adapters::host_tools::{HostTools, ToolSet};
 use orch_adapters::recipe_store::RecipeStore;
+use orch_adapters::secret_store::SecretStore;
 use orch_core::actor::Actor;
 use orch_core::command::{Command, Envelope};
 use orch_core::digest::Digest;
@@ -36,11 +37,14 @@ pub(crate) struct App {
     pub(crate) tools: HostTools,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workspaces: Workspaces,
+    pub(crate) secrets: SecretStore,
     pub(crate) started_at: Timestamp,
     pub(crate) host: RwLock<HostFacts>,
     pub(crate) troubles: Troubles,
     /// Turns true when the daemon is to stop.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Changes when reconcilers are to look again at something that is no part of the state.
+    pub(crate) woken: watch::Sender<u64>,
     tool_sets: Mutex<BTreeMap<String, ToolSet>>,
 }
 
@@ -56,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) tools: HostTools,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workspaces: Workspaces,
+    pub(crate) secrets: SecretStore,
     pub(crate) host: HostFacts,
 }
 
@@ -71,10 +76,12 @@ impl App {
             tools: parts.tools,
             executor: parts.executor,
             workspaces: parts.workspaces,
+            secrets: parts.secrets,
             started_at: crate::clock::now(),
             host: RwLock::new(parts.host),
             troubles: Troubles::default(),
             stopping: watch::Sender::new(false),
+            woken: watch::Sender::new(0),
             tool_sets: Mutex::default(),
         })
     }
@@ -135,23 +142,32 @@ impl App {
     pub(crate) fn limits(&self, snapshot: &Snapshot) -> Limits {
         let host = self.host.read().unwrap_or_else(PoisonError::into_inner);
         let mut missing_tools = BTreeMap::new();
+        let mut missing_secrets = BTreeSet::new();
         for task in snapshot.tasks.values().filter(|task| !task.state.is_final()) {
             if let orch_core::entity::Work::Steps { tools, .. } = &task.spec.work
                 && !tools.is_empty()
             {
                 missing_tools.extend(self.tool_set(tools).missing);
             }
+            let named = task.spec.work.access().secrets.into_iter().map(|secret| secret.name);
+            missing_secrets.extend(named.filter(|name| !self.secrets.has(name)).map(String::from));
         }
         Limits {
             runs_max: self.config.runs_max,
             memory: if host.bounds_memory() { None } else { self.config.memory_budget() },
             capabilities: Self::capabilities(),
             missing_tools,
+            missing_secrets,
             level: host.level,
             level_required: self.config.required_level,
             level_fix: host.fix.clone(),
             paused: (*self.stopping.borrow()).then(|| "the daemon is stopping".to_owned()),
         }
+    }
+
+    /// Has reconcilers look again at something that is no part of the state.
+    pub(crate) fn look_again(&self) {
+        self.woken.send_modify(|times| *times = times.wrapping_add(1));
     }
 
     /// Ends when the daemon is to stop.

@@ -12,6 +12,7 @@ use orch_adapters::executor::Local;
 use orch_adapters::git::{BareRepo, Hardened};
 use orch_adapters::host_tools::HostTools;
 use orch_adapters::recipe_store::RecipeStore;
+use orch_adapters::secret_store::SecretStore;
 use orch_proto::{ErrorCode, RpcError};
 use orch_sandbox::SpawnerOptions;
 use orch_store::{OpenError, OpenOptions, Store};
@@ -104,6 +105,8 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
     let blobs = BlobStore::open(&dirs.blobs()).map_err(|error| internal("failed to open the blobs", &error))?;
     let recipes = RecipeStore::install(&dirs.recipes(), config.recipes_dir.clone())
         .map_err(|error| internal("failed to install the recipes", &error))?;
+    let secrets = SecretStore::open(&dirs.secrets(), config.credentials.clone())
+        .map_err(|error| internal("failed to open the secrets", &error))?;
     let tools = HostTools::new(|name| std::env::var(name).ok());
     let options = SpawnerOptions::with_ceilings(config.ceilings.clone());
     let executor = Local::start(&config.sandbox_program, options).map_err(|error| {
@@ -113,15 +116,24 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
     jail::clear(&executor, &dirs.jail("")).await;
     let workspaces = Workspaces::open(&dirs.workspaces(), config.workspaces.cache)
         .map_err(|error| internal("failed to open the directory of workspaces", &error))?;
-    let probe = dirs.jail("probe");
-    let host = host::measure(&executor, probe.clone()).await;
-    if let Err(error) = orch_sandbox::remove_tree(&probe) {
-        tracing::warn!(error = chain(&error), "failed to remove the probe's directory");
-    }
+    let host = host::measure_in(&config, &executor, &dirs.jail("probe")).await;
     if host.level < config.required_level {
         tracing::error!(level = host.level, required = config.required_level, fix = host.fix, "no run will start");
     }
-    Ok(Parts { config, dirs, store, git, blobs, recipes, tools, executor: Arc::new(executor), workspaces, host })
+    tracing::info!(level = host.level, escapes = host::withstood(&host.cases).detail, "the sandbox was measured");
+    Ok(Parts {
+        config,
+        dirs,
+        store,
+        git,
+        blobs,
+        recipes,
+        tools,
+        executor: Arc::new(executor),
+        workspaces,
+        secrets,
+        host,
+    })
 }
 
 /// Clears what a crash left half-made in repositories: drafts, locks, objects that were never admitted.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use orch_adapters::executor::{Executor, Observed};
 use orch_adapters::run_log;
+use orch_sandbox::Secrets;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::level::Level;
 use orch_sandbox::spec::{Limits, ReadOnlyMount, RunSpec, StepSpec};
@@ -65,24 +66,24 @@ pub(crate) async fn jail(
     stop: impl Future<Output = ()>,
 ) -> Result<ExitRecord, JailError> {
     let (place, spec) = spec(jail)?;
-    execute(executor, &place, &spec, stop).await
+    execute(executor, &place, (&spec, &Secrets::new()), stop).await
 }
 
-/// Executes `spec` in a sandbox, in the directory of jails `place`, and waits for its end. When `stop` comes first, the
-/// work is ended.
+/// Executes a spec with its secrets in a sandbox, in the directory of jails `place`, and waits for its end. When `stop`
+/// comes first, the work is ended.
 ///
 /// # Errors
 /// When it did not succeed.
 pub(crate) async fn execute(
     executor: &dyn Executor,
     place: &Path,
-    spec: &RunSpec,
+    (spec, secrets): (&RunSpec, &Secrets),
     stop: impl Future<Output = ()>,
 ) -> Result<ExitRecord, JailError> {
     let run = run_directory(place);
     std::fs::create_dir_all(&run).map_err(JailError::Directories)?;
     let run = run.canonicalize().map_err(JailError::Directories)?;
-    executor.submit(&run, spec)?;
+    executor.submit(&run, spec, secrets)?;
     let mut stop = pin!(stop);
     let mut pause = Duration::from_millis(2);
     loop {
@@ -126,12 +127,13 @@ async fn end(executor: &dyn Executor, run: &Path) {
     }
 }
 
-fn run_directory(jail: &Path) -> PathBuf {
+/// The directory of the run of a jail.
+pub(crate) fn run_directory(jail: &Path) -> PathBuf {
     jail.join("run")
 }
 
 /// Makes the directories; gives that of the jail, and what is to be done.
-fn spec(jail: Jail<'_>) -> Result<(PathBuf, RunSpec), JailError> {
+pub(crate) fn spec(jail: Jail<'_>) -> Result<(PathBuf, RunSpec), JailError> {
     let (workspace, out) = (jail.directory.join("work"), jail.directory.join("out"));
     for directory in [&workspace, &out] {
         std::fs::create_dir_all(directory).map_err(JailError::Directories)?;

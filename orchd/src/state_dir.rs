@@ -31,7 +31,7 @@ impl StateDir {
         let make = |path: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         make(root)?;
         let root = root.canonicalize()?;
-        for name in ["blobs", "runs", "repos", "workspaces", "tools", "keys", "recipes", "logs", "jail"] {
+        for name in ["blobs", "runs", "repos", "workspaces", "tools", "keys", "secrets", "recipes", "logs", "jail"] {
             make(&root.join(name))?;
         }
         Ok(Self { root })
@@ -59,6 +59,11 @@ impl StateDir {
 
     pub(crate) fn logs(&self) -> PathBuf {
         self.root.join("logs")
+    }
+
+    /// Values of secrets.
+    pub(crate) fn secrets(&self) -> PathBuf {
+        self.root.join("secrets")
     }
 
     /// Directory of a run: spec, log, exit record.

@@ -15,6 +15,7 @@ use orch_adapters::job;
 use orch_adapters::workspace::{CacheError, CacheLimits, Draft, UPPER, WorkspaceCache, try_spec};
 use orch_core::entity::{Project, Run, Task};
 use orch_proto::id::ProjectId;
+use orch_sandbox::Secrets;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::app::{App, blocking};
@@ -216,7 +217,7 @@ impl Workspaces {
         let name = draft.directory().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let place = app.dirs.jail(&format!("prepare-{name}"));
         let spec = draft.spec(level_of(app.config.required_level))?;
-        let done = jail::execute(&*app.executor, &place, &spec, app.stopped()).await;
+        let done = jail::execute(&*app.executor, &place, (&spec, &Secrets::new()), app.stopped()).await;
         self.discard(&place)?;
         done?;
         Ok(())
@@ -232,7 +233,7 @@ impl Workspaces {
             let scratch = self.cache.scratch()?;
             let place = app.dirs.jail("try-overlay");
             let spec = try_spec(&scratch, level_of(app.config.required_level))?;
-            let done = jail::execute(&*app.executor, &place, &spec, std::future::pending()).await;
+            let done = jail::execute(&*app.executor, &place, (&spec, &Secrets::new()), std::future::pending()).await;
             self.discard(&place)?;
             self.discard(&scratch)?;
             done?;

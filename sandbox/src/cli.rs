@@ -1,6 +1,6 @@
-//! The program: `serve` for a daemon, `run` and `doctor` for people.
+//! The program: `serve` for a daemon, `run` and `doctor` for people, `attempt` for a run that looks for holes.
 //!
-//! Parses three commands by hand, because this program starts once per run of a person and its start is part of what a
+//! Parses its commands by hand, because this program starts once per run of a person and its start is part of what a
 //! sandbox costs. Prints; everything else is elsewhere.
 
 use std::ffi::OsString;
@@ -8,9 +8,11 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::advice::{advice, apparmor_profile};
+use crate::attempt::Attempt;
 use crate::exit_record::{ExitRecord, Outcome, StepFailure};
 use crate::level::LevelReport;
-use crate::probes::host::{HostReport, Presence, probe_host};
+use crate::probes::host::{HostReport, Presence, probe_host_for};
 use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError, VALUES_BYTES_MAX};
 use crate::shim;
 use crate::spawner;
@@ -32,6 +34,8 @@ const USAGE: &str = "\
 usage: orch-sandbox run SPEC.json [--secret NAME=FILE]... [-- COMMAND...]
                                                     run a spec (or one command in its place) and show its output
        orch-sandbox doctor                          show what isolation this host gives, with fixes
+       orch-sandbox apparmor-profile                print the profile that lets this program make user namespaces
+       orch-sandbox attempt ATTEMPT...              as a step of a run: try what must not work; the attempts are JSON
        orch-sandbox serve [OPTIONS]                 start runs for a daemon connected to standard input; the options are
                                                     JSON: what to prepare ahead, the ceilings of all runs together
 
@@ -119,6 +123,8 @@ fn command(args: &[OsString]) -> Result<i32, CommandError> {
         ["serve"] => serve("{}"),
         ["serve", options] => serve(options),
         ["doctor"] => doctor(),
+        ["apparmor-profile"] => print(&apparmor_profile(&own_path())).map(|()| 0),
+        ["attempt", attempts @ ..] if !attempts.is_empty() => make_attempts(attempts),
         ["run", spec, options @ ..] => {
             let (secrets, argv) = run_options(options).ok_or_else(|| CommandError::Usage(USAGE.to_owned()))?;
             run(Path::new(spec), &secrets, argv)
@@ -244,17 +250,34 @@ fn explain(record: &ExitRecord) -> Result<(), CommandError> {
     std::io::stderr().write_all(text.as_bytes()).map_err(CommandError::Print)
 }
 
+/// Where this program is.
+fn own_path() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("orch-sandbox"))
+}
+
+/// Makes attempts and prints what came of each, a line for one.
+fn make_attempts(words: &[&str]) -> Result<i32, CommandError> {
+    let attempts: Vec<Attempt> =
+        words.iter().map(|word| serde_json::from_str(word)).collect::<Result<_, _>>().map_err(CommandError::Options)?;
+    for attempt in attempts {
+        let line = serde_json::to_string(&attempt.make()).map_err(CommandError::Options)?;
+        print(&format!("{line}\n"))?;
+    }
+    Ok(0)
+}
+
 /// Shows the host and runs an empty run to see what it really reaches.
 fn doctor() -> Result<i32, CommandError> {
-    let report = probe_host();
+    let report = probe_host_for(&own_path());
     let mut text = host_text(&report);
     let workspace = TemporaryDir::create().map_err(CommandError::Workspace)?;
     let spec = doctor_spec(workspace.0.clone()).check().map_err(CommandError::Spec)?;
     let record = shim::run_for_person(&spec, None).map_err(CommandError::Start)?;
-    text.push_str(&match &record.level {
-        Some(level) => level_text(level),
-        None => format!("a run was not possible: {}\n", record.outcome),
+    let level = record.level.clone().unwrap_or_else(|| {
+        text.push_str(&format!("a run was not possible: {}\n", record.outcome));
+        LevelReport::nothing("a run was not possible")
     });
+    text.push_str(&level_text(&level, &report));
     print(&text)?;
     Ok(exit_code(&record.outcome))
 }
@@ -285,7 +308,7 @@ fn host_text(report: &HostReport) -> String {
     text
 }
 
-fn level_text(level: &LevelReport) -> String {
+fn level_text(level: &LevelReport, host: &HostReport) -> String {
     let mut text = format!("a run reaches level {}\n", level.level);
     for guarantee in &level.guarantees {
         let strength = match guarantee.strength {
@@ -295,6 +318,13 @@ fn level_text(level: &LevelReport) -> String {
         };
         let kind = guarantee.kind.to_string();
         text.push_str(&format!("  {strength:<9} {kind:<20} {}; {}\n", guarantee.how, guarantee.evidence));
+        if let Some(fix) = advice(guarantee, host) {
+            text.push_str(&format!("            fix: {fix}\n"));
+        }
+    }
+    if let Some(next) = level.level.next() {
+        let missing: Vec<String> = level.missing_for(next).iter().map(ToString::to_string).collect();
+        text.push_str(&format!("missing for level {next}: {}\n", missing.join(", ")));
     }
     text
 }

@@ -53,6 +53,19 @@ impl From<Level> for u8 {
     }
 }
 
+impl Level {
+    /// The next level that a sandbox can be built for; `None` above the highest. Level 1 is none of them: it is what is
+    /// left of a sandbox whose namespaces do not hold.
+    pub fn next(self) -> Option<Self> {
+        match self {
+            Self::None | Self::Landlock => Some(Self::Namespaces),
+            Self::Namespaces => Some(Self::Full),
+            Self::Full => Some(Self::FullWithLimits),
+            Self::FullWithLimits => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Level {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = match self {
@@ -106,6 +119,31 @@ pub enum GuaranteeKind {
 }
 
 impl GuaranteeKind {
+    /// Every kind, in the order of the report.
+    pub const ALL: [Self; 16] = [
+        Self::FilesystemView,
+        Self::ReadOnlySystem,
+        Self::Devices,
+        Self::Processes,
+        Self::InitSealed,
+        Self::Network,
+        Self::SocketFamilies,
+        Self::NestedNamespaces,
+        Self::Capabilities,
+        Self::NoNewPrivileges,
+        Self::SyscallFilter,
+        Self::Landlock,
+        Self::ProcessLimit,
+        Self::MemoryLimit,
+        Self::CpuLimit,
+        Self::DiskLimit,
+    ];
+
+    /// The kind with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.to_string() == name)
+    }
+
     /// Whether it bounds what a run can use.
     pub(crate) fn is_limit(self) -> bool {
         LIMIT_LAYER.contains(&self)
@@ -196,6 +234,17 @@ const LIMIT_LAYER: [GuaranteeKind; 3] =
     [GuaranteeKind::ProcessLimit, GuaranteeKind::MemoryLimit, GuaranteeKind::CpuLimit];
 
 impl LevelReport {
+    /// The report where nothing could run: every guarantee is absent, for the reason `evidence`.
+    pub fn nothing(evidence: &str) -> Self {
+        let absent = |kind| Guarantee {
+            kind,
+            strength: Strength::Absent,
+            how: "nothing".to_owned(),
+            evidence: evidence.to_owned(),
+        };
+        Self::new(GuaranteeKind::ALL.map(absent).to_vec())
+    }
+
     /// Computes the level from the guarantees; those that are not named count as absent.
     pub fn new(mut guarantees: Vec<Guarantee>) -> Self {
         guarantees.sort_by_key(|guarantee| guarantee.kind);
@@ -223,8 +272,8 @@ impl LevelReport {
     /// The guarantees that `required` needs and that are not enforced, in report order.
     pub fn missing_for(&self, required: Level) -> Vec<GuaranteeKind> {
         let mut needed: Vec<GuaranteeKind> = Vec::new();
-        if required >= Level::Landlock && required < Level::Namespaces {
-            needed.push(GuaranteeKind::Landlock);
+        if required == Level::Landlock {
+            needed.extend([GuaranteeKind::NoNewPrivileges, GuaranteeKind::Landlock]);
         }
         if required >= Level::Namespaces {
             needed.extend(NAMESPACE_LAYER);
@@ -268,6 +317,15 @@ mod tests {
         assert_eq!(report(&kinds).level, Level::FullWithLimits);
         kinds.retain(|kind| *kind != GuaranteeKind::Network);
         assert_eq!(report(&kinds).level, Level::Landlock);
+    }
+
+    #[test]
+    fn kinds_are_complete_ordered_and_found_by_name() {
+        assert!(GuaranteeKind::ALL.is_sorted());
+        for kind in GuaranteeKind::ALL {
+            assert_eq!(GuaranteeKind::named(&kind.to_string()), Some(kind));
+        }
+        assert_eq!(GuaranteeKind::named("limits"), None);
     }
 
     #[test]

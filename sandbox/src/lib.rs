@@ -10,11 +10,14 @@
 //! - [`secrets`]: values on their way to the steps. [`redact`]: takes them out of what the steps write.
 //! - [`egress`]: what a run may reach over the network, and the proxy through which it does. `listeners`: what it finds
 //!   listening inside, served from outside.
+//! - [`advice`]: what a person can do about what does not hold. [`attempt`]: what a step tries to see that the rest does.
 //! - [`artifacts`]: takes results out of a workspace; [`remove_tree`] deletes it. `sys`: every unsafe call.
 //!
 //! Synchronous throughout. **Invariant:** every process here that forks has one thread.
 
+pub mod advice;
 pub mod artifacts;
+pub mod attempt;
 mod cgroup;
 mod clock;
 pub mod control;
@@ -46,7 +49,7 @@ mod cli;
 
 pub use cli::main_impl;
 pub use level::{Level, LevelReport};
-pub use probes::host::{HostFeature, HostReport, Presence, probe_host};
+pub use probes::host::{HostFeature, HostReport, Presence, probe_host, probe_host_for};
 pub use remove::{RemoveError, remove_tree};
 pub use secrets::Secrets;
 pub use spawner::{Prewarm, SpawnError, Spawned, Spawner, SpawnerOptions};

@@ -32,6 +32,7 @@ fn tools_parse_and_are_named_like_their_files() {
             Recipe::Run(run) => {
                 assert!(file.ends_with("/example-run.yaml"), "{file}");
                 assert_eq!((run.tools.len(), run.steps.len(), run.steps[1].timeout_ms), (2, 2, 2500));
+                assert_eq!((run.access.network.len(), run.access.secrets.len()), (3, 2));
             }
         }
     }

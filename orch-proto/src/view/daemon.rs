@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::InstanceId;
 use crate::request::Role;
 use crate::time::Timestamp;
+use crate::view::IsolationView;
 
 /// The daemon at a glance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,10 +56,49 @@ pub struct DoctorCheck {
     pub fix: Option<String>,
 }
 
+/// What came of one attack on the sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaseResult {
+    /// It was refused as it must be.
+    Held,
+    /// It worked: no run starts.
+    Open,
+    /// It was not tried; the detail says why.
+    Skipped,
+}
+
+/// One attack that is tried in a run at the daemon's start and by `doctor`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseView {
+    /// Its number in the threat model, as `N20`.
+    pub id: String,
+    /// What is tried.
+    pub what: String,
+    pub result: CaseResult,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// A secret that the daemon has. The value is nowhere in the contract but on its way in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretView {
+    pub name: String,
+    /// `stored`, or `credential` of the daemon's service.
+    pub source: String,
+    pub size_bytes: u64,
+    pub changed_at: Timestamp,
+}
+
 /// What the host gives and what it lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoctorReport {
     pub checks: Vec<DoctorCheck>,
+    /// What a run found inside; without one every guarantee is absent.
+    #[serde(default)]
+    pub isolation: IsolationView,
+    #[serde(default)]
+    pub cases: Vec<CaseView>,
     pub isolation_level: u8,
     pub isolation_required: u8,
 }

@@ -13,7 +13,7 @@ mod task;
 
 pub use audit::{AuditReport, CheckReport, EventPage, EventView};
 pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, DiffView};
-pub use daemon::{CheckResult, DoctorCheck, DoctorReport, StatusView};
+pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, SecretView, StatusView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};
 pub use project::{ProjectState, ProjectView, ToolchainView, VisionView};
 pub use requirements::{
@@ -21,7 +21,7 @@ pub use requirements::{
     TraceView,
 };
 pub use run::{
-    ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream, RunFilter, RunPurpose,
-    RunState, RunView, StepState, StepView,
+    ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream, NetworkState,
+    NetworkUseView, NextLevelView, RunFilter, RunPurpose, RunState, RunView, StepState, StepView,
 };
 pub use task::{Column, TaskFilter, TaskState, TaskView, WaitView};

@@ -109,15 +109,55 @@ pub struct GuaranteeView {
     pub how: String,
     /// What the probe saw.
     pub evidence: String,
+    /// What mends it on this host: the command or the line. None when it is enforced, and in lists of runs.
+    #[serde(default)]
+    pub fix: Option<String>,
+}
+
+/// What is missing for the next level.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextLevelView {
+    pub level: u8,
+    /// Names of guarantees that are not enforced.
+    pub missing: Vec<String>,
 }
 
 /// The isolation that a run really had.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IsolationView {
     /// 0 (none) to 4 (full, with limits).
     pub level: u8,
     pub required: u8,
     pub guarantees: Vec<GuaranteeView>,
+    /// None at the highest level.
+    #[serde(default)]
+    pub next: Option<NextLevelView>,
+}
+
+/// What became of something that a run asked of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkState {
+    Allowed,
+    Denied,
+    Failed,
+    /// An allowed connection ended.
+    Closed,
+}
+
+/// Something that a run asked of the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkUseView {
+    /// `connect`, `http`, `socks`, ...
+    pub way: String,
+    /// As the run named it, if it did.
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    #[serde(rename = "verdict")]
+    pub state: NetworkState,
+    /// Why, or to where.
+    pub detail: String,
+    pub count: u64,
 }
 
 /// A file that a step declared and the daemon collected.
@@ -149,6 +189,15 @@ pub struct RunView {
     pub state: RunState,
     pub steps: Vec<StepView>,
     pub isolation: Option<IsolationView>,
+    /// What it is given beyond its workspace, as `network: example.org:443` or `secret: TOKEN (file)`.
+    #[serde(default)]
+    pub given: Vec<String>,
+    /// What became of what it asked of the network; like things are one.
+    #[serde(default)]
+    pub network: Vec<NetworkUseView>,
+    /// Things it asked beyond those.
+    #[serde(default)]
+    pub network_left_out: u64,
     pub artifacts: Vec<ArtifactView>,
     /// Bytes of the log file so far, and payload bytes that its limit dropped.
     pub log_bytes: u64,
@@ -228,6 +277,9 @@ mod tests {
             state: RunState::Failed { class: "task".into(), reason: "exit 75".into() },
             steps: vec![],
             isolation: None,
+            given: vec![],
+            network: vec![],
+            network_left_out: 0,
             artifacts: vec![],
             log_bytes: 0,
             log_dropped_bytes: 0,

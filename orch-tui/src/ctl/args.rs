@@ -153,6 +153,9 @@ pub(crate) enum Command {
     /// The append-only record of everything
     #[command(subcommand)]
     Audit(cmd::audit::AuditCommand),
+    /// Secrets that runs can be given: names, and values on their way in
+    #[command(subcommand, visible_aliases = ["secrets"])]
+    Secret(cmd::secret::SecretCommand),
     /// Check what this machine gives, with the fix for what is missing
     Doctor,
     /// What an error code means

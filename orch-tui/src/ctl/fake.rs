@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) diff: String,
     pub(super) artifact: Vec<u8>,
     pub(super) doctor: Vec<DoctorCheck>,
+    pub(super) isolation: IsolationView,
+    pub(super) cases: Vec<CaseView>,
     pub(super) events: Vec<EventView>,
     /// What was asked for, in order.
     pub(super) submitted: Vec<Envelope>,
@@ -372,8 +374,23 @@ impl Orch for Service {
         Ok(CheckReport { audit, rows_compared: 3, differences: vec![], blobs_missing: vec![], integrity: "ok".into() })
     }
 
+    async fn secrets(self, _: Context) -> Result<Vec<SecretView>, RpcError> {
+        Ok(Vec::new())
+    }
+    async fn secret_set(self, _: Context, _: String, _: Bytes) -> Result<(), RpcError> {
+        Ok(())
+    }
+    async fn secret_remove(self, _: Context, _: String) -> Result<(), RpcError> {
+        Ok(())
+    }
     async fn doctor(self, _: Context) -> Result<DoctorReport, RpcError> {
-        Ok(DoctorReport { checks: self.see(|state| state.doctor.clone()), isolation_level: 3, isolation_required: 3 })
+        Ok(DoctorReport {
+            checks: self.see(|state| state.doctor.clone()),
+            isolation: self.see(|state| state.isolation.clone()),
+            cases: self.see(|state| state.cases.clone()),
+            isolation_level: 3,
+            isolation_required: 3,
+        })
     }
 
     async fn shutdown(self, _: Context) -> Result<(), RpcError> {
@@ -475,6 +492,19 @@ pub(super) fn hostile() -> State {
             detail: evil.into(),
             fix: Some("apt-get install git".into()),
         }],
+        isolation: IsolationView {
+            level: 3,
+            required: 3,
+            guarantees: vec![GuaranteeView {
+                name: evil.into(),
+                state: GuaranteeState::Degraded,
+                how: evil.into(),
+                evidence: evil.into(),
+                fix: Some(evil.into()),
+            }],
+            next: Some(NextLevelView { level: 4, missing: vec![evil.into()] }),
+        },
+        cases: vec![CaseView { id: evil.into(), what: evil.into(), result: CaseResult::Open, detail: evil.into() }],
         ..State::default()
     }
 }

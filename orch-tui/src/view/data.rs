@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
-use orch_proto::view::{AuditReport, CheckResult, DiffView, DoctorReport, EventPage};
+use orch_proto::view::{AuditReport, CaseResult, CheckResult, DiffView, DoctorReport, EventPage};
 
 use super::msg::Answer;
-use super::rows::{ApprovalRow, EventRow, PlanRow, ProjectRow, RequirementsDoc, RunRow, StatusRow, TaskRow};
+use super::rows::{
+    ApprovalRow, EventRow, IsolationRow, PlanRow, ProjectRow, RequirementsDoc, RunRow, StatusRow, TaskRow,
+};
 use crate::text::SafeText;
 
 /// Most events that are kept.
@@ -18,6 +20,23 @@ pub(crate) struct CheckRow {
     pub(crate) result: CheckResult,
     pub(crate) detail: SafeText,
     pub(crate) fix: Option<SafeText>,
+}
+
+/// One attack that was tried on the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CaseRow {
+    pub(crate) id: SafeText,
+    pub(crate) what: SafeText,
+    pub(crate) result: CaseResult,
+    pub(crate) detail: SafeText,
+}
+
+/// What the host gives and lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DoctorRows {
+    pub(crate) checks: Vec<CheckRow>,
+    pub(crate) isolation: IsolationRow,
+    pub(crate) cases: Vec<CaseRow>,
 }
 
 /// What was found of the hash chain.
@@ -49,7 +68,7 @@ pub(crate) struct Data {
     pub(crate) plans: Option<Vec<PlanRow>>,
     /// The inner `None`: the project has none yet.
     pub(crate) requirements: Option<Option<RequirementsDoc>>,
-    pub(crate) checks: Option<Vec<CheckRow>>,
+    pub(crate) doctor: Option<DoctorRows>,
     pub(crate) verify: Option<VerifyRow>,
     pub(crate) diff: Option<DiffText>,
     /// Oldest first.
@@ -82,7 +101,7 @@ impl Data {
             }
             Answer::Plans(views) => replace(&mut self.plans, rows(views)),
             Answer::Requirements(view) => replace(&mut self.requirements, view.map(|view| (*view).into())),
-            Answer::Doctor(report) => replace(&mut self.checks, checks(report)),
+            Answer::Doctor(report) => replace(&mut self.doctor, doctor(report)),
             Answer::Verify(report) => replace(&mut self.verify, verified(report)),
             Answer::Diff(view) => replace(&mut self.diff, diff_text(&view)),
         }
@@ -107,7 +126,7 @@ impl Data {
             status: self.status.take(),
             projects: self.projects.take(),
             approvals: self.approvals.take(),
-            checks: self.checks.take(),
+            doctor: self.doctor.take(),
             events: std::mem::take(&mut self.events),
             events_known: self.events_known,
             ..Self::default()
@@ -124,6 +143,18 @@ fn replace<Value: PartialEq>(place: &mut Option<Value>, value: Value) -> bool {
     let differs = *place != value;
     *place = value;
     differs
+}
+
+fn doctor(report: DoctorReport) -> DoctorRows {
+    let isolation = IsolationRow::from(&report.isolation);
+    let cases = report.cases.iter().map(|case| CaseRow {
+        id: SafeText::line(&case.id),
+        what: SafeText::line(&case.what),
+        result: case.result,
+        detail: SafeText::line(&case.detail),
+    });
+    let cases = cases.collect();
+    DoctorRows { checks: checks(report), isolation, cases }
 }
 
 fn checks(report: DoctorReport) -> Vec<CheckRow> {

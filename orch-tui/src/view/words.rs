@@ -2,7 +2,9 @@
 //!
 //! Glyphs are ASCII: other symbols have different widths on different terminals.
 
-use orch_proto::view::{CheckResult, DocumentState, GuaranteeState, RunState, StepState, TaskState};
+use orch_proto::view::{
+    CaseResult, CheckResult, DocumentState, GuaranteeState, NetworkState, RunState, StepState, TaskState,
+};
 
 use super::canvas::Line;
 use super::rows::TaskRow;
@@ -97,6 +99,23 @@ pub(crate) const fn document(state: DocumentState) -> Badge {
         DocumentState::Approved => badge("+", "approved", Role::Good),
         DocumentState::Rejected => badge("x", "rejected", Role::Bad),
         DocumentState::Superseded => badge("/", "superseded", Role::Dim),
+    }
+}
+
+pub(crate) const fn network(state: NetworkState) -> Badge {
+    match state {
+        NetworkState::Allowed => badge("+", "allowed", Role::Good),
+        NetworkState::Denied => badge("x", "denied", Role::Bad),
+        NetworkState::Failed => badge("~", "failed", Role::Warn),
+        NetworkState::Closed => badge(".", "closed", Role::Dim),
+    }
+}
+
+pub(crate) const fn case(result: CaseResult) -> Badge {
+    match result {
+        CaseResult::Held => badge("+", "held", Role::Good),
+        CaseResult::Open => badge("x", "open", Role::Bad),
+        CaseResult::Skipped => badge("-", "skipped", Role::Dim),
     }
 }
 

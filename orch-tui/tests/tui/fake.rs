@@ -11,8 +11,8 @@ use orch_proto::request::{Accepted, Bytes, Envelope, Request, Touched};
 use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, EventView,
-    LogChunk, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, StatusView,
-    TaskFilter, TaskState, TaskView, TraceView, VisionView,
+    LogChunk, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView,
+    StatusView, TaskFilter, TaskState, TaskView, TraceView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError, wire};
 use tarpc::context::Context;
@@ -294,6 +294,15 @@ impl Orch for State {
     }
     async fn check(self, _: Context) -> Result<CheckReport, RpcError> {
         absent()
+    }
+    async fn secrets(self, _: Context) -> Result<Vec<SecretView>, RpcError> {
+        Ok(Vec::new())
+    }
+    async fn secret_set(self, _: Context, _: String, _: Bytes) -> Result<(), RpcError> {
+        Ok(())
+    }
+    async fn secret_remove(self, _: Context, _: String) -> Result<(), RpcError> {
+        Ok(())
     }
     async fn doctor(self, _: Context) -> Result<DoctorReport, RpcError> {
         Ok(self.world.lock().unwrap().samples.doctor())

@@ -7,10 +7,10 @@ use orch_proto::id::{ApprovalId, ChangeId, Id as _, InstanceId, PlanId, ProjectI
 use orch_proto::reference::EntityKind;
 use orch_proto::request::{Bytes, Role};
 use orch_proto::view::{
-    ApprovalState, ApprovalView, ArtifactView, CheckResult, DiffView, DoctorCheck, DoctorReport, DocumentState,
-    EventView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogStream, PlanNode, PlanView, ProjectState,
-    ProjectView, RequirementView, RequirementsView, RunPurpose, RunState, RunView, StatementView, StatusView,
-    StepState, StepView, TaskState, TaskView, WaitView,
+    ApprovalState, ApprovalView, ArtifactView, CaseResult, CaseView, CheckResult, DiffView, DoctorCheck, DoctorReport,
+    DocumentState, EventView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogStream, NetworkState,
+    NetworkUseView, NextLevelView, PlanNode, PlanView, ProjectState, ProjectView, RequirementView, RequirementsView,
+    RunPurpose, RunState, RunView, StatementView, StatusView, StepState, StepView, TaskState, TaskView, WaitView,
 };
 
 /// 2026-11-20T09:05:57Z, the time at which everything is looked at.
@@ -188,13 +188,32 @@ impl Samples {
         }
     }
 
-    pub(crate) fn run(self, number: u32, task: u32, state: RunState) -> RunView {
+    pub(crate) fn isolation(self) -> IsolationView {
         let guarantee = |name: &str, state, how: &str, evidence: &str| GuaranteeView {
             name: name.into(),
             state,
             how: self.text(how),
             evidence: self.text(evidence),
+            fix: (state != GuaranteeState::Enforced).then(|| self.text("set Delegate=yes in the daemon's unit")),
         };
+        IsolationView {
+            level: 3,
+            required: 3,
+            guarantees: vec![
+                guarantee(
+                    "network",
+                    GuaranteeState::Enforced,
+                    "net namespace without interfaces",
+                    "connect: ENETUNREACH",
+                ),
+                guarantee("files", GuaranteeState::Enforced, "mount namespace, landlock", "open /etc/shadow: ENOENT"),
+                guarantee("limits", GuaranteeState::Degraded, "rlimits, no cgroup", "memory.max is not delegated"),
+            ],
+            next: Some(NextLevelView { level: 4, missing: vec![self.text("limits")] }),
+        }
+    }
+
+    pub(crate) fn run(self, number: u32, task: u32, state: RunState) -> RunView {
         let finished = state.is_final().then(|| ago(40));
         RunView {
             id: run_id(number),
@@ -217,25 +236,17 @@ impl Samples {
                 self.step("lint", StepState::Pending, (0, None)),
             ],
             state,
-            isolation: Some(IsolationView {
-                level: 4,
-                required: 3,
-                guarantees: vec![
-                    guarantee(
-                        "network",
-                        GuaranteeState::Enforced,
-                        "net namespace without interfaces",
-                        "connect: ENETUNREACH",
-                    ),
-                    guarantee(
-                        "files",
-                        GuaranteeState::Enforced,
-                        "mount namespace, landlock",
-                        "open /etc/shadow: ENOENT",
-                    ),
-                    guarantee("limits", GuaranteeState::Degraded, "rlimits, no cgroup", "memory.max is not delegated"),
-                ],
-            }),
+            isolation: Some(self.isolation()),
+            given: vec![self.text("network: registry.example.org:443"), self.text("secret: TOKEN (file)")],
+            network: vec![NetworkUseView {
+                way: "connect".into(),
+                host: Some(self.text("evil.example.org")),
+                port: Some(443),
+                state: NetworkState::Denied,
+                detail: self.text("name-not-allowed"),
+                count: 3,
+            }],
+            network_left_out: 0,
             artifacts: vec![ArtifactView {
                 path: self.text("dist/report.json"),
                 size_bytes: 2_048,
@@ -410,6 +421,12 @@ impl Samples {
             detail: self.text(detail),
             fix: fix.map(|fix| self.text(fix)),
         };
+        let case = |id: &str, what: &str, result, detail: &str| CaseView {
+            id: id.into(),
+            what: what.into(),
+            result,
+            detail: self.text(detail),
+        };
         DoctorReport {
             checks: vec![
                 check("user namespaces", CheckResult::Ok, "allowed", None),
@@ -421,7 +438,12 @@ impl Samples {
                 ),
                 check("git", CheckResult::Failed, "not installed", Some("apt-get install git")),
             ],
-            isolation_level: 4,
+            isolation: self.isolation(),
+            cases: vec![
+                case("N20", "reach an abstract socket of the host", CaseResult::Held, "connect to it: ECONNREFUSED"),
+                case("R1", "fork without end", CaseResult::Skipped, "nothing bounds the processes of a whole run"),
+            ],
+            isolation_level: 3,
             isolation_required: 3,
         }
     }

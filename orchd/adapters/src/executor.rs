@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use orch_sandbox::Secrets;
 use orch_sandbox::exit_record::ExitRecord;
 use orch_sandbox::run_dir::{self, ForestallError, InspectError, Liveness, PrepareError};
 use orch_sandbox::spawner::{SpawnError, Spawner, SpawnerOptions};
@@ -42,11 +43,12 @@ pub enum SubmitError {
 
 /// Executes runs. Every method blocks and may be called from any thread.
 pub trait Executor: Send + Sync + std::fmt::Debug {
-    /// Starts the run in `directory` unless this attempt of it was started before.
+    /// Starts the run in `directory`, with the values of the secrets that the spec names, unless this attempt of it was
+    /// started before.
     ///
     /// # Errors
     /// After [`SubmitError::Unknown`] the run may be under way.
-    fn submit(&self, directory: &Path, spec: &RunSpec) -> Result<(), SubmitError>;
+    fn submit(&self, directory: &Path, spec: &RunSpec, secrets: &Secrets) -> Result<(), SubmitError>;
 
     /// Looks what has become of an attempt.
     ///
@@ -84,13 +86,13 @@ impl Local {
 }
 
 impl Executor for Local {
-    fn submit(&self, directory: &Path, spec: &RunSpec) -> Result<(), SubmitError> {
+    fn submit(&self, directory: &Path, spec: &RunSpec, secrets: &Secrets) -> Result<(), SubmitError> {
         match self.observe(directory, spec.fence)? {
             Observed::Absent => {}
             Observed::Running | Observed::Exited(_) | Observed::Lost => return Ok(()),
         }
         run_dir::prepare(directory, spec)?;
-        match self.spawner.spawn(directory) {
+        match self.spawner.spawn_with(directory, secrets) {
             Ok(_) => Ok(()),
             // Somebody started this very attempt in between, which is what was wanted.
             Err(SpawnError::Fenced { .. }) => Ok(()),

@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use orch_core::entity::{PlannedStep, Project, Run, RunPurpose, Task, Work};
-use orch_core::recipe::Step;
+use orch_core::recipe::{Access, Domain, Reach, SecretUse, Step};
+use orch_sandbox::egress::{AllowEntry, EgressPolicy, ListError, Network, PatternError, Port};
 use orch_sandbox::level::{Level, UnknownLevel};
 use orch_sandbox::spec::{
-    Egress, HOME_INSIDE, Isolation, Limits, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, StepSpec, SyscallProfile,
+    Egress, HOME_INSIDE, Isolation, Limits, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, SecretDelivery, SecretSpec,
+    StepSpec, SyscallProfile,
 };
 
 use crate::git::{
@@ -74,6 +76,15 @@ pub struct Job<'a> {
     pub blueprint: Option<&'a Path>,
     pub tools: &'a ToolSet,
     pub limits: &'a JobLimits,
+    /// Hosts of the house.
+    pub house: &'a [House],
+}
+
+/// Hosts that may lead to addresses which are refused otherwise, because the operator says so: a mirror in the house.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct House {
+    pub host: Domain,
+    pub networks: Vec<Network>,
 }
 
 /// Why a run cannot be described to the sandbox.
@@ -91,6 +102,12 @@ pub enum JobError {
     /// The level is none.
     #[error(transparent)]
     Level(#[from] UnknownLevel),
+    /// The sandbox takes no such host.
+    #[error("the host `{host}` cannot be allowed")]
+    Host { host: String, source: PatternError },
+    /// More hosts, ports or networks than the sandbox takes.
+    #[error("the network of the run cannot be described")]
+    Network(#[from] ListError),
 }
 
 /// The steps that an attempt at the work has, as they are shown to people.
@@ -137,6 +154,13 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
     if collects {
         specs.push(own_step(COLLECT, collect(job)?, Phase::Always));
     }
+    let access = &job.run.access;
+    let mut env = environment(job, step_env);
+    // The value of a secret wins over whatever else has its variable.
+    for variable in access.secrets.iter().filter_map(|secret| secret.env.as_ref()) {
+        env.remove(variable.as_str());
+        specs.iter_mut().for_each(|step| drop(step.env.remove(variable.as_str())));
+    }
     Ok(RunSpec {
         name: format!("{}-r-{}", job.project.slug, job.run.number),
         fence: job.run.fence,
@@ -145,16 +169,48 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         workspace_at: PathBuf::from(WORKSPACE_INSIDE),
         mounts: mounts(job),
         out: collects.then(|| job.out.to_owned()),
-        env: environment(job, step_env),
+        env,
         steps: specs,
         limits: limits(job.limits),
         required_level: Level::try_from(job.run.required_level)?,
         isolation: Isolation::Sandboxed,
-        egress: Egress::None,
+        egress: egress(access, job.house)?,
         listeners: Vec::new(),
-        secrets: Vec::new(),
+        secrets: access.secrets.iter().map(secret_spec).collect(),
         syscalls: SyscallProfile::Standard,
     })
+}
+
+/// What a run may reach; nothing unless it was given a host.
+///
+/// # Errors
+/// When the sandbox takes no such host, or not so many.
+pub fn egress(access: &Access, house: &[House]) -> Result<Egress, JobError> {
+    if access.network.is_empty() {
+        return Ok(Egress::None);
+    }
+    let mut entries = Vec::new();
+    for reach in &access.network {
+        let of_all = house.iter().filter(|house| house.host.covers(&reach.host));
+        entries.push(entry(&reach.host, reach, of_all.flat_map(|house| house.networks.clone()).collect())?);
+        // What the house says of a part of the hosts holds for that part.
+        for part in house.iter().filter(|house| house.host != reach.host && reach.host.covers(&house.host)) {
+            entries.push(entry(&part.host, reach, part.networks.clone())?);
+        }
+    }
+    Ok(Egress::Allow(EgressPolicy { entries: entries.try_into()?, transparent: false }))
+}
+
+fn entry(host: &Domain, reach: &Reach, networks: Vec<Network>) -> Result<AllowEntry, JobError> {
+    let pattern = host.as_str().parse();
+    let host = pattern.map_err(|source| JobError::Host { host: host.to_string(), source })?;
+    let ports: Vec<Port> = reach.ports.iter().filter_map(|port| Port::new(*port)).collect();
+    Ok(AllowEntry { host, ports: ports.try_into()?, networks: networks.try_into()? })
+}
+
+fn secret_spec(secret: &SecretUse) -> SecretSpec {
+    let delivery = secret.env.as_ref().map_or(SecretDelivery::File, |env| SecretDelivery::Env(env.to_string()));
+    SecretSpec { name: secret.name.to_string(), delivery }
 }
 
 /// Who commits inside a workspace.
@@ -241,7 +297,6 @@ fn environment(job: &Job<'_>, step_env: BTreeMap<String, String>) -> BTreeMap<St
         ("TMPDIR", "/tmp".to_owned()),
         ("LANG", "C.UTF-8".to_owned()),
         ("CI", "true".to_owned()),
-        ("CARGO_NET_OFFLINE", "true".to_owned()),
         ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
         ("ORCH_PROJECT", job.project.slug.clone()),
         ("ORCH_TASK", format!("T-{}", job.task.number)),
@@ -250,6 +305,9 @@ fn environment(job: &Job<'_>, step_env: BTreeMap<String, String>) -> BTreeMap<St
         ("ORCH_PURPOSE", purpose.to_owned()),
     ];
     let mut env: BTreeMap<String, String> = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    if job.run.access.network.is_empty() {
+        env.insert("CARGO_NET_OFFLINE".into(), "true".into());
+    }
     if job.blueprint.is_some() {
         env.insert("ORCH_BLUEPRINT".into(), BLUEPRINT_INSIDE.into());
     }
@@ -262,7 +320,9 @@ fn environment(job: &Job<'_>, step_env: BTreeMap<String, String>) -> BTreeMap<St
     env
 }
 
-fn limits(limits: &JobLimits) -> Limits {
+/// The limits of a run, in the terms of the sandbox.
+#[must_use]
+pub fn limits(limits: &JobLimits) -> Limits {
     Limits {
         wall_ms: limits.wall_ms,
         cpu_seconds: (limits.wall_ms / 1_000).max(1),

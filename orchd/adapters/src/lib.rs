@@ -11,4 +11,5 @@ pub mod host_tools;
 pub mod job;
 pub mod recipe_store;
 pub mod run_log;
+pub mod secret_store;
 pub mod workspace;

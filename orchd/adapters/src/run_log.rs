@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use orch_core::entity::{Guarantee, GuaranteeState, Isolation, Observation};
+use orch_core::entity::{Guarantee, GuaranteeState, Isolation, NetworkUse, NetworkVerdict, Observation};
 use orch_core::state::step::{StepEnd, StepEvent};
 use orch_proto::Timestamp;
 use orch_proto::request::Bytes;
 use orch_proto::view::{LogChunk, LogStream};
+use orch_sandbox::egress::{DenyReason, EgressRecord, Verdict};
 use orch_sandbox::exit_record::{StepFailure, StepStatus};
 use orch_sandbox::level::{LevelReport, Strength};
 use orch_sandbox::log::{ControlEvent, Ending, LogReader, ReadLogError, Record, Stream};
@@ -77,8 +78,30 @@ fn observation(time_us: u64, event: &ControlEvent) -> Option<Observation> {
         ControlEvent::StepFinished { index, status, .. } => {
             Some(Observation::Step { index: u32::from(*index), event: StepEvent::Ended { at, end: step_end(status)? } })
         }
+        ControlEvent::Egress { record, count } => Some(network(record, *count)),
+        ControlEvent::EgressUnrecorded { count } => Some(Observation::NetworkLeftOut { count: *count }),
         _ => None,
     }
+}
+
+/// What the proxy of a run decided, in the core's terms.
+fn network(record: &EgressRecord, count: u64) -> Observation {
+    let verdict = match &record.verdict {
+        Verdict::Allowed { address } => NetworkVerdict::Allowed { address: address.to_string() },
+        Verdict::Denied { reason: DenyReason::ResolvedTo(kind) } => {
+            NetworkVerdict::Denied { reason: format!("resolves to {}", kind.word()) }
+        }
+        Verdict::Denied { reason } => NetworkVerdict::Denied { reason: reason.word().to_owned() },
+        Verdict::Failed { failure } => NetworkVerdict::Failed { reason: failure.word().to_owned() },
+        Verdict::Closed { sent_bytes, received_bytes } => {
+            NetworkVerdict::Closed { sent_bytes: *sent_bytes, received_bytes: *received_bytes }
+        }
+        Verdict::Missed { count } => return Observation::NetworkLeftOut { count: *count },
+        _ => NetworkVerdict::Failed { reason: "unknown".to_owned() },
+    };
+    let host = record.host.as_ref().map(|asked| asked.as_str().to_owned());
+    let way = record.way.word().to_owned();
+    Observation::Network { used: NetworkUse { way, host, port: record.port, verdict, count } }
 }
 
 fn chunk(record: Record) -> Option<LogChunk> {

@@ -148,9 +148,11 @@ pub enum Command {
         task: Box<NewTask>,
     },
     /// What the task does from now on.
+    /// With `needs_approval` it waits for a person even when it did not before.
     EditTask {
         task: TaskId,
         spec: Box<TaskSpec>,
+        needs_approval: bool,
     },
     QueueTasks {
         tasks: Vec<TaskId>,

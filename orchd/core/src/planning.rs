@@ -11,7 +11,7 @@ use crate::planner::{
     BlueprintOutline, BlueprintTask, Extraction, PlanError, PlanInput, PlannedTask, ProposedPlan, TaskKind,
     ToolchainAction, ToolchainOutline, propose_plan,
 };
-use crate::recipe::{EnvName, RunRecipe, Step};
+use crate::recipe::{Access, EnvName, RunRecipe, Step};
 use crate::toolchain::Toolchain;
 
 /// Why there is no plan.
@@ -91,6 +91,7 @@ pub fn recipe_work(recipe: &RunRecipe, file_name: &str) -> (Work, RetryPolicy) {
         blueprint: None,
         artifacts: Vec::new(),
         keeps_changes: true,
+        access: recipe.access.clone(),
     };
     (work, retries)
 }
@@ -150,6 +151,7 @@ fn work(
                 blueprint: Some(blueprint.name.to_string()),
                 artifacts: scripted.artifacts.clone(),
                 keeps_changes: true,
+                access: Access::default(),
             })
         }
         TaskKind::Toolchain { toolchain, root, action } => {
@@ -173,6 +175,7 @@ fn work(
                 blueprint: None,
                 artifacts: Vec::new(),
                 keeps_changes: false,
+                access: Access::default(),
             })
         }
     }

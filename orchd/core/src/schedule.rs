@@ -41,6 +41,8 @@ pub struct Limits {
     pub capabilities: BTreeSet<String>,
     /// Programs that were looked for and are not there, with the command that installs each.
     pub missing_tools: BTreeMap<String, String>,
+    /// Secrets that tasks name and that nobody has set.
+    pub missing_secrets: BTreeSet<String>,
     /// Isolation that the host gives, and that runs need.
     pub level: u8,
     pub level_required: u8,
@@ -115,6 +117,9 @@ pub enum Wait {
     Tool {
         name: String,
         fix: String,
+    },
+    Secret {
+        name: String,
     },
     Isolation {
         level: u8,
@@ -374,7 +379,9 @@ fn needs(task: &Task, limits: &Limits) -> Vec<Wait> {
             waits.push(Wait::Agent { capability: capability.clone() });
         }
         Work::Agent { .. } => {}
-        Work::Steps { tools, .. } => {
+        Work::Steps { tools, access, .. } => {
+            let secrets = access.secrets.iter().filter(|secret| limits.missing_secrets.contains(secret.name.as_str()));
+            waits.extend(secrets.map(|secret| Wait::Secret { name: secret.name.to_string() }));
             let missing = tools.iter().filter_map(|tool| limits.missing_tools.get_key_value(tool));
             waits.extend(missing.map(|(name, fix)| Wait::Tool { name: name.clone(), fix: fix.clone() }));
         }

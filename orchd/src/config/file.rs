@@ -10,6 +10,7 @@ use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
 
+use super::network::NetworkSection;
 use super::share::RunShare;
 use crate::workspaces::WorkspacesConfig;
 
@@ -23,6 +24,7 @@ pub(super) struct ConfigFile {
     pub(super) limits: LimitsSection,
     pub(super) run: RunSection,
     pub(super) sandbox: Sandbox,
+    pub(super) network: NetworkSection,
     pub(super) workspaces: WorkspacesSection,
     pub(super) recipes: Recipes,
     pub(super) roles: Roles,
@@ -261,6 +263,9 @@ fn check(file: &ConfigFile, path: &Path) -> Result<(), RpcError> {
         if value == Some(0) {
             return wrong(key, "must be at least 1");
         }
+    }
+    if let Err((key, problem)) = file.network.checked() {
+        return wrong(key, &problem);
     }
     if file.run.open_files.is_some_and(|count| count < 16) {
         return wrong("run.open_files", "must be at least 16");

@@ -1,6 +1,7 @@
 //! Configuration: a TOML file, then environment, then flags. Raw values become a checked [`Config`] once, here.
 
 mod file;
+mod network;
 mod share;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use orch_sandbox::limit::Ceilings;
 use crate::args::Args;
 use crate::workspaces::WorkspacesConfig;
 use file::ConfigFile;
+pub(crate) use network::NetworkConfig;
 use share::{HostSize, Shares};
 
 /// Everything that can be configured, checked.
@@ -36,6 +38,9 @@ pub(crate) struct Config {
     pub(crate) ceilings: Ceilings,
     pub(crate) job_limits: JobLimits,
     pub(crate) workspaces: WorkspacesConfig,
+    pub(crate) network: NetworkConfig,
+    /// Where the service manager leaves credentials.
+    pub(crate) credentials: Option<PathBuf>,
     /// Isolation that runs need, 0 to 4.
     pub(crate) required_level: u8,
     /// The `orch-sandbox` program.
@@ -74,6 +79,7 @@ impl Config {
                 required_level: Some(self.required_level),
                 program: Some(self.sandbox_program.clone()),
             },
+            network: (&self.network).into(),
             workspaces: file::WorkspacesSection::from(self.workspaces),
             recipes: file::Recipes { directory: self.recipes_dir.clone() },
             roles: file::Roles::from(self.roles.clone()),
@@ -123,6 +129,11 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         ceilings: shares.ceilings(host),
         job_limits: file.run.limits(shares.of_one_run(host, runs_max)),
         workspaces: file.workspaces.checked(),
+        network: file
+            .network
+            .checked()
+            .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
+        credentials: set("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute()),
         required_level: file.sandbox.required_level.unwrap_or(3),
         sandbox_program: match file.sandbox.program {
             Some(program) => program,

@@ -1,8 +1,8 @@
 //! Events in words.
 
 use orch_core::entity::{
-    Approval, ApprovalEvent, Change, ChangeEvent, Observation, Plan, PlanEvent, Project, ProjectEvent, Requirements,
-    RequirementsEvent, Run, RunEvent, Task, TaskEvent, Vision, VisionEvent,
+    Approval, ApprovalEvent, Change, ChangeEvent, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent, Project,
+    ProjectEvent, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, Vision, VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
 use orch_core::state::run::RunOutcome;
@@ -122,7 +122,11 @@ fn task(event: &TaskEvent) -> String {
 
 fn run(event: &RunEvent) -> String {
     match event {
-        RunEvent::Queued { attempt, reason, .. } => format!("attempt {attempt}: {reason}"),
+        RunEvent::Queued { attempt, reason, access, .. } => {
+            let given = access.lines();
+            let given = if given.is_empty() { String::new() } else { format!("; given {}", given.join(", ")) };
+            format!("attempt {attempt}: {reason}{given}")
+        }
         RunEvent::Leased { .. } => "leased".into(),
         RunEvent::Starting => "starting".into(),
         RunEvent::Observed { observations, .. } => observations.iter().map(observation).collect::<Vec<_>>().join("; "),
@@ -137,6 +141,8 @@ fn run(event: &RunEvent) -> String {
 fn observation(observation: &Observation) -> String {
     match observation {
         Observation::Isolated { isolation } => format!("running at isolation level {}", isolation.level),
+        Observation::Network { used } => network_text(used),
+        Observation::NetworkLeftOut { count } => format!("{count} more things of the network were not written"),
         Observation::Step { index, event } => {
             let what = match event {
                 StepEvent::Started { .. } => "started".to_owned(),
@@ -152,6 +158,21 @@ fn observation(observation: &Observation) -> String {
             format!("step {} {what}", index + 1)
         }
     }
+}
+
+fn network_text(used: &NetworkUse) -> String {
+    let host = used.host.as_deref().unwrap_or("?");
+    let port = used.port.map_or(String::new(), |port| format!(":{port}"));
+    let what = match &used.verdict {
+        NetworkVerdict::Allowed { address } => format!("connected to {address}"),
+        NetworkVerdict::Denied { reason } => format!("denied, {reason}"),
+        NetworkVerdict::Failed { reason } => format!("failed, {reason}"),
+        NetworkVerdict::Closed { sent_bytes, received_bytes } => {
+            format!("closed, {sent_bytes} bytes sent, {received_bytes} received")
+        }
+    };
+    let times = if used.count == 1 { String::new() } else { format!(" ({} times)", used.count) };
+    format!("network: {} {host}{port}: {what}{times}", used.way)
 }
 
 fn outcome_text(outcome: &RunOutcome) -> String {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod change;
+mod isolation;
 mod plan;
 mod project;
 mod requirements;
@@ -15,10 +16,11 @@ use orch_proto::id::ProjectId;
 
 pub(crate) use audit::event_view;
 pub(crate) use change::{approval_view, change_view};
+pub(crate) use isolation::isolation_view;
 pub(crate) use plan::plan_view;
 pub(crate) use project::{project_view, vision_view};
 pub(crate) use requirements::{requirements_diff, requirements_view, trace_view};
-pub(crate) use run::run_view;
+pub(crate) use run::{RunPlace, run_view};
 pub(crate) use task::{TaskContext, task_view};
 
 /// Name of a project, or its id while it cannot be found.

@@ -1,18 +1,32 @@
 //! Runs.
 
-use orch_core::entity::{GuaranteeState as Guarantee, Isolation, Run, RunPurpose as Purpose, StepRecord, Task};
+use orch_core::entity::{NetworkUse, NetworkVerdict, Run, RunPurpose as Purpose, StepRecord, Task};
 use orch_core::state::run::RunState as State;
 use orch_core::state::step::{StepEnd, StepState as Step};
 use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
 use orch_proto::view::{
-    ArtifactView, GuaranteeState, GuaranteeView, IsolationView, RunPurpose, RunState, RunView, StepState, StepView,
+    ArtifactView, NetworkState, NetworkUseView, RunPurpose, RunState, RunView, StepState, StepView,
 };
 
-use super::slug;
+use super::{isolation_view, slug};
+use crate::host::HostFacts;
 
-/// A run; `directory` is where it is on the daemon's disk, `log_bytes` how long its log is.
-pub(crate) fn run_view(view: &impl View, run: &Run, directory: String, log_bytes: u64) -> Result<RunView, ReadError> {
+/// Where a run is on the daemon's disk.
+#[derive(Clone, Debug)]
+pub(crate) struct RunPlace {
+    pub(crate) directory: String,
+    /// Size of its log.
+    pub(crate) log_bytes: u64,
+}
+
+/// A run that lies at `place`; with what mends its isolation where the host is known.
+pub(crate) fn run_view(
+    view: &impl View,
+    run: &Run,
+    place: RunPlace,
+    host: Option<&HostFacts>,
+) -> Result<RunView, ReadError> {
     let task = view.get::<Task>(run.task)?;
     let project = slug(view, run.project)?;
     Ok(RunView {
@@ -31,7 +45,7 @@ pub(crate) fn run_view(view: &impl View, run: &Run, directory: String, log_bytes
         fence: run.fence,
         state: state(&run.state),
         steps: run.steps.iter().map(step).collect(),
-        isolation: run.isolation.as_ref().map(|isolation| isolation_view(isolation, run.required_level)),
+        isolation: run.isolation.as_ref().map(|isolation| isolation_view(isolation, run.required_level, host)),
         artifacts: run
             .artifacts
             .iter()
@@ -41,14 +55,36 @@ pub(crate) fn run_view(view: &impl View, run: &Run, directory: String, log_bytes
                 digest: kept.digest.to_string(),
             })
             .collect(),
-        log_bytes,
+        given: run.access.lines(),
+        network: run.network.iter().map(network).collect(),
+        network_left_out: run.network_left_out,
+        log_bytes: place.log_bytes,
         log_dropped_bytes: run.log_dropped_bytes,
         queued_at: run.queued_at,
         started_at: run.started_at,
         finished_at: run.finished_at,
         reason: run.reason.clone(),
-        directory,
+        directory: place.directory,
     })
+}
+
+fn network(used: &NetworkUse) -> NetworkUseView {
+    let (verdict, detail) = match &used.verdict {
+        NetworkVerdict::Allowed { address } => (NetworkState::Allowed, format!("connected to {address}")),
+        NetworkVerdict::Denied { reason } => (NetworkState::Denied, reason.clone()),
+        NetworkVerdict::Failed { reason } => (NetworkState::Failed, reason.clone()),
+        NetworkVerdict::Closed { sent_bytes, received_bytes } => {
+            (NetworkState::Closed, format!("{sent_bytes} bytes sent, {received_bytes} received"))
+        }
+    };
+    NetworkUseView {
+        way: used.way.clone(),
+        host: used.host.clone(),
+        port: used.port,
+        state: verdict,
+        detail,
+        count: used.count,
+    }
 }
 
 fn state(state: &State) -> RunState {
@@ -85,18 +121,4 @@ fn step(record: &StepRecord) -> StepView {
         }
     };
     StepView { name: record.name.clone(), command: record.command.clone(), state, exit_code, started_at, finished_at }
-}
-
-fn isolation_view(isolation: &Isolation, required: u8) -> IsolationView {
-    let guarantees = isolation.guarantees.iter().map(|guarantee| GuaranteeView {
-        name: guarantee.name.clone(),
-        state: match guarantee.state {
-            Guarantee::Enforced => GuaranteeState::Enforced,
-            Guarantee::Degraded => GuaranteeState::Degraded,
-            Guarantee::Absent => GuaranteeState::Absent,
-        },
-        how: guarantee.how.clone(),
-        evidence: guarantee.evidence.clone(),
-    });
-    IsolationView { level: isolation.level, required, guarantees: guarantees.collect() }
 }

@@ -167,6 +167,11 @@ fn wait_view(task: &str, wait: &Wait) -> WaitView {
             )),
         ),
         Wait::Tool { name, fix } => ("tool", format!("needs `{name}`, which is not installed"), Some(fix.clone())),
+        Wait::Secret { name } => (
+            "secret",
+            format!("needs the secret `{name}`, which is not set"),
+            Some(format!("orchctl secret set {name}")),
+        ),
         Wait::Isolation { level, required, fix } => (
             "isolation",
             format!("the host gives isolation level {level}, and {required} is required"),

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use orch_adapters::executor::SubmitError;
 use orch_adapters::host_tools::ToolSet;
 use orch_adapters::job::{self, Job};
+use orch_adapters::secret_store::SecretStoreError;
 use orch_core::entity::{PlannedStep, Project, Run, RunPurpose, StepRecord, Task, Work};
 use orch_core::recipe::Step;
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::View as _;
+use orch_sandbox::Secrets;
 
 use super::{PassError, gates, settle};
 use crate::app::{App, blocking};
@@ -35,6 +37,12 @@ enum LaunchError {
     Job(#[from] job::JobError),
     #[error(transparent)]
     Submit(#[from] SubmitError),
+    #[error(
+        "may not be given {what}: nobody approved it, and the configuration does not allow it; `orchctl task edit` with its recipe asks"
+    )]
+    NotAllowed { what: String },
+    #[error("{0}; {1}")]
+    Secret(SecretStoreError, String),
 }
 
 /// Makes the directory of a run, so that it can be watched.
@@ -82,7 +90,9 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
             let class = match &error {
                 LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
                 // Trying again does not help before somebody mends the host.
-                LaunchError::Tool { .. } => FailureClass::Isolation,
+                LaunchError::Tool { .. } | LaunchError::NotAllowed { .. } | LaunchError::Secret(..) => {
+                    FailureClass::Isolation
+                }
                 _ => FailureClass::Infrastructure,
             };
             give_up(app, run, RunOutcome::Failed { class, reason: chain(&error) }).await
@@ -125,6 +135,7 @@ fn launch(
         (RunPurpose::Gate { .. }, Some(commit)) => promised_gates(app, run, project, commit)?,
         _ => Vec::new(),
     };
+    let secrets = granted(app, run, task)?;
     let job = Job {
         project,
         task,
@@ -137,8 +148,26 @@ fn launch(
         blueprint: blueprint.as_deref(),
         tools: &tools,
         limits: &app.config.job_limits,
+        house: &app.config.network.house,
     };
-    Ok(app.executor.submit(&directory, &job::spec(&job)?)?)
+    Ok(app.executor.submit(&directory, &job::spec(&job)?, &secrets)?)
+}
+
+/// The secrets of a run, once more after the question whether it may be given what it is to be given: the configuration
+/// may have changed since the task was made.
+fn granted(app: &App, run: &Run, task: &Task) -> Result<Secrets, LaunchError> {
+    let questions = app.config.network.questions(&run.access);
+    // Without the approval that a task has, no run of it is made.
+    if task.approval.is_none() && !questions.is_empty() {
+        return Err(LaunchError::NotAllowed { what: questions.join(", ") });
+    }
+    app.secrets.values(run.access.secrets.iter().map(|secret| &secret.name)).map_err(|error| {
+        let hint = match &error {
+            SecretStoreError::Missing { name } => format!("set it with `orchctl secret set {name}`"),
+            _ => "set it anew with `orchctl secret set`".to_owned(),
+        };
+        LaunchError::Secret(error, hint)
+    })
 }
 
 /// The gates that the check began with. Others, or none because the tree could not be read just now, are no check.

@@ -61,8 +61,10 @@ where
     F: Future<Output = Result<Again, PassError>>,
 {
     let mut changed = app.store.subscribe();
+    let mut woken = app.woken.subscribe();
     loop {
         changed.mark_unchanged();
+        woken.mark_unchanged();
         let wait = match pass(Arc::clone(&app)).await {
             Ok(again) => again.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN),
             Err(error) => {
@@ -73,6 +75,7 @@ where
         tokio::select! {
             () = app.stopped() => return,
             _ = changed.changed() => {}
+            _ = woken.changed() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }

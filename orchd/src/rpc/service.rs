@@ -8,8 +8,8 @@ use orch_proto::request::{Accepted, Bytes, Envelope, Role};
 use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, LogPage,
-    PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, StatusView, TaskFilter, TaskView,
-    TraceView, VisionView,
+    PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatusView, TaskFilter,
+    TaskView, TraceView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError};
 use tarpc::context::Context;
@@ -87,5 +87,8 @@ reads! {
     audit_verify() -> AuditReport, Viewer;
     check() -> CheckReport, Operator;
     doctor() -> DoctorReport, Operator;
+    secrets() -> Vec<SecretView>, Operator;
+    secret_set(name: String, value: Bytes) -> (), Admin;
+    secret_remove(name: String) -> (), Admin;
     shutdown() -> (), Admin;
 }

@@ -71,7 +71,8 @@ pub enum Way {
 }
 
 impl Way {
-    fn word(self) -> &'static str {
+    /// The way as one word, as it stands in logs.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Http => "http",
@@ -200,7 +201,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    fn word(self) -> &'static str {
+    /// What did not work, in words.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Resolve => "no address",
             Self::Dial => "no answer",

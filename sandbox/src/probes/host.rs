@@ -3,15 +3,20 @@
 //! Safe to call from a daemon with threads. What it says is a forecast with fixes; what a run really reached is said by
 //! the probes inside it.
 
+use std::path::Path;
+
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::advice;
 use crate::cgroup;
 use crate::level::Level;
 use crate::sys::refused;
 
 /// Oldest kernel with every mount call that the view is built with.
 const KERNEL_MIN: (u32, u32) = (5, 12);
+
+const USER_NAMESPACES: &str = "user namespaces";
 
 /// Whether the host has something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,9 +58,14 @@ pub struct HostReport {
 
 /// Looks at the host.
 pub fn probe_host() -> HostReport {
+    probe_host_for(Path::new("orch-sandbox"))
+}
+
+/// Looks at the host, with fixes for a sandbox program at this place.
+pub fn probe_host_for(program: &Path) -> HostReport {
     let kernel = setting("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned());
     let kernel_feature = mount_interface(&kernel);
-    let namespaces = user_namespaces();
+    let namespaces = user_namespaces(program);
     let proc = proc_uncovered();
     let landlock = landlock();
     let filter = syscall_filter();
@@ -75,9 +85,14 @@ pub fn probe_host() -> HostReport {
 }
 
 impl HostReport {
-    /// The fixes of everything that is missing for [`Level::Full`], one per line; empty when nothing is.
+    /// The fixes of everything that is missing, one per line; empty when nothing is. What is there in part is left out,
+    /// but for user namespaces: where a profile is needed for them, a sandbox that cannot be built lacks it.
     pub fn fixes(&self) -> String {
-        let missing = self.features.iter().filter(|feature| feature.presence == Presence::Missing);
+        let missing = self.features.iter().filter(|feature| match feature.presence {
+            Presence::Missing => true,
+            Presence::Partial => feature.name == USER_NAMESPACES,
+            Presence::Present => false,
+        });
         missing
             .filter(|feature| !feature.fix.is_empty())
             .map(|feature| feature.fix.as_str())
@@ -102,8 +117,8 @@ fn mount_interface(release: &str) -> HostFeature {
     feature("mount interface", presence, format!("Linux {release}"), "upgrade the kernel to Linux 5.12 or newer")
 }
 
-fn user_namespaces() -> HostFeature {
-    let name = "user namespaces";
+fn user_namespaces(program: &Path) -> HostFeature {
+    let name = USER_NAMESPACES;
     let max = setting("/proc/sys/user/max_user_namespaces");
     if max.is_none() {
         return feature(name, Presence::Missing, "not built into the kernel", "use a kernel with CONFIG_USER_NS");
@@ -119,8 +134,7 @@ fn user_namespaces() -> HostFeature {
     }
     if !root && setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
         // A profile may allow it for this program, which cannot be seen from here.
-        let fix = "install an AppArmor profile that allows `userns` for orch-sandbox, \
-                   or run: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
+        let fix = &advice::apparmor_fix(program);
         let detail = "kernel.apparmor_restrict_unprivileged_userns is 1: works only with a profile";
         return feature(name, Presence::Partial, detail, fix);
     }
@@ -145,7 +159,12 @@ fn proc_uncovered() -> HostFeature {
 
 fn landlock() -> HostFeature {
     let name = "landlock";
-    let fix = "use a kernel with CONFIG_SECURITY_LANDLOCK and boot it with `landlock` in the lsm= list";
+    let modules = setting("/sys/kernel/security/lsm").filter(|list| !list.is_empty());
+    let fix = format!(
+        "use a kernel with CONFIG_SECURITY_LANDLOCK and boot it with `lsm=landlock,{}` on its command line",
+        modules.as_deref().unwrap_or("yama,apparmor,bpf")
+    );
+    let fix = fix.as_str();
     match refused::landlock_version() {
         Ok(version) if version >= 5 => feature(name, Presence::Present, format!("version {version}"), fix),
         Ok(version) => feature(
@@ -167,14 +186,13 @@ fn syscall_filter() -> HostFeature {
 
 fn cgroup() -> HostFeature {
     let name = "delegated cgroup v2";
-    let fix = "run the daemon as a systemd service with Delegate=yes and DelegateSubgroup=daemon";
     match cgroup::find() {
         Ok(found) => {
             let presence = if found.controllers.complete() { Presence::Present } else { Presence::Partial };
             let detail = format!("{}; controllers: {}", found.path.display(), found.controllers);
-            feature(name, presence, detail, fix)
+            feature(name, presence, detail, &advice::controllers_fix())
         }
-        Err(missing) => feature(name, Presence::Missing, missing.to_string(), fix),
+        Err(missing) => feature(name, Presence::Missing, missing.to_string(), &advice::cgroup_fix(&missing)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each takes place in a directory of its own and ends with the checks of the harness: the tables equal a replay of the
 //! log, the audit verifies, nothing is left behind.
 
+mod access;
 mod approvals;
 mod archive;
 mod bad_input;
@@ -11,6 +12,7 @@ mod bad_repositories;
 mod confinement;
 mod crashes;
 mod demo;
+mod doctor;
 mod full_disk;
 mod kills;
 mod limits;

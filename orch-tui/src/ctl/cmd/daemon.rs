@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use orch_proto::ErrorCode;
-use orch_proto::view::{CheckReport, CheckResult, DoctorReport, StatusView};
+use orch_proto::view::{CaseResult, CheckReport, CheckResult, DoctorReport, StatusView};
 
-use super::{audit, status};
+use super::{audit, isolation, status};
 use crate::ctl::failure::Failure;
 use crate::ctl::launch::{self, Launch};
 use crate::ctl::session::Session;
@@ -142,8 +142,25 @@ fn doctor_text(report: &DoctorReport, paint: Paint) -> String {
             out.push_str(&format!("         {label}: {}\n", SafeText::line(fix)));
         }
     }
+    out.push_str("\nescapes tried in runs on this host\n");
+    for case in &report.cases {
+        let (word, role) = match case.result {
+            CaseResult::Held => ("held", Role::Good),
+            CaseResult::Open => ("OPEN", Role::Bad),
+            CaseResult::Skipped => ("skipped", Role::Dim),
+        };
+        let word = paint.apply(role, &SafeText::line(&format!("{word:<7}")));
+        let text = format!("{:<4} {}: {}", case.id, case.what, case.detail);
+        out.push_str(&format!("{word}  {}\n", SafeText::line(&text)));
+    }
+    out.push_str("\nwhat a run found inside\n");
+    out.push_str(&isolation::guarantees(&report.isolation, paint));
     let (level, required) = (report.isolation_level, report.isolation_required);
     out.push_str(&format!("isolation level {level}, {required} is required\n"));
+    let next = isolation::next(&report.isolation);
+    if !next.is_empty() {
+        out.push_str(&format!("{}\n", SafeText::line(&next)));
+    }
     out
 }
 

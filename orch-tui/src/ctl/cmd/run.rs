@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use orch_proto::request::Request;
-use orch_proto::view::{GuaranteeState, RunFilter, RunState, RunView};
+use orch_proto::view::{NetworkUseView, RunFilter, RunState, RunView};
 use orch_proto::{ErrorCode, Ref};
 
-use super::run_log;
+use super::{isolation, run_log};
 use crate::clock;
 use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
@@ -17,7 +17,7 @@ use crate::ctl::input;
 use crate::ctl::session::Session;
 use crate::fmt::color::{Paint, Role};
 use crate::fmt::duration::{bytes, short};
-use crate::fmt::resource::{run_detail, step_state};
+use crate::fmt::resource::{network_state, run_detail, step_state};
 use crate::text::SafeText;
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +46,11 @@ pub(crate) enum RunCommand {
     Logs(run_log::LogArgs),
     /// Steps of a run
     Steps {
+        /// The run, as `R-12` or `shop/R-12`
+        run: String,
+    },
+    /// What became of what a run asked of the network
+    Network {
         /// The run, as `R-12` or `shop/R-12`
         run: String,
     },
@@ -92,6 +97,10 @@ pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Fa
         RunCommand::Steps { run } => {
             let run = get(session, &session.reference(&run)).await?;
             session.list(&run.steps)
+        }
+        RunCommand::Network { run } => {
+            let run = get(session, &session.reference(&run)).await?;
+            session.list(&run.network)
         }
         RunCommand::Artifacts { run, save, to } => {
             let run = get(session, &session.reference(&run)).await?;
@@ -202,14 +211,23 @@ fn text(run: &RunView, paint: Paint) -> String {
     }
     if let Some(isolation) = &run.isolation {
         field("isolation", &format!("level {} (required {})", isolation.level, isolation.required));
-        for guarantee in &isolation.guarantees {
-            let state = match guarantee.state {
-                GuaranteeState::Enforced => "enforced",
-                GuaranteeState::Degraded => "degraded",
-                GuaranteeState::Absent => "absent",
-            };
-            field("", &format!("{state:<9} {} by {}: {}", guarantee.name, guarantee.how, guarantee.evidence));
+        let next = isolation::next(isolation);
+        if !next.is_empty() {
+            field("", &next);
         }
+        for line in isolation::guarantees(isolation, paint).lines() {
+            out.push_str(&format!("            {line}\n"));
+        }
+    }
+    let mut field = |name: &str, value: &str| out.push_str(&format!("  {name:<11} {}\n", SafeText::line(value)));
+    for given in &run.given {
+        field("given", given);
+    }
+    for used in &run.network {
+        field("network", &network_text(used));
+    }
+    if run.network_left_out > 0 {
+        field("network", &format!("and {} more that were not kept one by one", run.network_left_out));
     }
     for artifact in &run.artifacts {
         field("artifact", &format!("{} ({})", artifact.path, bytes(artifact.size_bytes)));
@@ -217,6 +235,14 @@ fn text(run: &RunView, paint: Paint) -> String {
     field("directory", &run.directory);
     field("id", &run.id.to_string());
     out
+}
+
+/// What became of something that a run asked of the network, in a line.
+fn network_text(used: &NetworkUseView) -> String {
+    let host = used.host.as_deref().unwrap_or("?");
+    let port = used.port.map_or(String::new(), |port| format!(":{port}"));
+    let times = if used.count == 1 { String::new() } else { format!(", {} times", used.count) };
+    format!("{:<7} {} {host}{port}: {}{times}", network_state(used.state), used.way, used.detail)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(crate) mod samples;
 pub use document::{document_state, project_state};
 use serde::Serialize;
 pub use system::check_word;
-pub use work::{run_detail, step_state, task_detail};
+pub use work::{network_state, run_detail, step_state, task_detail};
 
 use super::color::Role;
 use super::table::Column;
@@ -35,7 +35,7 @@ pub trait Resource: Serialize + Sized + 'static {
 #[must_use]
 pub fn state_role(state: &str) -> Role {
     match state {
-        "done" | "succeeded" | "merged" | "granted" | "ready" | "ok" => Role::Good,
+        "done" | "succeeded" | "merged" | "granted" | "ready" | "ok" | "allowed" => Role::Good,
         "failed" | "timed_out" | "lost" | "conflicted" | "denied" => Role::Bad,
         "pending" | "awaiting_input" | "awaiting_approval" | "changes_requested" | "paused" | "warning" => Role::Warn,
         "running" | "starting" | "leased" | "checking" | "queued" | "in_review" | "preparing" => Role::Active,

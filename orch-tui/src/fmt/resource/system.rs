@@ -1,8 +1,9 @@
 //! Tables of events and of the checks of the host.
 
-use orch_proto::view::{CheckResult, DoctorCheck, EventView};
+use orch_proto::view::{CheckResult, DoctorCheck, EventView, SecretView};
 
 use super::{Resource, state_role};
+use crate::fmt::duration::bytes;
 use crate::fmt::table::Show::{Flexible, OnDemand, Usual};
 use crate::fmt::table::{Cell, Column};
 
@@ -36,6 +37,25 @@ pub const fn check_word(result: CheckResult) -> &'static str {
         CheckResult::Ok => "ok",
         CheckResult::Warning => "warning",
         CheckResult::Failed => "failed",
+    }
+}
+
+impl Resource for SecretView {
+    const KIND: &'static str = "Secret";
+    const LIST_KIND: &'static str = "SecretList";
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn columns() -> &'static [Column<Self>] {
+        static COLUMNS: [Column<SecretView>; 4] = [
+            Column { name: "name", show: Usual, cell: |secret, _| secret.name.as_str().into() },
+            Column { name: "source", show: Usual, cell: |secret, _| secret.source.as_str().into() },
+            Column { name: "size", show: Usual, cell: |secret, _| bytes(secret.size_bytes).into() },
+            Column { name: "changed", show: Usual, cell: |secret, _| secret.changed_at.to_string().into() },
+        ];
+        &COLUMNS
     }
 }
 

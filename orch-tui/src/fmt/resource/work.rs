@@ -1,7 +1,8 @@
 //! Tables of tasks, runs, steps, artifacts, approvals and changes.
 
 use orch_proto::view::{
-    ApprovalView, ArtifactView, ChangeView, RunPurpose, RunState, RunView, StepState, StepView, TaskView,
+    ApprovalView, ArtifactView, ChangeView, NetworkState, NetworkUseView, RunPurpose, RunState, RunView, StepState,
+    StepView, TaskView,
 };
 
 use super::{Resource, state_role};
@@ -203,6 +204,38 @@ impl Resource for ArtifactView {
             Column { name: "path", show: Usual, cell: |artifact, _| artifact.path.as_str().into() },
             Column { name: "size", show: Usual, cell: |artifact, _| bytes(artifact.size_bytes).into() },
             Column { name: "digest", show: Usual, cell: |artifact, _| artifact.digest.as_str().into() },
+        ];
+        &COLUMNS
+    }
+}
+
+/// The word for what became of something that a run asked of the network.
+#[must_use]
+pub const fn network_state(state: NetworkState) -> &'static str {
+    match state {
+        NetworkState::Allowed => "allowed",
+        NetworkState::Denied => "denied",
+        NetworkState::Failed => "failed",
+        NetworkState::Closed => "closed",
+    }
+}
+
+impl Resource for NetworkUseView {
+    const KIND: &'static str = "NetworkUse";
+    const LIST_KIND: &'static str = "NetworkUseList";
+
+    fn name(&self) -> String {
+        let host = self.host.as_deref().unwrap_or("?");
+        self.port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    fn columns() -> &'static [Column<Self>] {
+        static COLUMNS: [Column<NetworkUseView>; 5] = [
+            Column { name: "verdict", show: Usual, cell: |used, _| state(network_state(used.state)) },
+            Column { name: "host", show: Usual, cell: |used, _| used.name().into() },
+            Column { name: "way", show: Usual, cell: |used, _| used.way.as_str().into() },
+            Column { name: "times", show: Usual, cell: |used, _| used.count.to_string().into() },
+            Column { name: "detail", show: Flexible, cell: |used, _| used.detail.as_str().into() },
         ];
         &COLUMNS
     }

@@ -1,6 +1,7 @@
 //! Rows as the screens show them. The boundary: raw views come in, and every text of them leaves as [`SafeText`].
 
 mod approval;
+mod isolation;
 mod plan;
 mod project;
 mod run;
@@ -8,6 +9,7 @@ mod system;
 mod task;
 
 pub(crate) use approval::ApprovalRow;
+pub(crate) use isolation::IsolationRow;
 pub(crate) use plan::{PlanRow, PlanTask, RequirementRow, RequirementsDoc};
 pub(crate) use project::ProjectRow;
 pub(crate) use run::{RunRow, StepRow};

@@ -1,10 +1,11 @@
-//! Runs, their steps, guarantees and artifacts.
+//! Runs, their steps and artifacts.
 
 use orch_proto::Timestamp;
 use orch_proto::id::{RunId, TaskId};
-use orch_proto::view::{GuaranteeState, RunPurpose, RunState, RunView, StepState};
+use orch_proto::view::{NetworkState, RunPurpose, RunState, RunView, StepState};
 
-use super::{local_name, short_hash};
+use super::{IsolationRow, local_name, safe_all, short_hash};
+use crate::fmt::Resource as _;
 use crate::text::SafeText;
 use crate::view::filter::Filtered;
 
@@ -19,13 +20,14 @@ pub(crate) struct StepRow {
     pub(crate) finished_at: Option<Timestamp>,
 }
 
-/// One guarantee of the sandbox.
+/// Something that it asked of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct GuaranteeRow {
-    pub(crate) name: SafeText,
-    pub(crate) state: GuaranteeState,
-    pub(crate) how: SafeText,
-    pub(crate) evidence: SafeText,
+pub(crate) struct NetworkRow {
+    pub(crate) way: SafeText,
+    pub(crate) host: SafeText,
+    pub(crate) state: NetworkState,
+    pub(crate) detail: SafeText,
+    pub(crate) count: u64,
 }
 
 /// A file that a step left.
@@ -53,9 +55,12 @@ pub(crate) struct RunRow {
     pub(crate) state: RunState,
     pub(crate) failure: Option<SafeText>,
     pub(crate) steps: Vec<StepRow>,
-    /// Level reached and level required.
-    pub(crate) isolation: Option<(u8, u8)>,
-    pub(crate) guarantees: Vec<GuaranteeRow>,
+    pub(crate) isolation: Option<IsolationRow>,
+    /// What it is given beyond its workspace.
+    pub(crate) given: Vec<SafeText>,
+    pub(crate) network: Vec<NetworkRow>,
+    /// Things that it asked of the network beyond those.
+    pub(crate) network_left_out: u64,
     pub(crate) artifacts: Vec<ArtifactRow>,
     pub(crate) log_bytes: u64,
     pub(crate) log_dropped_bytes: u64,
@@ -97,13 +102,12 @@ impl From<RunView> for RunRow {
             started_at: step.started_at,
             finished_at: step.finished_at,
         });
-        let isolation = view.isolation.as_ref().map(|isolation| (isolation.level, isolation.required));
-        let guarantees = view.isolation.iter().flat_map(|isolation| &isolation.guarantees);
-        let guarantees = guarantees.map(|guarantee| GuaranteeRow {
-            name: SafeText::line(&guarantee.name),
-            state: guarantee.state,
-            how: SafeText::line(&guarantee.how),
-            evidence: SafeText::line(&guarantee.evidence),
+        let network = view.network.iter().map(|used| NetworkRow {
+            way: SafeText::line(&used.way),
+            host: SafeText::line(&used.name()),
+            state: used.state,
+            detail: SafeText::line(&used.detail),
+            count: used.count,
         });
         let artifacts = view.artifacts.iter().map(|artifact| ArtifactRow {
             path: SafeText::line(&artifact.path),
@@ -122,8 +126,10 @@ impl From<RunView> for RunRow {
             state,
             failure,
             steps: steps.collect(),
-            isolation,
-            guarantees: guarantees.collect(),
+            isolation: view.isolation.as_ref().map(IsolationRow::from),
+            given: safe_all(&view.given),
+            network: network.collect(),
+            network_left_out: view.network_left_out,
             artifacts: artifacts.collect(),
             log_bytes: view.log_bytes,
             log_dropped_bytes: view.log_dropped_bytes,

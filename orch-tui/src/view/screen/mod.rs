@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod board;
 pub(crate) mod inbox;
+mod isolation;
 pub(crate) mod log_pane;
 pub(crate) mod plan;
 pub(crate) mod runs;

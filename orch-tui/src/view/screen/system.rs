@@ -11,7 +11,7 @@ use crate::view::doc::Doc;
 use crate::view::model::Model;
 use crate::view::msg::{Cmd, Query};
 use crate::view::rows::StatusRow;
-use crate::view::screen::draw_absence;
+use crate::view::screen::{draw_absence, isolation};
 use crate::view::theme::Role;
 use crate::view::when;
 use crate::view::words;
@@ -62,7 +62,8 @@ fn rows(model: &Model, columns: usize) -> Vec<Line> {
     if let Some(fault) = model.loader.fault(&Query::Doctor) {
         rows.extend([fault.line(), fault.hint_line()]);
     }
-    for check in model.data.checks.iter().flatten() {
+    let Some(doctor) = &model.data.doctor else { return rows };
+    for check in &doctor.checks {
         rows.push(
             words::check(check.result).line().pad(10).lit(" ", Role::Text).safe(check.name.clone(), Role::Strong),
         );
@@ -70,6 +71,16 @@ fn rows(model: &Model, columns: usize) -> Vec<Line> {
         if let Some(fix) = &check.fix {
             rows.extend(Doc::new().item("       fix:", fix.clone(), Role::Key).rows(columns));
         }
+    }
+    rows.extend([Line::new(), Line::of("Sandbox", Role::Heading)]);
+    rows.extend(isolation::rows(&doctor.isolation, columns));
+    rows.extend([Line::new(), Line::of("Escapes tried in runs on this host", Role::Heading)]);
+    for case in &doctor.cases {
+        let line = words::case(case.result).line().pad(10).lit(" ", Role::Text);
+        rows.push(
+            line.safe(case.id.clone(), Role::Strong).pad(15).lit(" ", Role::Text).safe(case.what.clone(), Role::Text),
+        );
+        rows.extend(Doc::new().item("          ", case.detail.clone(), Role::Dim).rows(columns));
     }
     rows
 }

@@ -185,7 +185,7 @@ impl Yard {
 
     /// Executes a run and waits for its end.
     pub(crate) fn execute(&self, directory: &Path, spec: &RunSpec) -> ExitRecord {
-        self.executor.submit(directory, spec).unwrap();
+        self.executor.submit(directory, spec, &orch_sandbox::Secrets::new()).unwrap();
         let since = Instant::now();
         loop {
             match self.executor.observe(directory, spec.fence).unwrap() {

@@ -14,6 +14,7 @@ use crate::entity::{
     Approval, ApprovalSubject, Change, ChangeEvent, ChangeProposal, Project, ProjectEvent, Run, RunEvent, RunPurpose,
     Task, TaskEvent,
 };
+use crate::recipe::Access;
 use crate::state::change::ChangeState;
 use crate::state::project::ProjectState;
 use crate::state::run::FailureClass;
@@ -120,6 +121,8 @@ pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -
         required_level: *required_level,
         lease_ms: *lease_ms,
         reason: "gates on the merged tree",
+        // Gates look at a tree that nobody approved yet.
+        access: Access::default(),
     };
     let run = begin(cx, new)?;
     cx.emit((*id, ChangeEvent::CheckStarted { run, base: base.clone(), tree: tree.clone() }));

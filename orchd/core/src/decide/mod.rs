@@ -146,7 +146,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         }
         Command::Decide { subject, answer, digest } => approval::decide(cx, subject, answer, *digest),
         Command::CreateTask { task } => task::create(cx, task),
-        Command::EditTask { task, spec } => task::edit(cx, *task, spec),
+        Command::EditTask { task, spec, needs_approval } => task::edit(cx, *task, spec, *needs_approval),
         Command::QueueTasks { tasks } => task::queue(cx, tasks),
         Command::LinkTask { task, depends_on } => task::link(cx, *task, *depends_on),
         Command::UnlinkTask { task, depends_on } => task::unlink(cx, *task, *depends_on),

@@ -7,6 +7,7 @@ use super::approval::task_digest;
 use super::{Context, DecideError, conflict, text};
 use crate::command::Command;
 use crate::entity::{Approval, PlannedStep, Project, Run, RunEvent, RunPurpose, Task, TaskEvent};
+use crate::recipe::Access;
 use crate::state::project::ProjectState;
 use crate::state::task::TaskState;
 use crate::view::{Filter, View};
@@ -23,6 +24,7 @@ pub(super) struct NewRun<'a> {
     pub(super) required_level: u8,
     pub(super) lease_ms: u64,
     pub(super) reason: &'a str,
+    pub(super) access: Access,
 }
 
 /// Queues and leases a run. Its fence is its number: it only grows, over all runs of the project and so of the task.
@@ -41,6 +43,7 @@ pub(super) fn begin<V: View>(cx: &mut Context<'_, V>, new: NewRun<'_>) -> Result
         tree: new.tree,
         required_level: new.required_level,
         reason: new.reason.to_owned(),
+        access: new.access,
     };
     cx.emit((id, event));
     cx.emit((id, RunEvent::Leased { until: cx.now.plus_ms(new.lease_ms) }));
@@ -67,6 +70,7 @@ pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Resu
         required_level: *required_level,
         lease_ms: *lease_ms,
         reason,
+        access: task.spec.work.access(),
     };
     let run = begin(cx, new)?;
     cx.emit((task.id, TaskEvent::Started { run, attempt }));

@@ -54,8 +54,14 @@ pub(super) fn create<V: View>(cx: &mut Context<'_, V>, new: &NewTask) -> Result<
     Ok(())
 }
 
-/// Changes what a task does. An approval of what it did before says nothing about what it does now.
-pub(super) fn edit<V: View>(cx: &mut Context<'_, V>, id: TaskId, spec: &TaskSpec) -> Result<(), DecideError> {
+/// Changes what a task does. An approval of what it did before says nothing about what it does now, and one that is
+/// needed now may not have been before.
+pub(super) fn edit<V: View>(
+    cx: &mut Context<'_, V>,
+    id: TaskId,
+    spec: &TaskSpec,
+    needs_approval: bool,
+) -> Result<(), DecideError> {
     let task: Task = cx.get(id)?;
     bounds::spec(spec, Some(&task.spec))?;
     cx.touch(EntityKind::Task, id);
@@ -73,6 +79,8 @@ pub(super) fn edit<V: View>(cx: &mut Context<'_, V>, id: TaskId, spec: &TaskSpec
     cx.emit((id, TaskEvent::Respecified { spec: Box::new(spec.clone()) }));
     if let Some(asked) = task.approval {
         approval::withdraw(cx, asked, "the task was changed")?;
+    }
+    if task.approval.is_some() || needs_approval {
         // A cancelled task asks when it is tried again: an answer now could change nothing.
         if !matches!(task.state, TaskState::Cancelled { .. }) {
             let asked = ask_to_start(cx, task.project, id, (task.number, &task.title), spec)?;
@@ -210,6 +218,13 @@ fn ask_to_start<V: View>(
     spec: &TaskSpec,
 ) -> Result<ApprovalId, DecideError> {
     let mut details = vec![format!("work: {}", spec.work.label())];
+    let access = spec.work.access().lines();
+    let rule = if access.is_empty() {
+        "the task was made with `needs approval`"
+    } else {
+        "the task is given network or secrets, or was made with `needs approval`"
+    };
+    details.extend(access);
     if let Work::Steps { steps, .. } = &spec.work {
         approval::list(&mut details, steps.iter().map(|step| format!("{}: {}", step.name, step.run.trim())));
     }
@@ -218,7 +233,7 @@ fn ask_to_start<V: View>(
         subject: ApprovalSubject::Task { id: task },
         action: format!("start task T-{number} {title}"),
         details,
-        rule: "the task was made with `needs approval`",
+        rule,
         digest: approval::task_digest(project, title, spec),
     };
     let asked = approval::ask(cx, question)?;

@@ -23,7 +23,8 @@ pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory,
 pub use project::{GatesOn, Project, ProjectEvent, RepositorySource};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
 pub use run::{
-    Artifact, Guarantee, GuaranteeState, Isolation, Observation, PlannedStep, Run, RunEvent, RunPurpose, StepRecord,
+    Artifact, Guarantee, GuaranteeState, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation,
+    PlannedStep, Run, RunEvent, RunPurpose, StepRecord,
 };
 pub use task::{BACKOFF_MS_MAX, RetryPolicy, Task, TaskEvent, TaskSpec, Work};
 pub use vision::{Vision, VisionEvent};

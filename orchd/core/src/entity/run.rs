@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::digest::Digest;
+use crate::recipe::Access;
 use crate::state::run::{RunOutcome, RunState, RunStep};
 use crate::state::step::{StepEnd, StepEvent, StepState};
 
@@ -37,6 +38,15 @@ pub struct Run {
     pub artifacts: Vec<Artifact>,
     /// Why the scheduler started it.
     pub reason: String,
+    /// What it is given beyond its workspace.
+    #[serde(default, skip_serializing_if = "Access::is_nothing")]
+    pub access: Access,
+    /// What became of what it asked of the network, in the order of its first time; like things are one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub network: Vec<NetworkUse>,
+    /// Things it asked beyond those: the sandbox or this record had no room for them.
+    #[serde(default)]
+    pub network_left_out: u64,
     /// A person asked for its end.
     pub cancel_requested: Option<String>,
     pub queued_at: Timestamp,
@@ -102,12 +112,54 @@ pub struct Artifact {
     pub digest: Digest,
 }
 
+/// Most different things of the network that a run keeps; the events have them all.
+pub const NETWORK_USES_MAX: usize = 200;
+
+/// Something that a run asked of the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkUse {
+    /// `connect`, `http`, `socks`, ...
+    pub way: String,
+    /// The host as the run named it, if it did, made printable.
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub verdict: NetworkVerdict,
+    /// How often.
+    pub count: u64,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum NetworkVerdict {
+    /// A connection was made to this address.
+    Allowed {
+        address: String,
+    },
+    Denied {
+        reason: String,
+    },
+    /// It was allowed and did not work.
+    Failed {
+        reason: String,
+    },
+    /// An allowed connection ended.
+    Closed {
+        sent_bytes: u64,
+        received_bytes: u64,
+    },
+}
+
 /// Something read from a run's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum Observation {
     /// The sandbox stands; this is what it gives.
     Isolated { isolation: Isolation },
+    /// Something that the run asked of the network.
+    Network { used: NetworkUse },
+    /// Things that the sandbox counted and did not write.
+    NetworkLeftOut { count: u64 },
     /// Something happened to the step with this index.
     Step { index: u32, event: StepEvent },
 }
@@ -128,6 +180,9 @@ pub enum RunEvent {
         tree: Option<String>,
         required_level: u8,
         reason: String,
+        /// Left out by versions that had nothing to give.
+        #[serde(default, skip_serializing_if = "Access::is_nothing")]
+        access: Access,
     },
     Leased {
         until: Timestamp,
@@ -173,6 +228,7 @@ impl Run {
             tree,
             required_level,
             reason,
+            access,
         } = event
         else {
             return Ok(None);
@@ -200,6 +256,9 @@ impl Run {
             log_dropped_bytes: 0,
             artifacts: Vec::new(),
             reason: reason.clone(),
+            access: access.clone(),
+            network: Vec::new(),
+            network_left_out: 0,
             cancel_requested: None,
             queued_at: at,
             started_at: None,
@@ -214,6 +273,10 @@ impl Run {
                 self.isolation = Some(isolation.clone());
                 self.started_at = Some(at);
             }
+            Observation::Network { used } => self.network_used(used),
+            Observation::NetworkLeftOut { count } => {
+                self.network_left_out = self.network_left_out.saturating_add(*count);
+            }
             Observation::Step { index, event } => {
                 let step = self
                     .steps
@@ -227,6 +290,32 @@ impl Run {
 }
 
 impl Run {
+    /// Adds to what is alike, so that a run which asks without end does not grow without end.
+    fn network_used(&mut self, used: &NetworkUse) {
+        let alike = |known: &&mut NetworkUse| {
+            let verdicts = match (&known.verdict, &used.verdict) {
+                (NetworkVerdict::Closed { .. }, NetworkVerdict::Closed { .. }) => true,
+                (known, used) => known == used,
+            };
+            verdicts && (&known.way, &known.host, known.port) == (&used.way, &used.host, used.port)
+        };
+        if let Some(known) = self.network.iter_mut().find(alike) {
+            known.count = known.count.saturating_add(used.count);
+            if let (
+                NetworkVerdict::Closed { sent_bytes, received_bytes },
+                NetworkVerdict::Closed { sent_bytes: sent, received_bytes: received },
+            ) = (&mut known.verdict, &used.verdict)
+            {
+                *sent_bytes = sent_bytes.saturating_add(*sent);
+                *received_bytes = received_bytes.saturating_add(*received);
+            }
+        } else if self.network.len() < NETWORK_USES_MAX {
+            self.network.push(used.clone());
+        } else {
+            self.network_left_out = self.network_left_out.saturating_add(used.count);
+        }
+    }
+
     /// Nothing runs in a run that is over: a step whose end was not seen ended with it at the latest.
     fn end_steps(&mut self, outcome: &RunOutcome, at: Timestamp) -> Result<(), ApplyError> {
         let end = match outcome {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::planner::RequirementKey;
-use crate::recipe::{Glob, Step};
+use crate::recipe::{Access, Glob, Step};
 use crate::state::run::FailureClass;
 use crate::state::task::{TaskState, TaskStep};
 
@@ -74,6 +74,9 @@ pub enum Work {
         artifacts: Vec<Glob>,
         /// What the steps change is proposed for a merge. Otherwise the work only looks: it builds, tests, lints.
         keeps_changes: bool,
+        /// What its runs are given beyond their workspace.
+        #[serde(default, skip_serializing_if = "Access::is_nothing")]
+        access: Access,
     },
     /// An agent that has the capability.
     Agent { capability: String },
@@ -175,6 +178,15 @@ impl Work {
         match self {
             Self::Steps { source, .. } => source.clone(),
             Self::Agent { capability } => format!("agent {capability}"),
+        }
+    }
+
+    /// What its runs are given beyond their workspace.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        match self {
+            Self::Steps { access, .. } => access.clone(),
+            Self::Agent { .. } => Access::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::Access;
 use super::checksum::Checksum;
 use super::glob::Glob;
 use super::text::{Domain, EnvName, Network, RelPath};
@@ -90,6 +91,8 @@ pub struct RunRecipe {
     pub retries: Retries,
     /// What must be true before the run may start.
     pub requires: Requires,
+    /// What the run is given beyond its workspace, with what its tools ask for.
+    pub access: Access,
 }
 
 /// A tool that a run asks for.

@@ -4,6 +4,7 @@
 //! checked types or says line, column and next step. Pure: no file is read, nothing is started. The same step type is
 //! used by blueprints and by toolchain detection.
 
+mod access;
 mod checked;
 pub mod checksum;
 mod glob;
@@ -15,6 +16,7 @@ pub(crate) mod step;
 pub(crate) mod text;
 pub(crate) mod yaml;
 
+pub use access::{Access, HOSTS_MAX, PORTS_MAX, Reach, SECRETS_MAX, SecretUse};
 pub use checked::{
     ENV_MAX, ENV_VALUE_BYTES_MAX, Permissions, RECIPE_BYTES_MAX, RUN_BYTES_MAX, Recipe, Requires, Retries, RunRecipe,
     STEP_TIMEOUT_DEFAULT_MS, STEP_TIMEOUT_MAX_MS, STEPS_MAX, Source, Step, TOOLS_MAX, ToolRecipe, ToolUse,
@@ -27,7 +29,7 @@ pub use policy::{Policy, parse_policy};
 pub use problem::{Place, Problem, RecipeError};
 pub use text::{
     DOMAIN_BYTES_MAX, Domain, ENV_NAME_BYTES_MAX, EnvName, KEY_BYTES_MAX, Key, Network, REL_PATH_BYTES_MAX, RelPath,
-    TextError,
+    SECRET_NAME_BYTES_MAX, SecretName, TextError,
 };
 
 #[cfg(test)]

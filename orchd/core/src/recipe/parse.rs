@@ -3,6 +3,7 @@
 //! The form is told by its keys: `tools` makes a run; `name`, `version`, `source` or `permissions` make a tool; anything
 //! else is a run. So each file is read against one set of keys and an unknown key is exactly one error.
 
+use super::access::{self, Access, HOSTS_MAX, Reach, secrets};
 use super::checked::{Permissions, Recipe, Requires, Retries, RunRecipe, Source, TOOLS_MAX, ToolRecipe, ToolUse};
 use super::checksum::Checksum;
 use super::problem::{Problem, RecipeError};
@@ -14,7 +15,7 @@ use super::yaml::{self, Fault, Node, Value};
 const TOOL_KEYS: &[&str] = &["name", "version", "description", "source", "steps", "env", "permissions"];
 const SOURCE_KEYS: &[&str] = &["url", "checksum"];
 const PERMISSION_KEYS: &[&str] = &["network", "filesystem", "capabilities"];
-const RUN_KEYS: &[&str] = &["tools", "steps", "env", "retries", "requires"];
+const RUN_KEYS: &[&str] = &["tools", "steps", "env", "retries", "requires", "network", "secrets"];
 const TOOL_USE_KEYS: &[&str] = &["name", "version", "checksum", "env", "network"];
 const RETRIES_KEYS: &[&str] = &["max_retries", "backoff_base_seconds", "backoff_jitter_seconds"];
 const REQUIRES_KEYS: &[&str] = &["approval", "agent", "capability"];
@@ -85,12 +86,23 @@ fn run(node: &Node) -> Result<RunRecipe, Fault> {
             return Err(fields.need("tools")?.fault(problem));
         }
     }
+    let mut reached = fields.opt("network", access::network)?.unwrap_or_default();
+    for tool in &tools {
+        if let Network::Domains(domains) = &tool.network {
+            reached.extend(domains.iter().cloned().map(Reach::web));
+        }
+    }
+    if reached.len() > HOSTS_MAX {
+        let problem = Problem::TooMany { key: "network".into(), found: reached.len(), max: HOSTS_MAX };
+        return Err(node.fault(problem));
+    }
     Ok(RunRecipe {
-        tools,
         steps: steps.unwrap_or_default(),
         env: fields.opt("env", env)?.unwrap_or_default(),
         retries: fields.opt("retries", retries)?.unwrap_or_default(),
         requires: fields.opt("requires", requires)?.unwrap_or_default(),
+        access: Access { network: reached, secrets: fields.opt("secrets", secrets)?.unwrap_or_default() },
+        tools,
     })
 }
 

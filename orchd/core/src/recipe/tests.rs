@@ -85,7 +85,7 @@ fn unknown_and_missing_keys() {
     assert_eq!(shown("stpes: [a]\n"), "recipe.yaml:1:1: unknown key `stpes` in a run recipe | did you mean `steps`?");
     assert_eq!(
         shown("steps: [a]\nzzz: 1\n"),
-        "recipe.yaml:2:1: unknown key `zzz` in a run recipe | known keys: tools, steps, env, retries, requires"
+        "recipe.yaml:2:1: unknown key `zzz` in a run recipe | known keys: tools, steps, env, retries, requires, network, secrets"
     );
     assert_eq!(shown("name: x\nsteps: [a]\n"), "recipe.yaml:1:1: missing key `version` in a tool recipe");
     assert_eq!(
@@ -133,6 +133,20 @@ fn wrong_types_and_values() {
             "1:28: `network` must be `true`, `false` or a list of hosts, not a number",
         ),
         ("tools: [{name: a, network: [10.0.0.1]}]\n", "1:29: `network`: `10.0.0.1` is not a host name"),
+        ("steps: [a]\nnetwork: [example.org:0]\n", "2:11: `network`: `0` is not a port"),
+        ("steps: [a]\nnetwork: [example.org:99999]\n", "2:11: `network`: `99999` is not a port"),
+        ("steps: [a]\nnetwork: ['*']\n", "2:11: `network`: `*` is not a host name"),
+        ("steps: [a]\nnetwork: [com]\n", "2:11: `network`: `com` is not a host name"),
+        ("steps: [a]\nnetwork: [127.0.0.1]\n", "2:11: `network`: `127.0.0.1` is not a host name"),
+        ("steps: [a]\nnetwork: true\n", "2:10: `network` must be a list, not a boolean"),
+        ("steps: [a]\nnetwork: [{host: a.org, ports: []}]\n", "2:32: `ports` is empty"),
+        ("steps: [a]\nnetwork: [{host: a.org, port: 1}]\n", "2:25: unknown key `port` in a host of `network`"),
+        ("steps: [a]\nnetwork: [{ports: [1]}]\n", "2:11: missing key `host` in a host of `network`"),
+        ("steps: [a]\nsecrets: [a/b]\n", "2:11: `secrets`: `a/b` is not the name of a secret"),
+        ("steps: [a]\nsecrets: [.a]\n", "2:11: `secrets`: `.a` is not the name of a secret"),
+        ("steps: [a]\nsecrets: [a, {name: a, env: B}]\n", "2:10: `secrets` is given twice: `a`"),
+        ("steps: [a]\nsecrets: [{name: a, env: ORCH_RUN}]\n", "2:26: variable `ORCH_RUN` is reserved"),
+        ("steps: [a]\nsecrets: [{name: a, value: x}]\n", "2:21: unknown key `value` in a secret of `secrets`"),
         ("tools: [{name: a, version: 'x y'}]\n", "1:28: version `x y` is not a version"),
         (
             "tools:\n  - name: a\n    checksum: sha256:deadbeef\n",
@@ -219,4 +233,44 @@ fn policy_protects_paths() {
     assert_eq!(policy.protects("src/main.rs"), None);
     let empty = parse_policy("name: x\nprotected_paths: []\n", "p").expect_err("empty");
     assert_eq!(empty.to_string(), "p:2:18: `protected_paths` is empty");
+}
+
+/// What a run is given is what is written, with the ports of the web where none is; nothing is nothing.
+#[test]
+fn access_is_what_is_written() {
+    let lines = |text: &str| run(text).access.lines();
+    assert_eq!(lines("steps: [a]\n"), [""; 0]);
+    assert_eq!(lines("steps: [a]\nnetwork: []\nsecrets: []\n"), [""; 0]);
+    let text = "steps: [a]\ntools: [{name: tofu, network: [registry.opentofu.org]}, {name: b, network: false}]\n\
+                network:\n  - crates.io\n  - '*.crates.io:443'\n  - { host: mirror.example.org, ports: [8443, 8080] }\n\
+                secrets:\n  - NPM_TOKEN\n  - { name: registry, env: TOKEN }\n";
+    assert_eq!(
+        lines(text),
+        [
+            "network: crates.io:80,443",
+            "network: *.crates.io:443",
+            "network: mirror.example.org:8080,8443",
+            "network: registry.opentofu.org:80,443",
+            "secret: NPM_TOKEN (file)",
+            "secret: registry (variable TOKEN)",
+        ]
+    );
+}
+
+#[test]
+fn what_covers_a_host_covers_its_ports() {
+    let reach = |text: &str| super::Reach::parse(text).unwrap();
+    for (wide, narrow, covered) in [
+        ("a.org", "a.org:443", true),
+        ("a.org:443", "a.org", false),
+        ("*.a.org", "b.a.org:80", true),
+        ("*.a.org", "*.b.a.org", true),
+        ("*.a.org", "*.a.org", true),
+        ("*.a.org", "a.org", false),
+        ("*.a.org", "ba.org", false),
+        ("b.a.org", "*.a.org", false),
+        ("*.b.a.org", "*.a.org", false),
+    ] {
+        assert_eq!(reach(wide).covers(&reach(narrow)), covered, "{wide} {narrow}");
+    }
 }

@@ -12,6 +12,8 @@ pub const ENV_NAME_BYTES_MAX: usize = 128;
 pub const REL_PATH_BYTES_MAX: usize = 1024;
 /// Longest host name, bytes (RFC 1035).
 pub const DOMAIN_BYTES_MAX: usize = 253;
+/// Longest name of a secret, bytes.
+pub const SECRET_NAME_BYTES_MAX: usize = 63;
 /// Longest key of a task, story or epic, bytes.
 pub const KEY_BYTES_MAX: usize = 48;
 
@@ -35,6 +37,10 @@ pub enum TextError {
     Checksum { text: String },
     #[error("`{text}` is not a host name")]
     Domain { text: String },
+    #[error("`{text}` is not a port")]
+    Port { text: String },
+    #[error("`{text}` is not the name of a secret")]
+    SecretName { text: String },
     #[error("`{text}` is not a key")]
     Key { text: String },
     #[error("glob `{glob}` uses `{found}`, which is not supported")]
@@ -56,6 +62,10 @@ impl TextError {
             Self::EnvName { .. } => "use letters, digits and `_`, not starting with a digit",
             Self::Checksum { .. } => "write `sha256:` and 64 lower-case hexadecimal digits",
             Self::Domain { .. } => "use a lower-case host name such as `example.org`, or `*.example.org`",
+            Self::Port { .. } => "ports are numbers from 1 to 65535, such as `443`",
+            Self::SecretName { .. } => {
+                "use 1 to 63 letters, digits, `_`, `-` and `.`, not starting with a dot; the value is set with `orchctl secret set`"
+            }
             Self::Key { .. } => "use lower-case letters, digits and `-`, starting with a letter",
             Self::GlobSyntax { .. } => "use `*`, `?` and `**`",
             Self::GlobDoubleStar { .. } => "give `**` a segment of its own, such as `dist/**/*.whl`",
@@ -173,6 +183,43 @@ impl Domain {
         let last_is_name = labels.last().is_some_and(|label| label.bytes().any(|b| b.is_ascii_lowercase()));
         if labels.len() < 2 || !labels.iter().all(label_fits) || !last_is_name {
             return Err(TextError::Domain { text: printable(text) });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Domain {
+    /// Whether every host that `other` means is meant here, too.
+    pub fn covers(&self, other: &Self) -> bool {
+        match self.0.strip_prefix("*.") {
+            None => self == other,
+            Some(below) => {
+                let name = other.0.strip_prefix("*.");
+                // `*.a` means nothing but what is below `a`, of which `*.a` and `*.b.a` are parts.
+                let is_part = |name: &str| name.strip_suffix(below).is_some_and(|head| head.ends_with('.'));
+                name.map_or_else(|| is_part(&other.0), |name| name == below || is_part(name))
+            }
+        }
+    }
+}
+
+checked_text! {
+    /// Name of a secret: 1-63 of `A-Z`, `a-z`, `0-9`, `_`, `-` and `.`, not starting with a dot. Fit for a file name.
+    SecretName
+}
+
+impl SecretName {
+    /// Checks the name of a secret.
+    ///
+    /// # Errors
+    /// `Empty`, `SecretName`.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        if text.is_empty() {
+            return Err(TextError::Empty);
+        }
+        let fits = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+        if !fits || text.starts_with('.') || text.len() > SECRET_NAME_BYTES_MAX {
+            return Err(TextError::SecretName { text: printable(text) });
         }
         Ok(Self(text.to_owned()))
     }

@@ -152,10 +152,12 @@ impl Scene {
             5 => Some(Command::ReleaseTask { task }),
             6 => Some(Command::CancelTask { task, reason }),
             7 => Some(Command::RetryTask { task: self.any_task(dice)? }),
-            8 => Some(Command::EditTask {
-                task: self.any_task(dice)?,
-                spec: Box::new(step_spec(&format!("echo {}", dice.jitter(100)))),
-            }),
+            8 => {
+                let task = self.any_task(dice)?;
+                let roll = dice.jitter(100);
+                let spec = Box::new(step_spec(&format!("echo {roll}")));
+                Some(Command::EditTask { task, spec, needs_approval: roll.is_multiple_of(8) })
+            }
             _ => None,
         }
     }

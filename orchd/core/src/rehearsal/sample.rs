@@ -8,7 +8,7 @@ use crate::command::{Command, NewTask};
 use crate::digest::Digest;
 use crate::entity::{ChangeProposal, DiffStat, PlanContent, PlanTask, RetryPolicy, TaskSpec, Work};
 use crate::planner::{Extraction, FrontMatter, LineRange, Requirement, RequirementKind};
-use crate::recipe::Step;
+use crate::recipe::{Access, Step};
 
 /// Work of one step that needs no tool; two retries, half a second apart.
 #[must_use]
@@ -22,6 +22,7 @@ pub fn step_spec(command: &str) -> TaskSpec {
             blueprint: None,
             artifacts: Vec::new(),
             keeps_changes: true,
+            access: Access::default(),
         },
         requirements: Vec::new(),
         acceptance: Vec::new(),

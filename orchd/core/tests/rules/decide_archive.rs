@@ -82,7 +82,7 @@ fn the_question_of_a_task_that_failed_is_withdrawn_with_the_project() {
         scene.settle(run, crate::support::failed());
         scene.later_ms(10_000);
     }
-    scene.does(&Command::EditTask { task: failed, spec: Box::new(step_spec("otherwise")) });
+    scene.does(&Command::EditTask { task: failed, spec: Box::new(step_spec("otherwise")), needs_approval: false });
     assert_eq!(scene.view.list::<Approval>(&Filter::of(project).open()).unwrap().len(), 1);
     archive(&mut scene, project);
     assert!(matches!(scene.one::<Task>(failed).state, TaskState::Failed { .. }));

@@ -48,7 +48,7 @@ fn nothing_new_in_an_archived_project() {
         Command::ProposeRequirements { project, vision: document.vision, content, reason: reason.clone() },
         Command::EditPlan { project, base_version: 1, edits: Vec::new(), reason },
         Command::RetryTask { task },
-        Command::EditTask { task, spec: Box::new(step_spec("otherwise")) },
+        Command::EditTask { task, spec: Box::new(step_spec("otherwise")), needs_approval: false },
         Command::CommentRequirements { requirements: document.id, key: None, text: "late".into() },
     ];
     for command in commands {

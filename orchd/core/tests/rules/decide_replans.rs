@@ -51,7 +51,7 @@ fn needs(scene: &Scene, task: TaskId) -> BTreeSet<TaskId> {
 fn the_work_that_a_person_gave_a_task_stays_while_the_plan_says_the_same() {
     let (mut scene, project) = planned(&[("a", &[]), ("b", &["a"])]);
     let a = id(&scene, "a");
-    scene.does(&Command::EditTask { task: a, spec: Box::new(step_spec("by hand")) });
+    scene.does(&Command::EditTask { task: a, spec: Box::new(step_spec("by hand")), needs_approval: false });
     scene.does(&Command::PrioritizeTask { task: a, priority: 9 });
     re_plan(&mut scene, project, &[("a", &[]), ("b", &["a"]), ("c", &[])], &[]);
     let kept: Task = scene.one(a);

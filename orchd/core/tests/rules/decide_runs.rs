@@ -3,7 +3,9 @@
 use orch_core::actor::Actor;
 use orch_core::command::Command;
 use orch_core::decide::LOSSES_MAX;
-use orch_core::entity::{Approval, Change, Isolation, Observation, Run, Task};
+use orch_core::entity::{
+    Approval, Change, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation, Run, Task,
+};
 use orch_core::rehearsal::{new_task, proposal, step_spec};
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::change::ChangeState;
@@ -343,7 +345,8 @@ fn an_edited_task_is_asked_about_anew_but_not_while_it_is_cancelled() {
     let risky = orch_core::command::NewTask { needs_approval: true, ..new_task(project, "risky") };
     scene.does(&Command::CreateTask { task: Box::new(risky) });
     let task: Task = scene.view.newest();
-    let edit = |command: &str| Command::EditTask { task: task.id, spec: Box::new(step_spec(command)) };
+    let edit =
+        |command: &str| Command::EditTask { task: task.id, spec: Box::new(step_spec(command)), needs_approval: false };
     scene.does(&approve(task.approval.unwrap()));
     scene.does(&edit("rm -r build"));
     assert!(matches!(scene.one::<Approval>(task.approval.unwrap()).state, ApprovalState::Void { .. }));
@@ -354,4 +357,41 @@ fn an_edited_task_is_asked_about_anew_but_not_while_it_is_cancelled() {
     assert!(asked.iter().all(|asked| !matches!(asked.state, ApprovalState::Pending { .. })), "{asked:?}");
     scene.does(&Command::RetryTask { task: task.id });
     assert_eq!(scene.refuses(&start(task.id)).to_string(), "T-1 waits for A-3");
+}
+
+/// A task that is given more by an edit waits for a person, though it did not before.
+#[test]
+fn an_edit_that_needs_approval_asks() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "modest");
+    assert_eq!(scene.one::<Task>(task).approval, None);
+    let spec = Box::new(step_spec("curl https://example.org"));
+    scene.does(&Command::EditTask { task, spec, needs_approval: true });
+    assert_eq!(scene.refuses(&start(task)).to_string(), "T-1 waits for A-1");
+    scene.does(&approve(scene.one::<Task>(task).approval.unwrap()));
+    scene.start(task);
+}
+
+/// Like things of the network are counted together, and what there is no room for is counted, too.
+#[test]
+fn a_run_that_asks_without_end_does_not_grow_without_end() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "chatty");
+    let run = scene.start(task);
+    let used = |host: String, verdict: NetworkVerdict| {
+        let used = NetworkUse { way: "connect".into(), host: Some(host), port: Some(443), verdict, count: 2 };
+        Observation::Network { used }
+    };
+    let denied = || NetworkVerdict::Denied { reason: "name-not-allowed".into() };
+    let closed = || NetworkVerdict::Closed { sent_bytes: 1, received_bytes: 10 };
+    let many = (0..NETWORK_USES_MAX + 5).map(|number| used(format!("h{number}.org"), denied()));
+    let alike = [used("a.org".into(), closed()), used("a.org".into(), closed()), used("h0.org".into(), denied())];
+    let observations = alike.into_iter().chain(many).collect();
+    let (fence, from) = (scene.one::<Run>(run).fence, scene.one::<Run>(run).log_cursor);
+    scene.does(&Command::RecordRun { run, fence, from, cursor: from + 1, observations });
+    let found: Run = scene.one(run);
+    assert_eq!((found.network.len(), found.network_left_out), (NETWORK_USES_MAX, 12));
+    let both = NetworkVerdict::Closed { sent_bytes: 2, received_bytes: 20 };
+    assert_eq!((&found.network[0].verdict, found.network[0].count), (&both, 4));
+    assert_eq!(found.network[1].count, 4, "one alone and one of many");
 }

@@ -1,6 +1,6 @@
 //! The scheduler's choice: its order, its limits, and that everything which can run does run in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orch_core::command::{Command, NewTask};
 use orch_core::entity::{Approval, Change, Project, Run, Task};
@@ -32,6 +32,7 @@ pub(crate) fn limits(runs_max: u32) -> Limits {
         memory: None,
         capabilities: ["code".to_owned()].into(),
         missing_tools: BTreeMap::new(),
+        missing_secrets: BTreeSet::new(),
         level: 3,
         level_required: 2,
         level_fix: "enable user namespaces".into(),

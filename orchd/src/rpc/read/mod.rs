@@ -6,6 +6,7 @@ mod documents;
     reason = "application and caller come before the arguments of the contract's methods"
 )]
 mod logs;
+mod secrets;
 mod system;
 mod work;
 
@@ -24,6 +25,7 @@ pub(super) use documents::{
     vision, visions,
 };
 pub(super) use logs::{artifact, change_diff, events_since, run_log};
+pub(super) use secrets::{secret_remove, secret_set, secrets};
 pub(super) use system::{audit_verify, check, doctor, shutdown, status};
 pub(super) use work::{approval, approvals, change, changes, run, runs, task, tasks};
 

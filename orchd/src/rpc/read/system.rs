@@ -15,6 +15,7 @@ use super::super::errors;
 use super::super::identity::Caller;
 use super::{readable, with_view};
 use crate::app::{App, blocking};
+use crate::convert;
 use crate::host;
 
 /// Most changes in trouble that are named.
@@ -128,12 +129,9 @@ pub(crate) async fn check(app: &Arc<App>, _: &Caller) -> Result<CheckReport, Rpc
 
 pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, RpcError> {
     let directory = app.dirs.jail(&format!("doctor-{}", orch_proto::id::CommandId::generate()));
-    let facts = host::measure(app.executor.as_ref(), directory.clone()).await;
+    let facts = host::measure_in(&app.config, app.executor.as_ref(), &directory).await;
     let app = Arc::clone(app);
     Ok(blocking(move || {
-        if let Err(error) = orch_sandbox::remove_tree(&directory) {
-            tracing::warn!(error = crate::error_chain::chain(&error), "failed to remove a probe's directory");
-        }
         *app.host.write().unwrap_or_else(PoisonError::into_inner) = facts.clone();
         let mut checks = host::checks(&app.tools, &facts, app.config.required_level, &app.git.version().to_string());
         checks.extend(app.troubles.lines().into_iter().take(WARNINGS_MAX).map(|detail| DoctorCheck {
@@ -147,7 +145,14 @@ pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, R
             CheckResult::Warning => 1,
             CheckResult::Ok => 2,
         });
-        DoctorReport { checks, isolation_level: facts.level, isolation_required: app.config.required_level }
+        let required = app.config.required_level;
+        DoctorReport {
+            checks,
+            isolation: convert::isolation_view(&facts.isolation, required, Some(&facts)),
+            cases: facts.cases,
+            isolation_level: facts.level,
+            isolation_required: required,
+        }
     })
     .await)
 }

@@ -1,6 +1,6 @@
 //! Tasks, runs, changes and approvals.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use orch_core::entity::{Approval, Change, Run, Task};
 use orch_core::schedule::{Limits, Snapshot};
@@ -13,7 +13,8 @@ use super::super::identity::Caller;
 use super::super::resolve;
 use super::{newest_last, readable, with_view};
 use crate::app::{App, blocking};
-use crate::convert::{self, TaskContext};
+use crate::convert::{self, RunPlace, TaskContext};
+use crate::host::HostFacts;
 use crate::state_dir::StateDir;
 
 pub(crate) async fn tasks(app: &Arc<App>, _: &Caller, filter: TaskFilter) -> Result<Vec<TaskView>, RpcError> {
@@ -53,14 +54,16 @@ pub(crate) async fn runs(app: &Arc<App>, _: &Caller, filter: RunFilter) -> Resul
         }
         of.open = filter.active;
         let all = readable(view.list::<Run>(&of))?;
-        newest_last(&all, |run| shown(view, &dirs, run).map(Some))
+        // What mends its isolation is for who looks at one run.
+        newest_last(&all, |run| shown(view, &dirs, run, None).map(Some))
     })
     .await
 }
 
 pub(crate) async fn run(app: &Arc<App>, _: &Caller, run: Ref) -> Result<RunView, RpcError> {
     let dirs = app.dirs.clone();
-    with_view(app, move |view| shown(view, &dirs, &resolve::entity::<Run>(view, &run)?)).await
+    let host = app.host.read().unwrap_or_else(PoisonError::into_inner).clone();
+    with_view(app, move |view| shown(view, &dirs, &resolve::entity::<Run>(view, &run)?, Some(&host))).await
 }
 
 pub(crate) async fn approvals(
@@ -112,9 +115,10 @@ fn project_filter(view: &ReadView<'_>, project: Option<&Ref>) -> Result<Filter, 
     })
 }
 
-fn shown(view: &ReadView<'_>, dirs: &StateDir, run: &Run) -> Result<RunView, RpcError> {
+fn shown(view: &ReadView<'_>, dirs: &StateDir, run: &Run, host: Option<&HostFacts>) -> Result<RunView, RpcError> {
     let directory = dirs.run(run.id);
     let log = orch_adapters::executor::log_path(&directory);
     let log_bytes = std::fs::metadata(log).map_or(0, |found| found.len());
-    readable(convert::run_view(view, run, directory.display().to_string(), log_bytes))
+    let place = RunPlace { directory: directory.display().to_string(), log_bytes };
+    readable(convert::run_view(view, run, place, host))
 }

@@ -6,7 +6,7 @@ use orch_core::command::{Command, NewTask};
 use orch_core::entity::{RetryPolicy, Task, TaskSpec, Work};
 use orch_core::planner::{RequirementKey, RequirementKeyError};
 use orch_core::planning::recipe_work;
-use orch_core::recipe::{self, Recipe, RunRecipe};
+use orch_core::recipe::{self, Network, Recipe, RunRecipe};
 use orch_proto::request::Request;
 use orch_proto::{ErrorCode, RECIPE_BYTES_MAX, Ref, RpcError};
 
@@ -44,8 +44,9 @@ pub(super) fn create(app: &App, request: Request) -> Result<Command, RpcError> {
         Ok((project, needed))
     })?;
     let requirements = keys(&requirements)?;
+    let asks = !app.config.network.questions(&work.access()).is_empty();
     let spec = TaskSpec { work, requirements, acceptance, retries, estimate_minutes: None, risk: None };
-    let needs_approval = needs_approval || wants_approval;
+    let needs_approval = needs_approval || wants_approval || asks;
     let task = NewTask { project: project.id, title, spec, depends_on, priority, needs_approval, queue };
     Ok(Command::CreateTask { task: Box::new(task) })
 }
@@ -71,7 +72,8 @@ pub(super) fn edit(app: &App, request: Request) -> Result<Command, RpcError> {
     if let Some(acceptance) = acceptance {
         spec.acceptance = acceptance;
     }
-    Ok(Command::EditTask { task: found.id, spec: Box::new(spec) })
+    let needs_approval = !app.config.network.questions(&spec.work.access()).is_empty();
+    Ok(Command::EditTask { task: found.id, spec: Box::new(spec), needs_approval })
 }
 
 fn keys(texts: &[String]) -> Result<Vec<RequirementKey>, RpcError> {
@@ -119,6 +121,12 @@ fn work(
     };
     let Some(recipe) = recipe else { return Ok((agent(capability), RetryPolicy::default(), false)) };
     let (known, retries) = recipe_work(recipe, file_name);
+    if let Some(tool) = recipe.tools.iter().find(|tool| tool.network == Network::Any && !recipe.steps.is_empty()) {
+        let message =
+            format!("{file_name}: the tool `{}` asks for the whole network, which no run is given", tool.name);
+        return Err(RpcError::new(ErrorCode::Recipe, message)
+            .hint("name the hosts that it needs, as in `network: [registry.example.org]`, or write `network: false`"));
+    }
     let wanted = capability.or_else(|| recipe.requires.capability.clone()).or_else(|| recipe.requires.agent.clone());
     let approval = recipe.requires.approval;
     match (recipe.steps.is_empty(), wanted) {

@@ -11,7 +11,7 @@ use crate::view::layout;
 use crate::view::model::Model;
 use crate::view::msg::Query;
 use crate::view::rows::{RunRow, StepRow, short_name};
-use crate::view::screen::{Mark, draw_absence, draw_row, log_pane};
+use crate::view::screen::{Mark, draw_absence, draw_row, isolation, log_pane};
 use crate::view::theme::Role;
 use crate::view::when;
 use crate::view::words;
@@ -167,24 +167,33 @@ fn step_time(model: &Model, step: &StepRow) -> SafeText {
 }
 
 fn sandbox(run: &RunRow, columns: usize) -> Vec<Line> {
-    let Some((level, required)) = run.isolation else {
-        return vec![Line::of("what isolation the run has is measured at its start, inside of it", Role::Dim)];
-    };
-    let role = if level >= required { Role::Good } else { Role::Bad };
-    let mut rows = vec![
-        Line::of("isolation level ", Role::Text)
-            .safe(text(format_args!("{level}")), role)
-            .safe(text(format_args!(" of 4, {required} required; probed inside the sandbox")), Role::Dim),
-        Line::new(),
-    ];
-    for guarantee in &run.guarantees {
-        let line = words::guarantee(guarantee.state).line().pad(11);
-        rows.push(
-            line.safe(guarantee.name.clone(), Role::Strong)
-                .lit("  ", Role::Text)
-                .safe(guarantee.how.clone(), Role::Text),
-        );
-        rows.extend(Doc::new().item("          ", guarantee.evidence.clone(), Role::Dim).rows(columns));
+    let mut rows = given(run, columns);
+    match &run.isolation {
+        Some(found) => rows.extend(isolation::rows(found, columns)),
+        None => rows.push(Line::of("what isolation the run has is measured at its start, inside of it", Role::Dim)),
+    }
+    rows
+}
+
+/// What the run is given beyond its workspace, and what it asked of the network.
+fn given(run: &RunRow, columns: usize) -> Vec<Line> {
+    let mut rows = Doc::new();
+    for given in &run.given {
+        rows = rows.item("given", given.clone(), Role::Text);
+    }
+    let mut rows = rows.rows(columns);
+    for used in &run.network {
+        let times = if used.count == 1 { SafeText::default() } else { text(format_args!("  {} times", used.count)) };
+        let line = words::network(used.state).line().pad(10).lit(" ", Role::Text).safe(used.host.clone(), Role::Strong);
+        let line = line.lit("  ", Role::Text).safe(used.way.clone(), Role::Dim).lit("  ", Role::Text);
+        rows.push(line.safe(used.detail.clone(), Role::Dim).safe(times, Role::Dim));
+    }
+    if run.network_left_out > 0 {
+        let left_out = text(format_args!("and {} more that were not kept one by one", run.network_left_out));
+        rows.push(Line::from_safe(left_out, Role::Dim));
+    }
+    if !rows.is_empty() {
+        rows.push(Line::new());
     }
     rows
 }

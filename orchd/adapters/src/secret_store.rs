@@ -1,0 +1,230 @@
+//! Where values of secrets lie: files of the daemon's user alone, one per secret, and the credentials of its service.
+//!
+//! Knows names and bytes. **Invariant:** a value is in no error, and `Debug` of nothing here shows one. What lies in the
+//! store is not encrypted: who reads as the daemon's user reads it. A credential that systemd decrypts for the service is
+//! read from where it is, and comes after what was set here.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use orch_core::recipe::SecretName;
+use orch_proto::Timestamp;
+use orch_sandbox::secrets::{Secrets, SecretsError, VALUE_BYTES_MIN, VALUES_BYTES_MAX};
+
+/// Name of a value on its way to its place. No secret's name starts with a dot.
+const DRAFT: &str = ".draft";
+
+/// The secrets of one installation.
+#[derive(Clone, Debug)]
+pub struct SecretStore {
+    directory: PathBuf,
+    credentials: Option<PathBuf>,
+}
+
+/// What is known of a secret without its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretEntry {
+    pub name: SecretName,
+    pub source: SecretSource,
+    pub size_bytes: u64,
+    pub changed_at: Timestamp,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// Set here.
+    Stored,
+    /// Given to the service by systemd.
+    Credential,
+}
+
+/// Failure of the store. Names secrets, never values.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SecretStoreError {
+    #[error("failed to {what} in the directory of secrets")]
+    Files { what: &'static str, source: io::Error },
+    #[error("failed to read the secret `{name}`")]
+    Read { name: SecretName, source: io::Error },
+    #[error("secret `{name}` is not set")]
+    Missing { name: SecretName },
+    #[error("secret `{name}` cannot be given: it is {problem}")]
+    Value { name: SecretName, problem: String },
+}
+
+impl SecretStore {
+    /// Opens the store in `directory`, which is made for nobody else to read, beside the credentials of the service.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn open(directory: &Path, credentials: Option<PathBuf>) -> Result<Self, SecretStoreError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|source| SecretStoreError::Files { what: "make a place", source })?;
+        Ok(Self { directory: directory.to_owned(), credentials })
+    }
+
+    /// Sets a value, durably and at once: a reader has the one before or this one.
+    ///
+    /// # Errors
+    /// When no run could be given it, or it cannot be written.
+    pub fn set(&self, name: &SecretName, value: &[u8]) -> Result<(), SecretStoreError> {
+        let problem = if value.trim_ascii().len() < VALUE_BYTES_MIN {
+            Some(format!("shorter than {VALUE_BYTES_MIN} bytes, which cannot be taken out of logs"))
+        } else if value.len() > VALUES_BYTES_MAX {
+            Some(format!("larger than {VALUES_BYTES_MAX} bytes"))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return Err(SecretStoreError::Value { name: name.clone(), problem });
+        }
+        let failed = |source| SecretStoreError::Files { what: "write a value", source };
+        let draft = self.directory.join(DRAFT);
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
+        file.write_all(value).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::rename(&draft, self.directory.join(name.as_str())).map_err(failed)?;
+        fs::File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    }
+
+    /// Removes a value that was set here. False when there was none.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self, name: &SecretName) -> Result<bool, SecretStoreError> {
+        match fs::remove_file(self.directory.join(name.as_str())) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(SecretStoreError::Files { what: "remove a value", source }),
+        }
+    }
+
+    /// Whether there is a value.
+    #[must_use]
+    pub fn has(&self, name: &SecretName) -> bool {
+        self.path(name).is_some()
+    }
+
+    /// All secrets, by name.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn list(&self) -> Result<Vec<SecretEntry>, SecretStoreError> {
+        let failed = |source| SecretStoreError::Files { what: "list names", source };
+        let stored = entries(&self.directory, SecretSource::Stored).map_err(failed)?;
+        let given = self.credentials.iter().map(|place| entries(place, SecretSource::Credential).unwrap_or_default());
+        let mut all = stored;
+        for entry in given.flatten() {
+            if !all.iter().any(|known| known.name == entry.name) {
+                all.push(entry);
+            }
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
+    }
+
+    /// The values of these secrets, for one run.
+    ///
+    /// # Errors
+    /// The first that is not set, cannot be read or cannot be given.
+    pub fn values<'a>(&self, names: impl IntoIterator<Item = &'a SecretName>) -> Result<Secrets, SecretStoreError> {
+        let mut secrets = Secrets::new();
+        for name in names {
+            let path = self.path(name).ok_or_else(|| SecretStoreError::Missing { name: name.clone() })?;
+            // Large enough at once: what a vector outgrows is not overwritten.
+            let mut value = Vec::with_capacity(VALUES_BYTES_MAX + 2);
+            fs::File::open(path)
+                .and_then(|file| file.take(VALUES_BYTES_MAX as u64 + 1).read_to_end(&mut value))
+                .map_err(|source| SecretStoreError::Read { name: name.clone(), source })?;
+            secrets.insert(name.as_str(), value).map_err(|error| SecretStoreError::Value {
+                name: name.clone(),
+                problem: match error {
+                    SecretsError::TooShort { .. } => "too short to be taken out of logs".to_owned(),
+                    SecretsError::TooMuch => "too large, with the others of the run".to_owned(),
+                    other => other.to_string(),
+                },
+            })?;
+        }
+        Ok(secrets)
+    }
+
+    fn path(&self, name: &SecretName) -> Option<PathBuf> {
+        let places = [Some(&self.directory), self.credentials.as_ref()];
+        places.into_iter().flatten().map(|place| place.join(name.as_str())).find(|path| path.is_file())
+    }
+}
+
+fn entries(place: &Path, source: SecretSource) -> io::Result<Vec<SecretEntry>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(place)? {
+        let entry = entry?;
+        let meta = fs::metadata(entry.path())?;
+        // What no recipe can name is no secret of ours.
+        if let Some(Ok(name)) = entry.file_name().to_str().map(SecretName::parse)
+            && meta.is_file()
+        {
+            let changed_us = meta.mtime().saturating_mul(1_000_000).saturating_add(meta.mtime_nsec() / 1_000);
+            let changed_at = Timestamp::from_unix_us(changed_us);
+            found.push(SecretEntry { name, source, size_bytes: meta.len(), changed_at });
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn name(text: &str) -> SecretName {
+        SecretName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn values_are_kept_for_the_owner_alone_and_replaced_at_once() {
+        let place = tempfile::tempdir().unwrap();
+        let store = SecretStore::open(&place.path().join("secrets"), None).unwrap();
+        store.set(&name("token"), b"first value").unwrap();
+        store.set(&name("token"), b"other value").unwrap();
+        let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(place.path().join("secrets")), mode(place.path().join("secrets/token"))), (0o700, 0o600));
+        assert_eq!(store.values([&name("token")]).unwrap().get("token"), Some(b"other value".as_slice()));
+        assert_eq!(store.list().unwrap().len(), 1);
+        assert!(store.remove(&name("token")).unwrap());
+        assert!(!store.remove(&name("token")).unwrap());
+        let error = store.values([&name("token")]).unwrap_err();
+        assert_eq!(error.to_string(), "secret `token` is not set");
+    }
+
+    #[test]
+    fn what_no_run_could_be_given_is_refused_without_its_value() {
+        let place = tempfile::tempdir().unwrap();
+        let store = SecretStore::open(place.path(), None).unwrap();
+        for value in [b" abc\n".to_vec(), vec![b'x'; VALUES_BYTES_MAX + 1]] {
+            let error = store.set(&name("token"), &value).unwrap_err().to_string();
+            assert!(error.starts_with("secret `token` cannot be given"), "{error}");
+            assert!(!error.contains("abc") && !error.contains("xxx"), "{error}");
+        }
+        assert_eq!(store.list().unwrap(), []);
+    }
+
+    #[test]
+    fn credentials_of_the_service_come_after_what_was_set() {
+        let place = tempfile::tempdir().unwrap();
+        let credentials = place.path().join("credentials");
+        fs::create_dir(&credentials).unwrap();
+        fs::write(credentials.join("both"), "of the service").unwrap();
+        fs::write(credentials.join("given"), "of the service").unwrap();
+        let store = SecretStore::open(&place.path().join("secrets"), Some(credentials)).unwrap();
+        store.set(&name("both"), b"set here").unwrap();
+        let values = store.values([&name("both"), &name("given")]).unwrap();
+        assert_eq!(values.get("both"), Some(b"set here".as_slice()));
+        assert_eq!(values.get("given"), Some(b"of the service".as_slice()));
+        let sources: Vec<_> = store.list().unwrap().into_iter().map(|entry| entry.source).collect();
+        assert_eq!(sources, [SecretSource::Stored, SecretSource::Credential]);
+    }
+}
