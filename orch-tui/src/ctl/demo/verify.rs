@@ -145,7 +145,10 @@ async fn spec(
         },
         "required_level": status.isolation_required,
         "isolation": "sandboxed",
-        "network": "none",
+        "egress": "none",
+        "listeners": [],
+        "secrets": [],
+        "syscalls": "standard",
     });
     let path = demo.place.root.join("verify.json");
     std::fs::write(&path, serde_json::to_vec_pretty(&spec)?)?;
