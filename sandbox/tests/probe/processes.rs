@@ -125,7 +125,7 @@ fn weaken_init(found: &mut Findings) {
         found.holds(&format!("{name} to init"), &format!("{sent:?}, state {state:.40}"), lives);
     }
     // One's own are free to be lowered.
-    let own = raw(libc::SYS_setpriority, [libc::PRIO_PROCESS as usize, 0, 5, 0, 0, 0]);
+    let own = raw(libc::SYS_setpriority, [libc::PRIO_PROCESS as usize, 0, 19, 0, 0, 0]);
     found.holds("own priority", &format!("{own:?}"), own.is_ok());
     let own = raw(libc::SYS_prlimit64, [0, libc::RLIMIT_CORE as usize, limit, 0, 0, 0]);
     found.holds("own limit", &format!("{own:?}"), own.is_ok());
