@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use orch_core::recipe::SecretName;
 use orch_proto::Timestamp;
@@ -21,6 +22,8 @@ const DRAFT: &str = ".draft";
 pub struct SecretStore {
     directory: PathBuf,
     credentials: Option<PathBuf>,
+    /// Held by who writes: all of them have one draft.
+    writing: Arc<Mutex<()>>,
 }
 
 /// What is known of a secret without its value.
@@ -63,7 +66,17 @@ impl SecretStore {
     pub fn open(directory: &Path, credentials: Option<PathBuf>) -> Result<Self, SecretStoreError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|source| SecretStoreError::Files { what: "make a place", source })?;
-        Ok(Self { directory: directory.to_owned(), credentials })
+        let store = Self { directory: directory.to_owned(), credentials, writing: Arc::default() };
+        // A value whose setting was cut off, which nobody will ask for.
+        store.discard_draft().map_err(|source| SecretStoreError::Files { what: "clean up", source })?;
+        Ok(store)
+    }
+
+    fn discard_draft(&self) -> io::Result<()> {
+        match fs::remove_file(self.directory.join(DRAFT)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Sets a value, durably and at once: a reader has the one before or this one.
@@ -81,13 +94,20 @@ impl SecretStore {
         if let Some(problem) = problem {
             return Err(SecretStoreError::Value { name: name.clone(), problem });
         }
-        let failed = |source| SecretStoreError::Files { what: "write a value", source };
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.replace(name, value).or_else(|error| self.discard_draft().and(Err(error)));
+        written.map_err(|source| SecretStoreError::Files { what: "write a value", source })
+    }
+
+    /// Only while nobody else writes.
+    fn replace(&self, name: &SecretName, value: &[u8]) -> io::Result<()> {
         let draft = self.directory.join(DRAFT);
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
-        file.write_all(value).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::rename(&draft, self.directory.join(name.as_str())).map_err(failed)?;
-        fs::File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(failed)
+        self.discard_draft()?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        file.write_all(value)?;
+        file.sync_all()?;
+        fs::rename(&draft, self.directory.join(name.as_str()))?;
+        fs::File::open(&self.directory)?.sync_all()
     }
 
     /// Removes a value that was set here. False when there was none.
@@ -161,11 +181,15 @@ fn entries(place: &Path, source: SecretSource) -> io::Result<Vec<SecretEntry>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(place)? {
         let entry = entry?;
-        let meta = fs::metadata(entry.path())?;
         // What no recipe can name is no secret of ours.
-        if let Some(Ok(name)) = entry.file_name().to_str().map(SecretName::parse)
-            && meta.is_file()
-        {
+        let Some(Ok(name)) = entry.file_name().to_str().map(SecretName::parse) else { continue };
+        let meta = match fs::metadata(entry.path()) {
+            Ok(meta) => meta,
+            // Removed since.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if meta.is_file() {
             let changed_us = meta.mtime().saturating_mul(1_000_000).saturating_add(meta.mtime_nsec() / 1_000);
             let changed_at = Timestamp::from_unix_us(changed_us);
             found.push(SecretEntry { name, source, size_bytes: meta.len(), changed_at });
@@ -182,6 +206,37 @@ mod tests {
 
     fn name(text: &str) -> SecretName {
         SecretName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn values_that_are_set_at_once_keep_their_names() {
+        let place = tempfile::tempdir().unwrap();
+        let store = SecretStore::open(place.path(), None).unwrap();
+        std::thread::scope(|scope| {
+            for own in ["one", "two", "three"] {
+                let store = store.clone();
+                scope.spawn(move || {
+                    for round in 0..100 {
+                        let value = format!("value of {own} in round {round}");
+                        store.set(&name(own), value.as_bytes()).unwrap();
+                        assert_eq!(store.values([&name(own)]).unwrap().get(own), Some(value.as_bytes()));
+                        assert!(store.list().unwrap().iter().any(|entry| entry.name == name(own)));
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_value_whose_setting_was_cut_off_is_removed() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(DRAFT), "half a value").unwrap();
+        let store = SecretStore::open(place.path(), None).unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        // What cannot be put in its place is not left either.
+        fs::create_dir(place.path().join("token")).unwrap();
+        store.set(&name("token"), b"other value").unwrap_err();
+        assert!(!place.path().join(DRAFT).exists());
     }
 
     #[test]
