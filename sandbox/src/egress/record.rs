@@ -27,6 +27,13 @@ pub struct EgressRecord {
     pub verdict: Verdict,
 }
 
+impl EgressRecord {
+    /// Replaces what the run called a host.
+    pub(crate) fn rename_host(&mut self, rename: impl FnOnce(&str) -> String) {
+        self.host = self.host.take().map(|host| Asked::new(rename(host.as_str()).as_bytes()));
+    }
+}
+
 impl fmt::Display for EgressRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.way.word())?;

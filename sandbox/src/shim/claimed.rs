@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use super::asked::AskedFilter;
 use super::inside::{FirstStreams, Inside, RunSecrets};
 use super::keeper::Keeper;
 use super::machine::Input;
@@ -28,6 +29,8 @@ pub(super) struct Claimed {
     pub(super) listeners: Vec<OwnedFd>,
     /// What is taken out of everything that a step writes.
     pub(super) patterns: Option<Rc<Patterns>>,
+    /// What is taken out of everything that the run asks its proxy for.
+    pub(super) asked: Option<AskedFilter>,
     /// What the first process has found so far.
     pub(super) findings: Vec<Guarantee>,
     /// When it was claimed, on the monotonic clock, in nanoseconds.
@@ -57,7 +60,10 @@ impl Claimed {
             }
         };
         let patterns = Patterns::new(&secrets.values);
-        Ok(Self { inside, proxy, listeners, patterns, findings, at_ns, first })
+        let asked = patterns.as_ref().filter(|_| proxy.is_some());
+        let asked = asked.map(|patterns| AskedFilter::new(patterns, &secrets.values)).transpose();
+        let asked = asked.map_err(|error| Input::Lost { message: crate::chain(&error) })?;
+        Ok(Self { inside, proxy, listeners, patterns, asked, findings, at_ns, first })
     }
 
     /// Ends everything inside, which nobody has followed.

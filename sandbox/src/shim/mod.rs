@@ -4,6 +4,7 @@
 //! Depends on neither daemon nor spawner once it has answered. **Invariant:** without the claim it writes nothing.
 //! **Invariant:** with the claim it leaves an exit record, whatever fails in between; only its own death loses a run.
 
+mod asked;
 mod claimed;
 mod inside;
 mod keeper;

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
+use super::asked::AskedFilter;
 use super::claimed::Claimed;
 use super::inside::Inside;
 use super::keeper::Keeper;
@@ -85,6 +86,8 @@ pub(super) struct Supervisor<'a> {
     streams: Vec<StepStream>,
     /// What is taken out of everything that a step writes.
     patterns: Option<Rc<Patterns>>,
+    /// What is taken out of what the run asks its proxy for.
+    asked: Option<AskedFilter>,
     /// Whether nothing runs inside but init.
     alone: bool,
     /// What the first process has found.
@@ -115,6 +118,7 @@ impl<'a> Supervisor<'a> {
             listeners: Vec::new(),
             streams: Vec::new(),
             patterns: None,
+            asked: None,
             alone: false,
             findings: Vec::new(),
             claimed_at_ns: 0,
@@ -139,7 +143,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn take_over(&mut self, claimed: Claimed) {
-        let Claimed { inside, proxy, listeners, patterns, findings, at_ns, first } = claimed;
+        let Claimed { inside, proxy, listeners, patterns, asked, findings, at_ns, first } = claimed;
+        self.asked = asked;
         self.proxy = proxy;
         self.listeners = listeners;
         self.patterns = patterns;
@@ -165,7 +170,8 @@ impl<'a> Supervisor<'a> {
             self.read_reply(now)?;
         }
         if let Some(proxy) = &mut self.proxy {
-            proxy.take(now).iter().for_each(|event| self.log.control(unix_us(), event));
+            let events = proxy.take(now);
+            self.log_network(events);
         }
         self.serve_clients();
         if let Some(excess) = self.keeper.look(now) {
@@ -451,6 +457,17 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Logs what a run asked the network for.
+    fn log_network(&mut self, events: Vec<ControlEvent>) {
+        for event in events {
+            let event = match &self.asked {
+                Some(asked) => asked.clear(event),
+                None => event,
+            };
+            self.log.control(unix_us(), &event);
+        }
+    }
+
     /// Sends a request; a failure ends the run.
     fn send(&mut self, request: &init::Request) -> bool {
         match self.request(request, &[]) {
@@ -494,7 +511,8 @@ impl<'a> Supervisor<'a> {
         });
         listeners::end(&self.listeners);
         if let Some(proxy) = self.proxy.take() {
-            proxy.end(Instant::now()).iter().for_each(|event| self.log.control(unix_us(), event));
+            let events = proxy.end(Instant::now());
+            self.log_network(events);
         }
         let mut deadline = Instant::now().checked_add(DRAIN_WAIT);
         self.drain_streams(Instant::now());

