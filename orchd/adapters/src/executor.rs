@@ -33,7 +33,7 @@ pub enum SubmitError {
     /// It may or may not have started: observe it.
     #[error("failed to learn whether the run started")]
     Unknown(#[source] SpawnError),
-    /// Nothing was started.
+    /// It does not go on. Observing says whether its attempt was taken.
     #[error("failed to start the run")]
     Rejected(#[source] SpawnError),
     /// Its directory cannot be read.

@@ -90,16 +90,19 @@ pub(crate) fn run(
         }
     };
     let begun = Begun::now(host);
-    let ended = match protect().map_err(PrepareError::Protect) {
-        Ok(()) => {
+    let ready = protect().map_err(PrepareError::Protect);
+    let ended = match ready.and_then(|()| Reserve::take(&dir).map_err(PrepareError::Reserve)) {
+        Ok(reserve) => {
             let (prepared, keeper) = keep(&spec, host, prepare(&spec));
             let claimed = Claimed::claim(&spec, prepared, secrets, &keeper);
             // While the first step is on its way.
-            Attempt { dir: &dir, spec: &spec, begun: &begun }.follow(starter, keeper, claimed)
+            let ended = Attempt { dir: &dir, spec: &spec, begun: &begun }.follow(starter, keeper, claimed);
+            // The record takes its place.
+            drop(reserve);
+            ended
         }
-        Err(error) => Err(refuse(&starter, &error.to_string())),
+        Err(error) => Ended::without_log(refuse(&starter, &error.to_string()), not_run(&spec)),
     };
-    let ended = ended.unwrap_or_else(|outcome| Ended::without_log(outcome, not_run(&spec)));
     let (record, server) = begun.record(&spec, ended);
     leave_record(&dir, &record);
     // In this order: whoever finds nobody listening finds the lock free and the record written.
@@ -118,27 +121,39 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Makes what is kept of the run in its directory, says that it has started, and follows it to its end.
-    fn follow(&self, starter: OwnedFd, keeper: Keeper<'_>, claimed: Result<Claimed, Input>) -> Result<Ended, Outcome> {
-        let parts = match Parts::prepare(self.dir, self.spec, &self.begun.boot_id) {
-            Ok(parts) => parts,
-            Err(error) => {
-                keeper.kill();
-                let ended = claimed.map_or(Ok(()), Claimed::give_up).and(keeper.end());
-                return Err(match ended {
-                    Ok(()) => refuse(&starter, &error.to_string()),
-                    Err(errno) => refuse(&starter, &format!("{error}; failed to end the sandbox: {}", errno.desc())),
-                });
+    fn follow(&self, starter: OwnedFd, keeper: Keeper<'_>, claimed: Result<Claimed, Input>) -> Ended {
+        match Outside::of_run(self.dir, self.spec, &self.begun.boot_id) {
+            Ok(outside) => {
+                answer(&starter, &StartAnswer::Started { pid: own_pid() });
+                drop(starter);
+                Supervisor::new(self.spec, outside, keeper, Echo::Nothing).run(claimed)
             }
+            Err(error) => self.give_up(&starter, keeper, claimed, &error),
+        }
+    }
+
+    /// Ends everything inside, which may have begun and cannot be followed.
+    fn give_up(
+        &self,
+        starter: &OwnedFd,
+        keeper: Keeper<'_>,
+        claimed: Result<Claimed, Input>,
+        error: &PrepareError,
+    ) -> Ended {
+        keeper.kill();
+        let mut steps = not_run(self.spec);
+        if let (Ok(_), Some(first)) = (&claimed, steps.first_mut()) {
+            first.status = StepStatus::Lost;
+        }
+        let outcome = match claimed.map_or(Ok(()), Claimed::give_up).and(keeper.end()) {
+            Ok(()) => refuse(starter, &error.to_string()),
+            Err(errno) => refuse(starter, &format!("{error}; failed to end the sandbox: {}", errno.desc())),
         };
-        answer(&starter, &StartAnswer::Started { pid: own_pid() });
-        drop(starter);
-        let ended = Supervisor::new(self.spec, parts.outside, keeper, Echo::Nothing).run(claimed);
-        drop(parts.reserve);
-        Ok(ended)
+        Ended::without_log(outcome, steps)
     }
 }
 
-/// Tells the starter that the run does not start; what its record says then.
+/// Tells the starter that the run does not go on; what its record says then.
 fn refuse(starter: &OwnedFd, why: &str) -> Outcome {
     answer(starter, &StartAnswer::Failed { reason: why.to_owned() });
     Outcome::ShimError { message: why.to_owned() }
@@ -249,13 +264,6 @@ fn refusal(error: &StartError) -> StartAnswer {
     }
 }
 
-/// What a shim has in a run directory before init can start.
-#[derive(Debug)]
-struct Parts {
-    outside: Outside,
-    reserve: Reserve,
-}
-
 /// Failure to make what a shim needs.
 #[derive(Debug, thiserror::Error)]
 enum PrepareError {
@@ -274,6 +282,27 @@ enum PrepareError {
 }
 
 impl Outside {
+    /// For a run with a directory, in which all of it is made.
+    fn of_run(dir: &File, spec: &CheckedSpec, boot_id: &str) -> Result<Self, PrepareError> {
+        let identity = ShimIdentity {
+            version: FORMAT_VERSION,
+            fence: spec.fence,
+            pid: own_pid(),
+            start_ticks: start_ticks(),
+            boot_id: boot_id.to_owned(),
+        };
+        let json = serde_json::to_vec(&identity).map_err(|error| PrepareError::Identity(error.into()))?;
+        write_atomic(dir, SHIM_FILE, &json).map_err(|error| PrepareError::Identity(error.into()))?;
+        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+        let log = openat(dir, LOG_FILE, flags | OFlag::O_NOFOLLOW, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map_err(|errno| PrepareError::Log(errno.into()))?;
+        let log = LogWriter::create(log, spec.limits.log_bytes_max)
+            .map_err(|error| PrepareError::Log(std::io::Error::other(error)))?;
+        let server = ControlServer::listen(dir).map_err(PrepareError::Listen)?;
+        let signals = end_signals().map_err(PrepareError::Signals)?;
+        Ok(Self { log, server: Some(server), signals })
+    }
+
     /// For a run without a directory: its log goes nowhere.
     fn of_person(spec: &CheckedSpec) -> Result<Self, PrepareError> {
         protect().and_then(|()| descriptors::raise_limit()).map_err(PrepareError::Protect)?;
@@ -297,29 +326,6 @@ fn protect() -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-impl Parts {
-    fn prepare(dir: &File, spec: &CheckedSpec, boot_id: &str) -> Result<Self, PrepareError> {
-        let identity = ShimIdentity {
-            version: FORMAT_VERSION,
-            fence: spec.fence,
-            pid: own_pid(),
-            start_ticks: start_ticks(),
-            boot_id: boot_id.to_owned(),
-        };
-        let json = serde_json::to_vec(&identity).map_err(|error| PrepareError::Identity(error.into()))?;
-        write_atomic(dir, SHIM_FILE, &json).map_err(|error| PrepareError::Identity(error.into()))?;
-        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-        let log = openat(dir, LOG_FILE, flags | OFlag::O_NOFOLLOW, Mode::S_IRUSR | Mode::S_IWUSR)
-            .map_err(|errno| PrepareError::Log(errno.into()))?;
-        let log = LogWriter::create(log, spec.limits.log_bytes_max)
-            .map_err(|error| PrepareError::Log(std::io::Error::other(error)))?;
-        let server = ControlServer::listen(dir).map_err(PrepareError::Listen)?;
-        let reserve = Reserve::take(dir).map_err(PrepareError::Reserve)?;
-        let signals = end_signals().map_err(PrepareError::Signals)?;
-        Ok(Self { outside: Outside { log, server: Some(server), signals }, reserve })
-    }
 }
 
 /// The signals that ask a shim to end its run.

@@ -73,7 +73,8 @@ pub enum SpawnError {
         /// Which of these.
         reason: String,
     },
-    /// The shim could not start, for example because the spec is wrong. Nothing was started.
+    /// The shim could not start, for example because the spec is wrong. Nothing goes on; when the attempt was taken, its
+    /// record says whether the first step had begun.
     #[error("shim failed to start: {reason}")]
     Failed {
         /// Its reason.

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use orch_sandbox::exit_record::Outcome;
+use orch_sandbox::exit_record::{Outcome, StepStatus};
 use orch_sandbox::run_dir::{self, Liveness, inspect};
 use orch_sandbox::spec::Phase;
 use orch_sandbox::{SpawnError, control};
@@ -106,6 +106,26 @@ fn an_attempt_is_taken_once() {
 }
 
 /// Who gives a run up that may be about to start makes sure that it does not.
+/// What is kept of a run is made beside its first step, so a record of a run that could not be followed does not claim that
+/// the step never began. Without room for that record nothing begins.
+#[test]
+fn a_run_that_cannot_be_followed_is_not_called_one_that_did_nothing() {
+    let Some(bench) = Bench::new() else { return };
+    for (in_the_way, status) in [("log", StepStatus::Lost), ("reserve", StepStatus::NotRun)] {
+        let run = bench.run(in_the_way, vec![sh("main", Phase::Main, "echo here > begun; exec sleep 1000")]);
+        run_dir::prepare(&run.dir, &run.spec).unwrap();
+        std::fs::create_dir(run.dir.join(in_the_way)).unwrap();
+        let error = bench.spawner.spawn(&run.dir).unwrap_err();
+        assert!(matches!(&error, SpawnError::Failed { reason } if reason.contains(in_the_way)), "{error:?}");
+        let record = run.wait();
+        assert!(matches!(record.outcome, Outcome::ShimError { .. }), "{}", record.outcome);
+        assert_eq!(record.steps[0].status, status);
+        if in_the_way == "reserve" {
+            assert!(!run.spec.workspace.join("begun").exists(), "it began without room for its record");
+        }
+    }
+}
+
 #[test]
 fn an_attempt_that_was_forestalled_never_starts() {
     let Some(bench) = Bench::new() else { return };
