@@ -16,6 +16,8 @@ pub enum LimitKind {
     HostMemory,
     /// Free space of the file system that the run writes to: it was growing when too little was left for everybody else.
     DiskFree,
+    /// Free files of that file system, each of which needs an inode: it made some when too few were left for everybody else.
+    FilesFree,
 }
 
 /// A limit that a run has exceeded.
@@ -24,9 +26,9 @@ pub enum LimitKind {
 pub struct Excess {
     /// Which one.
     pub limit: LimitKind,
-    /// The bound, in bytes; 0 when it is not the run's own.
+    /// The bound, in bytes, or a number of files; 0 when it is not the run's own.
     pub allowed: u64,
-    /// What was found, in bytes; 0 when that is not known. When the kernel keeps the limit, it is never more than the bound,
+    /// What was found, in bytes, or a number of files; 0 when that is not known. When the kernel keeps the limit, it is never more than the bound,
     /// and it may be less when the run kept the rest from being counted.
     pub found: u64,
 }
@@ -63,6 +65,11 @@ impl std::fmt::Display for Excess {
                     "the disk is nearly full: {found} are free, {allowed} must be left, and the run was growing"
                 )
             }
+            LimitKind::FilesFree => write!(
+                out,
+                "the disk has nearly no room for further files: {} are free, {} must be left, and the run was growing",
+                self.found, self.allowed
+            ),
         }
     }
 }

@@ -224,7 +224,7 @@ fn outcome(outcome: &Outcome, run: &Run) -> RunOutcome {
             let class = match excess.limit {
                 LimitKind::Memory | LimitKind::Disk => FailureClass::Task,
                 // What all runs share was used up; alone it may well succeed.
-                LimitKind::HostMemory | LimitKind::DiskFree => FailureClass::Infrastructure,
+                LimitKind::HostMemory | LimitKind::DiskFree | LimitKind::FilesFree => FailureClass::Infrastructure,
             };
             RunOutcome::Failed { class, reason }
         }

@@ -12,12 +12,14 @@ use super::walk::{Progress, Walk};
 use crate::limit::{Excess, LimitKind};
 
 /// Entries that one look goes through: some milliseconds on a warm cache.
-const ENTRIES_MAX: usize = 2048;
+const ENTRIES_MAX: usize = if cfg!(test) { 64 } else { 2048 };
+/// The same when the disk is nearly full, and nothing matters more than who fills it.
+const ENTRIES_MAX_IN_SHORTAGE: usize = 16 * ENTRIES_MAX;
 /// Shortest rest between two walks; a long walk is followed by a rest as long as itself.
 const REST_MIN: Duration = Duration::from_secs(1);
 /// A run that grows by less than this, in bytes, is not what fills a disk.
 const GROWTH_MIN: u64 = 1 << 20;
-/// The free space that a file system must have is never more than this part of it.
+/// The free space that a file system must have is never more than this part of it; of its files this part must be free.
 const FLOOR_PART: u64 = 20;
 
 /// What a run may take beyond what was found when it exceeded its bound, as a part of that bound.
@@ -80,7 +82,10 @@ impl DiskWatch {
 
     /// Looks on; what the run has exceeded, if it has.
     pub(crate) fn look(&mut self, now: Instant) -> Option<Excess> {
-        let shortage = self.shortage();
+        self.look_in(now, self.shortage())
+    }
+
+    fn look_in(&mut self, now: Instant, shortage: Option<Excess>) -> Option<Excess> {
         if shortage.is_none() {
             self.at_shortage = None;
         }
@@ -94,7 +99,7 @@ impl DiskWatch {
             self.deleted = self.init.as_ref().map(deleted).unwrap_or_default();
         }
         let (walk, since) = self.walk.as_mut()?;
-        let progress = walk.go_on(ENTRIES_MAX);
+        let progress = walk.go_on(if shortage.is_some() { ENTRIES_MAX_IN_SHORTAGE } else { ENTRIES_MAX });
         let found = walk.bytes().saturating_add(self.deleted);
         let too_much = self.bound.filter(|bound| found > *bound);
         if let Some(allowed) = too_much {
@@ -110,7 +115,8 @@ impl DiskWatch {
         }
         let took = now.saturating_duration_since(*since);
         match progress {
-            Progress::UnderWay => return None,
+            // What is left of the walk would only add to it, and may take longer than the disk has space.
+            Progress::UnderWay => return self.growth(self.at_shortage.or(self.last)?, found, shortage?),
             Progress::Hindered => return self.hindered(now, found, shortage),
             Progress::Over => {}
         }
@@ -124,7 +130,7 @@ impl DiskWatch {
     /// Takes in that the run has hindered a walk which had found that much. A run that does it again and again has space
     /// that cannot be counted, which is as good as too much. Said once: what hindered may be there for ever, and what runs
     /// whatever happens is not its author.
-    fn hindered(&mut self, now: Instant, found: u64, shortage: Option<(u64, u64)>) -> Option<Excess> {
+    fn hindered(&mut self, now: Instant, found: u64, shortage: Option<Excess>) -> Option<Excess> {
         self.walk = None;
         self.next_walk = now + REST_MIN;
         let times = self.hindered? + 1;
@@ -135,29 +141,65 @@ impl DiskWatch {
         }
         match (self.bound, shortage) {
             (Some(allowed), _) => Some(Excess { limit: LimitKind::Disk, allowed, found }),
-            (None, shortage) => {
-                shortage.map(|(free, allowed)| Excess { limit: LimitKind::DiskFree, allowed, found: free })
-            }
+            (None, shortage) => shortage,
         }
     }
 
     /// Takes in what a walk to its end found; with a `shortage`, whether the run is a part of it.
-    fn walked(&mut self, found: u64, shortage: Option<(u64, u64)>) -> Option<Excess> {
+    fn walked(&mut self, found: u64, shortage: Option<Excess>) -> Option<Excess> {
         let before = self.last.replace(found);
-        let (free, allowed) = shortage?;
+        let shortage = shortage?;
         let base = *self.at_shortage.get_or_insert(before.unwrap_or(found));
-        let has_grown = found >= base.saturating_add(GROWTH_MIN);
-        has_grown.then_some(Excess { limit: LimitKind::DiskFree, allowed, found: free })
+        self.growth(base, found, shortage)
     }
 
-    /// Free space and what should be free, in bytes, when there is less than that.
-    fn shortage(&self) -> Option<(u64, u64)> {
+    /// The `shortage`, if the run has grown from `base` to what was `found` at least. From then on it may not grow further,
+    /// so that what runs whatever happens is not blamed for what is there.
+    fn growth(&mut self, base: u64, found: u64, shortage: Excess) -> Option<Excess> {
+        if found < base.saturating_add(GROWTH_MIN) {
+            return None;
+        }
+        self.walk = None;
+        self.at_shortage = None;
+        self.last = None;
+        Some(shortage)
+    }
+
+    /// What the file system lacks.
+    fn shortage(&self) -> Option<Excess> {
         let floor = self.floor?;
         let found = fstatvfs(self.roots.first()?).ok()?;
-        let (unit, whole) = (found.fragment_size(), found.blocks());
-        let free = found.blocks_available().saturating_mul(unit);
-        let floor = floor.min(whole.saturating_mul(unit) / FLOOR_PART);
-        (free < floor).then_some((free, floor))
+        let unit = found.fragment_size();
+        let room = Room {
+            bytes: found.blocks().saturating_mul(unit),
+            bytes_free: found.blocks_available().saturating_mul(unit),
+            files: found.files(),
+            files_free: found.files_available(),
+        };
+        room.lacks(floor)
+    }
+}
+
+/// What a file system has room for.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    bytes: u64,
+    bytes_free: u64,
+    /// 0 where files have no bound of their own.
+    files: u64,
+    files_free: u64,
+}
+
+impl Room {
+    /// What is free and what should be, when there is less than that: space, of which `floor` bytes are to be left, or
+    /// further files.
+    fn lacks(self, floor: u64) -> Option<Excess> {
+        let allowed = floor.min(self.bytes / FLOOR_PART);
+        let space = Excess { limit: LimitKind::DiskFree, allowed, found: self.bytes_free };
+        // Nothing is to be left of files either when nothing is of space.
+        let allowed = if floor > 0 { self.files / FLOOR_PART } else { 0 };
+        let files = Excess { limit: LimitKind::FilesFree, allowed, found: self.files_free };
+        [space, files].into_iter().find(|free| free.found < free.allowed)
     }
 }
 
@@ -238,17 +280,45 @@ mod tests {
         assert!(walked(&mut watch, now + REST_MIN).is_some());
     }
 
+    const SHORTAGE: Excess = Excess { limit: LimitKind::DiskFree, allowed: 2 << 20, found: 1 << 20 };
+
     #[test]
     fn on_a_full_disk_only_the_run_that_grows_is_killed() {
         let home = tempfile::tempdir().unwrap();
         let mut watch = watch(home.path(), None);
-        let shortage = Some((1 << 20, 2 << 20));
-        assert_eq!(watch.walked(80 << 20, shortage), None, "it may have been there all along");
-        assert_eq!(watch.walked(80 << 20, shortage), None);
-        assert_eq!(watch.walked((81 << 20) - 1, shortage), None);
-        let excess = Excess { limit: LimitKind::DiskFree, allowed: 2 << 20, found: 1 << 20 };
-        assert_eq!(watch.walked(81 << 20, shortage), Some(excess));
+        assert_eq!(watch.walked(80 << 20, Some(SHORTAGE)), None, "it may have been there all along");
+        assert_eq!(watch.walked(80 << 20, Some(SHORTAGE)), None);
+        assert_eq!(watch.walked((81 << 20) - 1, Some(SHORTAGE)), None);
+        assert_eq!(watch.walked(81 << 20, Some(SHORTAGE)), Some(SHORTAGE));
+        assert_eq!(watch.walked(81 << 20, Some(SHORTAGE)), None, "only what grows further is blamed again");
+        assert_eq!(watch.walked(82 << 20, Some(SHORTAGE)), Some(SHORTAGE));
         assert_eq!(watch.walked(200 << 20, None), None, "there is room again");
+    }
+
+    /// A wide tree takes long to walk; the disk would be full before its end.
+    #[test]
+    fn on_a_full_disk_nobody_waits_for_the_end_of_a_walk() {
+        let home = tempfile::tempdir().unwrap();
+        for file in 0..6 * ENTRIES_MAX_IN_SHORTAGE {
+            std::fs::File::create(home.path().join(file.to_string())).unwrap();
+        }
+        let mut watch = watch(home.path(), None);
+        watch.last = Some(0);
+        let now = Instant::now();
+        let looks = (1..).find(|_| watch.look_in(now, Some(SHORTAGE)).is_some()).unwrap();
+        assert!(looks < 4, "{looks} looks of 6");
+    }
+
+    #[test]
+    fn space_and_files_can_both_be_short() {
+        let room = Room { bytes: 100 << 20, bytes_free: 50 << 20, files: 1_000, files_free: 500 };
+        let lack = |room: Room| room.lacks(1 << 20).map(|excess| (excess.limit, excess.allowed));
+        assert_eq!(lack(room), None);
+        assert_eq!(lack(Room { bytes_free: 1 << 19, ..room }), Some((LimitKind::DiskFree, 1 << 20)));
+        assert_eq!(lack(Room { files_free: 50, ..room }), None);
+        assert_eq!(lack(Room { files_free: 49, ..room }), Some((LimitKind::FilesFree, 50)));
+        assert_eq!(lack(Room { files: 0, files_free: 0, ..room }), None, "not every file system bounds them");
+        assert_eq!(Room { files_free: 0, ..room }.lacks(0), None, "nothing is to be left");
     }
 
     #[test]
