@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::host::HostFacts;
+use crate::jail::JailError;
 use crate::state_dir::StateDir;
 use crate::troubles::Troubles;
 use crate::workspaces::Workspaces;
@@ -159,10 +160,16 @@ impl App {
             missing_tools,
             missing_secrets,
             level: host.level,
-            level_required: self.config.required_level,
+            level_required: host.required(self.config.required_level),
             level_fix: host.fix.clone(),
             paused: (*self.stopping.borrow()).then(|| "the daemon is stopping".to_owned()),
         }
+    }
+
+    /// Fails while an attack on the sandbox works: jails read what others wrote, as runs do.
+    pub(crate) fn jails_hold(&self) -> Result<(), JailError> {
+        let host = self.host.read().unwrap_or_else(PoisonError::into_inner);
+        if host.withstands() { Ok(()) } else { Err(JailError::Escapes { fix: host.fix.clone() }) }
     }
 
     /// Has reconcilers look again at something that is no part of the state.

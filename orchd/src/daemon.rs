@@ -117,8 +117,9 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
     let workspaces = Workspaces::open(&dirs.workspaces(), config.workspaces.cache)
         .map_err(|error| internal("failed to open the directory of workspaces", &error))?;
     let host = host::measure_in(&config, &executor, &dirs.jail("probe")).await;
-    if host.level < config.required_level {
-        tracing::error!(level = host.level, required = config.required_level, fix = host.fix, "no run will start");
+    let required = host.required(config.required_level);
+    if host.level < required {
+        tracing::error!(level = host.level, required, fix = host.fix, "no run will start");
     }
     tracing::info!(level = host.level, escapes = host::withstood(&host.cases).detail, "the sandbox was measured");
     Ok(Parts {

@@ -52,6 +52,8 @@ pub(crate) enum JailError {
     Lost,
     #[error("the daemon stops")]
     Stopped,
+    #[error("nothing runs while the sandbox does not hold: {fix}")]
+    Escapes { fix: String },
     #[error("{outcome}")]
     Ended { outcome: Box<Outcome>, log: String },
 }

@@ -214,6 +214,7 @@ impl Workspaces {
     }
 
     async fn execute(&self, app: &Arc<App>, draft: &Draft) -> Result<(), PrepareError> {
+        app.jails_hold()?;
         let name = draft.directory().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let place = app.dirs.jail(&format!("prepare-{name}"));
         let spec = draft.spec(level_of(app.config.required_level))?;

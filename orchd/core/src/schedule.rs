@@ -158,7 +158,8 @@ pub enum Wait {
 pub fn plan(snapshot: &Snapshot, now: Timestamp, limits: &Limits) -> Vec<Decision> {
     let running = u32::try_from(snapshot.runs.len()).unwrap_or(u32::MAX);
     let free = limits.places().saturating_sub(running) as usize;
-    if limits.paused.is_some() || free == 0 {
+    // Checks run what is in a change, so they need what tasks need.
+    if limits.paused.is_some() || free == 0 || limits.level < limits.level_required {
         return Vec::new();
     }
     let mut decisions: Vec<Decision> = fronts(snapshot)

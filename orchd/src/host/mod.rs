@@ -39,6 +39,17 @@ pub(crate) struct HostFacts {
 }
 
 impl HostFacts {
+    /// The level without which nothing starts, where the configuration asks for `configured`. While an attack works that is
+    /// one that nothing reaches, whatever is asked for.
+    pub(crate) fn required(&self, configured: u8) -> u8 {
+        configured.max(u8::from(!self.withstands()))
+    }
+
+    /// Whether no attack on the sandbox works.
+    pub(crate) fn withstands(&self) -> bool {
+        self.cases.iter().all(|case| case.result != CaseResult::Open)
+    }
+
     /// Whether the kernel keeps the memory of whole runs within bounds, and with it that of all of them together.
     pub(crate) fn bounds_memory(&self) -> bool {
         let name = GuaranteeKind::MemoryLimit.to_string();
@@ -206,6 +217,21 @@ mod tests {
         let parts: Vec<&str> = said.split("; ").collect();
         assert_eq!(parts[0], "no run was possible");
         assert!(parts.len() > 1 && !said.contains("Delegate="), "what level 3 does not need is left out: {said}");
-        assert_eq!(said.matches("seccomp=unconfined").count().min(1), said.matches("seccomp=unconfined").count());
+        assert!(said.matches("seccomp=unconfined").count() <= 1, "{said}");
+    }
+
+    #[test]
+    fn while_an_attack_works_nothing_is_enough() {
+        let case = |result| CaseView { id: "N2".into(), what: String::new(), result, detail: String::new() };
+        let facts = |result| HostFacts {
+            level: 0,
+            fix: String::new(),
+            isolation: Isolation { level: 3, guarantees: Vec::new() },
+            report: orch_sandbox::probe_host(),
+            cases: vec![case(CaseResult::Held), case(result)],
+        };
+        assert_eq!(facts(CaseResult::Skipped).required(0), 0);
+        let open = facts(CaseResult::Open);
+        assert!(open.level < open.required(0) && open.level < open.required(3));
     }
 }

@@ -192,6 +192,7 @@ async fn create_empty(app: &Arc<App>, project: &Project) -> Result<(), PrepareEr
 
 /// The source is read by a git inside a sandbox, which leaves a bundle; the bundle is taken in here.
 async fn import(app: &Arc<App>, project: &Project, source: &std::path::Path) -> Result<(), PrepareError> {
+    app.jails_hold()?;
     let plan = ImportPlan::new(source)?;
     let directory = app.dirs.jail(&format!("import-{}", project.id));
     if directory.exists() {

@@ -64,6 +64,18 @@ impl Scene {
 }
 
 #[test]
+fn without_the_isolation_that_runs_need_nothing_is_chosen() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "first");
+    let run = scene.start(task);
+    scene.proposes(run, &[]);
+    scene.task(project, "second");
+    assert_eq!(names(&scene, 4), ["C-1", "second"]);
+    let weak = Limits { level: 1, ..limits(4) };
+    assert_eq!(plan(&snapshot(&scene.view), scene.now, &weak), []);
+}
+
+#[test]
 fn gates_that_were_lost_are_not_chosen_before_their_wait_is_over() {
     let (mut scene, project) = Scene::ready("shop");
     let task = scene.task(project, "unlucky");

@@ -47,10 +47,11 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
     if *app.stopping.borrow() {
         warnings.push("the daemon is stopping; runs go on".to_owned());
     }
-    if host.level < app.config.required_level {
+    let required = host.required(app.config.required_level);
+    if host.level < required {
         warnings.push(format!(
-            "no run starts: isolation level {} is required and {} was measured; {}",
-            app.config.required_level, host.level, host.fix
+            "no run starts: isolation level {required} is required and {} was measured; {}",
+            host.level, host.fix
         ));
     }
     if tasks_without_agent > 0 {
