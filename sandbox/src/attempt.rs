@@ -151,7 +151,11 @@ fn multiply(bound: u64) -> (Finding, String) {
     };
     drop(release);
     match refused {
-        Some(error) => (Finding::Held, format!("after {made} more: {error}")),
+        // The answer of a bound; anything else, or none at all, is something else that is short.
+        Some(error) if made > 0 && error.raw_os_error() == Some(Errno::EAGAIN as i32) => {
+            (Finding::Held, format!("after {made} more: {error}"))
+        }
+        Some(error) => (Finding::Unclear, format!("after {made} more: {error}")),
         None => (Finding::Open, format!("{made} more were possible, and {bound} are allowed")),
     }
 }

@@ -505,8 +505,9 @@ impl<'a> Supervisor<'a> {
     fn end(mut self) -> Ended {
         self.keeper.kill();
         let ended = self.inside.take().map(|inside| match self.keeper.group() {
-            // It runs nothing but its own end, which takes longest; only the directory of a group must wait for it.
-            None if self.alone => inside.leave(),
+            // It runs nothing but its own end, which takes longest. Only the directory of a group must wait for it, and
+            // whoever takes the layer over that its mount writes to.
+            None if self.alone && self.spec.workspace_base.is_none() => inside.leave(),
             None | Some(_) => inside.end().map(drop),
         });
         listeners::end(&self.listeners);
