@@ -65,7 +65,9 @@ pub(super) fn edit<V: View>(
     let task: Task = cx.get(id)?;
     bounds::spec(spec, Some(&task.spec))?;
     cx.touch(EntityKind::Task, id);
-    if task.spec == *spec {
+    // What is given may need an approval that it did not need when nobody was asked.
+    let asks = task.approval.is_none() && needs_approval && !matches!(task.state, TaskState::Cancelled { .. });
+    if task.spec == *spec && !asks {
         cx.note("the edit changes nothing");
         return Ok(());
     }
@@ -76,7 +78,9 @@ pub(super) fn edit<V: View>(
             "cancel it first, or make a new task",
         ));
     }
-    cx.emit((id, TaskEvent::Respecified { spec: Box::new(spec.clone()) }));
+    if task.spec != *spec {
+        cx.emit((id, TaskEvent::Respecified { spec: Box::new(spec.clone()) }));
+    }
     if let Some(asked) = task.approval {
         approval::withdraw(cx, asked, "the task was changed")?;
     }

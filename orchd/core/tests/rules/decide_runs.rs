@@ -372,6 +372,30 @@ fn an_edit_that_needs_approval_asks() {
     scene.start(task);
 }
 
+/// What a cancelled task was given by an edit is asked about when the edit is made again, though that changes nothing else.
+#[test]
+fn an_edit_that_changes_nothing_asks_what_was_never_asked() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "modest");
+    let edit = |needs_approval| {
+        let spec = Box::new(step_spec("curl https://example.org"));
+        Command::EditTask { task, spec, needs_approval }
+    };
+    scene.does(&Command::CancelTask { task, reason: "no".into() });
+    scene.does(&edit(true));
+    scene.does(&Command::RetryTask { task });
+    assert_eq!(scene.one::<Task>(task).approval, None);
+    scene.does(&edit(false));
+    assert_eq!(scene.one::<Task>(task).approval, None, "nothing is to be asked");
+    scene.does(&edit(true));
+    let asked = scene.one::<Task>(task).approval.unwrap();
+    assert_eq!(scene.refuses(&start(task)).to_string(), "T-1 waits for A-1");
+    scene.does(&edit(true));
+    assert_eq!(scene.one::<Task>(task).approval, Some(asked), "it is asked once");
+    scene.does(&approve(asked));
+    scene.start(task);
+}
+
 /// Like things of the network are counted together, and what there is no room for is counted, too.
 #[test]
 fn a_run_that_asks_without_end_does_not_grow_without_end() {

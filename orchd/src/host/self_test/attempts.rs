@@ -183,7 +183,13 @@ fn find(run: &Path, value: &str) -> Result<(Option<String>, usize), String> {
 /// What came of an attempt that something outside may refute.
 fn judged(attempted: &Attempted, touched: Option<String>) -> Found {
     match (attempted.finding, touched) {
-        (_, Some(touched)) => (CaseResult::Open, format!("{}; {touched}", attempted.seen)),
+        // The run was refused, so it was somebody else of this host, who can find the place. Nobody may stop all work so.
+        (Finding::Held, Some(touched)) => {
+            (CaseResult::Skipped, format!("{}; but {touched}, from outside the run", attempted.seen))
+        }
+        (Finding::Open | Finding::Unclear, Some(touched)) => {
+            (CaseResult::Open, format!("{}; {touched}", attempted.seen))
+        }
         (Finding::Held, None) => (CaseResult::Held, attempted.seen.clone()),
         (Finding::Open, None) => (CaseResult::Open, attempted.seen.clone()),
         (Finding::Unclear, None) => (CaseResult::Skipped, format!("could not be tried: {}", attempted.seen)),
@@ -229,4 +235,24 @@ fn random_word() -> std::io::Result<String> {
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A place of the host that a run tries to reach can be found and reached by everybody outside.
+    #[test]
+    fn a_stranger_opens_no_case() {
+        let result = |finding, touched: Option<&str>| {
+            judged(&Attempted { finding, seen: String::new() }, touched.map(str::to_owned)).0
+        };
+        let touched = Some("somebody connected to it");
+        assert_eq!(result(Finding::Held, touched), CaseResult::Skipped);
+        assert_eq!(result(Finding::Unclear, touched), CaseResult::Open);
+        assert_eq!(result(Finding::Open, touched), CaseResult::Open);
+        assert_eq!(result(Finding::Open, None), CaseResult::Open);
+        assert_eq!(result(Finding::Held, None), CaseResult::Held);
+        assert_eq!(result(Finding::Unclear, None), CaseResult::Skipped);
+    }
 }
