@@ -3,12 +3,15 @@
 //! Decides nothing itself. **Invariant:** output that was written before a step ended is in the log before the record
 //! that says so. **Invariant:** every wait has a deadline or a descriptor that ends it.
 
+mod ending;
+mod requests;
+
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signalfd::SignalFd;
 
 use super::asked::AskedFilter;
@@ -16,17 +19,15 @@ use super::claimed::Claimed;
 use super::inside::Inside;
 use super::keeper::Keeper;
 use super::machine::{Action, Input, Machine, Stage};
-use super::server::{ControlServer, Served};
+use super::server::ControlServer;
 use super::streams::{Echo, Progress, StepStream, pipe};
 use super::timers::{Passed, Timers};
 use crate::clock::unix_us;
-use crate::control::{Activity, Answer, Request, RunStatus};
 use crate::egress::Proxy;
 use crate::exit_record::{Outcome, StepFailure, StepResult};
 use crate::init::{self, Reply};
 use crate::level::{Guarantee, LevelReport};
 use crate::limit::Excess;
-use crate::listeners;
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
 use crate::redact::{Patterns, Redactor};
@@ -296,67 +297,6 @@ impl<'a> Supervisor<'a> {
         self.feed(Input::Probed { report, fix });
     }
 
-    fn serve_clients(&mut self) {
-        let mut requests = Vec::new();
-        let status = self.status();
-        let refuse_pause = match self.machine.stage() {
-            // The first step starts by itself, a moment before this side hears of it.
-            Stage::Building | Stage::Running(_) => None,
-            Stage::Killing(..) | Stage::Clearing(_) | Stage::Over => Some("no step is running"),
-        };
-        let building = self.machine.stage() == Stage::Building;
-        let (spec, listeners) = (self.spec, &self.listeners);
-        let Some(server) = &mut self.server else { return };
-        server.serve(|request| match (request, refuse_pause) {
-            (Request::Status, _) => Served::Now(Answer::Status(status.clone())),
-            (Request::Pause, Some(reason)) => Served::Now(Answer::Refused { reason: reason.to_owned() }),
-            (Request::TakeListener { name }, _) => match spec.listeners.iter().position(|one| one.name == *name) {
-                None => Served::Now(Answer::Refused { reason: format!("the run has no listener `{name}`") }),
-                Some(index) => match listeners.get(index) {
-                    Some(listener) => Served::With(Answer::Listener, listener.as_fd()),
-                    None if building => Served::Later,
-                    None => Served::Now(Answer::Refused { reason: "the listeners were not made".to_owned() }),
-                },
-            },
-            (Request::Pause | Request::Resume | Request::Cancel, _) => {
-                requests.push(request.clone());
-                Served::Now(Answer::Done)
-            }
-        });
-        for request in requests {
-            match request {
-                Request::Cancel => self.cancel(),
-                Request::Pause => self.pause(),
-                Request::Resume => self.resume(),
-                Request::Status | Request::TakeListener { .. } => {}
-            }
-        }
-    }
-
-    fn status(&self) -> RunStatus {
-        let stage = self.machine.stage();
-        RunStatus {
-            fence: self.spec.fence,
-            activity: match stage {
-                Stage::Building => Activity::Starting,
-                _ if self.machine.finishing() => Activity::Finishing,
-                _ => Activity::Running,
-            },
-            paused: self.timers.paused(),
-            step: match stage {
-                Stage::Running(index) | Stage::Killing(index, _) => Some(index),
-                Stage::Building | Stage::Clearing(_) | Stage::Over => None,
-            },
-            log_bytes: self.log.len(),
-            dropped_bytes: self.log.dropped_bytes(),
-        }
-    }
-
-    fn cancel(&mut self) {
-        self.log.control(unix_us(), &ControlEvent::CancelRequested);
-        self.feed(Input::Cancel);
-    }
-
     /// A process that the kernel has killed for its memory is no failure of the step that started it.
     fn look_for_kills(&mut self) {
         if let Some(excess) = self.keeper.out_of_memory() {
@@ -368,25 +308,6 @@ impl<'a> Supervisor<'a> {
         if matches!(self.machine.stage(), Stage::Building | Stage::Running(_)) {
             self.log.control(unix_us(), &ControlEvent::LimitExceeded { excess });
             self.feed(Input::Exceeded(excess));
-        }
-    }
-
-    fn pause(&mut self) {
-        if !self.timers.paused() && (self.keeper.freeze() || self.send(&init::Request::Stop)) {
-            self.timers.pause(Instant::now());
-            self.log.control(unix_us(), &ControlEvent::Paused);
-        }
-    }
-
-    fn go_on(&mut self) -> bool {
-        // Both: where there is a group, init may have been asked all the same because the group could not be frozen.
-        self.keeper.thaw().is_ok() && self.send(&init::Request::Continue)
-    }
-
-    fn resume(&mut self) {
-        if self.timers.paused() && self.go_on() {
-            self.timers.resume(Instant::now());
-            self.log.control(unix_us(), &ControlEvent::Resumed);
         }
     }
 
@@ -498,58 +419,6 @@ impl<'a> Supervisor<'a> {
     fn flush_log(&mut self) {
         if let Err(error) = self.log.flush() {
             self.lost(&crate::chain(&error));
-        }
-    }
-
-    /// Ends init, takes in the last output and closes the log.
-    fn end(mut self) -> Ended {
-        self.keeper.kill();
-        let ended = self.inside.take().map(|inside| match self.keeper.group() {
-            // It runs nothing but its own end, which takes longest. Only the directory of a group must wait for it, and
-            // whoever takes the layer over that its mount writes to.
-            None if self.alone && self.spec.workspace_base.is_none() => inside.leave(),
-            None | Some(_) => inside.end().map(drop),
-        });
-        listeners::end(&self.listeners);
-        if let Some(proxy) = self.proxy.take() {
-            let events = proxy.end(Instant::now());
-            self.log_network(events);
-        }
-        let mut deadline = Instant::now().checked_add(DRAIN_WAIT);
-        self.drain_streams(Instant::now());
-        while !self.streams.is_empty() && deadline.is_some_and(|deadline| Instant::now() < deadline) {
-            if self.wait_for_output(deadline).is_err() {
-                deadline = None;
-            }
-            self.drain_streams(Instant::now());
-        }
-        for stream in self.streams.drain(..) {
-            stream.finish(&mut self.log, self.echo);
-        }
-        self.log.control(unix_us(), &ControlEvent::Finished { dropped_bytes: self.log.dropped_bytes() });
-        let logged = self.log.finish();
-        let cleared = self.keeper.end();
-        let (mut outcome, steps, level) = self.machine.into_parts();
-        if let Err(errno) = cleared {
-            outcome = Outcome::ShimError { message: format!("failed to clear the control group: {}", errno.desc()) };
-        }
-        if let Some(Err(errno)) = ended {
-            outcome = Outcome::ShimError { message: format!("failed to end the sandbox: {}", errno.desc()) };
-        }
-        if let Err(error) = logged {
-            outcome = Outcome::ShimError { message: crate::chain(&error) };
-        }
-        let (log_bytes, dropped_bytes) = (self.log.len(), self.log.dropped_bytes());
-        let claim_to_exec_ns = self.claim_to_exec_ns;
-        Ended { outcome, steps, level, log_bytes, dropped_bytes, claim_to_exec_ns, server: self.server }
-    }
-
-    fn wait_for_output(&self, deadline: Option<Instant>) -> Result<(), Errno> {
-        let mut fds: Vec<_> = self.streams.iter().map(|stream| PollFd::new(stream.fd(), PollFlags::POLLIN)).collect();
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())).unwrap_or_default();
-        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(errno),
         }
     }
 }

@@ -1,0 +1,95 @@
+//! What others ask of a run over its control socket, and what a supervisor does about it.
+
+use std::os::fd::AsFd as _;
+use std::time::Instant;
+
+use super::Supervisor;
+use crate::clock::unix_us;
+use crate::control::{Activity, Answer, Request, RunStatus};
+use crate::init;
+use crate::log::ControlEvent;
+use crate::shim::machine::{Input, Stage};
+use crate::shim::server::Served;
+
+impl Supervisor<'_> {
+    /// Answers whoever has connected to the control socket.
+    pub(super) fn serve_clients(&mut self) {
+        let mut requests = Vec::new();
+        let status = self.status();
+        let refuse_pause = match self.machine.stage() {
+            // The first step starts by itself, a moment before this side hears of it.
+            Stage::Building | Stage::Running(_) => None,
+            Stage::Killing(..) | Stage::Clearing(_) | Stage::Over => Some("no step is running"),
+        };
+        let building = self.machine.stage() == Stage::Building;
+        let (spec, listeners) = (self.spec, &self.listeners);
+        let Some(server) = &mut self.server else { return };
+        server.serve(|request| match (request, refuse_pause) {
+            (Request::Status, _) => Served::Now(Answer::Status(status.clone())),
+            (Request::Pause, Some(reason)) => Served::Now(Answer::Refused { reason: reason.to_owned() }),
+            (Request::TakeListener { name }, _) => match spec.listeners.iter().position(|one| one.name == *name) {
+                None => Served::Now(Answer::Refused { reason: format!("the run has no listener `{name}`") }),
+                Some(index) => match listeners.get(index) {
+                    Some(listener) => Served::With(Answer::Listener, listener.as_fd()),
+                    None if building => Served::Later,
+                    None => Served::Now(Answer::Refused { reason: "the listeners were not made".to_owned() }),
+                },
+            },
+            (Request::Pause | Request::Resume | Request::Cancel, _) => {
+                requests.push(request.clone());
+                Served::Now(Answer::Done)
+            }
+        });
+        for request in requests {
+            match request {
+                Request::Cancel => self.cancel(),
+                Request::Pause => self.pause(),
+                Request::Resume => self.resume(),
+                Request::Status | Request::TakeListener { .. } => {}
+            }
+        }
+    }
+
+    fn status(&self) -> RunStatus {
+        let stage = self.machine.stage();
+        RunStatus {
+            fence: self.spec.fence,
+            activity: match stage {
+                Stage::Building => Activity::Starting,
+                _ if self.machine.finishing() => Activity::Finishing,
+                _ => Activity::Running,
+            },
+            paused: self.timers.paused(),
+            step: match stage {
+                Stage::Running(index) | Stage::Killing(index, _) => Some(index),
+                Stage::Building | Stage::Clearing(_) | Stage::Over => None,
+            },
+            log_bytes: self.log.len(),
+            dropped_bytes: self.log.dropped_bytes(),
+        }
+    }
+
+    pub(super) fn cancel(&mut self) {
+        self.log.control(unix_us(), &ControlEvent::CancelRequested);
+        self.feed(Input::Cancel);
+    }
+
+    fn pause(&mut self) {
+        if !self.timers.paused() && (self.keeper.freeze() || self.send(&init::Request::Stop)) {
+            self.timers.pause(Instant::now());
+            self.log.control(unix_us(), &ControlEvent::Paused);
+        }
+    }
+
+    fn go_on(&mut self) -> bool {
+        // Both: where there is a group, init may have been asked all the same because the group could not be frozen.
+        self.keeper.thaw().is_ok() && self.send(&init::Request::Continue)
+    }
+
+    fn resume(&mut self) {
+        if self.timers.paused() && self.go_on() {
+            self.timers.resume(Instant::now());
+            self.log.control(unix_us(), &ControlEvent::Resumed);
+        }
+    }
+}
