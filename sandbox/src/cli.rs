@@ -120,6 +120,7 @@ fn command(args: &[OsString]) -> Result<i32, CommandError> {
     let words: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
     let words = words.ok_or_else(|| CommandError::Usage("arguments must be UTF-8, as specs are\n".to_owned()))?;
     match words.as_slice() {
+        ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => print(USAGE).map(|()| 0),
         ["serve"] => serve("{}"),
         ["serve", options] => serve(options),
         ["doctor"] => doctor(),
@@ -129,7 +130,6 @@ fn command(args: &[OsString]) -> Result<i32, CommandError> {
             let (secrets, argv) = run_options(options).ok_or_else(|| CommandError::Usage(USAGE.to_owned()))?;
             run(Path::new(spec), &secrets, argv)
         }
-        ["help" | "--help" | "-h"] => print(USAGE).map(|()| 0),
         ["version" | "--version" | "-V"] => {
             print(concat!("orch-sandbox ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0)
         }

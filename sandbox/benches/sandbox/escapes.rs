@@ -16,6 +16,9 @@ pub(crate) static BARS: &[&Bar] = &[&ESCAPES];
 /// Modules of the test program that attack from inside, and the list of all cases.
 const PARTS: [&str; 5] = ["escapes::", "faults::", "floods::", "races::", "cases::"];
 
+/// Lines of a failure that are shown.
+const REASON_LINES: usize = 24;
+
 pub(crate) fn measure(_: &Place, options: &Options) -> anyhow::Result<Vec<Finding>> {
     let Some(suite) = &options.suite else {
         return Ok(vec![Finding::unknown(&ESCAPES, "no test program was given: use `cargo xtask bench sandbox`")]);
@@ -45,6 +48,13 @@ pub(crate) fn measure(_: &Place, options: &Options) -> anyhow::Result<Vec<Findin
     }
     for line in printed.lines().filter(|line| line.ends_with("... FAILED")) {
         finding = finding.note(line);
+    }
+    // Why, since a case that fails here and not in the suite is the more worth knowing.
+    let lines: Vec<&str> = printed.lines().collect();
+    for at in (0..lines.len()).filter(|at| lines[*at].contains("panicked at")) {
+        for line in lines.iter().skip(at).take(REASON_LINES) {
+            finding = finding.note(*line);
+        }
     }
     Ok(vec![finding])
 }

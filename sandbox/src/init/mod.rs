@@ -190,6 +190,8 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
     descriptors::close_all_but(&keep).map_err(failed("failed to close the descriptors of the shim"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     steps::limit_all().map_err(failed("failed to set the limits of the run"))?;
+    // A shell ignores some for what it starts behind itself, and steps would inherit that. Writing to nobody stays an error.
+    process::default_dispositions(Signal::SIGPIPE);
     let children = child_signals().map_err(failed("failed to take over signals"))?;
     let (mut trees, mut rules) = (None, None);
     let (first, score);

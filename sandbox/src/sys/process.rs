@@ -113,3 +113,18 @@ pub(crate) fn set_disposition(which: Signal, disposition: Disposition) -> Result
     // SAFETY: neither disposition runs code of this process.
     unsafe { signal(which, handler) }.map(drop)
 }
+
+/// Gives every signal but `kept` the system's default. What a process ignores, all that it executes would ignore, too.
+/// The two that the C library keeps for itself and would not touch are among them.
+pub(crate) fn default_dispositions(kept: Signal) {
+    /// Size of the kernel's signal set in bytes.
+    const SET: usize = 8;
+    // What the kernel takes: handler, flags, restorer and mask, of which none is wanted.
+    let default = [0_usize; 4];
+    for number in (1..=libc::c_long::from(libc::SIGRTMAX())).filter(|number| *number != kept as libc::c_long) {
+        let old: *mut libc::c_void = std::ptr::null_mut();
+        // SAFETY: the structure lives through the call, nothing is written, and the default runs no code of this process.
+        // The two signals that nobody can change are refused.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), old, SET) };
+    }
+}

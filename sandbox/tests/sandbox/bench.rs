@@ -48,9 +48,14 @@ impl Bench {
 
     /// The same with a spawner that is started with a low soft limit of descriptors, as service managers set it.
     pub(crate) fn with_soft_limit(files: u64) -> Option<Self> {
+        Self::started_after(&format!("ulimit -S -n {files}"))
+    }
+
+    /// The same with a spawner that a shell starts after `command`.
+    pub(crate) fn started_after(command: &str) -> Option<Self> {
         let bench = Self::new()?;
-        let script = bench.path("limited");
-        write_program(&script, &format!("#!/bin/sh\nulimit -S -n {files}\nexec '{}' \"$@\"\n", program().display()));
+        let script = bench.path("starter");
+        write_program(&script, &format!("#!/bin/sh\n{command}\nexec '{}' \"$@\"\n", program().display()));
         let spawner = Spawner::start(&script, SpawnerOptions::default()).unwrap();
         Some(Self { home: bench.home, spawner })
     }
@@ -102,7 +107,6 @@ pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_orch-sandbox"))
 }
 
-/// A step that is a shell script.
 /// Writes a script that can be executed at once. Another process writes it: a child that some other test forks meanwhile
 /// would have inherited this one's descriptor, and what is open for writing cannot be executed.
 pub(crate) fn write_program(path: &Path, text: &str) {
@@ -111,6 +115,7 @@ pub(crate) fn write_program(path: &Path, text: &str) {
     assert!(status.success(), "{status}");
 }
 
+/// A step that is a shell script.
 pub(crate) fn sh(name: &str, phase: Phase, script: &str) -> StepSpec {
     step(name, phase, &["sh", "-c", script])
 }

@@ -107,6 +107,12 @@ fn people_see_output_and_exit_codes() {
     assert_eq!(result(&["sh", "-c", "exit 9"]).0, Some(9));
     assert_eq!(result(&["sh", "-c", "kill -9 $$"]).0, Some(137));
     assert_eq!(result(&["no-such-program"]).0, Some(127));
+    // Whoever starts it may not want to hear of its children.
+    let careless = ["-c", "trap '' CHLD; exec \"$@\"", "sh", program().to_str().unwrap(), "run"];
+    let output = Command::new("sh").args(careless).arg(&spec).args(["--", "sh", "-c", "exit 9"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(9), "{}", String::from_utf8_lossy(&output.stderr));
+    let help = Command::new(program()).args(["run", "--help"]).output().unwrap();
+    assert!(help.status.success() && help.stdout.starts_with(b"usage: "), "{help:?}");
     std::fs::write(&spec, "{\"shell\": true}").unwrap();
     assert_eq!(result(&["true"]).0, Some(125));
 }

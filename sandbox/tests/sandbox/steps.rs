@@ -55,6 +55,19 @@ fn r2_every_step_is_killed_before_init() {
     assert_eq!(scores, ["900\n600\n"; 3]);
 }
 
+/// A shell that starts something behind itself lets it ignore signals, which programs inherit. A step knows none of that.
+#[test]
+fn steps_ignore_no_signal_that_whoever_started_the_spawner_ignores() {
+    let Some(bench) = Bench::started_after("trap '' HUP INT QUIT USR1 TERM CHLD WINCH ALRM") else { return };
+    let shows = ["grep", "-E", "Sig(Ign|Blk):", "/proc/self/status"];
+    let run = bench.run("signals", vec![step("one", Phase::Main, &shows), step("two", Phase::Main, &shows)]);
+    assert_eq!(bench.finish(&run).outcome, Outcome::Succeeded);
+    for step in [0, 1] {
+        let seen = String::from_utf8(run.output(Stream::Stdout, step)).unwrap();
+        assert_eq!(seen, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+    }
+}
+
 #[test]
 fn the_log_tells_the_story() {
     let Some(bench) = Bench::new() else { return };
