@@ -12,7 +12,8 @@ use orch_adapters::secret_store::SecretStore;
 use orch_core::actor::Actor;
 use orch_core::command::{Command, Envelope};
 use orch_core::digest::Digest;
-use orch_core::schedule::{Limits, Snapshot};
+use orch_core::recipe::SecretName;
+use orch_core::schedule::Limits;
 use orch_core::view::ReadError;
 use orch_proto::Timestamp;
 use orch_proto::id::{CommandId, ProjectId};
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::host::HostFacts;
 use crate::jail::JailError;
+use crate::kept_book::KeptBook;
 use crate::state_dir::StateDir;
 use crate::troubles::Troubles;
 use crate::workspaces::Workspaces;
@@ -41,6 +43,7 @@ pub(crate) struct App {
     pub(crate) secrets: SecretStore,
     pub(crate) started_at: Timestamp,
     pub(crate) host: RwLock<HostFacts>,
+    pub(crate) book: KeptBook,
     pub(crate) troubles: Troubles,
     /// Turns true when the daemon is to stop.
     pub(crate) stopping: watch::Sender<bool>,
@@ -80,6 +83,7 @@ impl App {
             secrets: parts.secrets,
             started_at: crate::clock::now(),
             host: RwLock::new(parts.host),
+            book: KeptBook::default(),
             troubles: Troubles::default(),
             stopping: watch::Sender::new(false),
             woken: watch::Sender::new(0),
@@ -99,14 +103,18 @@ impl App {
         blocking(move || app.store.read(read)).await
     }
 
-    /// Executes a command of one of the daemon's own parts.
+    /// Executes a command of one of the daemon's own parts. It is queued at once, not when the future is first polled.
     ///
     /// # Errors
     /// When it is refused or cannot be committed.
-    pub(crate) async fn execute(&self, part: &str, command: Command) -> Result<Committed, ExecuteError> {
+    pub(crate) fn execute(
+        &self,
+        part: &str,
+        command: Command,
+    ) -> impl Future<Output = Result<Committed, ExecuteError>> + Send + 'static + use<> {
         let id = CommandId::generate();
         let request = Digest::of(id.to_string().as_bytes());
-        self.store.execute(Envelope { id, actor: Actor::daemon(part), request, command }).await
+        self.store.execute(Envelope { id, actor: Actor::daemon(part), request, command })
     }
 
     /// A project's repository.
@@ -139,20 +147,18 @@ impl App {
         BTreeSet::new()
     }
 
-    /// What scheduling may use at the moment.
-    pub(crate) fn limits(&self, snapshot: &Snapshot) -> Limits {
+    /// Tells the book what scheduling may use at the moment. Blocks: looking for programs asks the file system, and a
+    /// toolchain for its home.
+    pub(crate) fn renew_limits(&self) {
+        let (tools, secrets) = self.book.wanted();
+        let missing_tools = tools.into_iter().flat_map(|tool| self.tool_set(&[tool]).missing).collect();
+        let is_missing = |name: &String| SecretName::parse(name).is_ok_and(|name| !self.secrets.has(&name));
+        let missing_secrets = secrets.into_iter().filter(is_missing).collect();
+        self.book.set_limits(self.limits(missing_tools, missing_secrets));
+    }
+
+    fn limits(&self, missing_tools: BTreeMap<String, String>, missing_secrets: BTreeSet<String>) -> Limits {
         let host = self.host.read().unwrap_or_else(PoisonError::into_inner);
-        let mut missing_tools = BTreeMap::new();
-        let mut missing_secrets = BTreeSet::new();
-        for task in snapshot.tasks.values().filter(|task| !task.state.is_final()) {
-            if let orch_core::entity::Work::Steps { tools, .. } = &task.spec.work
-                && !tools.is_empty()
-            {
-                missing_tools.extend(self.tool_set(tools).missing);
-            }
-            let named = task.spec.work.access().secrets.into_iter().map(|secret| secret.name);
-            missing_secrets.extend(named.filter(|name| !self.secrets.has(name)).map(String::from));
-        }
         Limits {
             runs_max: self.config.runs_max,
             memory: if host.bounds_memory() { None } else { self.config.memory_budget() },

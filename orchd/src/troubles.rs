@@ -2,7 +2,7 @@
 //!
 //! Only what is known at the moment: the next try tells whether it is still so, also after a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,13 @@ impl Troubles {
         self.with(|all| {
             all.get(&change).is_some_and(|trouble| now.saturating_duration_since(trouble.since) < TRY_AGAIN)
         })
+    }
+
+    /// The changes that are left alone now.
+    pub(crate) fn resting(&self) -> BTreeSet<ChangeId> {
+        let now = Instant::now();
+        let rests = |trouble: &Trouble| now.saturating_duration_since(trouble.since) < TRY_AGAIN;
+        self.with(|all| all.iter().filter(|(_, trouble)| rests(trouble)).map(|(change, _)| *change).collect())
     }
 
     /// When to look again, if there is any trouble.

@@ -53,6 +53,13 @@ impl IdSource {
     }
 }
 
+/// The smallest id of its kind that can be drawn at `at` or later.
+#[must_use]
+pub fn first_of<I: Id>(at: Timestamp) -> I {
+    let ms = at.unix_us().max(0).cast_unsigned() / 1_000;
+    I::from_uuid(uuid::Builder::from_unix_timestamp_millis(ms, &[0; 10]).into_uuid())
+}
+
 /// A deterministic id for tests and samples.
 #[must_use]
 pub fn sample_id<I: Id>(number: u128) -> I {
@@ -80,5 +87,7 @@ mod tests {
         assert_eq!(first, second);
         assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), 100);
         assert!(plain.draw::<TaskId>(now.plus_ms(1)) > *first.iter().max().unwrap());
+        let bounds: [TaskId; 2] = [first_of(now), first_of(now.plus_ms(1))];
+        assert!(first.iter().all(|id| bounds[0] <= *id && *id < bounds[1]));
     }
 }

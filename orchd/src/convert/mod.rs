@@ -21,7 +21,7 @@ pub(crate) use plan::plan_view;
 pub(crate) use project::{project_view, vision_view};
 pub(crate) use requirements::{requirements_diff, requirements_view, trace_view};
 pub(crate) use run::{RunPlace, run_view};
-pub(crate) use task::{TaskContext, task_view};
+pub(crate) use task::task_view;
 
 /// Name of a project, or its id while it cannot be found.
 fn slug(view: &impl View, project: ProjectId) -> Result<String, ReadError> {

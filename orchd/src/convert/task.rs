@@ -1,27 +1,19 @@
 //! Tasks, with why they wait.
 
 use orch_core::entity::{Approval, Change, Entity as _, Run, Task};
-use orch_core::schedule::{self, Limits, Snapshot, Wait};
+use orch_core::schedule::{AHEAD_MAX, Wait};
 use orch_core::state::change::ChangeState;
 use orch_core::state::step::StepState;
 use orch_core::state::task::TaskState as State;
 use orch_core::view::{ReadError, View};
+use orch_proto::EntityKind;
 use orch_proto::id::RunId;
 use orch_proto::view::{TaskState, TaskView, WaitView};
-use orch_proto::{EntityKind, Timestamp};
 
 use super::{name_by_id, slug};
 
-/// What is needed to say why tasks wait.
-pub(crate) struct TaskContext<'a> {
-    pub(crate) snapshot: &'a Snapshot,
-    pub(crate) limits: &'a Limits,
-    pub(crate) now: Timestamp,
-}
-
-/// A task.
-pub(crate) fn task_view(view: &impl View, task: &Task, context: &TaskContext<'_>) -> Result<TaskView, ReadError> {
-    let waits = schedule::waits(context.snapshot, task, context.now, context.limits);
+/// A task, with why it does not start.
+pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result<TaskView, ReadError> {
     let change = task.last_change.map(|id| view.get::<Change>(id)).transpose()?.flatten();
     let run_id = telling_run(task, change.as_ref());
     let run = run_id.map(|id| view.get::<Run>(id)).transpose()?.flatten();
@@ -180,15 +172,14 @@ fn wait_view(task: &str, wait: &Wait) -> WaitView {
         Wait::Backoff { ms } => ("backoff", format!("next try in {}.{} s", ms / 1_000, ms % 1_000 / 100), None),
         Wait::Project { name, state } => ("project", format!("project `{name}` is {state}"), None),
         Wait::Capacity { running, max, ahead } => {
-            ("capacity", format!("{running} of {max} runs are under way and {ahead} tasks go before it"), None)
+            let ahead = tasks_ahead(*ahead);
+            ("capacity", format!("{running} of {max} runs are under way and {ahead} go before it"), None)
         }
         Wait::Memory { running, budget, ahead } => {
-            let (run, total) = (budget.run_bytes >> 20, budget.total_bytes >> 20);
+            let (run, total, ahead) = (budget.run_bytes >> 20, budget.total_bytes >> 20, tasks_ahead(*ahead));
             (
                 "memory",
-                format!(
-                    "{running} runs of up to {run} MB are under way, {total} MB are for all; {ahead} tasks go before it"
-                ),
+                format!("{running} runs of up to {run} MB are under way, {total} MB are for all; {ahead} go before it"),
                 Some(
                     "give runs less with `run.total_memory_mb`, or all of them more with `limits.memory_share`".into(),
                 ),
@@ -198,6 +189,14 @@ fn wait_view(task: &str, wait: &Wait) -> WaitView {
         Wait::Run { name } => ("run", format!("its earlier run {name} has not ended yet"), None),
     };
     WaitView { code: code.into(), text, hint }
+}
+
+fn tasks_ahead(ahead: u32) -> String {
+    match ahead {
+        1 => "1 task".to_owned(),
+        ahead if ahead as usize >= AHEAD_MAX => format!("{AHEAD_MAX} or more tasks"),
+        ahead => format!("{ahead} tasks"),
+    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,11 @@ use orch_adapters::git::{
 };
 use orch_adapters::job;
 use orch_core::command::Command;
-use orch_core::entity::{Change, GatesOn, Project, Run, Task};
-use orch_core::schedule::{self, Snapshot};
+use orch_core::entity::{Approval, Change, GatesOn, Project, Run, Task};
 use orch_core::state::change::ChangeState;
-use orch_core::view::View as _;
+use orch_core::view::{ReadError, View as _};
+use orch_proto::id::ChangeId;
+use orch_store::{READ_DEADLINE_MS_MAX, ReadView};
 
 use super::scheduler::{LEASE_MS, accept};
 use super::{Again, PassError, gates, projects};
@@ -54,45 +55,54 @@ struct Front {
 
 /// Moves every project's merge queue on.
 pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
-    let snapshot = app.read(|view| crate::facts::snapshot(view)).await?;
-    app.troubles.keep(|change| snapshot.changes.contains_key(change));
-    for change in schedule::fronts(&without_troubled(&app, snapshot.clone())) {
-        let (Some(project), Some(task)) = (snapshot.projects.get(&change.project), snapshot.tasks.get(&change.task))
-        else {
-            continue;
-        };
-        let run = change.run;
-        let Some(run) = app.read(move |view| view.get::<Run>(run)).await? else { continue };
-        let front = Front {
-            change: change.clone(),
-            project: project.clone(),
-            task: task.clone(),
-            run,
-            approved: schedule::is_approved(&snapshot, change),
-        };
+    let fronts = {
+        let app = Arc::clone(&app);
+        blocking(move || fronts(&app)).await?
+    };
+    for front in fronts {
         let app_ = Arc::clone(&app);
+        let (change, project) = (front.change.clone(), front.project.clone());
         match blocking(move || merge_step(&app_, &front)).await {
             Ok(Some(command)) => {
                 app.troubles.over(change.id);
                 accept(app.execute("changes", command).await)?;
             }
             Ok(None) => {}
-            Err(error) => app.troubles.met(change, project, &chain(&error), Instant::now()),
+            Err(error) => app.troubles.met(&change, &project, &chain(&error), Instant::now()),
         }
     }
     Ok(app.troubles.again())
 }
 
-/// The state without changes that just could not go on: they are left alone for a moment, and hold nobody up.
-pub(super) fn without_troubled(app: &App, mut snapshot: Snapshot) -> Snapshot {
-    let now = Instant::now();
-    snapshot.changes.retain(|change, _| !app.troubles.rests(*change, now));
-    snapshot
+/// The fronts of all merge queues. Changes that just could not go on are left alone for a moment, and hold nobody up.
+fn fronts(app: &App) -> Result<Vec<Front>, ReadError> {
+    app.store.read_within(READ_DEADLINE_MS_MAX, |view| {
+        let changes = {
+            let kept = app.book.at(view)?;
+            app.troubles.keep(|change| kept.book.has_change(*change));
+            kept.book.fronts(&app.troubles.resting())
+        };
+        let mut fronts = Vec::new();
+        for id in changes {
+            fronts.extend(front(view, id)?);
+        }
+        Ok(fronts)
+    })
+}
+
+fn front(view: &ReadView<'_>, id: ChangeId) -> Result<Option<Front>, ReadError> {
+    let Some(change) = view.get::<Change>(id)? else { return Ok(None) };
+    let (project, task, run) = (view.get(change.project)?, view.get(change.task)?, view.get(change.run)?);
+    let (Some(project), Some(task), Some(run)) = (project, task, run) else { return Ok(None) };
+    let approved = match change.approval {
+        None => true,
+        Some(id) => view.get::<Approval>(id)?.is_some_and(|approval| approval.grants(change.digest())),
+    };
+    Ok(Some(Front { change, project, task, run, approved }))
 }
 
 /// Begins the check of a change that the scheduler chose.
-pub(super) async fn start_check(app: &Arc<App>, snapshot: &Snapshot, change: &Change) -> Result<(), PassError> {
-    let Some(project) = snapshot.projects.get(&change.project) else { return Ok(()) };
+pub(super) async fn start_check(app: &Arc<App>, project: &Project, change: &Change) -> Result<(), PassError> {
     let (app_, change_, project_) = (Arc::clone(app), change.clone(), project.clone());
     match blocking(move || check_command(&app_, &change_, &project_)).await {
         Ok(command) => {

@@ -5,60 +5,87 @@ use std::time::Duration;
 
 use orch_adapters::job;
 use orch_core::command::Command;
-use orch_core::entity::Task;
-use orch_core::schedule::{self, Action, Snapshot};
-use orch_store::ExecuteError;
+use orch_core::entity::{Change, Project, Task};
+use orch_core::schedule::Action;
+use orch_core::view::{ReadError, View as _};
+use orch_proto::Timestamp;
+use orch_proto::id::TaskId;
+use orch_store::{ExecuteError, READ_DEADLINE_MS_MAX, ReadView};
 
 use super::{Again, PassError, changes};
-use crate::app::App;
+use crate::app::{App, blocking};
 
 /// Time for a run to be started after it was chosen, in milliseconds.
 pub(super) const LEASE_MS: u64 = 60_000;
 
 /// One look at the queue.
 pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
-    let snapshot = app.read(|view| crate::facts::snapshot(view)).await?;
-    let snapshot = changes::without_troubled(&app, snapshot);
-    let limits = {
-        let (app, snapshot) = (Arc::clone(&app), snapshot.clone());
-        // Looking for programs asks the file system, and a toolchain for its home.
-        crate::app::blocking(move || app.limits(&snapshot)).await
+    let (chosen, due) = {
+        let app = Arc::clone(&app);
+        blocking(move || choose(&app)).await?
     };
-    let now = crate::clock::now();
-    let mut is_troubled = false;
-    for decision in schedule::plan(&snapshot, now, &limits) {
-        match decision.action {
-            Action::Run(task) => {
-                if let Some(task) = snapshot.tasks.get(&task) {
-                    start_run(&app, &snapshot, task, decision.reason).await?;
-                }
-            }
-            Action::Check(change) => {
-                if let Some(change) = snapshot.changes.get(&change) {
-                    changes::start_check(&app, &snapshot, change).await?;
-                    is_troubled |= app.troubles.rests(change.id, std::time::Instant::now());
-                }
-            }
-        }
+    // All at once: commands that come together are committed together.
+    let starts: Vec<_> = chosen.runs.into_iter().map(|start| app.execute("scheduler", start)).collect();
+    for start in starts {
+        accept(start.await)?;
     }
-    let due = schedule::next_due(&snapshot, crate::clock::now());
+    let mut is_troubled = false;
+    for (change, project) in &chosen.checks {
+        changes::start_check(&app, project, change).await?;
+        is_troubled |= app.troubles.rests(change.id, std::time::Instant::now());
+    }
     let due = due.map(|due| Duration::from_millis(due.ms_since(crate::clock::now()) + 1));
     // A check that could not begin took the place of something else, which is chosen now.
     let soon = is_troubled.then_some(Duration::ZERO);
     Ok([soon, due, app.troubles.again()].into_iter().flatten().min())
 }
 
-async fn start_run(app: &Arc<App>, snapshot: &Snapshot, task: &Task, reason: String) -> Result<(), PassError> {
-    let Some(project) = snapshot.projects.get(&task.project) else { return Ok(()) };
-    let command = Command::StartRun {
+/// What is started now.
+#[derive(Debug, Default)]
+struct Chosen {
+    runs: Vec<Command>,
+    checks: Vec<(Change, Project)>,
+}
+
+/// Asks the book; also when it wants to be asked again though nothing happened.
+fn choose(app: &App) -> Result<(Chosen, Option<Timestamp>), ReadError> {
+    // The first time this reads all that is open.
+    app.store.read_within(READ_DEADLINE_MS_MAX, |view| app.book.at(view).map(drop))?;
+    app.renew_limits();
+    app.store.read(|view| {
+        let now = crate::clock::now();
+        let mut kept = app.book.at(view)?;
+        // What was chosen the last time and is not under way was overtaken by something.
+        kept.book.give_back();
+        let decisions = kept.book.choose(now, &app.troubles.resting());
+        let due = kept.book.next_due(now);
+        drop(kept);
+        let mut chosen = Chosen::default();
+        for decision in decisions {
+            match decision.action {
+                Action::Run(task) => chosen.runs.extend(start_of(app, view, task, decision.reason)?),
+                Action::Check(change) => {
+                    let Some(change) = view.get::<Change>(change)? else { continue };
+                    let project = view.get::<Project>(change.project)?;
+                    chosen.checks.extend(project.map(|project| (change, project)));
+                }
+            }
+        }
+        Ok((chosen, due))
+    })
+}
+
+fn start_of(app: &App, view: &ReadView<'_>, task: TaskId, reason: String) -> Result<Option<Command>, ReadError> {
+    let Some(task) = view.get::<Task>(task)? else { return Ok(None) };
+    let Some(project) = view.get::<Project>(task.project)? else { return Ok(None) };
+    Ok(Some(Command::StartRun {
         task: task.id,
-        base: project.head.clone(),
+        base: project.head,
         steps: job::work_steps(&task.spec.work),
         required_level: app.config.required_level,
         lease_ms: LEASE_MS,
         reason,
-    };
-    accept(app.execute("scheduler", command).await)
+    }))
 }
 
 /// A refusal means that the state moved on since the snapshot: the next pass sees it. Anything else is a failure.

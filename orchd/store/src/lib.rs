@@ -21,7 +21,7 @@ mod schema;
 mod sqlite;
 
 pub use execute::{Committed, ExecuteError};
-pub use log::{Outcome, StoredEvent};
+pub use log::{Happened, Outcome, StoredEvent};
 pub use reader::{
     EventQuery, READ_DEADLINE_MS, READ_DEADLINE_MS_MAX, READ_DEADLINE_MS_MIN, READERS_MAX, ReadFault, ReadView,
 };

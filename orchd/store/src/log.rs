@@ -28,6 +28,15 @@ pub struct StoredEvent {
     pub json: String,
 }
 
+/// That something happened to something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened {
+    /// `task.started`.
+    pub kind: String,
+    /// Full id of what it happened to.
+    pub subject: String,
+}
+
 /// What a command came to, beside its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -123,6 +132,18 @@ pub(crate) fn append(
     })
     .during("append to the log")?;
     Ok(Head { seq, hash, at })
+}
+
+/// What happened after `after`, in order: at most `limit`.
+pub(crate) fn happened_since(conn: &Connection, after: u64, limit: u32) -> Result<Vec<Happened>, DbError> {
+    conn.prepare_cached("SELECT kind, subject FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")
+        .and_then(|mut statement| {
+            let rows = statement.query_map(params![after.cast_signed(), limit], |row| {
+                Ok(Happened { kind: row.get(0)?, subject: row.get(1)? })
+            })?;
+            rows.collect()
+        })
+        .during("read the log")
 }
 
 /// The record of the command, if it was committed before.

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use orch_core::digest::Digest;
 use orch_core::entity::Entity;
 use orch_core::view::{Filter, ReadError, View};
-use orch_proto::EntityKind;
 use orch_proto::id::{CommandId, ProjectId};
+use orch_proto::{EntityKind, Timestamp};
 use rusqlite::Connection;
 
 use crate::execute::{self, Committed, ExecuteError};
-use crate::log::{self, RawEvent, StoredEvent};
+use crate::log::{self, Happened, RawEvent, StoredEvent};
 use crate::sqlite::{DbError, During as _, open_reader};
 use crate::tables;
 
@@ -102,6 +102,30 @@ impl ReadView<'_> {
     ) -> Result<Option<Result<Committed, ExecuteError>>, ReadError> {
         let finished = self.timed(|conn| log::finished(conn, id))?;
         Ok(finished.map(|finished| execute::again(id, request, finished)))
+    }
+
+    /// What happened after `after`, in order and without what it was: at most `limit`.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn happened_since(&self, after: u64, limit: u32) -> Result<Vec<Happened>, ReadError> {
+        self.timed(|conn| log::happened_since(conn, after, limit))
+    }
+
+    /// Calls `take` with each entity that fits, by number, without holding more than one.
+    ///
+    /// # Errors
+    /// When the state cannot be read. Some may have been taken.
+    pub fn each<E: Entity>(&self, filter: &Filter, take: impl FnMut(E)) -> Result<(), ReadError> {
+        self.timed(|conn| tables::each(conn, filter, take))
+    }
+
+    /// Calls `take` with each entity that was made at `since` or later: ids begin with the time at which they were drawn.
+    ///
+    /// # Errors
+    /// When the state cannot be read. Some may have been taken.
+    pub fn each_since<E: Entity>(&self, since: Timestamp, take: impl FnMut(E)) -> Result<(), ReadError> {
+        self.timed(|conn| tables::each_from(conn, orch_core::ids::first_of(since), take))
     }
 
     /// The entity with this number in its project.

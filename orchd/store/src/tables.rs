@@ -116,6 +116,13 @@ pub(crate) fn by_number<E: Entity>(conn: &Connection, project: ProjectId, number
 
 /// The entities that fit, by number and id.
 pub(crate) fn list<E: Entity>(conn: &Connection, filter: &Filter) -> Result<Vec<E>, DbError> {
+    let mut entities = Vec::new();
+    each(conn, filter, |entity| entities.push(entity))?;
+    Ok(entities)
+}
+
+/// Calls `take` with each entity that fits, by number and id.
+pub(crate) fn each<E: Entity>(conn: &Connection, filter: &Filter, mut take: impl FnMut(E)) -> Result<(), DbError> {
     let mut sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE 1").to_owned();
     let project = filter.project.map(|project| project.to_string());
     let mut values: Vec<&String> = Vec::new();
@@ -134,11 +141,21 @@ pub(crate) fn list<E: Entity>(conn: &Connection, filter: &Filter) -> Result<Vec<
     sql.push_str(" ORDER BY number, id");
     let mut statement = conn.prepare_cached(&sql).during("list rows")?;
     let mut rows = statement.query(params_from_iter(values)).during("list rows")?;
-    let mut entities = Vec::new();
     while let Some(row) = rows.next().during("list rows")? {
-        entities.push(decode(row)?);
+        take(decode(row)?);
     }
-    Ok(entities)
+    Ok(())
+}
+
+/// Calls `take` with each entity whose id is not less than `first`, by id.
+pub(crate) fn each_from<E: Entity>(conn: &Connection, first: E::Id, mut take: impl FnMut(E)) -> Result<(), DbError> {
+    let sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE id >= ?1 ORDER BY id");
+    let mut statement = conn.prepare_cached(sql).during("list rows")?;
+    let mut rows = statement.query([first.to_string()]).during("list rows")?;
+    while let Some(row) = rows.next().during("list rows")? {
+        take(decode(row)?);
+    }
+    Ok(())
 }
 
 /// The highest number of the kind in the project, or over all; 0 if there is none.

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use orch_core::command::{Command, NewTask};
 use orch_core::entity::{RepositorySource, Task, Work};
 use orch_core::rehearsal::{new_task, step_spec};
-use orch_core::schedule::{Limits, MemoryBudget, Wait, plan, waits};
+use orch_core::schedule::{Limits, MemoryBudget, Wait};
 use orch_core::state::run::RunOutcome;
 use orch_proto::id::TaskId;
 
-use crate::schedule_choice::{limits, snapshot};
+use crate::schedule_choice::{book, choice, limits};
 use crate::support::{Scene, deny, failed};
 
 fn why(scene: &Scene, task: TaskId) -> Vec<Wait> {
@@ -17,7 +17,7 @@ fn why(scene: &Scene, task: TaskId) -> Vec<Wait> {
 }
 
 fn why_within(scene: &Scene, task: TaskId, limits: &Limits) -> Vec<Wait> {
-    waits(&snapshot(&scene.view), &scene.one::<Task>(task), scene.now, limits)
+    book(&scene.view, limits).waits(task, scene.now)
 }
 
 impl Scene {
@@ -127,12 +127,12 @@ fn no_more_runs_start_than_fit_into_memory() {
     let second = scene.task(project, "second");
     let budget = MemoryBudget { total_bytes: 3 << 30, run_bytes: 2 << 30 };
     let small = Limits { memory: Some(budget), ..limits(4) };
-    assert_eq!(plan(&snapshot(&scene.view), scene.now, &small).len(), 1);
+    assert_eq!(choice(&scene, &small).len(), 1);
     scene.start(first);
-    assert_eq!(plan(&snapshot(&scene.view), scene.now, &small), []);
+    assert_eq!(choice(&scene, &small), []);
     assert_eq!(why_within(&scene, second, &small), [Wait::Memory { running: 1, budget, ahead: 0 }]);
     let enough = Limits { memory: Some(MemoryBudget { total_bytes: 4 << 30, ..budget }), ..limits(4) };
-    assert_eq!(plan(&snapshot(&scene.view), scene.now, &enough).len(), 1);
+    assert_eq!(choice(&scene, &enough).len(), 1);
     // One run always fits, and a bound of nothing is not divided by.
     for run_bytes in [0, 8 << 30] {
         assert!(MemoryBudget { total_bytes: 1 << 30, run_bytes }.runs_max() >= 1);

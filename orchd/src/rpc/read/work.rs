@@ -3,32 +3,32 @@
 use std::sync::{Arc, PoisonError};
 
 use orch_core::entity::{Approval, Change, Run, Task};
-use orch_core::schedule::{Limits, Snapshot};
-use orch_core::view::{Filter, View as _};
+use orch_core::schedule::Wait;
+use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::view::{ApprovalFilter, ApprovalView, ChangeView, RunFilter, RunView, TaskFilter, TaskView};
-use orch_proto::{Ref, RpcError};
+use orch_proto::{Ref, RpcError, Timestamp};
 use orch_store::ReadView;
 
 use super::super::identity::Caller;
 use super::super::resolve;
 use super::{newest_last, readable, with_view};
 use crate::app::{App, blocking};
-use crate::convert::{self, RunPlace, TaskContext};
+use crate::convert::{self, RunPlace};
 use crate::host::HostFacts;
 use crate::state_dir::StateDir;
 
 pub(crate) async fn tasks(app: &Arc<App>, _: &Caller, filter: TaskFilter) -> Result<Vec<TaskView>, RpcError> {
-    let (snapshot, limits) = scheduling(app).await?;
+    let book = scheduling(app).await;
     with_view(app, move |view| {
+        readable(book.catch_up(view))?;
         let of = project_filter(view, filter.project.as_ref())?;
         let text = filter.text.as_ref().map(|text| text.to_lowercase());
-        let context = TaskContext { snapshot: &snapshot, limits: &limits, now: crate::clock::now() };
         let all = readable(view.list::<Task>(&of))?;
         newest_last(&all, |task| {
             if text.as_ref().is_some_and(|text| !task.title.to_lowercase().contains(text)) {
                 return Ok(None);
             }
-            let shown = readable(convert::task_view(view, task, &context))?;
+            let shown = readable(convert::task_view(view, task, &book.waits(task)))?;
             Ok((filter.states.is_empty() || filter.states.contains(&shown.state)).then_some(shown))
         })
     })
@@ -36,11 +36,11 @@ pub(crate) async fn tasks(app: &Arc<App>, _: &Caller, filter: TaskFilter) -> Res
 }
 
 pub(crate) async fn task(app: &Arc<App>, _: &Caller, task: Ref) -> Result<TaskView, RpcError> {
-    let (snapshot, limits) = scheduling(app).await?;
+    let book = scheduling(app).await;
     with_view(app, move |view| {
+        readable(book.catch_up(view))?;
         let task = resolve::entity::<Task>(view, &task)?;
-        let context = TaskContext { snapshot: &snapshot, limits: &limits, now: crate::clock::now() };
-        readable(convert::task_view(view, &task, &context))
+        readable(convert::task_view(view, &task, &book.waits(&task)))
     })
     .await
 }
@@ -97,15 +97,29 @@ pub(crate) async fn change(app: &Arc<App>, _: &Caller, change: Ref) -> Result<Ch
     with_view(app, move |view| readable(convert::change_view(view, &resolve::entity::<Change>(view, &change)?))).await
 }
 
-/// What the scheduler sees, for saying why tasks wait.
-pub(super) async fn scheduling(app: &Arc<App>) -> Result<(Snapshot, Limits), RpcError> {
-    let snapshot = readable(app.read(|view| crate::facts::snapshot(view)).await)?;
+/// Says why tasks wait.
+struct Waits {
+    app: Arc<App>,
+    now: Timestamp,
+}
+
+/// What the scheduler knows of the host now.
+async fn scheduling(app: &Arc<App>) -> Waits {
+    let waits = Waits { app: Arc::clone(app), now: crate::clock::now() };
     let app = Arc::clone(app);
-    Ok(blocking(move || {
-        let limits = app.limits(&snapshot);
-        (snapshot, limits)
-    })
-    .await)
+    blocking(move || app.renew_limits()).await;
+    waits
+}
+
+impl Waits {
+    /// Has the scheduler know at least what `view` shows.
+    fn catch_up(&self, view: &ReadView<'_>) -> Result<(), ReadError> {
+        self.app.book.at(view).map(drop)
+    }
+
+    fn waits(&self, task: &Task) -> Vec<Wait> {
+        self.app.book.waits(task.id, self.now)
+    }
 }
 
 fn project_filter(view: &ReadView<'_>, project: Option<&Ref>) -> Result<Filter, RpcError> {

@@ -1,0 +1,227 @@
+//! What scheduling knows of things: small copies, so that a hundred thousand waiting tasks fit into little memory.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use orch_proto::Timestamp;
+use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
+
+use crate::digest::Digest;
+use crate::entity::{Approval, Change, Entity as _, Project, Run, Task, Work};
+use crate::state::approval::ApprovalState;
+use crate::state::change::ChangeState;
+use crate::state::project::ProjectState;
+use crate::state::task::TaskState;
+
+/// How far a task is, as far as choosing looks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Proposed,
+    Held {
+        reason: String,
+    },
+    /// In the queue, from then on.
+    Queued {
+        not_before: Option<Timestamp>,
+    },
+    /// A run or a change is under way.
+    UnderWay,
+    /// Nothing more happens to it by itself. Only one that is `done` lets others begin.
+    Over {
+        done: bool,
+    },
+}
+
+/// What runs of a task need of the host beyond a place. Tasks that need the same wait for it together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wants {
+    pub(super) capability: Option<String>,
+    pub(super) tools: BTreeSet<String>,
+    pub(super) secrets: BTreeSet<String>,
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskFacts {
+    pub(super) id: TaskId,
+    pub(super) project: ProjectId,
+    pub(super) number: u32,
+    pub(super) phase: Phase,
+    pub(super) label: &'static str,
+    pub(super) needs: BTreeSet<TaskId>,
+    pub(super) priority: u8,
+    pub(super) approval: Option<ApprovalId>,
+    /// Upper estimate of its work.
+    pub(super) minutes: u64,
+    pub(super) wants: Arc<Wants>,
+    pub(super) created_at: Timestamp,
+    /// When it came into its state.
+    pub(super) since: Timestamp,
+}
+
+impl From<&Task> for TaskFacts {
+    fn from(task: &Task) -> Self {
+        let phase = match &task.state {
+            TaskState::Proposed => Phase::Proposed,
+            TaskState::Paused { reason } => Phase::Held { reason: reason.clone() },
+            TaskState::Approved { not_before } => Phase::Queued { not_before: *not_before },
+            TaskState::Running { .. } | TaskState::InReview { .. } => Phase::UnderWay,
+            TaskState::Done { .. } => Phase::Over { done: true },
+            TaskState::Failed { .. } | TaskState::Cancelled { .. } => Phase::Over { done: false },
+        };
+        let wants = match &task.spec.work {
+            Work::Agent { capability } => Wants { capability: Some(capability.clone()), ..Wants::default() },
+            Work::Steps { tools, access, .. } => Wants {
+                capability: None,
+                tools: tools.iter().cloned().collect(),
+                secrets: access.secrets.iter().map(|secret| secret.name.to_string()).collect(),
+            },
+        };
+        Self {
+            id: task.id,
+            project: task.project,
+            number: task.number,
+            phase,
+            label: task.state.label(),
+            needs: task.depends_on.clone(),
+            priority: task.priority,
+            approval: task.approval,
+            minutes: task.spec.estimate_minutes.map_or(1, |(_, high)| u64::from(high.max(1))),
+            wants: Arc::new(wants),
+            created_at: task.created_at,
+            since: task.since,
+        }
+    }
+}
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectFacts {
+    pub(super) id: ProjectId,
+    pub(super) slug: String,
+    pub(super) is_ready: bool,
+    pub(super) label: &'static str,
+}
+
+impl From<&Project> for ProjectFacts {
+    fn from(project: &Project) -> Self {
+        Self {
+            id: project.id,
+            slug: project.slug.clone(),
+            is_ready: project.state == ProjectState::Ready,
+            label: project.state.label(),
+        }
+    }
+}
+
+/// A question that a task or a change waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalFacts {
+    pub(super) id: ApprovalId,
+    pub(super) number: u32,
+    pub(super) is_granted: bool,
+    pub(super) label: &'static str,
+    /// The exact thing that was approved.
+    pub(super) digest: Digest,
+    pub(super) decided_at: Option<Timestamp>,
+}
+
+impl From<&Approval> for ApprovalFacts {
+    fn from(approval: &Approval) -> Self {
+        Self {
+            id: approval.id,
+            number: approval.number,
+            is_granted: matches!(approval.state, ApprovalState::Granted { .. }),
+            label: approval.state.label(),
+            digest: approval.digest,
+            decided_at: approval.decided_at,
+        }
+    }
+}
+
+/// An attempt, of a task or of gates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFacts {
+    pub(super) id: RunId,
+    pub(super) project: ProjectId,
+    /// The task that it works on, or whose change it checks.
+    pub(super) task: TaskId,
+    pub(super) number: u32,
+    pub(super) is_open: bool,
+    pub(super) queued_at: Timestamp,
+    pub(super) finished_at: Option<Timestamp>,
+}
+
+impl From<&Run> for RunFacts {
+    fn from(run: &Run) -> Self {
+        Self {
+            id: run.id,
+            project: run.project,
+            task: run.task,
+            number: run.number,
+            is_open: run.is_open(),
+            queued_at: run.queued_at,
+            finished_at: run.finished_at,
+        }
+    }
+}
+
+/// A change in a merge queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeFacts {
+    pub(super) id: ChangeId,
+    pub(super) project: ProjectId,
+    pub(super) number: u32,
+    pub(super) is_open: bool,
+    pub(super) stage: Stage,
+    pub(super) approval: Option<ApprovalId>,
+    pub(super) digest: Digest,
+}
+
+/// How far a change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Merging,
+    Checking,
+    Mergeable,
+    /// Its gates are to run, not before then.
+    Opened {
+        not_before: Option<Timestamp>,
+    },
+}
+
+impl Stage {
+    /// What is merged or checked already keeps its place at the front.
+    pub(super) const fn place(self) -> u8 {
+        match self {
+            Self::Merging => 0,
+            Self::Checking => 1,
+            Self::Mergeable => 2,
+            Self::Opened { .. } => 3,
+        }
+    }
+}
+
+impl From<&Change> for ChangeFacts {
+    fn from(change: &Change) -> Self {
+        let stage = match change.state {
+            ChangeState::Queued { .. } => Stage::Merging,
+            ChangeState::Checking { .. } => Stage::Checking,
+            ChangeState::Mergeable { .. } => Stage::Mergeable,
+            ChangeState::Opened { not_before } => Stage::Opened { not_before },
+            ChangeState::ChangesRequested { .. }
+            | ChangeState::Merged { .. }
+            | ChangeState::Conflicted { .. }
+            | ChangeState::Closed { .. } => Stage::Opened { not_before: None },
+        };
+        Self {
+            id: change.id,
+            project: change.project,
+            number: change.number,
+            is_open: change.is_open(),
+            stage,
+            approval: change.approval,
+            digest: change.digest(),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What the host and the configuration allow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::explain::Wait;
+use super::facts::Wants;
+
+/// What the host and the configuration allow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Runs at once, gates included.
+    pub runs_max: u32,
+    /// What keeps the memory of all runs together within bounds; none where the host does that itself.
+    pub memory: Option<MemoryBudget>,
+    /// Capabilities that a configured agent has.
+    pub capabilities: BTreeSet<String>,
+    /// Programs that were looked for and are not there, with the command that installs each.
+    pub missing_tools: BTreeMap<String, String>,
+    /// Secrets that tasks name and that nobody has set.
+    pub missing_secrets: BTreeSet<String>,
+    /// Isolation that the host gives, and that runs need.
+    pub level: u8,
+    pub level_required: u8,
+    /// What to do about a level that is too low.
+    pub level_fix: String,
+    /// The daemon starts nothing new: it drains or cannot write.
+    pub paused: Option<String>,
+}
+
+/// Memory that is given to runs by letting only so many start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryBudget {
+    /// For all runs together, in bytes.
+    pub total_bytes: u64,
+    /// Bound of one run, in bytes.
+    pub run_bytes: u64,
+}
+
+impl MemoryBudget {
+    /// Runs that fit in at once; one always does.
+    #[must_use]
+    pub fn runs_max(self) -> u32 {
+        u32::try_from(self.total_bytes / self.run_bytes.max(1)).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+impl Limits {
+    /// Runs that may be under way at once, whatever bounds them.
+    pub(super) fn places(&self) -> u32 {
+        self.memory.map_or(self.runs_max, |memory| memory.runs_max().min(self.runs_max))
+    }
+
+    /// Whether nothing at all may start.
+    pub(super) const fn forbid(&self) -> bool {
+        // Checks run what is in a change, so they need what tasks need.
+        self.paused.is_some() || self.level < self.level_required
+    }
+
+    /// What such tasks need and the host has not.
+    pub(super) fn lacks(&self, wants: &Wants) -> Vec<Wait> {
+        let agent = wants.capability.iter().filter(|capability| !self.capabilities.contains(*capability));
+        let secrets = wants.secrets.iter().filter(|secret| self.missing_secrets.contains(*secret));
+        let tools = wants.tools.iter().filter_map(|tool| self.missing_tools.get_key_value(tool));
+        let agent = agent.map(|capability| Wait::Agent { capability: capability.clone() });
+        let secrets = secrets.map(|name| Wait::Secret { name: name.clone() });
+        let tools = tools.map(|(name, fix)| Wait::Tool { name: name.clone(), fix: fix.clone() });
+        agent.chain(secrets).chain(tools).collect()
+    }
+
+    /// That the host gives less isolation than runs need.
+    pub(super) fn weakness(&self) -> Option<Wait> {
+        (self.level < self.level_required).then(|| Wait::Isolation {
+            level: self.level,
+            required: self.level_required,
+            fix: self.level_fix.clone(),
+        })
+    }
+}

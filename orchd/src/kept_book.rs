@@ -1,0 +1,150 @@
+//! The scheduler's book, kept up to the log.
+//!
+//! Read from the tables once, and from then on told of what the log says has changed since. Whoever asks brings it up to
+//! the state that they look at; it can be thrown away and read again at any time.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard};
+
+use orch_core::entity::{Approval, Change, Entity, Project, Run, Task};
+use orch_core::schedule::{Book, Limits, Wait, counts_since};
+use orch_core::view::{Filter, ReadError, View as _};
+use orch_proto::Timestamp;
+use orch_proto::id::TaskId;
+use orch_store::{Happened, ReadView};
+
+/// Most news that are read one by one. With more it is less work to read the tables.
+const NEWS_MAX: u32 = 10_000;
+
+/// The book and how far it has read.
+#[derive(Debug, Default)]
+pub(crate) struct KeptBook(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) book: Book,
+    /// Number of the last event that it knows; none before it was read.
+    seq: Option<u64>,
+}
+
+impl KeptBook {
+    /// The book as of `view` or later.
+    ///
+    /// # Errors
+    /// When the state cannot be read. The book is read anew then.
+    pub(crate) fn at(&self, view: &ReadView<'_>) -> Result<MutexGuard<'_, Kept>, ReadError> {
+        let mut kept = self.lock();
+        if let Err(error) = kept.catch_up(view) {
+            // Half of the news were told.
+            kept.seq = None;
+            return Err(error);
+        }
+        Ok(kept)
+    }
+
+    /// Programs and secrets that open tasks need, as far as the book knows.
+    pub(crate) fn wanted(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let Kept { book, .. } = &*self.lock();
+        let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
+        (owned(book.wanted_tools()), owned(book.wanted_secrets()))
+    }
+
+    /// What the host and the configuration allow from now on.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.lock().book.set_limits(limits);
+    }
+
+    /// Why a task waits, as far as the book has read.
+    pub(crate) fn waits(&self, task: TaskId, now: Timestamp) -> Vec<Wait> {
+        self.lock().book.waits(task, now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Somebody panicked while it was told something: read it anew.
+        self.0.lock().unwrap_or_else(|poisoned| {
+            self.0.clear_poison();
+            let mut kept = poisoned.into_inner();
+            kept.seq = None;
+            kept
+        })
+    }
+}
+
+impl Kept {
+    fn catch_up(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
+        match self.seq {
+            Some(seq) if seq >= view.seq() => return Ok(()),
+            Some(seq) => {
+                let news = view.happened_since(seq, NEWS_MAX)?;
+                if news.len() < NEWS_MAX as usize {
+                    self.tell(view, &news)?;
+                } else {
+                    self.read(view)?;
+                }
+            }
+            None => self.read(view)?,
+        }
+        self.tell_unknown(view)?;
+        self.seq = Some(view.seq());
+        Ok(())
+    }
+
+    /// Reads everything that can still start or end, and what counts of what is over.
+    fn read(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
+        let open = Filter::default().open();
+        let mut book = Book::default();
+        book.set_limits(self.book.limits().clone());
+        view.each::<Project>(&Filter::default(), |project| book.put_project((&project).into()))?;
+        view.each::<Task>(&open, |task| book.put_task((&task).into()))?;
+        view.each::<Change>(&open, |change| book.put_change((&change).into()))?;
+        view.each::<Run>(&open, |run| book.put_run(&(&run).into()))?;
+        view.each_since::<Run>(counts_since(crate::clock::now()), |run| {
+            if !run.is_open() {
+                book.put_run(&(&run).into());
+            }
+        })?;
+        self.book = book;
+        Ok(())
+    }
+
+    /// Tells the book what things are now that something happened to.
+    fn tell(&mut self, view: &ReadView<'_>, news: &[Happened]) -> Result<(), ReadError> {
+        // A run whose result comes late was over before, and is counted.
+        let news = news.iter().filter(|news| news.kind != "run.late_result");
+        let changed: BTreeSet<(&str, &str)> =
+            news.map(|news| (news.kind.split('.').next().unwrap_or_default(), news.subject.as_str())).collect();
+        let Self { book, .. } = self;
+        for (kind, id) in changed {
+            match kind {
+                "project" => now::<Project>(view, id)?.iter().for_each(|project| book.put_project(project.into())),
+                "task" => now::<Task>(view, id)?.iter().for_each(|task| book.put_task(task.into())),
+                "change" => now::<Change>(view, id)?.iter().for_each(|change| book.put_change(change.into())),
+                "approval" => now::<Approval>(view, id)?.iter().for_each(|asked| book.put_approval(asked.into())),
+                "run" => now::<Run>(view, id)?.iter().for_each(|run| book.put_run(&run.into())),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the book of what others name and it does not know.
+    fn tell_unknown(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
+        loop {
+            let unknown = self.book.take_unknown();
+            if unknown.is_empty() {
+                return Ok(());
+            }
+            for id in unknown.tasks {
+                view.get::<Task>(id)?.iter().for_each(|task| self.book.put_task(task.into()));
+            }
+            for id in unknown.approvals {
+                view.get::<Approval>(id)?.iter().for_each(|asked| self.book.put_approval(asked.into()));
+            }
+        }
+    }
+}
+
+/// The thing with this full id as it is now.
+fn now<E: Entity>(view: &ReadView<'_>, id: &str) -> Result<Option<E>, ReadError> {
+    id.parse().map_or(Ok(None), |id| view.get(id))
+}
