@@ -23,6 +23,10 @@ const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// Processes beyond its bound that a run tries to have: more than the numbers of processes that the kernel keeps back, by
 /// which the bound of a pid namespace is larger.
 const PROCESSES_BEYOND: u64 = 512;
+/// Processes that a run has before it tries, at most: another bound that answers so early is not its own.
+const PROCESSES_BEFORE: u64 = 16;
+/// More than a thread needs of memory, in bytes: when there is that much, it is not what was short.
+const MEMORY_OF_THREAD: usize = 1 << 20;
 /// Where the input of a request that must be refused leads. Nobody has that name.
 const DENIED: &str = "denied.invalid:443";
 
@@ -149,10 +153,13 @@ fn multiply(bound: u64) -> (Finding, String) {
             Err(error) => break Some(error),
         }
     };
+    let has_memory = Vec::<u8>::new().try_reserve_exact(MEMORY_OF_THREAD).is_ok();
     drop(release);
     match refused {
-        // The answer of a bound; anything else, or none at all, is something else that is short.
-        Some(error) if made > 0 && error.raw_os_error() == Some(Errno::EAGAIN as i32) => {
+        // The answer of the bound. Memory that is short says the same, and so does another bound.
+        Some(error)
+            if made + PROCESSES_BEFORE >= bound && has_memory && error.raw_os_error() == Some(Errno::EAGAIN as i32) =>
+        {
             (Finding::Held, format!("after {made} more: {error}"))
         }
         Some(error) => (Finding::Unclear, format!("after {made} more: {error}")),

@@ -70,6 +70,10 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
         Start::Empty => None,
         Start::Stopped => return Ok(()),
     };
+    // Preparing a checkout takes a while, in which somebody may have found out that the sandbox does not hold.
+    if app.jails_hold().is_err() {
+        return Ok(());
+    }
     let launched = {
         let (app, run) = (Arc::clone(app), run.clone());
         blocking(move || {

@@ -97,8 +97,16 @@ async fn prepared(app: Arc<App>, project: Project) {
                 }
             }
         }
-        // The next daemon begins anew.
+        // The next daemon begins anew, or this one when the sandbox withstands everything again.
         Err(PrepareError::Jail(JailError::Stopped)) => return,
+        Err(PrepareError::Jail(error @ JailError::Escapes { .. })) => {
+            tracing::error!(project = project.slug, error = chain(&error), "a project waits for its repository");
+            tokio::select! {
+                () = app.stopped() => {}
+                () = tokio::time::sleep(super::LOOK_AGAIN) => {}
+            }
+            return;
+        }
         Err(error) => {
             tracing::warn!(project = project.slug, error = chain(&error), "a project has no repository");
             clear(&app, project.id).await;

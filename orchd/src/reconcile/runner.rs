@@ -125,6 +125,11 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
         return Ok(());
     }
     let directory = app.dirs.run(id);
+    // Nothing starts while an attack on the sandbox works, whoever chose it and when. What was not started may wait.
+    if is_before_start(&run) && run.cancel_requested.is_none() && app.jails_hold().is_err() {
+        drop(looked.take());
+        return wait_for_jails(app, id).await;
+    }
     if !begin(app, &run, &directory).await? {
         // A request to cancel came in between; the next go sees it.
         return Box::pin(follow(app, id, looked)).await;
@@ -149,6 +154,9 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
             drop(looked.take());
         }
         match observed {
+            Ok(Observed::Absent) if run.cancel_requested.is_none() && app.jails_hold().is_err() => {
+                tracing::debug!(run = %run.id, "a run waits until the sandbox withstands everything again");
+            }
             Ok(Observed::Absent) => launch::submit(app, &run).await?,
             Ok(Observed::Running) => {
                 if run.cancel_requested.is_some() && !cancelled {
@@ -175,13 +183,7 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
             Err(error) if readable_at.elapsed() < UNREADABLE_MAX => {
                 tracing::warn!(run = %id, error = chain(&error), "failed to look at a run; looking again");
             }
-            Err(error) => {
-                // What lives in there is of no use to anybody.
-                cancel(app, &directory).await;
-                let reason = format!("its directory cannot be read: {}", chain(&error));
-                let outcome = RunOutcome::Failed { class: FailureClass::Infrastructure, reason };
-                return settle::without_result(app, id, run.fence, outcome).await;
-            }
+            Err(error) => return give_up_unreadable(app, &run, &directory, &chain(&error)).await,
         }
         tokio::select! {
             () = app.stopped() => return Ok(()),
@@ -192,9 +194,41 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
     }
 }
 
+const fn is_before_start(run: &Run) -> bool {
+    matches!(run.state, RunState::Queued | RunState::Leased { .. })
+}
+
+/// Waits until the sandbox withstands everything again, or the run is not to start any more; then it is looked at anew.
+async fn wait_for_jails(app: &Arc<App>, id: RunId) -> Result<(), PassError> {
+    let mut changed = app.store.subscribe();
+    let mut woken = app.woken.subscribe();
+    loop {
+        changed.mark_unchanged();
+        let Some(run) = load_open(app, id).await? else { return Ok(()) };
+        if run.cancel_requested.is_some() || app.jails_hold().is_ok() {
+            return Box::pin(follow(app, id, &mut None)).await;
+        }
+        tokio::select! {
+            () = app.stopped() => return Ok(()),
+            _ = changed.changed() => {}
+            _ = woken.changed() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// Settles a run whose directory could not be read for too long.
+async fn give_up_unreadable(app: &Arc<App>, run: &Run, directory: &Path, why: &str) -> Result<(), PassError> {
+    // What lives in there is of no use to anybody.
+    cancel(app, directory).await;
+    let reason = format!("its directory cannot be read: {why}");
+    let outcome = RunOutcome::Failed { class: FailureClass::Infrastructure, reason };
+    settle::without_result(app, run.id, run.fence, outcome).await
+}
+
 /// Puts on record that a run that was not started yet is to be. Whether it still is.
 async fn begin(app: &Arc<App>, run: &Run, directory: &Path) -> Result<bool, PassError> {
-    if !matches!(run.state, RunState::Queued | RunState::Leased { .. }) {
+    if !is_before_start(run) {
         return Ok(true);
     }
     if let Some(reason) = run.cancel_requested.clone() {

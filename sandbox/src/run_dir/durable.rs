@@ -6,6 +6,7 @@ use std::io::Write as _;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Failure to write a file durably.
 #[derive(Debug, thiserror::Error)]
@@ -31,16 +32,18 @@ impl From<WriteDurableError> for std::io::Error {
 
 /// Writes `bytes` as `name` in the directory `dir`: temporary file, fsync, rename, fsync of the directory.
 pub(crate) fn write_durable(dir: &File, name: &str, bytes: &[u8]) -> Result<(), WriteDurableError> {
-    let file = write_temporary(dir, name, bytes)?;
-    file.sync_all().map_err(|source| WriteDurableError::Write { name: name.to_owned(), source })?;
-    rename_temporary(dir, name)?;
+    let written = write_temporary(dir, name, bytes).and_then(|file| {
+        file.sync_all().map_err(|source| WriteDurableError::Write { name: name.to_owned(), source })?;
+        rename_temporary(dir, name)
+    });
+    written.inspect_err(|_| remove_temporary(dir, name))?;
     dir.sync_all().map_err(|source| WriteDurableError::SyncDir { name: name.to_owned(), source })
 }
 
 /// Writes `bytes` as `name` in the directory `dir` so that a reader sees nothing or all of it; a power loss may take it.
 pub(crate) fn write_atomic(dir: &File, name: &str, bytes: &[u8]) -> Result<(), WriteDurableError> {
-    write_temporary(dir, name, bytes)?;
-    rename_temporary(dir, name)
+    let written = write_temporary(dir, name, bytes).and_then(|_| rename_temporary(dir, name));
+    written.inspect_err(|_| remove_temporary(dir, name))
 }
 
 fn write_temporary(dir: &File, name: &str, bytes: &[u8]) -> Result<File, WriteDurableError> {
@@ -55,6 +58,12 @@ fn write_temporary(dir: &File, name: &str, bytes: &[u8]) -> Result<File, WriteDu
 fn rename_temporary(dir: &File, name: &str) -> Result<(), WriteDurableError> {
     renameat(dir, temporary(name).as_str(), dir, name)
         .map_err(|errno| WriteDurableError::Rename { name: name.to_owned(), errno })
+}
+
+/// Half a file is of use to nobody, and there may be no room beside it.
+fn remove_temporary(dir: &File, name: &str) {
+    // Where it cannot be removed it is written over the next time.
+    drop(unlinkat(dir, temporary(name).as_str(), UnlinkatFlags::NoRemoveDir).map_err(std::io::Error::from));
 }
 
 fn temporary(name: &str) -> String {

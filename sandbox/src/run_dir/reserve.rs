@@ -23,10 +23,18 @@ impl Reserve {
     /// Reserves space in the directory `dir`. A file system that cannot reserve is no error: then there is none.
     pub(crate) fn take(dir: &File) -> Result<Self, std::io::Error> {
         let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let file = openat(dir, RESERVE_FILE, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        let dir = dir.try_clone()?;
+        let file = openat(&dir, RESERVE_FILE, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        // From here on it goes again, whatever happens: a part of what was asked for may have been got, and the record that
+        // says so needs it.
+        let reserve = Self { dir };
         match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
-            Ok(()) | Err(Errno::EOPNOTSUPP) => Ok(Self { dir: dir.try_clone()? }),
-            Err(errno) => Err(errno.into()),
+            Ok(()) | Err(Errno::EOPNOTSUPP) => Ok(reserve),
+            Err(errno) => {
+                drop(file);
+                drop(reserve);
+                Err(errno.into())
+            }
         }
     }
 }

@@ -51,6 +51,11 @@ impl Claimed {
     ) -> Result<Self, Input> {
         let Prepared { mut inside, findings, trees, proxy, listeners, .. } = prepared.map_err(Input::NotBuilt)?;
         let secrets = RunSecrets::open(secrets).map_err(|error| Input::Lost { message: crate::chain(&error) })?;
+        let patterns = Patterns::new(&secrets.values);
+        let asked = patterns.as_ref().filter(|_| proxy.is_some());
+        let asked = asked.map(|patterns| AskedFilter::new(patterns, &secrets.values)).transpose();
+        let asked = asked.map_err(|error| Input::Lost { message: crate::chain(&error) })?;
+        // Nothing that follows may fail: the first step starts by itself.
         let at_ns = monotonic_ns();
         let first = match inside.claim(spec, &secrets, trees.as_ref(), keeper) {
             Ok(FirstStreams { stdout, stderr }) => Some((stdout, stderr)),
@@ -59,10 +64,6 @@ impl Claimed {
                 return Err(Input::Lost { message: format!("failed to reach the sandbox: {}", errno.desc()) });
             }
         };
-        let patterns = Patterns::new(&secrets.values);
-        let asked = patterns.as_ref().filter(|_| proxy.is_some());
-        let asked = asked.map(|patterns| AskedFilter::new(patterns, &secrets.values)).transpose();
-        let asked = asked.map_err(|error| Input::Lost { message: crate::chain(&error) })?;
         Ok(Self { inside, proxy, listeners, patterns, asked, findings, at_ns, first })
     }
 

@@ -19,7 +19,7 @@ use crate::watch::{DiskWatch, MemoryWatch, can_list_children, devices_of};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often when it is near its bound or something is left to be looked at.
 const LOOK_SOON: Duration = Duration::from_millis(100);
-/// The rest after a look, in times of what the look took.
+/// The rest after a look, in times of what the look took, unless the disk says how much.
 const LOOK_PART: u32 = 10;
 /// Longest wait for the last process of a run that was killed.
 const EMPTY_WAIT: Duration = Duration::from_secs(5);
@@ -185,7 +185,8 @@ impl<'a> Keeper<'a> {
         let is_walking = self.disk.as_ref().is_some_and(DiskWatch::is_walking);
         let rest = if is_near || is_walking { LOOK_SOON } else { LOOK_EVERY };
         // A look at very many processes takes long; looking never takes more than a part of the shim's time.
-        self.next_look = Instant::now() + rest.max(since.elapsed() * LOOK_PART);
+        let part = self.disk.as_ref().filter(|_| is_walking).map_or(LOOK_PART, DiskWatch::rest_part);
+        self.next_look = Instant::now() + rest.max(since.elapsed() * part);
         excess
     }
 

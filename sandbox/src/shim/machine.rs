@@ -83,6 +83,8 @@ pub(super) struct Machine {
     results: Vec<StepResult>,
     stage: Stage,
     outcome: Option<Outcome>,
+    /// Whether the first step can have begun.
+    is_claimed: bool,
     cancelled: bool,
     level: Option<LevelReport>,
 }
@@ -102,6 +104,7 @@ impl Machine {
             results: spec.steps.iter().map(|step| result(&step.name)).collect(),
             stage: Stage::Building,
             outcome: None,
+            is_claimed: false,
             cancelled: false,
             level: None,
         }
@@ -142,10 +145,15 @@ impl Machine {
             (_, Input::Lost { message }) => self.lost(message, now_us),
             (Stage::Building, Input::NotBuilt(outcome)) => self.over(outcome),
             (Stage::Building, Input::Probed { report, fix }) => self.probed(report, fix, now_us),
-            (Stage::Building, Input::Cancel) => self.over(Outcome::Cancelled),
-            (Stage::Building, Input::WallTimeout) => self.over(Outcome::TimedOut { step: None }),
+            (Stage::Building, Input::Cancel) => self.end_early(Outcome::Cancelled, StepStatus::Cancelled, now_us),
+            (Stage::Building, Input::WallTimeout) => {
+                self.end_early(Outcome::TimedOut { step: None }, StepStatus::TimedOut, now_us)
+            }
             (Stage::Running(index), Input::StepEnded { failure }) => self.step_ended(index, failure, now_us),
-            (Stage::Building, Input::Exceeded(excess)) => self.over(Outcome::LimitExceeded { excess, step: None }),
+            (Stage::Building, Input::Exceeded(excess)) => {
+                let status = StepStatus::LimitExceeded { limit: excess.limit };
+                self.end_early(Outcome::LimitExceeded { excess, step: None }, status, now_us)
+            }
             (Stage::Running(index), Input::StepTimeout) => self.time_out(index),
             (Stage::Running(index), Input::WallTimeout) if self.phase(index) != Phase::Always => self.time_out(index),
             (Stage::Running(index), Input::IdleTimeout { idle_ms }) => {
@@ -169,6 +177,19 @@ impl Machine {
             // What the shim saw came too late to matter, or cannot come at all.
             (_, _) => Action::Wait,
         }
+    }
+
+    /// The sandbox belongs to this run from now on: its first step starts by itself, a moment before anybody hears of it.
+    pub(super) fn claimed(&mut self) {
+        self.is_claimed = true;
+    }
+
+    /// Ends a run of which nobody has heard that its first step began. It may have: that is not called not run.
+    fn end_early(&mut self, outcome: Outcome, status: StepStatus, now_us: u64) -> Action {
+        if self.is_claimed {
+            self.record(0, status, now_us);
+        }
+        self.over(outcome)
     }
 
     fn phase(&self, index: u16) -> Phase {
@@ -265,6 +286,7 @@ impl Machine {
 
     fn lost(&mut self, message: String, now_us: u64) -> Action {
         match self.stage {
+            Stage::Building if self.is_claimed => self.record(0, StepStatus::Lost, now_us),
             Stage::Running(index) => self.record(index, StepStatus::Lost, now_us),
             Stage::Killing(index, reason) => self.record_killed(index, reason, now_us),
             Stage::Building | Stage::Clearing(_) | Stage::Over => {}
@@ -324,6 +346,7 @@ mod tests {
             results: (0..phases.len()).map(result).collect(),
             stage: Stage::Building,
             outcome: None,
+            is_claimed: false,
             cancelled: false,
             level: None,
         }
@@ -348,6 +371,26 @@ mod tests {
 
     use Input::{Cancel, KilledAll, StepTimeout, WallTimeout};
     use Phase::{Always, Main, Setup};
+
+    /// Once the sandbox is claimed its first step starts by itself; before, nothing can have begun.
+    #[test]
+    fn what_may_have_begun_is_not_called_not_run() {
+        let lost = || Input::Lost { message: "gone".into() };
+        let excess = Excess { limit: LimitKind::Disk, allowed: 1, found: 2 };
+        for (input, status) in [
+            (Cancel, StepStatus::Cancelled),
+            (WallTimeout, StepStatus::TimedOut),
+            (Input::Exceeded(excess), StepStatus::LimitExceeded { limit: LimitKind::Disk }),
+            (lost(), StepStatus::Lost),
+        ] {
+            let mut machine = machine(&[Main, Always], Level::None);
+            machine.claimed();
+            assert_eq!(machine.next(input, 1), Action::Finish);
+            let statuses: Vec<_> = machine.into_parts().1.into_iter().map(|step| step.status).collect();
+            assert_eq!(statuses, [status, StepStatus::NotRun]);
+        }
+        assert_eq!(play(&[Main], vec![lost()]), "Finish | sandbox lost: gone | NotRun");
+    }
 
     #[test]
     fn steps_follow_each_other() {

@@ -37,6 +37,7 @@ use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError};
 use crate::small_file;
 use crate::spawner::StartAnswer;
 use crate::spec::CheckedSpec;
+use crate::sys::process::{self, Disposition};
 use crate::sys::{channel, descriptors};
 use claimed::Claimed;
 pub(crate) use keeper::Host;
@@ -168,6 +169,8 @@ pub(crate) fn run_for_person(spec: &CheckedSpec, secrets: Option<SealedSecrets>)
     if !spec.listeners.is_empty() {
         return Err(StartError::Listeners);
     }
+    // Whoever starts it may not want to hear of its children; it has to hear of its own.
+    drop(process::set_disposition(Signal::SIGCHLD, Disposition::Default).map_err(std::io::Error::from));
     let host = Host::prepare(Ceilings::default());
     let begun = Begun::now(&host);
     umask(Mode::from_bits_truncate(0o077));

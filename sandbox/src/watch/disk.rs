@@ -13,12 +13,20 @@ use crate::limit::{Excess, LimitKind};
 
 /// Entries that one look goes through: some milliseconds on a warm cache.
 const ENTRIES_MAX: usize = if cfg!(test) { 64 } else { 2048 };
+/// The same of a walk that lasts: it must be faster than a tree can grow, or it never ends.
+const ENTRIES_MAX_OF_LONG: usize = 4 * ENTRIES_MAX;
 /// The same when the disk is nearly full, and nothing matters more than who fills it.
 const ENTRIES_MAX_IN_SHORTAGE: usize = 16 * ENTRIES_MAX;
+/// When a walk is a long one.
+const LONG: Duration = Duration::from_secs(2);
+/// The rest that looks leave to everything else, in times of what they took: usually, during a long walk, in a shortage.
+const REST_PARTS: [u32; 3] = [10, 3, 1];
 /// Shortest rest between two walks; a long walk is followed by a rest as long as itself.
 const REST_MIN: Duration = Duration::from_secs(1);
 /// A run that grows by less than this, in bytes, is not what fills a disk.
 const GROWTH_MIN: u64 = 1 << 20;
+/// What an inode counts for at most, where a file system has a number of them: what ext4 gives one for, usually.
+const INODE_BYTES_MAX: u64 = 16 << 10;
 /// The free space that a file system must have is never more than this part of it; of its files this part must be free.
 const FLOOR_PART: u64 = 20;
 
@@ -49,12 +57,16 @@ pub(crate) struct DiskWatch {
     at_shortage: Option<u64>,
     /// What the last walk to its end found.
     last: Option<u64>,
+    /// What an inode counts for.
+    inode_bytes: u64,
+    rest_part: u32,
 }
 
 impl DiskWatch {
     /// Watches the trees in `roots`, which may together have `bound` bytes, and the free space of the first, of which
     /// `floor` bytes are to be left.
     pub(crate) fn new(roots: Vec<OwnedFd>, bound: Option<u64>, floor: Option<u64>, now: Instant) -> Self {
+        let inode_bytes = roots.first().and_then(Room::of).map_or(0, Room::inode_bytes);
         Self {
             roots,
             bound,
@@ -67,7 +79,14 @@ impl DiskWatch {
             hindered: Some(0),
             at_shortage: None,
             last: None,
+            inode_bytes,
+            rest_part: REST_PARTS[0],
         }
+    }
+
+    /// The rest that is due after a look, in times of what it took.
+    pub(crate) const fn rest_part(&self) -> u32 {
+        self.rest_part
     }
 
     /// Counts deleted files, too, that processes of the run of `init` have open; those on the devices `tmpfs` are on no disk.
@@ -94,12 +113,18 @@ impl DiskWatch {
             return None;
         }
         if self.walk.is_none() && (now >= self.next_walk || shortage.is_some()) {
-            self.walk = Some((Walk::over(&self.roots).ok()?, now));
+            self.walk = Some((Walk::over(&self.roots, self.inode_bytes).ok()?, now));
             let deleted = |(init, tmpfs): &(Pid, Vec<u64>)| unnamed(&descendants(*init), tmpfs).disk;
             self.deleted = self.init.as_ref().map(deleted).unwrap_or_default();
         }
         let (walk, since) = self.walk.as_mut()?;
-        let progress = walk.go_on(if shortage.is_some() { ENTRIES_MAX_IN_SHORTAGE } else { ENTRIES_MAX });
+        let (budget, rest_part) = match &shortage {
+            Some(_) => (ENTRIES_MAX_IN_SHORTAGE, REST_PARTS[2]),
+            None if now.saturating_duration_since(*since) > LONG => (ENTRIES_MAX_OF_LONG, REST_PARTS[1]),
+            None => (ENTRIES_MAX, REST_PARTS[0]),
+        };
+        self.rest_part = rest_part;
+        let progress = walk.go_on(budget);
         let found = walk.bytes().saturating_add(self.deleted);
         let too_much = self.bound.filter(|bound| found > *bound);
         if let Some(allowed) = too_much {
@@ -115,8 +140,10 @@ impl DiskWatch {
         }
         let took = now.saturating_duration_since(*since);
         match progress {
-            // What is left of the walk would only add to it, and may take longer than the disk has space.
-            Progress::UnderWay => return self.growth(self.at_shortage.or(self.last)?, found, shortage?),
+            // What is left of the walk would only add to it, and may take longer than the disk has space. As long as no
+            // walk was over, the run is taken to have begun with nothing: else one that grows faster than it is walked
+            // would never be blamed.
+            Progress::UnderWay => return self.growth(self.at_shortage.or(self.last).unwrap_or(0), found, shortage?),
             Progress::Hindered => return self.hindered(now, found, shortage),
             Progress::Over => {}
         }
@@ -167,16 +194,7 @@ impl DiskWatch {
 
     /// What the file system lacks.
     fn shortage(&self) -> Option<Excess> {
-        let floor = self.floor?;
-        let found = fstatvfs(self.roots.first()?).ok()?;
-        let unit = found.fragment_size();
-        let room = Room {
-            bytes: found.blocks().saturating_mul(unit),
-            bytes_free: found.blocks_available().saturating_mul(unit),
-            files: found.files(),
-            files_free: found.files_available(),
-        };
-        room.lacks(floor)
+        Room::of(self.roots.first()?)?.lacks(self.floor?)
     }
 }
 
@@ -191,6 +209,22 @@ struct Room {
 }
 
 impl Room {
+    fn of(root: &OwnedFd) -> Option<Self> {
+        let found = fstatvfs(root).ok()?;
+        let unit = found.fragment_size();
+        Some(Self {
+            bytes: found.blocks().saturating_mul(unit),
+            bytes_free: found.blocks_available().saturating_mul(unit),
+            files: found.files(),
+            files_free: found.files_available(),
+        })
+    }
+
+    /// What an inode is worth where there is a number of them: who uses a part of them uses that part of the disk.
+    fn inode_bytes(self) -> u64 {
+        self.bytes.checked_div(self.files).map_or(0, |each| each.min(INODE_BYTES_MAX))
+    }
+
     /// What is free and what should be, when there is less than that: space, of which `floor` bytes are to be left, or
     /// further files.
     fn lacks(self, floor: u64) -> Option<Excess> {
@@ -303,10 +337,50 @@ mod tests {
             std::fs::File::create(home.path().join(file.to_string())).unwrap();
         }
         let mut watch = watch(home.path(), None);
-        watch.last = Some(0);
         let now = Instant::now();
         let looks = (1..).find(|_| watch.look_in(now, Some(SHORTAGE)).is_some()).unwrap();
         assert!(looks < 4, "{looks} looks of 6");
+    }
+
+    /// A tree that grows faster than it is walked has no walk that is ever over.
+    #[test]
+    fn on_a_full_disk_the_first_walk_need_not_be_over() {
+        let home = tempfile::tempdir().unwrap();
+        let grow = |files: std::ops::Range<usize>| {
+            files.for_each(|file| drop(std::fs::File::create(home.path().join(file.to_string())).unwrap()));
+        };
+        grow(0..2 * ENTRIES_MAX_IN_SHORTAGE);
+        let mut watch = watch(home.path(), Some(1 << 30));
+        let (now, mut made) = (Instant::now(), 2 * ENTRIES_MAX_IN_SHORTAGE);
+        let looks = (1..20).find(|_| {
+            grow(made..made + 2 * ENTRIES_MAX_IN_SHORTAGE);
+            made += 2 * ENTRIES_MAX_IN_SHORTAGE;
+            watch.look_in(now, Some(SHORTAGE)).is_some()
+        });
+        assert!(looks.is_some() && watch.last.is_none(), "{looks:?}");
+    }
+
+    #[test]
+    fn a_walk_that_lasts_hurries() {
+        let home = tempfile::tempdir().unwrap();
+        (0..2 * ENTRIES_MAX_OF_LONG)
+            .for_each(|file| drop(std::fs::File::create(home.path().join(file.to_string())).unwrap()));
+        let mut watch = watch(home.path(), Some(1 << 30));
+        let now = Instant::now();
+        watch.look_in(now, None);
+        assert_eq!((watch.rest_part(), watch.is_walking()), (REST_PARTS[0], true));
+        watch.look_in(now + LONG * 2, None);
+        assert_eq!((watch.rest_part(), watch.is_walking()), (REST_PARTS[1], true));
+        watch.look_in(now + LONG * 2, Some(SHORTAGE));
+        assert_eq!(watch.rest_part(), REST_PARTS[2]);
+    }
+
+    #[test]
+    fn an_inode_is_worth_its_part_of_the_disk() {
+        let room = Room { bytes: 1 << 40, bytes_free: 0, files: 1 << 27, files_free: 0 };
+        assert_eq!(room.inode_bytes(), 8 << 10);
+        assert_eq!(Room { files: 1 << 20, ..room }.inode_bytes(), INODE_BYTES_MAX);
+        assert_eq!(Room { files: 0, ..room }.inode_bytes(), 0, "not every file system has a number of them");
     }
 
     #[test]

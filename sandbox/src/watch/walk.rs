@@ -23,7 +23,7 @@ const HELD_MAX: usize = 32;
 const DEPTH_MAX: usize = if cfg!(test) { 1 << 9 } else { 1 << 16 };
 /// Unit of `st_blocks`, in bytes, whatever the file system.
 const BLOCK_BYTES: u64 = 512;
-/// What each entry costs besides its content, in bytes: an inode and a name.
+/// What each entry costs besides its content, in bytes: a name, and an inode where those are not counted.
 const ENTRY_BYTES: u64 = 512;
 
 /// A walk that is under way.
@@ -36,6 +36,8 @@ pub(super) struct Walk {
     /// The last ones of the way.
     held: VecDeque<Held>,
     bytes: u64,
+    /// What an inode counts for in addition.
+    inode_bytes: u64,
 }
 
 /// How far a walk has come.
@@ -63,11 +65,11 @@ struct Place {
 struct Identity(u64, u64);
 
 impl Walk {
-    /// A walk over the trees in `roots`.
-    pub(super) fn over(roots: &[OwnedFd]) -> Result<Self, Errno> {
+    /// A walk over the trees in `roots`, on a file system where an inode is worth `inode_bytes`.
+    pub(super) fn over(roots: &[OwnedFd], inode_bytes: u64) -> Result<Self, Errno> {
         let cloned = roots.iter().map(OwnedFd::try_clone).collect::<Result<_, _>>();
         let roots = cloned.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))?;
-        Ok(Self { roots, way: Vec::new(), held: VecDeque::new(), bytes: 0 })
+        Ok(Self { roots, way: Vec::new(), held: VecDeque::new(), bytes: 0, inode_bytes })
     }
 
     /// What was found so far, in bytes.
@@ -109,7 +111,7 @@ impl Walk {
         if is_done {
             return Ok(Progress::UnderWay);
         }
-        self.bytes = self.bytes.saturating_add(stat.as_ref().map(space).unwrap_or_default());
+        self.bytes = self.bytes.saturating_add(stat.map_or(0, |stat| space(&stat, self.inode_bytes)));
         child.map_or(Ok(Progress::UnderWay), |child| self.enter(child, next))
     }
 
@@ -218,10 +220,10 @@ impl Held {
 
 /// What an entry occupies, in bytes. A file with several names is in the tree under all of them: no link leads out of a
 /// mount of the run.
-fn space(stat: &FileStat) -> u64 {
+fn space(stat: &FileStat, inode_bytes: u64) -> u64 {
     let blocks = u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(BLOCK_BYTES);
     let names = if is_directory(stat) { 1 } else { stat.st_nlink.max(1) };
-    (blocks / names).saturating_add(ENTRY_BYTES)
+    (blocks.saturating_add(inode_bytes) / names).saturating_add(ENTRY_BYTES)
 }
 
 fn is_directory(stat: &FileStat) -> bool {
@@ -250,7 +252,7 @@ mod tests {
     }
 
     fn whole(path: &std::path::Path, budget: usize) -> (u64, usize) {
-        let (progress, bytes, turns) = to_the_end(&mut Walk::over(&[root(path)]).unwrap(), budget);
+        let (progress, bytes, turns) = to_the_end(&mut Walk::over(&[root(path)], 0).unwrap(), budget);
         assert_eq!(progress, Progress::Over);
         (bytes, turns)
     }
@@ -301,7 +303,7 @@ mod tests {
                 let mode = if name.is_empty() { root_mode } else { *mode };
                 fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
             }
-            let mut walk = Walk::over(&[opened.try_clone().unwrap()]).unwrap();
+            let mut walk = Walk::over(&[opened.try_clone().unwrap()], 0).unwrap();
             let (progress, all, _) = to_the_end(&mut walk, 100);
             drop(walk);
             let left = mode_of(&path(""));
@@ -338,7 +340,7 @@ mod tests {
                 }
             };
             scope.spawn(lock);
-            let walk = |_| to_the_end(&mut Walk::over(&[root(home.path())]).unwrap(), 10);
+            let walk = |_| to_the_end(&mut Walk::over(&[root(home.path())], 0).unwrap(), 10);
             let walks: Vec<_> = (0..200).map(walk).collect();
             is_over.store(true, std::sync::atomic::Ordering::Relaxed);
             walks
@@ -380,7 +382,7 @@ mod tests {
         let content = (3 * 150 + 1) * (16 << 10);
         let (all, _) = whole(home.path(), 10);
         assert!((content..content + (4 * 150 + 1) * (8 << 10)).contains(&all), "{all}");
-        let mut walk = Walk::over(&[root(home.path())]).unwrap();
+        let mut walk = Walk::over(&[root(home.path())], 0).unwrap();
         loop {
             assert!(walk.held.len() <= HELD_MAX);
             walk.hold_only(1);
@@ -416,7 +418,7 @@ mod tests {
             nix::sys::stat::mkdirat(&at, "d", Mode::S_IRWXU).unwrap();
             at = openat(&at, "d", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()).unwrap();
         }
-        assert_eq!(to_the_end(&mut Walk::over(&[root(home.path())]).unwrap(), 1000).0, Progress::Hindered);
+        assert_eq!(to_the_end(&mut Walk::over(&[root(home.path())], 0).unwrap(), 1000).0, Progress::Hindered);
         crate::remove_tree(&home.path().join("d")).unwrap();
     }
 
@@ -425,7 +427,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let dirs = deep(home.path(), 100, "d");
         let (all, _) = whole(home.path(), 100);
-        let mut walk = Walk::over(&[root(home.path())]).unwrap();
+        let mut walk = Walk::over(&[root(home.path())], 0).unwrap();
         while walk.way.len() < 101 {
             assert_eq!(walk.go_on(1), Progress::UnderWay);
         }
@@ -450,7 +452,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("last"), vec![1; 1 << 20]).unwrap();
         drop(deep(home.path(), 100, "d"));
-        let mut walk = Walk::over(&[root(home.path())]).unwrap();
+        let mut walk = Walk::over(&[root(home.path())], 0).unwrap();
         while walk.way.len() < 90 {
             assert_eq!(walk.go_on(1), Progress::UnderWay);
         }

@@ -1,5 +1,7 @@
 //! Who lives and dies with whom: daemon, spawner, shim, everything inside; and who may start what.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use orch_sandbox::exit_record::{Outcome, StepStatus};
@@ -105,7 +107,34 @@ fn an_attempt_is_taken_once() {
     assert!(matches!(inspect(&run.dir, 5).unwrap(), Liveness::Exited(_)));
 }
 
-/// Who gives a run up that may be about to start makes sure that it does not.
+/// A run that is cancelled while its first step begins: whatever was heard of that, its record says so.
+#[test]
+fn what_began_is_never_called_not_run() {
+    let Some(bench) = Bench::new() else { return };
+    let mut begun = 0;
+    for round in 0..40 {
+        let run = bench.run(&format!("early-{round}"), vec![sh("main", Phase::Main, ": > begun; exec sleep 1000")]);
+        let started = bench.start(&run);
+        // Each a little later, over the time that a beginning takes.
+        let moment = Instant::now() + Duration::from_micros(150 * round);
+        while Instant::now() < moment {
+            std::hint::spin_loop();
+        }
+        if round % 2 == 0 {
+            control::cancel(&run.dir).unwrap();
+        } else {
+            kill(Pid::from_raw(started.pid), Signal::SIGTERM).unwrap();
+        }
+        let record = run.wait();
+        assert_eq!(record.outcome, Outcome::Cancelled);
+        if run.workspace.join("begun").exists() {
+            begun += 1;
+            assert_eq!(record.steps[0].status, StepStatus::Cancelled, "round {round}");
+        }
+    }
+    eprintln!("{begun} of 40 had begun");
+}
+
 /// What is kept of a run is made beside its first step, so a record of a run that could not be followed does not claim that
 /// the step never began. Without room for that record nothing begins.
 #[test]
@@ -126,6 +155,7 @@ fn a_run_that_cannot_be_followed_is_not_called_one_that_did_nothing() {
     }
 }
 
+/// Who gives a run up that may be about to start makes sure that it does not.
 #[test]
 fn an_attempt_that_was_forestalled_never_starts() {
     let Some(bench) = Bench::new() else { return };

@@ -79,7 +79,7 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         tasks_failed,
         runs_max: app.config.runs_max,
         isolation_level: host.level,
-        isolation_required: app.config.required_level,
+        isolation_required: required,
         warnings,
     })
 }
@@ -134,7 +134,9 @@ pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, R
     let app = Arc::clone(app);
     Ok(blocking(move || {
         *app.host.write().unwrap_or_else(PoisonError::into_inner) = facts.clone();
-        let mut checks = host::checks(&app.tools, &facts, app.config.required_level, &app.git.version().to_string());
+        app.look_again();
+        let required = facts.required(app.config.required_level);
+        let mut checks = host::checks(&app.tools, &facts, required, &app.git.version().to_string());
         checks.extend(app.troubles.lines().into_iter().take(WARNINGS_MAX).map(|detail| DoctorCheck {
             name: "merge queue".into(),
             result: CheckResult::Failed,
@@ -146,7 +148,6 @@ pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, R
             CheckResult::Warning => 1,
             CheckResult::Ok => 2,
         });
-        let required = app.config.required_level;
         DoctorReport {
             checks,
             isolation: convert::isolation_view(&facts.isolation, required, Some(&facts)),

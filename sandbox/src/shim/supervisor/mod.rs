@@ -6,12 +6,12 @@
 mod ending;
 mod requests;
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
 use super::asked::AskedFilter;
@@ -153,6 +153,7 @@ impl<'a> Supervisor<'a> {
         self.claimed_at_ns = at_ns;
         if let Some((stdout, stderr)) = first {
             self.follow(0, stdout, stderr);
+            self.machine.claimed();
         }
         self.inside = Some(inside);
     }
@@ -162,13 +163,13 @@ impl<'a> Supervisor<'a> {
         let ready = self.wait()?;
         let now = Instant::now();
         self.drain_streams(now);
+        if ready.channel {
+            self.read_reply(now)?;
+        }
         if ready.signals {
             while self.signals.read_signal()?.is_some() {
                 self.cancel();
             }
-        }
-        if ready.channel {
-            self.read_reply(now)?;
         }
         if let Some(proxy) = &mut self.proxy {
             let events = proxy.take(now);
@@ -180,7 +181,10 @@ impl<'a> Supervisor<'a> {
         }
         while let Some(passed) = self.timers.take_passed(now) {
             match passed {
-                Passed::Wall => self.feed(Input::WallTimeout),
+                Passed::Wall => {
+                    self.hear_of_beginning()?;
+                    self.feed(Input::WallTimeout);
+                }
                 Passed::Step => self.feed(Input::StepTimeout),
                 Passed::Idle => {
                     let idle_ms = self.spec.limits.idle_ms.unwrap_or_default();
@@ -232,6 +236,16 @@ impl<'a> Supervisor<'a> {
             }
         }
         self.streams = open;
+    }
+
+    /// Takes in what init has said already, before something ends the run: a step that has begun is ended as one.
+    pub(super) fn hear_of_beginning(&mut self) -> Result<(), Errno> {
+        while self.machine.stage() == Stage::Building
+            && self.inside.as_ref().is_some_and(|inside| is_readable(inside.channel()))
+        {
+            self.read_reply(Instant::now())?;
+        }
+        Ok(())
     }
 
     fn read_reply(&mut self, now: Instant) -> Result<(), Errno> {
@@ -305,6 +319,9 @@ impl<'a> Supervisor<'a> {
     }
 
     fn exceeded(&mut self, excess: Excess) {
+        if let Err(errno) = self.hear_of_beginning() {
+            return self.lost(&format!("failed to hear of the sandbox: {}", errno.desc()));
+        }
         if matches!(self.machine.stage(), Stage::Building | Stage::Running(_)) {
             self.log.control(unix_us(), &ControlEvent::LimitExceeded { excess });
             self.feed(Input::Exceeded(excess));
@@ -421,6 +438,11 @@ impl<'a> Supervisor<'a> {
             self.lost(&crate::chain(&error));
         }
     }
+}
+
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// What a wait has found.

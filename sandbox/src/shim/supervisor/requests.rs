@@ -71,7 +71,10 @@ impl Supervisor<'_> {
 
     pub(super) fn cancel(&mut self) {
         self.log.control(unix_us(), &ControlEvent::CancelRequested);
-        self.feed(Input::Cancel);
+        match self.hear_of_beginning() {
+            Ok(()) => self.feed(Input::Cancel),
+            Err(errno) => self.lost(&format!("failed to hear of the sandbox: {}", errno.desc())),
+        }
     }
 
     fn pause(&mut self) {
