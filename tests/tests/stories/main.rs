@@ -13,6 +13,7 @@ mod confinement;
 mod crashes;
 mod demo;
 mod doctor;
+mod escapes;
 mod full_disk;
 mod kills;
 mod limits;
