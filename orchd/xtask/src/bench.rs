@@ -13,11 +13,15 @@ const SANDBOX: &str = "orch-sandbox";
 /// The package whose benchmark is that of workspaces.
 const ADAPTERS: &str = "orch-adapters";
 
+/// The package with the benchmark of the scheduler.
+const TESTS: &str = "orch-tests";
+
 /// Measures `area` with the benchmarks' own arguments.
 pub(crate) fn run(area: &str, arguments: &[String]) -> anyhow::Result<ExitCode> {
     match area {
         "sandbox" => sandbox(arguments),
-        other => bail!("there is no bench area `{other}`; there is: sandbox"),
+        "scheduler" => scheduler(arguments),
+        other => bail!("there is no bench area `{other}`; there are: sandbox, scheduler"),
     }
 }
 
@@ -37,6 +41,11 @@ fn sandbox(arguments: &[String]) -> anyhow::Result<ExitCode> {
     if wants(arguments, |bar| bar.starts_with("workspace")) && has_benchmark(&root, ADAPTERS, "workspace")? {
         held &= benchmark(&root, ADAPTERS, "workspace", arguments)?;
     }
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn scheduler(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let held = benchmark(&workspace::root()?, TESTS, "scheduler", arguments)?;
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -1,0 +1,248 @@
+//! What one decision costs, whatever is known: the book is filled, and from then on a run ends and another is chosen.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use orch_core::entity::{Project, RepositorySource, RetryPolicy, Run, RunPurpose, Task, TaskSpec, Work};
+use orch_core::ids::sample_id;
+use orch_core::recipe::Access;
+use orch_core::schedule::{Action, Book, Limits};
+use orch_core::state::project::ProjectState;
+use orch_core::state::run::RunState;
+use orch_core::state::task::TaskState;
+use orch_proto::Timestamp;
+use orch_proto::id::{Id as _, RunId, TaskId};
+
+use crate::bars::{Bar, Finding, Limit};
+
+const DECISION: Bar = Bar {
+    name: "decision-p99",
+    unit: "us",
+    against: "nothing; 10^6 tasks known",
+    limit: Limit::AtMost(50.0),
+    stretch: None,
+};
+const GROWTH: Bar = Bar {
+    name: "decision-growth",
+    unit: "ratio",
+    against: "10^4 tasks known, p99 of 10^6",
+    limit: Limit::AtMost(2.0),
+    stretch: None,
+};
+/// Projects that share the host, runs at once, and decisions that are timed.
+const PROJECTS: u128 = 20;
+const PLACES: u32 = 100;
+const DECISIONS: usize = 20_000;
+/// Every so manyth task waits for the one before it.
+const CHAINED: u128 = 4;
+
+pub(crate) fn measure() -> anyhow::Result<Vec<Finding>> {
+    let sizes = [10_000, 100_000, 1_000_000];
+    let measured = sizes.iter().map(|size| of_size(*size)).collect::<anyhow::Result<Vec<_>>>()?;
+    let [small, _, large] = measured.as_slice() else { unreachable!("three sizes") };
+    let lines = sizes.iter().zip(&measured).map(|(size, times)| {
+        let Times { decision, told, filled } = times;
+        format!(
+            "{size:>8} tasks: a decision p50 {:>6.2} p99 {:>6.2} max {:>8.2} us; told of a run's start and end p50 {:>6.2} \
+             p99 {:>6.2} us; filled in {:.2} s",
+            at(decision, 50),
+            at(decision, 99),
+            at(decision, 100),
+            at(told, 50),
+            at(told, 99),
+            filled.as_secs_f64()
+        )
+    });
+    let decision = lines.fold(Finding::of(&DECISION, at(&large.decision, 99)), Finding::note);
+    Ok(vec![decision, Finding::of(&GROWTH, at(&large.decision, 99) / at(&small.decision, 99))])
+}
+
+struct Times {
+    /// Sorted.
+    decision: Vec<Duration>,
+    told: Vec<Duration>,
+    filled: Duration,
+}
+
+fn of_size(size: u128) -> anyhow::Result<Times> {
+    let since = Instant::now();
+    let mut bench = Bench::filled(size);
+    bench.fill_places()?;
+    let filled = since.elapsed();
+    let (mut decision, mut told) = (Vec::with_capacity(DECISIONS), Vec::with_capacity(DECISIONS));
+    for _ in 0..DECISIONS.min(usize::try_from(size)? / 2) {
+        told.push(bench.end_one());
+        let (took, started) = bench.choose_one()?;
+        decision.push(took);
+        told.push(started);
+    }
+    decision.sort_unstable();
+    told.sort_unstable();
+    Ok(Times { decision, told, filled })
+}
+
+/// Microseconds at the percentile.
+fn at(sorted: &[Duration], percent: usize) -> f64 {
+    let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(index).map_or(0.0, |took| took.as_secs_f64() * 1e6)
+}
+
+struct Bench {
+    book: Book,
+    now: Timestamp,
+    running: VecDeque<(TaskId, RunId)>,
+    runs: u128,
+}
+
+impl Bench {
+    /// A book of that many tasks that wait, of projects that are ready.
+    fn filled(size: u128) -> Self {
+        let mut book = Book::default();
+        book.set_limits(Limits { runs_max: PLACES, ..Limits::default() });
+        (0..PROJECTS).for_each(|number| book.put_project((&project(number)).into()));
+        let now = Timestamp::from_unix_us(1_795_165_557_000_000);
+        for number in 0..size {
+            book.put_task((&task(number, now)).into());
+        }
+        Self { book, now, running: VecDeque::new(), runs: 0 }
+    }
+
+    fn fill_places(&mut self) -> anyhow::Result<()> {
+        for decision in self.book.choose(self.now, &BTreeSet::new()) {
+            self.start(decision.action)?;
+        }
+        ensure!(self.running.len() == PLACES as usize, "{} runs", self.running.len());
+        Ok(())
+    }
+
+    /// One decision, and what it takes to tell the book of its start.
+    fn choose_one(&mut self) -> anyhow::Result<(Duration, Duration)> {
+        let since = Instant::now();
+        let chosen = self.book.choose(self.now, &BTreeSet::new());
+        let took = since.elapsed();
+        let [decision] = chosen.as_slice() else { anyhow::bail!("not one decision: {chosen:?}") };
+        let since = Instant::now();
+        self.start(decision.action)?;
+        Ok((took, since.elapsed()))
+    }
+
+    fn start(&mut self, action: Action) -> anyhow::Result<()> {
+        let Action::Run(id) = action else { anyhow::bail!("no task was chosen") };
+        self.runs += 1;
+        let run: RunId = sample_id(1 << 40 | self.runs);
+        let mut task = task(number_of(id), self.now);
+        task.state = TaskState::Running { run };
+        self.book.put_task((&task).into());
+        self.book.put_run(&(&attempt(run, &task, self.now)).into());
+        self.running.push_back((id, run));
+        Ok(())
+    }
+
+    /// The oldest run succeeds, a moment later.
+    fn end_one(&mut self) -> Duration {
+        self.now = self.now.plus_ms(10);
+        let Some((id, run)) = self.running.pop_front() else { return Duration::ZERO };
+        let mut task = task(number_of(id), self.now);
+        task.state = TaskState::Done { change: None };
+        let mut ended = attempt(run, &task, self.now);
+        ended.state = RunState::Succeeded;
+        ended.finished_at = Some(self.now);
+        let since = Instant::now();
+        self.book.put_run(&(&ended).into());
+        self.book.put_task((&task).into());
+        since.elapsed()
+    }
+}
+
+fn number_of(id: TaskId) -> u128 {
+    id.uuid().as_u128() - sample_id::<TaskId>(0).uuid().as_u128()
+}
+
+fn project(number: u128) -> Project {
+    Project {
+        id: sample_id(number),
+        number: u32::try_from(number).unwrap_or(u32::MAX),
+        slug: format!("p{number}"),
+        source: RepositorySource::Empty,
+        state: ProjectState::Ready,
+        default_branch: "main".into(),
+        head: None,
+        toolchains: Vec::new(),
+        blueprint_gates: None,
+        protected_paths: Vec::new(),
+        blueprint: None,
+        created_at: Timestamp::from_unix_us(0),
+    }
+}
+
+fn task(number: u128, at: Timestamp) -> Task {
+    // The one before it in its project.
+    let needed = number.checked_sub(PROJECTS).filter(|_| (number / PROJECTS) % CHAINED == 1);
+    let work = Work::Steps {
+        source: "bench".into(),
+        steps: Vec::new(),
+        env: BTreeMap::new(),
+        tools: vec![["cargo", "node", "python3"][usize::try_from(number % 3).unwrap_or(0)].into()],
+        blueprint: None,
+        artifacts: Vec::new(),
+        keeps_changes: true,
+        access: Access::default(),
+    };
+    Task {
+        id: sample_id(number),
+        project: sample_id(number % PROJECTS),
+        number: u32::try_from(number).unwrap_or(u32::MAX),
+        plan: None,
+        title: String::new(),
+        spec: TaskSpec {
+            work,
+            requirements: Vec::new(),
+            acceptance: Vec::new(),
+            retries: RetryPolicy::default(),
+            estimate_minutes: Some((1, u32::try_from(number * 7 % 90).unwrap_or(1))),
+            risk: None,
+        },
+        depends_on: needed.into_iter().map(sample_id).collect(),
+        priority: u8::try_from(number * 11 % 10).unwrap_or(5),
+        approval: None,
+        state: TaskState::Approved { not_before: None },
+        attempts: 0,
+        failures: 0,
+        losses: 0,
+        last_failure: None,
+        last_run: None,
+        last_change: None,
+        created_at: Timestamp::from_unix_us(i64::try_from(number).unwrap_or(0)),
+        since: at,
+    }
+}
+
+fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
+    Run {
+        id,
+        project: task.project,
+        number: 1,
+        task: task.id,
+        purpose: RunPurpose::Work,
+        attempt: 1,
+        fence: 1,
+        state: RunState::Running,
+        steps: Vec::new(),
+        base: None,
+        tree: None,
+        required_level: 0,
+        isolation: None,
+        log_cursor: 0,
+        log_dropped_bytes: 0,
+        artifacts: Vec::new(),
+        reason: String::new(),
+        access: Access::default(),
+        network: Vec::new(),
+        network_left_out: 0,
+        cancel_requested: None,
+        queued_at: at,
+        started_at: Some(at),
+        finished_at: None,
+    }
+}
