@@ -56,6 +56,7 @@ fn start(args: Args) -> Result<(), RpcError> {
     if check_only {
         let text = config.to_file().map_err(|error| RpcError::new(ErrorCode::Internal, error.to_string()))?;
         print(&text);
+        config.doubts().iter().for_each(|doubt| warn(doubt));
         return Ok(());
     }
     let logging = logging::start(&config)?;
@@ -68,6 +69,11 @@ fn report(error: &RpcError) {
     if let Some(hint) = &error.hint {
         eprintln!("hint: {hint}");
     }
+}
+
+#[expect(clippy::print_stderr, reason = "standard output is the configuration")]
+fn warn(doubt: &str) {
+    eprintln!("warning: {doubt}");
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the user asked for")]

@@ -46,6 +46,9 @@ pub(crate) fn run(config: Config, logging: Logging) -> Result<(), RpcError> {
 }
 
 async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
+    for doubt in config.doubts() {
+        tracing::warn!(doubt, "the configuration says something that means nothing here");
+    }
     let dirs = StateDir::create(&config.state_dir)
         .map_err(|error| state_dir::unusable("state directory", &config.state_dir, &error))?;
     let _lock = lock(&dirs).await.map_err(|error| lock_error(&error))?;
@@ -54,7 +57,7 @@ async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
     let app = App::new(parts(config, dirs).await?);
     let runs = reconcile::recover(&app).await;
     let listener = Listener::bind(&app.config.socket, app.config.socket_group.as_deref())
-        .map_err(|error| RpcError::new(ErrorCode::Config, chain(&error)).hint("name another path with `--socket`"))?;
+        .map_err(|error| RpcError::new(ErrorCode::Config, chain(&error)).hint(error.hint()))?;
     let mut reconcilers = reconcile::start(&app, runs);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

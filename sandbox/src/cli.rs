@@ -33,6 +33,7 @@ const EXIT_CANCELLED: i32 = 130;
 const USAGE: &str = "\
 usage: orch-sandbox run SPEC.json [--secret NAME=FILE]... [-- COMMAND...]
                                                     run a spec (or one command in its place) and show its output
+       orch-sandbox example [DIRECTORY]             print a spec to begin with, whose workspace is DIRECTORY [default: here]
        orch-sandbox doctor                          show what isolation this host gives, with fixes
        orch-sandbox apparmor-profile                print the profile that lets this program make user namespaces
        orch-sandbox attempt ATTEMPT...              as a step of a run: try what must not work; the attempts are JSON
@@ -127,14 +128,37 @@ fn command(args: &[OsString]) -> Result<i32, CommandError> {
         ["apparmor-profile"] => print(&apparmor_profile(&own_path())).map(|()| 0),
         ["attempt", attempts @ ..] if !attempts.is_empty() => make_attempts(attempts),
         ["run", spec, options @ ..] => {
-            let (secrets, argv) = run_options(options).ok_or_else(|| CommandError::Usage(USAGE.to_owned()))?;
+            let (secrets, argv) = run_options(options).map_err(|problem| usage(&problem))?;
             run(Path::new(spec), &secrets, argv)
         }
         ["version" | "--version" | "-V"] => {
             print(concat!("orch-sandbox ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0)
         }
-        _ => Err(CommandError::Usage(USAGE.to_owned())),
+        ["example"] => example(Path::new(".")),
+        ["example", directory] => example(Path::new(directory)),
+        [] => Err(usage("no command")),
+        ["run"] => Err(usage("`run` needs the file of a spec; `orch-sandbox example` prints one")),
+        [command, ..] => Err(usage(&format!("`{command}` with these arguments is no command"))),
     }
+}
+
+/// How it is used, and what is wrong with how it was.
+fn usage(problem: &str) -> CommandError {
+    CommandError::Usage(format!("{problem}\n{USAGE}"))
+}
+
+/// Prints a spec that says everything and asks for nothing.
+fn example(directory: &Path) -> Result<i32, CommandError> {
+    let workspace = directory.canonicalize().map_err(CommandError::Workspace)?;
+    let timeout_ms = 600_000;
+    let step = StepSpec::main("list", ["ls", "-la"], timeout_ms);
+    let mut spec = RunSpec::narrow("example", workspace, vec![step], Limits::small(timeout_ms));
+    spec.env = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let mut text = serde_json::to_string_pretty(&spec).map_err(CommandError::Options)?;
+    text.push('\n');
+    print(&text).map(|()| 0)
 }
 
 fn serve(options: &str) -> Result<i32, CommandError> {
@@ -142,20 +166,24 @@ fn serve(options: &str) -> Result<i32, CommandError> {
     spawner::serve(options).map(|()| 0).map_err(CommandError::Serve)
 }
 
-/// Names and files of secrets, and the command; `None` for anything else.
+/// Names and files of secrets, and the command; or what is wrong.
 #[expect(clippy::type_complexity, reason = "two parts of one argument list")]
-fn run_options<'a, 'b>(mut words: &'b [&'a str]) -> Option<(Vec<(&'a str, &'a Path)>, &'b [&'a str])> {
+fn run_options<'a, 'b>(mut words: &'b [&'a str]) -> Result<(Vec<(&'a str, &'a Path)>, &'b [&'a str]), String> {
     let mut secrets = Vec::new();
     loop {
         match words {
-            [] => return Some((secrets, &[])),
-            ["--", argv @ ..] if !argv.is_empty() => return Some((secrets, argv)),
+            [] => return Ok((secrets, &[])),
+            ["--"] => return Err("there is no command after `--`".to_owned()),
+            ["--", argv @ ..] => return Ok((secrets, argv)),
             ["--secret", pair, rest @ ..] => {
-                let (name, file) = pair.split_once('=')?;
+                let (name, file) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not NAME=FILE"))?;
                 secrets.push((name, Path::new(file)));
                 words = rest;
             }
-            _ => return None,
+            ["--secret"] => return Err("`--secret` needs NAME=FILE".to_owned()),
+            [other, ..] => {
+                return Err(format!("`{other}` after the spec is no option; a command comes after `--`"));
+            }
         }
     }
 }

@@ -104,6 +104,9 @@ pub struct TaskView {
     pub attempts_max: u32,
     /// Why the last attempt failed.
     pub last_failure: Option<String>,
+    /// Why it was cancelled, if it was.
+    #[serde(default)]
+    pub cancelled_because: Option<String>,
     /// The run under way, or the last one; of a task that failed at its gates their run.
     pub run: Option<RunId>,
     pub run_name: Option<String>,

@@ -118,6 +118,7 @@ impl Samples {
             attempts: 0,
             attempts_max: 3,
             last_failure: None,
+            cancelled_because: None,
             run: None,
             run_name: None,
             step: None,

@@ -198,7 +198,7 @@ pub(super) fn read(path: &Path) -> Result<ConfigFile, RpcError> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
     let file = parse(&text, path)?;
-    check(&file, path)?;
+    check(&file, &text, path)?;
     Ok(file)
 }
 
@@ -224,9 +224,26 @@ fn nearest(message: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn check(file: &ConfigFile, path: &Path) -> Result<(), RpcError> {
+/// The line of a key such as `network.house.host`, the first one where there are several; none where it is written inline.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let (wanted, name) = key.rsplit_once('.')?;
+    let mut section = String::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('[') {
+            section = line.trim_matches(|bracket| bracket == '[' || bracket == ']').trim().to_owned();
+        } else if section == wanted && line.split('=').next().is_some_and(|found| found.trim() == name) {
+            return Some(at + 1);
+        }
+    }
+    None
+}
+
+fn check(file: &ConfigFile, text: &str, path: &Path) -> Result<(), RpcError> {
     let wrong = |key: &str, problem: &str| {
-        Err(RpcError::new(ErrorCode::Config, format!("{}: `{key}` {problem}", path.display())))
+        let line = line_of(text, key).map_or(String::new(), |line| format!(":{line}"));
+        let error = RpcError::new(ErrorCode::Config, format!("{}{line}: `{key}` {problem}", path.display()));
+        Err(error.hint("mend it, then check with `orchd --check-config`"))
     };
     if file.limits.runs_max.is_some_and(|max| max == 0 || max > 10_000) {
         return wrong("limits.runs_max", "must be 1 to 10000");
@@ -283,6 +300,19 @@ mod tests {
         assert_eq!(error.code, ErrorCode::Config);
         assert!(error.message.starts_with("config.toml:3: unknown field `state_dri`"), "{}", error.message);
         assert_eq!(error.hint.as_deref(), Some("did you mean `state_dir`?"));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_has_its_line_too() {
+        let text = "[limits]\nruns_max = 2\n\n[network]\nallow = [\n  \"*\"]\n";
+        let error = check(&parse(text, Path::new("c")).unwrap(), text, Path::new("c")).unwrap_err();
+        assert!(error.message.starts_with("c:5: `network.allow` has `*`: "), "{}", error.message);
+        let text = "[[network.house]]\nhost = \"a.org\"\nnetworks = []\n";
+        let error = check(&parse(text, Path::new("c")).unwrap(), text, Path::new("c")).unwrap_err();
+        assert!(error.message.starts_with("c:3: `network.house.networks` is empty"), "{}", error.message);
+        let inline = "limits = { runs_max = 0 }\n";
+        let error = check(&parse(inline, Path::new("c")).unwrap(), inline, Path::new("c")).unwrap_err();
+        assert!(error.message.starts_with("c: `limits.runs_max` must be"), "{}", error.message);
     }
 
     #[test]

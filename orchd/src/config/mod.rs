@@ -1,5 +1,6 @@
 //! Configuration: a TOML file, then environment, then flags. Raw values become a checked [`Config`] once, here.
 
+mod doubts;
 mod file;
 mod network;
 mod share;

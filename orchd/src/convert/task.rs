@@ -27,7 +27,9 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
     }
     let only_a_place =
         waits.iter().all(|wait| matches!(wait, Wait::Capacity { .. } | Wait::Memory { .. } | Wait::Paused { .. }));
-    let approval = approval_of(task, change.as_ref());
+    let approval = approval_of(task, change.as_ref()).map(|id| view.get::<Approval>(id)).transpose()?.flatten();
+    // What is answered is waited for no more.
+    let approval = approval.filter(Approval::is_open).map(|approval| approval.id);
     let name = format!("{project}/{}", EntityKind::Task.short(task.number));
     let in_review = review_wait(view, change.as_ref())?;
     let waits = in_review.into_iter().chain(waits.iter().map(|wait| wait_view(&name, wait))).collect();
@@ -50,6 +52,10 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
         // A person may have asked for more than the policy gives.
         attempts_max: (task.spec.retries.max_retries + 1).max(task.attempts),
         last_failure: task.last_failure.clone(),
+        cancelled_because: match &task.state {
+            State::Cancelled { reason } => Some(reason.clone()),
+            _ => None,
+        },
         run: run_id,
         run_name: run.as_ref().map(|run| EntityKind::Run.short(run.number)),
         step: run.as_ref().filter(|run| run.is_open()).and_then(current_step),

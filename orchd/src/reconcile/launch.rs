@@ -43,6 +43,10 @@ enum LaunchError {
     NotAllowed { what: String },
     #[error("{0}; {1}")]
     Secret(SecretStoreError, String),
+    #[error(
+        "secret `{name}` has a NUL byte and cannot be a variable; take `env` out of the recipe, so that it is a file"
+    )]
+    NoVariable { name: String },
 }
 
 /// Makes the directory of a run, so that it can be watched.
@@ -94,9 +98,10 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
             let class = match &error {
                 LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
                 // Trying again does not help before somebody mends the host.
-                LaunchError::Tool { .. } | LaunchError::NotAllowed { .. } | LaunchError::Secret(..) => {
-                    FailureClass::Isolation
-                }
+                LaunchError::Tool { .. }
+                | LaunchError::NotAllowed { .. }
+                | LaunchError::Secret(..)
+                | LaunchError::NoVariable { .. } => FailureClass::Isolation,
                 _ => FailureClass::Infrastructure,
             };
             give_up(app, run, RunOutcome::Failed { class, reason: chain(&error) }).await
@@ -165,13 +170,22 @@ fn granted(app: &App, run: &Run, task: &Task) -> Result<Secrets, LaunchError> {
     if task.approval.is_none() && !questions.is_empty() {
         return Err(LaunchError::NotAllowed { what: questions.join(", ") });
     }
-    app.secrets.values(run.access.secrets.iter().map(|secret| &secret.name)).map_err(|error| {
+    let values = app.secrets.values(run.access.secrets.iter().map(|secret| &secret.name)).map_err(|error| {
         let hint = match &error {
             SecretStoreError::Missing { name } => format!("set it with `orchctl secret set {name}`"),
             _ => "set it anew with `orchctl secret set`".to_owned(),
         };
         LaunchError::Secret(error, hint)
-    })
+    })?;
+    let as_variable = run.access.secrets.iter().filter(|secret| secret.env.is_some());
+    match as_variable.into_iter().find(|secret| has_nul(&values, secret.name.as_str())) {
+        Some(secret) => Err(LaunchError::NoVariable { name: secret.name.to_string() }),
+        None => Ok(values),
+    }
+}
+
+fn has_nul(values: &Secrets, name: &str) -> bool {
+    values.get(name).is_some_and(|value| value.contains(&0))
 }
 
 /// The gates that the check began with. Others, or none because the tree could not be read just now, are no check.

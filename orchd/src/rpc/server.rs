@@ -50,6 +50,18 @@ pub(crate) enum BindError {
     Mode(#[source] io::Error),
 }
 
+impl BindError {
+    /// What can be done about it.
+    pub(crate) const fn hint(&self) -> &'static str {
+        match self {
+            Self::Directory { .. } | Self::Bind { .. } | Self::NoSocket { .. } => "name another path with `--socket`",
+            Self::Group { .. } | Self::Mode(_) => {
+                "`daemon.socket_group` is a group that exists and that the daemon's user is a member of"
+            }
+        }
+    }
+}
+
 /// Listens on `path`, which is for the daemon's user alone from its first moment on: the mode of a socket before it is
 /// bound is that of its file (Linux, `unix_bind_bsd` in `net/unix/af_unix.c`).
 fn listen_for_nobody_else(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {

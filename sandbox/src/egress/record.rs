@@ -194,6 +194,22 @@ impl DenyReason {
     }
 }
 
+impl EgressRecord {
+    /// What a person has to know of something that was refused or did not work, with the next step.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let next = match &self.verdict {
+            Verdict::Denied { reason: DenyReason::NameNotAllowed } => "; an entry of `egress` has to name it",
+            Verdict::Denied { reason: DenyReason::PortNotAllowed } => "; its entry of `egress` has to have the port",
+            Verdict::Denied { reason: DenyReason::ResolvedTo(_) } => {
+                "; its entry of `egress` has to have the `networks` that it may lead to"
+            }
+            Verdict::Denied { .. } | Verdict::Failed { .. } => "",
+            Verdict::Allowed { .. } | Verdict::Closed { .. } | Verdict::Missed { .. } => return None,
+        };
+        Some(format!("network: {self}{next}"))
+    }
+}
+
 /// What did not work though it was allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -302,6 +318,16 @@ mod tests {
         ] {
             assert_eq!(record(b"a.example", verdict).to_string(), wanted);
         }
+    }
+
+    #[test]
+    fn a_person_is_told_of_what_was_refused_and_of_the_next_step() {
+        let told = |verdict| record(b"a.example", verdict).refusal();
+        let denied = told(Verdict::Denied { reason: DenyReason::NameNotAllowed }).unwrap();
+        let wanted = "network: connect a.example:65535: denied, name-not-allowed; an entry of `egress` has to name it";
+        assert_eq!(denied, wanted);
+        assert!(told(Verdict::Failed { failure: Failure::Dial }).unwrap().ends_with("failed, no answer"));
+        assert_eq!(told(Verdict::Allowed { address: "1.2.3.4".parse().unwrap() }), None);
     }
 
     #[test]

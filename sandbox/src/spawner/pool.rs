@@ -14,8 +14,11 @@ use crate::sys::channel;
 const SHAPES_MAX: usize = 8;
 /// How long a shape that no run has is remembered.
 const UNUSED_MAX: Duration = Duration::from_secs(600);
-/// How long no slot is prepared for a shape after one could not be.
-const FAILED_PAUSE: Duration = Duration::from_secs(60);
+/// How long no slot is prepared for a shape after one could not be: what was short may be there again soon. Doubles with
+/// each that fails in a row.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// The longest such pause.
+const FAILED_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The slots of a spawner.
 #[derive(Debug)]
@@ -30,8 +33,23 @@ pub(super) struct Pool {
 struct Known {
     shape: Shape,
     used: Instant,
-    failed: Option<Instant>,
+    /// When a slot could not be prepared, and how many in a row.
+    failed: Option<(Instant, u32)>,
     slots: Vec<Waiting>,
+}
+
+impl Known {
+    fn failed(&mut self, now: Instant) {
+        let before = self.failed.map_or(0, |(_, times)| times);
+        self.failed = Some((now, before.saturating_add(1)));
+    }
+
+    fn rests(&self, now: Instant) -> bool {
+        self.failed.is_some_and(|(at, times)| {
+            let doubled = FAILED_PAUSE.saturating_mul(1 << times.saturating_sub(1).min(16));
+            now.duration_since(at) < doubled.min(FAILED_PAUSE_MAX)
+        })
+    }
 }
 
 /// A slot as the spawner sees it.
@@ -78,8 +96,7 @@ impl Pool {
     /// The shape that lacks a slot, the latest first.
     pub(super) fn lacking(&mut self, now: Instant) -> Option<Shape> {
         self.shapes.retain(|known| now.duration_since(known.used) < UNUSED_MAX);
-        let rests = |known: &Known| known.failed.is_some_and(|at| now.duration_since(at) < FAILED_PAUSE);
-        let lacks = |known: &&Known| known.slots.len() < self.wanted && !rests(known);
+        let lacks = |known: &&Known| known.slots.len() < self.wanted && !known.rests(now);
         self.shapes.iter().rev().find(lacks).map(|known| known.shape.clone())
     }
 
@@ -92,7 +109,7 @@ impl Pool {
 
     /// Notes that no slot can be prepared for `shape` now.
     pub(super) fn failed(&mut self, shape: &Shape, now: Instant) {
-        self.shapes.iter_mut().filter(|known| known.shape == *shape).for_each(|known| known.failed = Some(now));
+        self.shapes.iter_mut().filter(|known| known.shape == *shape).for_each(|known| known.failed(now));
     }
 
     /// Readable when a slot is ready or gone, in the order of [`hear`](Self::hear).
@@ -108,8 +125,10 @@ impl Pool {
             let before = known.slots.len();
             known.slots.retain_mut(|slot| !spoke() || slot.hear());
             if known.slots.len() < before {
-                known.failed = Some(now);
+                known.failed(now);
                 is_gone = true;
+            } else if known.slots.iter().any(|slot| slot.ready) {
+                known.failed = None;
             }
         }
         is_gone
@@ -185,6 +204,19 @@ mod tests {
         drop(shim);
         assert!(pool.hear(|| true, now));
         assert_eq!(pool.lacking(now), None);
+        assert_eq!(pool.lacking(now + FAILED_PAUSE), Some(a.clone()));
+        for _ in 0..20 {
+            pool.failed(&a, now);
+        }
+        assert_eq!(pool.lacking(now + FAILED_PAUSE_MAX / 2), None);
+        assert_eq!(pool.lacking(now + FAILED_PAUSE_MAX), Some(a.clone()));
+        // One that succeeds makes it as new.
+        let (waiting, shim) = slot();
+        pool.add(&a, waiting);
+        channel::send(shim.as_fd(), Slot::READY, &[]).unwrap();
+        assert!(!pool.hear(|| true, now));
+        pool.failed(&a, now);
+        assert!(pool.take(&a, 1, now).is_some());
         assert_eq!(pool.lacking(now + FAILED_PAUSE), Some(a.clone()));
         assert_eq!(pool.lacking(now + UNUSED_MAX), None);
     }

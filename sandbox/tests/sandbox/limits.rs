@@ -107,6 +107,8 @@ fn f14_a_run_that_takes_too_much_disk_is_killed() {
         let record = bench.finish(&run);
         let excess = excess(&record);
         assert_eq!((excess.limit, excess.allowed), (LimitKind::Disk, 16 * MEGABYTE), "{name}");
+        // A directory without permissions would stay for ever.
+        orch_sandbox::remove_tree(&run.workspace).unwrap();
         assert!(excess.found > excess.allowed, "{name}: {excess:?}");
         assert_eq!(record.steps[1].status, StepStatus::Succeeded, "{name}");
         assert_eq!(strength(&record, GuaranteeKind::DiskLimit), Strength::Degraded, "{name}");

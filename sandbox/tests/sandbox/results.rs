@@ -111,6 +111,13 @@ fn people_see_output_and_exit_codes() {
     let careless = ["-c", "trap '' CHLD; exec \"$@\"", "sh", program().to_str().unwrap(), "run"];
     let output = Command::new("sh").args(careless).arg(&spec).args(["--", "sh", "-c", "exit 9"]).output().unwrap();
     assert_eq!(output.status.code(), Some(9), "{}", String::from_utf8_lossy(&output.stderr));
+    // The spec to begin with says everything that has to be said.
+    let example = Command::new(program()).arg("example").arg(&run.workspace).output().unwrap();
+    std::fs::write(&spec, example.stdout).unwrap();
+    assert_eq!(result(&["pwd"]), (Some(0), "/work\n".to_owned()));
+    let unknown = Command::new(program()).arg("run").arg(&spec).arg("pwd").output().unwrap();
+    assert_eq!(unknown.status.code(), Some(64));
+    assert!(unknown.stderr.starts_with(b"`pwd` after the spec"), "{unknown:?}");
     let help = Command::new(program()).args(["run", "--help"]).output().unwrap();
     assert!(help.status.success() && help.stdout.starts_with(b"usage: "), "{help:?}");
     std::fs::write(&spec, "{\"shell\": true}").unwrap();

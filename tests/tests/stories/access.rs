@@ -92,6 +92,29 @@ async fn on_record(story: &Story, run: &RunView, port: u16) -> anyhow::Result<()
     Ok(())
 }
 
+/// What can never start is not tried again and again, and who denies is heard.
+#[test]
+fn a_value_that_cannot_be_given_fails_once_and_a_denial_is_told() -> anyhow::Result<()> {
+    story("secrets that cannot be given", Setup::Runs, async |story| {
+        const STEPS: &str = "steps: [env]\nsecrets: [{ name: binary, env: BINARY }]\n";
+        story.project_create("shop", RepoSource::Empty).await?;
+        std::fs::write(story.env().path("value"), b"with\0in-it-0123")?;
+        orchctl(story.env(), &["secret", "set", "binary", "--file", "value"]).await?.ok()?;
+        let task = story.task_create("shop", "Binary", STEPS).await?;
+        let approval = story.approvals_pending("shop").await?.pop().context("somebody is asked")?;
+        story.decide(&approval, Decision::Approve).await?;
+        let failed = story.task_in(&task, TaskState::Failed).await?;
+        let why = failed.last_failure.unwrap_or_default();
+        ensure!(failed.attempts == 1 && why.contains("NUL") && why.contains("take `env` out"), "{why}");
+        let other = story.task_create("shop", "Denied", STEPS).await?;
+        let approval = story.approvals_pending("shop").await?.pop().context("somebody is asked")?;
+        orchctl(story.env(), &["approval", "deny", &approval.name, "--reason", "too much", "--yes"]).await?.ok()?;
+        let why = orchctl(story.env(), &["task", "why", &other]).await?.ok()?;
+        ensure!(why.contains("denied: too much") && why.contains("orchctl task retry"), "{why}");
+        Ok(())
+    })
+}
+
 /// A task waits for a secret that nobody set; then its run gets it, and nobody else does.
 #[test]
 fn a_run_gets_the_secrets_that_it_names_and_no_record_has_them() -> anyhow::Result<()> {
@@ -114,6 +137,8 @@ fn a_run_gets_the_secrets_that_it_names_and_no_record_has_them() -> anyhow::Resu
             std::fs::write(story.env().path("value"), format!("{value}\n"))?;
             orchctl(story.env(), &["secret", "set", name, "--file", "value"]).await?.ok()?;
             std::fs::remove_file(story.env().path("value"))?;
+            let kept = std::fs::read(story.env().state().join("secrets").join(name))?;
+            ensure!(kept == format!("{value}\n").into_bytes(), "a file is kept byte for byte: keys need it");
         }
         story.task_in(&task, TaskState::Done).await?;
         let run = run_of(story, "Deploy").await?;

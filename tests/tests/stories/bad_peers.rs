@@ -82,7 +82,7 @@ fn a_configuration_with_a_mistake_stops_the_start() -> anyhow::Result<()> {
             ("[limits]\n\nruns_mx = 3\n", "bad.toml:3: ", "did you mean `runs_max`?"),
             ("[limts]\nruns_max = 3\n", "bad.toml:1: ", "did you mean `limits`?"),
             ("[limits]\nruns_max = -1\n", "bad.toml:2: ", "line 2"),
-            ("[limits]\nruns_max = 0\n", "bad.toml: `limits.runs_max`", ""),
+            ("[limits]\nruns_max = 0\n", "bad.toml:2: `limits.runs_max`", "--check-config"),
             ("[limits\n", "bad.toml:1: ", "line 1"),
         ] {
             let path = story.env().path("bad.toml");

@@ -107,6 +107,9 @@ fn is_listened_to(socket: &Path) -> bool {
 }
 
 fn report_up(session: &Session, status: &StatusView, what: &str) -> Result<(), Failure> {
+    for warning in &status.warnings {
+        session.note(warning);
+    }
     session.report("Status", status, || {
         let line = format!(
             "orchd {} {what}: pid {}, socket {}, state {}",

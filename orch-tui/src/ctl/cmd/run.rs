@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use orch_proto::request::Request;
-use orch_proto::view::{NetworkUseView, RunFilter, RunState, RunView};
+use orch_proto::view::{NetworkState, NetworkUseView, RunFilter, RunState, RunView};
 use orch_proto::{ErrorCode, Ref};
 
 use super::{isolation, run_log};
@@ -100,7 +100,9 @@ pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Fa
         }
         RunCommand::Network { run } => {
             let run = get(session, &session.reference(&run)).await?;
-            session.list(&run.network)
+            session.list(&run.network)?;
+            network_advice(&run).into_iter().for_each(|advice| session.note(advice));
+            Ok(())
         }
         RunCommand::Artifacts { run, save, to } => {
             let run = get(session, &session.reference(&run)).await?;
@@ -243,6 +245,21 @@ fn network_text(used: &NetworkUseView) -> String {
     let port = used.port.map_or(String::new(), |port| format!(":{port}"));
     let times = if used.count == 1 { String::new() } else { format!(", {} times", used.count) };
     format!("{:<7} {} {host}{port}: {}{times}", network_state(used.state), used.way, used.detail)
+}
+
+/// What can be done about what the run was refused.
+fn network_advice(run: &RunView) -> Vec<&'static str> {
+    let denied = |test: &dyn Fn(&str) -> bool| {
+        run.network.iter().any(|used| used.state == NetworkState::Denied && test(&used.detail))
+    };
+    let mut advice = Vec::new();
+    if denied(&|why| why == "name-not-allowed" || why == "port-not-allowed") {
+        advice.push("what is not allowed is named in `network` of the recipe: `orchctl task edit NAME --recipe FILE`");
+    }
+    if denied(&|why| why.starts_with("resolves to ")) {
+        advice.push("the operator says in `[[network.house]]` which hosts may lead to addresses of the house");
+    }
+    advice
 }
 
 #[cfg(test)]

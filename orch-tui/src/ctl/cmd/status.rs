@@ -129,6 +129,10 @@ fn text(overview: &Overview, paint: Paint) -> String {
         let why = task.last_failure.as_deref().unwrap_or("no reason recorded");
         attention(Role::Bad, format!("x {}  {}: {why}", task.name, task.title));
     }
+    let hidden = overview.failed.len().saturating_sub(LISTED_MAX);
+    if hidden > 0 {
+        attention(Role::Bad, format!("x and {hidden} more: orchctl task list --state failed"));
+    }
     let label = paint.apply(Role::Active, &SafeText::literal("next"));
     out.push_str(&format!("{label}: {}\n", SafeText::line(&overview.next)));
     out

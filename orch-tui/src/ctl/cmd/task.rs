@@ -308,6 +308,7 @@ fn text(task: &TaskView, paint: Paint) -> String {
     }
     field("priority", &task.priority.to_string());
     field("attempts", &format!("{} of {}", task.attempts, task.attempts_max));
+    field("cancelled", task.cancelled_because.as_deref().unwrap_or(""));
     field("last failure", task.last_failure.as_deref().unwrap_or(""));
     if let Some((at, of, name)) = &task.step {
         field("step", &format!("{at} of {of}, {name}"));
@@ -325,6 +326,10 @@ fn why(task: &TaskView) -> String {
         let ready = if task.ready { ", ready to start" } else { "" };
         let line = |text: String| format!("{}\n", SafeText::line(&text));
         let mut out = line(format!("{} waits for nothing: it is {}{ready}", task.name, task.state.label()));
+        if let Some(reason) = &task.cancelled_because {
+            out.push_str(&line(format!("  {reason}")));
+            out.push_str(&line(format!("    wanted all the same: orchctl task retry {}", task.name)));
+        }
         if task.state == TaskState::Failed {
             out.push_str(&line(format!("  {}", task.last_failure.as_deref().unwrap_or("no reason is known"))));
             if let Some(run) = &task.run_name {

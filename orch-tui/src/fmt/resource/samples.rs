@@ -163,6 +163,7 @@ pub(crate) fn task(number: u32) -> TaskView {
         attempts: 0,
         attempts_max: 3,
         last_failure: None,
+        cancelled_because: None,
         run: None,
         run_name: None,
         step: None,

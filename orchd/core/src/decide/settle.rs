@@ -146,7 +146,8 @@ fn failure(outcome: &RunOutcome) -> (FailureClass, String) {
     match outcome {
         RunOutcome::Succeeded => (FailureClass::Task, "it succeeded".into()),
         RunOutcome::Failed { class, reason } => (*class, reason.clone()),
-        RunOutcome::TimedOut { reason } => (FailureClass::Task, format!("timed out: {reason}")),
+        // The reason says that time was up, and where.
+        RunOutcome::TimedOut { reason } => (FailureClass::Task, reason.clone()),
         RunOutcome::Cancelled { reason } => (FailureClass::Task, format!("cancelled: {reason}")),
         RunOutcome::Lost { reason } => (FailureClass::Infrastructure, format!("lost: {reason}")),
     }

@@ -6,6 +6,7 @@
 mod ending;
 mod requests;
 
+use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -402,6 +403,13 @@ impl<'a> Supervisor<'a> {
                 Some(asked) => asked.clear(event),
                 None => event,
             };
+            if self.echo == Echo::Stdio
+                && let ControlEvent::Egress { record, .. } = &event
+                && let Some(text) = record.refusal()
+            {
+                // Nobody else tells a person why; one who has closed the stream does not want to know.
+                drop(writeln!(std::io::stderr(), "orch-sandbox: {text}"));
+            }
             self.log.control(unix_us(), &event);
         }
     }
