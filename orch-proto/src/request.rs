@@ -75,6 +75,8 @@ pub enum Request {
     ProjectCreate { name: String, repo: RepoSource },
     /// Takes a project out of use. What is queued there is not started any more.
     ProjectArchive { project: Ref },
+    /// Says what a project may have of the host. What is absent stays as it is; a bound of 0 is none.
+    ProjectSet { project: Ref, weight: Option<u32>, runs_max: Option<u32>, runs_per_day: Option<u32> },
     /// Hands in a Vision, or a new version of it.
     VisionSubmit { project: Ref, file_name: String, text: Bytes },
     /// Derives requirements from the newest Vision (or the one named).
@@ -208,7 +210,7 @@ impl Request {
     #[must_use]
     pub const fn role(&self) -> Role {
         match self {
-            Self::ProjectCreate { .. } | Self::ProjectArchive { .. } => Role::Admin,
+            Self::ProjectCreate { .. } | Self::ProjectArchive { .. } | Self::ProjectSet { .. } => Role::Admin,
             Self::RequirementsDecide { .. } | Self::PlanDecide { .. } | Self::ApprovalDecide { .. } => Role::Approver,
             Self::VisionSubmit { .. }
             | Self::RequirementsPropose { .. }

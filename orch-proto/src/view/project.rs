@@ -59,6 +59,20 @@ pub struct ProjectView {
     pub requirements_version: Option<u32>,
     pub plan_version: Option<u32>,
     pub created_at: Timestamp,
+    /// Under load it gets the host in proportion to this.
+    #[serde(default = "weight")]
+    pub weight: u32,
+    /// Runs that it may have at once.
+    #[serde(default)]
+    pub runs_max: Option<u32>,
+    /// Attempts that may be started in a day (UTC).
+    #[serde(default)]
+    pub runs_per_day: Option<u32>,
+}
+
+/// That of a project of which nobody said anything.
+const fn weight() -> u32 {
+    1
 }
 
 /// One version of a project's Vision.

@@ -96,6 +96,9 @@ impl Samples {
             requirements_version: Some(1),
             plan_version: Some(2),
             created_at: ago(7_200),
+            weight: 1,
+            runs_max: None,
+            runs_per_day: None,
         }]
     }
 

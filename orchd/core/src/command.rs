@@ -94,6 +94,13 @@ pub enum Command {
     ArchiveProject {
         project: ProjectId,
     },
+    /// What is `None` stays as it is; a bound of 0 is none.
+    SetShare {
+        project: ProjectId,
+        weight: Option<u32>,
+        runs_max: Option<u32>,
+        runs_per_day: Option<u32>,
+    },
 
     /// The text is in the blob store already.
     SubmitVision {

@@ -67,6 +67,12 @@ fn project(event: &ProjectEvent) -> String {
         ProjectEvent::Inspected { head, .. } => format!("branch is now at {}", short(head)),
         ProjectEvent::BlueprintSet { name, gates, .. } => format!("blueprint {name} with {} gates", gates.len()),
         ProjectEvent::Archived => "archived".into(),
+        ProjectEvent::ShareSet { share } => {
+            let bound =
+                |bound: Option<u32>| bound.map_or_else(|| "any number of".to_owned(), |bound| bound.to_string());
+            let (at_once, in_a_day) = (bound(share.runs_max), bound(share.runs_per_day));
+            format!("has weight {}, {at_once} runs at once and {in_a_day} a day", share.weight)
+        }
     }
 }
 

@@ -32,6 +32,9 @@ pub(crate) fn project_view(view: &impl View, project: &Project, repository: Stri
         requirements_version: newest(EntityKind::Requirements)?,
         plan_version: newest(EntityKind::Plan)?,
         created_at: project.created_at,
+        weight: project.share.weight,
+        runs_max: project.share.runs_max,
+        runs_per_day: project.share.runs_per_day,
     })
 }
 

@@ -25,8 +25,16 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
             None => id.to_string(),
         });
     }
-    let only_a_place =
-        waits.iter().all(|wait| matches!(wait, Wait::Capacity { .. } | Wait::Memory { .. } | Wait::Paused { .. }));
+    let only_a_place = waits.iter().all(|wait| {
+        matches!(
+            wait,
+            Wait::Capacity { .. }
+                | Wait::Memory { .. }
+                | Wait::Paused { .. }
+                | Wait::ProjectRuns { .. }
+                | Wait::Quota { .. }
+        )
+    });
     let approval = approval_of(task, change.as_ref()).map(|id| view.get::<Approval>(id)).transpose()?.flatten();
     // What is answered is waited for no more.
     let approval = approval.filter(Approval::is_open).map(|approval| approval.id);
@@ -177,6 +185,19 @@ fn wait_view(task: &str, wait: &Wait) -> WaitView {
         ),
         Wait::Backoff { ms } => ("backoff", format!("next try in {}.{} s", ms / 1_000, ms % 1_000 / 100), None),
         Wait::Project { name, state } => ("project", format!("project `{name}` is {state}"), None),
+        Wait::Capacity { .. } | Wait::Memory { .. } | Wait::ProjectRuns { .. } | Wait::Quota { .. } => {
+            return place_view(task, wait);
+        }
+        Wait::Paused { reason } => ("paused", format!("nothing is started: {reason}"), None),
+        Wait::Run { name } => ("run", format!("its earlier run {name} has not ended yet"), None),
+    };
+    WaitView { code: code.into(), text, hint }
+}
+
+/// That nothing but a place is missing, in words.
+fn place_view(task: &str, wait: &Wait) -> WaitView {
+    let project = project_of(task);
+    let (code, text, hint) = match wait {
         Wait::Capacity { running, max, ahead } => {
             let ahead = tasks_ahead(*ahead);
             ("capacity", format!("{running} of {max} runs are under way and {ahead} go before it"), None)
@@ -191,10 +212,37 @@ fn wait_view(task: &str, wait: &Wait) -> WaitView {
                 ),
             )
         }
-        Wait::Paused { reason } => ("paused", format!("nothing is started: {reason}"), None),
-        Wait::Run { name } => ("run", format!("its earlier run {name} has not ended yet"), None),
+        Wait::ProjectRuns { running, max } => (
+            "project_runs",
+            format!("its project has {running} runs under way or about to start, and may have {max}"),
+            Some(format!("orchctl project set {project} --runs-max N")),
+        ),
+        Wait::Quota { started, max, resets_ms } => (
+            "quota",
+            format!(
+                "{started} of the {max} runs that its project may start in a day were started; the next day (UTC) begins in {}",
+                span(*resets_ms)
+            ),
+            Some(format!("orchctl project set {project} --runs-per-day N")),
+        ),
+        _ => ("capacity", String::new(), None),
     };
     WaitView { code: code.into(), text, hint }
+}
+
+/// The project of a task's full name.
+fn project_of(task: &str) -> &str {
+    task.split('/').next().unwrap_or(task)
+}
+
+/// A time for people, to the minute.
+fn span(ms: u64) -> String {
+    let minutes = ms.div_ceil(60_000);
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, 0) => format!("{hours} h"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
 }
 
 fn tasks_ahead(ahead: u32) -> String {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use orch_core::entity::{Project, RepositorySource, RetryPolicy, Run, RunPurpose, Task, TaskSpec, Work};
+use orch_core::entity::{Project, RepositorySource, RetryPolicy, Run, RunPurpose, Share, Task, TaskSpec, Work};
 use orch_core::ids::sample_id;
 use orch_core::recipe::Access;
 use orch_core::schedule::{Action, Book, Limits};
@@ -173,6 +173,7 @@ fn project(number: u128) -> Project {
         protected_paths: Vec::new(),
         blueprint: None,
         created_at: Timestamp::from_unix_us(0),
+        share: Share::default(),
     }
 }
 
@@ -237,6 +238,7 @@ fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         log_dropped_bytes: 0,
         artifacts: Vec::new(),
         reason: String::new(),
+        priority: task.priority,
         access: Access::default(),
         network: Vec::new(),
         network_left_out: 0,

@@ -22,6 +22,32 @@ steps:
       while :; do sleep 0.1; done
 ";
 
+/// A project that has used its day up waits and says so; a person can give it more.
+#[test]
+fn a_project_starts_no_more_runs_in_a_day_than_it_may() -> anyhow::Result<()> {
+    story("a quota", Setup::Runs, async |story| {
+        let day = |at: orch_proto::Timestamp| at.unix_us().div_euclid(24 * 60 * 60 * 1_000_000);
+        story.project_create("shop", RepoSource::Empty).await?;
+        orchctl(story.env(), &["project", "set", "shop", "--runs-per-day", "1", "--weight", "3"]).await?.ok()?;
+        let first = story.task_create("shop", "First", "steps: [echo first]").await?;
+        story.task_in(&first, TaskState::Done).await?;
+        let second = story.task_create("shop", "Second", "steps: [echo second]").await?;
+        let waits = story.task(&second).await?.waits;
+        let run = story.runs("shop").await?.into_iter().next().context("the first has run")?;
+        if day(run.queued_at) == day(story.status().await?.now) {
+            ensure!(waits.iter().any(|wait| wait.code == "quota" && wait.text.contains("1 of the 1")), "{waits:#?}");
+        }
+        let shown = orchctl(story.env(), &["project", "get", "shop"]).await?.ok()?;
+        ensure!(shown.contains("weight 3, any number of runs at once, 1 a day"), "{shown}");
+        // Also after a restart, which reads what was started today.
+        story.kill9().await?;
+        story.start().await?;
+        orchctl(story.env(), &["project", "set", "shop", "--runs-per-day", "0"]).await?.ok()?;
+        story.task_in(&second, TaskState::Done).await?;
+        Ok(())
+    })
+}
+
 #[test]
 fn a_cancelled_task_leaves_nothing_and_who_needs_it_says_so() -> anyhow::Result<()> {
     story("cancel", Setup::Runs, async |story| {

@@ -35,6 +35,20 @@ pub(crate) enum ProjectCommand {
         /// Name of the project
         name: Option<String>,
     },
+    /// Say what a project may have of the host beside others
+    Set {
+        /// Name of the project
+        name: String,
+        /// Under load projects get the host in proportion to their weights, 1 to 1000
+        #[arg(long, value_name = "N")]
+        weight: Option<u32>,
+        /// Runs at once, gates included; 0 for no bound
+        #[arg(long, value_name = "N")]
+        runs_max: Option<u32>,
+        /// Attempts at tasks that are started in a day (UTC); 0 for no bound
+        #[arg(long, value_name = "N")]
+        runs_per_day: Option<u32>,
+    },
     /// Take a project out of use; nothing is deleted
     Archive {
         /// Name of the project
@@ -72,6 +86,14 @@ pub(crate) async fn run(session: &Session, command: ProjectCommand) -> Result<()
             };
             let project = get(session, &project).await?;
             session.show(&project, || text(&project))
+        }
+        ProjectCommand::Set { name, weight, runs_max, runs_per_day } => {
+            if (weight, runs_max, runs_per_day) == (None, None, None) {
+                let hint = "give `--weight`, `--runs-max` or `--runs-per-day`";
+                return Err(Failure::new(ErrorCode::Usage, "nothing is to be set", hint));
+            }
+            session.change(Request::ProjectSet { project: Ref(name), weight, runs_max, runs_per_day }, "set").await?;
+            Ok(())
         }
         ProjectCommand::Archive { name } => {
             session.confirm(&format!("take project `{name}` out of use?")).await?;
@@ -161,6 +183,13 @@ fn text(project: &ProjectView) -> String {
             version(project.plan_version)
         ),
     ];
+    let bound = |bound: Option<u32>| bound.map_or_else(|| "any number of".to_owned(), |bound| bound.to_string());
+    lines.push(format!(
+        "share         weight {}, {} runs at once, {} a day",
+        project.weight,
+        bound(project.runs_max),
+        bound(project.runs_per_day)
+    ));
     for tool in &project.toolchains {
         let root = if tool.root.is_empty() { "." } else { &tool.root };
         lines.push(format!("toolchain     {} in {root} ({})", tool.name, tool.evidence.join(", ")));

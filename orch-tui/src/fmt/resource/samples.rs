@@ -140,6 +140,9 @@ pub(crate) fn project() -> ProjectView {
         requirements_version: None,
         plan_version: None,
         created_at: AT,
+        weight: 1,
+        runs_max: None,
+        runs_per_day: None,
     }
 }
 

@@ -121,6 +121,7 @@ pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -
         required_level: *required_level,
         lease_ms: *lease_ms,
         reason: "gates on the merged tree",
+        priority: 0,
         // Gates look at a tree that nobody approved yet.
         access: Access::default(),
     };

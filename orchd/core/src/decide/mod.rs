@@ -128,6 +128,9 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         }
         Command::FailProject { project, reason } => project::fail(cx, *project, reason),
         Command::ArchiveProject { project } => project::archive(cx, *project),
+        Command::SetShare { project, weight, runs_max, runs_per_day } => {
+            project::set_share(cx, *project, *weight, (*runs_max, *runs_per_day))
+        }
         Command::SubmitVision { .. } => project::submit_vision(cx, command),
         Command::ProposeRequirements { project, vision, content, reason } => {
             document::propose(cx, *project, *vision, content, reason)

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::command::Command;
 use crate::entity::{
-    Approval, ApprovalSubject, Change, Project, ProjectEvent, RepositorySource, Task, Vision, VisionEvent,
+    Approval, ApprovalSubject, Change, Project, ProjectEvent, RepositorySource, Share, Task, Vision, VisionEvent,
+    WEIGHT_MAX,
 };
 use crate::recipe::Glob;
 use crate::state::change::ChangeState;
@@ -96,6 +97,33 @@ pub(super) fn archive<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result
     end_all(cx, id)?;
     cx.emit((id, ProjectEvent::Archived));
     cx.touch(EntityKind::Project, id);
+    Ok(())
+}
+
+/// Says what a project may have of the host. What is under way goes on.
+pub(super) fn set_share<V: View>(
+    cx: &mut Context<'_, V>,
+    id: ProjectId,
+    weight: Option<u32>,
+    (runs_max, runs_per_day): (Option<u32>, Option<u32>),
+) -> Result<(), DecideError> {
+    let project: Project = cx.get(id)?;
+    in_use(&project)?;
+    cx.touch(EntityKind::Project, id);
+    if weight.is_some_and(|weight| weight == 0 || weight > WEIGHT_MAX) {
+        return Err(DecideError::Invalid { field: "weight", problem: format!("must be 1 to {WEIGHT_MAX}") });
+    }
+    let bound = |new: Option<u32>, old| new.map_or(old, |bound| (bound > 0).then_some(bound));
+    let share = Share {
+        weight: weight.unwrap_or(project.share.weight),
+        runs_max: bound(runs_max, project.share.runs_max),
+        runs_per_day: bound(runs_per_day, project.share.runs_per_day),
+    };
+    if share == project.share {
+        cx.note("it is so already");
+    } else {
+        cx.emit((id, ProjectEvent::ShareSet { share }));
+    }
     Ok(())
 }
 

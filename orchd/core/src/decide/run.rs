@@ -24,6 +24,7 @@ pub(super) struct NewRun<'a> {
     pub(super) required_level: u8,
     pub(super) lease_ms: u64,
     pub(super) reason: &'a str,
+    pub(super) priority: u8,
     pub(super) access: Access,
 }
 
@@ -43,6 +44,7 @@ pub(super) fn begin<V: View>(cx: &mut Context<'_, V>, new: NewRun<'_>) -> Result
         tree: new.tree,
         required_level: new.required_level,
         reason: new.reason.to_owned(),
+        priority: new.priority,
         access: new.access,
     };
     cx.emit((id, event));
@@ -70,6 +72,7 @@ pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Resu
         required_level: *required_level,
         lease_ms: *lease_ms,
         reason,
+        priority: task.priority,
         access: task.spec.work.access(),
     };
     let run = begin(cx, new)?;

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 pub use approval::{Approval, ApprovalEvent, ApprovalSubject};
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
-pub use project::{GatesOn, Project, ProjectEvent, RepositorySource};
+pub use project::{GatesOn, Project, ProjectEvent, RepositorySource, Share, WEIGHT_MAX};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
 pub use run::{
     Artifact, Guarantee, GuaranteeState, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation,

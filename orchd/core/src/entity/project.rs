@@ -31,6 +31,37 @@ pub struct Project {
     /// Name of the blueprint and values of its parameters that the approved plan was made with.
     pub blueprint: Option<(String, std::collections::BTreeMap<String, String>)>,
     pub created_at: Timestamp,
+    /// Its part of the host.
+    #[serde(default, skip_serializing_if = "Share::is_default")]
+    pub share: Share,
+}
+
+/// Largest weight of a project.
+pub const WEIGHT_MAX: u32 = 1_000;
+
+/// What a project may have of the host beside others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Under load a project gets the host in proportion to this, 1 to [`WEIGHT_MAX`].
+    pub weight: u32,
+    /// Runs at once, gates included.
+    pub runs_max: Option<u32>,
+    /// Attempts at tasks that are started in a day (UTC). Gates are not counted: they end what was begun.
+    pub runs_per_day: Option<u32>,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { weight: 1, runs_max: None, runs_per_day: None }
+    }
+}
+
+impl Share {
+    /// Whether nobody has said anything about it.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where the repository came from.
@@ -86,6 +117,10 @@ pub enum ProjectEvent {
         protected_paths: Vec<Glob>,
     },
     Archived,
+    /// Its part of the host was set.
+    ShareSet {
+        share: Share,
+    },
 }
 
 impl Project {
@@ -155,6 +190,7 @@ impl Entity for Project {
                 protected_paths: protected_paths.clone(),
                 blueprint: None,
                 created_at: meta.at,
+                share: Share::default(),
             });
         }
         let mut project = existing(current, event)?;
@@ -188,6 +224,7 @@ impl Entity for Project {
                     }
                 }
             }
+            ProjectEvent::ShareSet { share } => project.share = *share,
             ProjectEvent::Archived => {
                 project.state = ProjectState::next(Some(&project.state), &ProjectStep::Archived)?;
             }
@@ -229,6 +266,7 @@ impl Entity for Project {
             ProjectEvent::Inspected { .. } => "inspected",
             ProjectEvent::BlueprintSet { .. } => "blueprint_set",
             ProjectEvent::Archived => "archived",
+            ProjectEvent::ShareSet { .. } => "share_set",
         }
     }
 }

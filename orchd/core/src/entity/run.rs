@@ -38,6 +38,9 @@ pub struct Run {
     pub artifacts: Vec<Artifact>,
     /// Why the scheduler started it.
     pub reason: String,
+    /// Priority of its task when it was started.
+    #[serde(default)]
+    pub priority: u8,
     /// What it is given beyond its workspace.
     #[serde(default, skip_serializing_if = "Access::is_nothing")]
     pub access: Access,
@@ -180,6 +183,8 @@ pub enum RunEvent {
         tree: Option<String>,
         required_level: u8,
         reason: String,
+        #[serde(default)]
+        priority: u8,
         /// Left out by versions that had nothing to give.
         #[serde(default, skip_serializing_if = "Access::is_nothing")]
         access: Access,
@@ -228,6 +233,7 @@ impl Run {
             tree,
             required_level,
             reason,
+            priority,
             access,
         } = event
         else {
@@ -256,6 +262,7 @@ impl Run {
             log_dropped_bytes: 0,
             artifacts: Vec::new(),
             reason: reason.clone(),
+            priority: *priority,
             access: access.clone(),
             network: Vec::new(),
             network_left_out: 0,

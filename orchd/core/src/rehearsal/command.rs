@@ -44,6 +44,12 @@ pub fn random_command(view: &impl View, dice: &mut IdSource) -> Result<Command, 
         15..=20 => scene.start(dice),
         21..=28 => scene.run(dice),
         29..=35 => scene.change(dice),
+        36 if dice.jitter(4) == 0 => Some(Command::SetShare {
+            project: project.id,
+            weight: Some(1 + u32::try_from(dice.jitter(4)).unwrap_or(0)),
+            runs_max: Some(u32::try_from(dice.jitter(4)).unwrap_or(0)),
+            runs_per_day: Some(u32::try_from(dice.jitter(8)).unwrap_or(0)),
+        }),
         36 if dice.jitter(40) == 0 => Some(Command::ArchiveProject { project: project.id }),
         _ => scene.answer(dice),
     };

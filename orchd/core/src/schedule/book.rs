@@ -11,18 +11,13 @@ use std::sync::Arc;
 use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 
+use super::classes::ClassId;
 use super::facts::{ApprovalFacts, ChangeFacts, Phase, ProjectFacts, RunFacts, TaskFacts, Wants};
 use super::fairness::CHARGE_MS;
 use super::lanes::{Lanes, Order, Place};
 use super::limits::Limits;
 use super::merge_queue::MergeQueues;
 use super::turns::Turns;
-use crate::decide::PRIORITY_MAX;
-
-/// Time that a ready task waits before it counts as one priority higher, in milliseconds.
-pub const AGING_MS: u64 = 60 * 60_000;
-/// Most tasks whose priority grows with their age at one look, so that no look takes long.
-const AGED_AT_ONCE: usize = 1_000;
 
 /// A task and where it stands.
 #[derive(Debug)]
@@ -38,8 +33,6 @@ pub(super) struct Node {
     pub(super) tail: u64,
     /// The time that it waits for.
     pub(super) due: Option<Timestamp>,
-    /// When its priority grows next, while it is ready.
-    pub(super) ages_at: Option<Timestamp>,
     /// Its place while it is ready.
     pub(super) place: Option<Place>,
 }
@@ -88,12 +81,10 @@ pub struct Book {
     pub(super) turns: Turns,
     /// Tasks that wait for a time.
     pub(super) timers: BTreeSet<(Timestamp, TaskId)>,
-    /// Ready tasks by the time at which their priority grows.
-    ages: BTreeSet<(Timestamp, TaskId)>,
     /// Tasks by rank whose chains are to be computed anew.
     pub(super) unsettled: BTreeSet<(u32, TaskId)>,
-    /// Chosen tasks that are not under way yet, with their projects.
-    pub(super) chosen: BTreeMap<TaskId, ProjectId>,
+    /// Chosen tasks that are not under way yet, with their classes.
+    pub(super) chosen: BTreeMap<TaskId, ClassId>,
     pub(super) queues: MergeQueues,
     unknown: Unknown,
 }
@@ -106,7 +97,7 @@ impl Book {
 
     /// A project as it is now.
     pub fn put_project(&mut self, facts: ProjectFacts) {
-        self.turns.open(facts.id, facts.is_ready);
+        self.turns.open(facts.id, facts.is_ready, facts.share);
         self.projects.insert(facts.id, facts);
     }
 
@@ -155,12 +146,18 @@ impl Book {
     /// A run as it is now. One that is over is to be told of once, since it is counted and forgotten, and not at all if it
     /// began before [`super::counts_since`].
     pub fn put_run(&mut self, facts: &RunFacts) {
-        let (id, task, project) = (facts.id, facts.task, facts.project);
+        let (id, task) = (facts.id, facts.task);
         let counts_ms = match facts.finished_at {
             Some(finished) if !facts.is_open => finished.ms_since(facts.queued_at),
             _ => CHARGE_MS,
         };
-        self.turns.run(id, project, facts.queued_at, (facts.is_open, counts_ms));
+        self.turns.run(facts, counts_ms);
+        if facts.is_work {
+            let class = ClassId { project: facts.project, priority: facts.priority };
+            self.lanes.classes.started(class, facts.queued_at);
+            self.lanes.relist_class(class);
+            self.reseat(class.project);
+        }
         if facts.is_open {
             self.unchoose(task);
             self.under_way.entry(task).or_default().insert(id, facts.number);
@@ -189,7 +186,7 @@ impl Book {
         }
         self.limits = limits;
         for project in self.lanes.set_lacks(|wants| self.limits.lacks(wants)) {
-            self.turns.candidate(project, self.lanes.best(project));
+            self.reseat(project);
         }
     }
 
@@ -254,32 +251,17 @@ impl Book {
             self.refresh(id);
         }
         self.settle_chains();
-        for _ in 0..AGED_AT_ONCE {
-            let Some((at, id)) = self.ages.first().copied().filter(|(at, _)| *at <= now) else { break };
-            self.grow(id, at);
+        for project in self.lanes.age(now) {
+            self.reseat(project);
         }
         self.turns.count_time(now);
-    }
-
-    /// A ready task has waited for long enough to go before others of its priority.
-    fn grow(&mut self, id: TaskId, at: Timestamp) {
-        self.ages.remove(&(at, id));
-        let Some(node) = self.tasks.get_mut(&id) else { return };
-        node.ages_at = None;
-        let Some(Place { lane, order }) = node.place else { return };
-        let level = order.level.0 + 1;
-        if level < PRIORITY_MAX {
-            node.ages_at = Some(at.plus_ms(AGING_MS));
-            self.ages.insert((at.plus_ms(AGING_MS), id));
-        }
-        self.place(id, Some(Place { lane, order: Order { level: Reverse(level), ..order } }));
     }
 
     pub(super) fn set_tail(&mut self, id: TaskId, tail: u64) {
         let Some(node) = self.tasks.get_mut(&id) else { return };
         node.tail = tail;
-        if let Some(Place { lane, order }) = node.place {
-            self.place(id, Some(Place { lane, order: Order { tail: Reverse(tail), ..order } }));
+        if let Some(place) = node.place {
+            self.place(id, Some(Place { order: Order { tail: Reverse(tail), ..place.order }, ..place }));
         }
     }
 
@@ -308,7 +290,7 @@ impl Book {
             }
             None => {
                 let dependents = self.orphans.remove(&id).unwrap_or_default();
-                let node = Node { facts, dependents, open_needs: 0, rank: 0, tail: 0, due, ages_at: None, place: None };
+                let node = Node { facts, dependents, open_needs: 0, rank: 0, tail: 0, due, place: None };
                 self.tasks.insert(id, node);
             }
         }
@@ -418,19 +400,10 @@ impl Book {
     fn enter(&mut self, id: TaskId) {
         let Some(node) = self.tasks.get(&id) else { return };
         let lacks = |wants: &_| self.limits.lacks(wants);
-        let lane = self.lanes.of(node.facts.project, &node.facts.wants, lacks);
-        let order = Order {
-            level: Reverse(node.facts.priority),
-            tail: Reverse(node.tail),
-            created_at: node.facts.created_at,
-            id,
-        };
-        let ages_at = (node.facts.priority < PRIORITY_MAX).then(|| self.ready_since(node).plus_ms(AGING_MS));
-        self.ages.extend(ages_at.map(|at| (at, id)));
-        if let Some(node) = self.tasks.get_mut(&id) {
-            node.ages_at = ages_at;
-        }
-        self.place(id, Some(Place { lane, order }));
+        let since = self.ready_since(node);
+        let lane = self.lanes.of(node.facts.class(), &node.facts.wants, lacks);
+        let order = Order { tail: Reverse(node.tail), created_at: node.facts.created_at, id };
+        self.place(id, Some(Place { lane, order, since }));
     }
 
     /// When the last thing that it waited for was over.
@@ -445,10 +418,6 @@ impl Book {
     }
 
     fn leave(&mut self, id: TaskId) {
-        let Some(node) = self.tasks.get_mut(&id) else { return };
-        if let Some(at) = node.ages_at.take() {
-            self.ages.remove(&(at, id));
-        }
         self.place(id, None);
     }
 
@@ -460,26 +429,32 @@ impl Book {
             return;
         }
         let project = node.facts.project;
-        // In this order: a lane goes with its last task.
-        if let Some(place) = place {
-            self.lanes.insert(place);
-        }
-        if let Some(before) = before {
-            self.lanes.remove(before);
-        }
+        self.lanes.replace(before, place);
+        self.reseat(project);
+    }
+
+    /// Moves a project to where it belongs by its best task.
+    fn reseat(&mut self, project: ProjectId) {
         self.turns.candidate(project, self.lanes.best(project));
     }
 
     /// Takes the task out of the ready ones until it is under way.
     pub(super) fn choose_one(&mut self, id: TaskId, project: ProjectId) {
+        let Some(class) = self.tasks.get(&id).map(|node| node.facts.class()) else { return };
         self.leave(id);
-        self.chosen.insert(id, project);
+        self.chosen.insert(id, class);
+        self.lanes.classes.chosen(class, true);
+        self.lanes.relist_class(class);
         self.turns.chosen(project, true);
+        self.reseat(project);
     }
 
     fn unchoose(&mut self, id: TaskId) {
-        if let Some(project) = self.chosen.remove(&id) {
-            self.turns.chosen(project, false);
+        if let Some(class) = self.chosen.remove(&id) {
+            self.lanes.classes.chosen(class, false);
+            self.lanes.relist_class(class);
+            self.turns.chosen(class.project, false);
+            self.reseat(class.project);
         }
     }
 }

@@ -45,25 +45,27 @@ impl Book {
         decisions
     }
 
-    /// When to choose again though nothing happened: the next retry that becomes due, of a task or of gates.
+    /// When to choose again though nothing happened: the next retry that becomes due, of a task or of gates, or the next
+    /// day for a project that has used up this one.
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let task = self.timers.first().map(|(at, _)| *at);
-        task.into_iter().chain(self.queues.next_due(now)).min()
+        task.into_iter().chain(self.queues.next_due(now)).chain(self.turns.next_day()).min()
     }
 
     /// The task that goes first, taken out.
     fn next(&mut self) -> Option<Decision> {
-        let (project, order) = self.turns.first()?;
-        let reason = self.reason(&order);
+        let (project, (level, order)) = self.turns.first()?;
+        let reason = self.reason(level.0, &order);
         self.choose_one(order.id, project);
         Some(Decision { action: Action::Run(order.id), reason })
     }
 
-    fn reason(&self, order: &Order) -> String {
+    fn reason(&self, level: u8, order: &Order) -> String {
         let Some(node) = self.tasks.get(&order.id) else { return String::new() };
-        let (priority, level, project) = (node.facts.priority, order.level.0, node.facts.project);
-        let age = if level > priority { format!(", {level} by its age") } else { String::new() };
+        let (priority, project) = (node.facts.priority, node.facts.project);
+        let age =
+            if level > priority { format!(", {level} since nothing of it started for long") } else { String::new() };
         format!(
             "priority {priority}{age}; {} of its project running, {} min used lately; {} min of work behind it; {} ready \
              after it",

@@ -1,6 +1,6 @@
 //! Why a task waits: every reason, with numbers.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 
 use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, TaskId};
@@ -9,6 +9,7 @@ use super::book::{Book, Node};
 use super::facts::Phase;
 use super::lanes::{Order, Place};
 use super::limits::MemoryBudget;
+use super::turns::Full;
 
 /// Most tasks that are counted as going before another.
 pub const AHEAD_MAX: usize = 1_000;
@@ -66,6 +67,17 @@ pub enum Wait {
         budget: MemoryBudget,
         ahead: u32,
     },
+    /// Its project has as many runs as it may.
+    ProjectRuns {
+        running: u32,
+        max: u32,
+    },
+    /// As many attempts of its project were started today as may be.
+    Quota {
+        started: u32,
+        max: u32,
+        resets_ms: u64,
+    },
     Paused {
         reason: String,
     },
@@ -90,6 +102,12 @@ impl Book {
         if let Some(reason) = &self.limits.paused {
             waits.push(Wait::Paused { reason: reason.clone() });
         } else if let Some(place) = node.place {
+            waits.extend(self.turns.full(node.facts.project).map(|full| match full {
+                Full::Runs { running, max } => Wait::ProjectRuns { running, max },
+                Full::Day { started, max, ends_at } => {
+                    Wait::Quota { started, max, resets_ms: ends_at.ms_since(now).max(1) }
+                }
+            }));
             waits.extend(self.no_place(node, place));
         }
         waits
@@ -152,11 +170,15 @@ impl Book {
 
     /// Tasks of its project that go before it, and all of higher priority of others.
     fn ahead(&self, node: &Node, own: Order) -> u32 {
-        let first_of_level = Order { tail: Reverse(u64::MAX), created_at: Timestamp::from_unix_us(i64::MIN), ..own };
+        let own_level = self.lanes.classes.level(node.facts.class());
         let mut ahead = 0;
-        for (project, ready) in self.lanes.startable() {
-            let until = if project == node.facts.project { own } else { first_of_level };
-            ahead += ready.range(..until).take(AHEAD_MAX - ahead).count();
+        for (project, level, ready) in self.lanes.startable() {
+            let left = AHEAD_MAX - ahead;
+            ahead += match level.cmp(&own_level) {
+                Ordering::Greater => ready.len().min(left),
+                Ordering::Equal if project == node.facts.project => ready.range(..own).take(left).count(),
+                Ordering::Equal | Ordering::Less => 0,
+            };
         }
         u32::try_from(ahead).unwrap_or(u32::MAX)
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 
+use super::classes::ClassId;
 use crate::digest::Digest;
-use crate::entity::{Approval, Change, Entity as _, Project, Run, Task, Work};
+use crate::entity::{Approval, Change, Entity as _, Project, Run, RunPurpose, Share, Task, Work};
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
 use crate::state::project::ProjectState;
@@ -59,6 +60,13 @@ pub struct TaskFacts {
     pub(super) since: Timestamp,
 }
 
+impl TaskFacts {
+    /// The tasks that it ages with.
+    pub(super) const fn class(&self) -> ClassId {
+        ClassId { project: self.project, priority: self.priority }
+    }
+}
+
 impl From<&Task> for TaskFacts {
     fn from(task: &Task) -> Self {
         let phase = match &task.state {
@@ -101,6 +109,7 @@ pub struct ProjectFacts {
     pub(super) slug: String,
     pub(super) is_ready: bool,
     pub(super) label: &'static str,
+    pub(super) share: Share,
 }
 
 impl From<&Project> for ProjectFacts {
@@ -110,6 +119,7 @@ impl From<&Project> for ProjectFacts {
             slug: project.slug.clone(),
             is_ready: project.state == ProjectState::Ready,
             label: project.state.label(),
+            share: project.share,
         }
     }
 }
@@ -147,6 +157,10 @@ pub struct RunFacts {
     /// The task that it works on, or whose change it checks.
     pub(super) task: TaskId,
     pub(super) number: u32,
+    /// An attempt at the task, and no gates.
+    pub(super) is_work: bool,
+    /// That of the task when it was started.
+    pub(super) priority: u8,
     pub(super) is_open: bool,
     pub(super) queued_at: Timestamp,
     pub(super) finished_at: Option<Timestamp>,
@@ -159,6 +173,8 @@ impl From<&Run> for RunFacts {
             project: run.project,
             task: run.task,
             number: run.number,
+            is_work: run.purpose == RunPurpose::Work,
+            priority: run.priority,
             is_open: run.is_open(),
             queued_at: run.queued_at,
             finished_at: run.finished_at,

@@ -27,12 +27,24 @@ pub(super) fn half_life_of(at: Timestamp) -> i64 {
     at.unix_us().div_euclid(i64::try_from(HALF_LIFE_MS * 1_000).unwrap_or(i64::MAX))
 }
 
-/// The oldest start of a run that still counts at `now`.
+/// The oldest start of a run that still counts at `now`, as use or for the bound of the day.
 #[must_use]
 pub fn counts_since(now: Timestamp) -> Timestamp {
     let length_us = i64::try_from(HALF_LIFE_MS * 1_000).unwrap_or(i64::MAX);
     let oldest = half_life_of(now).saturating_sub(i64::try_from(HALF_LIVES).unwrap_or(i64::MAX) - 1);
-    Timestamp::from_unix_us(oldest.saturating_mul(length_us))
+    Timestamp::from_unix_us(oldest.saturating_mul(length_us)).min(start_of_day(day_of(now)))
+}
+
+const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// The day (UTC) that a time lies in, from 1970 on.
+pub(super) fn day_of(at: Timestamp) -> i64 {
+    at.unix_us().div_euclid(DAY_US)
+}
+
+/// When a day begins.
+pub(super) fn start_of_day(day: i64) -> Timestamp {
+    Timestamp::from_unix_us(day.saturating_mul(DAY_US))
 }
 
 impl Spent {
@@ -96,6 +108,7 @@ mod tests {
         let mut other = Spent::default();
         [2, 1, 3, 0].map(|at: usize| changes[at]).iter().for_each(|(began, from, to)| other.change(*began, *from, *to));
         assert_eq!(forward, other);
-        assert!(counts_since(at(9)) <= at(0) && counts_since(at(20)) > at(2));
+        assert!(counts_since(at(9)) <= at(0) && counts_since(at(9)) <= start_of_day(day_of(at(9))));
+        assert_eq!(start_of_day(day_of(at(0)) + 1).ms_since(start_of_day(day_of(at(0)))), 86_400_000);
     }
 }

@@ -1,4 +1,6 @@
-//! Turns: which project goes next. The highest priority first, then who used least of the host lately.
+//! Turns: which project goes next. The highest priority first, then who used least of the host lately for its weight.
+//!
+//! A project that has as many runs as it may, at once or in a day, has no turn until it may have more.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,11 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use orch_proto::Timestamp;
 use orch_proto::id::{ProjectId, RunId};
 
-use super::fairness::{CHARGE_MS, Spent, half_life_of};
-use super::lanes::Order;
+use super::facts::RunFacts;
+use super::fairness::{CHARGE_MS, Spent, day_of, half_life_of, start_of_day};
+use super::lanes::{Head, Order};
+use crate::entity;
 
 /// How often runs under way are counted anew, in milliseconds.
 const COUNT_MS: u64 = 60_000;
+/// What use is multiplied by before it is divided by a weight.
+const USE_SCALE: u64 = 1_000;
 
 /// A run under way and what it counts for.
 #[derive(Debug)]
@@ -22,16 +28,43 @@ struct Running {
 
 /// A project's part of the host.
 #[derive(Debug, Default)]
-struct Share {
+struct Part {
+    share: entity::Share,
     spent: Spent,
     running: u32,
+    /// The newest day on which an attempt was started, and how many were.
+    started: (i64, u32),
     /// Chosen tasks that are not under way yet.
     chosen: u32,
     /// Whether its tasks may start.
     is_open: bool,
     /// Its task that goes first.
-    best: Option<Order>,
+    best: Option<Head>,
     turn: Option<Turn>,
+}
+
+/// Why a project starts nothing more at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// It has that many runs, and may have no more.
+    Runs { running: u32, max: u32 },
+    /// That many attempts were started today, and no more may be.
+    Day { started: u32, max: u32, ends_at: Timestamp },
+}
+
+impl Part {
+    fn started_on(&self, day: i64) -> u32 {
+        let started = if self.started.0 == day { self.started.1 } else { 0 };
+        started.saturating_add(self.chosen)
+    }
+
+    /// Why it has no turn on `day` though it has something to start.
+    fn full(&self, day: i64) -> Option<Full> {
+        let (running, started) = (self.running.saturating_add(self.chosen), self.started_on(day));
+        let runs = self.share.runs_max.filter(|max| running >= *max).map(|max| Full::Runs { running, max });
+        let today = self.share.runs_per_day.filter(|max| started >= *max);
+        today.map(|max| Full::Day { started, max, ends_at: start_of_day(day.saturating_add(1)) }).or(runs)
+    }
 }
 
 /// Level, use, and between projects that used the same the order of their tasks.
@@ -40,50 +73,57 @@ type Turn = (Reverse<u8>, u64, Order, ProjectId);
 /// All projects by whose turn it is.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    shares: BTreeMap<ProjectId, Share>,
+    parts: BTreeMap<ProjectId, Part>,
     order: BTreeSet<Turn>,
+    /// Projects that could start something if it were another day.
+    used_up: BTreeSet<ProjectId>,
     runs: BTreeMap<RunId, Running>,
     /// The time that use was counted up to.
     counted: Option<Timestamp>,
 }
 
 impl Turns {
-    /// Whether tasks of the project may start.
-    pub(super) fn open(&mut self, project: ProjectId, is_open: bool) {
-        self.change(project, |share| share.is_open = is_open);
+    /// Whether tasks of the project may start, and what it may have.
+    pub(super) fn open(&mut self, project: ProjectId, is_open: bool, share: entity::Share) {
+        self.change(project, |part| (part.is_open, part.share) = (is_open, share));
     }
 
     /// The project's task that goes first from now on.
-    pub(super) fn candidate(&mut self, project: ProjectId, best: Option<Order>) {
-        self.change(project, |share| share.best = best);
+    pub(super) fn candidate(&mut self, project: ProjectId, best: Option<Head>) {
+        self.change(project, |part| part.best = best);
     }
 
     /// A task of the project was chosen, or was chosen and is under way or given back now.
     pub(super) fn chosen(&mut self, project: ProjectId, is_more: bool) {
-        self.change(project, |share| {
-            share.chosen = if is_more { share.chosen + 1 } else { share.chosen.saturating_sub(1) };
+        self.change(project, |part| {
+            part.chosen = if is_more { part.chosen + 1 } else { part.chosen.saturating_sub(1) };
         });
     }
 
-    /// A run that is under way, or is over and lasted for that long.
-    pub(super) fn run(&mut self, id: RunId, project: ProjectId, began: Timestamp, (is_open, counts_ms): (bool, u64)) {
+    /// A run that is under way, or is over and counts for that long.
+    pub(super) fn run(&mut self, facts: &RunFacts, counts_ms: u64) {
+        let (id, project, began, is_open) = (facts.id, facts.project, facts.queued_at, facts.is_open);
         let known = self.runs.remove(&id);
         let (was_open, before) = (known.is_some(), known.map_or(0, |run| run.counts_ms));
         let counts_ms = if is_open { counts_ms.max(before) } else { counts_ms };
         if is_open {
             self.runs.insert(id, Running { project, began, counts_ms });
         }
-        self.change(project, |share| {
-            share.spent.change(began, before, counts_ms);
+        self.change(project, |part| {
+            part.spent.change(began, before, counts_ms);
             match (was_open, is_open) {
-                (false, true) => share.running += 1,
-                (true, false) => share.running = share.running.saturating_sub(1),
+                (false, true) => part.running += 1,
+                (true, false) => part.running = part.running.saturating_sub(1),
                 (true, true) | (false, false) => {}
+            }
+            let day = day_of(began);
+            if !was_open && facts.is_work && day >= part.started.0 {
+                part.started = (day, if day == part.started.0 { part.started.1 + 1 } else { 1 });
             }
         });
     }
 
-    /// Counts runs that last, once a minute, and lets what was used count for less.
+    /// Counts runs that last, once a minute, lets what was used count for less, and begins days.
     pub(super) fn count_time(&mut self, now: Timestamp) {
         let minute = |at: Timestamp| at.unix_us().div_euclid(i64::try_from(COUNT_MS * 1_000).unwrap_or(i64::MAX));
         let before = self.counted.replace(now);
@@ -94,21 +134,28 @@ impl Turns {
         let mut projects: BTreeSet<ProjectId> = BTreeSet::new();
         for run in self.runs.values_mut() {
             let counts_ms = full_minute.ms_since(run.began).max(CHARGE_MS);
-            if let Some(share) = self.shares.get_mut(&run.project).filter(|_| counts_ms > run.counts_ms) {
-                share.spent.change(run.began, run.counts_ms, counts_ms);
+            if let Some(part) = self.parts.get_mut(&run.project).filter(|_| counts_ms > run.counts_ms) {
+                part.spent.change(run.began, run.counts_ms, counts_ms);
                 run.counts_ms = counts_ms;
                 projects.insert(run.project);
             }
         }
-        if before.is_none_or(|before| half_life_of(before) != half_life_of(now)) {
-            projects.extend(self.shares.keys());
+        let same = |before: Timestamp| half_life_of(before) == half_life_of(now) && day_of(before) == day_of(now);
+        if !before.is_some_and(same) {
+            projects.extend(self.parts.keys());
         }
         projects.into_iter().for_each(|project| self.change(project, |_| {}));
     }
 
+    /// When a project that has used its day up may start something again.
+    pub(super) fn next_day(&self) -> Option<Timestamp> {
+        let now = self.counted.filter(|_| !self.used_up.is_empty())?;
+        Some(start_of_day(day_of(now).saturating_add(1)))
+    }
+
     /// The project whose turn it is, and its task.
-    pub(super) fn first(&self) -> Option<(ProjectId, Order)> {
-        self.order.first().map(|(_, _, best, project)| (*project, *best))
+    pub(super) fn first(&self) -> Option<(ProjectId, Head)> {
+        self.order.first().map(|(level, _, best, project)| (*project, (*level, *best)))
     }
 
     /// Runs under way.
@@ -118,31 +165,48 @@ impl Turns {
 
     /// Runs of the project, with those that are about to start.
     pub(super) fn of_project(&self, project: ProjectId) -> u32 {
-        self.shares.get(&project).map_or(0, |share| share.running + share.chosen)
+        self.parts.get(&project).map_or(0, |part| part.running + part.chosen)
+    }
+
+    /// Why the project starts nothing more at the moment, if so.
+    pub(super) fn full(&self, project: ProjectId) -> Option<Full> {
+        self.parts.get(&project)?.full(self.today())
     }
 
     /// What the project used lately, in milliseconds.
     pub(super) fn used_ms(&self, project: ProjectId) -> u64 {
-        self.shares.get(&project).map_or(0, |share| self.used(share))
+        self.parts.get(&project).map_or(0, |part| self.used(part))
     }
 
-    fn used(&self, share: &Share) -> u64 {
+    fn used(&self, part: &Part) -> u64 {
         // Before the first look nothing is chosen, so that any order will do.
-        let spent = self.counted.map_or(0, |now| share.spent.at(now));
-        spent.saturating_add(u64::from(share.chosen).saturating_mul(CHARGE_MS))
+        let spent = self.counted.map_or(0, |now| part.spent.at(now));
+        spent.saturating_add(u64::from(part.chosen).saturating_mul(CHARGE_MS))
     }
 
-    fn change(&mut self, project: ProjectId, change: impl FnOnce(&mut Share)) {
-        let mut share = self.shares.remove(&project).unwrap_or_default();
-        change(&mut share);
-        let turn = share.best.filter(|_| share.is_open).map(|best| (best.level, self.used(&share), best, project));
-        if turn != share.turn {
-            if let Some(turn) = share.turn {
+    fn today(&self) -> i64 {
+        self.counted.map_or(0, day_of)
+    }
+
+    fn change(&mut self, project: ProjectId, change: impl FnOnce(&mut Part)) {
+        let mut part = self.parts.remove(&project).unwrap_or_default();
+        change(&mut part);
+        let best = part.best.filter(|_| part.is_open);
+        let full = part.full(self.today());
+        if best.is_some() && matches!(full, Some(Full::Day { .. })) {
+            self.used_up.insert(project);
+        } else {
+            self.used_up.remove(&project);
+        }
+        let of_weight = self.used(&part).saturating_mul(USE_SCALE) / u64::from(part.share.weight.max(1));
+        let turn = best.filter(|_| full.is_none()).map(|(level, best)| (level, of_weight, best, project));
+        if turn != part.turn {
+            if let Some(turn) = part.turn {
                 self.order.remove(&turn);
             }
             self.order.extend(turn);
-            share.turn = turn;
+            part.turn = turn;
         }
-        self.shares.insert(project, share);
+        self.parts.insert(project, part);
     }
 }

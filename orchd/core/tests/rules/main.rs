@@ -17,4 +17,5 @@ mod decide_replans;
 mod decide_runs;
 
 mod schedule_choice;
+mod schedule_shares;
 mod schedule_waits;

@@ -303,11 +303,13 @@ proptest! {
             told = follow(&mut followed, &scene.view, told);
             let mut fresh = book(&scene.view, &limits);
             for task in scene.view.all::<Task>() {
-                prop_assert_eq!(followed.waits(task.id, scene.now), fresh.waits(task.id, scene.now), "{:?}", task);
+                let (of_followed, of_fresh) = (followed.waits(task.id, scene.now), fresh.waits(task.id, scene.now));
+                prop_assert_eq!(of_followed, of_fresh, "{:?}", task);
             }
             let decisions = followed.choose(scene.now, &BTreeSet::new());
             prop_assert_eq!(&fresh.choose(scene.now, &BTreeSet::new()), &decisions);
             followed.give_back();
+            fresh.give_back();
             prop_assert_eq!(followed.next_due(scene.now), fresh.next_due(scene.now));
             if decisions.is_empty() {
                 continue;
@@ -325,7 +327,7 @@ proptest! {
 }
 
 /// Tells the book of everything that events after the first `told` happened to; answers how many there are now.
-fn follow(book: &mut Book, view: &MemoryView, told: usize) -> usize {
+pub(crate) fn follow(book: &mut Book, view: &MemoryView, told: usize) -> usize {
     // A result that comes late changes nothing.
     let news = view.events[told..].iter().filter(|event| event.kind() != "run.late_result");
     let changed: BTreeSet<(EntityKind, String)> = news.map(|event| (event.entity(), event.subject())).collect();

@@ -79,6 +79,9 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
         Request::ProjectArchive { project } => {
             Ok(Command::ArchiveProject { project: resolve::project(view, &project)?.id })
         }
+        Request::ProjectSet { project, weight, runs_max, runs_per_day } => {
+            Ok(Command::SetShare { project: resolve::project(view, &project)?.id, weight, runs_max, runs_per_day })
+        }
         Request::RequirementsDecide { project, version, decision, digest, reason } => {
             let found = super::read::version::<Requirements>(view, &project, version)?;
             decide(Subject::Requirements(found.id), decision, digest.as_deref(), reason)

@@ -20,7 +20,7 @@ fn play(store: &Store, seed: u8, count: u128) {
 fn the_tables_are_what_the_log_says() {
     for seed in 1..4 {
         let mut bed = Bed::new();
-        play(bed.store(), seed, 200);
+        play(bed.store(), seed, 400);
         assert_eq!(bed.store().read(|view| violations(view)).unwrap(), Vec::<String>::new());
         assert!(bed.store().check_rebuild().unwrap().rows > 30);
         assert_sound(bed.store());
