@@ -214,7 +214,7 @@ fn place_view(task: &str, wait: &Wait) -> WaitView {
         }
         Wait::ProjectRuns { running, max } => (
             "project_runs",
-            format!("its project has {running} runs under way or about to start, and may have {max}"),
+            format!("{running} of the {max} runs that its project may have at once are under way or about to start"),
             Some(format!("orchctl project set {project} --runs-max N")),
         ),
         Wait::Quota { started, max, resets_ms } => (
