@@ -57,6 +57,8 @@ pub(crate) struct DiskWatch {
     at_shortage: Option<u64>,
     /// What the last walk to its end found.
     last: Option<u64>,
+    /// What the run began with, as long as no walk was over and nobody was blamed.
+    beginning: Option<u64>,
     /// What an inode counts for.
     inode_bytes: u64,
     rest_part: u32,
@@ -79,6 +81,7 @@ impl DiskWatch {
             hindered: Some(0),
             at_shortage: None,
             last: None,
+            beginning: Some(0),
             inode_bytes,
             rest_part: REST_PARTS[0],
         }
@@ -143,7 +146,10 @@ impl DiskWatch {
             // What is left of the walk would only add to it, and may take longer than the disk has space. As long as no
             // walk was over, the run is taken to have begun with nothing: else one that grows faster than it is walked
             // would never be blamed.
-            Progress::UnderWay => return self.growth(self.at_shortage.or(self.last).unwrap_or(0), found, shortage?),
+            Progress::UnderWay => {
+                let base = self.at_shortage.or(self.last).or(self.beginning)?;
+                return self.growth(base, found, shortage?);
+            }
             Progress::Hindered => return self.hindered(now, found, shortage),
             Progress::Over => {}
         }
@@ -175,6 +181,7 @@ impl DiskWatch {
     /// Takes in what a walk to its end found; with a `shortage`, whether the run is a part of it.
     fn walked(&mut self, found: u64, shortage: Option<Excess>) -> Option<Excess> {
         let before = self.last.replace(found);
+        self.beginning = None;
         let shortage = shortage?;
         let base = *self.at_shortage.get_or_insert(before.unwrap_or(found));
         self.growth(base, found, shortage)
@@ -189,6 +196,7 @@ impl DiskWatch {
         self.walk = None;
         self.at_shortage = None;
         self.last = None;
+        self.beginning = None;
         Some(shortage)
     }
 
@@ -358,6 +366,19 @@ mod tests {
             watch.look_in(now, Some(SHORTAGE)).is_some()
         });
         assert!(looks.is_some() && watch.last.is_none(), "{looks:?}");
+    }
+
+    /// What was left by steps that were killed is not what those do that run whatever happens.
+    #[test]
+    fn who_was_blamed_before_a_walk_was_over_is_not_blamed_again_for_the_same() {
+        let home = tempfile::tempdir().unwrap();
+        let entries = 6 * ENTRIES_MAX_IN_SHORTAGE;
+        (0..entries).for_each(|file| drop(std::fs::File::create(home.path().join(file.to_string())).unwrap()));
+        let mut watch = watch(home.path(), Some(1 << 30));
+        let now = Instant::now();
+        let looks = |watch: &mut DiskWatch| (0..50).filter(|_| watch.look_in(now, Some(SHORTAGE)).is_some()).count();
+        assert_eq!(looks(&mut watch), 1);
+        assert_eq!(looks(&mut watch), 0);
     }
 
     #[test]
