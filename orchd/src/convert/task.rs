@@ -1,7 +1,7 @@
 //! Tasks, with why they wait.
 
 use orch_core::entity::{Approval, Change, Entity as _, Run, Task};
-use orch_core::schedule::{AHEAD_MAX, Wait};
+use orch_core::schedule::{AHEAD_MAX, MemoryBudget, Wait};
 use orch_core::state::change::ChangeState;
 use orch_core::state::step::StepState;
 use orch_core::state::task::TaskState as State;
@@ -185,49 +185,42 @@ fn wait_view(task: &str, wait: &Wait) -> WaitView {
         ),
         Wait::Backoff { ms } => ("backoff", format!("next try in {}.{} s", ms / 1_000, ms % 1_000 / 100), None),
         Wait::Project { name, state } => ("project", format!("project `{name}` is {state}"), None),
-        Wait::Capacity { .. } | Wait::Memory { .. } | Wait::ProjectRuns { .. } | Wait::Quota { .. } => {
-            return place_view(task, wait);
+        Wait::Capacity { running, max, ahead } => {
+            let ahead = tasks_ahead(*ahead);
+            ("capacity", format!("{running} of {max} runs are under way and {ahead} go before it"), None)
         }
+        Wait::Memory { running, budget, ahead } => {
+            ("memory", memory_text(*running, *budget, *ahead), Some(MEMORY_HINT.into()))
+        }
+        Wait::ProjectRuns { running, max } => (
+            "project_runs",
+            format!("{running} of the {max} runs that its project may have at once are under way or about to start"),
+            Some(format!("orchctl project set {} --runs-max N", project_of(task))),
+        ),
+        Wait::Quota { started, max, resets_ms } => (
+            "quota",
+            quota_text(*started, *max, *resets_ms),
+            Some(format!("orchctl project set {} --runs-per-day N", project_of(task))),
+        ),
         Wait::Paused { reason } => ("paused", format!("nothing is started: {reason}"), None),
         Wait::Run { name } => ("run", format!("its earlier run {name} has not ended yet"), None),
     };
     WaitView { code: code.into(), text, hint }
 }
 
-/// That nothing but a place is missing, in words.
-fn place_view(task: &str, wait: &Wait) -> WaitView {
-    let project = project_of(task);
-    let (code, text, hint) = match wait {
-        Wait::Capacity { running, max, ahead } => {
-            let ahead = tasks_ahead(*ahead);
-            ("capacity", format!("{running} of {max} runs are under way and {ahead} go before it"), None)
-        }
-        Wait::Memory { running, budget, ahead } => {
-            let (run, total, ahead) = (budget.run_bytes >> 20, budget.total_bytes >> 20, tasks_ahead(*ahead));
-            (
-                "memory",
-                format!("{running} runs of up to {run} MB are under way, {total} MB are for all; {ahead} go before it"),
-                Some(
-                    "give runs less with `run.total_memory_mb`, or all of them more with `limits.memory_share`".into(),
-                ),
-            )
-        }
-        Wait::ProjectRuns { running, max } => (
-            "project_runs",
-            format!("{running} of the {max} runs that its project may have at once are under way or about to start"),
-            Some(format!("orchctl project set {project} --runs-max N")),
-        ),
-        Wait::Quota { started, max, resets_ms } => (
-            "quota",
-            format!(
-                "{started} of the {max} runs that its project may start in a day were started; the next day (UTC) begins in {}",
-                span(*resets_ms)
-            ),
-            Some(format!("orchctl project set {project} --runs-per-day N")),
-        ),
-        _ => ("capacity", String::new(), None),
-    };
-    WaitView { code: code.into(), text, hint }
+/// What gives more runs memory.
+const MEMORY_HINT: &str = "give runs less with `run.total_memory_mb`, or all of them more with `limits.memory_share`";
+
+fn memory_text(running: u32, budget: MemoryBudget, ahead: u32) -> String {
+    let (run, total, ahead) = (budget.run_bytes >> 20, budget.total_bytes >> 20, tasks_ahead(ahead));
+    format!("{running} runs of up to {run} MB are under way, {total} MB are for all; {ahead} go before it")
+}
+
+fn quota_text(started: u32, max: u32, resets_ms: u64) -> String {
+    let begins = span(resets_ms);
+    format!(
+        "{started} of the {max} runs that its project may start in a day were started; the next day (UTC) begins in {begins}"
+    )
 }
 
 /// The project of a task's full name.

@@ -101,8 +101,10 @@ async fn prepared(app: Arc<App>, project: Project) {
         Err(PrepareError::Jail(JailError::Stopped)) => return,
         Err(PrepareError::Jail(error @ JailError::Escapes { .. })) => {
             tracing::error!(project = project.slug, error = chain(&error), "a project waits for its repository");
+            let mut woken = app.woken.subscribe();
             tokio::select! {
                 () = app.stopped() => {}
+                _ = woken.changed() => {}
                 () = tokio::time::sleep(super::LOOK_AGAIN) => {}
             }
             return;

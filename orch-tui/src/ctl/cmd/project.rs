@@ -42,7 +42,7 @@ pub(crate) enum ProjectCommand {
         /// Under load projects get the host in proportion to their weights, 1 to 1000
         #[arg(long, value_name = "N")]
         weight: Option<u32>,
-        /// Runs at once, gates included; 0 for no bound
+        /// Runs at once; gates count and are not held back; 0 for no bound
         #[arg(long, value_name = "N")]
         runs_max: Option<u32>,
         /// Attempts at tasks that are started in a day (UTC); 0 for no bound

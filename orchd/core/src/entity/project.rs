@@ -44,7 +44,7 @@ pub const WEIGHT_MAX: u32 = 1_000;
 pub struct Share {
     /// Under load a project gets the host in proportion to this, 1 to [`WEIGHT_MAX`].
     pub weight: u32,
-    /// Runs at once, gates included.
+    /// Runs at once. Gates count and are not held back: they end what was begun.
     pub runs_max: Option<u32>,
     /// Attempts at tasks that are started in a day (UTC). Gates are not counted: they end what was begun.
     pub runs_per_day: Option<u32>,

@@ -154,8 +154,7 @@ impl Book {
         self.turns.run(facts, counts_ms);
         if facts.is_work {
             let class = ClassId { project: facts.project, priority: facts.priority };
-            self.lanes.classes.started(class, facts.queued_at);
-            self.lanes.relist_class(class);
+            self.lanes.change_class(class, |classes| classes.started(class, facts.queued_at));
             self.reseat(class.project);
         }
         if facts.is_open {
@@ -443,16 +442,14 @@ impl Book {
         let Some(class) = self.tasks.get(&id).map(|node| node.facts.class()) else { return };
         self.leave(id);
         self.chosen.insert(id, class);
-        self.lanes.classes.chosen(class, true);
-        self.lanes.relist_class(class);
+        self.lanes.change_class(class, |classes| classes.chosen(class, true));
         self.turns.chosen(project, true);
         self.reseat(project);
     }
 
     fn unchoose(&mut self, id: TaskId) {
         if let Some(class) = self.chosen.remove(&id) {
-            self.lanes.classes.chosen(class, false);
-            self.lanes.relist_class(class);
+            self.lanes.change_class(class, |classes| classes.chosen(class, false));
             self.turns.chosen(class.project, false);
             self.reseat(class.project);
         }

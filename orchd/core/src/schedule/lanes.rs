@@ -82,16 +82,16 @@ impl Lanes {
         let (before, after) = (lane(before), lane(after));
         if let Some((place, class)) = before {
             self.lanes.get_mut(&place.lane).map(|lane| lane.ready.remove(&place.order));
-            self.classes.leave(class, (place.since, place.order.id));
+            self.change_class(class, |classes| classes.leave(class, (place.since, place.order.id)));
             self.ready -= 1;
         }
         if let Some((place, class)) = after {
             self.lanes.get_mut(&place.lane).map(|lane| lane.ready.insert(place.order));
-            self.classes.enter(class, (place.since, place.order.id));
+            self.change_class(class, |classes| classes.enter(class, (place.since, place.order.id)));
             self.ready += 1;
         }
-        for (place, class) in before.into_iter().chain(after) {
-            self.relist_class(class);
+        for (place, _) in before.into_iter().chain(after) {
+            self.relist(place.lane);
             if let Some(lane) = self.lanes.get(&place.lane).filter(|lane| lane.ready.is_empty()) {
                 self.ids.remove(&(lane.class, Arc::clone(&lane.wants)));
                 self.lanes.remove(&place.lane);
@@ -123,8 +123,16 @@ impl Lanes {
         aged.into_iter().map(|class| class.project).collect()
     }
 
-    /// Lists the lanes of a class anew: its level may be another.
-    pub(super) fn relist_class(&mut self, class: ClassId) {
+    /// Changes a class; its lanes are listed anew only if its level is another then.
+    pub(super) fn change_class(&mut self, class: ClassId, change: impl FnOnce(&mut Classes)) {
+        let before = self.classes.level(class);
+        change(&mut self.classes);
+        if self.classes.level(class) != before {
+            self.relist_class(class);
+        }
+    }
+
+    fn relist_class(&mut self, class: ClassId) {
         let first = (class, Arc::default());
         let of_class = self.ids.range(first..).take_while(|((found, _), _)| *found == class).map(|(_, id)| *id);
         let ids: Vec<LaneId> = of_class.collect();

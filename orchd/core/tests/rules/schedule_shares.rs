@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use orch_core::command::Command;
 use orch_core::entity::{Project, Task};
 use orch_core::rehearsal::new_task;
-use orch_core::schedule::{Action, Book, Limits, Wait};
+use orch_core::schedule::{Action, Book, Decision, Limits, Wait};
 use orch_core::state::run::RunOutcome;
 use orch_core::state::task::TaskState;
 use orch_proto::id::{ProjectId, RunId, TaskId};
@@ -141,6 +141,21 @@ fn a_project_has_no_more_runs_than_it_may() {
     host.take(&share(shop, None, Some(0), None));
     host.fill();
     assert_eq!(host.started[&shop], 4);
+}
+
+/// Gates end what was begun, so they are not held back; but what a project has under way counts.
+#[test]
+fn gates_are_not_held_back_by_the_runs_of_a_project() {
+    let (mut scene, shop) = Scene::ready("shop");
+    scene.does(&share(shop, None, Some(1), Some(2)));
+    let of_shop = tasks(&mut scene, shop, 3);
+    let run = scene.start(of_shop[0]);
+    scene.proposes(run, &[]);
+    scene.start(of_shop[1]);
+    let mut host = Host::new(scene, limits(9));
+    host.look();
+    let chosen = host.book.choose(host.scene.now, &BTreeSet::new());
+    assert!(matches!(chosen[..], [Decision { action: Action::Check(_), .. }]), "{chosen:?}");
 }
 
 #[test]
