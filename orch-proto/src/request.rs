@@ -205,6 +205,19 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// Its name in configurations and messages.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Approver => "approver",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 impl Request {
     /// The role that the request needs.
     #[must_use]

@@ -2,7 +2,6 @@
 //! be removed at any time.
 
 use nix::unistd::{Group, User};
-use orch_proto::request::Role;
 
 use super::Config;
 
@@ -11,7 +10,7 @@ impl Config {
     pub(crate) fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
         for (role, entries) in &self.roles {
-            let role = key(*role);
+            let role = role.label();
             let unknown = entries.iter().filter(|entry| !is_known(entry));
             doubts.extend(unknown.map(|entry| match entry.strip_prefix('@') {
                 Some(group) => format!("`roles.{role}` has `{entry}`, and there is no group `{group}`"),
@@ -26,6 +25,14 @@ impl Config {
         if let Some(dir) = self.recipes_dir.as_deref().filter(|dir| !dir.is_dir()) {
             doubts.push(format!("`recipes.directory` is `{}`, and there is no such directory", dir.display()));
         }
+        let blocks = self.network.house.iter().flat_map(|house| house.networks.iter().map(move |block| (house, block)));
+        doubts.extend(blocks.filter_map(|(house, block)| {
+            let kind = block.refused()?.word();
+            let host = &house.host;
+            Some(format!(
+                "`network.house` has `{block}` for `{host}`: {kind} is never reached by a run, whatever is allowed"
+            ))
+        }));
         if !self.sandbox_program.is_file() {
             doubts.push(format!(
                 "the sandbox's program `{}` is not there: the daemon will not start",
@@ -33,15 +40,6 @@ impl Config {
             ));
         }
         doubts
-    }
-}
-
-const fn key(role: Role) -> &'static str {
-    match role {
-        Role::Viewer => "viewer",
-        Role::Operator => "operator",
-        Role::Approver => "approver",
-        Role::Admin => "admin",
     }
 }
 
@@ -65,11 +63,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.toml");
         let text = "[roles]\noperator = [\"@no-such-group\", \"root\"]\nviewer = [\"no-such-user\"]\n\
-                    [recipes]\ndirectory = \"/nope\"\n[sandbox]\nprogram = \"/bin/sh\"\n[daemon]\nsocket_group = \"no-such\"\n";
+                    [recipes]\ndirectory = \"/nope\"\n[sandbox]\nprogram = \"/bin/sh\"\n[daemon]\nsocket_group = \"no-such\"\n\
+                    [[network.house]]\nhost = \"a.org\"\nnetworks = [\"169.254.0.0/16\", \"10.0.0.0/8\"]\n";
         std::fs::write(&path, text).unwrap();
         let args = Args::try_parse_from(["orchd", "--config", path.to_str().unwrap()]).unwrap();
         let doubts = load(args, |name| (name == "HOME").then(|| "/h".to_owned())).unwrap().doubts();
         let keys: Vec<&str> = doubts.iter().filter_map(|doubt| doubt.split('`').nth(1)).collect();
-        assert_eq!(keys, ["roles.viewer", "roles.operator", "daemon.socket_group", "recipes.directory"], "{doubts:?}");
+        assert_eq!(
+            keys,
+            ["roles.viewer", "roles.operator", "daemon.socket_group", "recipes.directory", "network.house"],
+            "{doubts:?}"
+        );
     }
 }

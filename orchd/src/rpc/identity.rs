@@ -45,10 +45,8 @@ impl Caller {
         if self.role.is_some_and(|role| role >= needed) {
             return Ok(());
         }
-        let needed = format!("{needed:?}").to_lowercase();
-        let has = self
-            .role
-            .map_or_else(|| "no role".to_owned(), |role| format!("the role {}", format!("{role:?}").to_lowercase()));
+        let needed = needed.label();
+        let has = self.role.map_or_else(|| "no role".to_owned(), |role| format!("the role {}", role.label()));
         Err(RpcError::new(ErrorCode::Permission, format!("this needs the role {needed}; `{}` has {has}", self.name))
             .hint(format!(
                 "an administrator can add `{}` under `[roles] {needed}` in the daemon's configuration",

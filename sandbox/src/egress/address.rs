@@ -93,15 +93,27 @@ const METADATA_V6: [Ipv6Addr; 3] = [
 /// # Errors
 /// What the address is, when neither it nor `networks` allow it.
 pub(super) fn judge(address: IpAddr, own: &[IpAddr], networks: &[Network]) -> Result<(), AddressKind> {
-    let special = match address {
-        IpAddr::V4(address) => kind_v4(address),
-        IpAddr::V6(address) => kind_v6(address),
-    };
-    let kind = special.or_else(|| own.contains(&address).then_some(AddressKind::Own));
+    let kind = kind(address).or_else(|| own.contains(&address).then_some(AddressKind::Own));
     match kind {
         None => Ok(()),
         Some(kind) if kind.can_be_allowed() && networks.iter().any(|network| network.contains(address)) => Ok(()),
         Some(kind) => Err(kind),
+    }
+}
+
+impl Network {
+    /// What all addresses of the block are, when no policy can open them: it means nothing in one then.
+    #[must_use]
+    pub fn refused(&self) -> Option<AddressKind> {
+        let (first, last) = self.ends();
+        kind(first).filter(|first| !first.can_be_allowed() && kind(last) == Some(*first))
+    }
+}
+
+fn kind(address: IpAddr) -> Option<AddressKind> {
+    match address {
+        IpAddr::V4(address) => kind_v4(address),
+        IpAddr::V6(address) => kind_v6(address),
     }
 }
 
@@ -156,6 +168,15 @@ fn kind_v6(address: Ipv6Addr) -> Option<AddressKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_that_no_policy_can_open_is_known() {
+        let refused = |text: &str| text.parse::<Network>().unwrap().refused();
+        assert_eq!(refused("169.254.0.0/16"), Some(AddressKind::LinkLocal));
+        assert_eq!(refused("169.254.169.254/32"), Some(AddressKind::Metadata));
+        assert_eq!(refused("ff00::/16"), Some(AddressKind::Multicast));
+        assert_eq!(["10.0.0.0/8", "fd00::/16", "8.8.8.0/24", "168.63.129.0/24"].map(refused), [None; 4]);
+    }
 
     /// N3, N4, N6: every kind by its first, its last and its famous addresses.
     #[test]

@@ -1,7 +1,7 @@
 //! Blocks of addresses in CIDR notation.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,19 @@ impl Network {
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
+    }
+
+    /// The first and the last address.
+    pub(super) fn ends(&self) -> (IpAddr, IpAddr) {
+        let last = match self.address {
+            IpAddr::V4(first) => {
+                Ipv4Addr::from_bits(first.to_bits() | u32::MAX.unbounded_shr(self.prefix.into())).into()
+            }
+            IpAddr::V6(first) => {
+                Ipv6Addr::from_bits(first.to_bits() | u128::MAX.unbounded_shr(self.prefix.into())).into()
+            }
+        };
+        (self.address, last)
     }
 }
 
