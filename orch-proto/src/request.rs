@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::CommandId;
 use crate::reference::{EntityKind, Ref};
 use crate::time::Timestamp;
+use crate::view::{Condition, Terms};
 
 /// A request with its idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,14 @@ pub struct RequirementInput {
     pub title: String,
     pub text: String,
     pub acceptance: Vec<String>,
+}
+
+/// A task that another waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    pub task: Ref,
+    #[serde(default)]
+    pub condition: Condition,
 }
 
 /// A change to a proposed plan.
@@ -120,7 +129,9 @@ pub enum Request {
         /// Name of the recipe's file, for messages.
         recipe_name: Option<String>,
         capability: Option<String>,
-        depends_on: Vec<Ref>,
+        depends_on: Vec<Dependency>,
+        #[serde(default)]
+        terms: Terms,
         acceptance: Vec<String>,
         /// 0 (last) to 9 (first); 5 is usual.
         priority: u8,
@@ -145,8 +156,15 @@ pub enum Request {
     },
     /// Puts proposed tasks into the queue.
     TaskQueue { tasks: Vec<Ref> },
-    /// `task` must wait for `depends_on`.
-    TaskLink { task: Ref, depends_on: Ref },
+    /// `task` must wait for `depends_on`, or waits for it in another way from now on.
+    TaskLink {
+        task: Ref,
+        depends_on: Ref,
+        #[serde(default)]
+        condition: Condition,
+    },
+    /// Says on which terms a task is scheduled.
+    TaskSet { task: Ref, terms: Terms },
     /// `task` no longer waits for `depends_on`.
     TaskUnlink { task: Ref, depends_on: Ref },
     /// 0 (last) to 9 (first).
@@ -236,6 +254,7 @@ impl Request {
             | Self::TaskQueue { .. }
             | Self::TaskLink { .. }
             | Self::TaskUnlink { .. }
+            | Self::TaskSet { .. }
             | Self::TaskPrioritize { .. }
             | Self::TaskHold { .. }
             | Self::TaskRelease { .. }

@@ -28,6 +28,9 @@ use crate::state_dir::StateDir;
 use crate::troubles::Troubles;
 use crate::workspaces::Workspaces;
 
+/// Free space is looked at in units of that many bytes.
+const DISK_UNIT: u64 = 1 << 30;
+
 /// The shared parts. One per process, behind an [`Arc`].
 #[derive(Debug)]
 pub(crate) struct App {
@@ -161,7 +164,7 @@ impl App {
         let host = self.host.read().unwrap_or_else(PoisonError::into_inner);
         Limits {
             runs_max: self.config.runs_max,
-            memory: if host.bounds_memory() { None } else { self.config.memory_budget() },
+            totals: self.config.totals(host.bounds_memory(), self.disk_free()),
             capabilities: Self::capabilities(),
             missing_tools,
             missing_secrets,
@@ -170,6 +173,14 @@ impl App {
             level_fix: host.fix.clone(),
             paused: (*self.stopping.borrow()).then(|| "the daemon is stopping".to_owned()),
         }
+    }
+
+    /// Space that is free where runs write, in bytes, rounded down: what changes all the time would have all that waits look
+    /// again all the time.
+    fn disk_free(&self) -> Option<u64> {
+        let found = nix::sys::statvfs::statvfs(self.dirs.root()).ok()?;
+        let free = found.blocks_available().saturating_mul(found.fragment_size());
+        Some(free / DISK_UNIT * DISK_UNIT)
     }
 
     /// Fails while an attack on the sandbox works: jails read what others wrote, as runs do.

@@ -13,7 +13,7 @@ use orch_proto::request::{Accepted, Bytes, Decision, Envelope, RepoSource, Reque
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, EventView, LogChunk, LogStream, PlanView,
     ProjectState, ProjectView, RequirementsView, RunFilter, RunView, StatusView, TaskFilter, TaskState, TaskView,
-    TraceView,
+    Terms, TraceView,
 };
 use orch_proto::wire;
 use orch_proto::{ErrorCode, LOG_PAGE_BYTES_MAX, PAGE_ITEMS_MAX, Ref, RpcError};
@@ -429,6 +429,7 @@ pub fn task_request(project: &str, title: &str, recipe: &str) -> Request {
         recipe_name: Some("story.yaml".to_owned()),
         capability: None,
         depends_on: Vec::new(),
+        terms: Terms::default(),
         requirements: Vec::new(),
         acceptance: Vec::new(),
         priority: 5,

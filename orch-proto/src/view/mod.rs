@@ -24,4 +24,4 @@ pub use run::{
     ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream, NetworkState,
     NetworkUseView, NextLevelView, RunFilter, RunPurpose, RunState, RunView, StepState, StepView,
 };
-pub use task::{Column, TaskFilter, TaskState, TaskView, WaitView};
+pub use task::{Column, Condition, Join, TaskFilter, TaskState, TaskView, Terms, WaitView};

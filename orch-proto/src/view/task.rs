@@ -1,5 +1,7 @@
 //! Tasks and why they wait.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ApprovalId, ChangeId, RunId, TaskId};
@@ -64,11 +66,71 @@ impl TaskState {
     }
 }
 
+/// What a task waits for in one that it depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// That it succeeds.
+    #[default]
+    Done,
+    /// That nothing more happens to it, however it ends.
+    Ended,
+    /// That it fails.
+    Failed,
+}
+
+impl Condition {
+    /// The word for it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How many of its dependencies a task waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Join {
+    #[default]
+    All,
+    /// The first whose condition holds is enough.
+    Any,
+}
+
+/// On which terms a task is scheduled, beside its dependencies and its priority. In a request what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<Join>,
+    /// No attempt begins before. In a request 1970-01-01T00:00:00Z takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// No attempt begins from then on, and one that is under way is ended. In a request 1970-01-01T00:00:00Z takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// Memory of a run in bytes, in place of what a run has by itself. In a request 0 takes it away, as for the two below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Processor time that is kept for a run, in thousandths of a processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<u64>,
+    /// Disk of a run in bytes, in place of what a run has by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
+    /// Units of named semaphores; those that the daemon's configuration does not name have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub semaphores: Option<BTreeMap<String, u32>>,
+}
+
 /// One reason for which a task waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitView {
-    /// Stable code: `dependency`, `approval`, `agent`, `tool`, `backoff`, `capacity`, `memory`, `project`, `held`, `proposed`,
-    /// `isolation`.
+    /// Stable code: `dependency`, `approval`, `agent`, `tool`, `backoff`, `not_before`, `deadline`, `capacity`, `memory`, `cpu`,
+    /// `disk`, `semaphore`, `project`, `held`, `proposed`, `isolation`, ...
     pub code: String,
     /// For people, with names and numbers.
     pub text: String,
@@ -96,6 +158,12 @@ pub struct TaskView {
     pub work: String,
     /// Short names of the tasks that it waits for or has waited for.
     pub depends_on: Vec<String>,
+    /// What it waits for in those of them in which it is not that they are done.
+    #[serde(default)]
+    pub conditions: BTreeMap<String, Condition>,
+    /// On which terms it is scheduled.
+    #[serde(default)]
+    pub terms: Terms,
     pub requirements: Vec<String>,
     pub acceptance: Vec<String>,
     pub priority: u8,

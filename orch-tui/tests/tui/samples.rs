@@ -115,6 +115,8 @@ impl Samples {
             waits: Vec::new(),
             work: self.text("blueprint web-api/scaffold"),
             depends_on: Vec::new(),
+            conditions: std::collections::BTreeMap::new(),
+            terms: orch_proto::view::Terms::default(),
             requirements: vec!["FR-1".into(), "REQ-7".into()],
             acceptance: vec![self.text("GET /items answers 200 with a JSON list")],
             priority: 5,

@@ -3,14 +3,17 @@
 //! Commands come from clients (through the daemon, which resolved names and read what had to be read) and from the
 //! daemon's own parts, which report what their effects did (invariants I5, I6).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, CommandId, PlanId, ProjectId, RequirementsId, RunId, TaskId, VisionId};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::digest::Digest;
-use crate::entity::{Artifact, ChangeProposal, Observation, PlanContent, PlannedStep, RepositorySource, TaskSpec};
+use crate::entity::{
+    Artifact, ChangeProposal, Condition, Join, Observation, PlanContent, PlannedStep, RepositorySource, TaskSpec, Terms,
+};
 use crate::planner::{Extraction, Requirement, RequirementKey};
 use crate::recipe::Glob;
 use crate::state::run::RunOutcome;
@@ -65,11 +68,43 @@ pub struct NewTask {
     pub project: ProjectId,
     pub title: String,
     pub spec: TaskSpec,
-    pub depends_on: BTreeSet<TaskId>,
+    pub depends_on: BTreeMap<TaskId, Condition>,
+    pub terms: Terms,
     pub priority: u8,
     pub needs_approval: bool,
     /// Put it into the queue at once.
     pub queue: bool,
+}
+
+/// What is to be otherwise in the terms of a task. The inner `None`, a bound of 0 and no semaphores take away what was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TermsChange {
+    pub join: Option<Join>,
+    pub not_before: Option<Option<Timestamp>>,
+    pub deadline: Option<Option<Timestamp>>,
+    pub memory_bytes: Option<u64>,
+    pub cpu_millis: Option<u64>,
+    pub disk_bytes: Option<u64>,
+    pub semaphores: Option<BTreeMap<String, u32>>,
+}
+
+impl TermsChange {
+    /// The terms after it.
+    #[must_use]
+    pub fn applied(&self, before: &Terms) -> Terms {
+        let bound = |new: Option<u64>, old| new.map_or(old, |bound| (bound > 0).then_some(bound));
+        let mut terms = before.clone();
+        terms.join = self.join.unwrap_or(terms.join);
+        terms.not_before = self.not_before.unwrap_or(terms.not_before);
+        terms.deadline = self.deadline.unwrap_or(terms.deadline);
+        terms.asks.memory_bytes = bound(self.memory_bytes, terms.asks.memory_bytes);
+        terms.asks.cpu_millis = bound(self.cpu_millis, terms.asks.cpu_millis);
+        terms.asks.disk_bytes = bound(self.disk_bytes, terms.asks.disk_bytes);
+        if let Some(semaphores) = &self.semaphores {
+            terms.asks.semaphores.clone_from(semaphores);
+        }
+        terms
+    }
 }
 
 /// What is wanted.
@@ -167,10 +202,24 @@ pub enum Command {
     LinkTask {
         task: TaskId,
         depends_on: TaskId,
+        condition: Condition,
     },
     UnlinkTask {
         task: TaskId,
         depends_on: TaskId,
+    },
+    /// On which terms the task is scheduled from now on. What is `None` stays as it is.
+    SetTerms {
+        task: TaskId,
+        change: Box<TermsChange>,
+    },
+    /// Its time is over and it has not begun.
+    ExpireTask {
+        task: TaskId,
+    },
+    /// What the task waits for cannot happen any more.
+    SkipTask {
+        task: TaskId,
     },
     PrioritizeTask {
         task: TaskId,

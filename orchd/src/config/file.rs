@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use orch_adapters::job::JobLimits;
 use orch_adapters::workspace::CacheLimits;
+use orch_core::entity::UNITS_MAX;
 use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ pub(super) struct ConfigFile {
     pub(super) sandbox: Sandbox,
     pub(super) network: NetworkSection,
     pub(super) workspaces: WorkspacesSection,
+    pub(super) semaphores: BTreeMap<String, u32>,
     pub(super) recipes: Recipes,
     pub(super) roles: Roles,
 }
@@ -256,6 +258,9 @@ fn check(file: &ConfigFile, text: &str, path: &Path) -> Result<(), RpcError> {
         if share.is_some_and(|share| share == 0 || share > 100) {
             return wrong(key, "must be 1 to 100, in percent");
         }
+    }
+    if let Some((name, _)) = file.semaphores.iter().find(|(_, units)| **units == 0 || **units > UNITS_MAX) {
+        return wrong(&format!("semaphores.{name}"), &format!("must be 1 to {UNITS_MAX}"));
     }
     if file.sandbox.required_level.is_some_and(|level| level > 4) {
         return wrong("sandbox.required_level", "must be 0 to 4");

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use orch_adapters::job::JobLimits;
-use orch_core::schedule::MemoryBudget;
+use orch_core::schedule::Totals;
 use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
 use orch_sandbox::limit::Ceilings;
@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) job_limits: JobLimits,
     pub(crate) workspaces: WorkspacesConfig,
     pub(crate) network: NetworkConfig,
+    /// Units of named semaphores. All others have one.
+    pub(crate) semaphores: BTreeMap<String, u32>,
     /// Where the service manager leaves credentials.
     pub(crate) credentials: Option<PathBuf>,
     /// Isolation that runs need, 0 to 4.
@@ -53,10 +55,20 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// How many runs fit into the memory that all of them may have, where nothing else keeps them to it.
-    pub(crate) fn memory_budget(&self) -> Option<MemoryBudget> {
-        let total_bytes = self.ceilings.memory_bytes?;
-        Some(MemoryBudget { total_bytes, run_bytes: self.job_limits.total_memory_bytes? })
+    /// What all runs share, of which `disk_bytes` are free. Where the kernel keeps the memory of runs within bounds, one that
+    /// asks for none of its own counts for its part and not for its bound: not all of them use it up at once.
+    pub(crate) fn totals(&self, bounds_memory: bool, disk_bytes: Option<u64>) -> Totals {
+        let run = self.job_limits.total_memory_bytes;
+        let memory_bytes = self.ceilings.memory_bytes.filter(|_| run.is_some());
+        let part = memory_bytes.map_or(0, |total| total / u64::from(self.runs_max.max(1)));
+        let run = run.unwrap_or(0);
+        Totals {
+            memory_bytes,
+            run_memory_bytes: if bounds_memory { run.min(part) } else { run },
+            cpu_millis: self.ceilings.cpu_millis,
+            disk_bytes: disk_bytes.map(|free| free.saturating_sub(self.shares.disk_free_bytes)),
+            semaphores: self.semaphores.clone(),
+        }
     }
 
     /// The configuration as a file that says all of it.
@@ -81,6 +93,7 @@ impl Config {
                 program: Some(self.sandbox_program.clone()),
             },
             network: (&self.network).into(),
+            semaphores: self.semaphores.clone(),
             workspaces: file::WorkspacesSection::from(self.workspaces),
             recipes: file::Recipes { directory: self.recipes_dir.clone() },
             roles: file::Roles::from(self.roles.clone()),
@@ -130,6 +143,7 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         ceilings: shares.ceilings(host),
         job_limits: file.run.limits(shares.of_one_run(host, runs_max)),
         workspaces: file.workspaces.checked(),
+        semaphores: file.semaphores,
         network: file
             .network
             .checked()

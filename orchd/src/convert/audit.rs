@@ -1,8 +1,8 @@
 //! Events in words.
 
 use orch_core::entity::{
-    Approval, ApprovalEvent, Change, ChangeEvent, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent, Project,
-    ProjectEvent, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, Vision, VisionEvent,
+    Approval, ApprovalEvent, Change, ChangeEvent, Condition, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent,
+    Project, ProjectEvent, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, Vision, VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
 use orch_core::state::run::RunOutcome;
@@ -107,7 +107,10 @@ fn task(event: &TaskEvent) -> String {
         TaskEvent::Created { title, .. } => format!("created: {title}"),
         TaskEvent::Queued => "queued".into(),
         TaskEvent::Respecified { spec } => format!("now does: {}", spec.work.label()),
-        TaskEvent::Linked { depends_on } => format!("now waits for {depends_on}"),
+        TaskEvent::Linked { depends_on, condition: Condition::Done } => format!("now waits for {depends_on}"),
+        TaskEvent::Linked { depends_on, condition: Condition::Ended } => format!("now waits for {depends_on} to end"),
+        TaskEvent::Linked { depends_on, condition: Condition::Failed } => format!("now waits for {depends_on} to fail"),
+        TaskEvent::TermsSet { terms } => format!("is scheduled on other terms: {}", super::terms::line(terms)),
         TaskEvent::Unlinked { depends_on } => format!("no longer waits for {depends_on}"),
         TaskEvent::Prioritized { priority } => format!("priority {priority}"),
         TaskEvent::Started { attempt, .. } => format!("attempt {attempt} started"),
@@ -118,6 +121,7 @@ fn task(event: &TaskEvent) -> String {
         TaskEvent::Completed { change: Some(_) } => "done, merged".into(),
         TaskEvent::Completed { change: None } => "done, nothing to merge".into(),
         TaskEvent::Failed { reason } => format!("failed: {reason}"),
+        TaskEvent::Expired { deadline } => format!("failed: its deadline, {deadline}, was over"),
         TaskEvent::Cancelled { reason } => format!("cancelled: {reason}"),
         TaskEvent::Held { reason } => format!("held: {reason}"),
         TaskEvent::Released => "released".into(),

@@ -8,6 +8,8 @@ mod project;
 mod requirements;
 mod run;
 mod task;
+pub(crate) mod terms;
+mod wait;
 
 use orch_core::entity::{Entity, Project};
 use orch_core::view::{ReadError, View};

@@ -1,7 +1,9 @@
 //! Tasks, with why they wait.
 
+use std::collections::BTreeMap;
+
 use orch_core::entity::{Approval, Change, Entity as _, Run, Task};
-use orch_core::schedule::{AHEAD_MAX, MemoryBudget, Wait};
+use orch_core::schedule::Wait;
 use orch_core::state::change::ChangeState;
 use orch_core::state::step::StepState;
 use orch_core::state::task::TaskState as State;
@@ -10,7 +12,8 @@ use orch_proto::EntityKind;
 use orch_proto::id::RunId;
 use orch_proto::view::{TaskState, TaskView, WaitView};
 
-use super::{name_by_id, slug};
+use super::wait::wait_view;
+use super::{name_by_id, slug, terms};
 
 /// A task, with why it does not start.
 pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result<TaskView, ReadError> {
@@ -19,17 +22,21 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
     let run = run_id.map(|id| view.get::<Run>(id)).transpose()?.flatten();
     let project = slug(view, task.project)?;
     let mut depends_on = Vec::with_capacity(task.depends_on.len());
+    let mut conditions = BTreeMap::new();
     for id in &task.depends_on {
-        depends_on.push(match view.get::<Task>(*id)? {
+        let name = match view.get::<Task>(*id)? {
             Some(needed) => EntityKind::Task.short(needed.number),
             None => id.to_string(),
-        });
+        };
+        conditions.extend(task.conditions.get(id).map(|how| (name.clone(), terms::condition(*how))));
+        depends_on.push(name);
     }
     let only_a_place = waits.iter().all(|wait| {
         matches!(
             wait,
             Wait::Capacity { .. }
-                | Wait::Memory { .. }
+                | Wait::Resource { .. }
+                | Wait::Reserved { .. }
                 | Wait::Paused { .. }
                 | Wait::ProjectRuns { .. }
                 | Wait::Quota { .. }
@@ -53,6 +60,8 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
         waits,
         work: task.spec.work.label(),
         depends_on,
+        conditions,
+        terms: terms::view(&task.terms),
         requirements: task.spec.requirements.iter().map(ToString::to_string).collect(),
         acceptance: task.spec.acceptance.clone(),
         priority: task.priority,
@@ -138,124 +147,4 @@ fn current_step(run: &Run) -> Option<(u32, u32, String)> {
     let at = run.steps.iter().position(|step| matches!(step.state, StepState::Running { .. }))?;
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Some((number(at + 1), number(run.steps.len()), run.steps[at].name.clone()))
-}
-
-/// A reason in words. What can be done about it names the task.
-fn wait_view(task: &str, wait: &Wait) -> WaitView {
-    let (code, text, hint): (&str, String, Option<String>) = match wait {
-        Wait::Proposed => (
-            "proposed",
-            "it is not in the queue".into(),
-            Some(format!("put it there with `orchctl task queue {task}`")),
-        ),
-        Wait::Held { reason } if reason.is_empty() => {
-            ("held", "held by a person".into(), Some(format!("orchctl task release {task}")))
-        }
-        Wait::Held { reason } => {
-            ("held", format!("held by a person: {reason}"), Some(format!("orchctl task release {task}")))
-        }
-        Wait::Dependency { name, state, hopeless: true, .. } => (
-            "dependency",
-            format!("waits for {name}, which is {state}"),
-            Some(format!("try {name} again with `orchctl task retry {name}`, or unlink it")),
-        ),
-        Wait::Dependency { name, state, .. } => ("dependency", format!("waits for {name}, which is {state}"), None),
-        Wait::Approval { name, state, .. } => (
-            "approval",
-            format!("waits for approval {name}, which is {state}"),
-            Some(format!("orchctl approval get {name}")),
-        ),
-        Wait::Agent { capability } => (
-            "agent",
-            format!("needs an agent with the capability `{capability}`, and none is configured"),
-            Some(format!(
-                "give the task steps with `orchctl task edit {task} --recipe FILE`; agents are not part of this version"
-            )),
-        ),
-        Wait::Tool { name, fix } => ("tool", format!("needs `{name}`, which is not installed"), Some(fix.clone())),
-        Wait::Secret { name } => (
-            "secret",
-            format!("needs the secret `{name}`, which is not set"),
-            Some(format!("orchctl secret set {name}")),
-        ),
-        Wait::Isolation { level, required, fix } => (
-            "isolation",
-            format!("the host gives isolation level {level}, and {required} is required"),
-            Some(fix.clone()),
-        ),
-        Wait::Backoff { ms } => ("backoff", format!("next try in {}.{} s", ms / 1_000, ms % 1_000 / 100), None),
-        Wait::Project { name, state } => ("project", format!("project `{name}` is {state}"), None),
-        Wait::Capacity { running, max, ahead } => {
-            let ahead = tasks_ahead(*ahead);
-            ("capacity", format!("{running} of {max} runs are under way and {ahead} go before it"), None)
-        }
-        Wait::Memory { running, budget, ahead } => {
-            ("memory", memory_text(*running, *budget, *ahead), Some(MEMORY_HINT.into()))
-        }
-        Wait::ProjectRuns { running, max } => (
-            "project_runs",
-            format!("{running} of the {max} runs that its project may have at once are under way or about to start"),
-            Some(format!("orchctl project set {} --runs-max N", project_of(task))),
-        ),
-        Wait::Quota { started, max, resets_ms } => (
-            "quota",
-            quota_text(*started, *max, *resets_ms),
-            Some(format!("orchctl project set {} --runs-per-day N", project_of(task))),
-        ),
-        Wait::Paused { reason } => ("paused", format!("nothing is started: {reason}"), None),
-        Wait::Run { name } => ("run", format!("its earlier run {name} has not ended yet"), None),
-    };
-    WaitView { code: code.into(), text, hint }
-}
-
-/// What gives more runs memory.
-const MEMORY_HINT: &str = "give runs less with `run.total_memory_mb`, or all of them more with `limits.memory_share`";
-
-fn memory_text(running: u32, budget: MemoryBudget, ahead: u32) -> String {
-    let (run, total, ahead) = (budget.run_bytes >> 20, budget.total_bytes >> 20, tasks_ahead(ahead));
-    format!("{running} runs of up to {run} MB are under way, {total} MB are for all; {ahead} go before it")
-}
-
-fn quota_text(started: u32, max: u32, resets_ms: u64) -> String {
-    let begins = span(resets_ms);
-    format!(
-        "{started} of the {max} runs that its project may start in a day were started; the next day (UTC) begins in {begins}"
-    )
-}
-
-/// The project of a task's full name.
-fn project_of(task: &str) -> &str {
-    task.split('/').next().unwrap_or(task)
-}
-
-/// A time for people, to the minute.
-fn span(ms: u64) -> String {
-    let minutes = ms.div_ceil(60_000);
-    match (minutes / 60, minutes % 60) {
-        (0, minutes) => format!("{minutes} min"),
-        (hours, 0) => format!("{hours} h"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
-    }
-}
-
-fn tasks_ahead(ahead: u32) -> String {
-    match ahead {
-        1 => "1 task".to_owned(),
-        ahead if ahead as usize >= AHEAD_MAX => format!("{AHEAD_MAX} or more tasks"),
-        ahead => format!("{ahead} tasks"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_can_be_done_about_a_wait_names_the_task() {
-        let agent = Wait::Agent { capability: "developer".to_owned() };
-        for wait in [Wait::Proposed, Wait::Held { reason: String::new() }, Wait::Held { reason: "why".into() }, agent] {
-            let hint = wait_view("shop/T-7", &wait).hint.unwrap();
-            assert!(hint.contains("orchctl task ") && hint.contains(" shop/T-7"), "{hint}");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use orch_adapters::executor::SubmitError;
 use orch_adapters::host_tools::ToolSet;
-use orch_adapters::job::{self, Job};
+use orch_adapters::job::{self, Job, JobLimits};
 use orch_adapters::secret_store::SecretStoreError;
 use orch_core::entity::{PlannedStep, Project, Run, RunPurpose, StepRecord, Task, Work};
 use orch_core::recipe::Step;
@@ -156,10 +156,21 @@ fn launch(
         out: &out,
         blueprint: blueprint.as_deref(),
         tools: &tools,
-        limits: &app.config.job_limits,
+        limits: &limits_of(app, run, task),
         house: &app.config.network.house,
     };
     Ok(app.executor.submit(&directory, &job::spec(&job)?, &secrets)?)
+}
+
+/// The limits of a run: what its task asks for in place of what every run has, and no longer than until its deadline.
+fn limits_of(app: &App, run: &Run, task: &Task) -> JobLimits {
+    let mut limits = app.config.job_limits.clone();
+    limits.total_memory_bytes = run.asks.memory_bytes.or(limits.total_memory_bytes);
+    limits.disk_bytes = run.asks.disk_bytes.or(limits.disk_bytes);
+    if let Some(deadline) = task.terms.deadline.filter(|_| run.purpose == RunPurpose::Work) {
+        limits.wall_ms = limits.wall_ms.min(deadline.ms_since(crate::clock::now()).max(1));
+    }
+    limits
 }
 
 /// The secrets of a run, once more after the question whether it may be given what it is to be given: the configuration

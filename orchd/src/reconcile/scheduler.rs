@@ -30,6 +30,9 @@ pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
         accept(start.await)?;
     }
     let mut is_troubled = false;
+    for end in chosen.ends.into_iter().map(|end| app.execute("scheduler", end)).collect::<Vec<_>>() {
+        accept(end.await)?;
+    }
     for (change, project) in &chosen.checks {
         changes::start_check(&app, project, change).await?;
         is_troubled |= app.troubles.rests(change.id, std::time::Instant::now());
@@ -44,6 +47,8 @@ pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
 #[derive(Debug, Default)]
 struct Chosen {
     runs: Vec<Command>,
+    /// Ends of tasks that cannot begin any more.
+    ends: Vec<Command>,
     checks: Vec<(Change, Project)>,
 }
 
@@ -64,6 +69,8 @@ fn choose(app: &App) -> Result<(Chosen, Option<Timestamp>), ReadError> {
         for decision in decisions {
             match decision.action {
                 Action::Run(task) => chosen.runs.extend(start_of(app, view, task, decision.reason)?),
+                Action::Skip(task) => chosen.ends.push(Command::SkipTask { task }),
+                Action::Expire(task) => chosen.ends.push(Command::ExpireTask { task }),
                 Action::Check(change) => {
                     let Some(change) = view.get::<Change>(change)? else { continue };
                     let project = view.get::<Project>(change.project)?;

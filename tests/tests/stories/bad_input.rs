@@ -2,7 +2,8 @@
 //! nothing changes, and the daemon goes on.
 
 use anyhow::{Context as _, ensure};
-use orch_proto::request::{Bytes, PlanEdit, RepoSource, Request};
+use orch_proto::request::{Bytes, Dependency, PlanEdit, RepoSource, Request};
+use orch_proto::view::Condition;
 use orch_proto::{ErrorCode, Ref, VISION_BYTES_MAX};
 use orch_tests::client::task_request;
 use orch_tests::command_line::orchctl;
@@ -66,14 +67,16 @@ fn a_cycle_is_refused_by_its_name() -> anyhow::Result<()> {
             let mut request = task_request("shop", title, "steps: ['true']");
             if let Request::TaskCreate { queue, depends_on, .. } = &mut request {
                 *queue = false;
-                depends_on.extend(names.last().cloned().map(Ref));
+                let needed = names.last().cloned().map(Ref);
+                depends_on.extend(needed.map(|task| Dependency { task, condition: Condition::Done }));
             }
             let accepted = story.submit(request).await?;
             names.push(accepted.touched.first().context("a name")?.name.clone());
         }
         let before = story.status().await?.seq;
         for needed in [&names[1], &names[0]] {
-            let link = Request::TaskLink { task: Ref(names[0].clone()), depends_on: Ref(needed.clone()) };
+            let (task, depends_on) = (Ref(names[0].clone()), Ref(needed.clone()));
+            let link = Request::TaskLink { task, depends_on, condition: Condition::Done };
             let refusal = story.refused(ErrorCode::Cycle, link).await?;
             ensure!(refusal.message.contains("T-1"), "{refusal}");
         }

@@ -27,6 +27,7 @@ mod seeds;
 mod state_file;
 mod steering;
 mod terminal;
+mod terms;
 mod weakening;
 
 use orch_tests::{Programs, Setup, Story};

@@ -1,8 +1,8 @@
 //! A person steers work that is under way: ends it, holds it, puts it first, mends it and has it tried again.
 
 use anyhow::{Context as _, ensure};
-use orch_proto::request::{Decision, RepoSource, Request};
-use orch_proto::view::{ChangeState, RunState, TaskState};
+use orch_proto::request::{Decision, Dependency, RepoSource, Request};
+use orch_proto::view::{ChangeState, Condition, RunState, TaskState};
 use orch_proto::{ErrorCode, Ref};
 use orch_tests::client::task_request;
 use orch_tests::command_line::orchctl;
@@ -184,7 +184,7 @@ fn a_closed_change_is_not_merged_any_more() -> anyhow::Result<()> {
 pub(crate) async fn needing(story: &Story, needed: &str) -> anyhow::Result<String> {
     let mut request = task_request("shop", "Next", "steps: ['true']");
     if let Request::TaskCreate { depends_on, .. } = &mut request {
-        depends_on.push(Ref::from(needed));
+        depends_on.push(Dependency { task: Ref::from(needed), condition: Condition::Done });
     }
     let accepted = story.submit(request).await?;
     Ok(accepted.touched.first().context("a name")?.name.clone())

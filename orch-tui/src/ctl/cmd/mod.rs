@@ -20,6 +20,7 @@ pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod task;
 pub(crate) mod task_form;
+pub(crate) mod task_terms;
 pub(crate) mod task_tree;
 pub(crate) mod trace;
 pub(crate) mod vision;

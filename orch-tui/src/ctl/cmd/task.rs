@@ -3,9 +3,10 @@
 use clap::{Args, Subcommand};
 use orch_proto::Ref;
 use orch_proto::request::Request;
-use orch_proto::view::{TaskFilter, TaskState, TaskView};
+use orch_proto::view::{Condition, TaskFilter, TaskState, TaskView};
 
-use super::{task_form, task_tree};
+use super::task_terms::condition;
+use super::{task_form, task_terms, task_tree};
 use crate::ctl::args::WaitArgs;
 use crate::ctl::current_project::current;
 use crate::ctl::failure::Failure;
@@ -60,16 +61,21 @@ pub(crate) enum TaskCommand {
     Link {
         /// The task, as `T-12` or `shop/T-12`
         task: String,
-        /// The task that must be done before
+        /// The task to wait for
         depends_on: String,
+        /// What to wait for in it: that it is done, that it has ended in any way, or that it failed
+        #[arg(long = "for", value_name = "done|ended|failed", default_value = "done", value_parser = condition)]
+        condition: Condition,
     },
     /// Let a task no longer wait for another
     Unlink {
         /// The task, as `T-12` or `shop/T-12`
         task: String,
-        /// The task that must be done before
+        /// The task that it waits for
         depends_on: String,
     },
+    /// Say when a task may begin, until when, and what its runs take of the host
+    Set(task_terms::SetArgs),
     /// Set the priority of a task: 0 (last) to 9 (first)
     #[command(visible_alias = "priority")]
     Prioritize {
@@ -143,9 +149,10 @@ pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), F
             session.change(Request::TaskQueue { tasks: tasks.clone() }, "queued").await?;
             wait_if(session, &wait, &tasks).await
         }
-        TaskCommand::Link { task, depends_on } => {
-            let request =
-                Request::TaskLink { task: session.reference(&task), depends_on: session.reference(&depends_on) };
+        TaskCommand::Set(args) => task_terms::set(session, args).await,
+        TaskCommand::Link { task, depends_on, condition } => {
+            let (task, depends_on) = (session.reference(&task), session.reference(&depends_on));
+            let request = Request::TaskLink { task, depends_on, condition };
             session.change(request, "linked").await.map(drop)
         }
         TaskCommand::Unlink { task, depends_on } => {
@@ -301,7 +308,10 @@ fn text(task: &TaskView, paint: Paint) -> String {
         field("waits", &wait.text);
     }
     field("work", &task.work);
-    field("depends on", &task.depends_on.join(", "));
+    field("depends on", &task_terms::dependencies(task));
+    for (name, value) in task_terms::lines(&task.terms) {
+        field(name, &value);
+    }
     field("requirements", &task.requirements.join(", "));
     for acceptance in &task.acceptance {
         field("accept", acceptance);

@@ -7,6 +7,7 @@ use orch_proto::request::Request;
 use orch_proto::{RECIPE_BYTES_MAX, Ref};
 
 use super::task::wait_if;
+use super::task_terms::{TermsArgs, dependency};
 use crate::ctl::args::WaitArgs;
 use crate::ctl::current_project::current;
 use crate::ctl::failure::Failure;
@@ -21,7 +22,7 @@ pub(crate) struct CreateArgs {
     /// YAML file with the steps, `-` for standard input; without it an agent is needed
     #[arg(long, value_name = "FILE")]
     pub(crate) recipe: Option<PathBuf>,
-    /// A task that must be done before; may be repeated
+    /// A task to wait for; may be repeated; `T-1:failed` waits for its failure, `T-1:ended` for any end
     #[arg(long, value_name = "TASK", value_delimiter = ',')]
     pub(crate) depends_on: Vec<String>,
     /// Put it into the queue at once
@@ -42,6 +43,8 @@ pub(crate) struct CreateArgs {
     /// A requirement that it serves, as `FR-2`; may be repeated
     #[arg(long = "requirement", value_name = "KEY", value_delimiter = ',')]
     pub(crate) requirements: Vec<String>,
+    #[command(flatten)]
+    pub(crate) terms: TermsArgs,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
 }
@@ -77,7 +80,8 @@ pub(crate) async fn create(session: &Session, args: CreateArgs) -> Result<(), Fa
         recipe,
         recipe_name,
         capability: args.capability,
-        depends_on: args.depends_on.iter().map(|task| session.reference(task)).collect(),
+        depends_on: args.depends_on.iter().map(|text| dependency(session, text)).collect::<Result<_, _>>()?,
+        terms: args.terms.terms(crate::clock::now()),
         acceptance: args.accept,
         priority: args.priority,
         needs_approval: args.needs_approval,

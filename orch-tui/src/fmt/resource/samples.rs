@@ -160,6 +160,8 @@ pub(crate) fn task(number: u32) -> TaskView {
         waits: vec![],
         work: "steps".into(),
         depends_on: vec![],
+        conditions: std::collections::BTreeMap::new(),
+        terms: orch_proto::view::Terms::default(),
         requirements: vec!["FR-1".into()],
         acceptance: vec![],
         priority: 5,

@@ -11,8 +11,8 @@ use super::{Context, DecideError, conflict, text};
 use crate::command::Command;
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, ApprovalSubject, Change, ChangeEvent, ChangeProposal, Project, ProjectEvent, Run, RunEvent, RunPurpose,
-    Task, TaskEvent,
+    Approval, ApprovalSubject, Asks, Change, ChangeEvent, ChangeProposal, Project, ProjectEvent, Run, RunEvent,
+    RunPurpose, Task, TaskEvent,
 };
 use crate::recipe::Access;
 use crate::state::change::ChangeState;
@@ -124,6 +124,7 @@ pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -
         priority: 0,
         // Gates look at a tree that nobody approved yet.
         access: Access::default(),
+        asks: Asks::default(),
     };
     let run = begin(cx, new)?;
     cx.emit((*id, ChangeEvent::CheckStarted { run, base: base.clone(), tree: tree.clone() }));

@@ -6,6 +6,7 @@
 mod approval;
 mod bounds;
 mod change;
+mod dependency;
 mod document;
 mod plan;
 mod project;
@@ -13,6 +14,7 @@ mod replan;
 mod run;
 mod settle;
 mod task;
+mod terms;
 
 use std::collections::BTreeMap;
 
@@ -151,8 +153,11 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::CreateTask { task } => task::create(cx, task),
         Command::EditTask { task, spec, needs_approval } => task::edit(cx, *task, spec, *needs_approval),
         Command::QueueTasks { tasks } => task::queue(cx, tasks),
-        Command::LinkTask { task, depends_on } => task::link(cx, *task, *depends_on),
-        Command::UnlinkTask { task, depends_on } => task::unlink(cx, *task, *depends_on),
+        Command::LinkTask { task, depends_on, condition } => dependency::link(cx, *task, *depends_on, *condition),
+        Command::UnlinkTask { task, depends_on } => dependency::unlink(cx, *task, *depends_on),
+        Command::SkipTask { task } => dependency::skip(cx, *task),
+        Command::SetTerms { task, change } => terms::set(cx, *task, change),
+        Command::ExpireTask { task } => terms::expire(cx, *task),
         Command::PrioritizeTask { task, priority } => task::prioritize(cx, *task, *priority),
         Command::HoldTask { task, reason } => task::hold(cx, *task, reason),
         Command::ReleaseTask { task } => task::release(cx, *task),

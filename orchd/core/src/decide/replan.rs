@@ -9,7 +9,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::{PlanId, TaskId};
 
 use super::{Context, DecideError, task};
-use crate::entity::{Plan, PlanTask, Task, TaskEvent};
+use crate::entity::{Condition, Plan, PlanTask, Task, TaskEvent};
 use crate::graph::Graph;
 use crate::state::task::TaskState;
 use crate::view::{Filter, View};
@@ -117,7 +117,7 @@ impl<'a> Replan<'a> {
                 return Ok(found.depends_on.clone());
             }
             let depends_on = self.depends_on(planned, Some(found));
-            relink(cx, found, &depends_on);
+            self.relink(cx, found, &depends_on);
             return Ok(depends_on);
         }
         let changed = self.changed(planned);
@@ -141,7 +141,7 @@ impl<'a> Replan<'a> {
             task::end(cx, other, &format!("dropped by plan version {}", self.plan.version))?;
         } else if !is_over(other) {
             let depends_on = other.depends_on.iter().map(|needed| self.now(*needed)).collect();
-            relink(cx, other, &depends_on);
+            self.relink(cx, other, &depends_on);
             return Ok(depends_on);
         }
         Ok(other.depends_on.clone())
@@ -178,7 +178,14 @@ impl<'a> Replan<'a> {
             plan: Some((self.plan.id, planned.key.clone())),
             title: planned.title.clone(),
             spec: Box::new(planned.spec.clone()),
+            conditions: changed
+                .map(|found| self.conditions(found))
+                .into_iter()
+                .flatten()
+                .filter(|(needed, _)| depends_on.contains(needed))
+                .collect(),
             depends_on,
+            terms: changed.map(|found| Box::new(found.terms.clone())).unwrap_or_default(),
             priority: changed.map_or(PRIORITY_DEFAULT, |found| found.priority),
             approval: None,
         };
@@ -196,6 +203,22 @@ impl<'a> Replan<'a> {
         self.replaced.get(&id).copied().unwrap_or(id)
     }
 
+    /// What people said that the task waits for in those that stand where its dependencies stood.
+    fn conditions(&self, found: &Task) -> BTreeMap<TaskId, Condition> {
+        found.conditions.iter().map(|(needed, condition)| (self.now(*needed), *condition)).collect()
+    }
+
+    fn relink<V: View>(&self, cx: &mut Context<'_, V>, found: &Task, depends_on: &BTreeSet<TaskId>) {
+        let conditions = self.conditions(found);
+        for added in depends_on.difference(&found.depends_on) {
+            let condition = conditions.get(added).copied().unwrap_or_default();
+            cx.emit((found.id, TaskEvent::Linked { depends_on: *added, condition }));
+        }
+        for removed in found.depends_on.difference(depends_on) {
+            cx.emit((found.id, TaskEvent::Unlinked { depends_on: *removed }));
+        }
+    }
+
     fn named(&self, tasks: &[Task], path: &[TaskId]) -> DecideError {
         let numbers: BTreeMap<TaskId, u32> = tasks.iter().map(|task| (task.id, task.number)).collect();
         let keys: BTreeMap<TaskId, &str> = self.ids.iter().map(|(key, id)| (*id, *key)).collect();
@@ -205,15 +228,6 @@ impl<'a> Replan<'a> {
             (None, None) => id.to_string(),
         };
         crate::graph::Cycle { path: path.iter().map(name).collect::<Vec<_>>() }.into()
-    }
-}
-
-fn relink<V: View>(cx: &mut Context<'_, V>, found: &Task, depends_on: &BTreeSet<TaskId>) {
-    for added in depends_on.difference(&found.depends_on) {
-        cx.emit((found.id, TaskEvent::Linked { depends_on: *added }));
-    }
-    for removed in found.depends_on.difference(depends_on) {
-        cx.emit((found.id, TaskEvent::Unlinked { depends_on: *removed }));
     }
 }
 

@@ -4,9 +4,9 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, RunId, TaskId};
 
 use super::approval::task_digest;
-use super::{Context, DecideError, conflict, text};
+use super::{Context, DecideError, conflict, dependency, text};
 use crate::command::Command;
-use crate::entity::{Approval, PlannedStep, Project, Run, RunEvent, RunPurpose, Task, TaskEvent};
+use crate::entity::{Approval, Asks, PlannedStep, Project, Run, RunEvent, RunPurpose, Task, TaskEvent, Verdict};
 use crate::recipe::Access;
 use crate::state::project::ProjectState;
 use crate::state::task::TaskState;
@@ -26,6 +26,7 @@ pub(super) struct NewRun<'a> {
     pub(super) reason: &'a str,
     pub(super) priority: u8,
     pub(super) access: Access,
+    pub(super) asks: Asks,
 }
 
 /// Queues and leases a run. Its fence is its number: it only grows, over all runs of the project and so of the task.
@@ -46,6 +47,7 @@ pub(super) fn begin<V: View>(cx: &mut Context<'_, V>, new: NewRun<'_>) -> Result
         reason: new.reason.to_owned(),
         priority: new.priority,
         access: new.access,
+        asks: Box::new(new.asks),
     };
     cx.emit((id, event));
     cx.emit((id, RunEvent::Leased { until: cx.now.plus_ms(new.lease_ms) }));
@@ -74,6 +76,7 @@ pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Resu
         reason,
         priority: task.priority,
         access: task.spec.work.access(),
+        asks: task.terms.asks.clone(),
     };
     let run = begin(cx, new)?;
     cx.emit((task.id, TaskEvent::Started { run, attempt }));
@@ -127,14 +130,17 @@ fn may_start<V: View>(cx: &Context<'_, V>, task: &Task) -> Result<(), DecideErro
     if not_before.is_some_and(|not_before| cx.now < not_before) {
         return Err(conflict(format!("{name} waits for its next retry")));
     }
+    if task.terms.not_before.is_some_and(|not_before| cx.now < not_before) {
+        return Err(conflict(format!("{name} is not to begin yet")));
+    }
+    if task.terms.deadline.is_some_and(|deadline| deadline <= cx.now) {
+        return Err(conflict(format!("the time of {name} is over")));
+    }
     if cx.get::<Project>(task.project)?.state != ProjectState::Ready {
         return Err(conflict("the project is not ready"));
     }
-    for needed in &task.depends_on {
-        let needed: Task = cx.get(*needed)?;
-        if !matches!(needed.state, TaskState::Done { .. }) {
-            return Err(conflict(format!("{name} waits for T-{}", needed.number)));
-        }
+    if dependency::judge(cx, task)? != Verdict::Holds {
+        return Err(conflict(format!("{name} waits for {}", dependency::open(cx, task)?.join(", "))));
     }
     if let Some(asked) = task.approval {
         let approval: Approval = cx.get(asked)?;

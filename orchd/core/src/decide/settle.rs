@@ -1,7 +1,7 @@
 //! The end of a run: what its outcome means for its task and its change. Taken once, by fence.
 
-use orch_proto::EntityKind;
 use orch_proto::id::ChangeId;
+use orch_proto::{EntityKind, Timestamp};
 
 use super::{Context, DecideError, change, conflict};
 use crate::command::Command;
@@ -132,10 +132,13 @@ pub(super) fn after_failure<V: View>(cx: &mut Context<'_, V>, task: &Task, class
         }
         FailureClass::Infrastructure | FailureClass::Task | FailureClass::Policy | FailureClass::Isolation => None,
     };
-    let event = match wait_ms {
-        Some(wait_ms) => {
-            TaskEvent::RetryScheduled { class, reason: reason.to_owned(), not_before: cx.now.plus_ms(wait_ms) }
+    let not_before = wait_ms.map(|wait_ms| cx.now.plus_ms(wait_ms));
+    let is_late = |not_before: &Timestamp| task.terms.deadline.is_some_and(|deadline| deadline <= *not_before);
+    let event = match not_before {
+        Some(not_before) if is_late(&not_before) => {
+            TaskEvent::Failed { reason: format!("{reason}; its deadline leaves no time for another attempt") }
         }
+        Some(not_before) => TaskEvent::RetryScheduled { class, reason: reason.to_owned(), not_before },
         None => TaskEvent::Failed { reason: reason.to_owned() },
     };
     cx.emit((task.id, event));

@@ -7,10 +7,9 @@ use orch_proto::id::{ApprovalId, ProjectId, TaskId};
 
 use super::approval::{self, Question};
 use super::bounds::{self, NAMED_MAX, QUEUED_MAX};
-use super::{Context, DecideError, conflict, conflict_with_hint, project, text, title};
+use super::{Context, DecideError, conflict_with_hint, dependency, project, terms, text, title};
 use crate::command::NewTask;
 use crate::entity::{Approval, ApprovalSubject, Change, Project, Run, RunEvent, Task, TaskEvent, TaskSpec, Work};
-use crate::graph::Graph;
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
 use crate::state::task::TaskState;
@@ -26,8 +25,9 @@ pub(super) fn create<V: View>(cx: &mut Context<'_, V>, new: &NewTask) -> Result<
     let task_title = title("title", &new.title)?;
     bounds::spec(&new.spec, None)?;
     bounds::count("dependencies", new.depends_on.len(), NAMED_MAX)?;
-    for needed in &new.depends_on {
-        same_project(&cx.get::<Task>(*needed)?, new.project)?;
+    terms::check(cx, &new.terms)?;
+    for needed in new.depends_on.keys() {
+        dependency::same_project(&cx.get::<Task>(*needed)?, new.project)?;
     }
     let id: TaskId = cx.draw();
     let number = cx.number(EntityKind::Task, Some(new.project))?;
@@ -43,7 +43,14 @@ pub(super) fn create<V: View>(cx: &mut Context<'_, V>, new: &NewTask) -> Result<
         plan: None,
         title: task_title,
         spec: Box::new(new.spec.clone()),
-        depends_on: new.depends_on.clone(),
+        depends_on: new.depends_on.keys().copied().collect(),
+        conditions: new
+            .depends_on
+            .iter()
+            .filter(|(_, condition)| !condition.is_default())
+            .map(|(id, how)| (*id, *how))
+            .collect(),
+        terms: Box::new(new.terms.clone()),
         priority: new.priority,
         approval: asked,
     };
@@ -108,47 +115,6 @@ pub(super) fn queue<V: View>(cx: &mut Context<'_, V>, tasks: &[TaskId]) -> Resul
     Ok(())
 }
 
-pub(super) fn link<V: View>(cx: &mut Context<'_, V>, id: TaskId, depends_on: TaskId) -> Result<(), DecideError> {
-    let (task, needed): (Task, Task) = (cx.get(id)?, cx.get(depends_on)?);
-    same_project(&needed, task.project)?;
-    cx.touch(EntityKind::Task, id);
-    if task.depends_on.contains(&depends_on) {
-        cx.note("it depends on it already");
-        return Ok(());
-    }
-    bounds::count("dependencies", task.depends_on.len() + 1, NAMED_MAX)?;
-    if !matches!(task.state, TaskState::Proposed | TaskState::Approved { .. } | TaskState::Paused { .. }) {
-        return Err(conflict(format!("T-{} is {} and waits for nothing any more", task.number, task.state.label())));
-    }
-    let tasks = cx.view.list::<Task>(&Filter::of(task.project))?;
-    let mut graph = Graph::new();
-    for other in &tasks {
-        for needed in &other.depends_on {
-            graph.edge(other.id, *needed);
-        }
-    }
-    graph.edge(id, depends_on);
-    if let Err(cycle) = graph.analyse(|_| 1) {
-        let name = |id: &TaskId| {
-            tasks.iter().find(|task| task.id == *id).map_or_else(|| id.to_string(), |task| format!("T-{}", task.number))
-        };
-        let named = crate::graph::Cycle { path: cycle.path.iter().map(name).collect::<Vec<_>>() };
-        return Err(named.into());
-    }
-    cx.emit((id, TaskEvent::Linked { depends_on }));
-    Ok(())
-}
-
-pub(super) fn unlink<V: View>(cx: &mut Context<'_, V>, id: TaskId, depends_on: TaskId) -> Result<(), DecideError> {
-    let task: Task = cx.get(id)?;
-    if !task.depends_on.contains(&depends_on) {
-        return Err(conflict(format!("T-{} does not depend on it", task.number)));
-    }
-    cx.emit((id, TaskEvent::Unlinked { depends_on }));
-    cx.touch(EntityKind::Task, id);
-    Ok(())
-}
-
 pub(super) fn prioritize<V: View>(cx: &mut Context<'_, V>, id: TaskId, priority: u8) -> Result<(), DecideError> {
     check_priority(priority)?;
     let task: Task = cx.get(id)?;
@@ -204,6 +170,12 @@ pub(super) fn retry<V: View>(cx: &mut Context<'_, V>, id: TaskId) -> Result<(), 
         ));
     }
     project::in_use(&cx.get::<Project>(task.project)?)?;
+    if let Some(deadline) = task.terms.deadline.filter(|deadline| *deadline <= cx.now) {
+        return Err(conflict_with_hint(
+            format!("the deadline of T-{}, {deadline}, is over", task.number),
+            format!("give it another with `orchctl task set T-{} --deadline WHEN`, or `none`", task.number),
+        ));
+    }
     cx.emit((id, TaskEvent::Reopened));
     if let Some(asked) = task.approval
         && !matches!(cx.get::<Approval>(asked)?.state, ApprovalState::Pending { .. } | ApprovalState::Granted { .. })
@@ -274,11 +246,4 @@ fn check_priority(priority: u8) -> Result<(), DecideError> {
         return Ok(());
     }
     Err(DecideError::Invalid { field: "priority", problem: format!("must be 0 to {PRIORITY_MAX}") })
-}
-
-fn same_project(task: &Task, project: ProjectId) -> Result<(), DecideError> {
-    if task.project == project {
-        return Ok(());
-    }
-    Err(DecideError::Invalid { field: "dependency", problem: format!("T-{} belongs to another project", task.number) })
 }

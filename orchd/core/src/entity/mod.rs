@@ -5,11 +5,13 @@
 
 mod approval;
 mod change;
+mod dependency;
 mod plan;
 mod project;
 mod requirements;
 mod run;
 mod task;
+mod terms;
 mod vision;
 
 use orch_proto::id::{Id, ProjectId};
@@ -19,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 pub use approval::{Approval, ApprovalEvent, ApprovalSubject};
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
+pub use dependency::{Condition, Join, Standing, Verdict};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
 pub use project::{GatesOn, Project, ProjectEvent, RepositorySource, Share, WEIGHT_MAX};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
@@ -27,6 +30,7 @@ pub use run::{
     PlannedStep, Run, RunEvent, RunPurpose, StepRecord,
 };
 pub use task::{BACKOFF_MS_MAX, RetryPolicy, Task, TaskEvent, TaskSpec, Work};
+pub use terms::{Asks, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Terms, UNITS_MAX};
 pub use vision::{Vision, VisionEvent};
 
 use crate::actor::Actor;

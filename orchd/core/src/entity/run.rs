@@ -4,6 +4,7 @@ use orch_proto::id::{ChangeId, ProjectId, RunId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::terms::Asks;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::digest::Digest;
 use crate::recipe::Access;
@@ -44,6 +45,9 @@ pub struct Run {
     /// What it is given beyond its workspace.
     #[serde(default, skip_serializing_if = "Access::is_nothing")]
     pub access: Access,
+    /// What it has of what all runs share, as its task asked for.
+    #[serde(default, skip_serializing_if = "Asks::is_nothing")]
+    pub asks: Asks,
     /// What became of what it asked of the network, in the order of its first time; like things are one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network: Vec<NetworkUse>,
@@ -188,6 +192,8 @@ pub enum RunEvent {
         /// Left out by versions that had nothing to give.
         #[serde(default, skip_serializing_if = "Access::is_nothing")]
         access: Access,
+        #[serde(default, skip_serializing_if = "Asks::is_nothing")]
+        asks: Box<Asks>,
     },
     Leased {
         until: Timestamp,
@@ -235,6 +241,7 @@ impl Run {
             reason,
             priority,
             access,
+            asks,
         } = event
         else {
             return Ok(None);
@@ -264,6 +271,7 @@ impl Run {
             reason: reason.clone(),
             priority: *priority,
             access: access.clone(),
+            asks: (**asks).clone(),
             network: Vec::new(),
             network_left_out: 0,
             cancel_requested: None,

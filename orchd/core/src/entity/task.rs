@@ -6,6 +6,8 @@ use orch_proto::id::{ApprovalId, ChangeId, PlanId, ProjectId, RunId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::dependency::{Condition, Standing, Verdict};
+use super::terms::Terms;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::planner::RequirementKey;
 use crate::recipe::{Access, Glob, Step};
@@ -23,6 +25,11 @@ pub struct Task {
     pub title: String,
     pub spec: TaskSpec,
     pub depends_on: BTreeSet<TaskId>,
+    /// What it waits for in those of them in which it is not that they are done.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub conditions: BTreeMap<TaskId, Condition>,
+    #[serde(default, skip_serializing_if = "Terms::is_default")]
+    pub terms: Terms,
     /// 0 (last) to 9 (first).
     pub priority: u8,
     /// It may not start before this is granted.
@@ -104,6 +111,10 @@ pub enum TaskEvent {
         title: String,
         spec: Box<TaskSpec>,
         depends_on: BTreeSet<TaskId>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        conditions: BTreeMap<TaskId, Condition>,
+        #[serde(default, skip_serializing_if = "Terms::is_default")]
+        terms: Box<Terms>,
         priority: u8,
         approval: Option<ApprovalId>,
     },
@@ -112,8 +123,15 @@ pub enum TaskEvent {
     Respecified {
         spec: Box<TaskSpec>,
     },
+    /// It depends on a task, or on one that it depended on in another way.
     Linked {
         depends_on: TaskId,
+        #[serde(default, skip_serializing_if = "Condition::is_default")]
+        condition: Condition,
+    },
+    /// The terms on which it is scheduled are others.
+    TermsSet {
+        terms: Box<Terms>,
     },
     Unlinked {
         depends_on: TaskId,
@@ -138,6 +156,10 @@ pub enum TaskEvent {
     },
     Failed {
         reason: String,
+    },
+    /// Its deadline was over before an attempt began.
+    Expired {
+        deadline: Timestamp,
     },
     Cancelled {
         reason: String,
@@ -201,6 +223,28 @@ impl Work {
 }
 
 impl Task {
+    /// What it waits for in a task that it depends on.
+    #[must_use]
+    pub fn condition(&self, depends_on: TaskId) -> Condition {
+        self.conditions.get(&depends_on).copied().unwrap_or_default()
+    }
+
+    /// Whether its dependencies, which stand as `standing` says, let it begin.
+    ///
+    /// # Errors
+    /// That of `standing`.
+    pub fn judge<E>(&self, mut standing: impl FnMut(TaskId) -> Result<Standing, E>) -> Result<Verdict, E> {
+        let (mut holding, mut never) = (0, 0);
+        for needed in &self.depends_on {
+            match self.condition(*needed).judge(standing(*needed)?) {
+                Verdict::Holds => holding += 1,
+                Verdict::Never => never += 1,
+                Verdict::Open => {}
+            }
+        }
+        Ok(self.terms.join.judge(self.depends_on.len(), holding, never))
+    }
+
     fn step(&mut self, step: &TaskStep, at: Timestamp) -> Result<(), ApplyError> {
         self.state = TaskState::next(Some(&self.state), step)?;
         self.since = at;
@@ -208,7 +252,19 @@ impl Task {
     }
 
     fn create(id: TaskId, event: &TaskEvent, at: Timestamp) -> Result<Option<Self>, ApplyError> {
-        let TaskEvent::Created { project, number, plan, title, spec, depends_on, priority, approval } = event else {
+        let TaskEvent::Created {
+            project,
+            number,
+            plan,
+            title,
+            spec,
+            depends_on,
+            conditions,
+            terms,
+            priority,
+            approval,
+        } = event
+        else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -219,6 +275,8 @@ impl Task {
             title: title.clone(),
             spec: (**spec).clone(),
             depends_on: depends_on.clone(),
+            conditions: conditions.clone(),
+            terms: (**terms).clone(),
             priority: *priority,
             approval: *approval,
             state: TaskState::next(None, &TaskStep::Created)?,
@@ -265,12 +323,18 @@ impl Entity for Task {
             TaskEvent::Created { .. } => {}
             TaskEvent::Queued => task.step(&TaskStep::Queued, meta.at)?,
             TaskEvent::Respecified { spec } => task.spec = (**spec).clone(),
-            TaskEvent::Linked { depends_on } => {
+            TaskEvent::Linked { depends_on, condition } => {
                 task.depends_on.insert(*depends_on);
+                task.conditions.remove(depends_on);
+                if !condition.is_default() {
+                    task.conditions.insert(*depends_on, *condition);
+                }
             }
             TaskEvent::Unlinked { depends_on } => {
                 task.depends_on.remove(depends_on);
+                task.conditions.remove(depends_on);
             }
+            TaskEvent::TermsSet { terms } => task.terms = (**terms).clone(),
             TaskEvent::Prioritized { priority } => task.priority = *priority,
             TaskEvent::Started { run, attempt } => {
                 task.step(&TaskStep::Started { run: *run }, meta.at)?;
@@ -288,6 +352,11 @@ impl Entity for Task {
             TaskEvent::Failed { reason } => {
                 task.step(&TaskStep::Failed { reason: reason.clone() }, meta.at)?;
                 task.last_failure = Some(reason.clone());
+            }
+            TaskEvent::Expired { deadline } => {
+                let reason = format!("its deadline, {deadline}, was over before it could begin");
+                task.step(&TaskStep::Expired { reason: reason.clone() }, meta.at)?;
+                task.last_failure = Some(reason);
             }
             TaskEvent::Cancelled { reason } => task.step(&TaskStep::Cancelled { reason: reason.clone() }, meta.at)?,
             TaskEvent::Held { reason } => task.step(&TaskStep::Held { reason: reason.clone() }, meta.at)?,
@@ -333,12 +402,14 @@ impl Entity for Task {
             TaskEvent::Respecified { .. } => "respecified",
             TaskEvent::Linked { .. } => "linked",
             TaskEvent::Unlinked { .. } => "unlinked",
+            TaskEvent::TermsSet { .. } => "terms_set",
             TaskEvent::Prioritized { .. } => "prioritized",
             TaskEvent::Started { .. } => "started",
             TaskEvent::RetryScheduled { .. } => "retry_scheduled",
             TaskEvent::ReviewStarted { .. } => "review_started",
             TaskEvent::Completed { .. } => "completed",
             TaskEvent::Failed { .. } => "failed",
+            TaskEvent::Expired { .. } => "expired",
             TaskEvent::Cancelled { .. } => "cancelled",
             TaskEvent::Held { .. } => "held",
             TaskEvent::Released => "released",

@@ -1,13 +1,16 @@
 //! Random commands about what there is: mostly sensible, often too late or about the wrong thing.
 
+use std::collections::BTreeMap;
+
+use orch_proto::Timestamp;
 use orch_proto::id::{ProjectId, TaskId};
 
 use super::sample::{new_task, plan_content, proposal, requirements, step_spec, vision};
-use crate::command::{Answer, Command, NewTask, PlanEdit, RequirementEdit, Subject};
+use crate::command::{Answer, Command, NewTask, PlanEdit, RequirementEdit, Subject, TermsChange};
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, Change, Entity, Observation, Plan, PlannedStep, Project, RepositorySource, Requirements, Run, Task,
-    Vision,
+    Approval, Change, Condition, Entity, Join, Observation, Plan, PlannedStep, Project, RepositorySource, Requirements,
+    Run, Task, Vision,
 };
 use crate::ids::IdSource;
 use crate::state::change::ChangeState;
@@ -83,6 +86,32 @@ fn pick_open<E: Entity>(from: &[E], dice: &mut IdSource) -> Option<E> {
     if open.is_empty() || dice.jitter(8) == 0 { pick(from, dice) } else { pick(&open, dice) }
 }
 
+fn random_condition(dice: &mut IdSource) -> Condition {
+    match dice.jitter(4) {
+        0 => Condition::Ended,
+        1 => Condition::Failed,
+        _ => Condition::Done,
+    }
+}
+
+fn random_terms(task: &Task, dice: &mut IdSource) -> TermsChange {
+    let units = u32::try_from(dice.jitter(3)).unwrap_or(0);
+    let semaphores = if units == 0 { BTreeMap::new() } else { BTreeMap::from([("database".to_owned(), units)]) };
+    TermsChange {
+        join: Some(if dice.jitter(3) == 0 { Join::Any } else { Join::All }),
+        not_before: (dice.jitter(4) == 0).then(|| random_time(task, dice)),
+        deadline: (dice.jitter(3) == 0).then(|| random_time(task, dice)),
+        memory_bytes: (dice.jitter(3) == 0).then(|| dice.jitter(5) << 30),
+        semaphores: (dice.jitter(2) == 0).then_some(semaphores),
+        ..TermsChange::default()
+    }
+}
+
+/// Often no time, often one that is over.
+fn random_time(task: &Task, dice: &mut IdSource) -> Option<Timestamp> {
+    (dice.jitter(3) != 0).then(|| task.since.plus_ms(dice.jitter(60_000)))
+}
+
 fn steps() -> Vec<PlannedStep> {
     vec![PlannedStep { name: "work".into(), command: "true".into() }]
 }
@@ -95,7 +124,7 @@ impl Scene {
     fn new_task(&self, dice: &mut IdSource) -> NewTask {
         let needed: Option<Task> = if dice.jitter(3) == 0 { pick(&self.tasks, dice) } else { None };
         NewTask {
-            depends_on: needed.into_iter().map(|task| task.id).collect(),
+            depends_on: needed.into_iter().map(|task| (task.id, random_condition(dice))).collect(),
             priority: u8::try_from(dice.jitter(11)).unwrap_or(0),
             needs_approval: dice.jitter(4) == 0,
             queue: dice.jitter(4) != 0,
@@ -147,11 +176,15 @@ impl Scene {
     }
 
     fn task(&self, dice: &mut IdSource) -> Option<Command> {
-        let task = pick_open(&self.tasks, dice)?.id;
+        let found = pick_open(&self.tasks, dice)?;
+        let task = found.id;
         let reason = reason();
-        match dice.jitter(11) {
+        match dice.jitter(14) {
             0 => Some(Command::QueueTasks { tasks: vec![task] }),
-            1 => Some(Command::LinkTask { task, depends_on: self.any_task(dice)? }),
+            1 => {
+                let depends_on = self.any_task(dice)?;
+                Some(Command::LinkTask { task, depends_on, condition: random_condition(dice) })
+            }
             2 => Some(Command::UnlinkTask { task, depends_on: self.any_task(dice)? }),
             3 => Some(Command::PrioritizeTask { task, priority: 9 }),
             4 => Some(Command::HoldTask { task, reason }),
@@ -163,6 +196,13 @@ impl Scene {
                 let roll = dice.jitter(100);
                 let spec = Box::new(step_spec(&format!("echo {roll}")));
                 Some(Command::EditTask { task, spec, needs_approval: roll.is_multiple_of(8) })
+            }
+            9 => Some(Command::SetTerms { task, change: Box::new(random_terms(&found, dice)) }),
+            10 => Some(Command::SkipTask { task }),
+            11 => {
+                let timed: Vec<Task> =
+                    self.tasks.iter().filter(|task| task.terms.deadline.is_some()).cloned().collect();
+                Some(Command::ExpireTask { task: pick_open(&timed, dice)?.id })
             }
             _ => None,
         }

@@ -1,12 +1,12 @@
 //! Small valid things to start from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use orch_proto::id::ProjectId;
 
 use crate::command::{Command, NewTask};
 use crate::digest::Digest;
-use crate::entity::{ChangeProposal, DiffStat, PlanContent, PlanTask, RetryPolicy, TaskSpec, Work};
+use crate::entity::{ChangeProposal, DiffStat, PlanContent, PlanTask, RetryPolicy, TaskSpec, Terms, Work};
 use crate::planner::{Extraction, FrontMatter, LineRange, Requirement, RequirementKind};
 use crate::recipe::{Access, Step};
 
@@ -39,7 +39,8 @@ pub fn new_task(project: ProjectId, title: &str) -> NewTask {
         project,
         title: title.into(),
         spec: step_spec("true"),
-        depends_on: BTreeSet::new(),
+        depends_on: BTreeMap::new(),
+        terms: Terms::default(),
         priority: 5,
         needs_approval: false,
         queue: true,

@@ -15,9 +15,11 @@ use super::classes::ClassId;
 use super::facts::{ApprovalFacts, ChangeFacts, Phase, ProjectFacts, RunFacts, TaskFacts, Wants};
 use super::fairness::CHARGE_MS;
 use super::lanes::{Lanes, Order, Place};
+use super::ledger::{Holder, Ledger};
 use super::limits::Limits;
 use super::merge_queue::MergeQueues;
 use super::turns::Turns;
+use crate::entity::{Standing, Verdict};
 
 /// A task and where it stands.
 #[derive(Debug)]
@@ -25,8 +27,9 @@ pub(super) struct Node {
     pub(super) facts: TaskFacts,
     /// Tasks that need it.
     pub(super) dependents: BTreeSet<TaskId>,
-    /// How many of what it needs are not done.
-    pub(super) open_needs: usize,
+    /// How many of its dependencies are as they have to be, and how many never will.
+    pub(super) holding: usize,
+    pub(super) never: usize,
     /// Higher than that of everything it needs.
     pub(super) rank: u32,
     /// Minutes of the longest chain of open work that begins with it.
@@ -42,8 +45,25 @@ impl Node {
         !matches!(self.facts.phase, Phase::Over { .. })
     }
 
-    pub(super) const fn is_done(&self) -> bool {
-        matches!(self.facts.phase, Phase::Over { done: true })
+    pub(super) const fn standing(&self) -> Standing {
+        match self.facts.phase {
+            Phase::Over { standing } => standing,
+            Phase::Proposed | Phase::Held { .. } | Phase::Queued { .. } | Phase::UnderWay => Standing::Open,
+        }
+    }
+
+    /// Whether its dependencies let it begin.
+    pub(super) fn judge(&self) -> Verdict {
+        self.facts.join.judge(self.facts.needs.len(), self.holding, self.never)
+    }
+
+    pub(super) fn count(&mut self, verdict: Verdict, is_more: bool) {
+        let count = match verdict {
+            Verdict::Holds => &mut self.holding,
+            Verdict::Never => &mut self.never,
+            Verdict::Open => return,
+        };
+        *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
     }
 }
 
@@ -69,24 +89,30 @@ pub struct Book {
     pub(super) projects: BTreeMap<ProjectId, ProjectFacts>,
     pub(super) tasks: BTreeMap<TaskId, Node>,
     /// Tasks that need one which nobody has told of.
-    orphans: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    pub(super) orphans: BTreeMap<TaskId, BTreeSet<TaskId>>,
     pub(super) approvals: BTreeMap<ApprovalId, ApprovalFacts>,
     /// Tasks by the approval that they name.
-    asked_by: BTreeMap<ApprovalId, BTreeSet<TaskId>>,
+    pub(super) asked_by: BTreeMap<ApprovalId, BTreeSet<TaskId>>,
     /// Runs under way, of tasks and of gates of their changes.
     pub(super) under_way: BTreeMap<TaskId, BTreeMap<RunId, u32>>,
     /// What open tasks need of the host, each kept once, with how many need it.
     wants: BTreeMap<Arc<Wants>, usize>,
     pub(super) lanes: Lanes,
     pub(super) turns: Turns,
+    pub(super) ledger: Ledger,
+    /// Until when tasks in the queue may begin, and those whose time is over.
+    pub(super) deadlines: BTreeSet<(Timestamp, TaskId)>,
+    pub(super) late: BTreeSet<(Timestamp, TaskId)>,
     /// Tasks that wait for a time.
     pub(super) timers: BTreeSet<(Timestamp, TaskId)>,
     /// Tasks by rank whose chains are to be computed anew.
     pub(super) unsettled: BTreeSet<(u32, TaskId)>,
     /// Chosen tasks that are not under way yet, with their classes.
     pub(super) chosen: BTreeMap<TaskId, ClassId>,
+    /// Tasks in the queue that can never begin.
+    pub(super) moot: BTreeSet<TaskId>,
     pub(super) queues: MergeQueues,
-    unknown: Unknown,
+    pub(super) unknown: Unknown,
 }
 
 impl Book {
@@ -112,9 +138,9 @@ impl Book {
             facts.approval = None;
             facts.wants = Arc::default();
         }
-        let was = self.tasks.get(&id).map(|node| (node.is_done(), node.facts.needs.clone(), node.facts.approval));
+        let was = self.tasks.get(&id).map(|node| (node.standing(), node.facts.needs.clone(), node.facts.approval));
         let is_new = was.is_none();
-        let (was_done, old_needs, old_approval) = was.unwrap_or_default();
+        let (stood, old_needs, old_approval) = was.unwrap_or_default();
         let (needs, approval) = (facts.needs.clone(), facts.approval);
         self.write(facts);
         self.relink(id, &old_needs, &needs);
@@ -123,12 +149,11 @@ impl Book {
         self.rank(id);
         dependents.into_iter().flatten().for_each(|dependent| self.rank(dependent));
         self.unsettle(id);
-        old_needs.iter().chain(&needs).for_each(|needed| self.unsettle(*needed));
-        if self.tasks.get(&id).is_some_and(Node::is_done) != was_done {
-            self.done_changed(id, !was_done);
-        }
+        old_needs.keys().chain(needs.keys()).for_each(|needed| self.unsettle(*needed));
+        self.stands_otherwise(id, stood);
         self.refresh(id);
-        old_needs.difference(&needs).for_each(|needed| self.forget_if_over(*needed));
+        let gone = old_needs.keys().filter(|needed| !needs.contains_key(needed));
+        gone.for_each(|needed| self.forget_if_over(*needed));
         self.forget_if_over(id);
     }
 
@@ -159,12 +184,15 @@ impl Book {
         }
         if facts.is_open {
             self.unchoose(task);
+            self.ledger.hold(Holder::Run(id), &facts.asks, 1);
             self.under_way.entry(task).or_default().insert(id, facts.number);
         } else if let Some(runs) = self.under_way.get_mut(&task) {
             runs.remove(&id);
             if runs.is_empty() {
                 self.under_way.remove(&task);
             }
+            let freed = self.ledger.release(Holder::Run(id));
+            self.wake(freed);
         }
         self.refresh(task);
     }
@@ -182,6 +210,9 @@ impl Book {
     pub fn set_limits(&mut self, limits: Limits) {
         if self.limits == limits {
             return;
+        }
+        if self.limits.totals != limits.totals {
+            self.ledger.set_totals(limits.totals.clone());
         }
         self.limits = limits;
         for project in self.lanes.set_lacks(|wants| self.limits.lacks(wants)) {
@@ -249,11 +280,29 @@ impl Book {
             }
             self.refresh(id);
         }
+        self.tell_late(now);
         self.settle_chains();
         for project in self.lanes.age(now) {
             self.reseat(project);
         }
         self.turns.count_time(now);
+        self.wake_unreserved();
+    }
+
+    /// Sorts deadlines into those to come and those that are over; a clock can be put back.
+    fn tell_late(&mut self, now: Timestamp) {
+        let mut moved = Vec::new();
+        while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, id));
+            self.late.insert((at, id));
+            moved.push(id);
+        }
+        while let Some((at, id)) = self.late.last().copied().filter(|(at, _)| *at > now) {
+            self.late.remove(&(at, id));
+            self.deadlines.insert((at, id));
+            moved.push(id);
+        }
+        moved.into_iter().for_each(|id| self.refresh(id));
     }
 
     pub(super) fn set_tail(&mut self, id: TaskId, tail: u64) {
@@ -273,10 +322,15 @@ impl Book {
         }
         old.into_iter().for_each(|old| self.want_no_more(&old));
         self.unknown.tasks.remove(&id);
-        let due = match facts.phase {
-            Phase::Queued { not_before } => not_before,
-            _ => None,
+        let (due, deadline) = match facts.phase {
+            Phase::Queued { not_before } => (not_before.max(facts.not_before), facts.deadline),
+            _ => (None, None),
         };
+        if let Some(before) = self.tasks.get(&id).and_then(|node| node.facts.deadline) {
+            self.deadlines.remove(&(before, id));
+            self.late.remove(&(before, id));
+        }
+        self.deadlines.extend(deadline.map(|at| (at, id)));
         if let Some(at) = due {
             self.timers.insert((at, id));
         }
@@ -289,7 +343,7 @@ impl Book {
             }
             None => {
                 let dependents = self.orphans.remove(&id).unwrap_or_default();
-                let node = Node { facts, dependents, open_needs: 0, rank: 0, tail: 0, due, place: None };
+                let node = Node { facts, dependents, holding: 0, never: 0, rank: 0, tail: 0, due, place: None };
                 self.tasks.insert(id, node);
             }
         }
@@ -308,150 +362,6 @@ impl Book {
             if *count == 0 {
                 self.wants.remove(wants);
             }
-        }
-    }
-
-    fn relink(&mut self, id: TaskId, old: &BTreeSet<TaskId>, new: &BTreeSet<TaskId>) {
-        for gone in old.difference(new) {
-            if let Some(needed) = self.tasks.get_mut(gone) {
-                needed.dependents.remove(&id);
-            } else if let Some(dependents) = self.orphans.get_mut(gone) {
-                dependents.remove(&id);
-            }
-        }
-        for added in new.difference(old) {
-            if let Some(needed) = self.tasks.get_mut(added) {
-                needed.dependents.insert(id);
-            } else {
-                self.unknown.tasks.insert(*added);
-                self.orphans.entry(*added).or_default().insert(id);
-            }
-        }
-        let is_open = |needed: &&TaskId| !self.tasks.get(*needed).is_some_and(Node::is_done);
-        let open_needs = new.iter().filter(is_open).count();
-        if let Some(node) = self.tasks.get_mut(&id) {
-            node.open_needs = open_needs;
-        }
-    }
-
-    fn reask(&mut self, id: TaskId, old: Option<ApprovalId>, new: Option<ApprovalId>) {
-        if old == new {
-            return;
-        }
-        if let Some(tasks) = old.and_then(|old| self.asked_by.get_mut(&old)) {
-            tasks.remove(&id);
-        }
-        old.into_iter().for_each(|old| self.forget_approval(old));
-        if let Some(new) = new {
-            self.asked_by.entry(new).or_default().insert(id);
-            if !self.approvals.contains_key(&new) {
-                self.unknown.approvals.insert(new);
-            }
-        }
-    }
-
-    fn forget_approval(&mut self, id: ApprovalId) {
-        if self.asked_by.get(&id).is_none_or(BTreeSet::is_empty) && !self.queues.names(id) {
-            self.asked_by.remove(&id);
-            self.approvals.remove(&id);
-        }
-    }
-
-    fn done_changed(&mut self, id: TaskId, is_done: bool) {
-        let dependents = self.tasks.get(&id).map(|node| node.dependents.clone()).unwrap_or_default();
-        for dependent in dependents {
-            if let Some(node) = self.tasks.get_mut(&dependent) {
-                node.open_needs = if is_done { node.open_needs.saturating_sub(1) } else { node.open_needs + 1 };
-            }
-            self.refresh(dependent);
-        }
-    }
-
-    fn forget_if_over(&mut self, id: TaskId) {
-        let is_needed = |node: &Node| node.is_open() || !node.dependents.is_empty();
-        if let Some(node) = self.tasks.get(&id).filter(|node| !is_needed(node)) {
-            self.unsettled.remove(&(node.rank, id));
-            self.tasks.remove(&id);
-        }
-    }
-
-    /// Puts the task where it belongs now: to the ready ones or not.
-    pub(super) fn refresh(&mut self, id: TaskId) {
-        let Some(node) = self.tasks.get(&id) else { return };
-        let is_ready = self.is_ready(node);
-        match (is_ready, node.place) {
-            (true, None) => self.enter(id),
-            (false, Some(_)) => self.leave(id),
-            (true, Some(_)) | (false, None) => {}
-        }
-    }
-
-    fn is_ready(&self, node: &Node) -> bool {
-        let approved = |id: ApprovalId| self.approvals.get(&id).is_some_and(|approval| approval.is_granted);
-        matches!(node.facts.phase, Phase::Queued { .. })
-            && node.due.is_none()
-            && node.open_needs == 0
-            && node.facts.approval.is_none_or(approved)
-            && !self.under_way.contains_key(&node.facts.id)
-            && !self.chosen.contains_key(&node.facts.id)
-    }
-
-    fn enter(&mut self, id: TaskId) {
-        let Some(node) = self.tasks.get(&id) else { return };
-        let lacks = |wants: &_| self.limits.lacks(wants);
-        let since = self.ready_since(node);
-        let lane = self.lanes.of(node.facts.class(), &node.facts.wants, lacks);
-        let order = Order { tail: Reverse(node.tail), created_at: node.facts.created_at, id };
-        self.place(id, Some(Place { lane, order, since }));
-    }
-
-    /// When the last thing that it waited for was over.
-    fn ready_since(&self, node: &Node) -> Timestamp {
-        let needs = node.facts.needs.iter().filter_map(|needed| Some(self.tasks.get(needed)?.facts.since));
-        let approved = node.facts.approval.and_then(|id| self.approvals.get(&id)?.decided_at);
-        let due = match node.facts.phase {
-            Phase::Queued { not_before } => not_before,
-            _ => None,
-        };
-        needs.chain(approved).chain(due).fold(node.facts.since, Timestamp::max)
-    }
-
-    fn leave(&mut self, id: TaskId) {
-        self.place(id, None);
-    }
-
-    /// Moves a task to another place, or to none, and its project to where it belongs by that.
-    pub(super) fn place(&mut self, id: TaskId, place: Option<Place>) {
-        let Some(node) = self.tasks.get_mut(&id) else { return };
-        let before = std::mem::replace(&mut node.place, place);
-        if before == place {
-            return;
-        }
-        let project = node.facts.project;
-        self.lanes.replace(before, place);
-        self.reseat(project);
-    }
-
-    /// Moves a project to where it belongs by its best task.
-    fn reseat(&mut self, project: ProjectId) {
-        self.turns.candidate(project, self.lanes.best(project));
-    }
-
-    /// Takes the task out of the ready ones until it is under way.
-    pub(super) fn choose_one(&mut self, id: TaskId, project: ProjectId) {
-        let Some(class) = self.tasks.get(&id).map(|node| node.facts.class()) else { return };
-        self.leave(id);
-        self.chosen.insert(id, class);
-        self.lanes.change_class(class, |classes| classes.chosen(class, true));
-        self.turns.chosen(project, true);
-        self.reseat(project);
-    }
-
-    fn unchoose(&mut self, id: TaskId) {
-        if let Some(class) = self.chosen.remove(&id) {
-            self.lanes.change_class(class, |classes| classes.chosen(class, false));
-            self.turns.chosen(class.project, false);
-            self.reseat(class.project);
         }
     }
 }

@@ -6,7 +6,9 @@ use orch_proto::Timestamp;
 use orch_proto::id::{ChangeId, TaskId};
 
 use super::book::Book;
-use super::lanes::Order;
+use super::lanes::{LaneId, Order};
+use super::ledger::{Holder, Resource};
+use crate::entity::Asks;
 
 /// One thing to start, and why it and not another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,10 @@ pub enum Action {
     Run(TaskId),
     /// The gates of a change, which is at the front of its project's merge queue.
     Check(ChangeId),
+    /// Not to start a task, ever: what it waits for cannot happen any more.
+    Skip(TaskId),
+    /// Not to start a task: its deadline is over.
+    Expire(TaskId),
 }
 
 impl Book {
@@ -29,36 +35,81 @@ impl Book {
     /// [`Self::give_back`]. `rests` are changes that are left alone for a moment.
     pub fn choose(&mut self, now: Timestamp, rests: &BTreeSet<ChangeId>) -> Vec<Decision> {
         self.advance(now);
-        let under_way = self.turns.running() + self.chosen.len();
-        let free = (self.limits.places() as usize).saturating_sub(under_way);
+        let free = (self.limits.runs_max as usize).saturating_sub(self.turns.running() + self.chosen.len());
+        let mut decisions = self.ends();
         if self.limits.forbid() || free == 0 {
-            return Vec::new();
+            return decisions;
         }
-        let checks = self.queues.to_check(now, |change| rests.contains(&change)).into_iter().take(free);
-        let mut decisions: Vec<Decision> = checks
-            .map(|change| Decision { action: Action::Check(change), reason: "front of the merge queue".into() })
-            .collect();
-        while decisions.len() < free {
-            let Some(decision) = self.next() else { break };
-            decisions.push(decision);
+        let checks = self.queues.to_check(now, |change| rests.contains(&change));
+        let fitting = self.checks_that_fit(checks.len().min(free));
+        let is_short = fitting < checks.len();
+        let checks = checks.into_iter().take(fitting);
+        decisions.extend(
+            checks.map(|change| Decision { action: Action::Check(change), reason: "front of the merge queue".into() }),
+        );
+        // What a check waits for is not given to what comes after it.
+        if !is_short {
+            self.ledger.hold(Holder::Checks, &Asks::default(), fitting as u64);
+            decisions.extend((fitting..free).map_while(|_| self.next()));
+            let freed = self.ledger.release(Holder::Checks);
+            self.wake(freed);
         }
         decisions
     }
 
-    /// When to choose again though nothing happened: the next retry that becomes due, of a task or of gates, or the next
+    /// Tasks that end without having begun.
+    fn ends(&self) -> Vec<Decision> {
+        let skipped = self.moot.iter().map(|task| (Action::Skip(*task), "it is not needed any more"));
+        let late = self.late.iter().filter(|(_, task)| !self.chosen.contains_key(task) && !self.moot.contains(task));
+        let expired = late.map(|(_, task)| (Action::Expire(*task), "its deadline is over"));
+        skipped.chain(expired).map(|(action, reason)| Decision { action, reason: reason.into() }).collect()
+    }
+
+    /// How many of that many checks there is room for.
+    fn checks_that_fit(&self, wanted: usize) -> usize {
+        let room = self.ledger.totals().amounts(&Asks::default()).into_iter().filter_map(|(resource, amount)| {
+            let free = self.ledger.free(&resource)?;
+            Some(usize::try_from(free.checked_div(amount)?).unwrap_or(usize::MAX))
+        });
+        room.fold(wanted, usize::min)
+    }
+
+    /// When to choose again though nothing happened: the next time that a task or gates wait for, a deadline, or the next
     /// day for a project that has used up this one.
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let task = self.timers.first().map(|(at, _)| *at);
-        task.into_iter().chain(self.queues.next_due(now)).chain(self.turns.next_day()).min()
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        task.into_iter().chain(deadline).chain(self.queues.next_due(now)).chain(self.turns.next_day()).min()
     }
 
-    /// The task that goes first, taken out.
+    /// The task that goes first, taken out. Lanes that ask for more than is free are parked on the way.
     fn next(&mut self) -> Option<Decision> {
-        let (project, (level, order)) = self.turns.first()?;
-        let reason = self.reason(level.0, &order);
-        self.choose_one(order.id, project);
-        Some(Decision { action: Action::Run(order.id), reason })
+        loop {
+            self.wake_unreserved();
+            let (project, (level, order)) = self.turns.first()?;
+            let lane = self.tasks.get(&order.id)?.place?.lane;
+            match self.obstacle(lane) {
+                None => {
+                    let reason = self.reason(level.0, &order);
+                    self.choose_one(order.id, project);
+                    return Some(Decision { action: Action::Run(order.id), reason });
+                }
+                Some((resource, amount)) => {
+                    self.lanes.park(lane, resource, amount);
+                    self.reseat(project);
+                }
+            }
+        }
+    }
+
+    /// What the tasks of a lane ask for and cannot have now: because it is not free, or is kept for a higher level.
+    fn obstacle(&self, lane: LaneId) -> Option<(Resource, u64)> {
+        let (asks, level) = self.lanes.asks(lane)?;
+        let amounts = self.ledger.totals().amounts(asks);
+        let has_turn = |project| self.turns.has_turn(project);
+        let is_kept = |resource: &Resource| self.lanes.is_reserved(resource, level, has_turn);
+        amounts.into_iter().find(|(resource, amount)| !self.ledger.fits(resource, *amount) || is_kept(resource))
     }
 
     fn reason(&self, level: u8, order: &Order) -> String {

@@ -8,8 +8,9 @@ use orch_proto::id::{ApprovalId, TaskId};
 use super::book::{Book, Node};
 use super::facts::Phase;
 use super::lanes::{Order, Place};
-use super::limits::MemoryBudget;
+use super::ledger::Resource;
 use super::turns::Full;
+use crate::entity::{Condition, Join, Verdict};
 
 /// Most tasks that are counted as going before another.
 pub const AHEAD_MAX: usize = 1_000;
@@ -21,11 +22,18 @@ pub enum Wait {
     Held {
         reason: String,
     },
-    /// Not Done yet.
+    /// Of several dependencies that many are as they have to be.
+    Dependencies {
+        holding: usize,
+        of: usize,
+        join: Join,
+    },
+    /// One that is not as it has to be. It is `hopeless` when that will not change by itself.
     Dependency {
         task: TaskId,
         name: String,
         state: &'static str,
+        condition: Condition,
         hopeless: bool,
     },
     Approval {
@@ -61,11 +69,32 @@ pub enum Wait {
         max: u32,
         ahead: u32,
     },
-    /// Another run would not fit into the memory that all of them may have.
-    Memory {
-        running: u32,
-        budget: MemoryBudget,
-        ahead: u32,
+    /// It asks for more than is free of what all runs share.
+    Resource {
+        resource: Resource,
+        asked: u64,
+        free: u64,
+        total: u64,
+    },
+    /// It asks for something that is kept for a task that goes before it.
+    Reserved {
+        resource: Resource,
+        name: String,
+    },
+    /// It asks for more than there is.
+    TooMuch {
+        resource: Resource,
+        asked: u64,
+        total: u64,
+    },
+    /// Its deadline is over.
+    Expired {
+        at: Timestamp,
+    },
+    /// It is not to begin before.
+    NotBefore {
+        at: Timestamp,
+        ms: u64,
     },
     /// Its project has as many runs as it may.
     ProjectRuns {
@@ -108,6 +137,7 @@ impl Book {
                     Wait::Quota { started, max, resets_ms: ends_at.ms_since(now).max(1) }
                 }
             }));
+            waits.extend(self.resources(place));
             waits.extend(self.no_place(node, place));
         }
         waits
@@ -121,10 +151,16 @@ impl Book {
             Phase::Held { reason } => waits.push(Wait::Held { reason: reason.clone() }),
             Phase::Queued { .. } | Phase::UnderWay | Phase::Over { .. } => {}
         }
-        waits.extend(node.due.map(|at| Wait::Backoff { ms: at.ms_since(now).max(1) }));
+        let future = |at: &Timestamp| *at > now;
+        if let Phase::Queued { not_before } = node.facts.phase {
+            waits.extend(not_before.filter(future).map(|at| Wait::Backoff { ms: at.ms_since(now).max(1) }));
+        }
+        let not_before = node.facts.not_before.filter(future);
+        waits.extend(not_before.map(|at| Wait::NotBefore { at, ms: at.ms_since(now).max(1) }));
+        waits.extend(node.facts.deadline.filter(|at| *at <= now).map(|at| Wait::Expired { at }));
         let project = self.projects.get(&node.facts.project).filter(|project| !project.is_ready);
         waits.extend(project.map(|project| Wait::Project { name: project.slug.clone(), state: project.label }));
-        waits.extend(node.facts.needs.iter().filter_map(|needed| self.dependency(*needed)));
+        waits.extend(self.dependencies(node));
         waits.extend(node.facts.approval.and_then(|id| self.approval(id)));
         waits.extend(self.limits.lacks(&node.facts.wants));
         waits.extend(self.limits.weakness());
@@ -133,14 +169,30 @@ impl Book {
         waits
     }
 
-    fn dependency(&self, id: TaskId) -> Option<Wait> {
+    /// The dependencies that keep it from being ready; where one is enough, they are alternatives.
+    fn dependencies(&self, node: &Node) -> Vec<Wait> {
+        if node.judge() == Verdict::Holds {
+            return Vec::new();
+        }
+        let of = node.facts.needs.len();
+        let waits = node.facts.needs.iter().filter_map(|(id, condition)| self.dependency(*id, *condition));
+        let mut waits: Vec<Wait> = waits.collect();
+        if of > 1 {
+            waits.insert(0, Wait::Dependencies { holding: node.holding, of, join: node.facts.join });
+        }
+        waits
+    }
+
+    fn dependency(&self, id: TaskId, condition: Condition) -> Option<Wait> {
         let Some(needed) = self.tasks.get(&id) else {
-            return Some(Wait::Dependency { task: id, name: id.to_string(), state: "absent", hopeless: true });
+            let (name, state) = (id.to_string(), "absent");
+            return Some(Wait::Dependency { task: id, name, state, condition, hopeless: true });
         };
-        (!needed.is_done()).then(|| Wait::Dependency {
+        (condition.judge(needed.standing()) != Verdict::Holds).then(|| Wait::Dependency {
             task: id,
             name: format!("T-{}", needed.facts.number),
             state: needed.facts.label,
+            condition,
             hopeless: !needed.is_open(),
         })
     }
@@ -158,14 +210,38 @@ impl Book {
     /// That all places are taken.
     fn no_place(&self, node: &Node, place: Place) -> Option<Wait> {
         let running = u32::try_from(self.turns.running()).unwrap_or(u32::MAX);
-        if running < self.limits.places() {
-            return None;
-        }
-        let ahead = self.ahead(node, place.order);
-        Some(match self.limits.memory {
-            Some(budget) if running < self.limits.runs_max => Wait::Memory { running, budget, ahead },
-            _ => Wait::Capacity { running, max: self.limits.runs_max, ahead },
+        (running >= self.limits.runs_max).then(|| Wait::Capacity {
+            running,
+            max: self.limits.runs_max,
+            ahead: self.ahead(node, place.order),
         })
+    }
+
+    /// What it asks for and cannot have now.
+    fn resources(&self, place: Place) -> Vec<Wait> {
+        let Some((asks, level)) = self.lanes.asks(place.lane) else { return Vec::new() };
+        let amounts = self.ledger.totals().amounts(asks).into_iter();
+        let waits = amounts.filter_map(|(resource, asked)| {
+            if !self.ledger.fits(&resource, asked) {
+                let (free, total) = (self.ledger.free(&resource)?, self.ledger.totals().of(&resource)?);
+                return Some(Wait::Resource { resource, asked, free, total });
+            }
+            let first = self.reserved_for(&resource, level)?;
+            let node = self.tasks.get(&first)?;
+            let project = self.projects.get(&node.facts.project).map_or("", |project| project.slug.as_str());
+            Some(Wait::Reserved { resource, name: format!("{project}/T-{}", node.facts.number) })
+        });
+        waits.collect()
+    }
+
+    /// The first task that goes before all of this level and has to wait for the resource, whether it was come to or not.
+    fn reserved_for(&self, resource: &Resource, level: u8) -> Option<TaskId> {
+        let above = self.lanes.above(level).filter(|(project, ..)| self.turns.has_turn(*project));
+        let waiting = above.filter(|(_, _, asks)| {
+            let mut amounts = self.ledger.totals().amounts(asks).into_iter();
+            amounts.any(|(asked, amount)| asked == *resource && !self.ledger.fits(&asked, amount))
+        });
+        waiting.map(|(_, head, _)| head).min().map(|(_, order)| order.id)
     }
 
     /// Tasks of its project that go before it, and all of higher priority of others.

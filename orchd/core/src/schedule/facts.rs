@@ -1,6 +1,6 @@
 //! What scheduling knows of things: small copies, so that a hundred thousand waiting tasks fit into little memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use orch_proto::Timestamp;
@@ -8,7 +8,9 @@ use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 
 use super::classes::ClassId;
 use crate::digest::Digest;
-use crate::entity::{Approval, Change, Entity as _, Project, Run, RunPurpose, Share, Task, Work};
+use crate::entity::{
+    Approval, Asks, Change, Condition, Entity as _, Join, Project, Run, RunPurpose, Share, Standing, Task, Work,
+};
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
 use crate::state::project::ProjectState;
@@ -21,15 +23,15 @@ pub(super) enum Phase {
     Held {
         reason: String,
     },
-    /// In the queue, from then on.
+    /// In the queue; the next attempt not before then.
     Queued {
         not_before: Option<Timestamp>,
     },
     /// A run or a change is under way.
     UnderWay,
-    /// Nothing more happens to it by itself. Only one that is `done` lets others begin.
+    /// Nothing more happens to it by itself.
     Over {
-        done: bool,
+        standing: Standing,
     },
 }
 
@@ -39,6 +41,7 @@ pub(super) struct Wants {
     pub(super) capability: Option<String>,
     pub(super) tools: BTreeSet<String>,
     pub(super) secrets: BTreeSet<String>,
+    pub(super) asks: Asks,
 }
 
 /// A task.
@@ -49,7 +52,10 @@ pub struct TaskFacts {
     pub(super) number: u32,
     pub(super) phase: Phase,
     pub(super) label: &'static str,
-    pub(super) needs: BTreeSet<TaskId>,
+    pub(super) needs: BTreeMap<TaskId, Condition>,
+    pub(super) join: Join,
+    pub(super) not_before: Option<Timestamp>,
+    pub(super) deadline: Option<Timestamp>,
     pub(super) priority: u8,
     pub(super) approval: Option<ApprovalId>,
     /// Upper estimate of its work.
@@ -74,12 +80,17 @@ impl From<&Task> for TaskFacts {
             TaskState::Paused { reason } => Phase::Held { reason: reason.clone() },
             TaskState::Approved { not_before } => Phase::Queued { not_before: *not_before },
             TaskState::Running { .. } | TaskState::InReview { .. } => Phase::UnderWay,
-            TaskState::Done { .. } => Phase::Over { done: true },
-            TaskState::Failed { .. } | TaskState::Cancelled { .. } => Phase::Over { done: false },
+            TaskState::Done { .. } | TaskState::Failed { .. } | TaskState::Cancelled { .. } => {
+                Phase::Over { standing: Standing::from(&task.state) }
+            }
         };
         let wants = match &task.spec.work {
-            Work::Agent { capability } => Wants { capability: Some(capability.clone()), ..Wants::default() },
+            Work::Agent { capability } => {
+                let asks = task.terms.asks.clone();
+                Wants { capability: Some(capability.clone()), asks, ..Wants::default() }
+            }
             Work::Steps { tools, access, .. } => Wants {
+                asks: task.terms.asks.clone(),
                 capability: None,
                 tools: tools.iter().cloned().collect(),
                 secrets: access.secrets.iter().map(|secret| secret.name.to_string()).collect(),
@@ -91,7 +102,10 @@ impl From<&Task> for TaskFacts {
             number: task.number,
             phase,
             label: task.state.label(),
-            needs: task.depends_on.clone(),
+            needs: task.depends_on.iter().map(|needed| (*needed, task.condition(*needed))).collect(),
+            join: task.terms.join,
+            not_before: task.terms.not_before,
+            deadline: task.terms.deadline,
             priority: task.priority,
             approval: task.approval,
             minutes: task.spec.estimate_minutes.map_or(1, |(_, high)| u64::from(high.max(1))),
@@ -164,6 +178,7 @@ pub struct RunFacts {
     pub(super) is_open: bool,
     pub(super) queued_at: Timestamp,
     pub(super) finished_at: Option<Timestamp>,
+    pub(super) asks: Asks,
 }
 
 impl From<&Run> for RunFacts {
@@ -178,6 +193,7 @@ impl From<&Run> for RunFacts {
             is_open: run.is_open(),
             queued_at: run.queued_at,
             finished_at: run.finished_at,
+            asks: run.asks.clone(),
         }
     }
 }

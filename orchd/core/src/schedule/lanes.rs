@@ -1,6 +1,7 @@
 //! Lanes: the ready tasks of a project that have one priority and need the same of the host, best first.
 //!
-//! What a host lacks it lacks for a whole lane at once, so that a choice never looks at tasks that cannot start.
+//! What a host lacks it lacks for a whole lane at once, so that a choice never looks at tasks that cannot start. A lane
+//! whose tasks ask for more than is free is parked until more is; what it waits for is not given to lower levels.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,8 @@ use orch_proto::id::{ProjectId, TaskId};
 use super::classes::{ClassId, Classes};
 use super::explain::Wait;
 use super::facts::Wants;
+use super::ledger::Resource;
+use crate::entity::Asks;
 
 /// The order of ready tasks of one level; the smallest goes first. Ends with the id, so that ties are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,8 +48,17 @@ struct Lane {
     /// What the host has not; tasks of the lane start when it has.
     lacks: Vec<Wait>,
     ready: BTreeSet<Order>,
+    /// What it waits for, how much of it, and its level as it is listed there.
+    parked: Option<(Resource, u64, u8)>,
     /// Its entry among the heads.
     listed: Option<Head>,
+}
+
+/// Lanes that wait for a resource.
+#[derive(Debug, Default)]
+struct Waiting {
+    by_need: BTreeSet<(u64, LaneId)>,
+    by_level: BTreeSet<(Reverse<u8>, LaneId)>,
 }
 
 /// All lanes.
@@ -58,6 +70,11 @@ pub(super) struct Lanes {
     pub(super) classes: Classes,
     /// Heads of the lanes of each project.
     heads: BTreeMap<ProjectId, BTreeSet<(Head, LaneId)>>,
+    waiting: BTreeMap<Resource, Waiting>,
+    /// How many lanes of each project wait so.
+    parked: BTreeMap<ProjectId, usize>,
+    /// Resources for which something waits no more, so that what was kept for it may go to others.
+    unreserved: BTreeSet<Resource>,
     ready: usize,
 }
 
@@ -70,8 +87,15 @@ impl Lanes {
         }
         self.made += 1;
         let id = LaneId(self.made);
-        let lacks = lacks(wants);
-        self.lanes.insert(id, Lane { class, wants: Arc::clone(wants), lacks, ready: BTreeSet::new(), listed: None });
+        let lane = Lane {
+            class,
+            wants: Arc::clone(wants),
+            lacks: lacks(wants),
+            ready: BTreeSet::new(),
+            parked: None,
+            listed: None,
+        };
+        self.lanes.insert(id, lane);
         self.ids.insert(key, id);
         id
     }
@@ -94,6 +118,7 @@ impl Lanes {
             self.relist(place.lane);
             if let Some(lane) = self.lanes.get(&place.lane).filter(|lane| lane.ready.is_empty()) {
                 self.ids.remove(&(lane.class, Arc::clone(&lane.wants)));
+                self.unpark(place.lane);
                 self.lanes.remove(&place.lane);
             }
         }
@@ -108,11 +133,14 @@ impl Lanes {
     pub(super) fn set_lacks(&mut self, lacks: impl Fn(&Wants) -> Vec<Wait>) -> BTreeSet<ProjectId> {
         let all: Vec<LaneId> = self.lanes.keys().copied().collect();
         for id in all {
+            // What it waits for may be there now.
+            self.unpark(id);
             if let Some(lane) = self.lanes.get_mut(&id) {
                 lane.lacks = lacks(&lane.wants);
             }
             self.relist(id);
         }
+        self.unreserved.clear();
         self.lanes.values().map(|lane| lane.class.project).collect()
     }
 
@@ -150,10 +178,116 @@ impl Lanes {
         can_start.map(|lane| (lane.class.project, self.classes.level(lane.class), &lane.ready))
     }
 
+    /// What the tasks of a lane ask for, and its level.
+    pub(super) fn asks(&self, id: LaneId) -> Option<(&Asks, u8)> {
+        self.lanes.get(&id).map(|lane| (&lane.wants.asks, self.classes.level(lane.class)))
+    }
+
+    /// Has a lane wait until that much of a resource is free.
+    pub(super) fn park(&mut self, id: LaneId, resource: Resource, amount: u64) {
+        self.unpark(id);
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let level = self.classes.level(lane.class);
+        let waiting = self.waiting.entry(resource.clone()).or_default();
+        waiting.by_need.insert((amount, id));
+        waiting.by_level.insert((Reverse(level), id));
+        lane.parked = Some((resource, amount, level));
+        *self.parked.entry(lane.class.project).or_insert(0) += 1;
+        self.relist(id);
+    }
+
+    /// Lets lanes look again that wait for no more of a resource than is free now; none is without bound. Answers their projects.
+    pub(super) fn wake(&mut self, resource: &Resource, free: Option<u64>) -> BTreeSet<ProjectId> {
+        self.unreserved.remove(resource);
+        let Some(waiting) = self.waiting.get(resource) else { return BTreeSet::new() };
+        let fits = |(amount, _): &&(u64, LaneId)| free.is_none_or(|free| *amount <= free);
+        let woken: Vec<LaneId> = waiting.by_need.iter().take_while(fits).map(|(_, id)| *id).collect();
+        for id in &woken {
+            self.unpark(*id);
+            self.relist(*id);
+        }
+        // They look for themselves now.
+        self.unreserved.remove(resource);
+        woken.iter().filter_map(|id| self.lanes.get(id)).map(|lane| lane.class.project).collect()
+    }
+
+    /// Resources that somebody may have waited for and does no more.
+    pub(super) fn take_unreserved(&mut self) -> BTreeSet<Resource> {
+        std::mem::take(&mut self.unreserved)
+    }
+
+    /// Whether something waits for a resource that goes before everything of this level. `has_turn` says whose tasks could
+    /// start if it were there.
+    pub(super) fn is_reserved(&self, resource: &Resource, level: u8, has_turn: impl Fn(ProjectId) -> bool) -> bool {
+        let Some(waiting) = self.waiting.get(resource) else { return false };
+        let mut before = waiting.by_level.iter().take_while(|(waits, _)| waits.0 > level);
+        before.any(|(_, lane)| self.lanes.get(lane).is_some_and(|lane| has_turn(lane.class.project)))
+    }
+
+    /// Whether tasks of the project wait for what all runs share.
+    pub(super) fn has_parked(&self, project: ProjectId) -> bool {
+        self.parked.contains_key(&project)
+    }
+
+    /// What goes before everything of this level, could start if the host had more, and asks for anything: the best of each
+    /// lane with what it asks for.
+    pub(super) fn above(&self, level: u8) -> impl Iterator<Item = (ProjectId, Head, &Asks)> {
+        let can_start = self.lanes.values().filter(|lane| lane.lacks.is_empty());
+        can_start.filter_map(move |lane| {
+            let own = self.classes.level(lane.class);
+            let first = lane.ready.first().filter(|_| own > level)?;
+            Some((lane.class.project, (Reverse(own), *first), &lane.wants.asks))
+        })
+    }
+
+    /// A project's tasks have a turn, or have none any more: what is kept for them may go to others.
+    pub(super) fn unreserve(&mut self, project: ProjectId) {
+        let first = (ClassId { project, priority: 0 }, Arc::default());
+        let of_project = self.ids.range(first..).take_while(|((class, _), _)| class.project == project);
+        let parked = of_project.filter_map(|(_, id)| self.lanes.get(id)?.parked.as_ref());
+        let resources: Vec<Resource> = parked.map(|(resource, _, _)| resource.clone()).collect();
+        self.unreserved.extend(resources);
+    }
+
+    fn unpark(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some((resource, amount, level)) = lane.parked.take() else { return };
+        if let Some(count) = self.parked.get_mut(&lane.class.project) {
+            *count -= 1;
+            if *count == 0 {
+                self.parked.remove(&lane.class.project);
+            }
+        }
+        if let Some(waiting) = self.waiting.get_mut(&resource) {
+            waiting.by_need.remove(&(amount, id));
+            waiting.by_level.remove(&(Reverse(level), id));
+            if waiting.by_need.is_empty() {
+                self.waiting.remove(&resource);
+            } else {
+                self.unreserved.insert(resource);
+            }
+        }
+    }
+
+    /// Says anew at which level a lane waits.
+    fn relevel(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let now = self.classes.level(lane.class);
+        let Some((resource, _, level)) = lane.parked.as_mut().filter(|(_, _, level)| *level != now) else { return };
+        if let Some(waiting) = self.waiting.get_mut(resource) {
+            waiting.by_level.remove(&(Reverse(*level), id));
+            waiting.by_level.insert((Reverse(now), id));
+        }
+        self.unreserved.insert(resource.clone());
+        *level = now;
+    }
+
     fn relist(&mut self, id: LaneId) {
+        self.relevel(id);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let level = Reverse(self.classes.level(lane.class));
-        let head = lane.ready.first().filter(|_| lane.lacks.is_empty()).map(|order| (level, *order));
+        let can_start = lane.lacks.is_empty() && lane.parked.is_none();
+        let head = lane.ready.first().filter(|_| can_start).map(|order| (level, *order));
         let before = std::mem::replace(&mut lane.listed, head);
         if before == head {
             return;

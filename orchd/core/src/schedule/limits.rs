@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::explain::Wait;
 use super::facts::Wants;
+use super::ledger::Totals;
 
 /// What the host and the configuration allow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Runs at once, gates included.
     pub runs_max: u32,
-    /// What keeps the memory of all runs together within bounds; none where the host does that itself.
-    pub memory: Option<MemoryBudget>,
+    /// What all runs share.
+    pub totals: Totals,
     /// Capabilities that a configured agent has.
     pub capabilities: BTreeSet<String>,
     /// Programs that were looked for and are not there, with the command that installs each.
@@ -27,29 +28,7 @@ pub struct Limits {
     pub paused: Option<String>,
 }
 
-/// Memory that is given to runs by letting only so many start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryBudget {
-    /// For all runs together, in bytes.
-    pub total_bytes: u64,
-    /// Bound of one run, in bytes.
-    pub run_bytes: u64,
-}
-
-impl MemoryBudget {
-    /// Runs that fit in at once; one always does.
-    #[must_use]
-    pub fn runs_max(self) -> u32 {
-        u32::try_from(self.total_bytes / self.run_bytes.max(1)).unwrap_or(u32::MAX).max(1)
-    }
-}
-
 impl Limits {
-    /// Runs that may be under way at once, whatever bounds them.
-    pub(super) fn places(&self) -> u32 {
-        self.memory.map_or(self.runs_max, |memory| memory.runs_max().min(self.runs_max))
-    }
-
     /// Whether nothing at all may start.
     pub(super) const fn forbid(&self) -> bool {
         // Checks run what is in a change, so they need what tasks need.
@@ -64,7 +43,11 @@ impl Limits {
         let agent = agent.map(|capability| Wait::Agent { capability: capability.clone() });
         let secrets = secrets.map(|name| Wait::Secret { name: name.clone() });
         let tools = tools.map(|(name, fix)| Wait::Tool { name: name.clone(), fix: fix.clone() });
-        agent.chain(secrets).chain(tools).collect()
+        let too_much = self.totals.amounts(&wants.asks).into_iter().filter_map(|(resource, asked)| {
+            let total = self.totals.of(&resource).filter(|total| asked > *total)?;
+            Some(Wait::TooMuch { resource, asked, total })
+        });
+        agent.chain(secrets).chain(tools).chain(too_much).collect()
     }
 
     /// That the host gives less isolation than runs need.

@@ -10,7 +10,10 @@ mod choose;
 mod explain;
 
 mod facts;
+mod ledger;
 mod limits;
+mod links;
+mod ready;
 
 mod chains;
 mod classes;
@@ -25,4 +28,5 @@ pub use classes::AGING_MS;
 pub use explain::{AHEAD_MAX, Wait};
 pub use facts::{ApprovalFacts, ChangeFacts, ProjectFacts, RunFacts, TaskFacts};
 pub use fairness::{CHARGE_MS, HALF_LIFE_MS, HALF_LIVES, counts_since};
-pub use limits::{Limits, MemoryBudget};
+pub use ledger::{Resource, Totals};
+pub use limits::Limits;

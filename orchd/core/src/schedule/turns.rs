@@ -38,8 +38,11 @@ struct Part {
     chosen: u32,
     /// Whether its tasks may start.
     is_open: bool,
+    /// Whether they may, and it is not full.
+    has_turn: bool,
     /// Its task that goes first.
     best: Option<Head>,
+    has_parked: bool,
     turn: Option<Turn>,
 }
 
@@ -77,6 +80,8 @@ pub(super) struct Turns {
     order: BTreeSet<Turn>,
     /// Projects that could start something if it were another day.
     used_up: BTreeSet<ProjectId>,
+    /// Projects whose tasks may start, or may start no more, since somebody asked.
+    turned: BTreeSet<ProjectId>,
     runs: BTreeMap<RunId, Running>,
     /// The time that use was counted up to.
     counted: Option<Timestamp>,
@@ -88,9 +93,9 @@ impl Turns {
         self.change(project, |part| (part.is_open, part.share) = (is_open, share));
     }
 
-    /// The project's task that goes first from now on.
-    pub(super) fn candidate(&mut self, project: ProjectId, best: Option<Head>) {
-        self.change(project, |part| part.best = best);
+    /// The project's task that goes first from now on, and whether others wait for what all runs share.
+    pub(super) fn candidate(&mut self, project: ProjectId, best: Option<Head>, has_parked: bool) {
+        self.change(project, |part| (part.best, part.has_parked) = (best, has_parked));
     }
 
     /// A task of the project was chosen, or was chosen and is under way or given back now.
@@ -158,6 +163,16 @@ impl Turns {
         self.order.first().map(|(level, _, best, project)| (*project, (*level, *best)))
     }
 
+    /// Whether tasks of the project may start.
+    pub(super) fn has_turn(&self, project: ProjectId) -> bool {
+        self.parts.get(&project).is_some_and(|part| part.has_turn)
+    }
+
+    /// Projects for which that has changed since this was asked.
+    pub(super) fn take_turned(&mut self) -> BTreeSet<ProjectId> {
+        std::mem::take(&mut self.turned)
+    }
+
     /// Runs under way.
     pub(super) fn running(&self) -> usize {
         self.runs.len()
@@ -193,10 +208,15 @@ impl Turns {
         change(&mut part);
         let best = part.best.filter(|_| part.is_open);
         let full = part.full(self.today());
-        if best.is_some() && matches!(full, Some(Full::Day { .. })) {
+        if part.is_open && (best.is_some() || part.has_parked) && matches!(full, Some(Full::Day { .. })) {
             self.used_up.insert(project);
         } else {
             self.used_up.remove(&project);
+        }
+        let has_turn = part.is_open && full.is_none();
+        if has_turn != part.has_turn {
+            part.has_turn = has_turn;
+            self.turned.insert(project);
         }
         let of_weight = self.used(&part).saturating_mul(USE_SCALE) / u64::from(part.share.weight.max(1));
         let turn = best.filter(|_| full.is_none()).map(|(level, best)| (level, of_weight, best, project));

@@ -89,6 +89,7 @@ samples!(task_steps, TaskStep, {
     TaskStep::ReviewStarted { .. } => [TaskStep::ReviewStarted { change: sample_id(2) }],
     TaskStep::Completed { .. } => [TaskStep::Completed { change: None }],
     TaskStep::Failed { .. } => [TaskStep::Failed { reason: text() }],
+    TaskStep::Expired { .. } => [TaskStep::Expired { reason: text() }],
     TaskStep::Cancelled { .. } => [TaskStep::Cancelled { reason: text() }],
     TaskStep::Held { .. } => [TaskStep::Held { reason: text() }],
     TaskStep::Released => [TaskStep::Released],
@@ -430,6 +431,7 @@ fn task_matrix() {
     proposed + cancelled -> cancelled
     proposed + held -> paused
     approved + started -> running
+    approved + expired -> failed
     approved + cancelled -> cancelled
     approved + held -> paused
     running + retry_scheduled -> approved

@@ -52,6 +52,10 @@ pub enum TaskStep {
     Failed {
         reason: String,
     },
+    /// Its time was over before it began.
+    Expired {
+        reason: String,
+    },
     Cancelled {
         reason: String,
     },
@@ -89,9 +93,8 @@ impl TaskState {
             (Self::Running { .. } | Self::InReview { .. }, Step::Completed { change }) => {
                 Ok(Self::Done { change: *change })
             }
-            (Self::Running { .. } | Self::InReview { .. }, Step::Failed { reason }) => {
-                Ok(Self::Failed { reason: reason.clone() })
-            }
+            (Self::Running { .. } | Self::InReview { .. }, Step::Failed { reason })
+            | (Self::Approved { .. }, Step::Expired { reason }) => Ok(Self::Failed { reason: reason.clone() }),
             (Self::Proposed | Self::Approved { .. }, Step::Held { reason }) => {
                 Ok(Self::Paused { reason: reason.clone() })
             }
@@ -146,6 +149,7 @@ impl TaskStep {
             Self::ReviewStarted { .. } => "review_started",
             Self::Completed { .. } => "completed",
             Self::Failed { .. } => "failed",
+            Self::Expired { .. } => "expired",
             Self::Cancelled { .. } => "cancelled",
             Self::Held { .. } => "held",
             Self::Released => "released",

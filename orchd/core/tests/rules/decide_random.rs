@@ -2,7 +2,7 @@
 
 use orch_core::actor::Actor;
 use orch_core::command::Command;
-use orch_core::entity::{Entity as _, Run, Task};
+use orch_core::entity::{Condition, Entity as _, Join, Run, Task};
 use orch_core::ids::IdSource;
 use orch_core::rehearsal::random_command;
 use orch_core::state::task::TaskState;
@@ -14,10 +14,19 @@ const COMMANDS: usize = 250;
 
 fn check_start(scene: &Scene, command: &Command) {
     let Command::StartRun { task, .. } = command else { return };
-    for needed in scene.one::<Task>(*task).depends_on {
-        let needed: Task = scene.one(needed);
-        assert!(matches!(needed.state, TaskState::Done { .. }), "T-{} is {:?}", needed.number, needed.state);
-    }
+    let task: Task = scene.one(*task);
+    let needs = task.depends_on.iter().map(|needed| (scene.one::<Task>(*needed).state, task.condition(*needed)));
+    let mut held = needs.map(|(state, condition)| match condition {
+        Condition::Done => matches!(state, TaskState::Done { .. }),
+        Condition::Failed => matches!(state, TaskState::Failed { .. }),
+        Condition::Ended => state.is_final(),
+    });
+    let all = match task.terms.join {
+        Join::All => held.all(|held| held),
+        Join::Any => task.depends_on.is_empty() || held.any(|held| held),
+    };
+    assert!(all, "{task:?} began too early");
+    assert!(task.terms.deadline.is_none_or(|deadline| scene.now < deadline), "{task:?} began too late");
 }
 
 /// Plays a list and answers how many commands were accepted.
@@ -72,7 +81,7 @@ fn the_lists_reach_every_kind_of_event() {
     assert_eq!(missing, Vec::<&str>::new(), "of {kinds:?}");
 }
 
-const EXPECTED: [&str; 26] = [
+const EXPECTED: [&str; 30] = [
     "project.share_set",
     "project.archived",
     "requirements.approved",
@@ -80,6 +89,10 @@ const EXPECTED: [&str; 26] = [
     "requirements.superseded",
     "plan.approved",
     "plan.superseded",
+    "task.linked",
+    "task.unlinked",
+    "task.terms_set",
+    "task.expired",
     "task.started",
     "task.retry_scheduled",
     "task.review_started",

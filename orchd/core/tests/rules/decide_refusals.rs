@@ -12,7 +12,7 @@ use orch_core::rehearsal::{new_task, requirements, step_spec, vision};
 use orch_core::state::document::DocumentState;
 use orch_core::state::project::ProjectState;
 
-use crate::support::{Scene, approve, deny, rule};
+use crate::support::{Scene, all_done, approve, deny, link, rule};
 
 fn create(slug: &str) -> Command {
     Command::CreateProject { slug: slug.into(), source: RepositorySource::Empty, protected_paths: Vec::new() }
@@ -120,7 +120,6 @@ fn a_denial_needs_a_reason_and_is_final() {
 fn a_link_that_makes_a_cycle_is_named_by_numbers() {
     let (mut scene, project) = Scene::ready("shop");
     let (a, b, c) = (scene.task(project, "a"), scene.task(project, "b"), scene.task(project, "c"));
-    let link = |task, depends_on| Command::LinkTask { task, depends_on };
     scene.does(&link(b, a));
     scene.does(&link(c, b));
     assert_eq!(scene.does(&link(c, b)).notes, ["it depends on it already"]);
@@ -159,7 +158,7 @@ fn values_are_checked_before_anything_happens() {
             "requirements has 1001 entries; 1000 are accepted",
         ),
         (
-            task(&|task| task.depends_on = (0..=NAMED_MAX as u128).map(sample_id).collect()),
+            task(&|task| task.depends_on = all_done((0..=NAMED_MAX as u128).map(sample_id))),
             "dependencies has 1001 entries; 1000 are accepted",
         ),
         (
@@ -172,7 +171,7 @@ fn values_are_checked_before_anything_happens() {
         (task(&|task| task.title = "x".repeat(TITLE_CHARS_MAX + 1)), "title has more than 200 characters"),
         (task(&|task| task.priority = 10), "priority must be 0 to 9"),
         (
-            task(&|task| task.depends_on = [sample_id(9)].into()),
+            task(&|task| task.depends_on = all_done([sample_id(9)])),
             "there is no task `task-0192f0c0-0000-7000-8000-000000000009`",
         ),
         (

@@ -8,7 +8,7 @@ use orch_core::rehearsal::{new_task, plan_content, step_spec};
 use orch_core::state::task::TaskState;
 use orch_proto::id::{ProjectId, TaskId};
 
-use crate::support::{Scene, approve, failed};
+use crate::support::{Scene, all_done, approve, failed, link};
 
 /// A project whose plan has the tasks.
 fn planned(tasks: &[(&str, &[&str])]) -> (Scene, ProjectId) {
@@ -90,8 +90,8 @@ fn what_people_linked_and_unlinked_stays_so() {
     let (mut scene, project) = planned(before);
     let by_hand = scene.task(project, "by hand");
     let (a, b, c) = (id(&scene, "a"), id(&scene, "b"), id(&scene, "c"));
-    scene.does(&Command::LinkTask { task: b, depends_on: by_hand });
-    scene.does(&Command::LinkTask { task: b, depends_on: c });
+    scene.does(&link(b, by_hand));
+    scene.does(&link(b, c));
     scene.does(&Command::UnlinkTask { task: c, depends_on: a });
     re_plan(&mut scene, project, &[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["b"])], &[]);
     assert_eq!(needs(&scene, b), [a, by_hand, c].into());
@@ -116,7 +116,7 @@ fn a_link_that_a_plan_adds_and_a_later_one_drops_goes_again() {
 fn tasks_made_by_hand_follow_what_they_wait_for() {
     let (mut scene, project) = planned(&[("a", &[]), ("b", &[])]);
     let (a, b) = (id(&scene, "a"), id(&scene, "b"));
-    let waits = NewTask { depends_on: [a, b].into(), ..new_task(project, "waits") };
+    let waits = NewTask { depends_on: all_done([a, b]), ..new_task(project, "waits") };
     let waits: TaskId = scene.does(&Command::CreateTask { task: Box::new(waits) }).touched[0].1.parse().unwrap();
     re_plan(&mut scene, project, &[("a", &[]), ("b", &[])], &["a"]);
     let again = id(&scene, "a");
@@ -142,9 +142,9 @@ fn a_failed_task_follows_too_since_it_may_be_tried_again() {
 fn a_plan_that_makes_a_circle_with_what_people_linked_is_refused_with_its_name() {
     let (mut scene, project) = planned(&[("a", &[]), ("b", &[])]);
     let by_hand = scene.task(project, "by hand");
-    scene.does(&Command::LinkTask { task: id(&scene, "a"), depends_on: by_hand });
+    scene.does(&link(id(&scene, "a"), by_hand));
     let b = id(&scene, "b");
-    scene.does(&Command::LinkTask { task: by_hand, depends_on: b });
+    scene.does(&link(by_hand, b));
     let approve = propose(&mut scene, project, content(&[("a", &[]), ("b", &["a"])], &[]));
     let refused = scene.refuses(&approve).to_string();
     assert_eq!(refused, "the dependencies would make a cycle: a needs T-3 needs b needs a");

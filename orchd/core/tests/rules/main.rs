@@ -18,4 +18,5 @@ mod decide_runs;
 
 mod schedule_choice;
 mod schedule_shares;
+mod schedule_terms;
 mod schedule_waits;

@@ -6,7 +6,7 @@ use orch_core::command::{Command, NewTask};
 use orch_core::entity::{Approval, Change, Project, Run, Task};
 use orch_core::ids::IdSource;
 use orch_core::rehearsal::{MemoryView, new_task, random_command};
-use orch_core::schedule::{AGING_MS, Action, Book, Decision, Limits, Wait};
+use orch_core::schedule::{AGING_MS, Action, Book, Decision, Limits, Totals, Wait};
 use orch_core::state::run::RunOutcome;
 use orch_core::state::task::TaskState;
 use orch_core::view::{Filter, View as _};
@@ -14,7 +14,7 @@ use orch_proto::id::{ProjectId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 use proptest::prelude::*;
 
-use crate::support::{Scene, approve, lost, start, user};
+use crate::support::{Scene, all_done, approve, lost, start, user};
 
 /// A book that was told of all that there is.
 pub(crate) fn book(view: &MemoryView, limits: &Limits) -> Book {
@@ -45,7 +45,7 @@ pub(crate) fn choice(scene: &Scene, limits: &Limits) -> Vec<Decision> {
     book(&scene.view, limits).choose(scene.now, &BTreeSet::new())
 }
 
-fn next_due(scene: &Scene) -> Option<Timestamp> {
+pub(crate) fn next_due(scene: &Scene) -> Option<Timestamp> {
     let mut book = book(&scene.view, &limits(0));
     book.choose(scene.now, &BTreeSet::new());
     book.next_due(scene.now)
@@ -54,7 +54,7 @@ fn next_due(scene: &Scene) -> Option<Timestamp> {
 pub(crate) fn limits(runs_max: u32) -> Limits {
     Limits {
         runs_max,
-        memory: None,
+        totals: Totals::default(),
         capabilities: ["code".to_owned()].into(),
         missing_tools: BTreeMap::new(),
         missing_secrets: BTreeSet::new(),
@@ -65,21 +65,23 @@ pub(crate) fn limits(runs_max: u32) -> Limits {
     }
 }
 
-fn chosen(scene: &Scene, runs_max: u32) -> Vec<Decision> {
+pub(crate) fn chosen(scene: &Scene, runs_max: u32) -> Vec<Decision> {
     choice(scene, &limits(runs_max))
 }
 
 /// Titles of the tasks that are chosen, in order; changes by number.
-fn names(scene: &Scene, runs_max: u32) -> Vec<String> {
+pub(crate) fn names(scene: &Scene, runs_max: u32) -> Vec<String> {
     let name = |decision: Decision| match decision.action {
         Action::Run(task) => scene.one::<Task>(task).title,
         Action::Check(change) => format!("C-{}", scene.one::<Change>(change).number),
+        Action::Skip(task) => format!("skip {}", scene.one::<Task>(task).title),
+        Action::Expire(task) => format!("expire {}", scene.one::<Task>(task).title),
     };
     chosen(scene, runs_max).into_iter().map(name).collect()
 }
 
 impl Scene {
-    fn task_with(&mut self, project: ProjectId, title: &str, change: impl FnOnce(&mut NewTask)) -> TaskId {
+    pub(crate) fn task_with(&mut self, project: ProjectId, title: &str, change: impl FnOnce(&mut NewTask)) -> TaskId {
         self.later_ms(1);
         let mut task = new_task(project, title);
         change(&mut task);
@@ -119,7 +121,7 @@ fn priority_then_fairness_then_the_longest_chain_then_age() {
     let (mut scene, shop) = Scene::ready("shop");
     scene.task_with(shop, "old", |_| {});
     let head = scene.task_with(shop, "head of a chain", |_| {});
-    scene.task_with(shop, "middle", |task| task.depends_on = [head].into());
+    scene.task_with(shop, "middle", |task| task.depends_on = all_done([head]));
     scene.task_with(shop, "long", |task| task.spec.estimate_minutes = Some((10, 90)));
     scene.task_with(shop, "urgent", |task| task.priority = 9);
     scene.task_with(shop, "some day", |task| task.priority = 0);
@@ -229,7 +231,7 @@ fn forest(edges: &[(u8, u8)], size: u8) -> Scene {
         let needs: Vec<TaskId> =
             edges.iter().filter(of_project).map(|(_, earlier)| made[usize::from(earlier % size)]).collect();
         let same = |id: &TaskId| scene.view.one::<Task>(*id).project == projects[usize::from(at % 3)];
-        let depends_on = needs.into_iter().filter(same).collect();
+        let depends_on = all_done(needs.into_iter().filter(same));
         made.push(scene.task_with(projects[usize::from(at % 3)], &format!("t{at}"), |task| {
             task.depends_on = depends_on;
             task.priority = at % 4;
@@ -289,7 +291,9 @@ proptest! {
         runs_max in 1_u32..8,
     ) {
         let (mut scene, _) = Scene::ready("p0");
-        let limits = limits(runs_max);
+        // Little enough that tasks wait for it.
+        let totals = Totals { memory_bytes: Some(6 << 30), run_memory_bytes: 1 << 30, ..Totals::default() };
+        let limits = Limits { totals, ..limits(runs_max) };
         let mut dice = IdSource::seeded(seed);
         let (mut followed, mut told) = (Book::default(), 0);
         followed.set_limits(limits.clone());
@@ -315,12 +319,18 @@ proptest! {
                 continue;
             }
             let open = scene.view.list::<Run>(&Filter::default().open()).unwrap();
-            prop_assert!(open.len() + decisions.len() <= runs_max as usize);
-            for decision in decisions.iter().take(1) {
-                if let Action::Run(task) = decision.action {
-                    let done = scene.view.execute(&start(task), &user(1_000), scene.now, &mut scene.ids);
-                    prop_assert!(done.is_ok(), "{:?}: {:?}", decision, done.err().map(|e| e.to_string()));
-                }
+            let starts = |action| matches!(action, Action::Run(_) | Action::Check(_));
+            let starting = decisions.iter().filter(|decision| starts(decision.action)).count();
+            prop_assert!(starting == 0 || open.len() + starting <= runs_max as usize);
+            for decision in decisions.iter().take(2) {
+                let command = match decision.action {
+                    Action::Run(task) => start(task),
+                    Action::Skip(task) => Command::SkipTask { task },
+                    Action::Expire(task) => Command::ExpireTask { task },
+                    Action::Check(_) => continue,
+                };
+                let done = scene.view.execute(&command, &user(1_000), scene.now, &mut scene.ids);
+                prop_assert!(done.is_ok(), "{:?}: {:?}", decision, done.err().map(|e| e.to_string()));
             }
         }
     }

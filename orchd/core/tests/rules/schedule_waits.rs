@@ -1,27 +1,25 @@
 //! Why a task waits: every reason, and none for what is under way or over.
 
-use std::collections::BTreeSet;
-
 use orch_core::command::{Command, NewTask};
-use orch_core::entity::{RepositorySource, Task, Work};
+use orch_core::entity::{Condition, Join, RepositorySource, Run, Task, Work};
 use orch_core::rehearsal::{new_task, step_spec};
-use orch_core::schedule::{Limits, MemoryBudget, Wait};
+use orch_core::schedule::{Limits, Resource, Totals, Wait};
 use orch_core::state::run::RunOutcome;
 use orch_proto::id::TaskId;
 
 use crate::schedule_choice::{book, choice, limits};
-use crate::support::{Scene, deny, failed};
+use crate::support::{Scene, all_done, deny, failed};
 
-fn why(scene: &Scene, task: TaskId) -> Vec<Wait> {
+pub(crate) fn why(scene: &Scene, task: TaskId) -> Vec<Wait> {
     why_within(scene, task, &limits(5))
 }
 
-fn why_within(scene: &Scene, task: TaskId, limits: &Limits) -> Vec<Wait> {
+pub(crate) fn why_within(scene: &Scene, task: TaskId, limits: &Limits) -> Vec<Wait> {
     book(&scene.view, limits).waits(task, scene.now)
 }
 
 impl Scene {
-    fn made(&mut self, task: NewTask) -> TaskId {
+    pub(crate) fn made(&mut self, task: NewTask) -> TaskId {
         self.does(&Command::CreateTask { task: Box::new(task) });
         self.view.newest::<Task>().id
     }
@@ -42,10 +40,13 @@ fn a_task_tells_what_it_waits_for() {
     let again = scene.does(&Command::HoldTask { task: held, reason: "twice".into() });
     assert_eq!(again.notes, ["it is held already"]);
 
-    let after = scene.made(NewTask { depends_on: BTreeSet::from([first, held]), ..new_task(project, "after") });
-    let dependency = |task, name: &str, state| Wait::Dependency { task, name: name.into(), state, hopeless: false };
+    let after = scene.made(NewTask { depends_on: all_done([first, held]), ..new_task(project, "after") });
+    let condition = Condition::Done;
+    let dependency =
+        |task, name: &str, state| Wait::Dependency { task, name: name.into(), state, condition, hopeless: false };
     let mut wanted = vec![dependency(first, "T-1", "approved"), dependency(held, "T-3", "paused")];
     wanted.sort_by_key(|wait| if let Wait::Dependency { task, .. } = wait { Some(*task) } else { None });
+    wanted.insert(0, Wait::Dependencies { holding: 0, of: 2, join: Join::All });
     assert_eq!(why(&scene, after), wanted);
 
     let asked = scene.made(NewTask { needs_approval: true, ..new_task(project, "asked") });
@@ -59,10 +60,12 @@ fn a_task_tells_what_it_waits_for() {
 fn a_dependency_that_ended_badly_is_called_hopeless() {
     let (mut scene, project) = Scene::ready("shop");
     let first = scene.task(project, "first");
-    let after = scene.made(NewTask { depends_on: BTreeSet::from([first]), ..new_task(project, "after") });
+    let after = scene.made(NewTask { depends_on: all_done([first]), ..new_task(project, "after") });
     scene.does(&Command::CancelTask { task: first, reason: "no".into() });
     let name = "T-1".to_owned();
-    assert_eq!(why(&scene, after), [Wait::Dependency { task: first, name, state: "cancelled", hopeless: true }]);
+    let condition = Condition::Done;
+    let wait = Wait::Dependency { task: first, name, state: "cancelled", condition, hopeless: true };
+    assert_eq!(why(&scene, after), [wait]);
     scene.does(&Command::UnlinkTask { task: after, depends_on: first });
     assert_eq!(why(&scene, after), []);
 }
@@ -125,21 +128,28 @@ fn no_more_runs_start_than_fit_into_memory() {
     let (mut scene, project) = Scene::ready("shop");
     let first = scene.task(project, "first");
     let second = scene.task(project, "second");
-    let budget = MemoryBudget { total_bytes: 3 << 30, run_bytes: 2 << 30 };
-    let small = Limits { memory: Some(budget), ..limits(4) };
+    let totals = |gigabytes: u64, of_run: u64| Totals {
+        memory_bytes: Some(gigabytes << 30),
+        run_memory_bytes: of_run << 30,
+        ..Totals::default()
+    };
+    let small = Limits { totals: totals(3, 2), ..limits(4) };
     assert_eq!(choice(&scene, &small).len(), 1);
     scene.start(first);
     assert_eq!(choice(&scene, &small), []);
-    assert_eq!(why_within(&scene, second, &small), [Wait::Memory { running: 1, budget, ahead: 0 }]);
-    let enough = Limits { memory: Some(MemoryBudget { total_bytes: 4 << 30, ..budget }), ..limits(4) };
+    let short = Wait::Resource { resource: Resource::Memory, asked: 2 << 30, free: 1 << 30, total: 3 << 30 };
+    assert_eq!(why_within(&scene, second, &small), std::slice::from_ref(&short));
+    let enough = Limits { totals: totals(4, 2), ..limits(4) };
     assert_eq!(choice(&scene, &enough).len(), 1);
-    // One run always fits, and a bound of nothing is not divided by.
-    for run_bytes in [0, 8 << 30] {
-        assert!(MemoryBudget { total_bytes: 1 << 30, run_bytes }.runs_max() >= 1);
-    }
-    // Where memory is not what is short, it is not blamed.
-    let full = Limits { memory: Some(budget), ..limits(1) };
-    assert_eq!(why_within(&scene, second, &full), [Wait::Capacity { running: 1, max: 1, ahead: 0 }]);
+    // Of what is short each is named.
+    let full = Limits { totals: totals(3, 2), ..limits(1) };
+    assert_eq!(why_within(&scene, second, &full), [short, Wait::Capacity { running: 1, max: 1, ahead: 0 }]);
+    // A run by itself always fits.
+    let tiny = Limits { totals: totals(1, 2), ..limits(4) };
+    scene.does(&Command::CancelTask { task: first, reason: "no".into() });
+    let run = scene.view.newest::<Run>().id;
+    scene.settle(run, RunOutcome::Cancelled { reason: "no".into() });
+    assert_eq!(choice(&scene, &tiny).len(), 1);
 }
 
 #[test]

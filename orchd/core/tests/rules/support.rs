@@ -1,9 +1,11 @@
 //! A scene to play commands in: a view in memory, people, and a clock in the test's hand.
 
+use std::collections::BTreeMap;
+
 use orch_core::actor::Actor;
 use orch_core::command::{Answer, Command, Subject};
 use orch_core::decide::{DecideError, Decided};
-use orch_core::entity::{Change, Entity, PlannedStep, Project, RepositorySource, Run, Task};
+use orch_core::entity::{Change, Condition, Entity, PlannedStep, Project, RepositorySource, Run, Task};
 use orch_core::ids::IdSource;
 use orch_core::rehearsal::{MemoryView, Refused, new_task, proposal, violations};
 use orch_core::state::run::RunOutcome;
@@ -145,6 +147,15 @@ pub(crate) fn user(uid: u32) -> Actor {
 
 pub(crate) fn steps() -> Vec<PlannedStep> {
     vec![PlannedStep { name: "work".into(), command: "true".into() }]
+}
+
+/// The usual condition of each: that it is done.
+pub(crate) fn all_done(tasks: impl IntoIterator<Item = TaskId>) -> BTreeMap<TaskId, Condition> {
+    tasks.into_iter().map(|task| (task, Condition::Done)).collect()
+}
+
+pub(crate) fn link(task: TaskId, depends_on: TaskId) -> Command {
+    Command::LinkTask { task, depends_on, condition: Condition::Done }
 }
 
 pub(crate) fn start(task: TaskId) -> Command {

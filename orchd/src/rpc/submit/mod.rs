@@ -103,8 +103,12 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
                 reason,
             })
         }
-        Request::TaskLink { task: name, depends_on } => {
-            Ok(Command::LinkTask { task: task(&name)?, depends_on: task(&depends_on)? })
+        Request::TaskLink { task: name, depends_on, condition } => {
+            let condition = convert::terms::asked_condition(condition);
+            Ok(Command::LinkTask { task: task(&name)?, depends_on: task(&depends_on)?, condition })
+        }
+        Request::TaskSet { task: name, terms } => {
+            Ok(Command::SetTerms { task: task(&name)?, change: Box::new(convert::terms::change(terms)) })
         }
         Request::TaskUnlink { task: name, depends_on } => {
             Ok(Command::UnlinkTask { task: task(&name)?, depends_on: task(&depends_on)? })

@@ -1,6 +1,6 @@
 //! Requests about tasks.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use orch_core::command::{Command, NewTask};
 use orch_core::entity::{RetryPolicy, Task, TaskSpec, Work};
@@ -12,6 +12,7 @@ use orch_proto::{ErrorCode, RECIPE_BYTES_MAX, Ref, RpcError};
 
 use super::with_view;
 use crate::app::App;
+use crate::convert;
 use crate::rpc::{errors, resolve};
 
 /// Capability of an agent that a task needs when neither it nor a recipe says more.
@@ -25,6 +26,7 @@ pub(super) fn create(app: &App, request: Request) -> Result<Command, RpcError> {
         recipe_name,
         capability,
         depends_on,
+        terms,
         acceptance,
         priority,
         needs_approval,
@@ -39,15 +41,19 @@ pub(super) fn create(app: &App, request: Request) -> Result<Command, RpcError> {
     let (work, retries, wants_approval) = work(parsed.as_ref(), &file_name, capability)?;
     let (project, depends_on) = with_view(app, |view| {
         let project = resolve::project(view, &project)?;
-        let needed = depends_on.iter().map(|name| resolve::entity::<Task>(view, &within(&project.slug, name)));
-        let needed = needed.map(|task| task.map(|task| task.id)).collect::<Result<BTreeSet<_>, _>>()?;
+        let needed = depends_on.iter().map(|needed| {
+            let task = resolve::entity::<Task>(view, &within(&project.slug, &needed.task))?;
+            Ok((task.id, convert::terms::asked_condition(needed.condition)))
+        });
+        let needed = needed.collect::<Result<BTreeMap<_, _>, RpcError>>()?;
         Ok((project, needed))
     })?;
     let requirements = keys(&requirements)?;
     let asks = !app.config.network.questions(&work.access()).is_empty();
     let spec = TaskSpec { work, requirements, acceptance, retries, estimate_minutes: None, risk: None };
     let needs_approval = needs_approval || wants_approval || asks;
-    let task = NewTask { project: project.id, title, spec, depends_on, priority, needs_approval, queue };
+    let terms = convert::terms::first(terms);
+    let task = NewTask { project: project.id, title, spec, depends_on, terms, priority, needs_approval, queue };
     Ok(Command::CreateTask { task: Box::new(task) })
 }
 

@@ -1,0 +1,71 @@
+//! Terms of tasks: when they may begin, until when, and what their runs ask for.
+
+use orch_proto::EntityKind;
+use orch_proto::id::TaskId;
+
+use super::{Context, DecideError, bounds, conflict};
+use crate::command::TermsChange;
+use crate::entity::{SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Task, TaskEvent, Terms, UNITS_MAX};
+use crate::state::task::TaskState;
+use crate::view::View;
+
+/// Says on which terms a task is scheduled. A run under way goes on as it began.
+pub(super) fn set<V: View>(cx: &mut Context<'_, V>, id: TaskId, change: &TermsChange) -> Result<(), DecideError> {
+    let task: Task = cx.get(id)?;
+    cx.touch(EntityKind::Task, id);
+    let terms = change.applied(&task.terms);
+    if terms == task.terms {
+        cx.note("it is so already");
+        return Ok(());
+    }
+    if matches!(task.state, TaskState::Done { .. }) {
+        return Err(conflict(format!("T-{} is done and begins no more", task.number)));
+    }
+    if matches!(task.state, TaskState::Running { .. }) {
+        cx.note("the run under way goes on as it began; this is for the next");
+    }
+    check(cx, &terms)?;
+    cx.emit((id, TaskEvent::TermsSet { terms: Box::new(terms) }));
+    Ok(())
+}
+
+/// Fails a task whose time was over before it began. Looked at again here: its terms may have changed.
+pub(super) fn expire<V: View>(cx: &mut Context<'_, V>, id: TaskId) -> Result<(), DecideError> {
+    let task: Task = cx.get(id)?;
+    cx.touch(EntityKind::Task, id);
+    let over = task.terms.deadline.filter(|deadline| *deadline <= cx.now);
+    let Some(deadline) = over.filter(|_| matches!(task.state, TaskState::Approved { .. })) else {
+        return Err(conflict(format!("the time of T-{} is not over", task.number)));
+    };
+    cx.emit((id, TaskEvent::Expired { deadline }));
+    Ok(())
+}
+
+/// Checks terms that somebody gave.
+pub(super) fn check<V: View>(cx: &Context<'_, V>, terms: &Terms) -> Result<(), DecideError> {
+    let invalid = |field, problem: String| Err(DecideError::Invalid { field, problem });
+    if let Some(deadline) = terms.deadline {
+        if deadline <= cx.now {
+            return invalid("deadline", format!("{deadline} is over"));
+        }
+        if terms.not_before.is_some_and(|not_before| not_before >= deadline) {
+            return invalid("deadline", "is not after the time before which it may not begin".into());
+        }
+    }
+    let semaphores = &terms.asks.semaphores;
+    bounds::count("semaphores", semaphores.len(), SEMAPHORES_MAX)?;
+    for (name, units) in semaphores {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || name.len() > SEMAPHORE_BYTES_MAX || !name.bytes().all(fits) {
+            let form = format!(
+                "`{}` is no name: 1 to {SEMAPHORE_BYTES_MAX} letters, digits, `-`, `_` and `.`",
+                name.escape_debug()
+            );
+            return invalid("semaphore", form);
+        }
+        if *units == 0 || *units > UNITS_MAX {
+            return invalid("semaphore", format!("`{name}` must be used with 1 to {UNITS_MAX} units"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! On which terms tasks run: what they share, what they wait for in others, and until when.
+
+use anyhow::{Context as _, ensure};
+use orch_proto::request::RepoSource;
+use orch_proto::view::{RunView, TaskState};
+use orch_tests::command_line::orchctl;
+use orch_tests::{Setup, Story};
+
+use crate::story;
+
+/// Runs until it is told to go.
+const WAITS: &str = "steps: ['echo here; while ! [ -e go ]; do sleep 0.05; done']\nretries: {max_retries: 0}\n";
+
+async fn create(story: &Story, title: &str, recipe: &str, options: &[&str]) -> anyhow::Result<String> {
+    let file = story.env().path(&format!("{title}.yaml"));
+    std::fs::write(&file, recipe)?;
+    let file = file.to_str().context("a path in UTF-8")?;
+    let mut words = vec!["--project", "shop", "task", "create", title, "--recipe", file, "--queue", "-o", "name"];
+    words.extend(options);
+    let made = orchctl(story.env(), &words).await?.ok()?;
+    Ok(made.trim().to_owned())
+}
+
+async fn run_of(story: &Story, task: &str) -> anyhow::Result<RunView> {
+    let title = story.task(task).await?.title;
+    story.runs("shop").await?.into_iter().find(|run| run.task_title == title).context("it ran")
+}
+
+#[test]
+fn two_that_use_one_thing_never_run_at_the_same_time() -> anyhow::Result<()> {
+    story("a semaphore", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let brief = "steps: ['sleep 0.3']";
+        let first = create(story, "First", brief, &["--uses", "staging"]).await?;
+        let second = create(story, "Second", brief, &["--uses", "staging"]).await?;
+        for task in [&first, &second] {
+            story.task_in(task, TaskState::Done).await?;
+        }
+        let (first, second) = (run_of(story, &first).await?, run_of(story, &second).await?);
+        let (earlier, later) = if first.queued_at < second.queued_at { (first, second) } else { (second, first) };
+        ensure!(earlier.finished_at <= Some(later.queued_at), "{earlier:#?} and {later:#?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_waits_for_a_failure_runs_after_one_and_never_after_a_success() -> anyhow::Result<()> {
+    story("on failure", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let bad = create(story, "Bad", "steps: ['false']\nretries: {max_retries: 0}\n", &[]).await?;
+        let good = create(story, "Good", "steps: ['true']", &[]).await?;
+        let on = |task: &str| format!("{}:failed", task.rsplit('/').next().unwrap_or(task));
+        let mend = create(story, "Mend", "steps: [echo mends]", &["--depends-on", &on(&bad)]).await?;
+        let idle = create(story, "Idle", "steps: [echo never]", &["--depends-on", &on(&good)]).await?;
+        story.task_in(&mend, TaskState::Done).await?;
+        let idle = story.task_in(&idle, TaskState::Cancelled).await?;
+        ensure!(idle.cancelled_because.as_deref() == Some("not needed: T-2 did not fail"), "{idle:#?}");
+        let shown = orchctl(story.env(), &["task", "get", &mend]).await?.ok()?;
+        ensure!(shown.contains("depends on    T-1:failed"), "{shown}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_deadline_ends_what_runs_and_what_never_began() -> anyhow::Result<()> {
+    story("a deadline", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let slow = create(story, "Slow", WAITS, &["--deadline", "+2s"]).await?;
+        let late = create(story, "Late", WAITS, &["--depends-on", "T-1", "--deadline", "+1s"]).await?;
+        let late = story.task_in(&late, TaskState::Failed).await?;
+        ensure!(
+            late.attempts == 0 && late.last_failure.as_deref().is_some_and(|why| why.contains("deadline")),
+            "{late:#?}"
+        );
+        let slow = story.task_in(&slow, TaskState::Failed).await?;
+        ensure!(slow.attempts == 1, "{slow:#?}");
+        // Nothing begins before its time, also over a restart, and everybody is told when that is.
+        let early = create(story, "Early", "steps: ['true']", &["--not-before", "+1h"]).await?;
+        story.kill9().await?;
+        story.start().await?;
+        let why = orchctl(story.env(), &["task", "why", &early]).await?.ok()?;
+        ensure!(why.contains("not_before: is not to begin before") && why.contains("--not-before none"), "{why}");
+        orchctl(story.env(), &["task", "set", &early, "--not-before", "none"]).await?.ok()?;
+        story.task_in(&early, TaskState::Done).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_run_has_the_memory_that_its_task_asks_for() -> anyhow::Result<()> {
+    story("memory of a task", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let hungry =
+            "steps: ['head -c 300000000 /dev/zero > /tmp/full; mkfifo never; cat never']\nretries: {max_retries: 0}\n";
+        let small = create(story, "Small", hungry, &["--memory", "128M"]).await?;
+        let failed = story.task_in(&small, TaskState::Failed).await?;
+        let why = failed.last_failure.context("a reason")?;
+        ensure!(why.contains("memory limit of 128 MiB exceeded"), "{why}");
+        let endless = create(story, "Endless", "steps: ['true']", &["--memory", "900T"]).await?;
+        let why = orchctl(story.env(), &["task", "why", &endless]).await?.ok()?;
+        ensure!(why.contains("memory: the memory of the host: it takes") && why.contains("in all for runs"), "{why}");
+        orchctl(story.env(), &["task", "set", &endless, "--memory", "0"]).await?.ok()?;
+        story.task_in(&endless, TaskState::Done).await?;
+        Ok(())
+    })
+}
