@@ -176,7 +176,17 @@ pub enum Request {
     /// Ends a task; its run is killed. What was merged stays.
     TaskCancel { task: Ref, reason: Option<String> },
     /// Queues a failed or cancelled task again.
-    TaskRetry { task: Ref },
+    TaskRetry {
+        task: Ref,
+        /// Also one that runs: its run is ended and does not count.
+        #[serde(default)]
+        anew: bool,
+        /// The next attempt does not begin before.
+        #[serde(default)]
+        not_before: Option<Timestamp>,
+        #[serde(default)]
+        priority: Option<u8>,
+    },
     /// Kills one run; the retry policy of its task decides what follows.
     RunCancel { run: Ref, reason: Option<String> },
     /// Answers a pending approval. `digest` is that of what was shown.

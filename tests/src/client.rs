@@ -438,6 +438,12 @@ pub fn task_request(project: &str, title: &str, recipe: &str) -> Request {
     }
 }
 
+/// The request to try a task again.
+#[must_use]
+pub const fn retry(task: Ref) -> Request {
+    Request::TaskRetry { task, anew: false, not_before: None, priority: None }
+}
+
 /// `T-3` of `shop/T-3`.
 #[must_use]
 pub fn short(name: &str) -> &str {

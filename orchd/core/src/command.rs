@@ -236,8 +236,13 @@ pub enum Command {
         task: TaskId,
         reason: String,
     },
+    /// The task is tried again.
     RetryTask {
         task: TaskId,
+        /// Also if a run of it is under way, which is ended and does not count.
+        anew: bool,
+        not_before: Option<Timestamp>,
+        priority: Option<u8>,
     },
 
     CancelRun {

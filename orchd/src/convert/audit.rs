@@ -126,6 +126,7 @@ fn task(event: &TaskEvent) -> String {
         TaskEvent::Held { reason } => format!("held: {reason}"),
         TaskEvent::Released => "released".into(),
         TaskEvent::Reopened => "to be tried again".into(),
+        TaskEvent::Requeued => "to be tried anew; its run is ended".into(),
         TaskEvent::ApprovalAsked { .. } => "asks again for approval".into(),
     }
 }

@@ -214,6 +214,7 @@ fn task(number: u128, at: Timestamp) -> Task {
         failures: 0,
         losses: 0,
         last_failure: None,
+        alike: None,
         last_run: None,
         last_change: None,
         created_at: Timestamp::from_unix_us(i64::try_from(number).unwrap_or(0)),

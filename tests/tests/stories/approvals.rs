@@ -4,6 +4,7 @@ use anyhow::{Context as _, ensure};
 use orch_proto::request::{Decision, RepoSource, Request};
 use orch_proto::view::{ApprovalView, ChangeState, TaskState};
 use orch_proto::{ErrorCode, Ref};
+use orch_tests::client::retry;
 use orch_tests::{Setup, Story};
 
 use crate::story;
@@ -53,7 +54,7 @@ fn a_denied_change_is_closed_and_a_retry_asks_again() -> anyhow::Result<()> {
         let changes = story.changes("shop").await?;
         ensure!(changes.len() == 1 && changes[0].state == ChangeState::Closed, "{changes:#?}");
         ensure!(story.project("shop").await?.head == begun.head, "nothing was merged");
-        story.submit(Request::TaskRetry { task: Ref(task.clone()) }).await?;
+        story.submit(retry(Ref(task.clone()))).await?;
         let second = asked(story).await?;
         ensure!(second.id != first.id, "a new change is a new question");
         // What was denied stays denied.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use orch_proto::request::{Decision, RepoSource, Request};
 use orch_proto::view::{ChangeState, ProjectState, RunPurpose, TaskState};
 use orch_proto::{ErrorCode, Ref};
-use orch_tests::client::task_request;
+use orch_tests::client::{retry, task_request};
 use orch_tests::command_line::orchctl;
 use orch_tests::repository::git;
 use orch_tests::{Setup, Story, poll, processes};
@@ -51,7 +51,7 @@ fn everything_of_an_archived_project_ends() -> anyhow::Result<()> {
         let late = story.decide(&asked, Decision::Approve).await.err().context("a void question was answered")?;
         ensure!(late.code == ErrorCode::Conflict, "{late}");
         story.refused(ErrorCode::Conflict, task_request("shop", "New", COUNTS)).await?;
-        story.refused(ErrorCode::Conflict, Request::TaskRetry { task: Ref(works) }).await?;
+        story.refused(ErrorCode::Conflict, retry(Ref(works))).await?;
         story.project_create("other", RepoSource::Empty).await?;
         let elsewhere = story.task_create("other", "Elsewhere", "steps: ['echo 1 > one']").await?;
         story.task_in(&elsewhere, TaskState::Done).await?;

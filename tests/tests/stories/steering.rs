@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use orch_proto::request::{Decision, Dependency, RepoSource, Request};
 use orch_proto::view::{ChangeState, Condition, RunState, TaskState};
 use orch_proto::{ErrorCode, Ref};
-use orch_tests::client::task_request;
+use orch_tests::client::{retry, task_request};
 use orch_tests::command_line::orchctl;
 use orch_tests::{Setup, Story, poll, processes};
 
@@ -136,13 +136,13 @@ fn a_failed_task_is_mended_and_tried_again() -> anyhow::Result<()> {
         ensure!(waits.iter().any(|wait| wait.text.contains("which is failed")), "{waits:?}");
         std::fs::write(story.env().path("mended.yaml"), COUNTS)?;
         orchctl(story.env(), &["task", "edit", &task, "--recipe", "mended.yaml"]).await?.ok()?;
-        story.submit(Request::TaskRetry { task: Ref(task.clone()) }).await?;
+        story.submit(retry(Ref(task.clone()))).await?;
         let run = counting(story, &task).await?;
         // What is under way is not changed under its hands, nor tried again.
         let said = orchctl(story.env(), &["task", "edit", &task, "--recipe", "mended.yaml", "--accept", "x"]).await?;
         let said = said.failed(i32::from(ErrorCode::Conflict.exit_code()))?;
         ensure!(said.contains("E_CONFLICT") && said.contains("hint"), "{said}");
-        story.refused(ErrorCode::Conflict, Request::TaskRetry { task: Ref(task.clone()) }).await?;
+        story.refused(ErrorCode::Conflict, retry(Ref(task.clone()))).await?;
         release(&run, story).await?;
         let done = story.task_in(&task, TaskState::Done).await?;
         ensure!(done.attempts == 3, "{done:#?}");

@@ -15,7 +15,7 @@ use crate::ctl::input;
 use crate::ctl::progress::Progress;
 use crate::ctl::session::Session;
 use crate::fmt::color::{Paint, Role};
-use crate::fmt::duration::age;
+use crate::fmt::duration::{self, age};
 use crate::text::SafeText;
 
 #[derive(Debug, Subcommand)]
@@ -97,6 +97,15 @@ pub(crate) enum TaskCommand {
         /// Tasks, as `T-12` or `shop/T-12`, or `-` for names on standard input
         #[arg(required = true)]
         tasks: Vec<String>,
+        /// Also tasks that run: their runs are ended and do not count
+        #[arg(long)]
+        running: bool,
+        /// Let the next attempt wait, as `10m`
+        #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+        delay: Option<std::time::Duration>,
+        /// With another priority: 0 (last) to 9 (first)
+        #[arg(long, value_parser = clap::value_parser!(u8).range(0..=9))]
+        priority: Option<u8>,
         #[command(flatten)]
         wait: WaitArgs,
     },
@@ -176,8 +185,13 @@ pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), F
             let reason = args.reason;
             each(session, &args.tasks, "cancelled", |task| Request::TaskCancel { task, reason: reason.clone() }).await
         }
-        TaskCommand::Retry { tasks, wait } => {
-            each(session, &tasks, "queued again", |task| Request::TaskRetry { task }).await?;
+        TaskCommand::Retry { tasks, running, delay, priority, wait } => {
+            let later = |delay: std::time::Duration| {
+                crate::clock::now().plus_ms(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
+            };
+            let not_before = delay.map(later);
+            let request = |task| Request::TaskRetry { task, anew: running, not_before, priority };
+            each(session, &tasks, "queued again", request).await?;
             wait_if(session, &wait, &references(session, &tasks)?).await
         }
         TaskCommand::Tree => {

@@ -254,8 +254,8 @@ pub(super) fn reject<V: View>(
 ) -> Result<(), DecideError> {
     cx.emit((change.id, ChangeEvent::CheckFailed { reason: reason.to_owned() }));
     match class {
-        FailureClass::Infrastructure => fail_task(cx, change, reason),
-        FailureClass::Task | FailureClass::Isolation | FailureClass::Policy => {
+        FailureClass::Infrastructure | FailureClass::Lost => fail_task(cx, change, reason),
+        FailureClass::Task | FailureClass::Timeout | FailureClass::Isolation | FailureClass::Policy => {
             after_rejection(cx, change, class, reason)
         }
     }

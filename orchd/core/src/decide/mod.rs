@@ -38,7 +38,7 @@ pub use bounds::{
 pub use plan::PlanDelta;
 pub use project::SLUG_CHARS_MAX;
 pub use replan::PRIORITY_DEFAULT;
-pub use settle::LOSSES_MAX;
+pub use settle::{ALIKE_MAX, LOSSES_MAX};
 pub use task::PRIORITY_MAX;
 
 /// Most tasks in one plan, and most open tasks in one project.
@@ -162,7 +162,9 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::HoldTask { task, reason } => task::hold(cx, *task, reason),
         Command::ReleaseTask { task } => task::release(cx, *task),
         Command::CancelTask { task, reason } => task::cancel(cx, *task, reason),
-        Command::RetryTask { task } => task::retry(cx, *task),
+        Command::RetryTask { task, anew, not_before, priority } => {
+            task::retry(cx, *task, *anew, (*not_before, *priority))
+        }
         Command::CancelRun { run, reason } => run::cancel(cx, *run, reason),
         Command::StartRun { .. } => run::start(cx, command),
         Command::MarkRunStarting { run } => run::mark_starting(cx, *run),

@@ -14,6 +14,9 @@ use crate::view::View;
 /// Runs of one task that may be lost to the infrastructure in a row before a person is asked.
 pub const LOSSES_MAX: u32 = 10;
 
+/// Failures of one task in the same way in a row, whatever its policy allows, before a person is asked.
+pub const ALIKE_MAX: u32 = 5;
+
 /// Wait before a run that was lost is tried again, in milliseconds; doubles with each.
 const LOSS_BACKOFF_MS: u64 = 200;
 
@@ -124,13 +127,23 @@ const fn loss_backoff_ms(earlier: u32) -> u64 {
 /// What follows a failed attempt: another one, or a person.
 pub(super) fn after_failure<V: View>(cx: &mut Context<'_, V>, task: &Task, class: FailureClass, reason: &str) {
     let policy = &task.spec.retries;
+    let times_alike = task.alike_with(class, reason).map_or(1, |(_, _, times)| times);
+    let is_stuck = class.counts() && times_alike >= ALIKE_MAX && task.failures < policy.max_retries;
     let wait_ms = match class {
-        FailureClass::Infrastructure if task.losses < LOSSES_MAX => Some(loss_backoff_ms(task.losses)),
-        FailureClass::Task | FailureClass::Policy if task.failures < policy.max_retries => {
+        _ if is_stuck => None,
+        FailureClass::Infrastructure | FailureClass::Lost if task.losses < LOSSES_MAX => {
+            Some(loss_backoff_ms(task.losses))
+        }
+        FailureClass::Task | FailureClass::Timeout | FailureClass::Policy if task.failures < policy.max_retries => {
             let jitter = cx.ids.jitter(policy.backoff_jitter_ms.saturating_add(1));
             Some(policy.backoff_ms(task.failures + 1).saturating_add(jitter))
         }
-        FailureClass::Infrastructure | FailureClass::Task | FailureClass::Policy | FailureClass::Isolation => None,
+        FailureClass::Infrastructure
+        | FailureClass::Lost
+        | FailureClass::Task
+        | FailureClass::Timeout
+        | FailureClass::Policy
+        | FailureClass::Isolation => None,
     };
     let not_before = wait_ms.map(|wait_ms| cx.now.plus_ms(wait_ms));
     let is_late = |not_before: &Timestamp| task.terms.deadline.is_some_and(|deadline| deadline <= *not_before);
@@ -139,6 +152,9 @@ pub(super) fn after_failure<V: View>(cx: &mut Context<'_, V>, task: &Task, class
             TaskEvent::Failed { reason: format!("{reason}; its deadline leaves no time for another attempt") }
         }
         Some(not_before) => TaskEvent::RetryScheduled { class, reason: reason.to_owned(), not_before },
+        None if is_stuck => {
+            TaskEvent::Failed { reason: format!("{reason}; it failed in this way {times_alike} times in a row") }
+        }
         None => TaskEvent::Failed { reason: reason.to_owned() },
     };
     cx.emit((task.id, event));
@@ -150,8 +166,8 @@ fn failure(outcome: &RunOutcome) -> (FailureClass, String) {
         RunOutcome::Succeeded => (FailureClass::Task, "it succeeded".into()),
         RunOutcome::Failed { class, reason } => (*class, reason.clone()),
         // The reason says that time was up, and where.
-        RunOutcome::TimedOut { reason } => (FailureClass::Task, reason.clone()),
+        RunOutcome::TimedOut { reason } => (FailureClass::Timeout, reason.clone()),
         RunOutcome::Cancelled { reason } => (FailureClass::Task, format!("cancelled: {reason}")),
-        RunOutcome::Lost { reason } => (FailureClass::Infrastructure, format!("lost: {reason}")),
+        RunOutcome::Lost { reason } => (FailureClass::Lost, format!("lost: {reason}")),
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use orch_proto::EntityKind;
 use orch_proto::id::{ApprovalId, ProjectId, TaskId};
+use orch_proto::{EntityKind, Timestamp};
 
 use super::approval::{self, Question};
 use super::bounds::{self, NAMED_MAX, QUEUED_MAX};
 use super::{Context, DecideError, conflict_with_hint, dependency, project, terms, text, title};
 use crate::command::NewTask;
-use crate::entity::{Approval, ApprovalSubject, Change, Project, Run, RunEvent, Task, TaskEvent, TaskSpec, Work};
+use crate::entity::{
+    Approval, ApprovalSubject, Change, Project, Run, RunEvent, Task, TaskEvent, TaskSpec, Terms, Work,
+};
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
 use crate::state::task::TaskState;
@@ -160,23 +162,53 @@ pub(super) fn cancel<V: View>(cx: &mut Context<'_, V>, id: TaskId, reason: &str)
     end(cx, &task, text("reason", reason)?)
 }
 
-pub(super) fn retry<V: View>(cx: &mut Context<'_, V>, id: TaskId) -> Result<(), DecideError> {
+/// Has a task tried again; with `anew` also one that is under way, whose run is ended and not taken any more.
+pub(super) fn retry<V: View>(
+    cx: &mut Context<'_, V>,
+    id: TaskId,
+    anew: bool,
+    (not_before, priority): (Option<Timestamp>, Option<u8>),
+) -> Result<(), DecideError> {
     let task: Task = cx.get(id)?;
     cx.touch(EntityKind::Task, id);
-    if !matches!(task.state, TaskState::Failed { .. } | TaskState::Cancelled { .. }) {
-        return Err(conflict_with_hint(
-            format!("T-{} is {} and not failed", task.number, task.state.label()),
-            "only a failed or cancelled task can be tried again",
-        ));
-    }
     project::in_use(&cx.get::<Project>(task.project)?)?;
-    if let Some(deadline) = task.terms.deadline.filter(|deadline| *deadline <= cx.now) {
+    let terms = Terms { not_before: not_before.or(task.terms.not_before), ..task.terms.clone() };
+    if let Some(deadline) = terms.deadline.filter(|deadline| *deadline <= cx.now) {
         return Err(conflict_with_hint(
             format!("the deadline of T-{}, {deadline}, is over", task.number),
             format!("give it another with `orchctl task set T-{} --deadline WHEN`, or `none`", task.number),
         ));
     }
-    cx.emit((id, TaskEvent::Reopened));
+    match task.state {
+        TaskState::Failed { .. } | TaskState::Cancelled { .. } => cx.emit((id, TaskEvent::Reopened)),
+        TaskState::Running { .. } if anew => {
+            for run in cx.view.list::<Run>(&Filter::under(id).open())? {
+                if run.cancel_requested.is_none() {
+                    cx.emit((run.id, RunEvent::CancelRequested { reason: "the task is tried anew".into() }));
+                }
+            }
+            cx.emit((id, TaskEvent::Requeued));
+        }
+        TaskState::Running { .. } => {
+            let message = format!("T-{} is running and not failed", task.number);
+            let hint = "have its run ended and the task tried anew with `orchctl task retry --running`";
+            return Err(conflict_with_hint(message, hint));
+        }
+        _ => {
+            return Err(conflict_with_hint(
+                format!("T-{} is {} and not failed", task.number, task.state.label()),
+                "only a failed or cancelled task can be tried again",
+            ));
+        }
+    }
+    if terms != task.terms {
+        terms::check(cx, &terms)?;
+        cx.emit((id, TaskEvent::TermsSet { terms: Box::new(terms) }));
+    }
+    if let Some(priority) = priority.filter(|priority| *priority != task.priority) {
+        check_priority(priority)?;
+        cx.emit((id, TaskEvent::Prioritized { priority }));
+    }
     if let Some(asked) = task.approval
         && !matches!(cx.get::<Approval>(asked)?.state, ApprovalState::Pending { .. } | ApprovalState::Granted { .. })
     {

@@ -42,6 +42,9 @@ pub struct Task {
     /// Runs lost to the infrastructure since then. They do not count, but are not endless either.
     pub losses: u32,
     pub last_failure: Option<String>,
+    /// The way in which it failed the last time that counted, and how often in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alike: Option<(FailureClass, String, u32)>,
     /// The newest run and the newest change.
     pub last_run: Option<RunId>,
     pub last_change: Option<ChangeId>,
@@ -169,11 +172,16 @@ pub enum TaskEvent {
     },
     Released,
     Reopened,
+    /// Its run is given up, and it is to be tried anew; what it had failed before counts no more.
+    Requeued,
     /// The question whether it may start was asked anew.
     ApprovalAsked {
         approval: ApprovalId,
     },
 }
+
+/// How much of a reason says in which way a task failed, in characters.
+const WAY_CHARS_MAX: usize = 400;
 
 /// Longest wait between retries, whatever the policy says, in milliseconds.
 pub const BACKOFF_MS_MAX: u64 = 60 * 60 * 1_000;
@@ -222,11 +230,35 @@ impl Work {
     }
 }
 
+/// A reason without what is another at each time: numbers, as of runs, processes and lengths of time.
+fn way_of(reason: &str) -> String {
+    let mut way = String::with_capacity(reason.len().min(WAY_CHARS_MAX));
+    for char in reason.chars().take(WAY_CHARS_MAX) {
+        match char {
+            '0'..='9' if way.ends_with('#') => {}
+            '0'..='9' => way.push('#'),
+            char => way.push(char),
+        }
+    }
+    way
+}
+
 impl Task {
     /// What it waits for in a task that it depends on.
     #[must_use]
     pub fn condition(&self, depends_on: TaskId) -> Condition {
         self.conditions.get(&depends_on).copied().unwrap_or_default()
+    }
+
+    /// The way of one more failure, and how often it is in a row with it.
+    #[must_use]
+    pub fn alike_with(&self, class: FailureClass, reason: &str) -> Option<(FailureClass, String, u32)> {
+        let way = way_of(reason);
+        let times = match &self.alike {
+            Some((before, said, times)) if (*before, said) == (class, &way) => times.saturating_add(1),
+            _ => 1,
+        };
+        Some((class, way, times))
     }
 
     /// Whether its dependencies, which stand as `standing` says, let it begin.
@@ -284,6 +316,7 @@ impl Task {
             failures: 0,
             losses: 0,
             last_failure: None,
+            alike: None,
             last_run: None,
             last_change: None,
             created_at: at,
@@ -299,9 +332,11 @@ impl Task {
         at: Timestamp,
     ) -> Result<(), ApplyError> {
         self.step(&TaskStep::RetryScheduled { not_before }, at)?;
-        match class {
-            FailureClass::Infrastructure => self.losses += 1,
-            FailureClass::Task | FailureClass::Isolation | FailureClass::Policy => self.failures += 1,
+        if class.counts() {
+            self.alike = self.alike_with(class, reason);
+            self.failures += 1;
+        } else {
+            self.losses += 1;
         }
         self.last_failure = Some(reason.to_owned());
         Ok(())
@@ -365,6 +400,13 @@ impl Entity for Task {
                 task.step(&TaskStep::Reopened, meta.at)?;
                 task.failures = 0;
                 task.losses = 0;
+                task.alike = None;
+            }
+            TaskEvent::Requeued => {
+                task.step(&TaskStep::Requeued, meta.at)?;
+                task.failures = 0;
+                task.losses = 0;
+                task.alike = None;
             }
             TaskEvent::ApprovalAsked { approval } => task.approval = Some(*approval),
         }
@@ -414,6 +456,7 @@ impl Entity for Task {
             TaskEvent::Held { .. } => "held",
             TaskEvent::Released => "released",
             TaskEvent::Reopened => "reopened",
+            TaskEvent::Requeued => "requeued",
             TaskEvent::ApprovalAsked { .. } => "approval_asked",
         }
     }

@@ -190,7 +190,11 @@ impl Scene {
             4 => Some(Command::HoldTask { task, reason }),
             5 => Some(Command::ReleaseTask { task }),
             6 => Some(Command::CancelTask { task, reason }),
-            7 => Some(Command::RetryTask { task: self.any_task(dice)? }),
+            7 => {
+                let task = self.any_task(dice)?;
+                let priority = (dice.jitter(3) == 0).then_some(7);
+                Some(Command::RetryTask { task, anew: dice.jitter(2) == 0, not_before: None, priority })
+            }
             8 => {
                 let task = self.any_task(dice)?;
                 let roll = dice.jitter(100);

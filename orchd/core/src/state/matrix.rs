@@ -94,6 +94,7 @@ samples!(task_steps, TaskStep, {
     TaskStep::Held { .. } => [TaskStep::Held { reason: text() }],
     TaskStep::Released => [TaskStep::Released],
     TaskStep::Reopened => [TaskStep::Reopened],
+    TaskStep::Requeued => [TaskStep::Requeued],
 });
 
 samples!(run_states, RunState, {
@@ -439,6 +440,7 @@ fn task_matrix() {
     running + completed -> done
     running + failed -> failed
     running + cancelled -> cancelled
+    running + requeued -> approved
     in_review + retry_scheduled -> approved
     in_review + completed -> done
     in_review + failed -> failed

@@ -50,8 +50,12 @@ pub enum RunState {
 pub enum FailureClass {
     /// A step said so.
     Task,
+    /// It took too long, or was silent for too long.
+    Timeout,
     /// The sandbox could not be made, the disk was full, ... Does not count against the task.
     Infrastructure,
+    /// Its processes are gone and left no result. Does not count against the task.
+    Lost,
     /// The host does not give the isolation that is required. Retrying does not help before the host is mended.
     Isolation,
     /// The result breaks a rule: too large, not a child of its base, hostile.
@@ -59,12 +63,23 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
+    /// Whether it counts against the retries of a task. What does not is tried again for the task's sake.
+    #[must_use]
+    pub const fn counts(self) -> bool {
+        match self {
+            Self::Task | Self::Timeout | Self::Isolation | Self::Policy => true,
+            Self::Infrastructure | Self::Lost => false,
+        }
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Task => "task",
+            Self::Timeout => "timeout",
             Self::Infrastructure => "infrastructure",
+            Self::Lost => "lost",
             Self::Isolation => "isolation",
             Self::Policy => "policy",
         }

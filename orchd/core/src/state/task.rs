@@ -65,6 +65,8 @@ pub enum TaskStep {
     Released,
     /// A person wants it tried again.
     Reopened,
+    /// A person wants it tried anew, whatever becomes of its run.
+    Requeued,
 }
 
 impl TaskState {
@@ -84,7 +86,9 @@ impl TaskState {
             (Self::Proposed, Step::Queued) | (Self::Paused { .. }, Step::Released) => {
                 Ok(Self::Approved { not_before: None })
             }
-            (Self::Failed { .. } | Self::Cancelled { .. }, Step::Reopened) => Ok(Self::Approved { not_before: None }),
+            (Self::Failed { .. } | Self::Cancelled { .. }, Step::Reopened) | (Self::Running { .. }, Step::Requeued) => {
+                Ok(Self::Approved { not_before: None })
+            }
             (Self::Approved { .. }, Step::Started { run }) => Ok(Self::Running { run: *run }),
             (Self::Running { .. } | Self::InReview { .. }, Step::RetryScheduled { not_before }) => {
                 Ok(Self::Approved { not_before: Some(*not_before) })
@@ -154,6 +158,7 @@ impl TaskStep {
             Self::Held { .. } => "held",
             Self::Released => "released",
             Self::Reopened => "reopened",
+            Self::Requeued => "requeued",
         }
     }
 }

@@ -9,7 +9,7 @@ use orch_core::state::task::TaskState;
 use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 
-use crate::support::{Scene, approve, deny, failed, rule};
+use crate::support::{Scene, approve, deny, failed, retry, rule};
 
 fn edit(project: ProjectId, base_version: u32, edits: &[PlanEdit]) -> Command {
     Command::EditPlan { project, base_version, edits: edits.to_vec(), reason: "edited".into() }
@@ -144,7 +144,7 @@ fn a_failed_task_that_a_re_plan_keeps_stays_failed_until_somebody_retries_it() {
     assert!(matches!(scene.one::<Task>(task).state, TaskState::Failed { .. }));
     scene.plan(project, &[("a", &[]), ("b", &["a"])]);
     assert!(matches!(scene.one::<Task>(task).state, TaskState::Failed { .. }));
-    scene.does(&Command::RetryTask { task });
+    scene.does(&retry(task));
     scene.finish(task);
     let next = scene.keyed("b").id;
     scene.finish(next);

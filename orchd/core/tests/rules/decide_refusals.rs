@@ -12,7 +12,7 @@ use orch_core::rehearsal::{new_task, requirements, step_spec, vision};
 use orch_core::state::document::DocumentState;
 use orch_core::state::project::ProjectState;
 
-use crate::support::{Scene, all_done, approve, deny, link, rule};
+use crate::support::{Scene, all_done, approve, deny, link, retry, rule};
 
 fn create(slug: &str) -> Command {
     Command::CreateProject { slug: slug.into(), source: RepositorySource::Empty, protected_paths: Vec::new() }
@@ -47,7 +47,7 @@ fn nothing_new_in_an_archived_project() {
         Command::CreateTask { task: Box::new(new_task(project, "more")) },
         Command::ProposeRequirements { project, vision: document.vision, content, reason: reason.clone() },
         Command::EditPlan { project, base_version: 1, edits: Vec::new(), reason },
-        Command::RetryTask { task },
+        retry(task),
         Command::EditTask { task, spec: Box::new(step_spec("otherwise")), needs_approval: false },
         Command::CommentRequirements { requirements: document.id, key: None, text: "late".into() },
     ];

@@ -1,10 +1,10 @@
 //! Runs: retries, losses, fences, late results, cancellation with everything that hangs on a task.
 
 use orch_core::actor::Actor;
-use orch_core::command::Command;
-use orch_core::decide::LOSSES_MAX;
+use orch_core::command::{Command, NewTask};
+use orch_core::decide::{ALIKE_MAX, LOSSES_MAX};
 use orch_core::entity::{
-    Approval, Change, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation, Run, Task,
+    Approval, BACKOFF_MS_MAX, Change, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation, Run, Task,
 };
 use orch_core::rehearsal::{new_task, proposal, step_spec};
 use orch_core::state::approval::ApprovalState;
@@ -13,7 +13,7 @@ use orch_core::state::run::{FailureClass, RunOutcome, RunState};
 use orch_core::state::step::{StepEnd, StepEvent, StepState};
 use orch_core::state::task::TaskState;
 
-use crate::support::{Scene, approve, deny, failed, lost, settle, start};
+use crate::support::{Scene, approve, deny, failed, lost, retry, settle, start};
 
 /// Longer than any wait between retries here.
 const LONG_MS: u64 = 4 * 60 * 60 * 1_000;
@@ -36,7 +36,57 @@ fn failures_are_retried_as_often_as_the_policy_says() {
     let found: Task = scene.one(task);
     assert_eq!((found.state, found.failures, found.attempts), (TaskState::Failed { reason: "exit 1".into() }, 2, 3));
     // A person can have it tried again, with all its retries.
-    scene.does(&Command::RetryTask { task });
+    scene.does(&retry(task));
+    assert_eq!(scene.one::<Task>(task).failures, 0);
+    scene.finish(task);
+}
+
+#[test]
+fn a_task_that_fails_in_the_same_way_again_and_again_stops_and_asks() {
+    let (mut scene, project) = Scene::ready("shop");
+    let mut spec = step_spec("true");
+    spec.retries.max_retries = 20;
+    let made = Command::CreateTask { task: Box::new(NewTask { spec, ..new_task(project, "stuck") }) };
+    let task = scene.does(&made).touched[0].1.parse().unwrap();
+    let fails = |scene: &mut Scene, reason: &str| {
+        let run = scene.start(task);
+        scene.settle(run, RunOutcome::Failed { class: FailureClass::Task, reason: reason.into() });
+        scene.later_ms(BACKOFF_MS_MAX + LONG_MS);
+    };
+    for at in 1..ALIKE_MAX {
+        fails(&mut scene, &format!("exit 1 after {at} s"));
+    }
+    fails(&mut scene, "something else");
+    let run = scene.start(task);
+    scene.settle(run, lost());
+    scene.later_ms(LONG_MS);
+    for at in 1..ALIKE_MAX {
+        fails(&mut scene, &format!("exit 1 after {at}{at} s"));
+    }
+    assert!(matches!(scene.one::<Task>(task).state, TaskState::Approved { .. }));
+    fails(&mut scene, "exit 1 after 7 s");
+    let reason = "exit 1 after 7 s; it failed in this way 5 times in a row".to_owned();
+    assert_eq!(scene.one::<Task>(task).state, TaskState::Failed { reason });
+    scene.does(&retry(task));
+    assert_eq!(scene.one::<Task>(task).alike, None);
+}
+
+#[test]
+fn a_running_task_can_be_tried_anew() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "wrong");
+    let first = scene.start(task);
+    assert!(scene.refuses(&retry(task)).to_string().starts_with("T-1 is running"));
+    let later = scene.now.plus_ms(5_000);
+    scene.does(&Command::RetryTask { task, anew: true, not_before: Some(later), priority: Some(9) });
+    let found: Task = scene.one(task);
+    assert_eq!((found.priority, found.terms.not_before, found.failures), (9, Some(later), 0));
+    assert_eq!(scene.refuses(&start(task)).to_string(), "T-1 is not to begin yet");
+    scene.now = later;
+    assert_eq!(scene.refuses(&start(task)).to_string(), "T-1 still has R-1 under way");
+    assert!(scene.one::<Run>(first).cancel_requested.is_some());
+    // Whatever becomes of it: it is not taken.
+    scene.settle(first, failed());
     assert_eq!(scene.one::<Task>(task).failures, 0);
     scene.finish(task);
 }
@@ -109,7 +159,7 @@ fn a_task_has_one_run_at_a_time() {
     assert_eq!(scene.refuses(&start(task)).to_string(), "T-1 is running and cannot start");
     // Cancelled and wanted again at once: the old processes may still be there.
     scene.does(&Command::CancelTask { task, reason: "no".into() });
-    scene.does(&Command::RetryTask { task });
+    scene.does(&retry(task));
     assert_eq!(scene.refuses(&start(task)).to_string(), "T-1 still has R-1 under way");
     scene.settle(run, RunOutcome::Cancelled { reason: "no".into() });
     assert_eq!(scene.one::<Task>(task).state, TaskState::Approved { not_before: None });
@@ -333,7 +383,7 @@ fn a_task_that_needs_approval_waits_for_a_person() {
     let task: Task = scene.view.newest();
     scene.does(&deny(task.approval.unwrap()));
     assert!(matches!(scene.one::<Task>(task.id).state, TaskState::Cancelled { .. }));
-    scene.does(&Command::RetryTask { task: task.id });
+    scene.does(&retry(task.id));
     let again = scene.one::<Task>(task.id).approval.unwrap();
     assert_ne!(Some(again), task.approval);
     assert_eq!(scene.refuses(&start(task.id)).to_string(), "T-2 waits for A-3");
@@ -355,7 +405,7 @@ fn an_edited_task_is_asked_about_anew_but_not_while_it_is_cancelled() {
     scene.does(&edit("rm -r target"));
     let asked = scene.view.all::<Approval>();
     assert!(asked.iter().all(|asked| !matches!(asked.state, ApprovalState::Pending { .. })), "{asked:?}");
-    scene.does(&Command::RetryTask { task: task.id });
+    scene.does(&retry(task.id));
     assert_eq!(scene.refuses(&start(task.id)).to_string(), "T-1 waits for A-3");
 }
 
@@ -383,7 +433,7 @@ fn an_edit_that_changes_nothing_asks_what_was_never_asked() {
     };
     scene.does(&Command::CancelTask { task, reason: "no".into() });
     scene.does(&edit(true));
-    scene.does(&Command::RetryTask { task });
+    scene.does(&retry(task));
     assert_eq!(scene.one::<Task>(task).approval, None);
     scene.does(&edit(false));
     assert_eq!(scene.one::<Task>(task).approval, None, "nothing is to be asked");

@@ -14,7 +14,7 @@ use orch_proto::id::{ProjectId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 use proptest::prelude::*;
 
-use crate::support::{Scene, all_done, approve, lost, start, user};
+use crate::support::{Scene, all_done, approve, lost, retry, start, user};
 
 /// A book that was told of all that there is.
 pub(crate) fn book(view: &MemoryView, limits: &Limits) -> Book {
@@ -212,7 +212,7 @@ fn a_task_with_a_run_under_way_is_not_chosen() {
     let task = scene.task_with(shop, "again", |_| {});
     let run = scene.start(task);
     scene.does(&Command::CancelTask { task, reason: "no".into() });
-    scene.does(&Command::RetryTask { task });
+    scene.does(&retry(task));
     assert_eq!(names(&scene, 5), Vec::<String>::new());
     let why = book(&scene.view, &limits(5)).waits(task, scene.now);
     assert_eq!(why, [Wait::Run { name: "R-1".into() }]);

@@ -12,7 +12,7 @@ use orch_proto::id::{ProjectId, TaskId};
 
 use crate::schedule_choice::{book, choice, limits, names, next_due};
 use crate::schedule_waits::{why, why_within};
-use crate::support::{Scene, failed, rule};
+use crate::support::{Scene, failed, retry, rule};
 
 impl Scene {
     fn after(&mut self, project: ProjectId, title: &str, needs: &[(TaskId, Condition)], join: Join) -> TaskId {
@@ -86,7 +86,7 @@ fn dependencies_have_conditions() {
     scene.fails(build);
     assert_eq!(names(&scene, 9), ["mend", "report"]);
     // What failed can be tried again; who waits for the failure waits again.
-    scene.does(&Command::RetryTask { task: build });
+    scene.does(&retry(build));
     assert_eq!(names(&scene, 9), ["build"]);
     let name = "T-1".to_owned();
     let condition = Condition::Failed;
@@ -215,10 +215,10 @@ fn a_task_begins_neither_too_early_nor_too_late() {
     assert_eq!(scene.refuses(&crate::support::start(task)).to_string(), "the time of T-1 is over");
     scene.does(&Command::ExpireTask { task });
     assert!(matches!(scene.one::<Task>(task).state, TaskState::Failed { .. }));
-    let refused = scene.refuses(&Command::RetryTask { task }).to_string();
+    let refused = scene.refuses(&retry(task)).to_string();
     assert!(refused.starts_with("the deadline of T-1"), "{refused}");
     scene.set(task, TermsChange { deadline: Some(None), ..TermsChange::default() });
-    scene.does(&Command::RetryTask { task });
+    scene.does(&retry(task));
     assert_eq!(names(&scene, 9), ["timed"]);
 }
 

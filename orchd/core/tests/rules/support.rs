@@ -154,6 +154,10 @@ pub(crate) fn all_done(tasks: impl IntoIterator<Item = TaskId>) -> BTreeMap<Task
     tasks.into_iter().map(|task| (task, Condition::Done)).collect()
 }
 
+pub(crate) fn retry(task: TaskId) -> Command {
+    Command::RetryTask { task, anew: false, not_before: None, priority: None }
+}
+
 pub(crate) fn link(task: TaskId, depends_on: TaskId) -> Command {
     Command::LinkTask { task, depends_on, condition: Condition::Done }
 }

@@ -13,7 +13,7 @@ use orch_core::digest::Digest;
 use orch_core::entity::{Approval, Change, Plan, Project, Requirements, Run, Task, Vision};
 use orch_core::view::{ReadError, View as _};
 use orch_proto::request::{Accepted, Decision, Envelope, Request, Touched};
-use orch_proto::{EntityKind, ErrorCode, Ref, RpcError};
+use orch_proto::{EntityKind, ErrorCode, RpcError};
 use orch_store::{Committed, ReadView};
 
 use super::identity::Caller;
@@ -73,8 +73,6 @@ fn command(app: &App, request: Request) -> Result<Command, RpcError> {
 
 /// Commands that need nothing but names.
 fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> {
-    let reason = |reason: Option<String>| reason.unwrap_or_default();
-    let task = |name: &Ref| resolve::entity::<Task>(view, name).map(|task| task.id);
     match request {
         Request::ProjectArchive { project } => {
             Ok(Command::ArchiveProject { project: resolve::project(view, &project)?.id })
@@ -103,28 +101,6 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
                 reason,
             })
         }
-        Request::TaskLink { task: name, depends_on, condition } => {
-            let condition = convert::terms::asked_condition(condition);
-            Ok(Command::LinkTask { task: task(&name)?, depends_on: task(&depends_on)?, condition })
-        }
-        Request::TaskSet { task: name, terms } => {
-            Ok(Command::SetTerms { task: task(&name)?, change: Box::new(convert::terms::change(terms)) })
-        }
-        Request::TaskUnlink { task: name, depends_on } => {
-            Ok(Command::UnlinkTask { task: task(&name)?, depends_on: task(&depends_on)? })
-        }
-        Request::TaskPrioritize { task: name, priority } => {
-            Ok(Command::PrioritizeTask { task: task(&name)?, priority })
-        }
-        Request::TaskHold { task: name, reason: why } => {
-            Ok(Command::HoldTask { task: task(&name)?, reason: reason(why) })
-        }
-        Request::TaskRelease { task: name } => Ok(Command::ReleaseTask { task: task(&name)? }),
-        Request::TaskCancel { task: name, reason: why } => Ok(Command::CancelTask {
-            task: task(&name)?,
-            reason: why.unwrap_or_else(|| "cancelled by a person".into()),
-        }),
-        Request::TaskRetry { task: name } => Ok(Command::RetryTask { task: task(&name)? }),
         Request::RunCancel { run, reason: why } => Ok(Command::CancelRun {
             run: resolve::entity::<Run>(view, &run)?.id,
             reason: why.unwrap_or_else(|| "cancelled by a person".into()),
@@ -133,6 +109,14 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
             change: resolve::entity::<Change>(view, &change)?.id,
             reason: why.unwrap_or_else(|| "closed by a person".into()),
         }),
+        Request::TaskLink { .. }
+        | Request::TaskUnlink { .. }
+        | Request::TaskSet { .. }
+        | Request::TaskPrioritize { .. }
+        | Request::TaskHold { .. }
+        | Request::TaskRelease { .. }
+        | Request::TaskCancel { .. }
+        | Request::TaskRetry { .. } => task::steer(view, request),
         Request::ProjectCreate { .. }
         | Request::VisionSubmit { .. }
         | Request::RequirementsPropose { .. }

@@ -9,6 +9,7 @@ use orch_core::planning::recipe_work;
 use orch_core::recipe::{self, Network, Recipe, RunRecipe};
 use orch_proto::request::Request;
 use orch_proto::{ErrorCode, RECIPE_BYTES_MAX, Ref, RpcError};
+use orch_store::ReadView;
 
 use super::with_view;
 use crate::app::App;
@@ -94,6 +95,39 @@ pub(super) fn queue(app: &App, tasks: &[Ref]) -> Result<Command, RpcError> {
         let tasks = tasks.iter().map(|name| resolve::entity::<Task>(view, name).map(|task| task.id));
         Ok(Command::QueueTasks { tasks: tasks.collect::<Result<_, _>>()? })
     })
+}
+
+/// Commands about one task that need nothing but names.
+pub(super) fn steer(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> {
+    let reason = |reason: Option<String>| reason.unwrap_or_default();
+    let task = |name: &Ref| resolve::entity::<Task>(view, name).map(|task| task.id);
+    match request {
+        Request::TaskLink { task: name, depends_on, condition } => {
+            let condition = convert::terms::asked_condition(condition);
+            Ok(Command::LinkTask { task: task(&name)?, depends_on: task(&depends_on)?, condition })
+        }
+        Request::TaskSet { task: name, terms } => {
+            Ok(Command::SetTerms { task: task(&name)?, change: Box::new(convert::terms::change(terms)) })
+        }
+        Request::TaskUnlink { task: name, depends_on } => {
+            Ok(Command::UnlinkTask { task: task(&name)?, depends_on: task(&depends_on)? })
+        }
+        Request::TaskPrioritize { task: name, priority } => {
+            Ok(Command::PrioritizeTask { task: task(&name)?, priority })
+        }
+        Request::TaskHold { task: name, reason: why } => {
+            Ok(Command::HoldTask { task: task(&name)?, reason: reason(why) })
+        }
+        Request::TaskRelease { task: name } => Ok(Command::ReleaseTask { task: task(&name)? }),
+        Request::TaskCancel { task: name, reason: why } => Ok(Command::CancelTask {
+            task: task(&name)?,
+            reason: why.unwrap_or_else(|| "cancelled by a person".into()),
+        }),
+        Request::TaskRetry { task: name, anew, not_before, priority } => {
+            Ok(Command::RetryTask { task: task(&name)?, anew, not_before, priority })
+        }
+        _ => Err(RpcError::new(ErrorCode::Internal, "not a request about a task")),
+    }
 }
 
 /// A number without a project means one of the project at hand.

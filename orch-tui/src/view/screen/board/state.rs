@@ -267,7 +267,10 @@ fn request(model: &mut Model, action: Action) -> Vec<Cmd> {
     let is_held = task.state == TaskState::Paused;
     let (request, done, what) = match action {
         Action::QueueTask => (Request::TaskQueue { tasks: vec![reference] }, "queued", "queue the task"),
-        Action::RetryTask => (Request::TaskRetry { task: reference }, "queued again", "retry the task"),
+        Action::RetryTask => {
+            let request = Request::TaskRetry { task: reference, anew: false, not_before: None, priority: None };
+            (request, "queued again", "retry the task")
+        }
         _ if is_held => (Request::TaskRelease { task: reference }, "released", "release the task"),
         _ => (Request::TaskHold { task: reference, reason: None }, "held", "hold the task"),
     };
