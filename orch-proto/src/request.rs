@@ -86,6 +86,19 @@ pub enum Request {
     ProjectArchive { project: Ref },
     /// Says what a project may have of the host. What is absent stays as it is; a bound of 0 is none.
     ProjectSet { project: Ref, weight: Option<u32>, runs_max: Option<u32>, runs_per_day: Option<u32> },
+    /// Nothing of the projects begins until they are resumed: no attempt, no check, no merge. All projects when none is
+    /// named, and those that are made in the meantime.
+    ProjectPause {
+        projects: Vec<Ref>,
+        reason: Option<String>,
+        /// It is over by itself then.
+        until: Option<Timestamp>,
+        /// The processes of runs under way stand still, too.
+        #[serde(default)]
+        with_runs: bool,
+    },
+    /// Lets projects go on, with the runs that were paused with them; all when none is named.
+    ProjectResume { projects: Vec<Ref> },
     /// Hands in a Vision, or a new version of it.
     VisionSubmit { project: Ref, file_name: String, text: Bytes },
     /// Derives requirements from the newest Vision (or the one named).
@@ -189,6 +202,10 @@ pub enum Request {
     },
     /// Kills one run; the retry policy of its task decides what follows.
     RunCancel { run: Ref, reason: Option<String> },
+    /// Has the processes of a run stand still. Its time-outs stand still, too.
+    RunPause { run: Ref, reason: Option<String> },
+    /// Lets them go on.
+    RunResume { run: Ref },
     /// Answers a pending approval. `digest` is that of what was shown.
     ApprovalDecide { approval: Ref, decision: Decision, digest: Option<String>, reason: Option<String> },
     /// Gives up a change that is not merged; its task fails.
@@ -271,6 +288,10 @@ impl Request {
             | Self::TaskCancel { .. }
             | Self::TaskRetry { .. }
             | Self::RunCancel { .. }
+            | Self::RunPause { .. }
+            | Self::RunResume { .. }
+            | Self::ProjectPause { .. }
+            | Self::ProjectResume { .. }
             | Self::ChangeClose { .. } => Role::Operator,
         }
     }

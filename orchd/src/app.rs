@@ -171,6 +171,7 @@ impl App {
             level: host.level,
             level_required: host.required(self.config.required_level),
             level_fix: host.fix.clone(),
+            freezes: self.config.freezes.clone(),
             paused: (*self.stopping.borrow()).then(|| "the daemon is stopping".to_owned()),
         }
     }

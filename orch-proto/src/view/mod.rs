@@ -15,7 +15,7 @@ pub use audit::{AuditReport, CheckReport, EventPage, EventView};
 pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, DiffView};
 pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, SecretView, StatusView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};
-pub use project::{ProjectState, ProjectView, ToolchainView, VisionView};
+pub use project::{PauseView, ProjectState, ProjectView, ToolchainView, VisionView};
 pub use requirements::{
     CommentView, DocumentState, RequirementView, RequirementsDiff, RequirementsView, StatementView, TraceTask,
     TraceView,

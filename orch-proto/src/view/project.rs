@@ -68,6 +68,16 @@ pub struct ProjectView {
     /// Attempts that may be started in a day (UTC).
     #[serde(default)]
     pub runs_per_day: Option<u32>,
+    /// Nothing of it begins.
+    #[serde(default)]
+    pub pause: Option<PauseView>,
+}
+
+/// Why nothing of a project begins, and until when unless a person says so before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseView {
+    pub reason: String,
+    pub until: Option<Timestamp>,
 }
 
 /// That of a project of which nobody said anything.

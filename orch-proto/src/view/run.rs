@@ -189,6 +189,9 @@ pub struct RunView {
     pub state: RunState,
     pub steps: Vec<StepView>,
     pub isolation: Option<IsolationView>,
+    /// Why its processes are to stand still, if they are.
+    #[serde(default)]
+    pub pause: Option<String>,
     /// What it is given beyond its workspace, as `network: example.org:443` or `secret: TOKEN (file)`.
     #[serde(default)]
     pub given: Vec<String>,
@@ -277,6 +280,7 @@ mod tests {
             state: RunState::Failed { class: "task".into(), reason: "exit 75".into() },
             steps: vec![],
             isolation: None,
+            pause: None,
             given: vec![],
             network: vec![],
             network_left_out: 0,

@@ -99,6 +99,7 @@ impl Samples {
             weight: 1,
             runs_max: None,
             runs_per_day: None,
+            pause: None,
         }]
     }
 
@@ -243,6 +244,7 @@ impl Samples {
             ],
             state,
             isolation: Some(self.isolation()),
+            pause: None,
             given: vec![self.text("network: registry.example.org:443"), self.text("secret: TOKEN (file)")],
             network: vec![NetworkUseView {
                 way: "connect".into(),

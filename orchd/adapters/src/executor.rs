@@ -67,6 +67,12 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the run lives and cannot be reached.
     fn cancel(&self, directory: &Path) -> Result<(), control::ControlError>;
+
+    /// Has the processes of the run stand still, or go on. Harmless when they do already and when the run is over.
+    ///
+    /// # Errors
+    /// When the run lives and cannot be reached, or does not run a step at the moment.
+    fn suspend(&self, directory: &Path, stands_still: bool) -> Result<(), control::ControlError>;
 }
 
 /// Runs on this machine, each under a shim of its own that survives the daemon.
@@ -119,6 +125,13 @@ impl Executor for Local {
 
     fn cancel(&self, directory: &Path) -> Result<(), control::ControlError> {
         match control::cancel(directory) {
+            Err(control::ControlError::NotRunning { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn suspend(&self, directory: &Path, stands_still: bool) -> Result<(), control::ControlError> {
+        match if stands_still { control::pause(directory) } else { control::resume(directory) } {
             Err(control::ControlError::NotRunning { .. }) => Ok(()),
             other => other,
         }

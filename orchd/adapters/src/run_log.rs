@@ -78,6 +78,8 @@ fn observation(time_us: u64, event: &ControlEvent) -> Option<Observation> {
         ControlEvent::StepFinished { index, status, .. } => {
             Some(Observation::Step { index: u32::from(*index), event: StepEvent::Ended { at, end: step_end(status)? } })
         }
+        ControlEvent::Paused => Some(Observation::Paused),
+        ControlEvent::Resumed => Some(Observation::Resumed),
         ControlEvent::Egress { record, count } => Some(network(record, *count)),
         ControlEvent::EgressUnrecorded { count } => Some(Observation::NetworkLeftOut { count: *count }),
         _ => None,

@@ -136,6 +136,17 @@ pub enum Command {
         runs_max: Option<u32>,
         runs_per_day: Option<u32>,
     },
+    /// Nothing of the projects begins until they are resumed; of all there are when none is named.
+    PauseProjects {
+        projects: Vec<ProjectId>,
+        reason: String,
+        until: Option<Timestamp>,
+        /// The processes of runs under way stand still, too.
+        with_runs: bool,
+    },
+    ResumeProjects {
+        projects: Vec<ProjectId>,
+    },
 
     /// The text is in the blob store already.
     SubmitVision {
@@ -248,6 +259,14 @@ pub enum Command {
     CancelRun {
         run: RunId,
         reason: String,
+    },
+    /// The processes of a run are to stand still.
+    PauseRun {
+        run: RunId,
+        reason: String,
+    },
+    ResumeRun {
+        run: RunId,
     },
     /// The scheduler's choice: an attempt at the task, starting from `base`.
     StartRun {

@@ -11,6 +11,7 @@ use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
 
+use super::freeze::FreezeSection;
 use super::network::NetworkSection;
 use super::share::RunShare;
 use crate::workspaces::WorkspacesConfig;
@@ -28,6 +29,8 @@ pub(super) struct ConfigFile {
     pub(super) network: NetworkSection,
     pub(super) workspaces: WorkspacesSection,
     pub(super) semaphores: BTreeMap<String, u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) freeze: Vec<FreezeSection>,
     pub(super) recipes: Recipes,
     pub(super) roles: Roles,
 }
@@ -261,6 +264,11 @@ fn check(file: &ConfigFile, text: &str, path: &Path) -> Result<(), RpcError> {
     }
     if let Some((name, _)) = file.semaphores.iter().find(|(_, units)| **units == 0 || **units > UNITS_MAX) {
         return wrong(&format!("semaphores.{name}"), &format!("must be 1 to {UNITS_MAX}"));
+    }
+    for freeze in &file.freeze {
+        if let Err((key, problem)) = freeze.checked() {
+            return wrong(key, &problem);
+        }
     }
     if file.sandbox.required_level.is_some_and(|level| level > 4) {
         return wrong("sandbox.required_level", "must be 0 to 4");

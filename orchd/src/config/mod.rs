@@ -2,6 +2,7 @@
 
 mod doubts;
 mod file;
+mod freeze;
 mod network;
 mod share;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use orch_adapters::job::JobLimits;
-use orch_core::schedule::Totals;
+use orch_core::schedule::{Freeze, Totals};
 use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
 use orch_sandbox::limit::Ceilings;
@@ -42,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) network: NetworkConfig,
     /// Units of named semaphores. All others have one.
     pub(crate) semaphores: BTreeMap<String, u32>,
+    /// Times in which nothing of some projects begins.
+    pub(crate) freezes: Vec<Freeze>,
     /// Where the service manager leaves credentials.
     pub(crate) credentials: Option<PathBuf>,
     /// Isolation that runs need, 0 to 4.
@@ -94,6 +97,7 @@ impl Config {
             },
             network: (&self.network).into(),
             semaphores: self.semaphores.clone(),
+            freeze: self.freezes.iter().map(Into::into).collect(),
             workspaces: file::WorkspacesSection::from(self.workspaces),
             recipes: file::Recipes { directory: self.recipes_dir.clone() },
             roles: file::Roles::from(self.roles.clone()),
@@ -144,6 +148,12 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         job_limits: file.run.limits(shares.of_one_run(host, runs_max)),
         workspaces: file.workspaces.checked(),
         semaphores: file.semaphores,
+        freezes: file
+            .freeze
+            .iter()
+            .map(freeze::FreezeSection::checked)
+            .collect::<Result<_, _>>()
+            .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
         network: file
             .network
             .checked()

@@ -67,6 +67,12 @@ fn project(event: &ProjectEvent) -> String {
         ProjectEvent::Inspected { head, .. } => format!("branch is now at {}", short(head)),
         ProjectEvent::BlueprintSet { name, gates, .. } => format!("blueprint {name} with {} gates", gates.len()),
         ProjectEvent::Archived => "archived".into(),
+        ProjectEvent::Paused { pause } => {
+            let until = pause.until.map_or_else(String::new, |until| format!(" until {until}"));
+            let all = if pause.is_of_all { " with all others" } else { "" };
+            format!("paused{all}{until}: {}", pause.reason)
+        }
+        ProjectEvent::Resumed => "goes on".into(),
         ProjectEvent::ShareSet { share } => {
             let bound =
                 |bound: Option<u32>| bound.map_or_else(|| "any number of".to_owned(), |bound| bound.to_string());
@@ -141,6 +147,8 @@ fn run(event: &RunEvent) -> String {
         RunEvent::Leased { .. } => "leased".into(),
         RunEvent::Starting => "starting".into(),
         RunEvent::Observed { observations, .. } => observations.iter().map(observation).collect::<Vec<_>>().join("; "),
+        RunEvent::PauseRequested { pause } => format!("to stand still: {}", pause.reason),
+        RunEvent::ResumeRequested => "to go on".into(),
         RunEvent::CancelRequested { reason } => format!("to be cancelled: {reason}"),
         RunEvent::Ended { outcome, .. } => outcome_text(outcome),
         RunEvent::LateResult { fence, outcome } => {
@@ -152,6 +160,8 @@ fn run(event: &RunEvent) -> String {
 fn observation(observation: &Observation) -> String {
     match observation {
         Observation::Isolated { isolation } => format!("running at isolation level {}", isolation.level),
+        Observation::Paused => "its processes stand still".into(),
+        Observation::Resumed => "its processes go on".into(),
         Observation::Network { used } => network_text(used),
         Observation::NetworkLeftOut { count } => format!("{count} more things of the network were not written"),
         Observation::Step { index, event } => {

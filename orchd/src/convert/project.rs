@@ -4,12 +4,13 @@ use orch_core::entity::{Project, Vision};
 use orch_core::state::project::ProjectState as State;
 use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
-use orch_proto::view::{ProjectState, ProjectView, ToolchainView, VisionView};
+use orch_proto::view::{PauseView, ProjectState, ProjectView, ToolchainView, VisionView};
 
 use super::slug;
 
 /// A project; `repository` is where it is on the daemon's disk.
 pub(crate) fn project_view(view: &impl View, project: &Project, repository: String) -> Result<ProjectView, ReadError> {
+    let now = crate::clock::now();
     let newest = |kind| -> Result<Option<u32>, ReadError> {
         Ok(Some(view.last_number(kind, Some(project.id))?).filter(|number| *number > 0))
     };
@@ -35,6 +36,11 @@ pub(crate) fn project_view(view: &impl View, project: &Project, repository: Stri
         weight: project.share.weight,
         runs_max: project.share.runs_max,
         runs_per_day: project.share.runs_per_day,
+        pause: project
+            .pause
+            .as_ref()
+            .filter(|pause| pause.lasts(now))
+            .map(|pause| PauseView { reason: pause.reason.clone(), until: pause.until }),
     })
 }
 

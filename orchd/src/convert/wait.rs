@@ -1,6 +1,7 @@
 //! Why a task waits, in words: a stable code, a text with names and numbers, and what can be done about it.
 
 use orch_core::schedule::{AHEAD_MAX, Resource, Wait};
+use orch_proto::Timestamp;
 use orch_proto::view::WaitView;
 
 use super::terms;
@@ -54,6 +55,11 @@ fn words(task: &str, wait: &Wait) -> Words {
             ("deadline", format!("its deadline, {at}, is over"), Some(hint))
         }
         Wait::Project { name, state } => ("project", format!("project `{name}` is {state}"), None),
+        Wait::ProjectPaused { name, reason, until } => project_paused(name, reason, *until),
+        Wait::Frozen { name, reason, until } => {
+            let text = format!("nothing of project `{name}` begins before {until}: {reason}");
+            ("freeze", text, Some("the window is in the daemon's configuration, under `freeze`".into()))
+        }
         Wait::Capacity { running, max, ahead } => {
             let ahead = tasks_ahead(*ahead);
             ("capacity", format!("{running} of {max} runs are under way and {ahead} go before it"), None)
@@ -76,6 +82,13 @@ fn words(task: &str, wait: &Wait) -> Words {
 
 fn held(reason: &str) -> String {
     if reason.is_empty() { "held by a person".into() } else { format!("held by a person: {reason}") }
+}
+
+fn project_paused(name: &str, reason: &str, until: Option<Timestamp>) -> Words {
+    let until = until.map_or_else(String::new, |until| format!(" until {until}"));
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let hint = format!("orchctl project resume {name}");
+    ("project_paused", format!("project `{name}` is paused{until}{reason}"), Some(hint))
 }
 
 fn agent(task: &str, capability: &str) -> Words {

@@ -78,9 +78,9 @@ pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
 fn fronts(app: &App) -> Result<Vec<Front>, ReadError> {
     app.store.read_within(READ_DEADLINE_MS_MAX, |view| {
         let changes = {
-            let kept = app.book.at(view)?;
+            let mut kept = app.book.at(view)?;
             app.troubles.keep(|change| kept.book.has_change(*change));
-            kept.book.fronts(&app.troubles.resting())
+            kept.book.fronts(crate::clock::now(), &app.troubles.resting())
         };
         let mut fronts = Vec::new();
         for id in changes {

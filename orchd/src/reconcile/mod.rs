@@ -10,6 +10,7 @@ mod projects;
 mod runner;
 mod scheduler;
 mod settle;
+mod steering;
 mod tasks;
 
 use std::sync::Arc;

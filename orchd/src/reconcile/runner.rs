@@ -24,6 +24,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
+use super::steering::{Steering, cancel};
 use super::tasks::Tasks;
 use super::{PassError, launch, settle};
 use crate::app::{App, blocking};
@@ -137,7 +138,7 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
     let mut changed = app.store.subscribe();
     let mut watch = Watch::new(&directory);
     let mut scanned = 0;
-    let mut cancelled = false;
+    let mut steering = Steering::default();
     let mut readable_at = Instant::now();
     loop {
         changed.mark_unchanged();
@@ -159,9 +160,7 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
             }
             Ok(Observed::Absent) => launch::submit(app, &run).await?,
             Ok(Observed::Running) => {
-                if run.cancel_requested.is_some() && !cancelled {
-                    cancelled = cancel(app, &directory).await;
-                }
+                steering.steer(app, &run, &directory).await;
                 record(app, &run, &directory, &mut scanned).await?;
                 watch.shim(&directory).await;
             }
@@ -305,17 +304,6 @@ fn next_observations(log: &Path, mut offset: u64) -> Result<Piece<Observation>, 
 async fn observe(app: &Arc<App>, directory: &Path, run: &Run) -> Result<Observed, orch_sandbox::run_dir::InspectError> {
     let (executor, directory, fence) = (Arc::clone(&app.executor), directory.to_owned(), run.fence);
     blocking(move || executor.observe(&directory, fence)).await
-}
-
-async fn cancel(app: &Arc<App>, directory: &Path) -> bool {
-    let (executor, directory) = (Arc::clone(&app.executor), directory.to_owned());
-    match blocking(move || executor.cancel(&directory)).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!(error = chain(&error), "failed to cancel a run; trying again");
-            false
-        }
-    }
 }
 
 async fn load(app: &Arc<App>, id: RunId) -> Result<Option<Run>, PassError> {

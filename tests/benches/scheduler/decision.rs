@@ -173,6 +173,7 @@ fn project(number: u128) -> Project {
         protected_paths: Vec::new(),
         blueprint: None,
         created_at: Timestamp::from_unix_us(0),
+        pause: None,
         share: Share::default(),
     }
 }
@@ -242,6 +243,7 @@ fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         artifacts: Vec::new(),
         reason: String::new(),
         priority: task.priority,
+        pause: None,
         asks: orch_core::entity::Asks::default(),
         access: Access::default(),
         network: Vec::new(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use orch_proto::request::{Decision, RepoSource, Request};
+use orch_proto::request::{Decision, RepoSource};
 use orch_proto::view::{ChangeState, ProjectState, RunPurpose, TaskState};
 use orch_proto::{ErrorCode, Ref};
 use orch_tests::client::{retry, task_request};

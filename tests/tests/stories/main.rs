@@ -19,6 +19,7 @@ mod kills;
 mod limits;
 mod logs;
 mod merge_queue;
+mod pauses;
 mod real_repository;
 mod recovery;
 mod roles;

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use orch_proto::ErrorCode;
-use orch_proto::view::{CaseResult, CheckReport, CheckResult, DoctorReport, StatusView};
+use orch_proto::request::Request;
+use orch_proto::view::{CaseResult, CheckReport, CheckResult, DoctorReport, RunFilter, StatusView};
 
 use super::{audit, isolation, status};
 use crate::ctl::failure::Failure;
+use crate::ctl::follow::until;
 use crate::ctl::launch::{self, Launch};
 use crate::ctl::session::Session;
 use crate::fmt::color::{Paint, Role};
@@ -24,6 +26,12 @@ pub(crate) enum DaemonCommand {
     Doctor,
     /// Compare the tables with a replay of the record; exit code 1 if anything is wrong
     Check,
+    /// Begin nothing any more and wait until nothing is under way, as before an upgrade of the machine
+    Drain {
+        /// Why; people who wait read it
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Stop the daemon; runs go on and are taken up at its next start
     Shutdown,
 }
@@ -55,12 +63,29 @@ pub(crate) async fn run(session: &Session, command: DaemonCommand) -> Result<(),
         DaemonCommand::Status(args) => status::run(session, &args).await,
         DaemonCommand::Doctor => doctor(session).await,
         DaemonCommand::Check => check(session).await,
+        DaemonCommand::Drain { reason } => drain(session, reason).await,
         DaemonCommand::Shutdown => {
             session.confirm("stop the daemon? runs go on").await?;
             session.read(async |orch, context| orch.shutdown(context).await).await?;
             session.line("the daemon stops")
         }
     }
+}
+
+/// Pauses everything and waits for the runs that are under way.
+async fn drain(session: &Session, reason: Option<String>) -> Result<(), Failure> {
+    let reason = Some(reason.unwrap_or_else(|| "the daemon is drained".into()));
+    let pause = Request::ProjectPause { projects: Vec::new(), reason, until: None, with_runs: false };
+    session.change(pause, "paused").await?;
+    let active = RunFilter { active: true, ..RunFilter::default() };
+    until(session, "the runs under way", async || {
+        let runs = session.read(async |orch, context| orch.runs(context, active.clone()).await).await?;
+        Ok(runs.is_empty().then_some(()))
+    })
+    .await?;
+    session.line("nothing is under way")?;
+    session.next("orchctl project resume --all");
+    Ok(())
 }
 
 /// Starts a daemon unless one runs.

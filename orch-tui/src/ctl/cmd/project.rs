@@ -8,6 +8,7 @@ use orch_proto::request::{Accepted, RepoSource, Request};
 use orch_proto::view::{ProjectState, ProjectView};
 use orch_proto::{ErrorCode, Ref};
 
+use super::task_terms;
 use crate::ctl::args::WaitArgs;
 use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
@@ -48,6 +49,33 @@ pub(crate) enum ProjectCommand {
         /// Attempts at tasks that are started in a day (UTC); 0 for no bound
         #[arg(long, value_name = "N")]
         runs_per_day: Option<u32>,
+    },
+    /// Begin nothing of projects until they are resumed; what is under way goes on
+    Pause {
+        /// Names of projects
+        #[arg(required_unless_present = "all")]
+        names: Vec<String>,
+        /// All projects, and those that are made in the meantime
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+        /// Why; people who wait read it
+        #[arg(long)]
+        reason: Option<String>,
+        /// Until then: `2026-12-01T08:00:00Z`, or `+2h` from now
+        #[arg(long, value_name = "WHEN", value_parser = task_terms::time)]
+        until: Option<task_terms::When>,
+        /// Have the processes of runs under way stand still, too
+        #[arg(long)]
+        runs: bool,
+    },
+    /// Let paused projects go on, with the runs that were paused with them
+    Resume {
+        /// Names of projects
+        #[arg(required_unless_present = "all")]
+        names: Vec<String>,
+        /// All projects
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
     },
     /// Take a project out of use; nothing is deleted
     Archive {
@@ -93,6 +121,17 @@ pub(crate) async fn run(session: &Session, command: ProjectCommand) -> Result<()
                 return Err(Failure::new(ErrorCode::Usage, "nothing is to be set", hint));
             }
             session.change(Request::ProjectSet { project: Ref(name), weight, runs_max, runs_per_day }, "set").await?;
+            Ok(())
+        }
+        ProjectCommand::Pause { names, all: _, reason, until, runs } => {
+            let until = until.and_then(|until| until.from(crate::clock::now()));
+            let projects = names.into_iter().map(Ref).collect();
+            session.change(Request::ProjectPause { projects, reason, until, with_runs: runs }, "paused").await?;
+            Ok(())
+        }
+        ProjectCommand::Resume { names, all: _ } => {
+            let projects = names.into_iter().map(Ref).collect();
+            session.change(Request::ProjectResume { projects }, "resumed").await?;
             Ok(())
         }
         ProjectCommand::Archive { name } => {
@@ -183,6 +222,10 @@ fn text(project: &ProjectView) -> String {
             version(project.plan_version)
         ),
     ];
+    lines.extend(project.pause.as_ref().map(|pause| {
+        let until = pause.until.map_or_else(String::new, |until| format!(" until {until}"));
+        format!("paused       {until} {}", pause.reason)
+    }));
     let bound = |bound: Option<u32>| bound.map_or_else(|| "any number of".to_owned(), |bound| bound.to_string());
     lines.push(format!(
         "share         weight {}, {} runs at once, {} a day",

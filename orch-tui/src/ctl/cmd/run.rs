@@ -74,6 +74,21 @@ pub(crate) enum RunCommand {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Have the processes of runs stand still, with their time-outs, until they are resumed
+    Pause {
+        /// Runs, as `R-12` or `shop/R-12`, or `-` for names on standard input
+        #[arg(required = true)]
+        runs: Vec<String>,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let paused runs go on
+    Resume {
+        /// Runs, as `R-12` or `shop/R-12`, or `-` for names on standard input
+        #[arg(required = true)]
+        runs: Vec<String>,
+    },
     /// Wait until a run is over; exit code 1 if it did not succeed
     Wait {
         /// The run, as `R-12` or `shop/R-12`
@@ -111,14 +126,14 @@ pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Fa
                 None => session.list(&run.artifacts),
             }
         }
+        RunCommand::Pause { runs, reason } => {
+            each(session, &runs, "to stand still", |run| Request::RunPause { run, reason: reason.clone() }).await
+        }
+        RunCommand::Resume { runs } => each(session, &runs, "to go on", |run| Request::RunResume { run }).await,
         RunCommand::Cancel { runs, reason } => {
             let runs = input::names(session, &runs)?;
             session.confirm(&format!("kill {}?", runs.join(" "))).await?;
-            let runs: Vec<_> = runs.iter().map(|run| session.reference(run)).collect();
-            crate::ctl::batch::each(session, &runs, async |run| {
-                session.change(Request::RunCancel { run, reason: reason.clone() }, "cancelled").await.map(drop)
-            })
-            .await
+            each(session, &runs, "cancelled", |run| Request::RunCancel { run, reason: reason.clone() }).await
         }
         RunCommand::Wait { run } => {
             let run = session.reference(&run);
@@ -130,6 +145,12 @@ pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Fa
             outcome(&run)
         }
     }
+}
+
+/// Sends one request per run. Goes on after a failure and tells of it at the end.
+async fn each(session: &Session, runs: &[String], done: &str, request: impl Fn(Ref) -> Request) -> Result<(), Failure> {
+    let runs: Vec<_> = input::names(session, runs)?.iter().map(|run| session.reference(run)).collect();
+    crate::ctl::batch::each(session, &runs, async |run| session.change(request(run), done).await.map(drop)).await
 }
 
 /// Reads a run.

@@ -57,6 +57,17 @@ pub(crate) enum When {
     InMs(u64),
 }
 
+impl When {
+    /// The time that is meant.
+    pub(crate) const fn from(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Never => None,
+            Self::At(at) => Some(at),
+            Self::InMs(ms) => Some(now.plus_ms(ms)),
+        }
+    }
+}
+
 /// A semaphore as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
@@ -78,11 +89,7 @@ pub(crate) async fn set(session: &Session, args: SetArgs) -> Result<(), Failure>
 impl TermsArgs {
     /// The terms, with times from `now` on.
     pub(crate) fn terms(&self, now: Timestamp) -> Terms {
-        let at = |when: When| match when {
-            When::Never => NO_TIME,
-            When::At(at) => at,
-            When::InMs(ms) => now.plus_ms(ms),
-        };
+        let at = |when: When| when.from(now).unwrap_or(NO_TIME);
         let units: BTreeMap<String, u32> = self
             .uses
             .iter()
@@ -128,7 +135,7 @@ fn join(text: &str) -> Result<Join, String> {
     }
 }
 
-fn time(text: &str) -> Result<When, String> {
+pub(crate) fn time(text: &str) -> Result<When, String> {
     if text == "none" {
         return Ok(When::Never);
     }

@@ -143,6 +143,7 @@ pub(crate) fn project() -> ProjectView {
         weight: 1,
         runs_max: None,
         runs_per_day: None,
+        pause: None,
     }
 }
 
@@ -207,6 +208,7 @@ pub(crate) fn run(number: u32) -> RunView {
         state: RunState::Failed { class: "task".into(), reason: "step `test` exited with 75".into() },
         steps: vec![step("write", StepState::Succeeded, 0), step("test", StepState::Failed, 75)],
         isolation: None,
+        pause: None,
         given: vec![],
         network: vec![],
         network_left_out: 0,

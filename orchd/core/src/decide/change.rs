@@ -7,7 +7,7 @@ use super::approval::{self, Question};
 use super::project::ARCHIVED;
 use super::run::{NewRun, begin};
 use super::settle::after_failure;
-use super::{Context, DecideError, conflict, text};
+use super::{Context, DecideError, conflict, pause, text};
 use crate::command::Command;
 use crate::digest::Digest;
 use crate::entity::{
@@ -108,6 +108,7 @@ pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -
     {
         return Err(conflict(format!("C-{} waits for its next check", change.number)));
     }
+    pause::may_begin(cx, &cx.get::<Project>(change.project)?)?;
     ask_about(cx, &change, concerns)?;
     let source: Run = cx.get(change.run)?;
     let new = NewRun {
@@ -156,6 +157,7 @@ pub(super) fn conflicted<V: View>(cx: &mut Context<'_, V>, id: ChangeId, paths: 
 
 pub(super) fn start_merge<V: View>(cx: &mut Context<'_, V>, id: ChangeId, commit: &str) -> Result<(), DecideError> {
     let change: Change = cx.get(id)?;
+    pause::may_begin(cx, &cx.get::<Project>(change.project)?)?;
     if let Some(asked) = change.approval
         && !cx.get::<Approval>(asked)?.grants(change.digest())
     {

@@ -8,6 +8,7 @@ mod bounds;
 mod change;
 mod dependency;
 mod document;
+mod pause;
 mod plan;
 mod project;
 mod replan;
@@ -133,6 +134,10 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::SetShare { project, weight, runs_max, runs_per_day } => {
             project::set_share(cx, *project, *weight, (*runs_max, *runs_per_day))
         }
+        Command::PauseProjects { projects, reason, until, with_runs } => {
+            pause::projects(cx, projects, (reason, *until), *with_runs)
+        }
+        Command::ResumeProjects { projects } => pause::resume_projects(cx, projects),
         Command::SubmitVision { .. } => project::submit_vision(cx, command),
         Command::ProposeRequirements { project, vision, content, reason } => {
             document::propose(cx, *project, *vision, content, reason)
@@ -166,6 +171,8 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
             task::retry(cx, *task, *anew, (*not_before, *priority))
         }
         Command::CancelRun { run, reason } => run::cancel(cx, *run, reason),
+        Command::PauseRun { run, reason } => pause::run(cx, *run, reason),
+        Command::ResumeRun { run } => pause::resume_run(cx, *run),
         Command::StartRun { .. } => run::start(cx, command),
         Command::MarkRunStarting { run } => run::mark_starting(cx, *run),
         Command::RecordRun { .. } => run::record(cx, command),

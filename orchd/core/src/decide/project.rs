@@ -4,7 +4,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, VisionId};
 
 use super::{
-    Context, DecideError, TITLE_CHARS_MAX, approval, conflict, conflict_with_hint, document, plan, task, title,
+    Context, DecideError, TITLE_CHARS_MAX, approval, conflict, conflict_with_hint, document, pause, plan, task, title,
 };
 use crate::command::Command;
 use crate::entity::{
@@ -41,7 +41,12 @@ pub(super) fn create<V: View>(
         source: source.clone(),
         protected_paths: protected_paths.to_vec(),
     };
+    let pause = pause::of_all(cx)?;
     cx.emit((id, event));
+    if let Some(pause) = pause {
+        cx.note("everything is paused, and so is this project");
+        cx.emit((id, ProjectEvent::Paused { pause }));
+    }
     cx.touch(EntityKind::Project, id);
     Ok(())
 }

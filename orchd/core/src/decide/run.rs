@@ -4,7 +4,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, RunId, TaskId};
 
 use super::approval::task_digest;
-use super::{Context, DecideError, conflict, dependency, text};
+use super::{Context, DecideError, conflict, dependency, pause, text};
 use crate::command::Command;
 use crate::entity::{Approval, Asks, PlannedStep, Project, Run, RunEvent, RunPurpose, Task, TaskEvent, Verdict};
 use crate::recipe::Access;
@@ -136,9 +136,11 @@ fn may_start<V: View>(cx: &Context<'_, V>, task: &Task) -> Result<(), DecideErro
     if task.terms.deadline.is_some_and(|deadline| deadline <= cx.now) {
         return Err(conflict(format!("the time of {name} is over")));
     }
-    if cx.get::<Project>(task.project)?.state != ProjectState::Ready {
+    let project: Project = cx.get(task.project)?;
+    if project.state != ProjectState::Ready {
         return Err(conflict("the project is not ready"));
     }
+    pause::may_begin(cx, &project)?;
     if dependency::judge(cx, task)? != Verdict::Holds {
         return Err(conflict(format!("{name} waits for {}", dependency::open(cx, task)?.join(", "))));
     }

@@ -23,11 +23,11 @@ pub use approval::{Approval, ApprovalEvent, ApprovalSubject};
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
 pub use dependency::{Condition, Join, Standing, Verdict};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
-pub use project::{GatesOn, Project, ProjectEvent, RepositorySource, Share, WEIGHT_MAX};
+pub use project::{GatesOn, Pause, Project, ProjectEvent, RepositorySource, Share, WEIGHT_MAX};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
 pub use run::{
     Artifact, Guarantee, GuaranteeState, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation,
-    PlannedStep, Run, RunEvent, RunPurpose, StepRecord,
+    PlannedStep, Run, RunEvent, RunPause, RunPurpose, StepRecord,
 };
 pub use task::{BACKOFF_MS_MAX, RetryPolicy, Task, TaskEvent, TaskSpec, Work};
 pub use terms::{Asks, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Terms, UNITS_MAX};

@@ -34,6 +34,27 @@ pub struct Project {
     /// Its part of the host.
     #[serde(default, skip_serializing_if = "Share::is_default")]
     pub share: Share,
+    /// A person wants nothing of it to begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+}
+
+/// While it lasts no attempt, no check and no merge of a project begins. What is under way goes on, unless it was paused, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    pub reason: String,
+    /// It is over by itself then; otherwise when a person says so.
+    pub until: Option<Timestamp>,
+    /// Everything was paused, and so is a project that is made in the meantime.
+    pub is_of_all: bool,
+}
+
+impl Pause {
+    /// Whether it lasts.
+    #[must_use]
+    pub fn lasts(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// Largest weight of a project.
@@ -121,6 +142,10 @@ pub enum ProjectEvent {
     ShareSet {
         share: Share,
     },
+    Paused {
+        pause: Pause,
+    },
+    Resumed,
 }
 
 impl Project {
@@ -191,6 +216,7 @@ impl Entity for Project {
                 blueprint: None,
                 created_at: meta.at,
                 share: Share::default(),
+                pause: None,
             });
         }
         let mut project = existing(current, event)?;
@@ -225,6 +251,8 @@ impl Entity for Project {
                 }
             }
             ProjectEvent::ShareSet { share } => project.share = *share,
+            ProjectEvent::Paused { pause } => project.pause = Some(pause.clone()),
+            ProjectEvent::Resumed => project.pause = None,
             ProjectEvent::Archived => {
                 project.state = ProjectState::next(Some(&project.state), &ProjectStep::Archived)?;
             }
@@ -267,6 +295,8 @@ impl Entity for Project {
             ProjectEvent::BlueprintSet { .. } => "blueprint_set",
             ProjectEvent::Archived => "archived",
             ProjectEvent::ShareSet { .. } => "share_set",
+            ProjectEvent::Paused { .. } => "paused",
+            ProjectEvent::Resumed => "resumed",
         }
     }
 }

@@ -56,9 +56,20 @@ pub struct Run {
     pub network_left_out: u64,
     /// A person asked for its end.
     pub cancel_requested: Option<String>,
+    /// A person wants its processes to stand still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<RunPause>,
     pub queued_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+}
+
+/// Why the processes of a run are to stand still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunPause {
+    pub reason: String,
+    /// Its project was paused with all that runs in it, and goes on with it.
+    pub with_project: bool,
 }
 
 /// What a run is for.
@@ -167,6 +178,10 @@ pub enum Observation {
     Network { used: NetworkUse },
     /// Things that the sandbox counted and did not write.
     NetworkLeftOut { count: u64 },
+    /// Its processes stand still.
+    Paused,
+    /// They go on.
+    Resumed,
     /// Something happened to the step with this index.
     Step { index: u32, event: StepEvent },
 }
@@ -208,6 +223,10 @@ pub enum RunEvent {
     CancelRequested {
         reason: String,
     },
+    PauseRequested {
+        pause: RunPause,
+    },
+    ResumeRequested,
     Ended {
         outcome: RunOutcome,
         artifacts: Vec<Artifact>,
@@ -275,6 +294,7 @@ impl Run {
             network: Vec::new(),
             network_left_out: 0,
             cancel_requested: None,
+            pause: None,
             queued_at: at,
             started_at: None,
             finished_at: None,
@@ -288,6 +308,10 @@ impl Run {
                 self.isolation = Some(isolation.clone());
                 self.started_at = Some(at);
             }
+            // Processes can be made to stand still before anybody has heard that they run.
+            Observation::Paused if self.state == RunState::Running => self.step(&RunStep::Paused)?,
+            Observation::Resumed if self.state == RunState::Paused => self.step(&RunStep::Resumed)?,
+            Observation::Paused | Observation::Resumed => {}
             Observation::Network { used } => self.network_used(used),
             Observation::NetworkLeftOut { count } => {
                 self.network_left_out = self.network_left_out.saturating_add(*count);
@@ -372,6 +396,8 @@ impl Entity for Run {
                 run.log_cursor = *cursor;
             }
             RunEvent::CancelRequested { reason } => run.cancel_requested = Some(reason.clone()),
+            RunEvent::PauseRequested { pause } => run.pause = Some(pause.clone()),
+            RunEvent::ResumeRequested => run.pause = None,
             RunEvent::Ended { outcome, artifacts, log_dropped_bytes } => {
                 run.step(&RunStep::Ended { outcome: outcome.clone() })?;
                 run.end_steps(outcome, meta.at)?;
@@ -414,6 +440,8 @@ impl Entity for Run {
             RunEvent::Starting => "starting",
             RunEvent::Observed { .. } => "observed",
             RunEvent::CancelRequested { .. } => "cancel_requested",
+            RunEvent::PauseRequested { .. } => "pause_requested",
+            RunEvent::ResumeRequested => "resume_requested",
             RunEvent::Ended { .. } => "ended",
             RunEvent::LateResult { .. } => "late_result",
         }

@@ -53,6 +53,13 @@ pub fn random_command(view: &impl View, dice: &mut IdSource) -> Result<Command, 
             runs_max: Some(u32::try_from(dice.jitter(4)).unwrap_or(0)),
             runs_per_day: Some(u32::try_from(dice.jitter(8)).unwrap_or(0)),
         }),
+        36 if dice.jitter(3) == 0 => Some(Command::PauseProjects {
+            projects: if dice.jitter(2) == 0 { vec![project.id] } else { Vec::new() },
+            reason: reason(),
+            until: (dice.jitter(2) == 0).then(|| project.created_at.plus_ms(dice.jitter(600_000))),
+            with_runs: dice.jitter(2) == 0,
+        }),
+        36 if dice.jitter(2) == 0 => Some(Command::ResumeProjects { projects: Vec::new() }),
         36 if dice.jitter(40) == 0 => Some(Command::ArchiveProject { project: project.id }),
         _ => scene.answer(dice),
     };
@@ -230,6 +237,11 @@ impl Scene {
 
     fn run(&self, dice: &mut IdSource) -> Option<Command> {
         let run = pick_open(&self.runs, dice)?;
+        match dice.jitter(24) {
+            0 => return Some(Command::PauseRun { run: run.id, reason: reason() }),
+            1 => return Some(Command::ResumeRun { run: run.id }),
+            _ => {}
+        }
         let fence = if dice.jitter(10) == 0 { run.fence.saturating_sub(1) } else { run.fence };
         let roll = match (dice.jitter(4), &run.state) {
             (1..=3, RunState::Leased { .. }) => 1,
@@ -330,8 +342,10 @@ fn random_edit(dice: &mut IdSource) -> PlanEdit {
 fn random_observation(dice: &mut IdSource) -> Observation {
     let at = orch_proto::Timestamp::from_unix_us(0);
     let isolation = crate::entity::Isolation { level: 3, guarantees: Vec::new() };
-    match dice.jitter(3) {
+    match dice.jitter(5) {
         0 => Observation::Isolated { isolation },
+        3 => Observation::Paused,
+        4 => Observation::Resumed,
         1 => Observation::Step { index: 0, event: StepEvent::Started { at } },
         _ => Observation::Step { index: 0, event: StepEvent::Ended { at, end: StepEnd::Succeeded } },
     }

@@ -103,6 +103,11 @@ pub struct Book {
     /// Until when tasks in the queue may begin, and those whose time is over.
     pub(super) deadlines: BTreeSet<(Timestamp, TaskId)>,
     pub(super) late: BTreeSet<(Timestamp, TaskId)>,
+    /// When projects open or close by the time, those to be looked at in any case, and when that was done the last time.
+    pub(super) openings: BTreeSet<(Timestamp, ProjectId)>,
+    pub(super) opens_at: BTreeMap<ProjectId, Timestamp>,
+    pub(super) to_open: BTreeSet<ProjectId>,
+    pub(super) opened_at: Option<Timestamp>,
     /// Tasks that wait for a time.
     pub(super) timers: BTreeSet<(Timestamp, TaskId)>,
     /// Tasks by rank whose chains are to be computed anew.
@@ -123,7 +128,9 @@ impl Book {
 
     /// A project as it is now.
     pub fn put_project(&mut self, facts: ProjectFacts) {
-        self.turns.open(facts.id, facts.is_ready, facts.share);
+        // What the time says of it is looked at before the next choice.
+        self.turns.open(facts.id, false, facts.share);
+        self.to_open.insert(facts.id);
         self.projects.insert(facts.id, facts);
     }
 
@@ -214,6 +221,9 @@ impl Book {
         if self.limits.totals != limits.totals {
             self.ledger.set_totals(limits.totals.clone());
         }
+        if self.limits.freezes != limits.freezes {
+            self.to_open.extend(self.projects.keys());
+        }
         self.limits = limits;
         for project in self.lanes.set_lacks(|wants| self.limits.lacks(wants)) {
             self.reseat(project);
@@ -235,10 +245,16 @@ impl Book {
         }
     }
 
-    /// The change of each project's merge queue whose turn it is, leaving out those that rest.
-    #[must_use]
-    pub fn fronts(&self, rests: &BTreeSet<ChangeId>) -> Vec<ChangeId> {
-        self.queues.fronts(|change| rests.contains(&change))
+    /// The change of each project's merge queue whose turn it is, leaving out those that rest and those of projects in which
+    /// nothing begins now. What is being merged goes on.
+    pub fn fronts(&mut self, now: Timestamp, rests: &BTreeSet<ChangeId>) -> Vec<ChangeId> {
+        self.open_projects(now);
+        self.queues.fronts(|change| rests.contains(&change.id) || self.holds_back(change))
+    }
+
+    /// Whether a change waits because nothing of its project begins now.
+    pub(super) fn holds_back(&self, change: &ChangeFacts) -> bool {
+        change.stage.would_begin() && self.is_closed(change.project)
     }
 
     /// Whether the change is in a merge queue.
@@ -280,6 +296,7 @@ impl Book {
             }
             self.refresh(id);
         }
+        self.open_projects(now);
         self.tell_late(now);
         self.settle_chains();
         for project in self.lanes.age(now) {

@@ -40,7 +40,7 @@ impl Book {
         if self.limits.forbid() || free == 0 {
             return decisions;
         }
-        let checks = self.queues.to_check(now, |change| rests.contains(&change));
+        let checks = self.queues.to_check(now, |change| rests.contains(&change.id) || self.holds_back(change));
         let fitting = self.checks_that_fit(checks.len().min(free));
         let is_short = fitting < checks.len();
         let checks = checks.into_iter().take(fitting);
@@ -80,7 +80,13 @@ impl Book {
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let task = self.timers.first().map(|(at, _)| *at);
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        task.into_iter().chain(deadline).chain(self.queues.next_due(now)).chain(self.turns.next_day()).min()
+        let opening = self.openings.first().map(|(at, _)| *at);
+        task.into_iter()
+            .chain(deadline)
+            .chain(opening)
+            .chain(self.queues.next_due(now))
+            .chain(self.turns.next_day())
+            .min()
     }
 
     /// The task that goes first, taken out. Lanes that ask for more than is free are parked on the way.

@@ -63,6 +63,18 @@ pub enum Wait {
         name: String,
         state: &'static str,
     },
+    /// A person wants nothing of its project to begin.
+    ProjectPaused {
+        name: String,
+        reason: String,
+        until: Option<Timestamp>,
+    },
+    /// A freeze window: nothing of its project begins.
+    Frozen {
+        name: String,
+        reason: String,
+        until: Timestamp,
+    },
     /// `ahead` tasks would start before it: [`AHEAD_MAX`] says so many or more.
     Capacity {
         running: u32,
@@ -160,6 +172,8 @@ impl Book {
         waits.extend(node.facts.deadline.filter(|at| *at <= now).map(|at| Wait::Expired { at }));
         let project = self.projects.get(&node.facts.project).filter(|project| !project.is_ready);
         waits.extend(project.map(|project| Wait::Project { name: project.slug.clone(), state: project.label }));
+        let own = self.projects.get(&node.facts.project).filter(|project| project.is_ready);
+        waits.extend(own.and_then(|project| self.closed(project, now)));
         waits.extend(self.dependencies(node));
         waits.extend(node.facts.approval.and_then(|id| self.approval(id)));
         waits.extend(self.limits.lacks(&node.facts.wants));

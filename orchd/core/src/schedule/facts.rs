@@ -9,7 +9,7 @@ use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 use super::classes::ClassId;
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, Asks, Change, Condition, Entity as _, Join, Project, Run, RunPurpose, Share, Standing, Task, Work,
+    Approval, Asks, Change, Condition, Entity as _, Join, Pause, Project, Run, RunPurpose, Share, Standing, Task, Work,
 };
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
@@ -124,6 +124,7 @@ pub struct ProjectFacts {
     pub(super) is_ready: bool,
     pub(super) label: &'static str,
     pub(super) share: Share,
+    pub(super) pause: Option<Pause>,
 }
 
 impl From<&Project> for ProjectFacts {
@@ -134,6 +135,7 @@ impl From<&Project> for ProjectFacts {
             is_ready: project.state == ProjectState::Ready,
             label: project.state.label(),
             share: project.share,
+            pause: project.pause.clone(),
         }
     }
 }
@@ -223,6 +225,14 @@ pub(super) enum Stage {
 }
 
 impl Stage {
+    /// Whether something begins when it goes on.
+    pub(super) const fn would_begin(self) -> bool {
+        match self {
+            Self::Merging | Self::Checking => false,
+            Self::Mergeable | Self::Opened { .. } => true,
+        }
+    }
+
     /// What is merged or checked already keeps its place at the front.
     pub(super) const fn place(self) -> u8 {
         match self {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::explain::Wait;
 use super::facts::Wants;
+use super::freeze::Freeze;
 use super::ledger::Totals;
 
 /// What the host and the configuration allow.
@@ -24,6 +25,8 @@ pub struct Limits {
     pub level_required: u8,
     /// What to do about a level that is too low.
     pub level_fix: String,
+    /// Times in which nothing of some projects begins.
+    pub freezes: Vec<Freeze>,
     /// The daemon starts nothing new: it drains or cannot write.
     pub paused: Option<String>,
 }

@@ -71,14 +71,15 @@ impl MergeQueues {
     }
 
     /// The change of each project whose turn it is: the oldest that does not wait for a person and does not rest.
-    pub(super) fn fronts(&self, rests: impl Fn(ChangeId) -> bool) -> Vec<ChangeId> {
+    pub(super) fn fronts(&self, rests: impl Fn(&ChangeFacts) -> bool) -> Vec<ChangeId> {
+        let rests = |id: ChangeId| self.changes.get(&id).is_none_or(&rests);
         let front = |queue: &BTreeSet<(u8, u32, ChangeId)>| queue.iter().map(|(_, _, id)| *id).find(|id| !rests(*id));
         self.queues.values().filter_map(front).collect()
     }
 
     /// Fronts whose gates can run now. While one waits after gates that were lost, its project's queue waits with it: the
     /// reason is the host's, and the next in the queue would fare no better.
-    pub(super) fn to_check(&self, now: Timestamp, rests: impl Fn(ChangeId) -> bool) -> Vec<ChangeId> {
+    pub(super) fn to_check(&self, now: Timestamp, rests: impl Fn(&ChangeFacts) -> bool) -> Vec<ChangeId> {
         let is_due = |id: &ChangeId| match self.changes.get(id).map(|change| change.stage) {
             Some(Stage::Opened { not_before }) => not_before.is_none_or(|at| at <= now),
             _ => false,

@@ -10,9 +10,11 @@ mod choose;
 mod explain;
 
 mod facts;
+mod freeze;
 mod ledger;
 mod limits;
 mod links;
+mod opening;
 mod ready;
 
 mod chains;
@@ -28,5 +30,6 @@ pub use classes::AGING_MS;
 pub use explain::{AHEAD_MAX, Wait};
 pub use facts::{ApprovalFacts, ChangeFacts, ProjectFacts, RunFacts, TaskFacts};
 pub use fairness::{CHARGE_MS, HALF_LIFE_MS, HALF_LIVES, counts_since};
+pub use freeze::{Freeze, WEEK_MINUTES, Window};
 pub use ledger::{Resource, Totals};
 pub use limits::Limits;

@@ -163,6 +163,11 @@ impl Turns {
         self.order.first().map(|(level, _, best, project)| (*project, (*level, *best)))
     }
 
+    /// Whether something of the project may begin.
+    pub(super) fn is_open(&self, project: ProjectId) -> bool {
+        self.parts.get(&project).is_some_and(|part| part.is_open)
+    }
+
     /// Whether tasks of the project may start.
     pub(super) fn has_turn(&self, project: ProjectId) -> bool {
         self.parts.get(&project).is_some_and(|part| part.has_turn)

@@ -81,7 +81,12 @@ fn the_lists_reach_every_kind_of_event() {
     assert_eq!(missing, Vec::<&str>::new(), "of {kinds:?}");
 }
 
-const EXPECTED: [&str; 30] = [
+const EXPECTED: [&str; 35] = [
+    "project.paused",
+    "project.resumed",
+    "run.pause_requested",
+    "run.resume_requested",
+    "task.requeued",
     "project.share_set",
     "project.archived",
     "requirements.approved",

@@ -17,6 +17,7 @@ mod decide_replans;
 mod decide_runs;
 
 mod schedule_choice;
+mod schedule_pauses;
 mod schedule_shares;
 mod schedule_terms;
 mod schedule_waits;

@@ -61,6 +61,7 @@ pub(crate) fn limits(runs_max: u32) -> Limits {
         level: 3,
         level_required: 2,
         level_fix: "enable user namespaces".into(),
+        freezes: Vec::new(),
         paused: None,
     }
 }
@@ -174,7 +175,7 @@ fn gates_go_first_and_one_change_of_a_project_at_a_time() {
     scene.check(changes[1], RunOutcome::Succeeded);
     assert_eq!(names(&scene, 2), ["work"]);
     let front = |scene: &Scene| {
-        let fronts = book(&scene.view, &limits(0)).fronts(&BTreeSet::new());
+        let fronts = book(&scene.view, &limits(0)).fronts(scene.now, &BTreeSet::new());
         fronts.into_iter().map(|id| scene.one::<Change>(id).number).collect::<Vec<_>>()
     };
     assert_eq!(front(&scene), [2]);

@@ -101,6 +101,19 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
                 reason,
             })
         }
+        Request::ProjectPause { projects, reason, until, with_runs } => {
+            let projects = projects.iter().map(|name| Ok(resolve::project(view, name)?.id));
+            let projects = projects.collect::<Result<_, RpcError>>()?;
+            Ok(Command::PauseProjects { projects, reason: reason.unwrap_or_default(), until, with_runs })
+        }
+        Request::ProjectResume { projects } => {
+            let projects = projects.iter().map(|name| Ok(resolve::project(view, name)?.id));
+            Ok(Command::ResumeProjects { projects: projects.collect::<Result<_, RpcError>>()? })
+        }
+        Request::RunPause { run, reason } => {
+            Ok(Command::PauseRun { run: resolve::entity::<Run>(view, &run)?.id, reason: reason.unwrap_or_default() })
+        }
+        Request::RunResume { run } => Ok(Command::ResumeRun { run: resolve::entity::<Run>(view, &run)?.id }),
         Request::RunCancel { run, reason: why } => Ok(Command::CancelRun {
             run: resolve::entity::<Run>(view, &run)?.id,
             reason: why.unwrap_or_else(|| "cancelled by a person".into()),

@@ -1,0 +1,117 @@
+//! Pauses: of projects, in which nothing begins, and of runs, whose processes stand still.
+
+use orch_proto::id::{ProjectId, RunId};
+use orch_proto::{EntityKind, Timestamp};
+
+use super::{Context, DecideError, conflict, project, text};
+use crate::entity::{Entity as _, Pause, Project, ProjectEvent, Run, RunEvent, RunPause};
+use crate::state::project::ProjectState;
+use crate::view::{Filter, View};
+
+/// Pauses projects: those that are named, or all that are in use.
+pub(super) fn projects<V: View>(
+    cx: &mut Context<'_, V>,
+    named: &[ProjectId],
+    (reason, until): (&str, Option<Timestamp>),
+    with_runs: bool,
+) -> Result<(), DecideError> {
+    let reason = text("reason", reason)?;
+    if let Some(until) = until.filter(|until| *until <= cx.now) {
+        return Err(DecideError::Invalid { field: "end of the pause", problem: format!("{until} is over") });
+    }
+    let pause = Pause { reason: reason.to_owned(), until, is_of_all: named.is_empty() };
+    for found in wanted(cx, named)? {
+        cx.touch(EntityKind::Project, found.id);
+        if found.pause.as_ref() == Some(&pause) {
+            cx.note(format!("project `{}` is paused so already", found.slug));
+        } else {
+            cx.emit((found.id, ProjectEvent::Paused { pause: pause.clone() }));
+        }
+        if with_runs {
+            for run in cx.view.list::<Run>(&Filter::of(found.id).open())? {
+                // What a person paused by itself is not resumed with the project.
+                if run.pause.is_none() {
+                    let pause = RunPause { reason: reason.to_owned(), with_project: true };
+                    cx.emit((run.id, RunEvent::PauseRequested { pause }));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lets projects go on, with the runs that were paused with them.
+pub(super) fn resume_projects<V: View>(cx: &mut Context<'_, V>, named: &[ProjectId]) -> Result<(), DecideError> {
+    for found in wanted(cx, named)? {
+        cx.touch(EntityKind::Project, found.id);
+        if found.pause.is_some() {
+            cx.emit((found.id, ProjectEvent::Resumed));
+        } else {
+            cx.note(format!("project `{}` is not paused", found.slug));
+        }
+        for run in cx.view.list::<Run>(&Filter::of(found.id).open())? {
+            if run.pause.is_some_and(|pause| pause.with_project) {
+                cx.emit((run.id, RunEvent::ResumeRequested));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The pause that a project which is made now begins with: when everything is paused, it is, too.
+pub(super) fn of_all<V: View>(cx: &Context<'_, V>) -> Result<Option<Pause>, DecideError> {
+    let in_use: Vec<Project> = cx.view.list(&Filter::default().open())?;
+    let pauses = in_use.into_iter().filter_map(|project| project.pause);
+    Ok(pauses.into_iter().find(|pause| pause.is_of_all && pause.lasts(cx.now)))
+}
+
+pub(super) fn run<V: View>(cx: &mut Context<'_, V>, id: RunId, reason: &str) -> Result<(), DecideError> {
+    let run: Run = open_run(cx, id)?;
+    if run.pause.is_some() {
+        cx.note("it is paused already");
+        return Ok(());
+    }
+    let pause = RunPause { reason: text("reason", reason)?.to_owned(), with_project: false };
+    cx.emit((id, RunEvent::PauseRequested { pause }));
+    Ok(())
+}
+
+pub(super) fn resume_run<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
+    let run: Run = open_run(cx, id)?;
+    if run.pause.is_none() {
+        cx.note("it is not paused");
+        return Ok(());
+    }
+    cx.emit((id, RunEvent::ResumeRequested));
+    Ok(())
+}
+
+/// Refuses what would begin something of a project that is paused.
+pub(super) fn may_begin<V: View>(cx: &Context<'_, V>, project: &Project) -> Result<(), DecideError> {
+    match project.pause.as_ref().filter(|pause| pause.lasts(cx.now)) {
+        Some(_) => Err(conflict(format!("project `{}` is paused", project.slug))),
+        None => Ok(()),
+    }
+}
+
+fn open_run<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<Run, DecideError> {
+    let run: Run = cx.get(id)?;
+    cx.touch(EntityKind::Run, id);
+    if run.is_open() {
+        return Ok(run);
+    }
+    Err(conflict(format!("R-{} is {} already", run.number, run.state.label())))
+}
+
+fn wanted<V: View>(cx: &Context<'_, V>, named: &[ProjectId]) -> Result<Vec<Project>, DecideError> {
+    if !named.is_empty() {
+        let projects = named.iter().map(|id| cx.get::<Project>(*id)).collect::<Result<Vec<_>, _>>()?;
+        projects.iter().try_for_each(project::in_use)?;
+        return Ok(projects);
+    }
+    let open: Vec<Project> = cx.view.list(&Filter::default().open())?;
+    if open.is_empty() {
+        return Err(conflict("there is no project in use"));
+    }
+    Ok(open.into_iter().filter(|project| project.state != ProjectState::Archived).collect())
+}

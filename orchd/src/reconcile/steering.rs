@@ -1,0 +1,56 @@
+//! What people want of a run under way, brought to it: that it ends, that its processes stand still or go on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use orch_core::entity::Run;
+use orch_core::state::run::RunState;
+
+use crate::app::{App, blocking};
+use crate::error_chain::chain;
+
+/// What a run was asked for already.
+#[derive(Debug, Default)]
+pub(super) struct Steering {
+    to_end: bool,
+    /// Unknown to a daemon that has just begun: asking for what is so already is harmless.
+    stands_still: Option<bool>,
+}
+
+impl Steering {
+    /// Asks for what is wanted and was not asked for. What fails is asked for again the next time.
+    pub(super) async fn steer(&mut self, app: &Arc<App>, run: &Run, directory: &Path) {
+        if run.cancel_requested.is_some() && !self.to_end {
+            self.to_end = cancel(app, directory).await;
+        }
+        let wanted = run.pause.is_some() && run.cancel_requested.is_none();
+        // Nobody ever asked for it to stand still.
+        let is_moot = self.stands_still.is_none() && !wanted && run.state != RunState::Paused;
+        if !is_moot && self.stands_still != Some(wanted) && suspend(app, run, directory, wanted).await {
+            self.stands_still = Some(wanted);
+        }
+    }
+}
+
+async fn suspend(app: &Arc<App>, run: &Run, directory: &Path, stands_still: bool) -> bool {
+    let (executor, path) = (Arc::clone(&app.executor), directory.to_owned());
+    match blocking(move || executor.suspend(&path, stands_still)).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(run = %run.id, error = chain(&error), "failed to pause or resume a run; trying again");
+            false
+        }
+    }
+}
+
+/// Asks a run to end; whether it was reached.
+pub(super) async fn cancel(app: &Arc<App>, directory: &Path) -> bool {
+    let (executor, directory) = (Arc::clone(&app.executor), directory.to_owned());
+    match blocking(move || executor.cancel(&directory)).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "failed to cancel a run; trying again");
+            false
+        }
+    }
+}
