@@ -27,7 +27,9 @@ impl<'a> Progress<'a> {
     /// Says which tasks have changed since the last call.
     pub(crate) fn tasks(&mut self, tasks: &[TaskView]) {
         for task in tasks {
-            let now = (task.state, task.attempts, task.waits.first().map(|wait| wait.code.clone()));
+            // What waits for a place only waits for it or not many times a second.
+            let wait = if task.ready { None } else { task.waits.first().map(|wait| wait.code.clone()) };
+            let now = (task.state, task.attempts, wait);
             if self.said.get(&task.name) == Some(&now) {
                 continue;
             }

@@ -4,6 +4,7 @@ use orch_core::entity::{Entity, Project};
 use orch_core::view::{Filter, ReadError, View};
 use orch_proto::reference::{Ref, RefForm};
 use orch_proto::{EntityKind, ErrorCode, RpcError};
+use orch_store::ReadView;
 
 use super::errors;
 
@@ -40,7 +41,7 @@ pub(super) fn project(view: &impl View, reference: &Ref) -> Result<Project, RpcE
 ///
 /// # Errors
 /// `E_NOT_FOUND`, or `E_AMBIGUOUS` when several projects have such a number.
-pub(super) fn entity<E: Entity>(view: &impl View, reference: &Ref) -> Result<E, RpcError> {
+pub(super) fn entity<E: Entity>(view: &ReadView<'_>, reference: &Ref) -> Result<E, RpcError> {
     let kind = E::KIND;
     let missing = || RpcError::new(ErrorCode::NotFound, format!("there is no {kind} `{reference}`"));
     let found = match reference.form() {
@@ -48,13 +49,12 @@ pub(super) fn entity<E: Entity>(view: &impl View, reference: &Ref) -> Result<E, 
             if kind.letter() != Some(letter.as_str()) {
                 return Err(missing().hint(form(kind, number)));
             }
-            candidates::<E>(view, project.as_deref(), |found| found.number() == number)?
+            numbered::<E>(view, project.as_deref(), number)?
         }
-        RefForm::Latest { project } => {
-            let mut all = candidates::<E>(view, project.as_deref(), |_| true)?;
-            // Ids sort by time, so the last one is the newest over all projects.
-            all.sort_by_key(Entity::id);
-            return all.pop().ok_or_else(|| RpcError::new(ErrorCode::NotFound, format!("there is no {kind} yet")));
+        RefForm::Latest { project: name } => {
+            let of = name.map(|name| Ok(project(view, &Ref::from(name.as_str()))?.id)).transpose()?;
+            let newest = view.newest::<E>(of).map_err(|error| errors::read(&error))?;
+            return newest.ok_or_else(|| RpcError::new(ErrorCode::NotFound, format!("there is no {kind} yet")));
         }
         RefForm::Name { name, .. } => match name.parse::<E::Id>() {
             Ok(id) => view.get::<E>(id).map_err(|error| errors::read(&error))?.into_iter().collect(),
@@ -79,15 +79,13 @@ fn form(kind: EntityKind, number: u32) -> String {
     format!("{article} {kind} is named like `{}`", kind.short(number))
 }
 
-fn candidates<E: Entity>(
-    view: &impl View,
-    project_name: Option<&str>,
-    fits: impl Fn(&E) -> bool,
-) -> Result<Vec<E>, RpcError> {
-    let filter = match project_name {
-        Some(name) => Filter::of(project(view, &Ref::from(name))?.id),
-        None => Filter::default(),
+/// The entities with this number: one at most in a project that is named, else one of each project at most.
+fn numbered<E: Entity>(view: &ReadView<'_>, project_name: Option<&str>, number: u32) -> Result<Vec<E>, RpcError> {
+    let projects = match project_name {
+        Some(name) => vec![project(view, &Ref::from(name))?],
+        None => view.list::<Project>(&Filter::default()).map_err(|error| errors::read(&error))?,
     };
-    let all = view.list::<E>(&filter).map_err(|error| errors::read(&error))?;
-    Ok(all.into_iter().filter(|found| fits(found)).collect())
+    let found = projects.iter().map(|project| view.by_number::<E>(project.id, number));
+    let found = found.collect::<Result<Vec<_>, ReadError>>().map_err(|error| errors::read(&error))?;
+    Ok(found.into_iter().flatten().collect())
 }

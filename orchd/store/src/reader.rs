@@ -136,6 +136,14 @@ impl ReadView<'_> {
         self.timed(|conn| tables::by_number(conn, project, number))
     }
 
+    /// The newest entity, of a project or of all: ids sort by time.
+    ///
+    /// # Errors
+    /// When the state cannot be read in time.
+    pub fn newest<E: Entity>(&self, project: Option<ProjectId>) -> Result<Option<E>, ReadError> {
+        self.timed(|conn| tables::newest(conn, project))
+    }
+
     /// The project of the thing with this full id, if there is such a thing.
     ///
     /// # Errors

@@ -114,6 +114,17 @@ pub(crate) fn by_number<E: Entity>(conn: &Connection, project: ProjectId, number
     one(conn, sql, &[&project.to_string(), &number])
 }
 
+/// The entity with the greatest id, of a project or of all.
+pub(crate) fn newest<E: Entity>(conn: &Connection, project: Option<ProjectId>) -> Result<Option<E>, DbError> {
+    match project {
+        Some(project) => {
+            let sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE project = ?1 ORDER BY number DESC LIMIT 1");
+            one(conn, sql, &[&project.to_string()])
+        }
+        None => one(conn, sql!(E::KIND, "SELECT id, data FROM ", " ORDER BY id DESC LIMIT 1"), &[]),
+    }
+}
+
 /// The entities that fit, by number and id.
 pub(crate) fn list<E: Entity>(conn: &Connection, filter: &Filter) -> Result<Vec<E>, DbError> {
     let mut entities = Vec::new();
