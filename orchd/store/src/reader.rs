@@ -64,6 +64,12 @@ pub struct ReadView<'a> {
     seq: u64,
 }
 
+impl<'a> ReadView<'a> {
+    pub(crate) const fn new(conn: &'a Connection, deadline: &'a Deadline, seq: u64) -> Self {
+        Self { conn, deadline, seq }
+    }
+}
+
 impl ReadView<'_> {
     /// Number of the newest event that this state knows; 0 before the first.
     #[must_use]
@@ -190,7 +196,7 @@ impl View for ReadView<'_> {
 
 /// When the read of a connection has to end. Shared with SQLite's progress handler.
 #[derive(Debug)]
-struct Deadline {
+pub(crate) struct Deadline {
     origin: Instant,
     /// Milliseconds that the read was given.
     ms: AtomicU64,
@@ -201,6 +207,11 @@ struct Deadline {
 impl Deadline {
     fn new() -> Self {
         Self { origin: Instant::now(), ms: AtomicU64::new(0), until_ms: AtomicU64::new(u64::MAX) }
+    }
+
+    /// One that no read meets.
+    pub(crate) fn never() -> Self {
+        Self::new()
     }
 
     fn now_ms(&self) -> u64 {

@@ -56,10 +56,17 @@ enum RebuildError {
 
 /// Makes the tables anew if another version of the program made them.
 pub(crate) fn if_outdated(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    if is_current(conn).map_err(|error| OpenError::database(path, error))? { Ok(()) } else { anew(conn, path) }
+}
+
+/// Whether this version of the program made the tables.
+pub(crate) fn is_current(conn: &Connection) -> Result<bool, DbError> {
+    Ok(schema::meta(conn, "projection_version")?.as_deref() == Some(PROJECTION_VERSION))
+}
+
+/// Makes the tables anew, whoever made them.
+pub(crate) fn anew(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let rebuild = |conn: &mut Connection| -> Result<(), RebuildError> {
-        if schema::meta(conn, "projection_version")?.as_deref() == Some(PROJECTION_VERSION) {
-            return Ok(());
-        }
         let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive).during("start the rebuild")?;
         tables::clear(&tx)?;
         replay(&tx, &tx, 0)?;
@@ -67,13 +74,29 @@ pub(crate) fn if_outdated(conn: &mut Connection, path: &Path) -> Result<(), Open
         tx.commit().during("commit the rebuild")?;
         Ok(())
     };
-    rebuild(conn).map_err(|error| match error {
+    rebuild(conn).map_err(|error| cannot_rebuild(path, error))
+}
+
+/// What the log of `log`, of the file `path`, says, in memory.
+pub(crate) fn in_memory(log: &Connection, path: &Path) -> Result<Connection, OpenError> {
+    let replayed = || -> Result<Connection, RebuildError> {
+        let memory = schema::in_memory()?;
+        memory.execute_batch("BEGIN").during("replay the log")?;
+        replay(log, &memory, 0)?;
+        memory.execute_batch("COMMIT").during("replay the log")?;
+        Ok(memory)
+    };
+    replayed().map_err(|error| cannot_rebuild(path, error))
+}
+
+fn cannot_rebuild(path: &Path, error: RebuildError) -> OpenError {
+    match error {
         RebuildError::Db(error) => OpenError::database(path, error),
         RebuildError::Replay(error) => {
             let source: Cause = std::sync::Arc::new(error);
             OpenError::Rebuild { path: path.to_owned(), source }
         }
-    })
+    }
 }
 
 /// Applies the events of `log` after `after` to the tables of `target`; answers the number of the last one.
@@ -107,14 +130,19 @@ impl Store {
     /// # Errors
     /// When the log cannot be read.
     pub fn check_rebuild(&self) -> Result<RebuildReport, ReadError> {
-        match check(self.path()) {
-            Ok(report) => Ok(report),
-            Err(RebuildError::Replay(error)) => Ok(RebuildReport::broken(&error)),
-            Err(RebuildError::Db(error @ (DbError::Event { .. } | DbError::Column { .. }))) => {
-                Ok(RebuildReport::broken(&error))
-            }
-            Err(RebuildError::Db(error)) => Err(error.into()),
+        report(self.path())
+    }
+}
+
+/// Compares the tables of the file with a replay of its log.
+pub(crate) fn report(path: &Path) -> Result<RebuildReport, ReadError> {
+    match check(path) {
+        Ok(report) => Ok(report),
+        Err(RebuildError::Replay(error)) => Ok(RebuildReport::broken(&error)),
+        Err(RebuildError::Db(error @ (DbError::Event { .. } | DbError::Column { .. }))) => {
+            Ok(RebuildReport::broken(&error))
         }
+        Err(RebuildError::Db(error)) => Err(error.into()),
     }
 }
 

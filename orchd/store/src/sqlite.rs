@@ -145,7 +145,8 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, DbError> {
     Ok(conn)
 }
 
-fn common(conn: &Connection) -> Result<(), DbError> {
+/// What every connection is set up with.
+pub(crate) fn common(conn: &Connection) -> Result<(), DbError> {
     conn.busy_timeout(LOCK_WAIT).during("set up the connection")?;
     conn.set_prepared_statement_cache_capacity(128);
     conn.execute_batch(

@@ -11,7 +11,6 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::log::RawEvent;
 use crate::sqlite::{DbError, During as _, open_reader};
 use crate::store::Store;
-use crate::tables;
 
 /// Events that are read at once.
 const PAGE_EVENTS: u32 = 2_000;
@@ -33,7 +32,8 @@ impl Store {
     /// # Errors
     /// When the log cannot be read. That it is broken is no error, but what the report says.
     pub fn verify_chain(&self) -> Result<ChainReport, ReadError> {
-        Ok(verify(&open_reader(self.path())?)?)
+        let conn = open_reader(self.path())?;
+        Ok(verify(&conn, &conn)?)
     }
 
     /// What SQLite's own check of the file says: `ok`, or what is wrong.
@@ -41,13 +41,17 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn integrity(&self) -> Result<String, ReadError> {
-        let conn = open_reader(self.path())?;
-        let text = conn.query_row("PRAGMA quick_check(10)", [], |row| row.get(0)).during("check the file")?;
-        Ok(text)
+        Ok(integrity(&open_reader(self.path())?)?)
     }
 }
 
-fn verify(conn: &Connection) -> Result<ChainReport, DbError> {
+/// SQLite's own check.
+pub(crate) fn integrity(conn: &Connection) -> Result<String, DbError> {
+    conn.query_row("PRAGMA quick_check(10)", [], |row| row.get(0)).during("check the file")
+}
+
+/// Recomputes the chain over the whole log of `conn`, where `tables` has the tables that follow from it.
+pub(crate) fn verify(conn: &Connection, tables: &Connection) -> Result<ChainReport, DbError> {
     let mut report = ChainReport { events: 0, head_hash: Digest::ZERO, broken_at: None };
     loop {
         let page = RawEvent::after(conn, (report.events, PAGE_EVENTS), None, None)?;
@@ -56,7 +60,7 @@ fn verify(conn: &Connection) -> Result<ChainReport, DbError> {
             return Ok(report);
         }
         for raw in page {
-            if let Some(wrong) = wrong(conn, &raw, &report)? {
+            if let Some(wrong) = wrong(tables, &raw, &report)? {
                 report.broken_at = Some((report.events + 1, wrong));
                 return Ok(report);
             }
@@ -67,7 +71,7 @@ fn verify(conn: &Connection) -> Result<ChainReport, DbError> {
 }
 
 /// What is wrong with the event that should follow those of the report.
-fn wrong(conn: &Connection, raw: &RawEvent, report: &ChainReport) -> Result<Option<String>, DbError> {
+fn wrong(tables: &Connection, raw: &RawEvent, report: &ChainReport) -> Result<Option<String>, DbError> {
     if raw.seq != report.events + 1 {
         return Ok(Some(format!("it is missing; {} follows", raw.seq)));
     }
@@ -97,7 +101,7 @@ fn wrong(conn: &Connection, raw: &RawEvent, report: &ChainReport) -> Result<Opti
             return Ok(Some(format!("its column `{column}` is not `{right}`")));
         }
     }
-    let project = tables::project_of(conn, event.entity(), &raw.subject)?;
+    let project = crate::tables::project_of(tables, event.entity(), &raw.subject)?;
     Ok(match project {
         Some(project) if project.to_string() == raw.project => None,
         Some(_) | None => Some("its project is not that of what it happened to".into()),

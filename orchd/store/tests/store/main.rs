@@ -7,6 +7,7 @@ mod support;
 mod commands;
 
 mod batches;
+mod copies;
 mod crashes;
 mod full_disks;
 
