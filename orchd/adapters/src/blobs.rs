@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use orch_core::digest::Digest;
 use sha2::{Digest as _, Sha256};
@@ -129,6 +130,42 @@ impl BlobStore {
         Ok(Blob { hash, size_bytes })
     }
 
+    /// The folder as it is, for looking at it: nothing is made or cleared.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Where a blob lies within the folder, with `/`.
+    #[must_use]
+    pub fn place(hash: &Digest) -> String {
+        let text = hash.to_string();
+        let (folder, name) = text.split_at(2);
+        format!("sha256/{folder}/{name}")
+    }
+
+    /// Path of the file with the content, whether there is one or not.
+    #[must_use]
+    pub fn path_of(&self, hash: &Digest) -> PathBuf {
+        self.path(hash)
+    }
+
+    /// All blobs, each with the time at which it was stored. What has no name of a blob is left out.
+    #[must_use]
+    pub fn list(&self) -> Vec<(Digest, Option<SystemTime>)> {
+        let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+        let mut found = Vec::new();
+        for folder in entries(&self.root.join("sha256")) {
+            for file in entries(&folder.path()) {
+                let name = [folder.file_name(), file.file_name()].map(|part| part.to_string_lossy().into_owned());
+                if let Ok(hash) = name.concat().parse() {
+                    found.push((hash, file.metadata().and_then(|meta| meta.modified()).ok()));
+                }
+            }
+        }
+        found
+    }
+
     /// Whether a blob of this name is stored.
     #[must_use]
     pub fn exists(&self, hash: &Digest) -> bool {
@@ -178,9 +215,7 @@ impl BlobStore {
     }
 
     fn path(&self, hash: &Digest) -> PathBuf {
-        let text = hash.to_string();
-        let (folder, name) = text.split_at(2);
-        self.root.join("sha256").join(folder).join(name)
+        self.root.join(Self::place(hash))
     }
 
     fn drafts(&self) -> PathBuf {

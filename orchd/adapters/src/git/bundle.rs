@@ -21,7 +21,7 @@ use super::path::escape;
 const LINE_BYTES_MAX: u64 = 8 << 10;
 
 /// Old faults in history that harm nobody: refusing them would refuse well-known projects.
-const FORGIVEN: [&str; 10] = [
+pub(super) const FORGIVEN: [&str; 10] = [
     "zeroPaddedFilemode",
     "badDate",
     "badDateOverflow",

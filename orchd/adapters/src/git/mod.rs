@@ -8,6 +8,7 @@
 mod bare;
 mod bundle;
 mod call;
+mod copy;
 mod hardened;
 mod import;
 mod inspect;
@@ -22,6 +23,7 @@ mod workspace;
 pub use bare::{BareRepo, CreateError, OpenError, RecoverError, RootCommit};
 pub use bundle::{IngestError, IngestLimits};
 pub use call::{CallError, is_storage_full};
+pub use copy::Depth;
 pub use hardened::{GIT_VERSION_MIN, GitVersion, Hardened, ProbeError};
 pub use import::{ImportError, ImportNote, ImportPlan, ImportPlanError, Imported};
 pub use inspect::{ChangeKind, ChangedPath, DiffText, EntryKind, FileStat, ReadError, TreeEntry};

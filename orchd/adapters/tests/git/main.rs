@@ -10,6 +10,7 @@
 )]
 
 mod attacks;
+mod copies;
 mod import;
 mod lab;
 mod merge;
