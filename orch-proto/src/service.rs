@@ -9,7 +9,7 @@ use crate::request::{Accepted, Bytes, Envelope};
 use crate::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, LogPage,
     PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatusView, TaskFilter,
-    TaskView, TraceView, VisionView,
+    TaskView, TraceView, UpkeepRequest, UpkeepView, VisionView,
 };
 
 /// What the daemon does for its clients. All methods but `submit`, `shutdown` and those that say otherwise need the
@@ -65,6 +65,14 @@ pub trait Orch {
     async fn audit_verify() -> Result<AuditReport, RpcError>;
     /// Compares the tables with a replay of the log, verifies chain, blobs and file. Needs the role operator.
     async fn check() -> Result<CheckReport, RpcError>;
+    /// Begins long work on the state, of which there is one at a time. The role depends on the request.
+    async fn upkeep_start(request: UpkeepRequest) -> Result<UpkeepView, RpcError>;
+    /// How far the work is, or what came of the last one; none when there was none since the start of the daemon. With
+    /// `wait_ms` the call is held until the view is newer than revision `after` or the time is over. Needs the role
+    /// operator.
+    async fn upkeep(after: u64, wait_ms: u32) -> Result<Option<UpkeepView>, RpcError>;
+    /// Cancels the work that is under way. Needs the role that beginning it needs.
+    async fn upkeep_cancel() -> Result<UpkeepView, RpcError>;
     /// Probes the host. Needs the role operator.
     async fn doctor() -> Result<DoctorReport, RpcError>;
     /// Names of secrets. Needs the role operator.

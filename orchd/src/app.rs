@@ -26,6 +26,7 @@ use crate::jail::JailError;
 use crate::kept_book::KeptBook;
 use crate::state_dir::StateDir;
 use crate::troubles::Troubles;
+use crate::upkeep::Upkeep;
 use crate::workspaces::Workspaces;
 
 /// Free space is looked at in units of that many bytes.
@@ -48,6 +49,8 @@ pub(crate) struct App {
     pub(crate) host: RwLock<HostFacts>,
     pub(crate) book: KeptBook,
     pub(crate) troubles: Troubles,
+    /// Work on the state as a whole.
+    pub(crate) upkeep: Upkeep,
     /// Turns true when the daemon is to stop.
     pub(crate) stopping: watch::Sender<bool>,
     /// Changes when reconcilers are to look again at something that is no part of the state.
@@ -88,6 +91,7 @@ impl App {
             host: RwLock::new(parts.host),
             book: KeptBook::default(),
             troubles: Troubles::default(),
+            upkeep: Upkeep::default(),
             stopping: watch::Sender::new(false),
             woken: watch::Sender::new(0),
             tool_sets: Mutex::default(),

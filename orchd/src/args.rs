@@ -7,17 +7,17 @@ use clap::Parser;
 use orch_proto::{ErrorCode, RpcError};
 
 use crate::config;
-use crate::{daemon, logging};
+use crate::{daemon, logging, upkeep};
 
 /// The daemon of the Codex Orchestrator: takes a Vision to reviewed and merged changes.
 #[derive(Debug, Parser)]
 #[command(name = "orchd", version)]
 pub(crate) struct Args {
     /// Configuration file [default: /etc/orchd/config.toml or $XDG_CONFIG_HOME/orchd/config.toml, if there is one]
-    #[arg(long, env = "ORCHD_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "ORCHD_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Where all state is kept [default: $STATE_DIRECTORY, /var/lib/orchd for root, or $XDG_STATE_HOME/orchd]
-    #[arg(long, env = "ORCHD_STATE_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "ORCHD_STATE_DIR", value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     /// Socket to listen on [default: in $RUNTIME_DIRECTORY, /run/orchd for root, or $XDG_RUNTIME_DIR/orchd]
     #[arg(long, env = "ORCHD_SOCKET", value_name = "PATH")]
@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Check the configuration, print what would be used, and end
     #[arg(long)]
     pub(crate) check_config: bool,
+    /// Do this instead of being the daemon
+    #[command(subcommand)]
+    pub(crate) command: Option<upkeep::Command>,
 }
 
 /// The whole program.
@@ -42,7 +45,8 @@ pub fn main_impl() -> ExitCode {
         }
     };
     match start(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             report(&error);
             ExitCode::from(error.code.exit_code())
@@ -50,17 +54,21 @@ pub fn main_impl() -> ExitCode {
     }
 }
 
-fn start(args: Args) -> Result<(), RpcError> {
-    let check_only = args.check_config;
+/// Whether all is well, where something was looked at.
+fn start(mut args: Args) -> Result<bool, RpcError> {
+    let (check_only, command) = (args.check_config, args.command.take());
     let config = config::load(args, |name| std::env::var(name).ok())?;
     if check_only {
         let text = config.to_file().map_err(|error| RpcError::new(ErrorCode::Internal, error.to_string()))?;
         print(&text);
         config.doubts().iter().for_each(|doubt| warn(doubt));
-        return Ok(());
+        return Ok(true);
+    }
+    if let Some(command) = command {
+        return upkeep::run_offline(&command, &config);
     }
     let logging = logging::start(&config)?;
-    daemon::run(config, logging)
+    daemon::run(config, logging).map(|()| true)
 }
 
 #[expect(clippy::print_stderr, reason = "a failed start has no log yet")]

@@ -26,7 +26,7 @@ use crate::logging::Logging;
 use crate::rpc::Listener;
 use crate::state_dir::StateDir;
 use crate::workspaces::Workspaces;
-use crate::{host, jail, reconcile, state_dir};
+use crate::{host, jail, reconcile, state_dir, upkeep};
 
 /// How long a start waits for the lock of the state directory, and how often it looks.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -54,6 +54,8 @@ async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
     let _lock = lock(&dirs).await.map_err(|error| lock_error(&error))?;
     // Before anything is started: what keeps runs going is worth as much as the daemon.
     protect_from_oom_killer();
+    upkeep::refuse_half_restored(dirs.root())?;
+    upkeep::clear_left_over(&dirs);
     let app = App::new(parts(config, dirs).await?);
     let runs = reconcile::recover(&app).await;
     let listener = Listener::bind(&app.config.socket, app.config.socket_group.as_deref())
@@ -71,6 +73,10 @@ async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping; runs go on");
     app.stopping.send_replace(true);
+    // What is not whole by now is begun again by whoever wants it.
+    if let Some(work) = app.upkeep.work() {
+        work.cancel();
+    }
     if let Err(error) = serving.await {
         tracing::error!(%error, "the socket's task failed");
     }
@@ -153,11 +159,17 @@ fn recover_repositories(git: &Hardened, dirs: &StateDir) {
     }
 }
 
-fn open_store(dirs: &StateDir) -> Result<Store, RpcError> {
+/// Random bytes, from which ids are drawn.
+pub(crate) fn seed() -> Result<[u8; 32], RpcError> {
     let mut seed = [0; 32];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut seed))
         .map_err(|error| RpcError::new(ErrorCode::Internal, format!("failed to read /dev/urandom: {error}")))?;
+    Ok(seed)
+}
+
+fn open_store(dirs: &StateDir) -> Result<Store, RpcError> {
+    let seed = seed()?;
     Store::open(&dirs.database(), OpenOptions { seed, clock: Arc::new(crate::clock::now) }).map_err(
         |error| match &error {
             OpenError::SchemaTooNew { .. } => RpcError::new(ErrorCode::SchemaTooNew, chain(&error))
@@ -165,11 +177,16 @@ fn open_store(dirs: &StateDir) -> Result<Store, RpcError> {
             OpenError::Full { .. } => RpcError::new(ErrorCode::StorageFull, chain(&error))
                 .hint("make room on the disk of the state directory"),
             OpenError::Foreign { .. } => RpcError::new(ErrorCode::Storage, chain(&error))
-                .hint("it was left as it is; move it away and put a backup in its place, or use `--state-dir`"),
+                .hint("it was left as it is; move it away, or name another directory with `--state-dir`"),
             _ => RpcError::new(ErrorCode::Storage, chain(&error))
-                .hint("if the file is damaged, put the newest backup of the state directory in its place"),
+                .hint("if the file is damaged, restore a backup into an empty directory with `orchd restore`"),
         },
     )
+}
+
+/// Takes the lock of a state directory, or says who has it.
+pub(crate) fn lock_now(path: &std::path::Path) -> Result<InstanceLock, RpcError> {
+    InstanceLock::take(path).map_err(|error| lock_error(&error))
 }
 
 fn lock_error(error: &LockError) -> RpcError {

@@ -19,6 +19,7 @@ mod reconcile;
 mod rpc;
 mod state_dir;
 mod troubles;
+mod upkeep;
 mod workspaces;
 
 pub use args::main_impl;

@@ -66,6 +66,16 @@ impl StateDir {
         self.root.join("secrets")
     }
 
+    /// Keys of the installation.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// Where the place of a backup stands while it is written.
+    pub(crate) fn backup_note(&self) -> PathBuf {
+        self.root.join("backup-under-way")
+    }
+
     /// Directory of a run: spec, log, exit record.
     pub(crate) fn run(&self, run: RunId) -> PathBuf {
         self.root.join("runs").join(run.to_string())

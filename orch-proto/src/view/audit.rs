@@ -56,6 +56,29 @@ pub struct CheckReport {
     pub blobs_missing: Vec<String>,
     /// What SQLite says of its file; `ok` when all is well.
     pub integrity: String,
+    /// Blobs whose content was compared with their name, if that was asked for.
+    #[serde(default)]
+    pub blobs_read: u64,
+    /// Blobs whose content is not that of their name.
+    #[serde(default)]
+    pub blobs_damaged: Vec<String>,
+    /// Repositories that were looked at, if that was asked for, and what is wrong with them.
+    #[serde(default)]
+    pub repositories: u64,
+    #[serde(default)]
+    pub repositories_wrong: Vec<String>,
+    /// What lies in the state directory and nothing names. It takes space and does no harm.
+    #[serde(default)]
+    pub orphans: Vec<Orphan>,
+}
+
+/// Something in the state directory that nothing names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// Its path within the state directory.
+    pub path: String,
+    /// What it is, and why nothing needs it.
+    pub what: String,
 }
 
 impl CheckReport {
@@ -65,6 +88,8 @@ impl CheckReport {
         self.audit.broken_at.is_none()
             && self.differences.is_empty()
             && self.blobs_missing.is_empty()
+            && self.blobs_damaged.is_empty()
+            && self.repositories_wrong.is_empty()
             && self.integrity == "ok"
     }
 }

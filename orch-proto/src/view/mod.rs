@@ -10,8 +10,9 @@ mod project;
 mod requirements;
 mod run;
 mod task;
+mod upkeep;
 
-pub use audit::{AuditReport, CheckReport, EventPage, EventView};
+pub use audit::{AuditReport, CheckReport, EventPage, EventView, Orphan};
 pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, DiffView};
 pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, SecretView, StatusView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};
@@ -25,3 +26,4 @@ pub use run::{
     NetworkUseView, NextLevelView, RunFilter, RunPurpose, RunState, RunView, StepState, StepView,
 };
 pub use task::{Column, Condition, Join, TaskFilter, TaskState, TaskView, Terms, WaitView};
+pub use upkeep::{BackupReport, UpkeepOutcome, UpkeepRequest, UpkeepView};

@@ -116,6 +116,8 @@ pub(crate) enum Command {
     Down,
     /// What needs attention, and the next command
     Status(cmd::status::StatusArgs),
+    /// Write a backup of everything, while the daemon goes on
+    Backup(cmd::backup::BackupArgs),
     /// Do the main job end to end on a fresh state directory
     Demo(super::demo::DemoArgs),
     /// The daemon itself

@@ -12,7 +12,7 @@ use orch_proto::id::{ApprovalId, ChangeId, InstanceId};
 use orch_proto::request::{Accepted, Bytes, Envelope, Request, Role, Touched};
 use orch_proto::service::Orch;
 use orch_proto::view::*;
-use orch_proto::{EntityKind, ErrorCode, Ref, RpcError, wire};
+use orch_proto::{EntityKind, ErrorCode, Ref, RpcError, Timestamp, wire};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 use tokio::net::UnixListener;
@@ -45,6 +45,10 @@ pub(super) struct State {
     pub(super) refused: Vec<String>,
     /// What an answer says besides the usual.
     pub(super) notes: Vec<String>,
+    /// What a backup finds missing.
+    pub(super) damage: Vec<String>,
+    /// Work on the state that was asked for.
+    pub(super) upkeep: Vec<UpkeepRequest>,
     /// The connection is cut after this many requests were taken, once.
     pub(super) cut_after_submit: bool,
 }
@@ -371,7 +375,53 @@ impl Orch for Service {
 
     async fn check(self, _: Context) -> Result<CheckReport, RpcError> {
         let audit = AuditReport { events: 1, head_hash: "00".into(), broken_at: None };
-        Ok(CheckReport { audit, rows_compared: 3, differences: vec![], blobs_missing: vec![], integrity: "ok".into() })
+        Ok(CheckReport {
+            audit,
+            rows_compared: 3,
+            differences: vec![],
+            blobs_missing: vec![],
+            integrity: "ok".into(),
+            blobs_read: 0,
+            blobs_damaged: vec![],
+            repositories: 0,
+            repositories_wrong: vec![],
+            orphans: vec![],
+        })
+    }
+
+    async fn upkeep_start(self, context: Context, request: UpkeepRequest) -> Result<UpkeepView, RpcError> {
+        self.state.lock().unwrap().upkeep.push(request.clone());
+        let outcome = match &request {
+            UpkeepRequest::Check => UpkeepOutcome::Check(self.clone().check(context).await?),
+            UpkeepRequest::Backup { directory, .. } => UpkeepOutcome::Backup(BackupReport {
+                directory: directory.clone(),
+                made_at: Timestamp::from_unix_us(0),
+                head_seq: 1,
+                head_hash: "00".into(),
+                files: 2,
+                size_bytes: 2_000,
+                secrets: vec![],
+                secrets_left_out: vec!["token".into()],
+                damage: self.see(|state| state.damage.clone()),
+            }),
+        };
+        Ok(UpkeepView {
+            number: 1,
+            request,
+            user: "alice".into(),
+            started_at: Timestamp::from_unix_us(0),
+            revision: 1,
+            phase: "over".into(),
+            done: 0,
+            total: 0,
+            outcome: Some(outcome),
+        })
+    }
+    async fn upkeep(self, _: Context, _: u64, _: u32) -> Result<Option<UpkeepView>, RpcError> {
+        Ok(None)
+    }
+    async fn upkeep_cancel(self, _: Context) -> Result<UpkeepView, RpcError> {
+        Err(RpcError::new(ErrorCode::NotFound, "no backup or check is under way"))
     }
 
     async fn secrets(self, _: Context) -> Result<Vec<SecretView>, RpcError> {

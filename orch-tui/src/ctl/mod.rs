@@ -17,6 +17,7 @@ mod key;
 mod launch;
 mod progress;
 mod session;
+mod upkeep;
 mod version;
 
 #[cfg(test)]
@@ -106,6 +107,7 @@ async fn dispatch(session: &mut Session, command: Option<Command>) -> Result<(),
         Some(Command::Demo(args)) => demo::run_all(session, args).await,
         Some(Command::Up(args)) => cmd::daemon::up(session, args).await,
         Some(Command::Down) => cmd::daemon::down(session).await,
+        Some(Command::Backup(args)) => cmd::backup::run(session, args).await,
         Some(Command::Status(args)) => cmd::status::run(session, &args).await,
         Some(Command::Daemon(command)) => cmd::daemon::run(session, command).await,
         Some(Command::Doctor) => cmd::daemon::doctor(session).await,

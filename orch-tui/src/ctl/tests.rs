@@ -2,6 +2,7 @@
 
 mod documents;
 mod records;
+mod upkeep;
 
 use std::cell::RefCell;
 use std::ffi::OsString;

@@ -12,7 +12,7 @@ use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, EventView,
     LogChunk, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView,
-    StatusView, TaskFilter, TaskState, TaskView, TraceView, VisionView,
+    StatusView, TaskFilter, TaskState, TaskView, TraceView, UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError, wire};
 use tarpc::context::Context;
@@ -293,6 +293,15 @@ impl Orch for State {
         Ok(AuditReport { events: 6, head_hash: "6".repeat(64), broken_at: None })
     }
     async fn check(self, _: Context) -> Result<CheckReport, RpcError> {
+        absent()
+    }
+    async fn upkeep_start(self, _: Context, _: UpkeepRequest) -> Result<UpkeepView, RpcError> {
+        absent()
+    }
+    async fn upkeep(self, _: Context, _: u64, _: u32) -> Result<Option<UpkeepView>, RpcError> {
+        Ok(None)
+    }
+    async fn upkeep_cancel(self, _: Context) -> Result<UpkeepView, RpcError> {
         absent()
     }
     async fn secrets(self, _: Context) -> Result<Vec<SecretView>, RpcError> {

@@ -9,7 +9,7 @@ use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, LogPage,
     PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatusView, TaskFilter,
-    TaskView, TraceView, VisionView,
+    TaskView, TraceView, UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError};
 use tarpc::context::Context;
@@ -86,6 +86,9 @@ reads! {
     events_since(after: u64, limit: u32, wait_ms: u32, with_data: bool) -> EventPage, Viewer;
     audit_verify() -> AuditReport, Viewer;
     check() -> CheckReport, Operator;
+    upkeep_start(request: UpkeepRequest) -> UpkeepView, Operator;
+    upkeep(after: u64, wait_ms: u32) -> Option<UpkeepView>, Operator;
+    upkeep_cancel() -> UpkeepView, Operator;
     doctor() -> DoctorReport, Operator;
     secrets() -> Vec<SecretView>, Operator;
     secret_set(name: String, value: Bytes) -> (), Admin;

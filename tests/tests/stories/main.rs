@@ -6,6 +6,7 @@
 mod access;
 mod approvals;
 mod archive;
+mod backups;
 mod bad_input;
 mod bad_peers;
 mod bad_repositories;

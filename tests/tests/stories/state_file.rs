@@ -190,7 +190,7 @@ fn databases(env: &Env) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
 }
 
 /// Changes a database that no daemon uses, the way somebody with an editor would.
-async fn sql(env: &Env, database: &Path, script: &str) -> anyhow::Result<()> {
+pub(crate) async fn sql(env: &Env, database: &Path, script: &str) -> anyhow::Result<()> {
     const RUN: &str = "import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.executescript(sys.argv[2]); d.commit()";
     let mut command = env.command("python3");
     command.args(["-c", RUN]).arg(database).arg(script);

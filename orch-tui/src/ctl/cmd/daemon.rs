@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use orch_proto::ErrorCode;
 use orch_proto::request::Request;
-use orch_proto::view::{CaseResult, CheckReport, CheckResult, DoctorReport, RunFilter, StatusView};
+use orch_proto::view::{
+    CaseResult, CheckReport, CheckResult, DoctorReport, RunFilter, StatusView, UpkeepOutcome, UpkeepRequest,
+};
 
-use super::{audit, isolation, status};
+use super::{audit, backup, isolation, status};
 use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
 use crate::ctl::launch::{self, Launch};
 use crate::ctl::session::Session;
+use crate::ctl::upkeep;
 use crate::fmt::color::{Paint, Role};
 use crate::fmt::count;
 use crate::fmt::resource::{check_word, state_role};
@@ -24,8 +27,10 @@ pub(crate) enum DaemonCommand {
     Status(status::StatusArgs),
     /// Check what this machine gives, with the fix for what is missing
     Doctor,
-    /// Compare the tables with a replay of the record; exit code 1 if anything is wrong
-    Check,
+    /// Check the record, its tables, blobs and repositories, and what nothing names; exit code 1 if anything is wrong
+    Check(CheckArgs),
+    /// Write a backup of everything, while the daemon goes on
+    Backup(backup::BackupArgs),
     /// Begin nothing any more and wait until nothing is under way, as before an upgrade of the machine
     Drain {
         /// Why; people who wait read it
@@ -34,6 +39,14 @@ pub(crate) enum DaemonCommand {
     },
     /// Stop the daemon; runs go on and are taken up at its next start
     Shutdown,
+}
+
+/// How much to check.
+#[derive(Debug, Default, Args)]
+pub(crate) struct CheckArgs {
+    /// Only the database, and that blobs are there, which takes seconds
+    #[arg(long)]
+    quick: bool,
 }
 
 /// How to start the daemon.
@@ -62,7 +75,8 @@ pub(crate) async fn run(session: &Session, command: DaemonCommand) -> Result<(),
     match command {
         DaemonCommand::Status(args) => status::run(session, &args).await,
         DaemonCommand::Doctor => doctor(session).await,
-        DaemonCommand::Check => check(session).await,
+        DaemonCommand::Check(args) => check(session, &args).await,
+        DaemonCommand::Backup(args) => backup::run(session, args).await,
         DaemonCommand::Drain { reason } => drain(session, reason).await,
         DaemonCommand::Shutdown => {
             session.confirm("stop the daemon? runs go on").await?;
@@ -192,8 +206,15 @@ fn doctor_text(report: &DoctorReport, paint: Paint) -> String {
     out
 }
 
-async fn check(session: &Session) -> Result<(), Failure> {
-    let report = session.read(async |orch, context| orch.check(context).await).await?;
+async fn check(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
+    let report = if args.quick {
+        session.read(async |orch, context| orch.check(context).await).await?
+    } else {
+        match upkeep::begin(session, UpkeepRequest::Check).await? {
+            UpkeepOutcome::Check(report) => report,
+            _ => return Ok(()),
+        }
+    };
     session.report("CheckReport", &report, || check_text(&report))?;
     if report.is_ok() { Ok(()) } else { Err(Failure::Negative("the state is not as it should be".to_owned())) }
 }
@@ -211,6 +232,20 @@ pub(crate) fn check_text(report: &CheckReport) -> String {
     }
     for blob in &report.blobs_missing {
         out.push_str(&format!("  missing blob {}\n", SafeText::line(blob)));
+    }
+    for blob in &report.blobs_damaged {
+        out.push_str(&format!("  damaged blob {}\n", SafeText::line(blob)));
+    }
+    for wrong in &report.repositories_wrong {
+        out.push_str(&format!("  repository of {}\n", SafeText::line(wrong)));
+    }
+    if report.blobs_read > 0 || report.repositories > 0 {
+        let looked = [count(report.blobs_read, "blob"), count(report.repositories, "repository")];
+        out.push_str(&format!("{} read, {} checked\n", looked[0], looked[1]));
+    }
+    for orphan in &report.orphans {
+        let line = format!("{}: {}; `orchd repair` puts it aside", orphan.path, orphan.what);
+        out.push_str(&format!("  orphan {}\n", SafeText::line(&line)));
     }
     out.push_str(&format!("database: {}\n", SafeText::line(&report.integrity)));
     out

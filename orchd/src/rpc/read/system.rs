@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use orch_core::digest::Digest;
-use orch_core::entity::{Approval, Run, Task, Vision, Work};
+use orch_core::entity::{Approval, Run, Task, Work};
 use orch_core::state::project::ProjectState;
 use orch_core::state::task::TaskState;
 use orch_core::view::{Filter, View};
@@ -16,7 +15,7 @@ use super::super::identity::Caller;
 use super::{readable, with_view};
 use crate::app::{App, blocking};
 use crate::convert;
-use crate::host;
+use crate::{host, upkeep};
 
 /// Most changes in trouble that are named.
 const WARNINGS_MAX: usize = 20;
@@ -101,31 +100,8 @@ pub(crate) async fn audit_verify(app: &Arc<App>, _: &Caller) -> Result<AuditRepo
 }
 
 pub(crate) async fn check(app: &Arc<App>, _: &Caller) -> Result<CheckReport, RpcError> {
-    let named = with_view(app, |view| {
-        let visions = readable(view.list::<Vision>(&Filter::default()))?;
-        let runs = readable(view.list::<Run>(&Filter::default()))?;
-        let texts = visions.iter().map(|vision| (vision.text, format!("text of Vision version {}", vision.version)));
-        let kept = runs.iter().flat_map(|run| {
-            run.artifacts.iter().map(|kept| (kept.digest, format!("artifact {} of R-{}", kept.path, run.number)))
-        });
-        Ok(texts.chain(kept).collect::<Vec<(Digest, String)>>())
-    })
-    .await?;
     let app = Arc::clone(app);
-    blocking(move || {
-        let failed = |error: &dyn std::error::Error| errors::internal("failed to check the state", error);
-        let rebuilt = app.store.check_rebuild().map_err(|error| failed(&error))?;
-        let integrity = app.store.integrity().map_err(|error| failed(&error))?;
-        let missing = named.iter().filter(|(digest, _)| !app.blobs.exists(digest));
-        Ok(CheckReport {
-            audit: audit(&app)?,
-            rows_compared: rebuilt.rows,
-            differences: rebuilt.differences,
-            blobs_missing: missing.map(|(digest, what)| format!("{digest} ({what})")).collect(),
-            integrity,
-        })
-    })
-    .await
+    blocking(move || upkeep::check_quickly(&app)).await
 }
 
 pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, RpcError> {
