@@ -9,6 +9,7 @@ pub mod digest;
 pub mod entity;
 pub mod event;
 pub mod graph;
+pub mod history;
 pub mod ids;
 pub mod schedule;
 

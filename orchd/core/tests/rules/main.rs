@@ -16,6 +16,8 @@ mod decide_refusals;
 mod decide_replans;
 mod decide_runs;
 
+mod history;
+
 mod schedule_choice;
 mod schedule_pauses;
 mod schedule_shares;
