@@ -146,6 +146,35 @@ pub(crate) fn happened_since(conn: &Connection, after: u64, limit: u32) -> Resul
         .during("read the log")
 }
 
+/// Calls `take` with each event after `after` whose kind is wanted, in order, and without who did it. Looks at `limit`
+/// events at most; answers the number of the last that it looked at, none when there was none.
+pub(crate) fn each_since(
+    conn: &Connection,
+    (after, limit): (u64, u32),
+    wants: impl Fn(&str) -> bool,
+    mut take: impl FnMut(u64, Timestamp, &Event),
+) -> Result<Option<u64>, DbError> {
+    let during = "read the log";
+    let mut statement = conn
+        .prepare_cached("SELECT seq, at, kind, schema_version, data FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")
+        .during(during)?;
+    let mut rows = statement.query(params![after.cast_signed(), limit]).during(during)?;
+    let mut last = None;
+    while let Some(row) = rows.next().during(during)? {
+        let seq = row.get::<_, i64>(0).during(during)?.cast_unsigned();
+        let kind = row.get_ref(2).and_then(|kind| Ok(kind.as_str()?)).during(during)?;
+        if wants(kind) {
+            let at = Timestamp::from_unix_us(row.get(1).during(during)?);
+            let schema_version = row.get(3).during(during)?;
+            let data = row.get_ref(4).and_then(|data| Ok(data.as_str()?)).during(during)?;
+            let event = serde_json::from_str(data).map_err(|source| DbError::Event { seq, schema_version, source })?;
+            take(seq, at, &event);
+        }
+        last = Some(seq);
+    }
+    Ok(last)
+}
+
 /// The record of the command, if it was committed before.
 pub(crate) fn finished(conn: &Connection, id: CommandId) -> Result<Option<Finished>, DbError> {
     let row = conn

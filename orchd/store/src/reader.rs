@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use orch_core::digest::Digest;
 use orch_core::entity::Entity;
+use orch_core::event::Event;
 use orch_core::view::{Filter, ReadError, View};
 use orch_proto::id::{CommandId, ProjectId};
 use orch_proto::{EntityKind, Timestamp};
@@ -116,6 +117,21 @@ impl ReadView<'_> {
     /// When the log cannot be read.
     pub fn happened_since(&self, after: u64, limit: u32) -> Result<Vec<Happened>, ReadError> {
         self.timed(|conn| log::happened_since(conn, after, limit))
+    }
+
+    /// Calls `take` with number, time and content of each event after `after` whose kind, as `task.started`, is wanted,
+    /// in order, without holding more than one. Looks at `limit` events at most; answers the number of the last that it
+    /// looked at, none when there are no more.
+    ///
+    /// # Errors
+    /// As [`Self::events`]. Some may have been taken.
+    pub fn each_event_since(
+        &self,
+        (after, limit): (u64, u32),
+        wants: impl Fn(&str) -> bool,
+        take: impl FnMut(u64, Timestamp, &Event),
+    ) -> Result<Option<u64>, ReadError> {
+        self.timed(|conn| log::each_since(conn, (after, limit), wants, take))
     }
 
     /// Calls `take` with each entity that fits, by number, without holding more than one.

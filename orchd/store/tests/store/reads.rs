@@ -70,6 +70,29 @@ fn events_are_read_by_cursor_project_and_subject() {
         .unwrap();
 }
 
+/// Only what is wanted is looked into, and the place to go on from is behind what was not.
+#[test]
+fn events_are_told_in_pages_without_what_nobody_wants() {
+    let bed = Bed::new();
+    for id in 0..5 {
+        bed.store().execute_blocking(envelope(id, create(&format!("p{id}")))).unwrap();
+    }
+    let page = |from: (u64, u32), wanted: &str| {
+        let mut told = Vec::new();
+        let last = bed.store().read(|view| {
+            view.each_event_since(from, |kind| kind == wanted, |seq, at, event| told.push((seq, at, event.subject())))
+        });
+        (last.unwrap(), told)
+    };
+    let (last, told) = page((1, 2), "project.created");
+    let events = bed.store().read(|view| view.events(1, 2)).unwrap();
+    let same: Vec<_> =
+        events.iter().map(|event| &event.recorded).map(|event| (event.seq, event.at, event.event.subject())).collect();
+    assert_eq!((last, told), (Some(3), same));
+    assert_eq!(page((3, 10), "task.created"), (Some(5), vec![]));
+    assert_eq!(page((5, 10), "project.created"), (None, vec![]));
+}
+
 #[test]
 fn a_read_that_takes_too_long_is_ended() {
     let bed = Bed::new();
