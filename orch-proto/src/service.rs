@@ -8,8 +8,8 @@ use crate::reference::Ref;
 use crate::request::{Accepted, Bytes, Envelope};
 use crate::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, LogPage,
-    PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatusView, TaskFilter,
-    TaskView, TraceView, UpkeepRequest, UpkeepView, VisionView,
+    PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView,
+    TaskFilter, TaskView, TraceView, UpkeepRequest, UpkeepView, VisionView,
 };
 
 /// What the daemon does for its clients. All methods but `submit`, `shutdown` and those that say otherwise need the
@@ -61,6 +61,8 @@ pub trait Orch {
     /// Events after `after`, oldest first, at most `limit`. With `wait_ms` the call is held until there is one or the
     /// time is over. `with_data` adds the stored data, for exports.
     async fn events_since(after: u64, limit: u32, wait_ms: u32, with_data: bool) -> Result<EventPage, RpcError>;
+    /// What the log says of how long things take, in a project or over all.
+    async fn stats(project: Option<Ref>) -> Result<StatsView, RpcError>;
     /// Verifies the hash chain of the whole log.
     async fn audit_verify() -> Result<AuditReport, RpcError>;
     /// Compares the tables with a replay of the log, verifies chain, blobs and file. Needs the role operator.

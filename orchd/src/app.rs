@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::host::HostFacts;
 use crate::jail::JailError;
 use crate::kept_book::KeptBook;
+use crate::kept_history::KeptHistory;
 use crate::state_dir::StateDir;
 use crate::troubles::Troubles;
 use crate::upkeep::Upkeep;
@@ -48,6 +49,7 @@ pub(crate) struct App {
     pub(crate) started_at: Timestamp,
     pub(crate) host: RwLock<HostFacts>,
     pub(crate) book: KeptBook,
+    pub(crate) history: KeptHistory,
     pub(crate) troubles: Troubles,
     /// Work on the state as a whole.
     pub(crate) upkeep: Upkeep,
@@ -90,6 +92,7 @@ impl App {
             started_at: crate::clock::now(),
             host: RwLock::new(parts.host),
             book: KeptBook::default(),
+            history: KeptHistory::default(),
             troubles: Troubles::default(),
             upkeep: Upkeep::default(),
             stopping: watch::Sender::new(false),

@@ -14,6 +14,7 @@ mod host;
 mod instance_lock;
 mod jail;
 mod kept_book;
+mod kept_history;
 mod logging;
 mod reconcile;
 mod rpc;

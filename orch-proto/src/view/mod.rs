@@ -9,6 +9,7 @@ mod plan;
 mod project;
 mod requirements;
 mod run;
+mod stats;
 mod task;
 mod upkeep;
 
@@ -24,6 +25,10 @@ pub use requirements::{
 pub use run::{
     ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream, NetworkState,
     NetworkUseView, NextLevelView, RunFilter, RunPurpose, RunState, RunView, StepState, StepView,
+};
+pub use stats::{
+    BrokenView, CountView, EtaBasis, EtaView, FailureView, KindView, PlanEtaView, ReadingView, RecoveryView,
+    SpreadView, StateTimeView, StatsView, StuckView,
 };
 pub use task::{Column, Condition, Join, TaskFilter, TaskState, TaskView, Terms, WaitView};
 pub use upkeep::{BackupReport, UpkeepOutcome, UpkeepRequest, UpkeepView};

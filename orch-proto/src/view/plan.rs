@@ -45,6 +45,9 @@ pub struct PlanNode {
     pub critical: bool,
     /// Tasks with the same number can run at the same time; they need nothing of a higher one.
     pub level: u32,
+    /// How long it will take, from history; none when it is over or nothing is known.
+    #[serde(default)]
+    pub eta: Option<crate::view::EtaView>,
     /// State, once the plan is approved.
     pub state: Option<crate::view::TaskState>,
 }
@@ -65,6 +68,9 @@ pub struct PlanView {
     pub critical_path: Vec<String>,
     /// Low and high estimate of the critical path in minutes.
     pub critical_minutes: (u32, u32),
+    /// When its open tasks will be done; none when there are none, or it was superseded or rejected.
+    #[serde(default)]
+    pub eta: Option<crate::view::PlanEtaView>,
     /// Most tasks that can run at the same time.
     pub parallel_max: u32,
     /// Against the newest approved plan before it: keys of tasks added, dropped, kept.

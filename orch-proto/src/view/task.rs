@@ -188,6 +188,9 @@ pub struct TaskView {
     /// Commit on the default branch, when merged.
     pub commit: Option<String>,
     pub estimate_minutes: Option<(u32, u32)>,
+    /// How long it will take, from history; none when it is over or nothing is known.
+    #[serde(default)]
+    pub eta: Option<crate::view::EtaView>,
     pub created_at: Timestamp,
     /// When it came into its state.
     pub since: Timestamp,

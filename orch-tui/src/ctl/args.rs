@@ -118,6 +118,9 @@ pub(crate) enum Command {
     Status(cmd::status::StatusArgs),
     /// Write a backup of everything, while the daemon goes on
     Backup(cmd::backup::BackupArgs),
+    /// How long things take, how much is done, how often it fails
+    #[command(visible_alias = "metrics")]
+    Stats(cmd::stats::StatsArgs),
     /// Do the main job end to end on a fresh state directory
     Demo(super::demo::DemoArgs),
     /// The daemon itself

@@ -39,6 +39,7 @@ pub(super) struct State {
     pub(super) isolation: IsolationView,
     pub(super) cases: Vec<CaseView>,
     pub(super) events: Vec<EventView>,
+    pub(super) stats: Option<StatsView>,
     /// What was asked for, in order.
     pub(super) submitted: Vec<Envelope>,
     /// Names that no request may touch.
@@ -367,6 +368,11 @@ impl Orch for Service {
                 .collect();
             EventPage { next: events.last().map_or(after, |event| event.seq), events, head }
         }))
+    }
+
+    async fn stats(self, _: Context, project: Option<Ref>) -> Result<StatsView, RpcError> {
+        let project = project.map(|project| project.0);
+        Ok(self.see(|state| StatsView { project, ..state.stats.clone().unwrap_or_else(samples::no_stats) }))
     }
 
     async fn audit_verify(self, _: Context) -> Result<AuditReport, RpcError> {

@@ -2,6 +2,7 @@
 
 mod documents;
 mod records;
+mod stats;
 mod upkeep;
 
 use std::cell::RefCell;

@@ -50,6 +50,12 @@ pub fn short(ms: u64) -> String {
     }
 }
 
+/// The same, in milliseconds below a second: `12ms`, `1.2s`, `3m05s`.
+#[must_use]
+pub fn fine(ms: u64) -> String {
+    if ms < 1_000 { format!("{ms}ms") } else { short(ms) }
+}
+
 /// How long ago `at` was, in the coarsest unit: `12s`, `3m`, `2h`, `5d`.
 #[must_use]
 pub fn age(at: Timestamp, now: Timestamp) -> String {
@@ -99,6 +105,7 @@ mod tests {
     fn lengths_and_sizes_are_written() {
         let shown: Vec<_> = [0, 450, 9_999, 12_345, 185_000, 8_040_000, 273_600_000].map(short).into();
         assert_eq!(shown, ["0.0s", "0.4s", "9.9s", "12s", "3m05s", "2h14m", "3d4h"]);
+        assert_eq!([0, 999, 1_000, 60_000].map(fine), ["0ms", "999ms", "1.0s", "1m00s"]);
         let at = Timestamp::from_unix_us(0);
         assert_eq!(age(at, at.plus_ms(59_999)), "59s");
         assert_eq!(age(at.plus_ms(1), at), "0s");

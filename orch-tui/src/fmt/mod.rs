@@ -8,6 +8,7 @@ mod count;
 pub mod diff;
 pub mod document;
 pub mod duration;
+pub mod eta;
 pub mod graph;
 mod natural;
 pub mod resource;

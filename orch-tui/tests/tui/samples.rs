@@ -8,13 +8,27 @@ use orch_proto::reference::EntityKind;
 use orch_proto::request::{Bytes, Role};
 use orch_proto::view::{
     ApprovalState, ApprovalView, ArtifactView, CaseResult, CaseView, CheckResult, DiffView, DoctorCheck, DoctorReport,
-    DocumentState, EventView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogStream, NetworkState,
-    NetworkUseView, NextLevelView, PlanNode, PlanView, ProjectState, ProjectView, RequirementView, RequirementsView,
-    RunPurpose, RunState, RunView, StatementView, StatusView, StepState, StepView, TaskState, TaskView, WaitView,
+    DocumentState, EtaBasis, EtaView, EventView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogStream,
+    NetworkState, NetworkUseView, NextLevelView, PlanEtaView, PlanNode, PlanView, ProjectState, ProjectView,
+    RequirementView, RequirementsView, RunPurpose, RunState, RunView, StatementView, StatusView, StepState, StepView,
+    StuckView, TaskState, TaskView, WaitView,
 };
 
 /// 2026-11-20T09:05:57Z, the time at which everything is looked at.
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_us(1_795_165_557_000_000);
+
+/// How long a task takes of which a dozen like it were done.
+fn eta(state: TaskState) -> EtaView {
+    EtaView {
+        p50_ms: 61_000,
+        p90_ms: 185_000,
+        basis: EtaBasis::LikeInProject,
+        samples: 12,
+        elapsed_ms: (state == TaskState::Running).then_some(95_000),
+        overdue: false,
+        reading: false,
+    }
+}
 
 /// Makes views. When hostile, every text carries what a terminal must not be given.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,6 +148,7 @@ impl Samples {
             approval_name: None,
             commit: None,
             estimate_minutes: Some((4, 9)),
+            eta: (!matches!(state, TaskState::Done | TaskState::Failed | TaskState::Cancelled)).then(|| eta(state)),
             created_at: ago(3_600),
             since: ago(95),
         }
@@ -343,7 +358,24 @@ impl Samples {
             risk: critical.then(|| self.text("touches the storage format")),
             critical,
             level,
+            eta: state.filter(|state| *state != TaskState::Done).map(eta),
             state,
+        }
+    }
+
+    fn plan_eta(self) -> PlanEtaView {
+        PlanEtaView {
+            p50_ms: 245_000,
+            p90_ms: 490_000,
+            path: vec!["K2".into(), "K4".into()],
+            path_ms: 240_000,
+            tasks: 3,
+            places: 2,
+            rounds: 200,
+            stuck: vec![StuckView { key: "K12".into(), why: self.text("needs an agent") }],
+            stuck_count: 1,
+            unknown: 0,
+            reading: false,
         }
     }
 
@@ -365,6 +397,7 @@ impl Samples {
             ],
             critical_path: vec!["K1".into(), "K2".into(), "K4".into()],
             critical_minutes: (14, 30),
+            eta: (state == DocumentState::Approved).then(|| self.plan_eta()),
             parallel_max: 2,
             added: vec!["K12".into()],
             dropped: vec!["K13".into()],

@@ -2,11 +2,13 @@
 
 mod audit;
 mod change;
+mod eta;
 mod isolation;
 mod plan;
 mod project;
 mod requirements;
 mod run;
+mod stats;
 mod task;
 pub(crate) mod terms;
 mod wait;
@@ -18,11 +20,13 @@ use orch_proto::id::ProjectId;
 
 pub(crate) use audit::event_view;
 pub(crate) use change::{approval_view, change_view};
+pub(crate) use eta::{Outlook, Room};
 pub(crate) use isolation::isolation_view;
 pub(crate) use plan::plan_view;
 pub(crate) use project::{project_view, vision_view};
 pub(crate) use requirements::{requirements_diff, requirements_view, trace_view};
 pub(crate) use run::{RunPlace, run_view};
+pub(crate) use stats::stats_view;
 pub(crate) use task::task_view;
 
 /// Name of a project, or its id while it cannot be found.

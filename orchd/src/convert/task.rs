@@ -15,7 +15,7 @@ use orch_proto::view::{TaskState, TaskView, WaitView};
 use super::wait::wait_view;
 use super::{name_by_id, slug, terms};
 
-/// A task, with why it does not start.
+/// A task, with why it does not start. How long it takes is added by who knows the history.
 pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result<TaskView, ReadError> {
     let change = task.last_change.map(|id| view.get::<Change>(id)).transpose()?.flatten();
     let run_id = telling_run(task, change.as_ref());
@@ -85,6 +85,7 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
             _ => None,
         }),
         estimate_minutes: task.spec.estimate_minutes,
+        eta: None,
         created_at: task.created_at,
         since: task.since,
     })

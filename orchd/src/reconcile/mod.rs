@@ -5,6 +5,7 @@
 
 mod changes;
 mod gates;
+mod history;
 mod launch;
 mod projects;
 mod runner;
@@ -41,6 +42,8 @@ pub(crate) fn start(app: &Arc<App>, runs: runner::Runs) -> JoinSet<()> {
     parts.spawn(settle::tidy(Arc::clone(app)));
     parts.spawn(repeat(Arc::clone(app), "changes", changes::pass));
     parts.spawn(repeat(Arc::clone(app), "scheduler", scheduler::pass));
+    // Last: nothing waits for it.
+    parts.spawn(history::follow(Arc::clone(app)));
     parts
 }
 

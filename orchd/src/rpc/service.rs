@@ -8,8 +8,8 @@ use orch_proto::request::{Accepted, Bytes, Envelope, Role};
 use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, LogPage,
-    PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatusView, TaskFilter,
-    TaskView, TraceView, UpkeepRequest, UpkeepView, VisionView,
+    PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView,
+    TaskFilter, TaskView, TraceView, UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError};
 use tarpc::context::Context;
@@ -84,6 +84,7 @@ reads! {
     change(change: Ref) -> ChangeView, Viewer;
     change_diff(change: Ref) -> DiffView, Viewer;
     events_since(after: u64, limit: u32, wait_ms: u32, with_data: bool) -> EventPage, Viewer;
+    stats(project: Option<Ref>) -> StatsView, Viewer;
     audit_verify() -> AuditReport, Viewer;
     check() -> CheckReport, Operator;
     upkeep_start(request: UpkeepRequest) -> UpkeepView, Operator;

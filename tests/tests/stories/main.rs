@@ -20,6 +20,7 @@ mod kills;
 mod limits;
 mod logs;
 mod merge_queue;
+mod metrics;
 mod pauses;
 mod real_repository;
 mod recovery;

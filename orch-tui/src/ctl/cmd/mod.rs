@@ -18,6 +18,7 @@ pub(crate) mod req_text;
 pub(crate) mod run;
 pub(crate) mod run_log;
 pub(crate) mod secret;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod task;
 pub(crate) mod task_form;

@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 use orch_proto::request::{Accepted, Decision, PlanEdit, Request};
-use orch_proto::view::PlanView;
+use orch_proto::view::{PlanEtaView, PlanView};
 use orch_proto::{EntityKind, Ref};
 use serde::Serialize;
 
@@ -15,7 +15,9 @@ use crate::ctl::failure::Failure;
 use crate::ctl::session::Session;
 use crate::ctl::version::{self, Version, VersionArgs};
 use crate::fmt::count;
+use crate::fmt::eta;
 use crate::fmt::graph;
+use crate::text::SafeText;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
@@ -197,14 +199,21 @@ fn critical_path(session: &Session, plan: &PlanView) -> Result<(), Failure> {
         keys: &'a [String],
         minutes: (u32, u32),
         parallel_max: u32,
+        eta: Option<&'a PlanEtaView>,
     }
-    let path =
-        CriticalPath { keys: &plan.critical_path, minutes: plan.critical_minutes, parallel_max: plan.parallel_max };
+    let path = CriticalPath {
+        keys: &plan.critical_path,
+        minutes: plan.critical_minutes,
+        parallel_max: plan.parallel_max,
+        eta: plan.eta.as_ref(),
+    };
     session.report("CriticalPath", &path, || {
         if session.options.output == crate::ctl::args::Format::Name {
-            return plan.critical_path.iter().map(|key| format!("{}\n", crate::text::SafeText::line(key))).collect();
+            return plan.critical_path.iter().map(|key| format!("{}\n", SafeText::line(key))).collect();
         }
-        graph::critical_path(plan, session.text_width())
+        let lines = plan.eta.iter().flat_map(eta::plan_lines);
+        let lines = lines.map(|line| format!("{}\n", SafeText::line(&format!("eta: {line}"))));
+        graph::critical_path(plan, session.text_width()) + &lines.collect::<String>()
     })
 }
 

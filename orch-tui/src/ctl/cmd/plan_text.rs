@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::fmt::color::{Paint, Role};
 use crate::fmt::count;
+use crate::fmt::eta;
 use crate::fmt::graph;
 use crate::text::SafeText;
 
@@ -57,6 +58,9 @@ pub(crate) fn show(plan: &PlanView, width: usize, paint: Paint) -> String {
         out.push('\n');
     }
     out.push_str(&graph::ascii(plan, width, paint));
+    for line in plan.eta.iter().flat_map(eta::plan_lines) {
+        out.push_str(&format!("{}\n", SafeText::line(&format!("eta: {line}"))));
+    }
     for warning in &plan.warnings {
         out.push_str(&paint.apply(Role::Warn, &SafeText::line(&format!("warning: {warning}"))));
         out.push('\n');

@@ -16,6 +16,7 @@ use crate::ctl::progress::Progress;
 use crate::ctl::session::Session;
 use crate::fmt::color::{Paint, Role};
 use crate::fmt::duration::{self, age};
+use crate::fmt::eta;
 use crate::text::SafeText;
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +47,11 @@ pub(crate) enum TaskCommand {
     },
     /// Why a task waits, and what to do about it
     Why {
+        /// The task, as `T-12` or `shop/T-12`
+        task: String,
+    },
+    /// How long a task will take, and what that is known from
+    Eta {
         /// The task, as `T-12` or `shop/T-12`
         task: String,
     },
@@ -149,10 +155,8 @@ pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), F
             session.show(&task, || text(&task, session.paint()))?;
             if exit_code { predicate(&task) } else { Ok(()) }
         }
-        TaskCommand::Why { task } => {
-            let task = get(session, &session.reference(&task)).await?;
-            session.show(&task, || why(&task))
-        }
+        TaskCommand::Why { task } => tell(session, &task, why).await,
+        TaskCommand::Eta { task } => tell(session, &task, eta).await,
         TaskCommand::Queue { tasks, wait } => {
             let tasks = references(session, &tasks)?;
             session.change(Request::TaskQueue { tasks: tasks.clone() }, "queued").await?;
@@ -205,6 +209,12 @@ pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), F
         TaskCommand::Wait { all: true, .. } => settle_project(session, &current(session).await?).await,
         TaskCommand::Wait { tasks, all: false, state } => settle(session, &references(session, &tasks)?, state).await,
     }
+}
+
+/// Reads a task and says something of it.
+async fn tell(session: &Session, task: &str, text: fn(&TaskView) -> String) -> Result<(), Failure> {
+    let task = get(session, &session.reference(task)).await?;
+    session.show(&task, || text(&task))
 }
 
 /// Reads a task.
@@ -337,11 +347,26 @@ fn text(task: &TaskView, paint: Paint) -> String {
     if let Some((at, of, name)) = &task.step {
         field("step", &format!("{at} of {of}, {name}"));
     }
+    field("eta", &task.eta.as_ref().map_or(String::new(), eta::sentence));
     field("run", task.run_name.as_deref().unwrap_or(""));
     field("change", task.change_name.as_deref().unwrap_or(""));
     field("approval", task.approval_name.as_deref().unwrap_or(""));
     field("commit", task.commit.as_deref().unwrap_or(""));
     field("id", &task.id.to_string());
+    out
+}
+
+fn eta(task: &TaskView) -> String {
+    let said = match &task.eta {
+        Some(eta) => eta::sentence(eta),
+        None if is_final(task.state) => format!("it is {}", task.state.label()),
+        None => "nothing is known: no task was done yet, and its plan says nothing".to_owned(),
+    };
+    let mut out = format!("{}\n", SafeText::line(&format!("{}  {said}", task.name)));
+    if task.eta.is_some_and(|eta| eta.elapsed_ms.is_none()) {
+        let line = "  how long it waits before that is not known: orchctl task why";
+        out.push_str(&format!("{}\n", SafeText::line(&format!("{line} {}", task.name))));
+    }
     out
 }
 

@@ -9,6 +9,7 @@ use orch_proto::view::{
 use super::{Resource, state_role};
 use crate::fmt::color::Role;
 use crate::fmt::duration::{age, band, bytes};
+use crate::fmt::eta;
 use crate::fmt::table::Show::{Flexible, OnDemand, Usual};
 use crate::fmt::table::{Cell, Column};
 
@@ -162,12 +163,17 @@ impl Resource for PlanView {
     }
 
     fn columns() -> &'static [Column<Self>] {
-        static COLUMNS: [Column<PlanView>; 10] = [
+        static COLUMNS: [Column<PlanView>; 11] = [
             Column { name: "version", show: Usual, cell: |plan, _| version(Some(plan.version)) },
             Column { name: "state", show: Usual, cell: |plan, _| document_cell(plan.state) },
             Column { name: "requirements", show: Usual, cell: |plan, _| version(Some(plan.requirements_version)) },
             Column { name: "tasks", show: Usual, cell: |plan, _| plan.nodes.len().to_string().into() },
             Column { name: "critical", show: Usual, cell: |plan, _| band(plan.critical_minutes).into() },
+            Column {
+                name: "eta",
+                show: OnDemand,
+                cell: |plan, _| plan.eta.as_ref().map_or("-".into(), |eta| eta::span(eta.p50_ms, eta.p90_ms).into()),
+            },
             Column { name: "parallel", show: OnDemand, cell: |plan, _| plan.parallel_max.to_string().into() },
             Column { name: "reason", show: Flexible, cell: |plan, _| plan.reason.as_str().into() },
             Column { name: "by", show: Usual, cell: |plan, _| plan.created_by.as_str().into() },
@@ -187,7 +193,7 @@ impl Resource for PlanNode {
     }
 
     fn columns() -> &'static [Column<Self>] {
-        static COLUMNS: [Column<PlanNode>; 9] = [
+        static COLUMNS: [Column<PlanNode>; 10] = [
             Column { name: "critical", show: OnDemand, cell: |node, _| if node.critical { "*" } else { "" }.into() },
             Column { name: "key", show: Usual, cell: |node, _| node.key.as_str().into() },
             Column { name: "task", show: OnDemand, cell: |node, _| node.task.as_deref().into() },
@@ -195,6 +201,11 @@ impl Resource for PlanNode {
             Column { name: "work", show: Flexible, cell: |node, _| node.work.as_str().into() },
             Column { name: "needs", show: Flexible, cell: |node, _| node.needs.join(",").into() },
             Column { name: "estimate", show: Usual, cell: |node, _| band(node.estimate_minutes).into() },
+            Column {
+                name: "eta",
+                show: OnDemand,
+                cell: |node, _| node.eta.as_ref().map_or("-".into(), |eta| eta::band(eta).into()),
+            },
             Column { name: "requirements", show: OnDemand, cell: |node, _| node.requirements.join(",").into() },
             Column { name: "level", show: OnDemand, cell: |node, _| node.level.to_string().into() },
         ];

@@ -4,8 +4,9 @@ use orch_proto::EntityKind;
 use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, Id, PlanId, ProjectId, RequirementsId, RunId, TaskId};
 use orch_proto::view::{
-    ApprovalState, ApprovalView, ChangeState, ChangeView, DocumentState, PlanNode, PlanView, ProjectState, ProjectView,
-    RequirementView, RequirementsView, RunPurpose, RunState, RunView, StatementView, StepState, StepView, TaskState,
+    ApprovalState, ApprovalView, BrokenView, ChangeState, ChangeView, CountView, DocumentState, FailureView, KindView,
+    PlanNode, PlanView, ProjectState, ProjectView, ReadingView, RecoveryView, RequirementView, RequirementsView,
+    RunPurpose, RunState, RunView, SpreadView, StateTimeView, StatementView, StatsView, StepState, StepView, TaskState,
     TaskView,
 };
 
@@ -30,6 +31,7 @@ fn node(key: &str, title: &str, needs: &[&str], level: u32, critical: bool) -> P
         risk: None,
         critical,
         level,
+        eta: None,
         state: None,
     }
 }
@@ -60,6 +62,7 @@ pub(crate) fn plan() -> PlanView {
         ],
         critical_path: ["scaffold", "storage", "wiring", "release-check"].map(str::to_owned).into(),
         critical_minutes: (4, 12),
+        eta: None,
         parallel_max: 3,
         added: vec![],
         dropped: vec![],
@@ -179,6 +182,7 @@ pub(crate) fn task(number: u32) -> TaskView {
         approval_name: None,
         commit: None,
         estimate_minutes: Some((1, 3)),
+        eta: None,
         created_at: AT,
         since: AT,
     }
@@ -269,4 +273,57 @@ pub(crate) fn change(number: u32) -> ChangeView {
         opened_at: AT,
         since: AT,
     }
+}
+
+/// What is answered where nothing has happened.
+pub(crate) fn no_stats() -> StatsView {
+    let state = |state| StateTimeView { state, now: 0, oldest_since: None, time: None };
+    StatsView {
+        project: None,
+        now: AT.plus_ms(7_200_000),
+        since: None,
+        reading: None,
+        states: [TaskState::Approved, TaskState::Running, TaskState::Failed].map(state).into(),
+        queued: None,
+        answered: None,
+        attempts: 0,
+        succeeded: 0,
+        failures: vec![],
+        recovery: RecoveryView::default(),
+        by_hour: vec![CountView::default(); 24],
+        by_day: vec![CountView::default(); 30],
+        kinds: vec![],
+    }
+}
+
+/// What is answered after some work, with the history half read.
+pub(crate) fn stats() -> StatsView {
+    let spread = |count, p50_ms, p90_ms| {
+        Some(SpreadView { count, mean_ms: p50_ms, samples: 12, p50_ms, p90_ms, max_ms: p90_ms * 2 })
+    };
+    let mut stats = no_stats();
+    stats.since = Some(AT);
+    stats.reading = Some(ReadingView { read: 4_000, of: 9_000 });
+    stats.states[1] =
+        StateTimeView { state: TaskState::Running, now: 2, oldest_since: Some(AT), time: spread(40, 2_000, 7_500) };
+    stats.queued = spread(40, 12, 450);
+    stats.recovery = RecoveryView {
+        retried: spread(3, 61_000, 61_000),
+        broken: vec![BrokenView { project: "sh\u{1b}[31mop".into(), since: AT.plus_ms(3_600_000) }],
+        ..RecoveryView::default()
+    };
+    (stats.attempts, stats.succeeded) = (44, 40);
+    let failure =
+        |class: &str, failures, retried, given_up| FailureView { class: class.into(), failures, retried, given_up };
+    stats.failures = vec![failure("conflict", 1, 1, 0), failure("task", 4, 3, 1)];
+    let kind = |work: String, count| KindView {
+        work,
+        tasks: spread(count, 3_000, 9_000),
+        attempts: spread(count, 2_000, 7_500),
+        failed: 1,
+    };
+    stats.kinds = (0..12).map(|at| kind(format!("blueprint web-api/part-{at}"), 40 - at)).collect();
+    stats.by_hour[23] = CountView { started: 4, done: 3, failed: 1 };
+    stats.by_day[29] = CountView { started: 44, done: 40, failed: 1 };
+    stats
 }

@@ -7,10 +7,10 @@ use orch_proto::view::{
 
 use super::{Resource, state_role};
 use crate::fmt::color::Role;
-use crate::fmt::count;
 use crate::fmt::duration::{age, band, bytes, short};
 use crate::fmt::table::Show::{Flexible, OnDemand, Usual};
 use crate::fmt::table::{Cell, Column};
+use crate::fmt::{count, eta};
 
 /// Letters of a digest that tables show.
 const DIGEST_CHARS: usize = 12;
@@ -67,7 +67,7 @@ impl Resource for TaskView {
     }
 
     fn columns() -> &'static [Column<Self>] {
-        static COLUMNS: [Column<TaskView>; 16] = [
+        static COLUMNS: [Column<TaskView>; 17] = [
             Column { name: "name", show: Usual, cell: |task, _| task.name.as_str().into() },
             Column { name: "title", show: Flexible, cell: |task, _| task.title.as_str().into() },
             Column { name: "state", show: Usual, cell: |task, _| state(task.state.label()) },
@@ -90,6 +90,11 @@ impl Resource for TaskView {
                 name: "estimate",
                 show: OnDemand,
                 cell: |task, _| task.estimate_minutes.map_or("-".into(), |minutes| band(minutes).into()),
+            },
+            Column {
+                name: "eta",
+                show: OnDemand,
+                cell: |task, _| task.eta.as_ref().map_or("-".into(), |eta| eta::band(eta).into()),
             },
             Column { name: "id", show: OnDemand, cell: |task, _| task.id.to_string().into() },
         ];

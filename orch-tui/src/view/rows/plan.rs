@@ -6,6 +6,7 @@ use orch_proto::Timestamp;
 use orch_proto::view::{DocumentState, PlanView, RequirementsView, TaskState};
 
 use super::{joined, local_name, safe_all, safe_opt};
+use crate::fmt::eta;
 use crate::text::SafeText;
 use crate::view::filter::Filtered;
 
@@ -24,6 +25,8 @@ pub(crate) struct PlanTask {
     pub(crate) critical: bool,
     pub(crate) level: u32,
     pub(crate) state: Option<TaskState>,
+    /// How long it will take, in a sentence.
+    pub(crate) eta: Option<SafeText>,
     /// Not in the approved plan before this one.
     pub(crate) is_added: bool,
 }
@@ -38,6 +41,9 @@ pub(crate) struct PlanRow {
     pub(crate) tasks: Vec<PlanTask>,
     pub(crate) critical_path: SafeText,
     pub(crate) critical_minutes: (u32, u32),
+    /// When its open tasks will be done, as a band and in sentences.
+    pub(crate) eta: Option<SafeText>,
+    pub(crate) eta_lines: Vec<SafeText>,
     pub(crate) parallel_max: u32,
     pub(crate) added: usize,
     pub(crate) dropped: SafeText,
@@ -79,6 +85,7 @@ impl From<PlanView> for PlanRow {
                 critical: node.critical,
                 level: node.level,
                 state: node.state,
+                eta: node.eta.as_ref().map(|eta| SafeText::line(&eta::sentence(eta))),
                 is_added: marks_added && added.contains(&node.key),
             })
             .collect();
@@ -91,6 +98,12 @@ impl From<PlanView> for PlanRow {
             tasks,
             critical_path: SafeText::line(&named(&view.critical_path).join(" > ")),
             critical_minutes: view.critical_minutes,
+            eta: view
+                .eta
+                .as_ref()
+                .filter(|eta| eta.tasks > 0)
+                .map(|eta| SafeText::line(&eta::span(eta.p50_ms, eta.p90_ms))),
+            eta_lines: view.eta.iter().flat_map(eta::plan_lines).map(|line| SafeText::line(&line)).collect(),
             parallel_max: view.parallel_max,
             added: view.added.len(),
             dropped_count: view.dropped.len(),

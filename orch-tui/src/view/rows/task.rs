@@ -5,6 +5,7 @@ use orch_proto::id::{ApprovalId, ChangeId, RunId, TaskId};
 use orch_proto::view::{TaskState, TaskView};
 
 use super::{joined, local_name, safe_all, safe_opt, short_hash};
+use crate::fmt::eta;
 use crate::text::SafeText;
 use crate::view::filter::Filtered;
 
@@ -46,6 +47,8 @@ pub(crate) struct TaskRow {
     pub(crate) approval_name: Option<SafeText>,
     pub(crate) commit: Option<SafeText>,
     pub(crate) estimate_minutes: Option<(u32, u32)>,
+    /// How long it will take, in few words and in a sentence.
+    pub(crate) eta: Option<(SafeText, SafeText)>,
     pub(crate) since: Timestamp,
 }
 
@@ -82,6 +85,7 @@ impl From<TaskView> for TaskRow {
             approval_name: view.approval_name.as_deref().map(local_name),
             commit: view.commit.as_deref().map(short_hash),
             estimate_minutes: view.estimate_minutes,
+            eta: view.eta.map(|eta| (SafeText::line(&eta::brief(&eta)), SafeText::line(&eta::sentence(&eta)))),
             since: view.since,
         }
     }

@@ -171,7 +171,11 @@ fn draw_graph(model: &Model, canvas: &mut Canvas<'_>, (area, list): (Rect, Rect)
         .line(words::document(plan.state).line())
         .lit("  ", Role::Text)
         .safe(count(plan.tasks.len(), "task"), Role::Text)
-        .safe(text(format_args!(", at most {} at once, {low}-{high} min", plan.parallel_max)), Role::Text);
+        .safe(text(format_args!(", at most {} at once", plan.parallel_max)), Role::Text);
+    let summary = match &plan.eta {
+        Some(eta) => summary.lit(", eta ", Role::Text).safe(eta.clone(), Role::Strong),
+        None => summary.safe(text(format_args!(", {low}-{high} min")), Role::Text),
+    };
     let summary = if plan.warnings.is_empty() {
         summary
     } else {
@@ -293,6 +297,7 @@ fn task_detail(task: &PlanTask) -> (SafeText, Doc) {
         .field("needs", task.needs.clone())
         .field("serves", task.requirements.clone())
         .field("estimate", text(format_args!("{low}-{high} min")))
+        .field("eta", task.eta.clone().unwrap_or_default())
         .field_as("risk", task.risk.clone().unwrap_or_default(), Role::Warn)
         .field_as(
             "critical",
@@ -325,6 +330,7 @@ fn version_detail(plan: &PlanRow) -> (SafeText, Doc) {
         .field("tasks", text(format_args!("{} added, {} dropped, {} kept", plan.added, plan.dropped_count, plan.kept)))
         .field("dropped", plan.dropped.clone())
         .field("critical", plan.critical_path.clone())
+        .list("When it will be done", &plan.eta_lines)
         .list("Warnings", &plan.warnings);
     (text(format_args!("plan v{}", plan.version)), doc)
 }

@@ -12,6 +12,7 @@ use orch_store::ReadView;
 use super::super::errors;
 use super::super::identity::Caller;
 use super::super::resolve;
+use super::stats::with_outlook;
 use super::{newest_first, newest_last, readable, with_view};
 use crate::app::{App, blocking};
 use crate::convert;
@@ -120,14 +121,29 @@ pub(crate) async fn trace(app: &Arc<App>, _: &Caller, project: Ref, key: String)
 }
 
 pub(crate) async fn plans(app: &Arc<App>, _: &Caller, project: Ref) -> Result<Vec<PlanView>, RpcError> {
+    let outlook = Arc::clone(app);
     with_view(app, move |view| {
-        newest_first(&versions::<Plan>(view, &project)?, |plan| readable(convert::plan_view(view, plan)).map(Some))
+        let all = versions::<Plan>(view, &project)?;
+        let newest = all.last().map(|plan| plan.id);
+        newest_first(&all, |plan| {
+            if Some(plan.id) == newest {
+                return plan_with_outlook(&outlook, view, plan).map(Some);
+            }
+            readable(convert::plan_view(view, plan, None)).map(Some)
+        })
     })
     .await
 }
 
 pub(crate) async fn plan(app: &Arc<App>, _: &Caller, project: Ref, number: Option<u32>) -> Result<PlanView, RpcError> {
-    with_view(app, move |view| readable(convert::plan_view(view, &version::<Plan>(view, &project, number)?))).await
+    let outlook = Arc::clone(app);
+    with_view(app, move |view| plan_with_outlook(&outlook, view, &version::<Plan>(view, &project, number)?)).await
+}
+
+fn plan_with_outlook(app: &App, view: &ReadView<'_>, plan: &Plan) -> Result<PlanView, RpcError> {
+    let limits = readable(app.book.at(view))?.book.limits().clone();
+    let shown = with_outlook(app, view, |outlook| convert::plan_view(view, plan, Some((outlook, &limits))));
+    readable(shown.flatten())
 }
 
 /// Text of a blob that is known to be text.

@@ -7,6 +7,7 @@ mod documents;
 )]
 mod logs;
 mod secrets;
+mod stats;
 mod system;
 mod upkeep;
 mod work;
@@ -27,6 +28,7 @@ pub(super) use documents::{
 };
 pub(super) use logs::{artifact, change_diff, events_since, run_log};
 pub(super) use secrets::{secret_remove, secret_set, secrets};
+pub(super) use stats::stats;
 pub(super) use system::{audit_verify, check, doctor, shutdown, status};
 pub(super) use upkeep::{upkeep, upkeep_cancel, upkeep_start};
 pub(super) use work::{approval, approvals, change, changes, run, runs, task, tasks};

@@ -11,6 +11,7 @@ use orch_store::ReadView;
 
 use super::super::identity::Caller;
 use super::super::resolve;
+use super::stats::with_outlook;
 use super::{newest_last, readable, with_view};
 use crate::app::{App, blocking};
 use crate::convert::{self, RunPlace};
@@ -24,13 +25,16 @@ pub(crate) async fn tasks(app: &Arc<App>, _: &Caller, filter: TaskFilter) -> Res
         let of = project_filter(view, filter.project.as_ref())?;
         let text = filter.text.as_ref().map(|text| text.to_lowercase());
         let all = readable(view.list::<Task>(&of))?;
-        newest_last(&all, |task| {
-            if text.as_ref().is_some_and(|text| !task.title.to_lowercase().contains(text)) {
-                return Ok(None);
-            }
-            let shown = readable(convert::task_view(view, task, &book.waits(task)))?;
-            Ok((filter.states.is_empty() || filter.states.contains(&shown.state)).then_some(shown))
-        })
+        readable(with_outlook(&book.app, view, |outlook| {
+            newest_last(&all, |task| {
+                if text.as_ref().is_some_and(|text| !task.title.to_lowercase().contains(text)) {
+                    return Ok(None);
+                }
+                let shown = readable(convert::task_view(view, task, &book.waits(task)))?;
+                let is_wanted = filter.states.is_empty() || filter.states.contains(&shown.state);
+                Ok(is_wanted.then(|| TaskView { eta: outlook.task(task), ..shown }))
+            })
+        }))?
     })
     .await
 }
@@ -40,7 +44,9 @@ pub(crate) async fn task(app: &Arc<App>, _: &Caller, task: Ref) -> Result<TaskVi
     with_view(app, move |view| {
         readable(book.catch_up(view))?;
         let task = resolve::entity::<Task>(view, &task)?;
-        readable(convert::task_view(view, &task, &book.waits(&task)))
+        let shown = readable(convert::task_view(view, &task, &book.waits(&task)))?;
+        let eta = readable(with_outlook(&book.app, view, |outlook| outlook.task(&task)))?;
+        Ok(TaskView { eta, ..shown })
     })
     .await
 }

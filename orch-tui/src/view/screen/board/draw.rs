@@ -221,7 +221,12 @@ fn detail(model: &Model, task: &TaskRow) -> Line {
         _ if approval.is_some() => Line::from_safe(approval.unwrap_or_default(), Role::Warn),
         (TaskState::Running, Some((index, count, step)), _) => {
             let age = when::span(model.now.wall.ms_since(task.since));
-            Line::from_safe(text(format_args!("{age} step {index}/{count} {step}")), Role::Text)
+            let line = Line::from_safe(text(format_args!("{age} step {index}/{count} ")), Role::Text);
+            let line = match &task.eta {
+                Some((brief, _)) => line.safe(text(format_args!("{brief} ")), Role::Dim),
+                None => line,
+            };
+            line.safe(step.clone(), Role::Text)
         }
         (TaskState::Running, None, _) => Line::from_safe(when::span(model.now.wall.ms_since(task.since)), Role::Text),
         (TaskState::Failed, _, _) => Line::from_safe(task.last_failure.clone().unwrap_or_default(), Role::Bad),

@@ -298,6 +298,7 @@ fn dossier(task: &TaskRow) -> Doc {
         .field("attempts", text(format_args!("{} of {}", task.attempts, task.attempts_max)))
         .field("priority", text(format_args!("{}", task.priority)))
         .field("estimate", estimate.unwrap_or_default())
+        .field("eta", task.eta.as_ref().map(|(_, sentence)| sentence.clone()).unwrap_or_default())
         .field("run", optional(&task.run_name))
         .field("change", optional(&task.change_name))
         .field_as("approval", optional(&task.approval_name), Role::Warn)
