@@ -275,6 +275,17 @@ impl Book {
         self.wants.keys().flat_map(|wants| wants.secrets.iter().map(String::as_str)).collect()
     }
 
+    /// How many tasks in the queue need an agent that is not there.
+    #[must_use]
+    pub fn without_agent(&self) -> usize {
+        let lacks = |node: &&Node| {
+            let capability = node.facts.wants.capability.as_ref();
+            matches!(node.facts.phase, Phase::Queued { .. })
+                && capability.is_some_and(|capability| !self.limits.capabilities.contains(capability))
+        };
+        self.tasks.values().filter(lacks).count()
+    }
+
     /// Number of tasks that it knows.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, PoisonError};
 
-use orch_core::entity::{Approval, Run, Task, Work};
+use orch_core::entity::{Approval, Run};
 use orch_core::state::project::ProjectState;
+use orch_core::state::run::RunState;
 use orch_core::state::task::TaskState;
-use orch_core::view::{Filter, View};
+use orch_core::view::{Filter, View as _};
 use orch_proto::request::Role;
 use orch_proto::view::{AuditReport, CheckReport, CheckResult, DoctorCheck, DoctorReport, StatusView};
-use orch_proto::{EntityKind, RpcError};
+use orch_proto::{EntityKind, RpcError, Timestamp};
+use orch_store::ReadView;
 
 use super::super::errors;
 use super::super::identity::Caller;
@@ -19,9 +21,12 @@ use crate::{host, upkeep};
 
 /// Most changes in trouble that are named.
 const WARNINGS_MAX: usize = 20;
+/// A run that has written nothing for that long is named in the status, in milliseconds.
+const QUIET_MS: u64 = 10 * 60_000;
 
 pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView, RpcError> {
-    let counted = with_view(app, |view| {
+    let shared = Arc::clone(app);
+    let counted = with_view(app, move |view| {
         // Counted and not read: there can be very many.
         let count = |kind, states: &[&str]| {
             let by_state = readable(view.count_by_state(kind, None))?;
@@ -31,16 +36,18 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         let projects = [ProjectState::Preparing.label(), ProjectState::Ready.label()];
         let projects = count(EntityKind::Project, &projects)?;
         let queued = count(EntityKind::Task, &[TaskState::Approved { not_before: None }.label()])?;
-        let without_agent = if queued > 0 { without_agent(view)? } else { 0 };
+        let few = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let without_agent = few(readable(shared.book.at(view))?.book.without_agent());
         let failed = count(EntityKind::Task, &[TaskState::Failed { reason: String::new() }.label()])?;
         let open = Filter::default().open();
-        let few = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let runs = few(readable(view.list::<Run>(&open))?.len());
+        let runs = readable(view.list::<Run>(&open))?;
+        let quiet = quiet(view, &shared, &runs)?;
         let pending = few(readable(view.list::<Approval>(&open))?.len());
-        Ok((view.seq(), projects, (queued, without_agent), failed, runs, pending))
+        Ok((view.seq(), projects, (queued, without_agent), failed, (few(runs.len()), quiet), pending))
     })
     .await?;
-    let (seq, projects, (tasks_queued, tasks_without_agent), tasks_failed, runs_active, approvals_pending) = counted;
+    let (seq, projects, (tasks_queued, tasks_without_agent), tasks_failed, (runs_active, quiet), approvals_pending) =
+        counted;
     let host = app.host.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut warnings = Vec::new();
     if *app.stopping.borrow() {
@@ -59,6 +66,7 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
              give a task its steps with `orchctl task edit NAME --recipe FILE`"
         ));
     }
+    warnings.extend(quiet);
     warnings.extend(app.troubles.lines().into_iter().take(WARNINGS_MAX));
     Ok(StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -83,15 +91,28 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
     })
 }
 
-/// Queued tasks for which no agent is configured.
-fn without_agent(view: &impl View) -> Result<u32, RpcError> {
-    let capabilities = App::capabilities();
-    let tasks = readable(view.list::<Task>(&Filter::default().open()))?;
-    let waiting = tasks.iter().filter(|task| {
-        matches!(task.state, TaskState::Approved { .. })
-            && matches!(&task.spec.work, Work::Agent { capability } if !capabilities.contains(capability))
-    });
-    Ok(u32::try_from(waiting.count()).unwrap_or(u32::MAX))
+/// Runs that live and have written nothing for long, a line each: they may be stuck.
+fn quiet(view: &ReadView<'_>, app: &App, runs: &[Run]) -> Result<Vec<String>, RpcError> {
+    let now = crate::clock::now();
+    let quiet_ms = |run: &Run| {
+        let log = orch_adapters::executor::log_path(&app.dirs.run(run.id));
+        let written = std::fs::metadata(log).and_then(|found| found.modified()).ok()?;
+        let written = written.duration_since(std::time::UNIX_EPOCH).ok()?;
+        let written = Timestamp::from_unix_us(i64::try_from(written.as_micros()).ok()?);
+        Some(now.ms_since(written)).filter(|quiet| *quiet >= QUIET_MS)
+    };
+    let running = runs.iter().filter(|run| run.state == RunState::Running);
+    let mut found: Vec<_> = running.filter_map(|run| Some((quiet_ms(run)?, run))).collect();
+    found.sort_by_key(|(quiet, _)| std::cmp::Reverse(*quiet));
+    let line = |(quiet, run): &(u64, &Run)| {
+        let name = readable(convert::name_of(view, *run))?;
+        let minutes = quiet / 60_000;
+        Ok(format!(
+            "{name} has written nothing for {minutes} min; look with `orchctl run logs {name}`, end it with \
+             `orchctl run cancel {name}`"
+        ))
+    };
+    found.iter().take(WARNINGS_MAX).map(line).collect()
 }
 
 pub(crate) async fn audit_verify(app: &Arc<App>, _: &Caller) -> Result<AuditReport, RpcError> {
