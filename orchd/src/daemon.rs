@@ -170,7 +170,7 @@ pub(crate) fn seed() -> Result<[u8; 32], RpcError> {
 
 fn open_store(dirs: &StateDir) -> Result<Store, RpcError> {
     let seed = seed()?;
-    Store::open(&dirs.database(), OpenOptions { seed, clock: Arc::new(crate::clock::now) }).map_err(
+    Store::open(&dirs.database(), OpenOptions { seed, clock: Arc::new(crate::clock::now), vfs: None }).map_err(
         |error| match &error {
             OpenError::SchemaTooNew { .. } => RpcError::new(ErrorCode::SchemaTooNew, chain(&error))
                 .hint("start the newer version, or name another state directory"),

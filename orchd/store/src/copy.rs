@@ -7,9 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::OpenFlags;
 
-use crate::sqlite::{Cause, DbError, During as _, common};
+use crate::sqlite::{Cause, DbError, During as _, Location, common};
 use crate::store::Store;
 
 /// Instructions of SQLite's machine between two questions to who watches.
@@ -52,7 +52,7 @@ impl Store {
             return Err(CopyError::Stopped);
         }
         let path = || target.to_owned();
-        copy(self.path(), target, watch).map_err(|error| match error {
+        copy(self.location(), target, watch).map_err(|error| match error {
             error if error.is_interrupted() => CopyError::Stopped,
             error if error.is_full() => CopyError::Full { path: path(), source: Arc::new(error) },
             error => CopyError::Failed { path: path(), source: Arc::new(error) },
@@ -62,14 +62,14 @@ impl Store {
     /// Size of the database in bytes, without its write-ahead log: what a copy has at most.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        std::fs::metadata(self.path()).map_or(0, |file| file.len())
+        std::fs::metadata(self.location().path()).map_or(0, |file| file.len())
     }
 }
 
-fn copy(source: &Path, target: &Path, watch: Watch) -> Result<(), DbError> {
+fn copy(source: &Location, target: &Path, watch: Watch) -> Result<(), DbError> {
     // Like other readers, but for `query_only`, which would forbid to write the copy, too.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(source, flags).during("open the database for reading")?;
+    let mut conn = source.connect(flags).during("open the database for reading")?;
     common(&conn)?;
     let seen = target.to_owned();
     let ask = move || !watch(std::fs::metadata(&seen).map_or(0, |file| file.len()));

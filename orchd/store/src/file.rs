@@ -16,7 +16,7 @@ use crate::log;
 use crate::reader::{Deadline, ReadView};
 use crate::rebuild::{self, RebuildReport};
 use crate::schema::{self, OpenError};
-use crate::sqlite::{DbError, During as _, open_reader, open_writer};
+use crate::sqlite::{DbError, During as _, Location, open_reader, open_writer};
 use crate::verify::{self, ChainReport};
 
 /// A database that nobody writes while this lives.
@@ -38,9 +38,9 @@ impl DatabaseFile {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Open { path: path.to_owned(), source };
         std::fs::metadata(path).map_err(io)?;
-        schema::check_untouched(path)?;
+        schema::check_untouched(&Location::plain(path))?;
         let database = |error: DbError| OpenError::database(path, error);
-        let conn = open_reader(path).map_err(database)?;
+        let conn = open_reader(&Location::plain(path)).map_err(database)?;
         let is_current = rebuild::is_current(&conn).map_err(database)?;
         let replayed = if is_current { None } else { Some(rebuild::in_memory(&conn, path)?) };
         Ok(Self { path: path.to_owned(), conn, replayed, is_current })
@@ -112,7 +112,7 @@ impl DatabaseFile {
     /// # Errors
     /// When the log cannot be read.
     pub fn check_rebuild(&self) -> Result<RebuildReport, ReadError> {
-        if self.is_current() { rebuild::report(&self.path) } else { Ok(RebuildReport::default()) }
+        if self.is_current() { rebuild::report(&Location::plain(&self.path)) } else { Ok(RebuildReport::default()) }
     }
 
     /// Reads what it says. Takes as long as it takes.
@@ -134,9 +134,9 @@ impl DatabaseFile {
     /// # Errors
     /// When the log cannot be replayed or the file cannot be written; it is as it was then.
     pub fn rebuild_tables(path: &Path) -> Result<(), OpenError> {
-        schema::check_untouched(path)?;
+        schema::check_untouched(&Location::plain(path))?;
         let database = |error: DbError| OpenError::database(path, error);
-        let mut conn = open_writer(path).map_err(database)?;
+        let mut conn = open_writer(&Location::plain(path)).map_err(database)?;
         schema::migrate(&mut conn).map_err(database)?;
         rebuild::anew(&mut conn, path)
     }
@@ -147,7 +147,7 @@ impl DatabaseFile {
     /// # Errors
     /// When the file cannot be written.
     pub fn become_another(path: &Path, seed: [u8; 32], now: Timestamp) -> Result<InstanceId, OpenError> {
-        schema::check_untouched(path)?;
+        schema::check_untouched(&Location::plain(path))?;
         let fresh: InstanceId = IdSource::seeded(seed).draw(now);
         another(path, fresh).map_err(|error| OpenError::database(path, error))?;
         Ok(fresh)
@@ -155,7 +155,7 @@ impl DatabaseFile {
 }
 
 fn another(path: &Path, fresh: InstanceId) -> Result<(), DbError> {
-    let mut conn = open_writer(path)?;
+    let mut conn = open_writer(&Location::plain(path))?;
     let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive).during("name the copy")?;
     let origin = schema::meta(&tx, "instance")?.unwrap_or_default();
     let head = log::head(&tx)?.seq;

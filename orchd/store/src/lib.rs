@@ -38,3 +38,5 @@ pub use writer::{BATCH_COMMANDS_MAX, WRITE_QUEUE_MAX};
 
 #[cfg(feature = "test-util")]
 pub use fault::{FailPoint, Faults, Injected};
+#[cfg(feature = "test-util")]
+pub use store::HandWriter;

@@ -4,7 +4,6 @@
 //! Nothing here may be held across an await.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use rusqlite::Connection;
 
 use crate::execute::{self, Committed, ExecuteError};
 use crate::log::{self, Happened, RawEvent, StoredEvent};
-use crate::sqlite::{DbError, During as _, open_reader};
+use crate::sqlite::{DbError, During as _, Location, open_reader};
 use crate::tables;
 
 /// Most reads at the same time. More wait.
@@ -254,8 +253,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn open(path: &Path) -> Result<Self, DbError> {
-        let mut conn = open_reader(path)?;
+    fn open(location: &Location) -> Result<Self, DbError> {
+        let mut conn = open_reader(location)?;
         let deadline = Arc::new(Deadline::new());
         let seen = Arc::clone(&deadline);
         conn.progress_handler(OPS_PER_LOOK, Some(move || seen.is_over())).during("set up a reading connection")?;
@@ -265,7 +264,7 @@ impl Reader {
 
 /// The connections.
 pub(crate) struct Pool {
-    path: PathBuf,
+    location: Location,
     state: Mutex<PoolState>,
     returned: Condvar,
 }
@@ -277,8 +276,8 @@ struct PoolState {
 }
 
 impl Pool {
-    pub(crate) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), state: Mutex::default(), returned: Condvar::new() }
+    pub(crate) fn new(location: Location) -> Self {
+        Self { location, state: Mutex::default(), returned: Condvar::new() }
     }
 
     pub(crate) fn read<T, E: From<ReadError>>(
@@ -315,7 +314,7 @@ impl Pool {
         let mut lease = Lease { pool: self, reader: None };
         lease.reader = Some(match idle {
             Some(reader) => reader,
-            None => Reader::open(&self.path)?,
+            None => Reader::open(&self.location)?,
         });
         Ok(lease)
     }
@@ -355,9 +354,9 @@ mod tests {
     #[test]
     fn one_statement_that_takes_too_long_is_ended() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("orch.db");
-        drop(crate::sqlite::open_writer(&path).unwrap());
-        let pool = Pool::new(&path);
+        let location = Location::new(&dir.path().join("orch.db"), None);
+        drop(crate::sqlite::open_writer(&location).unwrap());
+        let pool = Pool::new(location);
         let lease = pool.lease().unwrap();
         let Reader { conn, deadline } = lease.reader();
         deadline.set(50);

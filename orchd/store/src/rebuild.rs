@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::log::RawEvent;
 use crate::schema::{self, OpenError};
-use crate::sqlite::{Cause, DbError, During as _, open_reader};
+use crate::sqlite::{Cause, DbError, During as _, Location, open_reader};
 use crate::store::Store;
 use crate::tables::{self, KINDS, TableError};
 
@@ -130,13 +130,13 @@ impl Store {
     /// # Errors
     /// When the log cannot be read.
     pub fn check_rebuild(&self) -> Result<RebuildReport, ReadError> {
-        report(self.path())
+        report(self.location())
     }
 }
 
 /// Compares the tables of the file with a replay of its log.
-pub(crate) fn report(path: &Path) -> Result<RebuildReport, ReadError> {
-    match check(path) {
+pub(crate) fn report(location: &Location) -> Result<RebuildReport, ReadError> {
+    match check(location) {
         Ok(report) => Ok(report),
         Err(RebuildError::Replay(error)) => Ok(RebuildReport::broken(&error)),
         Err(RebuildError::Db(error @ (DbError::Event { .. } | DbError::Column { .. }))) => {
@@ -155,8 +155,8 @@ impl RebuildReport {
     }
 }
 
-fn check(path: &Path) -> Result<RebuildReport, RebuildError> {
-    let file = open_reader(path)?;
+fn check(location: &Location) -> Result<RebuildReport, RebuildError> {
+    let file = open_reader(location)?;
     let memory = schema::in_memory()?;
     memory.execute_batch("BEGIN").during("replay the log")?;
     // Most of the work needs no snapshot, since the log only grows; only the rest and the comparison do.

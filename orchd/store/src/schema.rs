@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use orch_proto::id::InstanceId;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use crate::sqlite::{Cause, DbError, During as _, open_reader};
+use crate::sqlite::{Cause, DbError, During as _, Location, open_reader};
 
 /// `Orch` in ASCII: says that the file is ours.
 const APPLICATION_ID: u32 = 0x4f72_6368;
@@ -84,9 +84,13 @@ impl OpenError {
 const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql")];
 
 /// Refuses a file that must not be touched, without touching it.
-pub(crate) fn check_untouched(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn check_untouched(location: &Location) -> Result<(), OpenError> {
     if rusqlite::version_number() < SQLITE_VERSION_MIN {
         return Err(OpenError::SqliteTooOld { found: rusqlite::version() });
+    }
+    let path = location.path();
+    if !location.is_plain() {
+        return check_content(location);
     }
     let io = |source| OpenError::Open { path: path.to_owned(), source };
     let mut header = Vec::new();
@@ -107,11 +111,23 @@ pub(crate) fn check_untouched(path: &Path) -> Result<(), OpenError> {
         name
     }));
     if fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
-        let header =
-            open_reader(path).and_then(|conn| Header::read(&conn)).map_err(|e| OpenError::database(path, e))?;
-        check(path, header)?;
+        check_content(location)?;
     }
     Ok(())
+}
+
+/// Refuses by what a connection that cannot write reads.
+fn check_content(location: &Location) -> Result<(), OpenError> {
+    let path = location.path();
+    match open_reader(location).and_then(|conn| Header::read(&conn)) {
+        Ok(header) => check(path, header),
+        // Where nobody looked before SQLite: a file that is not there is made, and one of another kind is somebody's.
+        Err(error) if !location.is_plain() && error.is_missing() => Ok(()),
+        Err(error) if !location.is_plain() && error.is_no_database() => {
+            Err(OpenError::Foreign { path: path.to_owned() })
+        }
+        Err(error) => Err(OpenError::database(path, error)),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -156,7 +172,13 @@ fn check(path: &Path, header: Header) -> Result<(), OpenError> {
 }
 
 /// Creates the file if there is none, and lets only its owner read it. SQLite gives its other files the same mode.
-pub(crate) fn create_private(path: &Path) -> Result<(), OpenError> {
+///
+/// What a VFS of its own keeps is private in the way of that VFS, and made by it.
+pub(crate) fn create_private(location: &Location) -> Result<(), OpenError> {
+    if !location.is_plain() {
+        return Ok(());
+    }
+    let path = location.path();
     let io = |source| OpenError::Open { path: path.to_owned(), source };
     let file = fs::OpenOptions::new()
         .read(true)

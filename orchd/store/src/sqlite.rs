@@ -2,7 +2,7 @@
 //!
 //! Knows the binding's error type so that the rest of the crate can speak of full disks and broken files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +84,16 @@ impl DbError {
         self.code().is_some_and(|e| e.code == ErrorCode::DiskFull || e.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
     }
 
+    /// Whether there is no such file.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.code().is_some_and(|e| e.code == ErrorCode::CannotOpen)
+    }
+
+    /// Whether the file is of some other kind.
+    pub(crate) fn is_no_database(&self) -> bool {
+        self.code().is_some_and(|e| e.code == ErrorCode::NotADatabase)
+    }
+
     /// Whether the read took longer than it was given.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.code().is_some_and(|e| e.code == ErrorCode::OperationInterrupted)
@@ -112,10 +122,46 @@ impl DbError {
     }
 }
 
+/// Where a database lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Location {
+    /// As the VFS understands it.
+    path: PathBuf,
+    /// The VFS that keeps the file; none for the files of the operating system.
+    vfs: Option<String>,
+}
+
+impl Location {
+    pub(crate) fn new(path: &Path, vfs: Option<String>) -> Self {
+        Self { path: path.to_owned(), vfs }
+    }
+
+    /// A file of the operating system.
+    pub(crate) fn plain(path: &Path) -> Self {
+        Self::new(path, None)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is a file of the operating system, which can be looked at without SQLite.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.vfs.is_none()
+    }
+
+    pub(crate) fn connect(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {
+        match &self.vfs {
+            None => Connection::open_with_flags(&self.path, flags),
+            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str()),
+        }
+    }
+}
+
 /// Opens the one connection that writes, with what every transaction relies on.
-pub(crate) fn open_writer(path: &Path) -> Result<Connection, DbError> {
+pub(crate) fn open_writer(location: &Location) -> Result<Connection, DbError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).during("open the database")?;
+    let conn = location.connect(flags).during("open the database")?;
     common(&conn)?;
     let mode: String =
         conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).during("switch to the write-ahead log")?;
@@ -137,9 +183,9 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, DbError> {
 }
 
 /// Opens a connection that cannot write.
-pub(crate) fn open_reader(path: &Path) -> Result<Connection, DbError> {
+pub(crate) fn open_reader(location: &Location) -> Result<Connection, DbError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).during("open the database for reading")?;
+    let conn = location.connect(flags).during("open the database for reading")?;
     common(&conn)?;
     conn.execute_batch("PRAGMA query_only = ON").during("set up a reading connection")?;
     Ok(conn)

@@ -3,7 +3,7 @@
 //! Cheap to clone; the last clone that goes waits until all that was queued is committed.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -22,7 +22,7 @@ use crate::log;
 use crate::reader::{Pool, READ_DEADLINE_MS, ReadView};
 use crate::rebuild;
 use crate::schema::{self, OpenError};
-use crate::sqlite::DbError;
+use crate::sqlite::{DbError, Location};
 use crate::writer::{self, Answer, Counters, Job, WRITE_QUEUE_MAX, Writer};
 
 /// Where the time comes from.
@@ -34,6 +34,9 @@ pub struct OpenOptions {
     pub seed: [u8; 32],
     /// The time of commands. May run backward; the log's time does not.
     pub clock: Clock,
+    /// Registered name of the SQLite VFS that keeps the file; none for the files of the operating system. With one, the
+    /// path is the VFS's to understand, and so is who may read the file.
+    pub vfs: Option<String>,
 }
 
 /// The state of an installation. Clones share it.
@@ -54,7 +57,7 @@ pub struct Stats {
 }
 
 struct Inner {
-    path: PathBuf,
+    location: Location,
     instance: InstanceId,
     /// Taken when the store is dropped, which ends the thread.
     queue: Option<SyncSender<Job>>,
@@ -82,12 +85,34 @@ impl Store {
         Self::start(path, options, faults)
     }
 
+    /// Like [`Self::open`], with a writer that has no thread.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[cfg(feature = "test-util")]
+    pub fn open_by_hand(path: &Path, options: OpenOptions) -> Result<(Self, HandWriter), OpenError> {
+        let (inner, writer) = Self::prepare(path, options, Faults::default())?;
+        Ok((Self(Arc::new(inner)), HandWriter(writer)))
+    }
+
     fn start(path: &Path, options: OpenOptions, faults: Faults) -> Result<Self, OpenError> {
+        let (mut inner, writer) = Self::prepare(path, options, faults)?;
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run())
+            .map_err(OpenError::Thread)?;
+        inner.thread = Some(thread);
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// All but the thread.
+    fn prepare(path: &Path, options: OpenOptions, faults: Faults) -> Result<(Inner, Writer), OpenError> {
         let database = |error: DbError| OpenError::database(path, error);
-        schema::check_untouched(path)?;
-        schema::create_private(path)?;
+        let location = Location::new(path, options.vfs);
+        schema::check_untouched(&location)?;
+        schema::create_private(&location)?;
         let counters = Arc::new(Counters::default());
-        let mut conn = writer::open(path, &faults, &counters).map_err(database)?;
+        let mut conn = writer::open(&location, &faults, &counters).map_err(database)?;
         schema::migrate(&mut conn).map_err(database)?;
         rebuild::if_outdated(&mut conn, path)?;
         let mut ids = IdSource::seeded(options.seed);
@@ -95,7 +120,7 @@ impl Store {
         let newest = Arc::new(watch::Sender::new(log::head(&conn).map_err(database)?.seq));
         let (queue, jobs) = sync_channel(WRITE_QUEUE_MAX);
         let writer = Writer {
-            path: path.to_owned(),
+            location: location.clone(),
             clock: options.clock,
             faults,
             ids,
@@ -106,19 +131,9 @@ impl Store {
         };
         // The newest header lies in the file itself from here on, and a full disk has room in the log.
         writer.checkpoint("TRUNCATE");
-        let thread = std::thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || writer.run())
-            .map_err(OpenError::Thread)?;
-        Ok(Self(Arc::new(Inner {
-            path: path.to_owned(),
-            instance,
-            queue: Some(queue),
-            thread: Some(thread),
-            newest,
-            counters,
-            readers: Pool::new(path),
-        })))
+        let readers = Pool::new(location.clone());
+        let queue = Some(queue);
+        Ok((Inner { location, instance, queue, thread: None, newest, counters, readers }, writer))
     }
 
     /// Executes a command: whole and durable when this answers, or not at all.
@@ -202,8 +217,38 @@ impl Store {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.0.path
+    pub(crate) fn location(&self) -> &Location {
+        &self.0.location
+    }
+}
+
+/// The writer of a store that was opened by hand: works on the thread that tells it to, and only then, so that a
+/// simulation has one order of events per seed. Dropped, it ends as a process that is killed does.
+#[cfg(feature = "test-util")]
+pub struct HandWriter(Writer);
+
+#[cfg(feature = "test-util")]
+impl HandWriter {
+    /// Executes what waits as one batch and answers it; says whether anything waited.
+    pub fn serve(&mut self) -> bool {
+        self.0.serve_waiting()
+    }
+
+    /// What the thread does after a quiet second.
+    pub fn rest(&self) {
+        self.0.rest();
+    }
+
+    /// What the thread does when the store is closed.
+    pub fn finish(self) {
+        self.0.finish();
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl fmt::Debug for HandWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandWriter").finish_non_exhaustive()
     }
 }
 
@@ -219,7 +264,7 @@ impl Drop for Inner {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
+        f.debug_struct("Store").field("path", &self.0.location.path()).finish_non_exhaustive()
     }
 }
 

@@ -32,7 +32,7 @@ impl Store {
     /// # Errors
     /// When the log cannot be read. That it is broken is no error, but what the report says.
     pub fn verify_chain(&self) -> Result<ChainReport, ReadError> {
-        let conn = open_reader(self.path())?;
+        let conn = open_reader(self.location())?;
         Ok(verify(&conn, &conn)?)
     }
 
@@ -41,7 +41,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn integrity(&self) -> Result<String, ReadError> {
-        Ok(integrity(&open_reader(self.path())?)?)
+        Ok(integrity(&open_reader(self.location())?)?)
     }
 }
 

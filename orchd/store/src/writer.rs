@@ -5,7 +5,6 @@
 //! opened anew before the next batch, and the thread lives on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -20,7 +19,7 @@ use crate::execute::{Batch, BatchFailed, Committed, ExecuteError, panic_text};
 use crate::fault::{FailPoint, Faults};
 use crate::log;
 use crate::schema;
-use crate::sqlite::{DbError, During as _, open_writer};
+use crate::sqlite::{DbError, During as _, Location, open_writer};
 use crate::store::Clock;
 
 /// Most commands that wait to be executed. More are refused at once.
@@ -55,7 +54,7 @@ pub(crate) struct Counters {
 
 /// What the thread owns.
 pub(crate) struct Writer {
-    pub(crate) path: PathBuf,
+    pub(crate) location: Location,
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) ids: IdSource,
@@ -72,6 +71,20 @@ impl Writer {
         while let Some(job) = self.wait() {
             self.serve(job);
         }
+        self.finish();
+    }
+
+    /// Serves one batch of what waits; answers whether anything did.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn serve_waiting(&mut self) -> bool {
+        let waiting = self.queue.try_recv();
+        let waits = waiting.is_ok();
+        waiting.into_iter().for_each(|job| self.serve(job));
+        waits
+    }
+
+    /// Leaves a clean file.
+    pub(crate) fn finish(mut self) {
         self.checkpoint("TRUNCATE");
         if let Some(Err((_, error))) = self.conn.take().map(Connection::close) {
             tracing::warn!(error = &error as &dyn std::error::Error, "failed to close the state");
@@ -86,13 +99,16 @@ impl Writer {
             match self.queue.recv_timeout(IDLE) {
                 Ok(job) => return Some(job),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.checkpoint("PASSIVE");
-                    // What a reader holds back is brought home after the next batch.
-                    self.counters.wal_pages.store(0, Ordering::Relaxed);
-                }
+                Err(RecvTimeoutError::Timeout) => self.rest(),
             }
         }
+    }
+
+    /// Uses a quiet moment to bring the log home.
+    pub(crate) fn rest(&self) {
+        self.checkpoint("PASSIVE");
+        // What a reader holds back is brought home after the next batch.
+        self.counters.wal_pages.store(0, Ordering::Relaxed);
     }
 
     fn serve(&mut self, first: Job) {
@@ -178,7 +194,7 @@ impl Writer {
     /// The commit also overwrites what the failed one may have left at the end of the write-ahead log, so that a crash
     /// cannot bring to life what was answered as failed.
     fn reopen(&self) -> Result<Connection, DbError> {
-        let conn = open(&self.path, &self.faults, &self.counters)?;
+        let conn = open(&self.location, &self.faults, &self.counters)?;
         conn.execute_batch("BEGIN IMMEDIATE").during("prove that the state can be written")?;
         let count = schema::meta(&conn, "reopened")?.and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
         schema::set_meta(&conn, "reopened", &(count + 1).to_string())?;
@@ -202,8 +218,8 @@ impl Writer {
 }
 
 /// The connection that writes, with the size of its log counted.
-pub(crate) fn open(path: &std::path::Path, faults: &Faults, counters: &Counters) -> Result<Connection, DbError> {
-    let mut conn = open_writer(path)?;
+pub(crate) fn open(location: &Location, faults: &Faults, counters: &Counters) -> Result<Connection, DbError> {
+    let mut conn = open_writer(location)?;
     let wal_pages = Arc::clone(&counters.wal_pages);
     let count = move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
         wal_pages.store(u64::try_from(pages).unwrap_or(0), Ordering::Relaxed);

@@ -39,7 +39,7 @@ impl Bed {
     fn with(seed: u8, faults: Faults) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let now_us = Arc::new(AtomicI64::new(START_US));
-        let options = OpenOptions { seed: [seed; 32], clock: clock(&now_us) };
+        let options = OpenOptions { seed: [seed; 32], clock: clock(&now_us), vfs: None };
         let store = Store::open_with_faults(&dir.path().join("orch.db"), options, faults).unwrap();
         Self { store: Some(store), dir, now_us }
     }
@@ -71,7 +71,7 @@ pub(crate) fn open_in_child(path: &Path) -> Store {
 }
 
 pub(crate) fn options(seed: u8) -> OpenOptions {
-    OpenOptions { seed: [seed; 32], clock: clock(&Arc::new(AtomicI64::new(START_US))) }
+    OpenOptions { seed: [seed; 32], clock: clock(&Arc::new(AtomicI64::new(START_US))), vfs: None }
 }
 
 fn clock(now_us: &Arc<AtomicI64>) -> Clock {
