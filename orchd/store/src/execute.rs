@@ -55,10 +55,11 @@ pub enum ExecuteError {
     /// Too many commands wait already. Nothing happened.
     #[error("{waiting} commands wait already")]
     Busy { waiting: usize },
-    /// There is no space left. Nothing was changed and nothing lost.
+    /// There is no space left. Nothing is lost; otherwise as [`Self::Storage`].
     #[error("no space left to write the state")]
     StorageFull(#[source] Cause),
-    /// The state could not be read or written. Sending the same command again is safe and tells whether it happened.
+    /// The state could not be read or written. The command did not happen, unless all of it was in the write-ahead log when
+    /// its commit failed and that is found there after a crash or at the next try. Sending it again is safe and tells.
     #[error("failed to read or write the state")]
     Storage(#[source] Cause),
     /// A fault of the program in this command. Nothing of it happened; others are not touched.

@@ -121,8 +121,9 @@ fn check_content(location: &Location) -> Result<(), OpenError> {
     let path = location.path();
     match open_reader(location).and_then(|conn| Header::read(&conn)) {
         Ok(header) => check(path, header),
-        // Where nobody looked before SQLite: a file that is not there is made, and one of another kind is somebody's.
-        Err(error) if !location.is_plain() && error.is_missing() => Ok(()),
+        // Where nobody looked before SQLite: a file that is not there is made, what a crash left while it was made is
+        // rolled back by whoever writes first, and a file of another kind is somebody's.
+        Err(error) if !location.is_plain() && (error.is_missing() || error.needs_a_writer()) => Ok(()),
         Err(error) if !location.is_plain() && error.is_no_database() => {
             Err(OpenError::Foreign { path: path.to_owned() })
         }

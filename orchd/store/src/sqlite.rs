@@ -89,6 +89,11 @@ impl DbError {
         self.code().is_some_and(|e| e.code == ErrorCode::CannotOpen)
     }
 
+    /// Whether the file cannot be read before somebody who may write has rolled it back.
+    pub(crate) fn needs_a_writer(&self) -> bool {
+        self.code().is_some_and(|e| e.extended_code == ffi::SQLITE_READONLY_ROLLBACK)
+    }
+
     /// Whether the file is of some other kind.
     pub(crate) fn is_no_database(&self) -> bool {
         self.code().is_some_and(|e| e.code == ErrorCode::NotADatabase)

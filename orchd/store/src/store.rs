@@ -119,7 +119,7 @@ impl Store {
         let instance = schema::instance(&conn, ids.draw((options.clock)())).map_err(database)?;
         let newest = Arc::new(watch::Sender::new(log::head(&conn).map_err(database)?.seq));
         let (queue, jobs) = sync_channel(WRITE_QUEUE_MAX);
-        let writer = Writer {
+        let mut writer = Writer {
             location: location.clone(),
             clock: options.clock,
             faults,
@@ -127,10 +127,11 @@ impl Store {
             queue: jobs,
             newest: Arc::clone(&newest),
             counters: Arc::clone(&counters),
-            conn: Some(conn),
+            conn: None,
         };
         // The newest header lies in the file itself from here on, and a full disk has room in the log.
-        writer.checkpoint("TRUNCATE");
+        writer.settle(&conn, "TRUNCATE").map_err(database)?;
+        writer.conn = Some(conn);
         let readers = Pool::new(location.clone());
         let queue = Some(queue);
         Ok((Inner { location, instance, queue, thread: None, newest, counters, readers }, writer))
@@ -142,7 +143,8 @@ impl Store {
     /// back: to learn what became of it, send the same envelope again.
     ///
     /// # Errors
-    /// When the command is refused, or the state cannot be written. Nothing of it has happened then.
+    /// When the command is refused: nothing of it has happened then. Or when the state cannot be written, which
+    /// [`ExecuteError::Storage`] and [`ExecuteError::StorageFull`] say.
     pub fn execute(
         &self,
         envelope: Envelope,

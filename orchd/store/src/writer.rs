@@ -195,6 +195,7 @@ impl Writer {
     /// cannot bring to life what was answered as failed.
     fn reopen(&self) -> Result<Connection, DbError> {
         let conn = open(&self.location, &self.faults, &self.counters)?;
+        self.settle(&conn, "PASSIVE")?;
         conn.execute_batch("BEGIN IMMEDIATE").during("prove that the state can be written")?;
         let count = schema::meta(&conn, "reopened")?.and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
         schema::set_meta(&conn, "reopened", &(count + 1).to_string())?;
@@ -206,14 +207,37 @@ impl Writer {
     /// Brings the write-ahead log home into the file, as far as readers let it.
     pub(crate) fn checkpoint(&self, mode: &'static str) {
         let Some(conn) = &self.conn else { return };
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        let done: rusqlite::Result<(bool, i64, i64)> =
-            conn.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        match done {
-            Ok((_, pages, home)) if pages == home => self.counters.wal_pages.store(0, Ordering::Relaxed),
-            Ok((busy, pages, home)) => tracing::debug!(busy, pages, home, "a reader holds the write-ahead log back"),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "failed to bring the log home"),
+        if let Err(error) = self.bring_home(conn, mode) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to bring the log home");
         }
+    }
+
+    /// Makes durable what a connection found in the write-ahead log when it was opened.
+    ///
+    /// A process that was killed, or a commit that failed, may have left it there without a sync, and SQLite takes it as
+    /// committed. What is answered or written on top of it would go with it when the power is cut.
+    pub(crate) fn settle(&self, conn: &Connection, mode: &'static str) -> Result<(), DbError> {
+        match self.bring_home(conn, mode) {
+            // The log was synced before there was no room in the file.
+            Err(error) if error.is_full() => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no room to bring the log home");
+                Ok(())
+            }
+            settled => settled,
+        }
+    }
+
+    fn bring_home(&self, conn: &Connection, mode: &'static str) -> Result<(), DbError> {
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        let (busy, pages, home): (bool, i64, i64) = conn
+            .query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .during("bring the write-ahead log home")?;
+        if pages == home {
+            self.counters.wal_pages.store(0, Ordering::Relaxed);
+        } else {
+            tracing::debug!(busy, pages, home, "a reader holds the write-ahead log back");
+        }
+        Ok(())
     }
 }
 
