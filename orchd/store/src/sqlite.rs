@@ -168,11 +168,14 @@ pub(crate) fn open_writer(location: &Location) -> Result<Connection, DbError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = location.connect(flags).during("open the database")?;
     common(&conn)?;
-    let mode: String =
-        conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).during("switch to the write-ahead log")?;
-    if mode != "wal" {
+    // Stepped to its end: the switch is a commit, and that comes after the row which says that it is done.
+    let modes: Vec<String> = conn
+        .prepare("PRAGMA journal_mode = WAL")
+        .and_then(|mut switch| switch.query_map([], |row| row.get(0))?.collect())
+        .during("switch to the write-ahead log")?;
+    if modes != ["wal"] {
         let failure = ffi::Error::new(ffi::SQLITE_CANTOPEN);
-        let text = format!("the file system gives journal mode `{mode}` only");
+        let text = format!("the file system gives journal mode {modes:?} only");
         return Err(rusqlite::Error::SqliteFailure(failure, Some(text))).during("switch to the write-ahead log");
     }
     // FULL: an acknowledged command survives a power loss. Checkpoints are made by the writer thread, between batches.
