@@ -1,0 +1,75 @@
+//! Which seeds a simulation runs, on all processors, and how a failure is told.
+//!
+//! `ORCH_SIM_SEEDS=100000` runs so many, `ORCH_SIM_SEED=123` runs that one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Seeds that are run when nobody says how many.
+pub(crate) const SEEDS: u64 = 200;
+
+/// What a seed came to, when it failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Failed {
+    pub(crate) seed: u64,
+    pub(crate) why: String,
+}
+
+/// Runs the seeds that the environment asks for, and answers how many they were, or the smallest that failed.
+///
+/// # Panics
+/// When the environment asks for what is no number.
+pub(crate) fn run(one: impl Fn(u64) -> Result<(), String> + Sync) -> Result<u64, Failed> {
+    let number = |name| {
+        let text = std::env::var_os(name)?;
+        let number = text.to_str().and_then(|text| text.parse().ok());
+        assert!(number.is_some(), "{name} is {}, which is no number", text.display());
+        number
+    };
+    let (count, failed) = match number("ORCH_SIM_SEED") {
+        Some(seed) => (1, attempt(&one, seed)),
+        None => {
+            let count = number("ORCH_SIM_SEEDS").unwrap_or(SEEDS);
+            (count, first_failing(count, one))
+        }
+    };
+    failed.map_or(Ok(count), Err)
+}
+
+/// Runs the seeds below `count` and answers the smallest that failed. Larger ones are not begun after that.
+pub(crate) fn first_failing(count: u64, one: impl Fn(u64) -> Result<(), String> + Sync) -> Option<Failed> {
+    let (next, end) = (AtomicU64::new(0), AtomicU64::new(count));
+    let worker = || {
+        let mut failed: Option<Failed> = None;
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end.load(Ordering::Relaxed) {
+                return failed;
+            }
+            if let Some(found) = attempt(&one, seed) {
+                end.fetch_min(seed, Ordering::Relaxed);
+                failed = Some(found);
+            }
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        let failed = running.into_iter().filter_map(|worker| worker.join().expect("a seed's panic is caught"));
+        failed.min_by_key(|failed| failed.seed)
+    })
+}
+
+/// Runs one seed; a panic is a failure.
+pub(crate) fn attempt(one: impl Fn(u64) -> Result<(), String>, seed: u64) -> Option<Failed> {
+    let why = match catch_unwind(AssertUnwindSafe(|| one(seed))) {
+        Ok(Ok(())) => return None,
+        Ok(Err(why)) => why,
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            format!("panicked: {}", text.unwrap_or_else(|| "no message".to_owned()))
+        }
+    };
+    Some(Failed { seed, why })
+}
