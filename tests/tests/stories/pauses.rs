@@ -73,6 +73,8 @@ fn while_everything_is_paused_nothing_begins() -> anyhow::Result<()> {
         ensure!(why.contains("project_paused: project `shop` is paused: upgrade"), "{why}");
         let shown = orchctl(story.env(), &["project", "get", "other"]).await?.ok()?;
         ensure!(shown.contains("paused") && shown.contains("upgrade"), "{shown}");
+        let status = orchctl(story.env(), &["status"]).await?.ok()?;
+        ensure!(status.contains("project shop is paused: upgrade"), "{status}");
         orchctl(story.env(), &["project", "resume", "--all"]).await?.ok()?;
         let goes_on = run_in(story, &run.name, RunState::Running).await?;
         story.task_in(&waits, TaskState::Done).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use orch_core::entity::{Approval, Run};
+use orch_core::entity::{Approval, Pause, Project, Run};
 use orch_core::state::project::ProjectState;
 use orch_core::state::run::RunState;
 use orch_core::state::task::TaskState;
@@ -41,7 +41,8 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         let failed = count(EntityKind::Task, &[TaskState::Failed { reason: String::new() }.label()])?;
         let open = Filter::default().open();
         let runs = readable(view.list::<Run>(&open))?;
-        let quiet = quiet(view, &shared, &runs)?;
+        let mut quiet = quiet(view, &shared, &runs)?;
+        quiet.extend(paused(&readable(view.list::<Project>(&open))?));
         let pending = few(readable(view.list::<Approval>(&open))?.len());
         Ok((view.seq(), projects, (queued, without_agent), failed, (few(runs.len()), quiet), pending))
     })
@@ -89,6 +90,20 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         isolation_required: required,
         warnings,
     })
+}
+
+/// Projects in which nothing begins because a person wants it so, a line each.
+fn paused(projects: &[Project]) -> Vec<String> {
+    let now = crate::clock::now();
+    let lasting = projects.iter().filter_map(|project| Some((project, project.pause.as_ref()?)));
+    let lasting = lasting.filter(|(_, pause)| pause.lasts(now)).take(WARNINGS_MAX);
+    let line = |(project, pause): (&Project, &Pause)| {
+        let until = pause.until.map_or_else(String::new, |until| format!(" until {until}"));
+        let reason = if pause.reason.is_empty() { String::new() } else { format!(": {}", pause.reason) };
+        let slug = &project.slug;
+        format!("project {slug} is paused{until}{reason}; let it go on with `orchctl project resume {slug}`")
+    };
+    lasting.map(line).collect()
 }
 
 /// Runs that live and have written nothing for long, a line each: they may be stuck.
