@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use orch_core::entity::{Project, RepositorySource, RetryPolicy, Run, RunPurpose, Share, Task, TaskSpec, Work};
+use orch_core::entity::{
+    Asks, Project, RepositorySource, RetryPolicy, Run, RunPurpose, Share, Task, TaskSpec, Terms, Work,
+};
 use orch_core::ids::sample_id;
 use orch_core::recipe::Access;
-use orch_core::schedule::{Action, Book, Limits};
+use orch_core::schedule::{Action, Book, Limits, Totals};
 use orch_core::state::project::ProjectState;
 use orch_core::state::run::RunState;
 use orch_core::state::task::TaskState;
@@ -99,7 +101,14 @@ impl Bench {
     /// A book of that many tasks that wait, of projects that are ready.
     fn filled(size: u128) -> Self {
         let mut book = Book::default();
-        book.set_limits(Limits { runs_max: PLACES, ..Limits::default() });
+        // Memory for as many runs as there are places, and fewer units of a semaphore than tasks that wait for it.
+        let totals = Totals {
+            memory_bytes: Some(u64::from(PLACES) << 30),
+            run_memory_bytes: 1 << 30,
+            semaphores: [("gpu".to_owned(), 4)].into(),
+            ..Totals::default()
+        };
+        book.set_limits(Limits { runs_max: PLACES, totals, ..Limits::default() });
         (0..PROJECTS).for_each(|number| book.put_project((&project(number)).into()));
         let now = Timestamp::from_unix_us(1_795_165_557_000_000);
         for number in 0..size {
@@ -207,7 +216,7 @@ fn task(number: u128, at: Timestamp) -> Task {
         },
         depends_on: needed.into_iter().map(sample_id).collect(),
         conditions: std::collections::BTreeMap::new(),
-        terms: orch_core::entity::Terms::default(),
+        terms: Terms { asks: asks(number), ..Terms::default() },
         priority: u8::try_from(number * 11 % 10).unwrap_or(5),
         approval: None,
         state: TaskState::Approved { not_before: None },
@@ -221,6 +230,12 @@ fn task(number: u128, at: Timestamp) -> Task {
         created_at: Timestamp::from_unix_us(i64::try_from(number).unwrap_or(0)),
         since: at,
     }
+}
+
+/// One task of forty holds a unit of the semaphore.
+fn asks(number: u128) -> Asks {
+    let semaphores = if number.is_multiple_of(40) { [("gpu".to_owned(), 1)].into() } else { BTreeMap::new() };
+    Asks { semaphores, ..Asks::default() }
 }
 
 fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
@@ -244,7 +259,7 @@ fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         reason: String::new(),
         priority: task.priority,
         pause: None,
-        asks: orch_core::entity::Asks::default(),
+        asks: task.terms.asks.clone(),
         access: Access::default(),
         network: Vec::new(),
         network_left_out: 0,
