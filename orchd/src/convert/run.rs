@@ -27,6 +27,7 @@ pub(crate) fn run_view(
     place: RunPlace,
     host: Option<&HostFacts>,
 ) -> Result<RunView, ReadError> {
+    let now = crate::clock::now();
     let task = view.get::<Task>(run.task)?;
     let project = slug(view, run.project)?;
     Ok(RunView {
@@ -60,7 +61,7 @@ pub(crate) fn run_view(
         network_left_out: run.network_left_out,
         log_bytes: place.log_bytes,
         log_dropped_bytes: run.log_dropped_bytes,
-        pause: run.pause.as_ref().map(|pause| pause.reason.clone()),
+        pause: run.pause.as_ref().filter(|pause| pause.lasts(now)).map(|pause| pause.reason.clone()),
         queued_at: run.queued_at,
         started_at: run.started_at,
         finished_at: run.finished_at,

@@ -24,7 +24,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
-use super::steering::{Steering, cancel};
+use super::steering::{self, Steering, cancel};
 use super::tasks::Tasks;
 use super::{PassError, launch, settle};
 use crate::app::{App, blocking};
@@ -146,6 +146,7 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
         if run.state.is_final() {
             return Ok(());
         }
+        let pause_ends_in = steering::pause_ends_in(&run);
         let observed = observe(app, &directory, &run).await;
         if observed.is_ok() {
             readable_at = Instant::now();
@@ -184,11 +185,12 @@ async fn follow(app: &Arc<App>, id: RunId, looked: &mut Option<oneshot::Sender<(
             }
             Err(error) => return give_up_unreadable(app, &run, &directory, &chain(&error)).await,
         }
+        let look_again = pause_ends_in.map_or(LOOK_AGAIN, |ends| ends.min(LOOK_AGAIN));
         tokio::select! {
             () = app.stopped() => return Ok(()),
             _ = changed.changed() => {}
             () = watch.changed() => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = tokio::time::sleep(look_again) => {}
         }
     }
 }

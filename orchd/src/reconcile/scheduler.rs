@@ -30,12 +30,13 @@ pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
         accept(start.await)?;
     }
     let mut is_troubled = false;
-    for end in chosen.ends.into_iter().map(|end| app.execute("scheduler", end)).collect::<Vec<_>>() {
-        accept(end.await)?;
-    }
     for (change, project) in &chosen.checks {
         changes::start_check(&app, project, change).await?;
         is_troubled |= app.troubles.rests(change.id, std::time::Instant::now());
+    }
+    // What ends takes nobody's place and can wait for another time.
+    for end in chosen.ends.into_iter().map(|end| app.execute("scheduler", end)).collect::<Vec<_>>() {
+        accept(end.await)?;
     }
     let due = due.map(|due| Duration::from_millis(due.ms_since(crate::clock::now()) + 1));
     // A check that could not begin took the place of something else, which is chosen now.

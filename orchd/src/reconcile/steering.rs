@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use orch_core::entity::Run;
+use orch_core::entity::{Run, RunPause};
 use orch_core::state::run::RunState;
 
 use crate::app::{App, blocking};
@@ -23,13 +24,25 @@ impl Steering {
         if run.cancel_requested.is_some() && !self.to_end {
             self.to_end = cancel(app, directory).await;
         }
-        let wanted = run.pause.is_some() && run.cancel_requested.is_none();
+        let wanted = pause_of(run).is_some() && run.cancel_requested.is_none();
         // Nobody ever asked for it to stand still.
         let is_moot = self.stands_still.is_none() && !wanted && run.state != RunState::Paused;
         if !is_moot && self.stands_still != Some(wanted) && suspend(app, run, directory, wanted).await {
             self.stands_still = Some(wanted);
         }
     }
+}
+
+/// The pause that lasts.
+fn pause_of(run: &Run) -> Option<&RunPause> {
+    let now = crate::clock::now();
+    run.pause.as_ref().filter(|pause| pause.lasts(now))
+}
+
+/// How long until the pause of a run is over by itself.
+pub(super) fn pause_ends_in(run: &Run) -> Option<Duration> {
+    let until = pause_of(run)?.until?;
+    Some(Duration::from_millis(until.ms_since(crate::clock::now()) + 1))
 }
 
 async fn suspend(app: &Arc<App>, run: &Run, directory: &Path, stands_still: bool) -> bool {

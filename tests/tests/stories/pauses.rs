@@ -35,6 +35,11 @@ fn a_paused_run_stands_still_and_goes_on_over_a_restart() -> anyhow::Result<()> 
         let still = run_in(story, &run.name, RunState::Paused).await?;
         ensure!(still.log_bytes == paused.log_bytes, "nothing was written in the meantime");
         orchctl(story.env(), &["run", "resume", &run.name]).await?.ok()?;
+        run_in(story, &run.name, RunState::Running).await?;
+        // With its project it stands still only as long as that.
+        let briefly = ["project", "pause", "shop", "--runs", "--until", "+2s"];
+        orchctl(story.env(), &briefly).await?.ok()?;
+        run_in(story, &run.name, RunState::Paused).await?;
         let goes_on = run_in(story, &run.name, RunState::Running).await?;
         release(&goes_on, story).await?;
         story.task_in(&task, TaskState::Done).await?;

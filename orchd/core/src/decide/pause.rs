@@ -19,19 +19,22 @@ pub(super) fn projects<V: View>(
     if let Some(until) = until.filter(|until| *until <= cx.now) {
         return Err(DecideError::Invalid { field: "end of the pause", problem: format!("{until} is over") });
     }
-    let pause = Pause { reason: reason.to_owned(), until, is_of_all: named.is_empty() };
     for found in wanted(cx, named)? {
         cx.touch(EntityKind::Project, found.id);
+        // What says more of one project takes nothing from the pause of all.
+        let before = found.pause.as_ref().filter(|pause| pause.lasts(cx.now));
+        let is_of_all = named.is_empty() || before.is_some_and(|pause| pause.is_of_all);
+        let pause = Pause { reason: reason.to_owned(), until, is_of_all };
         if found.pause.as_ref() == Some(&pause) {
             cx.note(format!("project `{}` is paused so already", found.slug));
         } else {
-            cx.emit((found.id, ProjectEvent::Paused { pause: pause.clone() }));
+            cx.emit((found.id, ProjectEvent::Paused { pause }));
         }
         if with_runs {
             for run in cx.view.list::<Run>(&Filter::of(found.id).open())? {
                 // What a person paused by itself is not resumed with the project.
-                if run.pause.is_none() {
-                    let pause = RunPause { reason: reason.to_owned(), with_project: true };
+                if run.pause.as_ref().is_none_or(|pause| pause.with_project || !pause.lasts(cx.now)) {
+                    let pause = RunPause { reason: reason.to_owned(), with_project: true, until };
                     cx.emit((run.id, RunEvent::PauseRequested { pause }));
                 }
             }
@@ -58,20 +61,21 @@ pub(super) fn resume_projects<V: View>(cx: &mut Context<'_, V>, named: &[Project
     Ok(())
 }
 
-/// The pause that a project which is made now begins with: when everything is paused, it is, too.
+/// The pause that a project which is made now begins with: as long as all there are were paused at once, it is, too.
 pub(super) fn of_all<V: View>(cx: &Context<'_, V>) -> Result<Option<Pause>, DecideError> {
     let in_use: Vec<Project> = cx.view.list(&Filter::default().open())?;
-    let pauses = in_use.into_iter().filter_map(|project| project.pause);
-    Ok(pauses.into_iter().find(|pause| pause.is_of_all && pause.lasts(cx.now)))
+    let of_all = |project: Project| project.pause.filter(|pause| pause.is_of_all && pause.lasts(cx.now));
+    let pauses: Option<Vec<Pause>> = in_use.into_iter().map(of_all).collect();
+    Ok(pauses.and_then(|mut pauses| pauses.pop()))
 }
 
 pub(super) fn run<V: View>(cx: &mut Context<'_, V>, id: RunId, reason: &str) -> Result<(), DecideError> {
     let run: Run = open_run(cx, id)?;
-    if run.pause.is_some() {
+    if run.pause.is_some_and(|pause| pause.lasts(cx.now)) {
         cx.note("it is paused already");
         return Ok(());
     }
-    let pause = RunPause { reason: text("reason", reason)?.to_owned(), with_project: false };
+    let pause = RunPause { reason: text("reason", reason)?.to_owned(), with_project: false, until: None };
     cx.emit((id, RunEvent::PauseRequested { pause }));
     Ok(())
 }

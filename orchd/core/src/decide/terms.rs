@@ -5,7 +5,7 @@ use orch_proto::id::TaskId;
 
 use super::{Context, DecideError, bounds, conflict};
 use crate::command::TermsChange;
-use crate::entity::{SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Task, TaskEvent, Terms, UNITS_MAX};
+use crate::entity::{Run, RunEvent, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Task, TaskEvent, Terms, UNITS_MAX};
 use crate::state::task::TaskState;
 use crate::view::View;
 
@@ -24,25 +24,44 @@ pub(super) fn set<V: View>(cx: &mut Context<'_, V>, id: TaskId, change: &TermsCh
     if matches!(task.state, TaskState::Running { .. }) {
         cx.note("the run under way goes on as it began; this is for the next");
     }
-    check(cx, &terms)?;
+    // A deadline that is over and that nobody speaks of is no reason against the rest.
+    if (terms.deadline, terms.not_before) != (task.terms.deadline, task.terms.not_before) {
+        check_times(cx, &terms)?;
+    }
+    check_asks(&terms)?;
     cx.emit((id, TaskEvent::TermsSet { terms: Box::new(terms) }));
     Ok(())
 }
 
-/// Fails a task whose time was over before it began. Looked at again here: its terms may have changed.
+/// Fails a task whose time was over before it began, or ends the run of one that began. Looked at again here: its terms may
+/// have changed. The sandbox ends a run by its own clock, which stands still with a run that is paused.
 pub(super) fn expire<V: View>(cx: &mut Context<'_, V>, id: TaskId) -> Result<(), DecideError> {
     let task: Task = cx.get(id)?;
     cx.touch(EntityKind::Task, id);
-    let over = task.terms.deadline.filter(|deadline| *deadline <= cx.now);
-    let Some(deadline) = over.filter(|_| matches!(task.state, TaskState::Approved { .. })) else {
+    let Some(deadline) = task.terms.deadline.filter(|deadline| *deadline <= cx.now) else {
         return Err(conflict(format!("the time of T-{} is not over", task.number)));
     };
-    cx.emit((id, TaskEvent::Expired { deadline }));
+    match task.state {
+        TaskState::Approved { .. } => cx.emit((id, TaskEvent::Expired { deadline })),
+        TaskState::Running { run } => {
+            if cx.get::<Run>(run)?.cancel_requested.is_some() {
+                return Err(conflict(format!("the run of T-{} is to end already", task.number)));
+            }
+            cx.emit((run, RunEvent::CancelRequested { reason: format!("its deadline, {deadline}, is over") }));
+            cx.touch(EntityKind::Run, run);
+        }
+        state => return Err(conflict(format!("T-{} is {} and neither waits nor runs", task.number, state.label()))),
+    }
     Ok(())
 }
 
 /// Checks terms that somebody gave.
 pub(super) fn check<V: View>(cx: &Context<'_, V>, terms: &Terms) -> Result<(), DecideError> {
+    check_times(cx, terms)?;
+    check_asks(terms)
+}
+
+fn check_times<V: View>(cx: &Context<'_, V>, terms: &Terms) -> Result<(), DecideError> {
     let invalid = |field, problem: String| Err(DecideError::Invalid { field, problem });
     if let Some(deadline) = terms.deadline {
         if deadline <= cx.now {
@@ -52,6 +71,11 @@ pub(super) fn check<V: View>(cx: &Context<'_, V>, terms: &Terms) -> Result<(), D
             return invalid("deadline", "is not after the time before which it may not begin".into());
         }
     }
+    Ok(())
+}
+
+fn check_asks(terms: &Terms) -> Result<(), DecideError> {
+    let invalid = |field, problem: String| Err(DecideError::Invalid { field, problem });
     let semaphores = &terms.asks.semaphores;
     bounds::count("semaphores", semaphores.len(), SEMAPHORES_MAX)?;
     for (name, units) in semaphores {

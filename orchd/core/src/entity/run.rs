@@ -70,6 +70,17 @@ pub struct RunPause {
     pub reason: String,
     /// Its project was paused with all that runs in it, and goes on with it.
     pub with_project: bool,
+    /// It is over by itself then, like the pause of the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl RunPause {
+    /// Whether it lasts.
+    #[must_use]
+    pub fn lasts(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// What a run is for.

@@ -95,6 +95,8 @@ pub struct Book {
     pub(super) asked_by: BTreeMap<ApprovalId, BTreeSet<TaskId>>,
     /// Runs under way, of tasks and of gates of their changes.
     pub(super) under_way: BTreeMap<TaskId, BTreeMap<RunId, u32>>,
+    /// Those of them that were asked to end.
+    pub(super) ending: BTreeSet<RunId>,
     /// What open tasks need of the host, each kept once, with how many need it.
     wants: BTreeMap<Arc<Wants>, usize>,
     pub(super) lanes: Lanes,
@@ -188,6 +190,11 @@ impl Book {
             let class = ClassId { project: facts.project, priority: facts.priority };
             self.lanes.change_class(class, |classes| classes.started(class, facts.queued_at));
             self.reseat(class.project);
+        }
+        if facts.is_open && facts.is_ending {
+            self.ending.insert(id);
+        } else {
+            self.ending.remove(&id);
         }
         if facts.is_open {
             self.unchoose(task);
@@ -352,6 +359,7 @@ impl Book {
         self.unknown.tasks.remove(&id);
         let (due, deadline) = match facts.phase {
             Phase::Queued { not_before } => (not_before.max(facts.not_before), facts.deadline),
+            Phase::UnderWay => (None, facts.deadline),
             _ => (None, None),
         };
         if let Some(before) = self.tasks.get(&id).and_then(|node| node.facts.deadline) {

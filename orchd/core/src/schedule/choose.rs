@@ -1,6 +1,6 @@
 //! The choice: what to start now. Costs the same however much waits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orch_proto::Timestamp;
 use orch_proto::id::{ChangeId, TaskId};
@@ -9,6 +9,9 @@ use super::book::Book;
 use super::lanes::{LaneId, Order};
 use super::ledger::{Holder, Resource};
 use crate::entity::Asks;
+
+/// Most ends at once: they are commands, and others have to come through.
+const ENDS_MAX: usize = 256;
 
 /// One thing to start, and why it and not another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub enum Action {
     Check(ChangeId),
     /// Not to start a task, ever: what it waits for cannot happen any more.
     Skip(TaskId),
-    /// Not to start a task: its deadline is over.
+    /// Not to start a task, or to end its run: its deadline is over.
     Expire(TaskId),
 }
 
@@ -57,12 +60,22 @@ impl Book {
         decisions
     }
 
-    /// Tasks that end without having begun.
+    /// Tasks that end without having begun, or because their time is over; the next ones when these have ended.
     fn ends(&self) -> Vec<Decision> {
+        let runs = |task: &TaskId| self.under_way.get(task).into_iter().flat_map(BTreeMap::keys);
+        let is_ending =
+            |task: &TaskId| self.under_way.contains_key(task) && runs(task).all(|run| self.ending.contains(run));
         let skipped = self.moot.iter().map(|task| (Action::Skip(*task), "it is not needed any more"));
-        let late = self.late.iter().filter(|(_, task)| !self.chosen.contains_key(task) && !self.moot.contains(task));
+        let late = self
+            .late
+            .iter()
+            .filter(|(_, task)| !self.chosen.contains_key(task) && !self.moot.contains(task) && !is_ending(task));
         let expired = late.map(|(_, task)| (Action::Expire(*task), "its deadline is over"));
-        skipped.chain(expired).map(|(action, reason)| Decision { action, reason: reason.into() }).collect()
+        skipped
+            .chain(expired)
+            .take(ENDS_MAX)
+            .map(|(action, reason)| Decision { action, reason: reason.into() })
+            .collect()
     }
 
     /// How many of that many checks there is room for.

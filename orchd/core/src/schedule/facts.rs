@@ -55,6 +55,7 @@ pub struct TaskFacts {
     pub(super) needs: BTreeMap<TaskId, Condition>,
     pub(super) join: Join,
     pub(super) not_before: Option<Timestamp>,
+    /// While it waits in the queue or runs.
     pub(super) deadline: Option<Timestamp>,
     pub(super) priority: u8,
     pub(super) approval: Option<ApprovalId>,
@@ -105,7 +106,10 @@ impl From<&Task> for TaskFacts {
             needs: task.depends_on.iter().map(|needed| (*needed, task.condition(*needed))).collect(),
             join: task.terms.join,
             not_before: task.terms.not_before,
-            deadline: task.terms.deadline,
+            deadline: task
+                .terms
+                .deadline
+                .filter(|_| matches!(task.state, TaskState::Approved { .. } | TaskState::Running { .. })),
             priority: task.priority,
             approval: task.approval,
             minutes: task.spec.estimate_minutes.map_or(1, |(_, high)| u64::from(high.max(1))),
@@ -178,6 +182,8 @@ pub struct RunFacts {
     /// That of the task when it was started.
     pub(super) priority: u8,
     pub(super) is_open: bool,
+    /// Somebody asked for its end.
+    pub(super) is_ending: bool,
     pub(super) queued_at: Timestamp,
     pub(super) finished_at: Option<Timestamp>,
     pub(super) asks: Asks,
@@ -193,6 +199,7 @@ impl From<&Run> for RunFacts {
             is_work: run.purpose == RunPurpose::Work,
             priority: run.priority,
             is_open: run.is_open(),
+            is_ending: run.cancel_requested.is_some(),
             queued_at: run.queued_at,
             finished_at: run.finished_at,
             asks: run.asks.clone(),

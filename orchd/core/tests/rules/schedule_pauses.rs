@@ -76,6 +76,14 @@ fn while_everything_is_paused_a_new_project_is_too() {
     scene.does(&Command::ResumeProjects { projects: Vec::new() });
     let third = scene.project("third");
     assert_eq!([shop, other, third].map(|id| scene.one::<Project>(id).pause), [None, None, None]);
+    // What is said of one of them takes nothing from it; when one goes on, not everything is paused any more.
+    scene.pause(&[], None, false);
+    scene.pause(&[shop, other, third], None, false);
+    let fourth = scene.project("fourth");
+    assert!(scene.one::<Project>(fourth).pause.is_some());
+    scene.does(&Command::ResumeProjects { projects: vec![other] });
+    let fifth = scene.project("fifth");
+    assert_eq!(scene.one::<Project>(fifth).pause, None);
     let late = Command::PauseProjects {
         projects: Vec::new(),
         reason: String::new(),
@@ -97,6 +105,11 @@ fn runs_stand_still_with_their_project_or_by_themselves() {
     scene.does(&Command::PauseRun { run: runs[0], reason: "look at it".into() });
     scene.pause(&[shop], None, true);
     assert!(runs.iter().all(|run| scene.one::<Run>(*run).pause.is_some()));
+    // It ends with the pause of the project, by itself, too.
+    let until = scene.now.plus_ms(60_000);
+    scene.pause(&[shop], Some(until), true);
+    let lasts = |scene: &Scene, at| runs.map(|run| scene.one::<Run>(run).pause.unwrap().lasts(at));
+    assert_eq!((lasts(&scene, scene.now), lasts(&scene, until)), ([true, true], [true, false]));
     // It can stand still before anybody has heard that it runs.
     scene.sees(runs[0], Observation::Paused);
     assert_eq!(scene.one::<Run>(runs[0]).state, RunState::Starting);

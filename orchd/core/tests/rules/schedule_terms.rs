@@ -222,6 +222,39 @@ fn a_task_begins_neither_too_early_nor_too_late() {
     assert_eq!(names(&scene, 9), ["timed"]);
 }
 
+/// The sandbox keeps a deadline by a clock that stands still while a run is paused.
+#[test]
+fn a_run_is_ended_at_the_deadline_of_its_task() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "runs");
+    let until = scene.now.plus_ms(1_000);
+    scene.set(task, TermsChange { deadline: Some(Some(until)), ..TermsChange::default() });
+    let run = scene.start(task);
+    assert_eq!((names(&scene, 9), next_due(&scene)), (Vec::new(), Some(until)));
+    scene.now = until;
+    assert_eq!(names(&scene, 9), ["expire runs"]);
+    scene.does(&Command::ExpireTask { task });
+    assert!(scene.one::<orch_core::entity::Run>(run).cancel_requested.is_some());
+    assert_eq!(names(&scene, 9), Vec::<String>::new());
+    assert_eq!(scene.refuses(&Command::ExpireTask { task }).to_string(), "the run of T-1 is to end already");
+    // The rest of its terms can be set all the same.
+    scene.set(task, TermsChange { memory_bytes: Some(1 << 30), ..TermsChange::default() });
+    scene.settle(run, RunOutcome::Cancelled { reason: "over".into() });
+    assert!(matches!(scene.one::<Task>(task).state, TaskState::Failed { .. }));
+    assert_eq!(names(&scene, 9), Vec::<String>::new());
+}
+
+#[test]
+fn many_ends_come_some_at_a_time() {
+    let (mut scene, project) = Scene::ready("shop");
+    let first = scene.task(project, "first");
+    for at in 0..300 {
+        scene.after(project, &format!("on failure {at}"), &[(first, Condition::Failed)], Join::All);
+    }
+    scene.succeeds(first);
+    assert_eq!(names(&scene, 9).len(), 256);
+}
+
 #[test]
 fn a_deadline_that_leaves_no_time_for_another_attempt_ends_the_task() {
     let (mut scene, project) = Scene::ready("shop");
