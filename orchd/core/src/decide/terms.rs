@@ -9,7 +9,7 @@ use crate::entity::{Run, RunEvent, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Task, Ta
 use crate::state::task::TaskState;
 use crate::view::View;
 
-/// Says on which terms a task is scheduled. A run under way goes on as it began.
+/// Says on which terms a task is scheduled. A run under way keeps what it has, and can only be ended earlier.
 pub(super) fn set<V: View>(cx: &mut Context<'_, V>, id: TaskId, change: &TermsChange) -> Result<(), DecideError> {
     let task: Task = cx.get(id)?;
     cx.touch(EntityKind::Task, id);
@@ -22,7 +22,7 @@ pub(super) fn set<V: View>(cx: &mut Context<'_, V>, id: TaskId, change: &TermsCh
         return Err(conflict(format!("T-{} is done and begins no more", task.number)));
     }
     if matches!(task.state, TaskState::Running { .. }) {
-        cx.note("the run under way goes on as it began; this is for the next");
+        cx.note("the run under way keeps what it has; a deadline can end it earlier, and not later than when it began");
     }
     // A deadline that is over and that nobody speaks of is no reason against the rest.
     if (terms.deadline, terms.not_before) != (task.terms.deadline, task.terms.not_before) {
