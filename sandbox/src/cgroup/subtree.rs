@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::poll::poll;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::{AccessFlags, faccessat, getpid, getppid};
@@ -30,8 +31,11 @@ const DAEMON_WEIGHT: &str = "400";
 const RUNS_WEIGHT: &str = "100";
 /// Memory that the kernel takes from the daemon's group last, in bytes.
 const DAEMON_MEMORY: &str = "134217728";
-/// Rounds of moving processes out of the inner group, which may fork meanwhile.
-const MOVE_ROUNDS: usize = 50;
+/// Longest time for moving processes out of the inner group. They may fork meanwhile, and one that is on its way out is
+/// listed until the kernel has done with it and cannot be moved any more.
+const MOVE_WAIT: Duration = Duration::from_secs(2);
+/// The rest between two rounds of that, in milliseconds.
+const MOVE_REST_MS: u8 = 1;
 /// Most parents that are followed from a process up to the daemon.
 const ANCESTORS_MAX: usize = 64;
 /// Longest time for killing and removing groups that are left over at the start, all together.
@@ -188,8 +192,10 @@ impl Subtree {
     }
 
     /// Kills and removes the groups of runs whose shim is gone; waits no longer than `wait` for the end of what is in them.
-    pub(crate) fn sweep(&self, wait: Duration) -> Result<(), Errno> {
+    /// Whether none of them is left.
+    pub(crate) fn sweep(&self, wait: Duration) -> Result<bool, Errno> {
         let deadline = Instant::now() + wait;
+        let mut is_swept = true;
         let listing =
             Dir::openat(&self.runs, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         for entry in listing.into_iter().filter_map(Result::ok) {
@@ -197,10 +203,10 @@ impl Subtree {
             let name = entry.file_name().to_str().unwrap_or_default();
             if is_group && !name.is_empty() && !name.starts_with('.') {
                 // What cannot be removed now is tried again by the next sweep.
-                remove_left_over(self.runs.as_fd(), name, deadline).unwrap_or_default();
+                is_swept &= remove_left_over(self.runs.as_fd(), name, deadline).is_ok();
             }
         }
-        Ok(())
+        Ok(is_swept)
     }
 }
 
@@ -215,14 +221,22 @@ fn make_group(top: &OwnedFd, name: &str) -> Result<(), Errno> {
 fn empty(top: &OwnedFd, daemon: &OwnedFd, in_leaf: bool) -> Result<(), Missing> {
     let failed = |what| move |errno| Missing::Failed { what, errno };
     let list = || processes(top.as_fd()).map_err(failed("list the processes of the own group"));
-    let others = list()?.into_iter().filter(|pid| in_leaf || !is_family(*pid)).count();
-    if others > 0 {
-        return Err(Missing::Shared(others));
-    }
-    for _ in 0..MOVE_ROUNDS {
+    let deadline = Instant::now() + MOVE_WAIT;
+    loop {
         let left = list()?;
         if left.is_empty() {
             return Ok(());
+        }
+        // Of one that was reaped after the list was made nothing is known, and the next list is without it.
+        let others = left.iter().filter(|pid| in_leaf || is_family(**pid) == Some(false)).count();
+        if others > 0 {
+            return Err(Missing::Shared(others));
+        }
+        if Instant::now() > deadline {
+            return Err(Missing::Failed {
+                what: "move all processes into the group of the daemon",
+                errno: Errno::EAGAIN,
+            });
         }
         for pid in left {
             match write(daemon.as_fd(), "cgroup.procs", &pid.to_string()) {
@@ -231,28 +245,36 @@ fn empty(top: &OwnedFd, daemon: &OwnedFd, in_leaf: bool) -> Result<(), Missing> 
                 Err(errno) => return Err(failed("move into the group of the daemon")(errno)),
             }
         }
+        // Whoever was moved is not listed any more; nothing tells when the others have ended.
+        if !list()?.is_empty() {
+            poll(&mut [], MOVE_REST_MS).map_err(failed("wait for the end of processes"))?;
+        }
     }
-    Err(Missing::Failed { what: "move all processes into the group of the daemon", errno: Errno::EAGAIN })
 }
 
 /// Whether the process belongs to the daemon of this spawner: the daemon, what it has started, and shims that were started
-/// by an earlier one.
-fn is_family(pid: i32) -> bool {
+/// by an earlier one. `None` when there is no such process.
+fn is_family(pid: i32) -> Option<bool> {
     let (own, daemon) = (getpid().as_raw(), getppid().as_raw());
     let program = stat_of(own).map(|(name, _)| name);
     let mut at = pid;
+    let mut known = stat_of(pid);
+    known.as_ref()?;
     for _ in 0..ANCESTORS_MAX {
         // A daemon that has ended leaves init as the parent, which is nobody's daemon.
         if at == own || (at == daemon && daemon > 1) {
-            return true;
+            return Some(true);
         }
-        match stat_of(at) {
-            Some((name, _)) if Some(&name) == program.as_ref() => return true,
-            Some((_, parent)) if parent > 1 => at = parent,
-            _ => return false,
+        match known {
+            Some((name, _)) if Some(&name) == program.as_ref() => return Some(true),
+            Some((_, parent)) if parent > 1 => {
+                at = parent;
+                known = stat_of(parent);
+            }
+            _ => return Some(false),
         }
     }
-    false
+    Some(false)
 }
 
 /// Name and parent of a process.
@@ -306,8 +328,10 @@ mod tests {
 
     #[test]
     fn this_process_is_of_the_family_and_init_is_not() {
-        assert!(is_family(getpid().as_raw()));
-        assert!(!is_family(1));
+        assert_eq!(is_family(getpid().as_raw()), Some(true));
+        assert_eq!(is_family(1), Some(false));
+        // Above every number that a process can have.
+        assert_eq!(is_family(1 << 30), None);
     }
 
     #[test]

@@ -45,12 +45,9 @@ impl Host {
         Self { subtree: Subtree::prepare(&ceilings), ceilings, boot_id: boot_id() }
     }
 
-    /// Removes what shims that were killed have left.
-    pub(crate) fn tidy(&self) {
-        if let Ok(subtree) = &self.subtree {
-            // What is left is looked for again.
-            subtree.sweep(TIDY_WAIT).unwrap_or_default();
-        }
+    /// Removes what shims that were killed have left. Whether nothing of it is there any more.
+    pub(crate) fn tidy(&self) -> bool {
+        self.subtree.as_ref().map_or(true, |subtree| subtree.sweep(TIDY_WAIT) != Ok(false))
     }
 
     /// What a child that closes all descriptors has to keep.

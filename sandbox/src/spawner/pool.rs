@@ -44,11 +44,15 @@ impl Known {
         self.failed = Some((now, before.saturating_add(1)));
     }
 
+    /// When the next slot may be prepared after one could not be.
+    fn rested_at(&self) -> Option<Instant> {
+        let (at, times) = self.failed?;
+        let doubled = FAILED_PAUSE.saturating_mul(1 << times.saturating_sub(1).min(16));
+        Some(at + doubled.min(FAILED_PAUSE_MAX))
+    }
+
     fn rests(&self, now: Instant) -> bool {
-        self.failed.is_some_and(|(at, times)| {
-            let doubled = FAILED_PAUSE.saturating_mul(1 << times.saturating_sub(1).min(16));
-            now.duration_since(at) < doubled.min(FAILED_PAUSE_MAX)
-        })
+        self.rested_at().is_some_and(|rested| now < rested)
     }
 }
 
@@ -98,6 +102,12 @@ impl Pool {
         self.shapes.retain(|known| now.duration_since(known.used) < UNUSED_MAX);
         let lacks = |known: &&Known| known.slots.len() < self.wanted && !known.rests(now);
         self.shapes.iter().rev().find(lacks).map(|known| known.shape.clone())
+    }
+
+    /// When a shape that lacks a slot has rested after the last one could not be prepared.
+    pub(super) fn rested_at(&self) -> Option<Instant> {
+        let lacking = self.shapes.iter().filter(|known| known.slots.len() < self.wanted);
+        lacking.filter_map(Known::rested_at).min()
     }
 
     /// Adds a slot that is being prepared.
@@ -204,6 +214,7 @@ mod tests {
         drop(shim);
         assert!(pool.hear(|| true, now));
         assert_eq!(pool.lacking(now), None);
+        assert_eq!(pool.rested_at(), Some(now + FAILED_PAUSE));
         assert_eq!(pool.lacking(now + FAILED_PAUSE), Some(a.clone()));
         for _ in 0..20 {
             pool.failed(&a, now);

@@ -38,6 +38,8 @@ const START_WAIT: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_millis(10);
 /// How often what is not used is looked for.
 const TIDY_PERIOD: Duration = Duration::from_secs(60);
+/// How soon again when something was left: processes that were killed need a moment to end. Doubles up to the period.
+const TIDY_AGAIN: Duration = Duration::from_millis(100);
 
 /// Failure of the spawner process.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +90,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
         networks: Networks::start(networks),
         pool: Pool::new(slots),
         next_sweep: Instant::now() + TIDY_PERIOD,
+        sweep_again: TIDY_AGAIN,
     };
     spawner.run()
 }
@@ -105,6 +108,8 @@ struct ServedSpawner {
     pool: Pool,
     /// When to look for what shims that were killed have left.
     next_sweep: Instant,
+    /// How soon after that when something of it is still there.
+    sweep_again: Duration,
 }
 
 impl ServedSpawner {
@@ -148,15 +153,14 @@ impl ServedSpawner {
         });
         let first_slot = fds.len();
         fds.extend(self.pool.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        let timeout = if *quiet { TIDY_PERIOD } else { QUIET };
+        let timeout = if *quiet { self.next_due().saturating_duration_since(Instant::now()) } else { QUIET };
         match poll(&mut fds, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
             Ok(0) => {
                 *quiet = true;
                 let now = Instant::now();
                 self.templates.tidy(now);
                 if now >= self.next_sweep {
-                    self.next_sweep = now + TIDY_PERIOD;
-                    self.host.tidy();
+                    self.sweep(now);
                 }
                 // Every fork took the right to write to its pages, which the next start would get back one by one.
                 memory::fault_in();
@@ -178,6 +182,18 @@ impl ServedSpawner {
             (self.next_sweep, *quiet) = (now, false);
         }
         Ok(is_ready(0))
+    }
+
+    /// When something is to be done though nobody asks for anything.
+    fn next_due(&self) -> Instant {
+        self.pool.rested_at().map_or(self.next_sweep, |rested| rested.min(self.next_sweep))
+    }
+
+    /// Removes what shims that were killed have left.
+    fn sweep(&mut self, now: Instant) {
+        let wait = if self.host.tidy() { TIDY_PERIOD } else { self.sweep_again };
+        self.sweep_again = if wait == TIDY_PERIOD { TIDY_AGAIN } else { (wait * 2).min(TIDY_PERIOD) };
+        self.next_sweep = now + wait;
     }
 
     /// Gives the run a shim: one that waits with a sandbox, or a new one.

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
+use nix::poll::poll;
 use nix::sys::stat::Mode;
 
 use super::build::{BuildError, HostUser, errno_of, make_file, text};
@@ -29,6 +30,8 @@ const USER_LIMITS: [(&str, &str); 3] = [
 const BYTES_PER_INODE: u64 = 4096;
 /// Size of `/run`, which holds a few small files.
 const RUN_BYTES: u64 = 1 << 20;
+/// Tries to make `/proc` read-only, a millisecond apart.
+const READ_ONLY_TRIES: u32 = 500;
 /// Files of `/proc` that show key rings of the user, whom no namespace separates from the run's.
 const PROC_KEYS: [&str; 2] = ["keys", "key-users"];
 /// Files of `/proc` that show the whole machine and that the user id behind a run of root could read.
@@ -128,7 +131,20 @@ fn proc(root: &OwnedFd, settings: &Settings) -> Result<(), BuildError> {
     }
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let proc = openat(root, "proc", flags, Mode::empty()).map_err(failed)?;
-    mounts::set_attributes(proc.as_fd(), mounts::RDONLY).map_err(failed)
+    make_read_only(&proc).map_err(failed)
+}
+
+/// Makes a mount read-only that was just written to. Rarely, on a busy machine, the kernel still counts a writer for a
+/// moment after its file was closed.
+fn make_read_only(mount: &OwnedFd) -> Result<(), Errno> {
+    let mut tries = READ_ONLY_TRIES;
+    loop {
+        match mounts::set_attributes(mount.as_fd(), mounts::RDONLY) {
+            Err(Errno::EBUSY) if tries > 0 => tries -= 1,
+            done => return done,
+        }
+        poll(&mut [], 1_u8)?;
+    }
 }
 
 /// Covers one file of `/proc` with the null device; a file that this kernel does not have needs no cover.
