@@ -18,7 +18,7 @@ use orch_core::view::ReadError;
 use orch_proto::Timestamp;
 use orch_proto::id::{CommandId, ProjectId};
 use orch_store::{Committed, ExecuteError, ReadView, Store};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
 use crate::host::HostFacts;
@@ -32,6 +32,9 @@ use crate::workspaces::Workspaces;
 
 /// Free space is looked at in units of that many bytes.
 const DISK_UNIT: u64 = 1 << 30;
+
+/// Runs that are launched at once: while one is with the spawner, others make their directories.
+const LAUNCHES_MAX: usize = 4;
 
 /// The shared parts. One per process, behind an [`Arc`].
 #[derive(Debug)]
@@ -57,7 +60,11 @@ pub(crate) struct App {
     pub(crate) stopping: watch::Sender<bool>,
     /// Changes when reconcilers are to look again at something that is no part of the state.
     pub(crate) woken: watch::Sender<u64>,
+    /// Held by those who launch a run. The spawner takes one request at a time; who waits for it need not hold a thread.
+    pub(crate) launches: Semaphore,
     tool_sets: Mutex<BTreeMap<String, ToolSet>>,
+    /// Repositories that were opened. What git said of them then does not change.
+    repositories: Mutex<BTreeMap<ProjectId, BareRepo>>,
 }
 
 /// The parts that [`App::new`] puts together.
@@ -97,7 +104,9 @@ impl App {
             upkeep: Upkeep::default(),
             stopping: watch::Sender::new(false),
             woken: watch::Sender::new(0),
+            launches: Semaphore::new(LAUNCHES_MAX),
             tool_sets: Mutex::default(),
+            repositories: Mutex::default(),
         })
     }
 
@@ -127,12 +136,22 @@ impl App {
         self.store.execute(Envelope { id, actor: Actor::daemon(part), request, command })
     }
 
-    /// A project's repository.
+    /// A project's repository. Git is asked about it once.
     ///
     /// # Errors
     /// When it is not there.
     pub(crate) fn repository(&self, project: ProjectId) -> Result<BareRepo, OpenError> {
-        BareRepo::open(&self.git, &self.dirs.repository(project))
+        let known = |known: &Self| {
+            let known = known.repositories.lock().unwrap_or_else(PoisonError::into_inner);
+            known.get(&project).filter(|repository| repository.is_there()).cloned()
+        };
+        if let Some(repository) = known(self) {
+            return Ok(repository);
+        }
+        let repository = BareRepo::open(&self.git, &self.dirs.repository(project))?;
+        let mut known = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(project, repository.clone());
+        Ok(repository)
     }
 
     /// Mounts and paths for some programs. Looked up once while they are there; a missing one is looked for again.

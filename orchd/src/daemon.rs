@@ -28,6 +28,9 @@ use crate::state_dir::StateDir;
 use crate::workspaces::Workspaces;
 use crate::{host, jail, reconcile, state_dir, upkeep};
 
+/// Threads for what blocks: reads of the state, files, git. Each keeps some memory, and with many runs there is work for
+/// hundreds of them, which none would do sooner.
+const BLOCKING_MAX: usize = 32;
 /// How long a start waits for the lock of the state directory, and how often it looks.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 const LOCK_LOOK: Duration = Duration::from_millis(20);
@@ -40,6 +43,7 @@ pub(crate) fn run(config: Config, logging: Logging) -> Result<(), RpcError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("orchd")
+        .max_blocking_threads(BLOCKING_MAX)
         .build()
         .map_err(|error| RpcError::new(ErrorCode::Internal, format!("failed to start the runtime: {error}")))?;
     runtime.block_on(serve(config, logging))

@@ -85,7 +85,7 @@ pub(crate) async fn execute(
     let run = run_directory(place);
     std::fs::create_dir_all(&run).map_err(JailError::Directories)?;
     let run = run.canonicalize().map_err(JailError::Directories)?;
-    executor.submit(&run, spec, secrets)?;
+    drop(executor.submit(&run, spec, secrets)?);
     let mut stop = pin!(stop);
     let mut pause = Duration::from_millis(2);
     loop {

@@ -4,6 +4,7 @@
 //! directory and not from memory, cancelling is idempotent and over when the record says so, the exit record is the
 //! truth. An engine never retries by itself.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use orch_sandbox::Secrets;
@@ -44,11 +45,11 @@ pub enum SubmitError {
 /// Executes runs. Every method blocks and may be called from any thread.
 pub trait Executor: Send + Sync + std::fmt::Debug {
     /// Starts the run in `directory`, with the values of the secrets that the spec names, unless this attempt of it was
-    /// started before.
+    /// started before. Answers what becomes readable when it has ended, if there is such a thing.
     ///
     /// # Errors
     /// After [`SubmitError::Unknown`] the run may be under way.
-    fn submit(&self, directory: &Path, spec: &RunSpec, secrets: &Secrets) -> Result<(), SubmitError>;
+    fn submit(&self, directory: &Path, spec: &RunSpec, secrets: &Secrets) -> Result<Option<OwnedFd>, SubmitError>;
 
     /// Looks what has become of an attempt.
     ///
@@ -92,16 +93,16 @@ impl Local {
 }
 
 impl Executor for Local {
-    fn submit(&self, directory: &Path, spec: &RunSpec, secrets: &Secrets) -> Result<(), SubmitError> {
+    fn submit(&self, directory: &Path, spec: &RunSpec, secrets: &Secrets) -> Result<Option<OwnedFd>, SubmitError> {
         match self.observe(directory, spec.fence)? {
             Observed::Absent => {}
-            Observed::Running | Observed::Exited(_) | Observed::Lost => return Ok(()),
+            Observed::Running | Observed::Exited(_) | Observed::Lost => return Ok(None),
         }
         run_dir::prepare(directory, spec)?;
         match self.spawner.spawn_with(directory, secrets) {
-            Ok(_) => Ok(()),
+            Ok(shim) => Ok(Some(shim.pidfd)),
             // Somebody started this very attempt in between, which is what was wanted.
-            Err(SpawnError::Fenced { .. }) => Ok(()),
+            Err(SpawnError::Fenced { .. }) => Ok(None),
             Err(error @ (SpawnError::Exchange(_) | SpawnError::Decode(_))) => Err(SubmitError::Unknown(error)),
             Err(error) => Err(SubmitError::Rejected(error)),
         }

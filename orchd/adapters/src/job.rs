@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use orch_core::entity::{PlannedStep, Project, Run, RunPurpose, Task, Work};
-use orch_core::recipe::{Access, Domain, Reach, SecretUse, Step};
+use orch_core::recipe::{self, Access, Domain, Reach, SecretUse, Step};
 use orch_sandbox::egress::{AllowEntry, EgressPolicy, ListError, Network, PatternError, Port};
 use orch_sandbox::level::{Level, UnknownLevel};
 use orch_sandbox::spec::{
@@ -118,7 +118,10 @@ pub fn work_steps(work: &Work) -> Vec<PlannedStep> {
         Work::Steps { steps, .. } => steps,
         Work::Agent { .. } => &[],
     };
-    let mut planned = vec![own(CHECKOUT, "check out the base into the workspace")];
+    let mut planned = Vec::with_capacity(steps.len() + 2);
+    if !work.starts_empty() {
+        planned.push(own(CHECKOUT, "check out the base into the workspace"));
+    }
     planned.extend(planned_steps(steps));
     if work.keeps_changes() {
         planned.push(own(COLLECT, "commit what the steps changed"));
@@ -147,8 +150,13 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
             Work::Agent { capability } => return Err(JobError::NeedsAgent { capability: capability.clone() }),
         },
     };
-    let collects = job.run.purpose == RunPurpose::Work && job.task.spec.work.keeps_changes();
-    let mut specs = vec![own_step(CHECKOUT, checkout(job)?, Phase::Setup)];
+    let work = Some(&job.task.spec.work).filter(|_| job.run.purpose == RunPurpose::Work);
+    let collects = work.is_some_and(Work::keeps_changes);
+    let isolation = work.map_or(recipe::Isolation::Sandbox, Work::isolation);
+    let mut specs = Vec::with_capacity(steps.len() + 2);
+    if !work.is_some_and(Work::starts_empty) {
+        specs.push(own_step(CHECKOUT, checkout(job)?, Phase::Setup));
+    }
     let names = unique_names(steps);
     specs.extend(steps.iter().zip(names).map(|(step, name)| step_spec(step, name)));
     if collects {
@@ -161,7 +169,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         env.remove(variable.as_str());
         specs.iter_mut().for_each(|step| drop(step.env.remove(variable.as_str())));
     }
-    Ok(RunSpec {
+    let spec = RunSpec {
         name: format!("{}-r-{}", job.project.slug, job.run.number),
         fence: job.run.fence,
         workspace: job.workspace.to_owned(),
@@ -178,7 +186,24 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         listeners: Vec::new(),
         secrets: access.secrets.iter().map(secret_spec).collect(),
         syscalls: SyscallProfile::Standard,
+    };
+    Ok(match isolation {
+        recipe::Isolation::Sandbox => spec,
+        recipe::Isolation::None => on_the_host(spec),
     })
+}
+
+/// The same without isolation: everything is where it is on the host.
+fn on_the_host(mut spec: RunSpec) -> RunSpec {
+    let outside = |path: &str| {
+        let of = |mount: &ReadOnlyMount| Some(mount.source.join(Path::new(path).strip_prefix(&mount.target).ok()?));
+        spec.mounts.iter().find_map(of).map_or_else(|| path.to_owned(), |found| found.display().to_string())
+    };
+    let path = spec.env.get("PATH").map(|path| path.split(':').map(outside).collect::<Vec<_>>().join(":"));
+    spec.env.extend(path.map(|path| ("PATH".to_owned(), path)));
+    // The workspace is the home then.
+    spec.env.remove("HOME");
+    RunSpec { workspace_at: spec.workspace.clone(), mounts: Vec::new(), isolation: Isolation::None, ..spec }
 }
 
 /// What a run may reach; nothing unless it was given a host.
@@ -274,7 +299,10 @@ pub fn base(run: &Run) -> Result<Option<CommitId>, NameError> {
 }
 
 fn mounts(job: &Job<'_>) -> Vec<ReadOnlyMount> {
-    let mut mounts = vec![ReadOnlyMount { source: job.repository.objects_dir(), target: OBJECTS_INSIDE.into() }];
+    let mut mounts = Vec::new();
+    if job.run.purpose != RunPurpose::Work || !job.task.spec.work.starts_empty() {
+        mounts.push(ReadOnlyMount { source: job.repository.objects_dir(), target: OBJECTS_INSIDE.into() });
+    }
     if let Some(top) = job.layers.and_then(<[PathBuf]>::first) {
         mounts.push(ReadOnlyMount { source: top.join(".git/index"), target: INDEX_INSIDE.into() });
     }

@@ -11,7 +11,7 @@ use crate::planner::{
     BlueprintOutline, BlueprintTask, Extraction, PlanError, PlanInput, PlannedTask, ProposedPlan, TaskKind,
     ToolchainAction, ToolchainOutline, propose_plan,
 };
-use crate::recipe::{Access, EnvName, RunRecipe, Step};
+use crate::recipe::{Access, EnvName, Isolation, RunRecipe, Step};
 use crate::toolchain::Toolchain;
 
 /// Why there is no plan.
@@ -90,8 +90,10 @@ pub fn recipe_work(recipe: &RunRecipe, file_name: &str) -> (Work, RetryPolicy) {
         tools: recipe.tools.iter().map(|tool| tool.name.clone()).collect(),
         blueprint: None,
         artifacts: Vec::new(),
-        keeps_changes: true,
+        keeps_changes: recipe.keeps_changes,
         access: recipe.access.clone(),
+        starts_empty: recipe.starts_empty,
+        isolation: recipe.isolation,
     };
     (work, retries)
 }
@@ -152,6 +154,8 @@ fn work(
                 artifacts: scripted.artifacts.clone(),
                 keeps_changes: true,
                 access: Access::default(),
+                starts_empty: false,
+                isolation: Isolation::Sandbox,
             })
         }
         TaskKind::Toolchain { toolchain, root, action } => {
@@ -176,6 +180,8 @@ fn work(
                 artifacts: Vec::new(),
                 keeps_changes: false,
                 access: Access::default(),
+                starts_empty: false,
+                isolation: Isolation::Sandbox,
             })
         }
     }

@@ -33,6 +33,12 @@ impl Config {
                 "`network.house` has `{block}` for `{host}`: {kind} is never reached by a run, whatever is allowed"
             ))
         }));
+        if self.allows_none {
+            doubts.push(
+                "`sandbox.allow_none` lets whoever makes tasks run programs as the daemon's user, without a sandbox"
+                    .into(),
+            );
+        }
         if !self.sandbox_program.is_file() {
             doubts.push(format!(
                 "the sandbox's program `{}` is not there: the daemon will not start",

@@ -74,6 +74,7 @@ pub(super) struct RunSection {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Sandbox {
     pub(super) required_level: Option<u8>,
+    pub(super) allow_none: Option<bool>,
     pub(super) program: Option<PathBuf>,
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) credentials: Option<PathBuf>,
     /// Isolation that runs need, 0 to 4.
     pub(crate) required_level: u8,
+    /// Whether recipes may do without any.
+    pub(crate) allows_none: bool,
     /// The `orch-sandbox` program.
     pub(crate) sandbox_program: PathBuf,
     /// The operator's own recipes.
@@ -93,6 +95,7 @@ impl Config {
             run: file::RunSection::from(&self.job_limits),
             sandbox: file::Sandbox {
                 required_level: Some(self.required_level),
+                allow_none: Some(self.allows_none),
                 program: Some(self.sandbox_program.clone()),
             },
             network: (&self.network).into(),
@@ -160,6 +163,7 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
             .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
         credentials: set("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute()),
         required_level: file.sandbox.required_level.unwrap_or(3),
+        allows_none: file.sandbox.allow_none.unwrap_or(false),
         sandbox_program: match file.sandbox.program {
             Some(program) => program,
             None => set("ORCH_SANDBOX_PROGRAM").map_or_else(|| beside_own("orch-sandbox"), PathBuf::from),

@@ -1,5 +1,6 @@
 //! Starts the process tree of a run: directories, programs, the sandbox's spec.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use orch_adapters::host_tools::ToolSet;
 use orch_adapters::job::{self, Job, JobLimits};
 use orch_adapters::secret_store::SecretStoreError;
 use orch_core::entity::{PlannedStep, Project, Run, RunPurpose, StepRecord, Task, Work};
-use orch_core::recipe::Step;
+use orch_core::recipe::{Isolation, Step};
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::View as _;
 use orch_sandbox::Secrets;
@@ -41,6 +42,10 @@ enum LaunchError {
         "may not be given {what}: nobody approved it, and the configuration does not allow it; `orchctl task edit` with its recipe asks"
     )]
     NotAllowed { what: String },
+    #[error(
+        "has `isolation: none`, which the configuration does not allow any more; set `sandbox.allow_none` or edit its recipe"
+    )]
+    NoIsolation,
     #[error("{0}; {1}")]
     Secret(SecretStoreError, String),
     #[error(
@@ -57,28 +62,30 @@ pub(super) fn prepare(directory: &Path) {
     }
 }
 
-/// Starts the run. When that is impossible the run is settled with the reason.
-pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
-    let (task, project) = (run.task, run.project);
-    let task = app.read(move |view| view.get::<Task>(task)).await?;
-    let project = app.read(move |view| view.get::<Project>(project)).await?;
+/// Starts the run. When that is impossible the run is settled with the reason. Answers what becomes readable at its end.
+pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<Option<OwnedFd>, PassError> {
     if let Some(reason) = &run.cancel_requested {
-        return give_up(app, run, RunOutcome::Cancelled { reason: reason.clone() }).await;
+        give_up(app, run, RunOutcome::Cancelled { reason: reason.clone() }).await?;
+        return Ok(None);
     }
+    let (task, project) = (run.task, run.project);
+    let (task, project) = app.read(move |view| Ok((view.get::<Task>(task)?, view.get::<Project>(project)?))).await?;
     let start = match (&task, &project) {
+        (Some(task), Some(_)) if starts_empty(run, task) => Start::Empty,
         (Some(task), Some(project)) => app.workspaces.start(app, run, task, project).await,
         _ => Start::Empty,
     };
     let layers = match start {
         Start::Layers(layers) => Some(layers),
         Start::Empty => None,
-        Start::Stopped => return Ok(()),
+        Start::Stopped => return Ok(None),
     };
     // Preparing a checkout takes a while, in which somebody may have found out that the sandbox does not hold.
     if app.jails_hold().is_err() {
-        return Ok(());
+        return Ok(None);
     }
     let launched = {
+        let _turn = app.launches.acquire().await;
         let (app, run) = (Arc::clone(app), run.clone());
         blocking(move || {
             let task = task.ok_or(LaunchError::Gone("its task"))?;
@@ -88,11 +95,11 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
         .await
     };
     match launched {
-        Ok(()) => Ok(()),
+        Ok(end) => Ok(end),
         // It may be under way: the next look at its directory says.
         Err(LaunchError::Submit(error @ SubmitError::Unknown(_))) => {
             tracing::warn!(run = %run.id, error = chain(&error), "not known whether a run started");
-            Ok(())
+            Ok(None)
         }
         Err(error) => {
             let class = match &error {
@@ -100,13 +107,19 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
                 // Trying again does not help before somebody mends the host.
                 LaunchError::Tool { .. }
                 | LaunchError::NotAllowed { .. }
+                | LaunchError::NoIsolation
                 | LaunchError::Secret(..)
                 | LaunchError::NoVariable { .. } => FailureClass::Isolation,
                 _ => FailureClass::Infrastructure,
             };
-            give_up(app, run, RunOutcome::Failed { class, reason: chain(&error) }).await
+            give_up(app, run, RunOutcome::Failed { class, reason: chain(&error) }).await?;
+            Ok(None)
         }
     }
+}
+
+fn starts_empty(run: &Run, task: &Task) -> bool {
+    run.purpose == RunPurpose::Work && task.spec.work.starts_empty()
 }
 
 /// Settles a run that was not started, unless it was: an earlier try may have ended without an answer, or with the daemon
@@ -129,10 +142,14 @@ fn launch(
     app: &App,
     (run, task, project): (&Run, &Task, &Project),
     layers: Option<&[PathBuf]>,
-) -> Result<(), LaunchError> {
+) -> Result<Option<OwnedFd>, LaunchError> {
     let (workspace, out, directory) = (app.dirs.workspace(run.id), app.dirs.run_out(run.id), app.dirs.run(run.id));
-    for path in [&directory, &workspace, &out] {
+    let out_if_kept = Some(&out).filter(|_| run.purpose == RunPurpose::Work && task.spec.work.keeps_changes());
+    for path in [&directory, &workspace].into_iter().chain(out_if_kept) {
         std::fs::create_dir_all(path).map_err(LaunchError::Directories)?;
+    }
+    if task.spec.work.isolation() == Isolation::None && run.purpose == RunPurpose::Work && !app.config.allows_none {
+        return Err(LaunchError::NoIsolation);
     }
     let repository = app.repository(project.id)?;
     let blueprint = match blueprint_of(run, task, project) {

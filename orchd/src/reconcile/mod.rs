@@ -7,12 +7,15 @@ mod changes;
 mod gates;
 mod history;
 mod launch;
+mod log;
 mod projects;
 mod runner;
+mod runs;
 mod scheduler;
 mod settle;
 mod steering;
 mod tasks;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +30,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Takes up everything that was under way when the daemon stopped, before anything new is decided.
-pub(crate) async fn recover(app: &Arc<App>) -> runner::Runs {
+pub(crate) async fn recover(app: &Arc<App>) -> runs::Runs {
     if let Err(error) = settle::clean_up_all(app).await {
         tracing::warn!(error = crate::error_chain::chain(&error), "not cleaned up after runs that are over");
     }
@@ -35,7 +38,7 @@ pub(crate) async fn recover(app: &Arc<App>) -> runner::Runs {
 }
 
 /// Starts all reconcilers. They end when the daemon stops.
-pub(crate) fn start(app: &Arc<App>, runs: runner::Runs) -> JoinSet<()> {
+pub(crate) fn start(app: &Arc<App>, runs: runs::Runs) -> JoinSet<()> {
     let mut parts = JoinSet::new();
     parts.spawn(runner::run(Arc::clone(app), runs));
     parts.spawn(projects::run(Arc::clone(app)));

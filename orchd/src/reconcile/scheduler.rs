@@ -6,6 +6,7 @@ use std::time::Duration;
 use orch_adapters::job;
 use orch_core::command::Command;
 use orch_core::entity::{Change, Project, Task};
+use orch_core::recipe::Isolation;
 use orch_core::schedule::Action;
 use orch_core::view::{ReadError, View as _};
 use orch_proto::Timestamp;
@@ -90,7 +91,10 @@ fn start_of(app: &App, view: &ReadView<'_>, task: TaskId, reason: String) -> Res
         task: task.id,
         base: project.head,
         steps: job::work_steps(&task.spec.work),
-        required_level: app.config.required_level,
+        required_level: match task.spec.work.isolation() {
+            Isolation::Sandbox => app.config.required_level,
+            Isolation::None => 0,
+        },
         lease_ms: LEASE_MS,
         reason,
     }))

@@ -16,7 +16,7 @@ use orch_sandbox::artifacts;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::limit::LimitKind;
 
-use super::{PassError, gates};
+use super::{PassError, gates, log};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 
@@ -60,26 +60,79 @@ pub(super) async fn without_result(
     Ok(())
 }
 
-/// Settles a run by its exit record.
-pub(super) async fn with_result(app: &Arc<App>, run: Run, exit: ExitRecord) -> Result<(), PassError> {
-    let (task, project) = (run.task, run.project);
-    let task = app.read(move |view| view.get::<Task>(task)).await?;
-    let project = app.read(move |view| view.get::<Project>(project)).await?;
-    let (outcome, artifacts, proposal) = {
-        let (app, run, exit) = (Arc::clone(app), run.clone(), exit.clone());
-        blocking(move || result(&app, &run, &exit, task.as_ref(), project.as_ref())).await
-    };
-    let command = Command::SettleRun {
-        run: run.id,
-        fence: run.fence,
-        outcome,
-        artifacts,
-        log_dropped_bytes: exit.dropped_bytes,
-        proposal: proposal.map(Box::new),
-    };
-    app.execute("runner", command).await?;
-    clean_up(app, run.id).await;
+/// Settles a run by what its exit record says.
+pub(super) async fn ended(app: &Arc<App>, run: &Run, ended: Ended) -> Result<(), PassError> {
+    // All at once: commands that come together are committed together.
+    let recorded: Vec<_> = ended.log.into_iter().map(|command| app.execute("runner", command)).collect();
+    let settled = app.execute("runner", ended.settle);
+    for recorded in recorded {
+        log::accept(run, recorded.await)?;
+    }
+    settled.await?;
+    if ended.is_collected {
+        let (app, id) = (Arc::clone(app), run.id);
+        blocking(move || remove_leavings(&app, id)).await;
+    } else {
+        clean_up(app, run.id).await;
+    }
     Ok(())
+}
+
+/// What is to be put on record of a run that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// The rest of its log.
+    log: Vec<Command>,
+    settle: Command,
+    /// Whether nothing that it left is needed once that is on record.
+    is_collected: bool,
+}
+
+impl Ended {
+    /// Takes in the result; the log says nothing new before `scanned`. Blocks.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub(super) fn of(
+        app: &App,
+        run: &Run,
+        exit: &ExitRecord,
+        scanned: u64,
+    ) -> Result<Self, orch_core::view::ReadError> {
+        let (task, project) =
+            app.store.read(|view| Ok((view.get::<Task>(run.task)?, view.get::<Project>(run.project)?)))?;
+        let (outcome, artifacts, proposal) = result(app, run, exit, task.as_ref(), project.as_ref());
+        let is_collected = outcome == RunOutcome::Succeeded;
+        let settle = Command::SettleRun {
+            run: run.id,
+            fence: run.fence,
+            outcome,
+            artifacts,
+            log_dropped_bytes: exit.dropped_bytes,
+            proposal: proposal.map(Box::new),
+        };
+        Ok(Self { log: rest_of_log(app, run, scanned), settle, is_collected })
+    }
+}
+
+/// What the log of a run that is over says since its cursor. Its length is bounded, and output is no part of this.
+fn rest_of_log(app: &App, run: &Run, scanned: u64) -> Vec<Command> {
+    let directory = app.dirs.run(run.id);
+    let (mut cursor, mut offset) = (run.log_cursor, scanned.max(run.log_cursor));
+    let mut commands = Vec::new();
+    loop {
+        let piece = match log::next(&directory, offset) {
+            Ok(piece) => piece,
+            Err(error) => {
+                log::unreadable(run, &error);
+                return commands;
+            }
+        };
+        offset = piece.next_offset;
+        let Some((command, next)) = log::command(run, cursor, piece) else { return commands };
+        commands.push(command);
+        cursor = next;
+    }
 }
 
 fn result(
@@ -251,22 +304,22 @@ async fn clean_up(app: &Arc<App>, run: RunId) {
 }
 
 async fn clean_up_if_collected(app: &Arc<App>, id: RunId) -> Result<(), PassError> {
-    let run = app.read(move |view| view.get::<Run>(id)).await?;
-    let task = match run.as_ref().map(|run| run.task) {
-        Some(task) => app.read(move |view| view.get::<Task>(task)).await?,
-        None => None,
-    };
     let app = Arc::clone(app);
-    blocking(move || {
+    let cleaned = blocking(move || {
+        let (run, task) = app.store.read(|view| {
+            let run = view.get::<Run>(id)?;
+            let task = run.as_ref().map(|run| view.get::<Task>(run.task)).transpose()?;
+            Ok((run, task.flatten()))
+        })?;
         if is_kept(&app, id, run.as_ref(), task.as_ref()) {
             let workspace = app.dirs.workspace(id);
             tracing::info!(run = %id, workspace = %workspace.display(), "kept: its work was not taken in");
         } else {
             remove_leavings(&app, id);
         }
-    })
-    .await;
-    Ok(())
+        Ok::<_, orch_core::view::ReadError>(())
+    });
+    Ok(cleaned.await?)
 }
 
 /// Whether a run that is over may have left work that nobody took in, and is not over for too long.
@@ -296,6 +349,10 @@ fn remove_leavings(app: &App, run: RunId) {
         tracing::warn!(%run, %error, "failed to remove the copy of an artifact");
     }
     for path in [app.dirs.workspace(run), app.dirs.run_out(run)] {
+        // What is empty needs no detour.
+        if std::fs::remove_dir(&path).is_ok() {
+            continue;
+        }
         if let Err(error) = app.workspaces.discard(&path) {
             tracing::warn!(error = chain(&error), path = %path.display(), "failed to remove a directory of a run");
         }

@@ -140,7 +140,8 @@ pub enum InspectError {
     },
 }
 
-/// Makes the run directory, readable for its owner only, and writes the spec into it durably.
+/// Makes the run directory, readable for its owner only, and writes the spec into it. After a power loss there may be none,
+/// or half of one, but only while nobody has claimed the attempt: it is prepared again then.
 ///
 /// # Errors
 /// When the directory or the spec cannot be written. An existing directory is fine.
@@ -149,7 +150,7 @@ pub fn prepare(dir: &Path, spec: &RunSpec) -> Result<(), PrepareError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(create)?;
     let json = serde_json::to_vec_pretty(spec).map_err(PrepareError::Encode)?;
     let handle = File::open(dir).map_err(create)?;
-    write_durable(&handle, SPEC_FILE, &json).map_err(|error| PrepareError::Write(error.into()))
+    write_atomic(&handle, SPEC_FILE, &json).map_err(|error| PrepareError::Write(error.into()))
 }
 
 /// Makes sure that attempt `fence` of the run in `dir` never starts, also when its start is under way. Whether that is so;

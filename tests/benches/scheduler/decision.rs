@@ -8,7 +8,7 @@ use orch_core::entity::{
     Asks, Project, RepositorySource, RetryPolicy, Run, RunPurpose, Share, Task, TaskSpec, Terms, Work,
 };
 use orch_core::ids::sample_id;
-use orch_core::recipe::Access;
+use orch_core::recipe::{Access, Isolation};
 use orch_core::schedule::{Action, Book, Limits, Totals};
 use orch_core::state::project::ProjectState;
 use orch_core::state::run::RunState;
@@ -199,6 +199,8 @@ fn task(number: u128, at: Timestamp) -> Task {
         artifacts: Vec::new(),
         keeps_changes: true,
         access: Access::default(),
+        starts_empty: false,
+        isolation: Isolation::Sandbox,
     };
     Task {
         id: sample_id(number),

@@ -104,3 +104,44 @@ fn a_run_has_the_memory_that_its_task_asks_for() -> anyhow::Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn only_the_operator_lets_a_recipe_do_without_a_sandbox() -> anyhow::Result<()> {
+    story("no isolation", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        // What no sandbox shows, and nothing of a repository.
+        let marker = story.env().path("marker");
+        std::fs::write(&marker, "seen\n")?;
+        let recipe = format!(
+            "checkout: false\nisolation: none\nsteps: ['cat {} && test \"$PWD\" = \"$HOME\" && ! ls .git']\n",
+            marker.display()
+        );
+        let refused = create(story, "Early", &recipe, &[]).await;
+        let said = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
+        ensure!(said.contains("sandbox.allow_none = true"), "{said}");
+        allow_none(story, true).await?;
+        let plain = create(story, "Plain", &recipe, &[]).await?;
+        story.task_in(&plain, TaskState::Done).await?;
+        let log = orchctl(story.env(), &["--project", "shop", "run", "logs", "R-1"]).await?.ok()?;
+        ensure!(log.contains("seen"), "{log}");
+        let run = orchctl(story.env(), &["--project", "shop", "run", "get", "R-1"]).await?.ok()?;
+        ensure!(run.contains("level 0"), "{run}");
+        // What was allowed once is asked again when it comes to it.
+        let held = create(story, "Held", &recipe, &["--not-before", "+1h"]).await?;
+        allow_none(story, false).await?;
+        orchctl(story.env(), &["task", "set", &held, "--not-before", "none"]).await?.ok()?;
+        let held = story.task_in(&held, TaskState::Failed).await?;
+        ensure!(held.last_failure.as_deref().is_some_and(|why| why.contains("does not allow any more")), "{held:#?}");
+        Ok(())
+    })
+}
+
+/// Starts the daemon again with another word on isolation.
+async fn allow_none(story: &mut Story, is_allowed: bool) -> anyhow::Result<()> {
+    story.stop().await?;
+    let file = story.env().path("orchd.toml");
+    let text = std::fs::read_to_string(&file)?;
+    let (before, _) = text.split_once("[sandbox]").unwrap_or((&text, ""));
+    std::fs::write(&file, format!("{before}[sandbox]\nallow_none = {is_allowed}\n"))?;
+    story.start().await
+}

@@ -121,7 +121,7 @@ impl BareRepo {
     /// # Errors
     /// [`OpenError`] if there is none or git does not accept it.
     pub fn open(git: &Hardened, path: &Path) -> Result<Self, OpenError> {
-        if !path.is_absolute() || !path.join("objects").is_dir() || !path.join("HEAD").is_file() {
+        if !looks_like_one(path) {
             return Err(OpenError::Missing { path: path.to_owned() });
         }
         let call = git.call(path, ObjectFormat::Sha1, "rev-parse");
@@ -129,6 +129,12 @@ impl BareRepo {
         let format = ObjectFormat::from_name(&answer)
             .ok_or_else(|| OpenError::Format(answer.chars().take(20).flat_map(char::escape_default).collect()))?;
         Ok(Self { path: path.to_owned(), format, git: git.clone(), quarantine: None })
+    }
+
+    /// Whether it is still where it was opened.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        looks_like_one(&self.path)
     }
 
     /// Clears what a crash of daemon or host can leave: locks of git commands that are gone and untrusted objects.
@@ -280,6 +286,11 @@ impl Drop for Draft {
             drop(fs::remove_dir(drafts));
         }
     }
+}
+
+/// Whether there is something like a repository at the path.
+fn looks_like_one(path: &Path) -> bool {
+    path.is_absolute() && path.join("objects").is_dir() && path.join("HEAD").is_file()
 }
 
 /// Makes a new folder with a name of its own in `parent`, which is made too if it is missing.

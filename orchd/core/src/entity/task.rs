@@ -10,7 +10,7 @@ use super::dependency::{Condition, Standing, Verdict};
 use super::terms::Terms;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::planner::RequirementKey;
-use crate::recipe::{Access, Glob, Step};
+use crate::recipe::{Access, Glob, Isolation, Step};
 use crate::state::run::FailureClass;
 use crate::state::task::{TaskState, TaskStep};
 
@@ -87,6 +87,12 @@ pub enum Work {
         /// What its runs are given beyond their workspace.
         #[serde(default, skip_serializing_if = "Access::is_nothing")]
         access: Access,
+        /// The workspace starts without the project's files.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        starts_empty: bool,
+        /// What holds the steps.
+        #[serde(default, skip_serializing_if = "Isolation::is_sandbox")]
+        isolation: Isolation,
     },
     /// An agent that has the capability.
     Agent { capability: String },
@@ -217,6 +223,21 @@ impl Work {
         match self {
             Self::Steps { access, .. } => access.clone(),
             Self::Agent { .. } => Access::default(),
+        }
+    }
+
+    /// Whether its runs need nothing of the project's files.
+    #[must_use]
+    pub const fn starts_empty(&self) -> bool {
+        matches!(self, Self::Steps { starts_empty: true, .. })
+    }
+
+    /// What holds the steps of its runs.
+    #[must_use]
+    pub const fn isolation(&self) -> Isolation {
+        match self {
+            Self::Steps { isolation, .. } => *isolation,
+            Self::Agent { .. } => Isolation::Sandbox,
         }
     }
 

@@ -93,6 +93,31 @@ pub struct RunRecipe {
     pub requires: Requires,
     /// What the run is given beyond its workspace, with what its tools ask for.
     pub access: Access,
+    /// Whether the workspace starts without the project's files: the steps need none of them.
+    pub starts_empty: bool,
+    /// Whether what the steps change is proposed for a merge. Otherwise it goes with the workspace.
+    pub keeps_changes: bool,
+    /// What holds the steps.
+    pub isolation: Isolation,
+}
+
+/// What holds the steps of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// The sandbox, at the level that the configuration requires.
+    #[default]
+    Sandbox,
+    /// Nothing: they are processes of the daemon's user on the host. Only where the configuration allows it.
+    None,
+}
+
+impl Isolation {
+    /// For what is not written down because it is usual.
+    #[must_use]
+    pub const fn is_sandbox(&self) -> bool {
+        matches!(self, Self::Sandbox)
+    }
 }
 
 /// A tool that a run asks for.

@@ -18,8 +18,8 @@ pub(crate) mod yaml;
 
 pub use access::{Access, HOSTS_MAX, PORTS_MAX, Reach, SECRETS_MAX, SecretUse};
 pub use checked::{
-    ENV_MAX, ENV_VALUE_BYTES_MAX, Permissions, RECIPE_BYTES_MAX, RUN_BYTES_MAX, Recipe, Requires, Retries, RunRecipe,
-    STEP_TIMEOUT_DEFAULT_MS, STEP_TIMEOUT_MAX_MS, STEPS_MAX, Source, Step, TOOLS_MAX, ToolRecipe, ToolUse,
+    ENV_MAX, ENV_VALUE_BYTES_MAX, Isolation, Permissions, RECIPE_BYTES_MAX, RUN_BYTES_MAX, Recipe, Requires, Retries,
+    RunRecipe, STEP_TIMEOUT_DEFAULT_MS, STEP_TIMEOUT_MAX_MS, STEPS_MAX, Source, Step, TOOLS_MAX, ToolRecipe, ToolUse,
 };
 pub use checksum::{Checksum, ChecksumMismatch};
 pub use glob::{GLOB_BYTES_MAX, Glob};

@@ -4,7 +4,9 @@
 //! else is a run. So each file is read against one set of keys and an unknown key is exactly one error.
 
 use super::access::{self, Access, HOSTS_MAX, Reach, secrets};
-use super::checked::{Permissions, Recipe, Requires, Retries, RunRecipe, Source, TOOLS_MAX, ToolRecipe, ToolUse};
+use super::checked::{
+    Isolation, Permissions, Recipe, Requires, Retries, RunRecipe, Source, TOOLS_MAX, ToolRecipe, ToolUse,
+};
 use super::checksum::Checksum;
 use super::problem::{Problem, RecipeError};
 use super::reader::{Fields, boolean, checked, count, env, line, list_of, scalar, seconds_ms, wrong_type};
@@ -15,7 +17,8 @@ use super::yaml::{self, Fault, Node, Value};
 const TOOL_KEYS: &[&str] = &["name", "version", "description", "source", "steps", "env", "permissions"];
 const SOURCE_KEYS: &[&str] = &["url", "checksum"];
 const PERMISSION_KEYS: &[&str] = &["network", "filesystem", "capabilities"];
-const RUN_KEYS: &[&str] = &["tools", "steps", "env", "retries", "requires", "network", "secrets"];
+const RUN_KEYS: &[&str] =
+    &["tools", "steps", "env", "retries", "requires", "network", "secrets", "checkout", "changes", "isolation"];
 const TOOL_USE_KEYS: &[&str] = &["name", "version", "checksum", "env", "network"];
 const RETRIES_KEYS: &[&str] = &["max_retries", "backoff_base_seconds", "backoff_jitter_seconds"];
 const REQUIRES_KEYS: &[&str] = &["approval", "agent", "capability"];
@@ -96,14 +99,54 @@ fn run(node: &Node) -> Result<RunRecipe, Fault> {
         let problem = Problem::TooMany { key: "network".into(), found: reached.len(), max: HOSTS_MAX };
         return Err(node.fault(problem));
     }
+    let starts_empty = !fields.opt("checkout", boolean)?.unwrap_or(true);
+    let keeps_changes = fields.opt("changes", changes)?.unwrap_or(!starts_empty);
+    let isolation = fields.opt("isolation", isolation)?.unwrap_or_default();
+    let access = Access { network: reached, secrets: fields.opt("secrets", secrets)?.unwrap_or_default() };
+    let contradictions = [
+        ("changes", starts_empty && keeps_changes, "without a checkout there is nothing that could have changed"),
+        (
+            "isolation",
+            isolation == Isolation::None && !starts_empty,
+            "git is never used outside of a sandbox: add `checkout: false`",
+        ),
+        (
+            "isolation",
+            isolation == Isolation::None && !access.is_nothing(),
+            "only a sandbox can give `network` and `secrets`",
+        ),
+    ];
+    if let Some((key, _, why)) = contradictions.into_iter().find(|(_, is_so, _)| *is_so) {
+        return Err(fields.need(key)?.fault(Problem::Contradiction { key, why }));
+    }
     Ok(RunRecipe {
+        starts_empty,
+        keeps_changes,
+        isolation,
         steps: steps.unwrap_or_default(),
         env: fields.opt("env", env)?.unwrap_or_default(),
         retries: fields.opt("retries", retries)?.unwrap_or_default(),
         requires: fields.opt("requires", requires)?.unwrap_or_default(),
-        access: Access { network: reached, secrets: fields.opt("secrets", secrets)?.unwrap_or_default() },
+        access,
         tools,
     })
+}
+
+/// Whether what the steps change is kept.
+fn changes(node: &Node, key: &str) -> Result<bool, Fault> {
+    one_of(node, key, &["propose", "discard"]).map(|word| word == "propose")
+}
+
+fn isolation(node: &Node, key: &str) -> Result<Isolation, Fault> {
+    let word = one_of(node, key, &["sandbox", "none"])?;
+    Ok(if word == "none" { Isolation::None } else { Isolation::Sandbox })
+}
+
+/// One of a few words.
+fn one_of(node: &Node, key: &str, known: &'static [&'static str]) -> Result<&'static str, Fault> {
+    let found = scalar(node, key)?;
+    let word = known.iter().find(|word| **word == found);
+    word.copied().ok_or_else(|| node.fault(Problem::NotOneOf { key: key.to_owned(), found: printable(&found), known }))
 }
 
 fn tool_use(node: &Node, _key: &str) -> Result<ToolUse, Fault> {

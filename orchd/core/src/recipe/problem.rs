@@ -102,6 +102,8 @@ pub enum Problem {
     Unresolved { kind: &'static str, name: String, nearest: Option<String> },
     #[error("tasks need each other in a circle: {}", path.join(" -> "))]
     Cycle { path: Vec<String> },
+    #[error("`{key}` does not go with the rest: {why}")]
+    Contradiction { key: &'static str, why: &'static str },
     #[error("default `{found}` of parameter `{name}` does not fit its pattern")]
     DefaultDoesNotFit { name: String, found: String },
 }

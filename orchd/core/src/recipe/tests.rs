@@ -1,6 +1,6 @@
 //! Both forms read whole, and each kind of bad recipe with its exact place and hint.
 
-use super::{Network, Problem, Recipe, RecipeError, RunRecipe, ToolRecipe, parse, parse_policy};
+use super::{Isolation, Network, Problem, Recipe, RecipeError, RunRecipe, ToolRecipe, parse, parse_policy};
 
 const SUM: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -55,6 +55,35 @@ fn run_form_of_the_seed() {
     assert_eq!(serde_json::from_str::<Recipe>(&stored).expect("reads back"), Recipe::Run(recipe));
 }
 
+#[test]
+fn a_run_may_do_without_files_changes_or_isolation() {
+    let plain = run("steps: [make]\n");
+    assert_eq!((plain.starts_empty, plain.keeps_changes, plain.isolation), (false, true, Isolation::Sandbox));
+    let looks = run("steps: [make]\nchanges: discard\n");
+    assert_eq!((looks.starts_empty, looks.keeps_changes), (false, false));
+    let host = run("steps: [make]\ncheckout: false\nisolation: none\n");
+    assert_eq!((host.starts_empty, host.keeps_changes, host.isolation), (true, false, Isolation::None));
+    for (more, said) in [
+        ("changes: keep", "3:10: `changes` is `keep`, not one of propose, discard"),
+        ("isolation: docker", "3:12: `isolation` is `docker`, not one of sandbox, none"),
+        (
+            "isolation: none",
+            "3:12: `isolation` does not go with the rest: git is never used outside of a sandbox: add `checkout: false`",
+        ),
+        (
+            "changes: propose\ncheckout: false",
+            "3:10: `changes` does not go with the rest: without a checkout there is nothing that could have changed",
+        ),
+        (
+            "isolation: none\ncheckout: false\nsecrets: [key]",
+            "3:12: `isolation` does not go with the rest: only a sandbox can give `network` and `secrets`",
+        ),
+    ] {
+        let text = format!("steps:\n  - make\n{more}\n");
+        assert_eq!(shown(&text), format!("recipe.yaml:{said}"), "{text}");
+    }
+}
+
 /// Scenario B of the control-plane document names tools only; its tasks bring the steps.
 #[test]
 fn run_form_may_name_tools_only() {
@@ -85,7 +114,8 @@ fn unknown_and_missing_keys() {
     assert_eq!(shown("stpes: [a]\n"), "recipe.yaml:1:1: unknown key `stpes` in a run recipe | did you mean `steps`?");
     assert_eq!(
         shown("steps: [a]\nzzz: 1\n"),
-        "recipe.yaml:2:1: unknown key `zzz` in a run recipe | known keys: tools, steps, env, retries, requires, network, secrets"
+        "recipe.yaml:2:1: unknown key `zzz` in a run recipe | known keys: tools, steps, env, retries, requires, network, secrets, checkout, \
+         changes, isolation"
     );
     assert_eq!(shown("name: x\nsteps: [a]\n"), "recipe.yaml:1:1: missing key `version` in a tool recipe");
     assert_eq!(

@@ -8,7 +8,7 @@ use crate::command::{Command, NewTask};
 use crate::digest::Digest;
 use crate::entity::{ChangeProposal, DiffStat, PlanContent, PlanTask, RetryPolicy, TaskSpec, Terms, Work};
 use crate::planner::{Extraction, FrontMatter, LineRange, Requirement, RequirementKind};
-use crate::recipe::{Access, Step};
+use crate::recipe::{Access, Isolation, Step};
 
 /// Work of one step that needs no tool; two retries, half a second apart.
 #[must_use]
@@ -23,6 +23,8 @@ pub fn step_spec(command: &str) -> TaskSpec {
             artifacts: Vec::new(),
             keeps_changes: true,
             access: Access::default(),
+            starts_empty: false,
+            isolation: Isolation::Sandbox,
         },
         requirements: Vec::new(),
         acceptance: Vec::new(),

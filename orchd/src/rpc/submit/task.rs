@@ -6,7 +6,7 @@ use orch_core::command::{Command, NewTask};
 use orch_core::entity::{RetryPolicy, Task, TaskSpec, Work};
 use orch_core::planner::{RequirementKey, RequirementKeyError};
 use orch_core::planning::recipe_work;
-use orch_core::recipe::{self, Network, Recipe, RunRecipe};
+use orch_core::recipe::{self, Isolation, Network, Recipe, RunRecipe};
 use orch_proto::request::Request;
 use orch_proto::{ErrorCode, RECIPE_BYTES_MAX, Ref, RpcError};
 use orch_store::ReadView;
@@ -40,6 +40,7 @@ pub(super) fn create(app: &App, request: Request) -> Result<Command, RpcError> {
     let file_name = recipe_name.unwrap_or_else(|| "recipe.yaml".into());
     let parsed = recipe.map(|text| run_recipe(&text, &file_name)).transpose()?;
     let (work, retries, wants_approval) = work(parsed.as_ref(), &file_name, capability)?;
+    check_isolation(app, &work)?;
     let (project, depends_on) = with_view(app, |view| {
         let project = resolve::project(view, &project)?;
         let needed = depends_on.iter().map(|needed| {
@@ -68,6 +69,7 @@ pub(super) fn edit(app: &App, request: Request) -> Result<Command, RpcError> {
     let mut spec = found.spec;
     if parsed.is_some() || capability.is_some() {
         let (work, retries, _) = work(parsed.as_ref(), &file_name, capability)?;
+        check_isolation(app, &work)?;
         spec.work = work;
         if parsed.is_some() {
             spec.retries = retries;
@@ -81,6 +83,15 @@ pub(super) fn edit(app: &App, request: Request) -> Result<Command, RpcError> {
     }
     let needs_approval = !app.config.network.questions(&spec.work.access()).is_empty();
     Ok(Command::EditTask { task: found.id, spec: Box::new(spec), needs_approval })
+}
+
+/// Only the operator can let recipes do without a sandbox.
+fn check_isolation(app: &App, work: &Work) -> Result<(), RpcError> {
+    if work.isolation() == Isolation::Sandbox || app.config.allows_none {
+        return Ok(());
+    }
+    Err(RpcError::new(ErrorCode::Permission, "the recipe has `isolation: none`, which this daemon does not allow")
+        .hint("leave it out; or have an operator set `sandbox.allow_none = true` in the daemon's configuration"))
 }
 
 fn keys(texts: &[String]) -> Result<Vec<RequirementKey>, RpcError> {

@@ -306,9 +306,7 @@ impl<'a> Supervisor<'a> {
             Isolation::None => Vec::new(),
         });
         let fix = if report.level < self.spec.required_level { probe_host().fixes() } else { String::new() };
-        if self.spec.isolation == Isolation::Sandboxed {
-            self.log.control(unix_us(), &ControlEvent::Level { report: report.clone() });
-        }
+        self.log.control(unix_us(), &ControlEvent::Level { report: report.clone() });
         self.feed(Input::Probed { report, fix });
     }
 

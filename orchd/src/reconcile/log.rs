@@ -1,0 +1,99 @@
+//! Takes in what the log of a run says of its steps: the part that is an event, not the output.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use orch_adapters::run_log::Piece;
+use orch_adapters::{executor, run_log};
+use orch_core::command::Command;
+use orch_core::entity::{Observation, Run};
+use orch_sandbox::log::ReadLogError;
+use orch_store::{Committed, ExecuteError};
+
+use super::PassError;
+use crate::app::{App, blocking};
+use crate::error_chain::chain;
+
+/// How much of a log is read at once.
+const LOG_PIECE_BYTES: usize = 1 << 20;
+
+/// Records what the log says since the run's cursor. `scanned` is how far the log is known to say nothing more.
+pub(super) async fn record(app: &Arc<App>, run: &Run, directory: &Path, scanned: &mut u64) -> Result<(), PassError> {
+    record_from(app, run, directory, (run.log_cursor, scanned)).await.map(drop)
+}
+
+/// Takes in the rest of a log that does not grow any more.
+pub(super) async fn drain(app: &Arc<App>, run: &Run, directory: &Path, scanned: &mut u64) -> Result<(), PassError> {
+    let mut cursor = run.log_cursor;
+    while let Some(next) = record_from(app, run, directory, (cursor, scanned)).await? {
+        cursor = next;
+    }
+    Ok(())
+}
+
+/// Records what the log says from `cursor` on; where the cursor is then, none when there was nothing.
+async fn record_from(
+    app: &Arc<App>,
+    run: &Run,
+    directory: &Path,
+    (cursor, scanned): (u64, &mut u64),
+) -> Result<Option<u64>, PassError> {
+    let offset = cursor.max(*scanned);
+    let read = {
+        let directory = directory.to_owned();
+        blocking(move || next(&directory, offset)).await
+    };
+    let piece = match read {
+        Ok(piece) => piece,
+        Err(error) => {
+            unreadable(run, &error);
+            return Ok(None);
+        }
+    };
+    *scanned = piece.next_offset;
+    let Some((command, cursor)) = command(run, cursor, piece) else { return Ok(None) };
+    accept(run, app.execute("runner", command).await)?;
+    Ok(Some(cursor))
+}
+
+/// The next observations from `offset` on, over any amount of output between them.
+pub(super) fn next(directory: &Path, offset: u64) -> Result<Piece<Observation>, ReadLogError> {
+    let log = executor::log_path(directory);
+    let mut offset = offset.max(executor::LOG_START);
+    loop {
+        let piece = run_log::observations(&log, offset, LOG_PIECE_BYTES)?;
+        if !piece.items.is_empty() || piece.next_offset == offset {
+            return Ok(piece);
+        }
+        offset = piece.next_offset;
+    }
+}
+
+/// What puts a piece on record that follows `cursor`, and where the cursor is then. Output alone is no event: the stored
+/// cursor moves with the next one.
+pub(super) fn command(run: &Run, cursor: u64, piece: Piece<Observation>) -> Option<(Command, u64)> {
+    if piece.items.is_empty() {
+        return None;
+    }
+    let next = piece.next_offset;
+    let command =
+        Command::RecordRun { run: run.id, fence: run.fence, from: cursor, cursor: next, observations: piece.items };
+    Some((command, next))
+}
+
+/// The exit record stands for itself; a log that cannot be read costs the steps' times, not the result.
+pub(super) fn unreadable(run: &Run, error: &ReadLogError) {
+    tracing::warn!(run = %run.id, error = chain(error), "failed to read a run's log");
+}
+
+/// Sent again what makes no sense would be refused again, and the run would never end: its log is not worth that.
+pub(super) fn accept(run: &Run, recorded: Result<Committed, ExecuteError>) -> Result<(), PassError> {
+    match recorded {
+        Ok(_) => Ok(()),
+        Err(error @ (ExecuteError::Rejected(_) | ExecuteError::Apply(_))) => {
+            tracing::error!(run = %run.id, error = chain(&error), "a part of a run's log makes no sense");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,118 @@
+//! Which runs somebody looks after, and how each is told that something was decided about it.
+//!
+//! Read from the tables once, and from then on told by the log. Nobody is woken by what happens to others: with many runs
+//! under way that would be most of the work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use orch_core::entity::Run;
+use orch_core::view::{Filter, ReadError, View as _};
+use orch_proto::id::RunId;
+use orch_store::ReadView;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+use super::runner;
+use crate::app::App;
+
+/// Most news that are looked at one by one. With more it is less work to read the table.
+const NEWS_MAX: u32 = 10_000;
+
+/// Runs that somebody here looks after.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    followers: BTreeMap<RunId, Follower>,
+    /// Number of the last event that was looked at; none: the table is to be read.
+    seq: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Follower {
+    task: JoinHandle<()>,
+    /// Rung when something was decided about the run.
+    bell: Arc<Notify>,
+}
+
+/// What is new of runs.
+#[derive(Debug, Default)]
+struct News {
+    /// Number of the last event.
+    seq: u64,
+    /// Those that are under way or begin, in any order.
+    open: Vec<Run>,
+    /// Those about which somebody decided something; none: it is not known about which.
+    decided: Option<BTreeSet<RunId>>,
+}
+
+impl Runs {
+    /// Takes up open runs that nobody looks after and tells the others what was decided about them. What is returned says
+    /// when each that was taken up was looked at.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub(super) async fn catch_up(&mut self, app: &Arc<App>) -> Result<Vec<oneshot::Receiver<()>>, ReadError> {
+        self.followers.retain(|_, follower| !follower.task.is_finished());
+        let seq = self.seq;
+        let news = app.read(move |view| news(view, seq)).await?;
+        self.seq = Some(news.seq);
+        match news.decided {
+            Some(decided) => {
+                decided.iter().filter_map(|run| self.followers.get(run)).for_each(|run| run.bell.notify_one());
+            }
+            None => self.followers.values().for_each(|run| run.bell.notify_one()),
+        }
+        let mut looked = Vec::new();
+        for run in news.open {
+            self.followers.entry(run.id).or_insert_with(|| {
+                let (tell, told) = oneshot::channel();
+                looked.push(told);
+                let bell = Arc::new(Notify::new());
+                let task = tokio::spawn(runner::look_after(Arc::clone(app), run, Arc::clone(&bell), tell));
+                Follower { task, bell }
+            });
+        }
+        Ok(looked)
+    }
+
+    /// Has the next [`Self::catch_up`] read the table: it finds runs whose follower failed.
+    pub(super) fn forget(&mut self) {
+        self.seq = None;
+    }
+
+    /// Waits until each follower has ended by itself.
+    pub(super) async fn finish(self) {
+        for follower in self.followers.into_values() {
+            if let Err(error) = follower.task.await {
+                tracing::error!(%error, "following a run failed");
+            }
+        }
+    }
+}
+
+fn news(view: &ReadView<'_>, after: Option<u64>) -> Result<News, ReadError> {
+    let happened = match after {
+        Some(after) => view.happened_since(after, NEWS_MAX)?,
+        None => Vec::new(),
+    };
+    let seq = view.seq();
+    if after.is_none() || happened.len() >= NEWS_MAX as usize {
+        return Ok(News { seq, open: view.list(&Filter::default().open())?, decided: None });
+    }
+    let mut decided = BTreeSet::new();
+    let mut begun = BTreeSet::new();
+    for event in happened {
+        let set = match event.kind.as_str() {
+            "run.queued" => &mut begun,
+            "run.cancel_requested" | "run.pause_requested" | "run.resume_requested" | "run.ended" => &mut decided,
+            _ => continue,
+        };
+        // A subject that is no id was never written by this version, and is found in the table if it is a run.
+        set.extend(event.subject.parse::<RunId>());
+    }
+    let mut open = Vec::with_capacity(begun.len());
+    for run in begun {
+        open.extend(view.get::<Run>(run)?.filter(|run| !run.state.is_final()));
+    }
+    Ok(News { seq, open, decided: Some(decided) })
+}
