@@ -10,6 +10,8 @@ use anyhow::Context as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::env::tell;
+
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -63,6 +65,22 @@ pub fn lives(pid: i32) -> bool {
 /// When there is none, or it may not be killed.
 pub fn kill9(pid: i32) -> anyhow::Result<()> {
     kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("failed to kill process {pid}"))
+}
+
+/// Kills all processes that have to do with `root`, as far as that is possible.
+pub fn end_all(root: &Path) {
+    // A process that is just being born is seen in the next round.
+    for _ in 0..20 {
+        let left = of(root).unwrap_or_default();
+        if left.is_empty() {
+            return;
+        }
+        for process in left {
+            if let Err(error) = kill9(process.pid) {
+                tell(&format!("{error:#}"));
+            }
+        }
+    }
 }
 
 /// What `/proc` says of a process, if it belongs to `root` and still lives. Files that are gone meanwhile say nothing.

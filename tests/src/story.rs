@@ -170,17 +170,6 @@ impl Drop for Story {
     /// Kills what is left; a story that ended well leaves nothing.
     fn drop(&mut self) {
         drop(self.daemon.take());
-        // A process that is just being born is seen in the next round.
-        for _ in 0..20 {
-            let left = processes::of(self.env.root()).unwrap_or_default();
-            if left.is_empty() {
-                return;
-            }
-            for process in left {
-                if let Err(error) = processes::kill9(process.pid) {
-                    tell(&format!("{error:#}"));
-                }
-            }
-        }
+        processes::end_all(self.env.root());
     }
 }

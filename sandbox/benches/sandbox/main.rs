@@ -1,12 +1,13 @@
 //! `cargo bench -p orch-sandbox --bench sandbox`: what a sandbox costs beside bubblewrap on this machine, now.
 //!
 //! Measures, never assumes: every number is taken in this run, ours and the peer's in turns, and a run that fails is an
-//! error and no sample. In reading order: `options`; `person` becomes an ordinary user; `place` has directories, programs
-//! and the peer; `runs` starts runs through a spawner, the only file that knows its interface; `turns` takes samples in
-//! turns when the machine is idle; `samples` makes numbers of them; `bars` says what must hold and prints it. One file for
-//! each group of bars: `starts`, `mounts`, `rates`, `proxied`, `leaks`, `kills`, `escapes`.
+//! error and no sample. In reading order: `options`; `person` becomes an ordinary user; `place` has directories and
+//! programs, `bwrap` the peer; `runs` starts runs through a spawner, the only file that knows its interface; `turns` takes
+//! samples in turns when the machine is idle; `samples` makes numbers of them; `bars` says what must hold and prints it. One
+//! file for each group of bars: `starts`, `mounts`, `rates`, `proxied`, `leaks`, `kills`, `escapes`.
 
 mod bars;
+mod bwrap;
 mod escapes;
 mod kills;
 mod leaks;

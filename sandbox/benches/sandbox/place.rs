@@ -8,10 +8,9 @@ use anyhow::{Context as _, ensure};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tempfile::TempDir;
 
+use crate::bwrap;
+pub(crate) use crate::bwrap::NO_PEER;
 use crate::options::Options;
-
-/// What to do when the peer is not there.
-pub(crate) const NO_PEER: &str = "bubblewrap is not installed; install it with: apt-get install bubblewrap";
 
 /// A tmpfs that every Linux has.
 const MEMORY: &str = "/dev/shm";
@@ -50,7 +49,7 @@ impl Place {
             sandbox,
             probe,
             own: std::env::current_exe()?.canonicalize()?,
-            peer: in_path("bwrap"),
+            peer: bwrap::in_path("bwrap"),
         })
     }
 
@@ -72,27 +71,10 @@ fn directory(below: &Path, name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
-}
-
-/// `bwrap` with what a run of ours has: all namespaces, `/usr` and `/etc` read-only, proc, dev, tmp and the workspace. It
-/// has no landlock, no filter of system calls and captures no output; ours has all of them on.
+/// `bwrap` with what a run of ours has.
 pub(crate) fn peer_command(peer: &Path, workspace: &Path) -> Command {
     let mut command = Command::new(peer);
-    command.args(["user", "pid", "net", "ipc", "uts", "cgroup"].map(|kind| format!("--unshare-{kind}")));
-    command.args(["--ro-bind", "/usr", "/usr", "--ro-bind", "/etc", "/etc"]);
-    for name in ["bin", "lib", "lib64", "sbin"] {
-        let link = Path::new("/").join(name);
-        match std::fs::read_link(&link) {
-            Ok(target) => command.arg("--symlink").args([target, link]),
-            Err(_) if link.exists() => command.arg("--ro-bind").args([&link, &link]),
-            Err(_) => &mut command,
-        };
-    }
-    command.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--bind"]).arg(workspace).arg("/work");
-    command.args(["--chdir", "/work", "--die-with-parent", "--new-session", "/bin/true"]);
+    command.args(bwrap::arguments(workspace));
     quiet(&mut command);
     command
 }

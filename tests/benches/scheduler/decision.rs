@@ -17,21 +17,25 @@ use orch_proto::Timestamp;
 use orch_proto::id::{Id as _, RunId, TaskId};
 
 use crate::bars::{Bar, Finding, Limit};
+use crate::options::Options;
 
-const DECISION: Bar = Bar {
+static DECISION: Bar = Bar {
     name: "decision-p99",
     unit: "us",
     against: "nothing; 10^6 tasks known",
     limit: Limit::AtMost(50.0),
     stretch: None,
 };
-const GROWTH: Bar = Bar {
+static GROWTH: Bar = Bar {
     name: "decision-growth",
     unit: "ratio",
     against: "10^4 tasks known, p99 of 10^6",
     limit: Limit::AtMost(2.0),
     stretch: None,
 };
+
+pub(crate) static BARS: &[&Bar] = &[&DECISION, &GROWTH];
+
 /// Projects that share the host, runs at once, and decisions that are timed.
 const PROJECTS: u128 = 20;
 const PLACES: u32 = 100;
@@ -39,7 +43,7 @@ const DECISIONS: usize = 20_000;
 /// Every so manyth task waits for the one before it.
 const CHAINED: u128 = 4;
 
-pub(crate) fn measure() -> anyhow::Result<Vec<Finding>> {
+pub(crate) fn measure(_: &Options) -> anyhow::Result<Vec<Finding>> {
     let sizes = [10_000, 100_000, 1_000_000];
     let measured = sizes.iter().map(|size| of_size(*size)).collect::<anyhow::Result<Vec<_>>>()?;
     let [small, _, large] = measured.as_slice() else { unreachable!("three sizes") };
@@ -168,7 +172,7 @@ fn number_of(id: TaskId) -> u128 {
     id.uuid().as_u128() - sample_id::<TaskId>(0).uuid().as_u128()
 }
 
-fn project(number: u128) -> Project {
+pub(crate) fn project(number: u128) -> Project {
     Project {
         id: sample_id(number),
         number: u32::try_from(number).unwrap_or(u32::MAX),
@@ -187,7 +191,7 @@ fn project(number: u128) -> Project {
     }
 }
 
-fn task(number: u128, at: Timestamp) -> Task {
+pub(crate) fn task(number: u128, at: Timestamp) -> Task {
     // The one before it in its project.
     let needed = number.checked_sub(PROJECTS).filter(|_| (number / PROJECTS) % CHAINED == 1);
     let work = Work::Steps {
@@ -240,7 +244,7 @@ fn asks(number: u128) -> Asks {
     Asks { semaphores, ..Asks::default() }
 }
 
-fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
+pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
     Run {
         id,
         project: task.project,
