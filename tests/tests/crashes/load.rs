@@ -14,7 +14,7 @@ use orch_tests::{Client, Setup, Story, tell};
 use tokio::time::timeout;
 
 use crate::dice::Dice;
-use crate::{asked, story};
+use crate::{asked, deadline, story};
 
 /// How often the daemon is killed and how many runs there are, when nobody asks for more.
 const ROUNDS: u64 = 3;
@@ -36,7 +36,11 @@ fn no_run_is_lost_or_doubled_when_the_daemon_is_killed_under_load() -> anyhow::R
         std::fs::write(story.env().path("orchd.toml"), config)?;
         story.start().await?;
         let mut load = Load::begin(story, live).await?;
+        let deadline = deadline();
         for _ in 0..rounds {
+            if Instant::now() >= deadline {
+                break;
+            }
             load.round(story).await?;
         }
         load.over(story).await
@@ -116,12 +120,12 @@ impl Load {
         let begun = Instant::now();
         story.start().await?;
         let ready = begun.elapsed();
-        self.taken_up(story, &before).await?;
         let probe = task_request("probe", "Probe", "steps: ['true']\nretries: {max_retries: 0}\n");
         let asked = story.submit(probe).await?;
         let task = asked.touched.first().context("a task has a name")?;
         started(story, &task.name, asked.seq).await?;
         let decided = begun.elapsed();
+        self.taken_up(story, &before).await?;
         self.figures.ready.push(ready);
         self.figures.decided.push(decided);
         self.figures.live.push(before.len() as u64);

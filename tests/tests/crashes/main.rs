@@ -3,8 +3,10 @@
 //! `effects` kills the daemon at each of its effects, one after the other, while `scenario` plays; `load` kills it at random
 //! moments with many runs under way; `together` kills all at once, as a reboot does; `parts` kills shims and spawner while the
 //! daemon lives. `site` is where that takes place, `verdict` what must hold afterwards.
-//! `cargo test` has a sample of each. Larger ones: `ORCH_CRASH_EFFECTS=all` (or a number) and `ORCH_CRASH_PART=1/2`,
-//! `ORCH_CRASH_ROUNDS=1000` with `ORCH_CRASH_LIVE=100`, `ORCH_CRASH_SEED=7` for other chances.
+//! `cargo test` has a sample of each. Larger ones: `ORCH_CRASH_EFFECTS=all` (or a number; with `ORCH_CRASH_PARTS=2` and
+//! `ORCH_CRASH_PART=1` half of them), `ORCH_CRASH_ROUNDS=1000` with `ORCH_CRASH_LIVE=100`, `ORCH_CRASH_SEED=7` for other
+//! chances, `ORCH_CRASH_SECONDS=600` to begin no other round after that. A death at an effect that shows something prints
+//! `ORCH_CRASH_DEATH`, with which it is died again.
 
 #[path = "../sim/dice.rs"]
 mod dice;
@@ -15,6 +17,8 @@ mod scenario;
 mod site;
 mod together;
 mod verdict;
+
+use std::time::{Duration, Instant};
 
 use orch_tests::{Programs, Setup, Story};
 
@@ -34,6 +38,12 @@ fn story(name: &str, setup: Setup, tell: impl AsyncFnOnce(&mut Story) -> anyhow:
 /// A number that the environment may set.
 fn asked(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// When no other round begins, if somebody said so.
+fn deadline() -> Instant {
+    const A_DAY: u64 = 24 * 60 * 60;
+    Instant::now() + Duration::from_secs(asked("ORCH_CRASH_SECONDS", A_DAY).min(A_DAY))
 }
 
 /// The chances of a story; `apart` keeps those of several stories apart.
