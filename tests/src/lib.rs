@@ -1,6 +1,7 @@
 //! The end-to-end harness: real programs, a real socket, real sandboxes, in a directory that is gone afterwards.
 //!
 //! In reading order: `story` is what a test calls; it makes an `env`, starts a `daemon` and gives the test a `client`.
+//! `trace` ends a daemon at a moment that is named, which `effects` finds.
 //! `command_line` runs `orchctl`, `terminal` holds a program in a terminal,
 //! `repository` makes git repositories, `processes` looks at what runs, `requirement`
 //! decides between skipping and failing.
@@ -10,6 +11,7 @@
 pub mod client;
 pub mod command_line;
 pub mod daemon;
+mod effects;
 pub mod env;
 pub mod poll;
 pub mod processes;
@@ -17,6 +19,7 @@ pub mod repository;
 pub mod requirement;
 pub mod story;
 pub mod terminal;
+pub mod trace;
 
 pub use client::Client;
 pub use command_line::Output;

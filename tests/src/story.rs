@@ -4,6 +4,7 @@
 //! process of the story is left. Whatever happens, its processes are killed and its directory is removed.
 
 use std::ops::Deref;
+use std::process::ExitStatus;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
@@ -103,6 +104,14 @@ impl Story {
         let ended = self.daemon.take().context("there is no daemon")?.ended().await?;
         ensure!(ended.success(), "the daemon ended with {ended}");
         Ok(())
+    }
+
+    /// Waits until the daemon has ended by itself, however it does.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        self.daemon.take().context("there is no daemon")?.ended().await
     }
 
     /// Starts the daemon on the same state again.

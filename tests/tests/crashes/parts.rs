@@ -1,0 +1,78 @@
+//! Shims and the spawner are killed at random while the daemon lives and starts runs: what was lost is tried again, what
+//! was not is not.
+
+use anyhow::ensure;
+use orch_proto::request::RepoSource;
+use orch_proto::view::{RunState, RunView, TaskState};
+use orch_sandbox::run_dir::{SHIM_FILE, ShimIdentity};
+use orch_tests::{Setup, Story, processes, tell};
+
+use crate::{asked, story};
+
+/// How many processes are killed when nobody asks for more.
+const KILLS: u64 = 6;
+const TASKS: u64 = 8;
+
+#[test]
+fn what_was_lost_is_done_again_and_the_rest_is_not() -> anyhow::Result<()> {
+    story("kill -9 of shims and spawners", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let kills = asked("ORCH_CRASH_ROUNDS", KILLS);
+        let mut dice = crate::dice(5);
+        let (mut spawners, mut shims) = (0, 0);
+        let mut tasks = Vec::new();
+        for kill in 0..kills.max(TASKS) {
+            let recipe = "steps: ['echo did', 'sleep 0.3; echo 1 >> \"$ORCH_TASK.txt\"']\nretries: {max_retries: 0}\n";
+            tasks.push(story.task_create("shop", &format!("Work {kill}"), recipe).await?);
+            if kill >= kills {
+                continue;
+            }
+            let seq = story.status().await?.seq;
+            // A moment in which runs start, are under way, and end.
+            let seen = story.wait_until("something to happen", async |client| {
+                let over = client.status().await?.seq >= seq + 1 + dice.below(8);
+                let idle = client.status().await?.runs_active == 0;
+                Ok((over || idle).then_some(()))
+            });
+            seen.await?;
+            if dice.once_in(3) {
+                spawners += u32::from(kill_spawner(story).await?);
+            } else {
+                shims += u32::from(kill_shim(story, dice.number()).await?);
+            }
+        }
+        for task in &tasks {
+            story.task_in(task, TaskState::Done).await?;
+        }
+        let runs = story.runs("shop").await?;
+        let lost = runs.iter().filter(|run| run.state == RunState::Lost).count();
+        ensure!(runs.len() == tasks.len() + lost, "something was done twice, or failed: {runs:#?}");
+        for run in runs.iter().filter(|run| run.state == RunState::Succeeded) {
+            ensure!(story.stdout(&run.id.to_string(), 1).await? == b"did\n", "{} did it more than once", run.name);
+        }
+        ensure!(story.changes("shop").await?.len() == tasks.len(), "one change of each task");
+        tell(&format!(
+            "{shims} shims and {spawners} spawners were killed; {lost} runs were lost, all of their tasks are done"
+        ));
+        Ok(())
+    })
+}
+
+async fn kill_spawner(story: &Story) -> anyhow::Result<bool> {
+    let daemon = i32::try_from(story.status().await?.pid)?;
+    let spawner = processes::children(daemon)?.into_iter().find(|child| child.command.contains(" serve "));
+    // There may be none just now: the one before was killed, and nobody needed another one yet.
+    Ok(spawner.is_some_and(|spawner| processes::kill9(spawner.pid).is_ok()))
+}
+
+/// Kills the shim of one of the runs under way.
+async fn kill_shim(story: &Story, number: u64) -> anyhow::Result<bool> {
+    let runs: Vec<RunView> = story.runs("shop").await?.into_iter().filter(|run| !run.state.is_final()).collect();
+    let at = usize::try_from(number % runs.len().max(1) as u64)?;
+    let Some(run) = runs.get(at) else { return Ok(false) };
+    // It may not have begun, or be over.
+    let Ok(identity) = std::fs::read(std::path::Path::new(&run.directory).join(SHIM_FILE)) else { return Ok(false) };
+    let identity: ShimIdentity = serde_json::from_slice(&identity)?;
+    let is_ours = processes::of(story.env().root())?.iter().any(|process| process.pid == identity.pid);
+    Ok(is_ours && processes::kill9(identity.pid).is_ok())
+}
