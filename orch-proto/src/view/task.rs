@@ -201,6 +201,6 @@ pub struct TaskView {
 pub struct TaskFilter {
     pub project: Option<crate::Ref>,
     pub states: Vec<TaskState>,
-    /// Part of the title, in any case.
+    /// Part of the title, in any case. Looked for in the newest 20,000 that the rest fits.
     pub text: Option<String>,
 }

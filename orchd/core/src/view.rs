@@ -13,6 +13,8 @@ pub struct Filter {
     pub parent: Option<String>,
     /// Only those to which something can still happen.
     pub open: bool,
+    /// Only those that hang on something: of tasks those that a plan made.
+    pub hangs: bool,
 }
 
 /// The state could not be read. The cause is the store's.
@@ -40,6 +42,20 @@ pub trait View {
     /// When the state cannot be read.
     fn last_number(&self, kind: EntityKind, project: Option<ProjectId>) -> Result<u32, ReadError>;
 
+    /// The entity with this number in its project.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn numbered<E: Entity>(&self, project: ProjectId, number: u32) -> Result<Option<E>, ReadError>;
+
+    /// The entity with the highest number in the project.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn last<E: Entity>(&self, project: ProjectId) -> Result<Option<E>, ReadError> {
+        self.numbered(project, self.last_number(E::KIND, Some(project))?)
+    }
+
     /// The project with this slug.
     ///
     /// # Errors
@@ -61,6 +77,13 @@ impl Filter {
     #[must_use]
     pub fn under(parent: impl ToString) -> Self {
         Self { parent: Some(parent.to_string()), ..Self::default() }
+    }
+
+    /// The same, but only those that hang on something.
+    #[must_use]
+    pub fn hanging(mut self) -> Self {
+        self.hangs = true;
+        self
     }
 
     /// The same, but only open ones.

@@ -121,7 +121,7 @@ fn tasks_by_key(view: &impl View, plan: &Plan) -> Result<BTreeMap<String, Task>,
 }
 
 fn keyed(view: &impl View, plan: &Plan) -> Result<BTreeMap<String, Task>, ReadError> {
-    let keyed = view.list::<Task>(&Filter::of(plan.project))?.into_iter().filter_map(|task| {
+    let keyed = view.list::<Task>(&Filter::of(plan.project).hanging())?.into_iter().filter_map(|task| {
         let key = task.plan.as_ref()?.1.clone();
         (!matches!(task.state, TaskState::Cancelled { .. })).then_some((key, task))
     });
@@ -130,7 +130,8 @@ fn keyed(view: &impl View, plan: &Plan) -> Result<BTreeMap<String, Task>, ReadEr
 
 /// The approved plan before this one: what this one changes, as long as it is not approved itself.
 fn before(view: &impl View, plan: &Plan) -> Result<Option<Plan>, ReadError> {
-    let mut plans = view.list::<Plan>(&Filter::of(plan.project))?;
+    // A plan that another took the place of is not open.
+    let mut plans = view.list::<Plan>(&Filter::of(plan.project).open())?;
     plans.retain(|other| other.version < plan.version && other.state == DocumentState::Approved);
     Ok(plans.pop())
 }

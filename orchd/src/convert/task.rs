@@ -112,6 +112,20 @@ pub(super) const fn state(state: &State) -> TaskState {
     }
 }
 
+/// The core's word for a state.
+pub(crate) const fn state_label(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Proposed => "proposed",
+        TaskState::Approved => "approved",
+        TaskState::Running => "running",
+        TaskState::InReview => "in_review",
+        TaskState::Done => "done",
+        TaskState::Failed => "failed",
+        TaskState::Cancelled => "cancelled",
+        TaskState::Paused => "paused",
+    }
+}
+
 /// The approval that the task waits for at the moment.
 fn approval_of(task: &Task, change: Option<&Change>) -> Option<orch_proto::id::ApprovalId> {
     match task.state {
@@ -148,4 +162,28 @@ fn current_step(run: &Run) -> Option<(u32, u32, String)> {
     let at = run.steps.iter().position(|step| matches!(step.state, StepState::Running { .. }))?;
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Some((number(at + 1), number(run.steps.len()), run.steps[at].name.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_core::ids::sample_id;
+
+    use super::*;
+
+    #[test]
+    fn states_have_the_words_of_the_core() {
+        let all = [
+            State::Proposed,
+            State::Approved { not_before: None },
+            State::Running { run: sample_id(1) },
+            State::InReview { change: sample_id(1) },
+            State::Done { change: None },
+            State::Failed { reason: String::new() },
+            State::Cancelled { reason: String::new() },
+            State::Paused { reason: String::new() },
+        ];
+        for found in all {
+            assert_eq!(state_label(state(&found)), found.label());
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Makes the repositories of new projects: an empty one, or a copy of an existing one.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use orch_adapters::git::{
@@ -9,9 +10,10 @@ use orch_core::command::Command;
 use orch_core::entity::{Project, RepositorySource};
 use orch_core::state::project::ProjectState;
 use orch_core::toolchain::{self, RepoFile, Toolchain};
-use orch_core::view::{Filter, View as _};
+use orch_core::view::Filter;
 use orch_proto::id::ProjectId;
 use orch_sandbox::spec::{OUT_INSIDE, ReadOnlyMount};
+use orch_store::ReadView;
 
 use super::scheduler::accept;
 use super::tasks::Tasks;
@@ -56,10 +58,9 @@ pub(super) async fn run(app: Arc<App>) {
     loop {
         changed.mark_unchanged();
         under_way.tidy();
-        let wait = match app.read(|view| view.list::<Project>(&Filter::default().open())).await {
-            Ok(open) => {
-                let waiting = open.into_iter().filter(|project| project.state == ProjectState::Preparing);
-                for project in waiting.take(AT_ONCE) {
+        let wait = match app.read(waiting).await {
+            Ok(waiting) => {
+                for project in waiting.into_iter().take(AT_ONCE) {
                     under_way.start(project.id, || prepared(Arc::clone(&app), project));
                 }
                 // Who failed to say so is started again.
@@ -77,6 +78,17 @@ pub(super) async fn run(app: Arc<App>) {
         }
     }
     under_way.finish().await;
+}
+
+/// Projects that have no repository yet, the oldest first. Looked for at every commit: no other project is read.
+fn waiting(view: &ReadView<'_>) -> Result<Vec<Project>, orch_core::view::ReadError> {
+    let mut waiting = Vec::new();
+    view.each_newest(&Filter::default(), &[ProjectState::Preparing.label()], |project| {
+        waiting.push(project);
+        ControlFlow::Continue(())
+    })?;
+    waiting.reverse();
+    Ok(waiting)
 }
 
 /// Prepares one project and says how that went.

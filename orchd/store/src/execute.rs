@@ -245,4 +245,8 @@ impl View for TxView<'_> {
     fn last_number(&self, kind: EntityKind, project: Option<ProjectId>) -> Result<u32, ReadError> {
         Ok(tables::last_number(self.0, kind, project)?)
     }
+
+    fn numbered<E: Entity>(&self, project: ProjectId, number: u32) -> Result<Option<E>, ReadError> {
+        Ok(tables::by_number(self.0, project, number)?)
+    }
 }

@@ -6,11 +6,13 @@
 
 mod store;
 
+mod counts;
 mod execute;
 mod log;
 mod tables;
 mod writer;
 
+mod newest;
 mod reader;
 mod verify;
 

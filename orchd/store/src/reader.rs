@@ -4,6 +4,7 @@
 //! Nothing here may be held across an await.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,8 +17,10 @@ use orch_proto::id::{CommandId, ProjectId};
 use orch_proto::{EntityKind, Timestamp};
 use rusqlite::Connection;
 
+use crate::counts;
 use crate::execute::{self, Committed, ExecuteError};
 use crate::log::{self, Happened, RawEvent, StoredEvent};
+use crate::newest;
 use crate::sqlite::{DbError, During as _, Location, open_reader};
 use crate::tables;
 
@@ -173,7 +176,22 @@ impl ReadView<'_> {
         self.timed(|conn| tables::project_of(conn, kind, id))
     }
 
-    /// How many things of the kind are in each state, in a project or over all.
+    /// Calls `take` with each entity that fits and is in one of the states (in any, if none is named), the newest first,
+    /// until it wants no more. What is not taken is not read, however much there is.
+    ///
+    /// # Errors
+    /// When the state cannot be read. Some may have been taken.
+    pub fn each_newest<E: Entity>(
+        &self,
+        filter: &Filter,
+        states: &[&str],
+        take: impl FnMut(E) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.timed(|conn| newest::each(conn, filter, states, take))
+    }
+
+    /// How many things of the kind are in each state, in a project or over all. Counted as they change: this reads no more
+    /// when there are more.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -182,7 +200,7 @@ impl ReadView<'_> {
         kind: EntityKind,
         project: Option<ProjectId>,
     ) -> Result<BTreeMap<String, u64>, ReadError> {
-        self.timed(|conn| tables::count_by_state(conn, kind, project))
+        self.timed(|conn| counts::by_state(conn, kind, project))
     }
 
     fn timed<T>(&self, read: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, ReadError> {
@@ -206,6 +224,10 @@ impl View for ReadView<'_> {
 
     fn last_number(&self, kind: EntityKind, project: Option<ProjectId>) -> Result<u32, ReadError> {
         self.timed(|conn| tables::last_number(conn, kind, project))
+    }
+
+    fn numbered<E: Entity>(&self, project: ProjectId, number: u32) -> Result<Option<E>, ReadError> {
+        self.by_number(project, number)
     }
 }
 

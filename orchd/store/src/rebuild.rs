@@ -3,7 +3,7 @@
 //! Both go through the same `apply` as the write path. The check runs beside the writer: it replays into memory and
 //! compares at one state of the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use orch_core::entity::Meta;
@@ -11,6 +11,7 @@ use orch_core::view::ReadError;
 use orch_proto::EntityKind;
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::counts;
 use crate::log::RawEvent;
 use crate::schema::{self, OpenError};
 use crate::sqlite::{Cause, DbError, During as _, Location, open_reader};
@@ -19,7 +20,7 @@ use crate::tables::{self, KINDS, TableError};
 
 /// Tables that another version made are made anew at the next start. Raise the number when entities or tables change
 /// shape between two releases.
-const PROJECTION_VERSION: &str = concat!("3 of ", env!("CARGO_PKG_VERSION"));
+const PROJECTION_VERSION: &str = concat!("4 of ", env!("CARGO_PKG_VERSION"));
 /// Events that are read at once.
 const PAGE_EVENTS: u32 = 2_000;
 /// Most differences that a report names.
@@ -166,6 +167,7 @@ fn check(location: &Location) -> Result<RebuildReport, RebuildError> {
     for kind in KINDS {
         compare(kind, &memory, &file, &mut report)?;
     }
+    compare_counts(&memory, &file, &mut report)?;
     file.execute_batch("ROLLBACK").during("end the comparison")?;
     Ok(report)
 }
@@ -193,5 +195,19 @@ fn compare(
     expected.into_keys().for_each(|id| differ(format!("{kind} `{id}` is in the log, but not in the table")));
     report.differences.extend(differences);
     report.differences.truncate(DIFFERENCES_MAX);
+    Ok(())
+}
+
+fn compare_counts(memory: &Connection, file: &Connection, report: &mut RebuildReport) -> Result<(), DbError> {
+    let (by_log, found) = (counts::all(memory)?, counts::all(file)?);
+    let keys: BTreeSet<_> = by_log.keys().chain(found.keys()).collect();
+    for key in keys {
+        let [by_log, found] = [&by_log, &found].map(|counts| counts.get(key).copied().unwrap_or(0));
+        if by_log != found && report.differences.len() < DIFFERENCES_MAX {
+            let (kind, project, state) = key;
+            let line = format!("{found} of kind {kind} are counted as {state} in `{project}`, {by_log} by the log");
+            report.differences.push(line);
+        }
+    }
     Ok(())
 }

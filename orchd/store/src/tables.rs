@@ -3,8 +3,6 @@
 //! A row is what `Entity::apply` made of the events of one subject. Knows no rules and no history; all that is not needed
 //! to find rows is JSON.
 
-use std::collections::BTreeMap;
-
 use orch_core::entity::{ApplyError, Approval, Change, Entity, Meta, Plan, Project, Requirements, Run, Task, Vision};
 use orch_core::event::Event;
 use orch_core::view::Filter;
@@ -12,6 +10,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, params_from_iter};
 
+use crate::counts;
 use crate::sqlite::{DbError, During as _};
 
 /// An event that cannot be taken into the tables.
@@ -50,6 +49,7 @@ macro_rules! sql {
         }
     };
 }
+pub(crate) use sql;
 
 /// Applies an event to the table of its kind; answers the project of what it happened to.
 pub(crate) fn apply(conn: &Connection, seq: u64, event: &Event, meta: Meta<'_>) -> Result<ProjectId, TableError> {
@@ -71,9 +71,47 @@ fn apply_to<E: Entity>(
     event: &E::Event,
     meta: Meta<'_>,
 ) -> Result<ProjectId, TableError> {
-    let entity = E::apply(get::<E>(conn, id)?, id, event, meta)?;
-    put(conn, seq, &entity)?;
+    let before = get::<E>(conn, id)?;
+    let was = before.as_ref().map(Place::of);
+    let entity = E::apply(before, id, event, meta)?;
+    let is = Place::of(&entity);
+    counts::moved(conn, (E::KIND, is.project), was.as_ref().map(|was| was.state), is.state)?;
+    let write = if was.as_ref() == Some(&is) { put_data } else { put };
+    write(conn, seq, &entity)?;
     Ok(entity.project())
+}
+
+/// What a row is found by: with the same, no index changes.
+#[derive(PartialEq, Eq)]
+struct Place {
+    project: ProjectId,
+    number: u32,
+    parent: Option<String>,
+    open: bool,
+    state: &'static str,
+}
+
+impl Place {
+    fn of<E: Entity>(entity: &E) -> Self {
+        Self {
+            project: entity.project(),
+            number: entity.number(),
+            parent: entity.parent(),
+            open: entity.is_open(),
+            state: entity.state_label(),
+        }
+    }
+}
+
+/// Writes what is new of a row that stays where it is found.
+fn put_data<E: Entity>(conn: &Connection, seq: u64, entity: &E) -> Result<(), DbError> {
+    let sql = sql!(E::KIND, "UPDATE ", " SET seq = ?2, data = ?3 WHERE id = ?1");
+    conn.prepare_cached(sql)
+        .and_then(|mut statement| {
+            statement.execute(params![entity.id().to_string(), seq.cast_signed(), encode(entity)])
+        })
+        .during("write a row")?;
+    Ok(())
 }
 
 fn put<E: Entity>(conn: &Connection, seq: u64, entity: &E) -> Result<(), DbError> {
@@ -84,7 +122,6 @@ fn put<E: Entity>(conn: &Connection, seq: u64, entity: &E) -> Result<(), DbError
           ON CONFLICT (id) DO UPDATE SET project = excluded.project, number = excluded.number, parent = excluded.parent,
           open = excluded.open, state = excluded.state, seq = excluded.seq, data = excluded.data"
     );
-    let data = serde_json::to_string(entity).expect("core types have string keys and finite numbers only");
     conn.prepare_cached(sql)
         .and_then(|mut statement| {
             statement.execute(params![
@@ -95,11 +132,15 @@ fn put<E: Entity>(conn: &Connection, seq: u64, entity: &E) -> Result<(), DbError
                 entity.is_open(),
                 entity.state_label(),
                 seq.cast_signed(),
-                data
+                encode(entity)
             ])
         })
         .during("write a row")?;
     Ok(())
+}
+
+fn encode<E: Entity>(entity: &E) -> String {
+    serde_json::to_string(entity).expect("core types have string keys and finite numbers only")
 }
 
 /// The entity with this id.
@@ -134,7 +175,11 @@ pub(crate) fn list<E: Entity>(conn: &Connection, filter: &Filter) -> Result<Vec<
 
 /// Calls `take` with each entity that fits, by number and id.
 pub(crate) fn each<E: Entity>(conn: &Connection, filter: &Filter, mut take: impl FnMut(E)) -> Result<(), DbError> {
-    let mut sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE 1").to_owned();
+    let mut sql = sql!(E::KIND, "SELECT id, data FROM ", "").to_owned();
+    if filter.open && filter.parent.is_none() {
+        sql.push_str(sql!(E::KIND, " INDEXED BY ", "_open"));
+    }
+    sql.push_str(" WHERE 1");
     let project = filter.project.map(|project| project.to_string());
     let mut values: Vec<&String> = Vec::new();
     if let Some(project) = &project {
@@ -148,6 +193,9 @@ pub(crate) fn each<E: Entity>(conn: &Connection, filter: &Filter, mut take: impl
     if filter.open {
         // The literal lets the partial index serve.
         sql.push_str(" AND open = 1");
+    }
+    if filter.hangs {
+        sql.push_str(" AND parent IS NOT NULL");
     }
     sql.push_str(" ORDER BY number, id");
     let mut statement = conn.prepare_cached(&sql).during("list rows")?;
@@ -197,7 +245,7 @@ pub(crate) fn clear(conn: &Connection) -> Result<(), DbError> {
     for kind in KINDS {
         conn.execute(sql!(kind, "DELETE FROM ", ""), []).during("clear the tables")?;
     }
-    Ok(())
+    counts::clear(conn)
 }
 
 /// A whole row as text, to compare two databases.
@@ -223,26 +271,10 @@ fn one<E: Entity>(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result
 
 fn decode<E: Entity>(row: &Row<'_>) -> Result<E, DbError> {
     let data = row.get_ref(1).and_then(|data| Ok(data.as_str()?)).during("read a row")?;
-    serde_json::from_str(data).map_err(|source| DbError::Row {
-        kind: E::KIND.label(),
-        id: row.get(0).unwrap_or_default(),
-        source,
-    })
+    decode_text(&row.get::<_, String>(0).unwrap_or_default(), data)
 }
 
-/// How many rows of the kind are in each state.
-pub(crate) fn count_by_state(
-    conn: &Connection,
-    kind: EntityKind,
-    project: Option<ProjectId>,
-) -> Result<BTreeMap<String, u64>, DbError> {
-    let sql = sql!(kind, "SELECT state, count(*) FROM ", " WHERE ?1 IS NULL OR project = ?1 GROUP BY state");
-    conn.prepare_cached(sql)
-        .and_then(|mut statement| {
-            let rows = statement.query_map([project.map(|project| project.to_string())], |row| {
-                Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
-            })?;
-            rows.collect()
-        })
-        .during("count rows")
+/// The entity that a row with this id has as its data.
+pub(crate) fn decode_text<E: Entity>(id: &str, data: &str) -> Result<E, DbError> {
+    serde_json::from_str(data).map_err(|source| DbError::Row { kind: E::KIND.label(), id: id.to_owned(), source })
 }

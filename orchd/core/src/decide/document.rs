@@ -128,7 +128,7 @@ pub(super) fn rejected<V: View>(cx: &mut Context<'_, V>, id: RequirementsId) -> 
 }
 
 fn newest<V: View>(cx: &Context<'_, V>, project: ProjectId) -> Result<Option<Requirements>, DecideError> {
-    Ok(cx.view.list::<Requirements>(&Filter::of(project))?.pop())
+    Ok(cx.view.last::<Requirements>(project)?)
 }
 
 /// Withdraws the version that waits for an answer, and its question.

@@ -82,7 +82,7 @@ pub(super) fn propose<V: View>(
             "approve them with `orchctl req approve`, or reject and edit them",
         ));
     }
-    if let Some(newest) = cx.view.list::<Plan>(&Filter::of(project))?.pop()
+    if let Some(newest) = cx.view.last::<Plan>(project)?
         && newest.requirements == requirements
         && newest.content == *content
         && matches!(newest.state, DocumentState::Proposed | DocumentState::Approved)
@@ -102,7 +102,7 @@ pub(super) fn edit<V: View>(
     reason: &str,
 ) -> Result<(), DecideError> {
     project::in_use(&cx.get::<Project>(project)?)?;
-    let Some(base) = cx.view.list::<Plan>(&Filter::of(project))?.pop() else {
+    let Some(base) = cx.view.last::<Plan>(project)? else {
         return Err(conflict_with_hint("the project has no plan yet", "make one with `orchctl plan propose`"));
     };
     if base.version != base_version {

@@ -160,7 +160,7 @@ pub(super) fn submit_vision<V: View>(cx: &mut Context<'_, V>, command: &Command)
         return Err(conflict("not a Vision"));
     };
     in_use(&cx.get::<Project>(*project)?)?;
-    if let Some(newest) = cx.view.list::<Vision>(&Filter::of(*project))?.pop()
+    if let Some(newest) = cx.view.last::<Vision>(*project)?
         && (newest.text, &newest.blueprint) == (*text, blueprint)
     {
         cx.note(format!("vision version {} has the same text; nothing changes", newest.version));

@@ -138,10 +138,15 @@ impl View for MemoryView {
             filter.project.is_none_or(|project| thing.project() == project)
                 && filter.parent.as_ref().is_none_or(|parent| thing.parent().as_ref() == Some(parent))
                 && (!filter.open || thing.is_open())
+                && (!filter.hangs || thing.parent().is_some())
         };
         let mut found: Vec<E> = self.each().filter(fits).cloned().collect();
         found.sort_by_key(|thing| (thing.number(), thing.id()));
         Ok(found)
+    }
+
+    fn numbered<E: Entity>(&self, project: ProjectId, number: u32) -> Result<Option<E>, ReadError> {
+        Ok(self.each::<E>().find(|thing| thing.project() == project && thing.number() == number).cloned())
     }
 
     fn last_number(&self, kind: EntityKind, project: Option<ProjectId>) -> Result<u32, ReadError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orch_core::digest::Digest;
 use orch_core::entity::{Entity, Plan, Project, Requirements, Vision};
-use orch_core::view::{Filter, View as _};
+use orch_core::view::Filter;
 use orch_proto::view::{PlanView, ProjectView, RequirementsDiff, RequirementsView, TraceView, VisionView};
 use orch_proto::{ErrorCode, Ref, RpcError};
 use orch_store::ReadView;
@@ -20,10 +20,9 @@ use crate::convert;
 pub(crate) async fn projects(app: &Arc<App>, _: &Caller) -> Result<Vec<ProjectView>, RpcError> {
     let dirs = app.dirs.clone();
     with_view(app, move |view| {
-        let all = readable(view.list::<Project>(&Filter::default()))?;
         let repository = |project: &Project| dirs.repository(project.id).display().to_string();
         let shown = |project: &Project| readable(convert::project_view(view, project, repository(project))).map(Some);
-        newest_last(&all, shown)
+        newest_last(view, Filter::default(), shown)
     })
     .await
 }
@@ -40,7 +39,7 @@ pub(crate) async fn project(app: &Arc<App>, _: &Caller, project: Ref) -> Result<
 
 pub(crate) async fn visions(app: &Arc<App>, _: &Caller, project: Ref) -> Result<Vec<VisionView>, RpcError> {
     with_view(app, move |view| {
-        newest_first(&versions::<Vision>(view, &project)?, |vision| {
+        newest_first(view, versions(view, &project)?, |vision: &Vision| {
             readable(convert::vision_view(view, vision, None)).map(Some)
         })
     })
@@ -69,7 +68,7 @@ pub(crate) async fn requirements_list(
     project: Ref,
 ) -> Result<Vec<RequirementsView>, RpcError> {
     with_view(app, move |view| {
-        newest_first(&versions::<Requirements>(view, &project)?, |document| {
+        newest_first(view, versions(view, &project)?, |document: &Requirements| {
             readable(convert::requirements_view(view, document)).map(Some)
         })
     })
@@ -123,10 +122,9 @@ pub(crate) async fn trace(app: &Arc<App>, _: &Caller, project: Ref, key: String)
 pub(crate) async fn plans(app: &Arc<App>, _: &Caller, project: Ref) -> Result<Vec<PlanView>, RpcError> {
     let outlook = Arc::clone(app);
     with_view(app, move |view| {
-        let all = versions::<Plan>(view, &project)?;
-        let newest = all.last().map(|plan| plan.id);
-        newest_first(&all, |plan| {
-            if Some(plan.id) == newest {
+        let mut is_newest = true;
+        newest_first(view, versions(view, &project)?, |plan: &Plan| {
+            if std::mem::take(&mut is_newest) {
                 return plan_with_outlook(&outlook, view, plan).map(Some);
             }
             readable(convert::plan_view(view, plan, None)).map(Some)
@@ -155,9 +153,9 @@ pub(in crate::rpc) fn blob_text(app: &App, digest: Digest) -> Result<String, Rpc
     String::from_utf8(bytes).map_err(|error| errors::internal("a stored text is not UTF-8", &error))
 }
 
-fn versions<E: Entity>(view: &ReadView<'_>, project: &Ref) -> Result<Vec<E>, RpcError> {
-    let project = resolve::project(view, project)?;
-    readable(view.list::<E>(&Filter::of(project.id)))
+/// All versions of a project's document.
+fn versions(view: &ReadView<'_>, project: &Ref) -> Result<Filter, RpcError> {
+    Ok(Filter::of(resolve::project(view, project)?.id))
 }
 
 /// A version of a project's document; the newest when none is named.
@@ -166,11 +164,11 @@ pub(in crate::rpc) fn version<E: Entity>(
     project: &Ref,
     number: Option<u32>,
 ) -> Result<E, RpcError> {
-    let mut all = versions::<E>(view, project)?;
-    let found = match number {
-        Some(number) => all.into_iter().find(|found| found.number() == number),
-        None => all.pop(),
-    };
+    let id = resolve::project(view, project)?.id;
+    let found = readable(match number {
+        Some(number) => view.by_number::<E>(id, number),
+        None => view.newest::<E>(Some(id)),
+    })?;
     let kind = E::KIND;
     found.ok_or_else(|| match number {
         Some(number) => {

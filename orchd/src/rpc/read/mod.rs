@@ -12,9 +12,11 @@ mod system;
 mod upkeep;
 mod work;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use orch_core::view::ReadError;
+use orch_core::entity::Entity;
+use orch_core::view::{Filter, ReadError};
 use orch_proto::{PAGE_ITEMS_MAX, RpcError};
 use orch_store::ReadView;
 use serde::Serialize;
@@ -49,36 +51,75 @@ fn readable<T>(result: Result<T, ReadError>) -> Result<T, RpcError> {
     result.map_err(|error| errors::read(&error))
 }
 
-/// The newest things that fit into one answer, the newest first. `all` is by age; `shown` answers nothing for what is
-/// not asked for.
-fn newest_first<E, V: Serialize>(
-    all: &[E],
+/// What an answer has room for.
+struct Page<V> {
+    views: Vec<V>,
+    room: usize,
+}
+
+impl<V: Serialize> Page<V> {
+    const fn new() -> Self {
+        Self { views: Vec::new(), room: PAGE_BYTES_MAX }
+    }
+
+    /// Adds a thing if it fits; says whether there may be room for another.
+    fn add(&mut self, view: V) -> ControlFlow<()> {
+        match answer_size::within(&view, self.room) {
+            Some(bytes) => self.room -= bytes,
+            // One alone is answered whatever its size, so that there is an error when even that is too much.
+            None if self.views.is_empty() => self.room = 0,
+            None => return ControlFlow::Break(()),
+        }
+        self.views.push(view);
+        if self.views.len() == PAGE_ITEMS_MAX as usize { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Which things a list has: those that fit and are in one of the states, in any if none is named.
+struct Wanted<'a> {
+    filter: Filter,
+    states: &'a [&'a str],
+    /// Most of them that are looked at.
+    looked_at_max: usize,
+}
+
+impl From<Filter> for Wanted<'_> {
+    fn from(filter: Filter) -> Self {
+        Self { filter, states: &[], looked_at_max: usize::MAX }
+    }
+}
+
+/// The newest things that fit into one answer, the newest first. What does not fit is not read. `shown` answers nothing for
+/// what is not asked for.
+fn newest_first<'a, E: Entity, V: Serialize>(
+    view: &ReadView<'_>,
+    wanted: impl Into<Wanted<'a>>,
     mut shown: impl FnMut(&E) -> Result<Option<V>, RpcError>,
 ) -> Result<Vec<V>, RpcError> {
-    let mut views = Vec::new();
-    let mut room = PAGE_BYTES_MAX;
-    for thing in all.iter().rev() {
-        let Some(view) = shown(thing)? else { continue };
-        match answer_size::within(&view, room) {
-            Some(bytes) => room -= bytes,
-            // One alone is answered whatever its size, so that there is an error when even that is too much.
-            None if views.is_empty() => room = 0,
-            None => break,
-        }
-        views.push(view);
-        if views.len() == PAGE_ITEMS_MAX as usize {
-            break;
-        }
-    }
-    Ok(views)
+    let Wanted { filter, states, looked_at_max } = wanted.into();
+    let (mut page, mut failed, mut looked_at) = (Page::new(), None, 0_usize);
+    readable(view.each_newest(&filter, states, |thing: E| {
+        looked_at += 1;
+        let added = match shown(&thing) {
+            Ok(Some(view)) => page.add(view),
+            Ok(None) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        };
+        if looked_at < looked_at_max { added } else { ControlFlow::Break(()) }
+    }))?;
+    failed.map_or(Ok(page.views), Err)
 }
 
 /// The same, the oldest first.
-fn newest_last<E, V: Serialize>(
-    all: &[E],
+fn newest_last<'a, E: Entity, V: Serialize>(
+    view: &ReadView<'_>,
+    wanted: impl Into<Wanted<'a>>,
     shown: impl FnMut(&E) -> Result<Option<V>, RpcError>,
 ) -> Result<Vec<V>, RpcError> {
-    let mut views = newest_first(all, shown)?;
+    let mut views = newest_first(view, wanted, shown)?;
     views.reverse();
     Ok(views)
 }
@@ -88,14 +129,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_has_the_newest_that_fit_by_number_and_by_size() {
-        let all: Vec<usize> = (0..2_000).collect();
-        let odd = newest_first(&all, |number| Ok((number % 2 == 1).then_some(*number))).unwrap();
-        assert_eq!((odd.len(), odd[0], odd[999]), (1_000, 1_999, 1));
-        assert_eq!(newest_first(&all, |number| Ok(Some(*number))).unwrap().last(), Some(&1_000));
-        let large = |bytes: usize| newest_first(&all, |_| Ok(Some("x".repeat(bytes)))).unwrap().len();
+    fn an_answer_has_what_fits_by_number_and_by_size() {
+        let filled = |all: &mut dyn Iterator<Item = String>| {
+            let mut page = Page::new();
+            for thing in all {
+                if page.add(thing).is_break() {
+                    break;
+                }
+            }
+            page.views
+        };
+        let numbers = filled(&mut (0..2_000).map(|number| number.to_string()));
+        assert_eq!((numbers.len(), numbers[999].as_str()), (1_000, "999"));
+        let large = |bytes: usize| filled(&mut std::iter::repeat_with(|| "x".repeat(bytes))).len();
         assert_eq!(large(PAGE_BYTES_MAX / 4), 3);
         assert_eq!(large(PAGE_BYTES_MAX * 2), 1);
-        assert_eq!(newest_first(&all[..0], |number| Ok(Some(*number))).unwrap(), Vec::<usize>::new());
+        assert_eq!(filled(&mut std::iter::empty()), Vec::<String>::new());
     }
 }

@@ -1,8 +1,10 @@
 //! The daemon itself: status, checks, stop.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use orch_core::entity::{Approval, Pause, Project, Run};
+use orch_core::entity::{Pause, Project, Run};
+use orch_core::state::approval::ApprovalState;
 use orch_core::state::project::ProjectState;
 use orch_core::state::run::RunState;
 use orch_core::state::task::TaskState;
@@ -43,7 +45,8 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         let runs = readable(view.list::<Run>(&open))?;
         let mut quiet = quiet(view, &shared, &runs)?;
         quiet.extend(paused(&readable(view.list::<Project>(&open))?));
-        let pending = few(readable(view.list::<Approval>(&open))?.len());
+        let pending = ApprovalState::Pending { needed: 1, granted: BTreeSet::new(), expires: None };
+        let pending = count(EntityKind::Approval, &[pending.label()])?;
         Ok((view.seq(), projects, (queued, without_agent), failed, (few(runs.len()), quiet), pending))
     })
     .await?;

@@ -1,10 +1,11 @@
 //! Tasks, runs, changes and approvals.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use orch_core::entity::{Approval, Change, Run, Task};
 use orch_core::schedule::Wait;
-use orch_core::view::{Filter, ReadError, View as _};
+use orch_core::view::{Filter, ReadError};
 use orch_proto::view::{ApprovalFilter, ApprovalView, ChangeView, RunFilter, RunView, TaskFilter, TaskView};
 use orch_proto::{Ref, RpcError, Timestamp};
 use orch_store::ReadView;
@@ -12,11 +13,14 @@ use orch_store::ReadView;
 use super::super::identity::Caller;
 use super::super::resolve;
 use super::stats::with_outlook;
-use super::{newest_last, readable, with_view};
+use super::{Wanted, newest_last, readable, with_view};
 use crate::app::{App, blocking};
 use crate::convert::{self, RunPlace};
 use crate::host::HostFacts;
 use crate::state_dir::StateDir;
+
+/// Most titles that a text is looked for in: there can be very many that do not have it.
+const TITLES_MAX: usize = 20_000;
 
 pub(crate) async fn tasks(app: &Arc<App>, _: &Caller, filter: TaskFilter) -> Result<Vec<TaskView>, RpcError> {
     let book = scheduling(app).await;
@@ -24,15 +28,17 @@ pub(crate) async fn tasks(app: &Arc<App>, _: &Caller, filter: TaskFilter) -> Res
         readable(book.catch_up(view))?;
         let of = project_filter(view, filter.project.as_ref())?;
         let text = filter.text.as_ref().map(|text| text.to_lowercase());
-        let all = readable(view.list::<Task>(&of))?;
+        let states: BTreeSet<&str> = filter.states.iter().map(|state| convert::task_state_label(*state)).collect();
+        let states: Vec<&str> = states.into_iter().collect();
+        let looked_at_max = if text.is_some() { TITLES_MAX } else { usize::MAX };
+        let wanted = Wanted { filter: of, states: &states, looked_at_max };
         readable(with_outlook(&book.app, view, |outlook| {
-            newest_last(&all, |task| {
+            newest_last(view, wanted, |task: &Task| {
                 if text.as_ref().is_some_and(|text| !task.title.to_lowercase().contains(text)) {
                     return Ok(None);
                 }
                 let shown = readable(convert::task_view(view, task, &book.waits(task)))?;
-                let is_wanted = filter.states.is_empty() || filter.states.contains(&shown.state);
-                Ok(is_wanted.then(|| TaskView { eta: outlook.task(task), ..shown }))
+                Ok(Some(TaskView { eta: outlook.task(task), ..shown }))
             })
         }))?
     })
@@ -59,9 +65,8 @@ pub(crate) async fn runs(app: &Arc<App>, _: &Caller, filter: RunFilter) -> Resul
             of.parent = Some(resolve::entity::<Task>(view, task)?.id.to_string());
         }
         of.open = filter.active;
-        let all = readable(view.list::<Run>(&of))?;
         // What mends its isolation is for who looks at one run.
-        newest_last(&all, |run| shown(view, &dirs, run, None).map(Some))
+        newest_last(view, of, |run: &Run| shown(view, &dirs, run, None).map(Some))
     })
     .await
 }
@@ -80,8 +85,7 @@ pub(crate) async fn approvals(
     with_view(app, move |view| {
         let mut of = project_filter(view, filter.project.as_ref())?;
         of.open = filter.pending;
-        let all = readable(view.list::<Approval>(&of))?;
-        newest_last(&all, |approval| readable(convert::approval_view(view, approval)).map(Some))
+        newest_last(view, of, |approval: &Approval| readable(convert::approval_view(view, approval)).map(Some))
     })
     .await
 }
@@ -93,8 +97,9 @@ pub(crate) async fn approval(app: &Arc<App>, _: &Caller, approval: Ref) -> Resul
 
 pub(crate) async fn changes(app: &Arc<App>, _: &Caller, project: Option<Ref>) -> Result<Vec<ChangeView>, RpcError> {
     with_view(app, move |view| {
-        let all = readable(view.list::<Change>(&project_filter(view, project.as_ref())?))?;
-        newest_last(&all, |change| readable(convert::change_view(view, change)).map(Some))
+        newest_last(view, project_filter(view, project.as_ref())?, |change: &Change| {
+            readable(convert::change_view(view, change)).map(Some)
+        })
     })
     .await
 }

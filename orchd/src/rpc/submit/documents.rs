@@ -104,8 +104,9 @@ pub(super) fn comment_requirements(
 pub(super) fn propose_plan(app: &App, project: &Ref) -> Result<Command, RpcError> {
     let (project, requirements) = with_view(app, |view| {
         let project = resolve::project(view, project)?;
-        let all = view.list::<Requirements>(&Filter::of(project.id)).map_err(|error| errors::read(&error))?;
-        let approved = all.into_iter().rev().find(|document| document.state == DocumentState::Approved);
+        // Those that another took the place of are not open.
+        let open = view.list::<Requirements>(&Filter::of(project.id).open()).map_err(|error| errors::read(&error))?;
+        let approved = open.into_iter().rev().find(|document| document.state == DocumentState::Approved);
         let approved = approved.ok_or_else(|| {
             RpcError::new(ErrorCode::Conflict, format!("project `{}` has no approved requirements", project.slug))
                 .hint("derive them with `orchctl req propose`, then `orchctl req approve`")

@@ -1,6 +1,7 @@
 //! Reads: one state each, beside the writer, and never for long.
 
 use std::error::Error as _;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use orch_core::command::Command;
@@ -68,6 +69,46 @@ fn events_are_read_by_cursor_project_and_subject() {
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn the_newest_come_first_in_the_states_that_are_asked_for_and_are_counted() {
+    let bed = Bed::new();
+    for id in 0..7_u128 {
+        bed.store().execute_blocking(envelope(id, create(&format!("p{id}")))).unwrap();
+    }
+    let all = bed.store().read(|view| view.list::<Project>(&Filter::default())).unwrap();
+    for (id, at) in [(10, 1), (11, 4), (12, 5)] {
+        let fail = Command::FailProject { project: all[at].id, reason: "no disk".into() };
+        bed.store().execute_blocking(envelope(id, fail)).unwrap();
+    }
+    let newest = |filter: Filter, states: &[&str], most: usize| {
+        let mut found = Vec::new();
+        let read = bed.store().read(|view| {
+            view.each_newest(&filter, states, |project: Project| {
+                found.push(project.slug);
+                if found.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        });
+        read.unwrap();
+        found
+    };
+    assert_eq!(newest(Filter::default(), &[], 3), ["p6", "p5", "p4"]);
+    assert_eq!(newest(Filter::default(), &["failed"], 9), ["p5", "p4", "p1"]);
+    assert_eq!(newest(Filter::default(), &["failed", "preparing"], 6), ["p6", "p5", "p4", "p3", "p2", "p1"]);
+    assert_eq!(newest(Filter::default(), &["ready"], 9), [""; 0]);
+    assert_eq!(newest(Filter::of(all[4].id), &["failed", "preparing"], 9), ["p4"]);
+    assert_eq!(newest(Filter { parent: Some("p4".into()), ..Filter::default() }, &[], 9), ["p4"]);
+    bed.store()
+        .read(|view| {
+            let counted = view.count_by_state(EntityKind::Project, None)?;
+            assert_eq!(counted, [("failed".into(), 3), ("preparing".into(), 4)].into());
+            let counted = view.count_by_state(EntityKind::Project, Some(all[4].id))?;
+            assert_eq!(counted, [("failed".into(), 1)].into());
+            Ok(())
+        })
+        .unwrap();
+    assert_sound(bed.store());
 }
 
 /// Only what is wanted is looked into, and the place to go on from is behind what was not.
