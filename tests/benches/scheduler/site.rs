@@ -22,8 +22,10 @@ use crate::clock;
 
 /// The project in which everything happens.
 pub(crate) const PROJECT: &str = "bench";
-/// A task that does nothing.
-pub(crate) const NOOP: &str = "steps:\n  - run: \"true\"\n";
+/// A task that does nothing, and needs no files for that.
+pub(crate) const NOOP: &str = "checkout: false\nsteps:\n  - run: \"true\"\n";
+/// The same without a sandbox.
+const NOOP_OUTSIDE: &str = "checkout: false\nisolation: none\nsteps:\n  - run: \"true\"\n";
 /// A task that takes its place for as long as anything here lasts.
 pub(crate) const LASTING: &str = "steps:\n  - run: exec sleep 3000\n";
 /// What a run may have of the host's memory, so that a hundred fit at once.
@@ -46,21 +48,20 @@ pub(crate) enum Isolation {
     Sandbox,
 }
 
-/// What a daemon's configuration must say so that runs have no sandbox.
-const NO_SANDBOX: Option<&str> = None;
-/// Why runs cannot be measured without a sandbox.
-pub(crate) const SANDBOX_ONLY: &str = "this version has no configuration for runs without a sandbox";
-
 impl Isolation {
-    /// Whether this version can do so.
-    pub(crate) const fn is_there(self) -> bool {
-        matches!(self, Self::Sandbox) || NO_SANDBOX.is_some()
+    /// A task that does nothing.
+    pub(crate) const fn noop(self) -> &'static str {
+        match self {
+            Self::None => NOOP_OUTSIDE,
+            Self::Sandbox => NOOP,
+        }
     }
 
+    /// What a daemon's configuration must say for it.
     const fn configuration(self) -> &'static str {
-        match (self, NO_SANDBOX) {
-            (Self::None, Some(text)) => text,
-            _ => "",
+        match self {
+            Self::None => "[sandbox]\nallow_none = true\n",
+            Self::Sandbox => "",
         }
     }
 }
