@@ -20,7 +20,7 @@ use crate::init::{Footing, Reply, SetupFailure};
 use crate::level::{Guarantee, GuaranteeKind, LevelReport};
 use crate::run_dir;
 use crate::secrets::SealedSecrets;
-use crate::spec::{CheckedSpec, Shape};
+use crate::spec::{CheckedSpec, Isolation, Shape};
 use crate::sys::{caps, channel, memory};
 use crate::view::{BuildError, Directories, HostLayout, OwnMounts, Trees, plan};
 
@@ -49,7 +49,11 @@ impl Prepared {
     /// Begins to build a sandbox for `spec` on this process's own view of the host.
     pub(crate) fn on_host(spec: &CheckedSpec, host: &Host) -> Result<Self, Outcome> {
         let shape = Shape::of(spec);
-        let entries = plan(&shape, &HostLayout::discover());
+        // Without isolation nothing is built, so nothing has to be known of the host.
+        let entries = match shape.isolation {
+            Isolation::Sandboxed => plan(&shape, &HostLayout::discover()),
+            Isolation::None => Vec::new(),
+        };
         let directories = Directories::of(spec);
         // Before init opens them: what it makes or does not find would not be counted.
         let roots = directories.prepare().map_err(not_built)?;
