@@ -47,6 +47,34 @@ impl Call {
         Ok(Self { number: number.cast_signed(), arguments: [a, b, c, d, e, f] })
     }
 
+    /// What a call has given back whose thread stands at its end.
+    ///
+    /// # Errors
+    /// As [`Call::of`].
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn result(thread: Pid) -> nix::Result<i64> {
+        Ok(ptrace::getregs(thread)?.rax.cast_signed())
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// The same.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn result(thread: Pid) -> nix::Result<i64> {
+        let [given, ..] = ptrace::getregs(thread)?.regs;
+        Ok(given.cast_signed())
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub(crate) fn result(_thread: Pid) -> nix::Result<i64> {
+        Err(nix::errno::Errno::ENOSYS)
+    }
+
     /// The same.
     ///
     /// # Errors

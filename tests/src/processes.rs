@@ -59,6 +59,13 @@ pub fn lives(pid: i32) -> bool {
     read(&Path::new("/proc").join(pid.to_string())).is_some()
 }
 
+/// Whether a process was stopped by a signal.
+#[must_use]
+pub fn stands_still(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+}
+
 /// Kills a process the hard way.
 ///
 /// # Errors

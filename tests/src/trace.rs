@@ -1,5 +1,5 @@
 //! A daemon that is watched, and killed at one of its effects: just before it, so that it does not happen, or just after,
-//! so that the daemon never learns of it.
+//! so that the daemon never learns of it, or so that a program which it has started does its work much later.
 //!
 //! A program of its own stands between the story and the daemon (`e2e-trace`, as `strace` would): it sees every system
 //! call of the daemon's threads, and none of the programs that the daemon starts. What it saw it writes into a report, the
@@ -30,6 +30,12 @@ const HOLD: &str = r#"read -r _ && exec "$@""#;
 pub enum Side {
     Before,
     After,
+    /// After the start of a program, which stands still from then on, until somebody lets it go on.
+    Late,
+}
+
+impl Side {
+    const ALL: [(Self, &'static str); 3] = [(Self::Before, "before"), (Self::After, "after"), (Self::Late, "late")];
 }
 
 /// A moment in the life of a daemon.
@@ -51,7 +57,8 @@ pub struct Report {
 
 impl std::fmt::Display for Moment {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{} {}", if self.side == Side::Before { "before" } else { "after" }, self.effect)
+        let side = Side::ALL.iter().find(|(side, _)| *side == self.side).map_or("", |(_, word)| word);
+        write!(out, "{side} {}", self.effect)
     }
 }
 
@@ -59,12 +66,10 @@ impl std::str::FromStr for Moment {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (side, effect) = text.split_once(' ').context("a moment is `before EFFECT#n` or `after EFFECT#n`")?;
-        let side = match side {
-            "before" => Side::Before,
-            "after" => Side::After,
-            other => bail!("a moment is before or after an effect, not `{other}`"),
-        };
+        let (word, effect) =
+            text.split_once(' ').context("a moment is `before EFFECT#n`, `after ...` or `late ...`")?;
+        let found = Side::ALL.iter().find(|(_, known)| *known == word);
+        let (side, _) = *found.with_context(|| format!("a moment is before or after an effect, not `{word}`"))?;
         Ok(Self { effect: effect.to_owned(), side })
     }
 }
@@ -203,6 +208,11 @@ impl Watch {
             return Ok(());
         }
         if self.until_end_of == Some(thread) {
+            if self.moment.as_ref().is_some_and(|moment| moment.side == Side::Late) {
+                let started = Call::result(thread).context("failed to see what was started")?;
+                kill(Pid::from_raw(i32::try_from(started)?), Signal::SIGSTOP)
+                    .context("failed to stop what was started")?;
+            }
             return self.kill();
         }
         // A thread that is gone does nothing more.
@@ -221,7 +231,7 @@ impl Watch {
         match moment.side {
             _ if !is_it || self.until_end_of.is_some() => Ok(()),
             Side::Before => self.kill(),
-            Side::After => {
+            Side::After | Side::Late => {
                 self.until_end_of = Some(thread);
                 Ok(())
             }

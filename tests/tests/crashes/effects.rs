@@ -53,6 +53,9 @@ impl Death {
     fn at(moment: &Moment, dice: &mut Dice) -> Self {
         let dies = if dice.once_in(3) { Dies::WithAll } else { Dies::Alone };
         let mut moments = vec![moment.clone()];
+        if dies == Dies::Alone && moment.effect.starts_with("start a program") && moment.side == Side::After {
+            moments[0].side = dice.one_of(&[Side::After, Side::Late]);
+        }
         if dice.once_in(3) {
             // The next one takes up what is under way, and is killed while it does or not long after.
             let effect = format!("#{}", 1 + dice.below(600));
@@ -93,7 +96,7 @@ async fn effects(story: &mut Story) -> anyhow::Result<Option<Vec<String>>> {
         return Ok(None);
     }
     scenario::play(&mut site).await?;
-    verdict::of(&site).await?;
+    site.judge().await?;
     let report = site.stop().await?.context("it was watched")?;
     end(&site).await?;
     Ok(Some(report.effects))
@@ -133,12 +136,27 @@ fn chosen(effects: &[String], dice: &mut Dice) -> Vec<Death> {
 async fn play(story: &mut Story, death: &Death, tally: &mut Tally) -> anyhow::Result<()> {
     let mut site = Site::new(story, death.dies, death.moments.clone());
     site.start().await?;
-    scenario::play(&mut site).await.with_context(|| format!("killed at {:?}", site.deaths))?;
-    verdict::of(&site).await.with_context(|| format!("killed at {:?}", site.deaths))?;
+    let played = scenario::play(&mut site).await;
+    played.with_context(|| format!("killed at {:?}", site.deaths))?;
+    let judged = site.judge().await;
+    judged.with_context(|| format!("killed at {:?}", site.deaths))?;
+    if site.deaths.iter().any(|moment| moment.side == Side::Late) {
+        let judged = late(&mut site).await;
+        judged.with_context(|| format!("killed at {:?}, and what it had started came late", site.deaths))?;
+    }
     // What did not come this time ends with the daemon.
     let _never_came = site.stop().await?;
     tally.add(&site, death);
     end(&site).await
+}
+
+/// Everything is over, and now a program of the first daemon does what it was started for. It changes nothing; what it may
+/// leave half-made is cleared by the next start.
+async fn late(site: &mut Site<'_>) -> anyhow::Result<()> {
+    site.let_go_on().await?;
+    let _never_came = site.stop().await?;
+    site.start().await?;
+    site.judge().await
 }
 
 /// Looks at the state without a daemon, and removes it.

@@ -11,7 +11,9 @@ use orch_proto::id::CommandId;
 use orch_proto::request::{Accepted, Envelope, Request};
 use orch_proto::{ErrorCode, RpcError};
 use orch_tests::trace::{self, Moment, Report};
-use orch_tests::{Client, Daemon, Story, processes};
+use orch_tests::{Client, Daemon, Story, poll, processes};
+
+use crate::verdict;
 
 /// What dies with the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,20 @@ impl<'a> Site<'a> {
         Ok(None)
     }
 
+    /// Lets what stands still go on to its end.
+    pub(crate) async fn let_go_on(&self) -> anyhow::Result<()> {
+        let root = self.story.env().root();
+        let standing: Vec<i32> =
+            processes::of(root)?.iter().map(|found| found.pid).filter(|pid| processes::stands_still(*pid)).collect();
+        for pid in &standing {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), nix::sys::signal::Signal::SIGCONT)?;
+        }
+        poll::until("the end of what was late", async || {
+            Ok((!standing.iter().any(|pid| processes::lives(*pid))).then_some(()))
+        })
+        .await
+    }
+
     /// Asks until there is an answer.
     pub(crate) async fn submit(&mut self, request: Request) -> anyhow::Result<Result<Accepted, RpcError>> {
         let envelope = Envelope { key: CommandId::generate(), request };
@@ -139,6 +155,16 @@ impl<'a> Site<'a> {
             match look(self.story).await {
                 Err(error) if is_broken(&error) => self.revive().await?,
                 other => return other,
+            }
+        }
+    }
+
+    /// Judges what came of it all. A daemon that is killed while it is asked is asked again.
+    pub(crate) async fn judge(&mut self) -> anyhow::Result<()> {
+        loop {
+            match verdict::of(self).await {
+                Err(error) if is_broken(&error) => self.revive().await?,
+                judged => return judged,
             }
         }
     }
