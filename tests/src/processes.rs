@@ -4,13 +4,17 @@
 //! the name of its directory is like no other.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use orch_sandbox::run_dir::ShimIdentity;
 
 use crate::env::tell;
+
+/// Place of a process's start time among what `/proc/PID/stat` says after its name: field 22 of proc(5).
+const START_TICKS: usize = 19;
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +30,35 @@ pub struct Process {
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn of(root: &Path) -> anyhow::Result<Vec<Process>> {
-    let root = root.to_str().context("the directory is no text")?;
-    Ok(fs::read_dir("/proc")?.flatten().filter_map(|entry| look(&entry.path(), root)).collect())
+    let text = root.to_str().context("the directory is no text")?;
+    let mut found: Vec<Process> =
+        fs::read_dir("/proc")?.flatten().filter_map(|entry| look(&entry.path(), text)).collect();
+    for shim in shims(root) {
+        if !found.iter().any(|process| process.pid == shim.pid) {
+            found.push(shim);
+        }
+    }
+    Ok(found)
+}
+
+/// Shims that live. They tell nothing about themselves to an ordinary user, so they are found by what they wrote down.
+fn shims(root: &Path) -> Vec<Process> {
+    let below = |directory: &Path| -> Vec<PathBuf> {
+        fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let runs = below(root).into_iter().flat_map(|state| {
+        let jails = below(&state.join("jail")).into_iter().map(|jail| jail.join("run"));
+        below(&state.join("runs")).into_iter().chain(jails)
+    });
+    runs.filter_map(|run| {
+        let shim: ShimIdentity = serde_json::from_slice(&fs::read(run.join("shim.json")).ok()?).ok()?;
+        let proc = Path::new("/proc").join(shim.pid.to_string());
+        // Another process may have its number by now.
+        let stat = fs::read_to_string(proc.join("stat")).ok()?;
+        let started = stat.rsplit_once(')')?.1.split_whitespace().nth(START_TICKS)?.parse().ok();
+        if started == Some(shim.start_ticks) { read(&proc) } else { None }
+    })
+    .collect()
 }
 
 /// The children of a process.

@@ -2,6 +2,7 @@
 //! be another boot of itself.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -92,6 +93,7 @@ fn all_is_done_after_another_boot_of_the_host() -> anyhow::Result<()> {
 fn of_an_earlier_boot(directory: &Path) -> anyhow::Result<u32> {
     let now = std::fs::read_to_string(BOOT_ID)?;
     let mut spoilt = 0;
+    writable(directory)?;
     for entry in std::fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()? {
         let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_dir() {
@@ -104,12 +106,20 @@ fn of_an_earlier_boot(directory: &Path) -> anyhow::Result<u32> {
                 let Ok(text) = std::fs::read_to_string(&path) else { continue };
                 text.replace(now.trim(), EARLIER)
             };
+            writable(&path)?;
             std::fs::write(&path, text)?;
         }
         let name = entry.file_name().to_string_lossy().replace(now.trim(), EARLIER);
         std::fs::rename(&path, path.with_file_name(name))?;
     }
     Ok(spoilt)
+}
+
+/// A power loss does not ask whether something may be written.
+fn writable(path: &Path) -> anyhow::Result<()> {
+    let mut permissions = std::fs::metadata(path)?.permissions();
+    permissions.set_mode(permissions.mode() | 0o700);
+    Ok(std::fs::set_permissions(path, permissions)?)
 }
 
 /// Has a process stand in the place of a shim that was killed.
