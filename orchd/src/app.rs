@@ -17,7 +17,7 @@ use orch_core::schedule::Limits;
 use orch_core::view::ReadError;
 use orch_proto::Timestamp;
 use orch_proto::id::{CommandId, ProjectId};
-use orch_store::{Committed, ExecuteError, ReadView, Store};
+use orch_store::{Committed, ExecuteError, Outage, ReadView, Store};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
@@ -198,7 +198,32 @@ impl App {
             level_required: host.required(self.config.required_level),
             level_fix: host.fix.clone(),
             freezes: self.config.freezes.clone(),
-            paused: (*self.stopping.borrow()).then(|| "the daemon is stopping".to_owned()),
+            paused: self.standstill(),
+        }
+    }
+
+    /// Why nothing new begins anywhere, if it is so.
+    fn standstill(&self) -> Option<String> {
+        if *self.stopping.borrow() {
+            return Some("the daemon is stopping".to_owned());
+        }
+        let outage = self.store.outage();
+        let outage = outage.borrow();
+        outage.as_ref().map(|outage| self.outage_line(outage))
+    }
+
+    /// What a person is told while the state cannot be written.
+    pub(crate) fn outage_line(&self, outage: &Outage) -> String {
+        let (root, since) = (self.dirs.root().display(), outage.since);
+        if outage.is_full {
+            format!(
+                "no space left to write the state since {since}; make room for `{root}`. Runs go on, nothing new begins"
+            )
+        } else {
+            format!(
+                "the state cannot be written since {since}; look at the disk of `{root}`. Runs go on, nothing new begins: {}",
+                outage.reason
+            )
         }
     }
 

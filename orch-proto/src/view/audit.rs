@@ -33,6 +33,9 @@ pub struct EventPage {
     pub next: u64,
     /// Newest sequence number there is.
     pub head: u64,
+    /// Whether the state cannot be written at the moment, of which there can be no event. A call that is held is answered
+    /// when that changes.
+    pub outage: bool,
 }
 
 /// Result of verifying the hash chain.

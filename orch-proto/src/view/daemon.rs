@@ -33,8 +33,19 @@ pub struct StatusView {
     /// Isolation that this host gives, 0 to 4, and that runs need by default.
     pub isolation_level: u8,
     pub isolation_required: u8,
+    /// The state cannot be written, so that nothing new begins; none when it can.
+    pub outage: Option<OutageView>,
     /// Conditions that a person should know of: full disk, draining, missing tools.
     pub warnings: Vec<String>,
+}
+
+/// The state cannot be written. It is tried again all the time; what runs goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutageView {
+    /// When the first write failed.
+    pub since: Timestamp,
+    /// For want of space.
+    pub is_full: bool,
 }
 
 /// Result of one check of `doctor`.

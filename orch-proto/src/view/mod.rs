@@ -15,7 +15,7 @@ mod upkeep;
 
 pub use audit::{AuditReport, CheckReport, EventPage, EventView, Orphan};
 pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, DiffView};
-pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, SecretView, StatusView};
+pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, OutageView, SecretView, StatusView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};
 pub use project::{PauseView, ProjectState, ProjectView, ToolchainView, VisionView};
 pub use requirements::{

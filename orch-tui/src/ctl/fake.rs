@@ -220,6 +220,7 @@ impl Orch for Service {
             runs_max: 4,
             isolation_level: 3,
             isolation_required: 3,
+            outage: None,
             warnings: vec!["the disk is \x1b[5mfull".into()],
         }))
     }
@@ -366,7 +367,7 @@ impl Orch for Service {
                 .take(usize::try_from(limit).unwrap())
                 .cloned()
                 .collect();
-            EventPage { next: events.last().map_or(after, |event| event.seq), events, head }
+            EventPage { next: events.last().map_or(after, |event| event.seq), events, head, outage: false }
         }))
     }
 

@@ -97,7 +97,11 @@ fn connection(model: &Model) -> Line {
         Link::Up if age_ms.is_some_and(|ms| ms >= SILENT_MS) => {
             age(Line::of("orchd silent", Role::Text)).lit(" ", Role::Text)
         }
-        Link::Up => Line::of("orchd ok ", Role::Text),
+        Link::Up => match model.data.status.as_ref().and_then(|status| status.outage) {
+            Some(true) => Line::of("disk full, nothing begins ", Role::Strong),
+            Some(false) => Line::of("state not writable ", Role::Strong),
+            None => Line::of("orchd ok ", Role::Text),
+        },
         Link::Down { fault, .. } if fault.code == orch_proto::ErrorCode::Protocol => {
             age(Line::of("version mismatch", Role::Text)).lit(" ", Role::Text)
         }

@@ -50,8 +50,10 @@ fn handle(model: &mut Model, msg: Msg) -> Vec<Cmd> {
             let was_silent =
                 model.contact.is_some_and(|contact| model.now.mono_ms >= contact.mono_ms + super::model::SILENT_MS);
             model.contact = Some(model.now);
+            // Of an outage there is no event.
+            let outage_moved = model.data.status.as_ref().is_some_and(|known| known.outage.is_some() != page.outage);
             let any = model.data.take_events(page);
-            if any {
+            if any || outage_moved {
                 model.loader.touch();
             }
             model.dirty |= was_silent || any && model.screen == Screen::Audit;

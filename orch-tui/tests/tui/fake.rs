@@ -287,7 +287,7 @@ impl Orch for State {
             .await
             .unwrap_or_default();
         let next = events.last().map_or(after, |event| event.seq);
-        Ok(EventPage { events, next, head: self.world.lock().unwrap().status.seq })
+        Ok(EventPage { events, next, head: self.world.lock().unwrap().status.seq, outage: false })
     }
     async fn stats(self, _: Context, _: Option<Ref>) -> Result<StatsView, RpcError> {
         Err(RpcError::new(ErrorCode::Internal, "nothing is counted here"))

@@ -91,6 +91,7 @@ impl Samples {
             runs_max: 4,
             isolation_level: 4,
             isolation_required: 3,
+            outage: None,
             warnings: vec![self.text("the disk of the state directory is 91 % full")],
         }
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::freeze::FreezeSection;
 use super::network::NetworkSection;
+use super::retention::RetentionSection;
 use super::share::RunShare;
 use crate::workspaces::WorkspacesConfig;
 
@@ -28,6 +29,7 @@ pub(super) struct ConfigFile {
     pub(super) sandbox: Sandbox,
     pub(super) network: NetworkSection,
     pub(super) workspaces: WorkspacesSection,
+    pub(super) retention: RetentionSection,
     pub(super) semaphores: BTreeMap<String, u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) freeze: Vec<FreezeSection>,
@@ -298,6 +300,9 @@ fn check(file: &ConfigFile, text: &str, path: &Path) -> Result<(), RpcError> {
     if let Err((key, problem)) = file.network.checked() {
         return wrong(key, &problem);
     }
+    if let Err((key, problem)) = file.retention.checked() {
+        return wrong(key, &problem);
+    }
     if file.run.open_files.is_some_and(|count| count < 16) {
         return wrong("run.open_files", "must be at least 16");
     }
@@ -324,6 +329,9 @@ mod tests {
         let text = "[[network.house]]\nhost = \"a.org\"\nnetworks = []\n";
         let error = check(&parse(text, Path::new("c")).unwrap(), text, Path::new("c")).unwrap_err();
         assert!(error.message.starts_with("c:3: `network.house.networks` is empty"), "{}", error.message);
+        let text = "[retention]\ncommands_days = 0\n";
+        let error = check(&parse(text, Path::new("c")).unwrap(), text, Path::new("c")).unwrap_err();
+        assert!(error.message.starts_with("c:2: `retention.commands_days` must be 1 to 36500"), "{}", error.message);
         let inline = "limits = { runs_max = 0 }\n";
         let error = check(&parse(inline, Path::new("c")).unwrap(), inline, Path::new("c")).unwrap_err();
         assert!(error.message.starts_with("c: `limits.runs_max` must be"), "{}", error.message);

@@ -4,6 +4,7 @@ mod doubts;
 mod file;
 mod freeze;
 mod network;
+mod retention;
 mod share;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::args::Args;
 use crate::workspaces::WorkspacesConfig;
 use file::ConfigFile;
 pub(crate) use network::NetworkConfig;
+pub(crate) use retention::RetentionConfig;
 use share::{HostSize, Shares};
 
 /// Everything that can be configured, checked.
@@ -40,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) ceilings: Ceilings,
     pub(crate) job_limits: JobLimits,
     pub(crate) workspaces: WorkspacesConfig,
+    pub(crate) retention: RetentionConfig,
     pub(crate) network: NetworkConfig,
     /// Units of named semaphores. All others have one.
     pub(crate) semaphores: BTreeMap<String, u32>,
@@ -102,6 +105,7 @@ impl Config {
             semaphores: self.semaphores.clone(),
             freeze: self.freezes.iter().map(Into::into).collect(),
             workspaces: file::WorkspacesSection::from(self.workspaces),
+            retention: self.retention.into(),
             recipes: file::Recipes { directory: self.recipes_dir.clone() },
             roles: file::Roles::from(self.roles.clone()),
         };
@@ -150,6 +154,10 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         ceilings: shares.ceilings(host),
         job_limits: file.run.limits(shares.of_one_run(host, runs_max)),
         workspaces: file.workspaces.checked(),
+        retention: file
+            .retention
+            .checked()
+            .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
         semaphores: file.semaphores,
         freezes: file
             .freeze

@@ -8,7 +8,9 @@ mod gates;
 mod history;
 mod launch;
 mod log;
+mod outage;
 mod projects;
+mod retention;
 mod runner;
 mod runs;
 mod scheduler;
@@ -45,7 +47,9 @@ pub(crate) fn start(app: &Arc<App>, runs: runs::Runs) -> JoinSet<()> {
     parts.spawn(settle::tidy(Arc::clone(app)));
     parts.spawn(repeat(Arc::clone(app), "changes", changes::pass));
     parts.spawn(repeat(Arc::clone(app), "scheduler", scheduler::pass));
-    // Last: nothing waits for it.
+    parts.spawn(outage::follow(Arc::clone(app)));
+    // Last: nothing waits for them.
+    parts.spawn(retention::run(Arc::clone(app)));
     parts.spawn(history::follow(Arc::clone(app)));
     parts
 }

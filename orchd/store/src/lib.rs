@@ -36,7 +36,7 @@ pub use rebuild::RebuildReport;
 pub use schema::{OpenError, SCHEMA_VERSION};
 pub use store::{Clock, OpenOptions, Stats, Store};
 pub use verify::ChainReport;
-pub use writer::{BATCH_COMMANDS_MAX, WRITE_QUEUE_MAX};
+pub use writer::{BATCH_COMMANDS_MAX, Outage, WRITE_QUEUE_MAX};
 
 #[cfg(feature = "test-util")]
 pub use fault::{FailPoint, Faults, Injected};

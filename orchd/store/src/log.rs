@@ -219,6 +219,24 @@ pub(crate) fn finish(conn: &Connection, id: CommandId, finished: &Finished) -> R
     Ok(())
 }
 
+/// Newest events whose commands are remembered however old they are: their records also tell when the end of the log was
+/// cut off.
+const REMEMBERED_EVENTS: u64 = 1_000;
+
+/// Removes records of commands that were executed before `before`, at most `most` and the oldest first; answers how many.
+/// Such a command that is sent again is judged anew.
+pub(crate) fn forget(conn: &Connection, head: Head, before: Timestamp, most: u32) -> Result<u64, DbError> {
+    let last = head.seq.saturating_sub(REMEMBERED_EVENTS);
+    let gone = conn
+        .prepare_cached(
+            "DELETE FROM commands WHERE id IN (SELECT id FROM commands INDEXED BY commands_at
+             WHERE at < ?1 AND last_seq <= ?2 ORDER BY at LIMIT ?3)",
+        )
+        .and_then(|mut statement| statement.execute(params![before.unix_us(), last.cast_signed(), most]))
+        .during("forget commands")?;
+    Ok(gone as u64)
+}
+
 /// Reads the row, in the order of [`RawEvent::COLUMNS`].
 fn raw(row: &Row<'_>) -> rusqlite::Result<RawEvent> {
     Ok(RawEvent {

@@ -23,7 +23,7 @@ use crate::reader::{Pool, READ_DEADLINE_MS, ReadView};
 use crate::rebuild;
 use crate::schema::{self, OpenError};
 use crate::sqlite::{DbError, Location};
-use crate::writer::{self, Answer, Counters, Job, WRITE_QUEUE_MAX, Writer};
+use crate::writer::{self, Answer, Counters, Job, Outage, WRITE_QUEUE_MAX, Writer};
 
 /// Where the time comes from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -64,6 +64,7 @@ struct Inner {
     thread: Option<JoinHandle<()>>,
     newest: Arc<watch::Sender<u64>>,
     counters: Arc<Counters>,
+    outage: Arc<watch::Sender<Option<Outage>>>,
     readers: Pool,
 }
 
@@ -118,6 +119,7 @@ impl Store {
         let mut ids = IdSource::seeded(options.seed);
         let instance = schema::instance(&conn, ids.draw((options.clock)())).map_err(database)?;
         let newest = Arc::new(watch::Sender::new(log::head(&conn).map_err(database)?.seq));
+        let outage = Arc::new(watch::Sender::new(None));
         let (queue, jobs) = sync_channel(WRITE_QUEUE_MAX);
         let mut writer = Writer {
             location: location.clone(),
@@ -127,6 +129,7 @@ impl Store {
             queue: jobs,
             newest: Arc::clone(&newest),
             counters: Arc::clone(&counters),
+            outage: Arc::clone(&outage),
             conn: None,
         };
         // The newest header lies in the file itself from here on, and a full disk has room in the log.
@@ -134,7 +137,7 @@ impl Store {
         writer.conn = Some(conn);
         let readers = Pool::new(location.clone());
         let queue = Some(queue);
-        Ok((Inner { location, instance, queue, thread: None, newest, counters, readers }, writer))
+        Ok((Inner { location, instance, queue, thread: None, newest, counters, outage, readers }, writer))
     }
 
     /// Executes a command: whole and durable when this answers, or not at all.
@@ -166,9 +169,34 @@ impl Store {
 
     fn enqueue(&self, envelope: Envelope) -> Result<oneshot::Receiver<Answer>, ExecuteError> {
         let (answer, answered) = oneshot::channel();
+        self.queue(Job::Command { envelope, answer })?;
+        Ok(answered)
+    }
+
+    /// Forgets what old commands came to: of those that were executed before `before` the oldest, at most `most`. Answers
+    /// how many; fewer than `most` when there are no more. A command that is forgotten and sent again is judged anew.
+    ///
+    /// The events are not touched, and the commands of the newest ones are remembered in any case.
+    ///
+    /// # Errors
+    /// When the state cannot be written; nothing is forgotten then.
+    pub fn forget_commands(
+        &self,
+        before: Timestamp,
+        most: u32,
+    ) -> impl Future<Output = Result<u64, ExecuteError>> + Send + 'static + use<> {
+        let (answer, answered) = oneshot::channel();
+        let queued = self.queue(Job::Forget { before, most, answer });
+        async move {
+            queued?;
+            answered.await.unwrap_or(Err(ExecuteError::Closed))
+        }
+    }
+
+    fn queue(&self, job: Job) -> Result<(), ExecuteError> {
         let Some(queue) = &self.0.queue else { return Err(ExecuteError::Closed) };
-        match queue.try_send(Job { envelope, answer }) {
-            Ok(()) => Ok(answered),
+        match queue.try_send(job) {
+            Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(ExecuteError::Busy { waiting: WRITE_QUEUE_MAX }),
             Err(TrySendError::Disconnected(_)) => Err(ExecuteError::Closed),
         }
@@ -178,6 +206,13 @@ impl Store {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.newest.subscribe()
+    }
+
+    /// Whether the state cannot be written at the moment, and every change of that. While it is so, it is tried again, also
+    /// without a command.
+    #[must_use]
+    pub fn outage(&self) -> watch::Receiver<Option<Outage>> {
+        self.0.outage.subscribe()
     }
 
     /// The id of this installation, the same at every start.
@@ -236,8 +271,10 @@ impl HandWriter {
         self.0.serve_waiting()
     }
 
-    /// What the thread does after a quiet second.
-    pub fn rest(&self) {
+    /// What the thread does after a quiet second: it brings its log home, or tries whether a file that failed can be
+    /// written again.
+    pub fn rest(&mut self) {
+        self.0.try_again();
         self.0.rest();
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use orch_core::command::Envelope;
 use orch_core::ids::IdSource;
+use orch_proto::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
@@ -37,10 +38,56 @@ const IDLE: Duration = Duration::from_secs(1);
 
 pub(crate) type Answer = Result<Committed, ExecuteError>;
 
-/// A command and who waits for it.
-pub(crate) struct Job {
-    pub(crate) envelope: Envelope,
-    pub(crate) answer: oneshot::Sender<Answer>,
+/// How long after a failure it is tried whether the file can be written again, while nobody asks for anything.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// What waits, and who waits for it.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are commands")]
+pub(crate) enum Job {
+    /// A command to execute.
+    Command { envelope: Envelope, answer: oneshot::Sender<Answer> },
+    /// Records of commands to forget, of those that were executed before the given time, and how many of them at most.
+    Forget { before: Timestamp, most: u32, answer: oneshot::Sender<Forgotten> },
+}
+
+/// How many records were forgotten.
+pub(crate) type Forgotten = Result<u64, ExecuteError>;
+
+/// What a job came to, to be told after the commit.
+enum Done {
+    Command(oneshot::Sender<Answer>, Answer),
+    Forget(oneshot::Sender<Forgotten>, Forgotten),
+}
+
+impl Done {
+    /// Tells who waits for it. Whoever asked may have gone; what was done stands.
+    fn tell(self, failed: Option<&BatchFailed>) {
+        match self {
+            Self::Command(answer, done) => drop(answer.send(failed.map_or(done, |failed| Err(failed.answer())))),
+            Self::Forget(answer, done) => drop(answer.send(failed.map_or(done, |failed| Err(failed.answer())))),
+        }
+    }
+}
+
+impl Job {
+    /// The same job as one that was not done because the batch failed.
+    fn not_done(self) -> Done {
+        match self {
+            Self::Command { answer, .. } => Done::Command(answer, Err(ExecuteError::Closed)),
+            Self::Forget { answer, .. } => Done::Forget(answer, Err(ExecuteError::Closed)),
+        }
+    }
+}
+
+/// The state cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// When the first commit failed.
+    pub since: Timestamp,
+    /// For want of space.
+    pub is_full: bool,
+    /// What failed, with its causes.
+    pub reason: String,
 }
 
 /// Counts of what the writer did, readable by all threads.
@@ -61,6 +108,8 @@ pub(crate) struct Writer {
     pub(crate) queue: Receiver<Job>,
     pub(crate) newest: Arc<watch::Sender<u64>>,
     pub(crate) counters: Arc<Counters>,
+    /// Whether the file cannot be written.
+    pub(crate) outage: Arc<watch::Sender<Option<Outage>>>,
     /// None after a failure of the file, until it is opened anew.
     pub(crate) conn: Option<Connection>,
 }
@@ -91,14 +140,44 @@ impl Writer {
         }
     }
 
+    /// Opens the file again if that works now. Nobody has to send a command for it.
+    pub(crate) fn try_again(&mut self) {
+        if self.conn.is_some() {
+            return;
+        }
+        match self.reopen() {
+            Ok(conn) => self.conn = Some(conn),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the state still cannot be written");
+                self.note(&error.into());
+            }
+        }
+    }
+
+    /// Says that the file cannot be written. Since when is that of the first failure.
+    fn note(&self, failed: &BatchFailed) {
+        let BatchFailed::Storage { full, cause } = failed else { return };
+        let causes = std::iter::successors(Some(&**cause as &dyn std::error::Error), |error| error.source());
+        let reason = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        self.outage.send_if_modified(|outage| {
+            let since = outage.as_ref().map_or_else(&*self.clock, |outage| outage.since);
+            let new = Some(Outage { since, is_full: *full, reason });
+            let is_news = *outage != new;
+            *outage = new;
+            is_news
+        });
+    }
+
     fn wait(&mut self) -> Option<Job> {
         loop {
-            if self.counters.wal_pages.load(Ordering::Relaxed) == 0 {
+            let is_out = self.conn.is_none();
+            if !is_out && self.counters.wal_pages.load(Ordering::Relaxed) == 0 {
                 return self.queue.recv().ok();
             }
-            match self.queue.recv_timeout(IDLE) {
+            match self.queue.recv_timeout(if is_out { TRY_AGAIN } else { IDLE }) {
                 Ok(job) => return Some(job),
                 Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if is_out => self.try_again(),
                 Err(RecvTimeoutError::Timeout) => self.rest(),
             }
         }
@@ -125,22 +204,19 @@ impl Writer {
         };
         if let Some(failed) = &failed {
             self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
-                error = &failed.answer() as &dyn std::error::Error,
-                "failed to commit; opening the state anew"
-            );
+            // The log has it once: it is tried again and again.
+            if self.outage.borrow().is_none() {
+                tracing::error!(
+                    error = &failed.answer() as &dyn std::error::Error,
+                    "failed to commit; opening the state anew"
+                );
+            }
+            self.note(failed);
             // Dropping the connection rolls back. The next batch opens it anew.
             self.conn = None;
         }
         self.counters.commands.fetch_add(waiting.len() as u64, Ordering::Relaxed);
-        for (answer, result) in waiting {
-            let result = match &failed {
-                None => result,
-                Some(failed) => Err(failed.answer()),
-            };
-            // Whoever asked may have gone; the command stands.
-            drop(answer.send(result));
-        }
+        waiting.into_iter().for_each(|done| done.tell(failed.as_ref()));
         let wal_pages = self.counters.wal_pages.load(Ordering::Relaxed);
         if wal_pages >= WAL_PAGES_RESTART {
             self.checkpoint("RESTART");
@@ -150,21 +226,17 @@ impl Writer {
     }
 
     /// Executes what waits in one transaction; answers the newest event number.
-    fn batch(&mut self, first: Job, waiting: &mut Vec<(oneshot::Sender<Answer>, Answer)>) -> Result<u64, BatchFailed> {
+    fn batch(&mut self, first: Job, waiting: &mut Vec<Done>) -> Result<u64, BatchFailed> {
         let mut next = Some(first);
         let result = self.transaction(&mut next, waiting);
         if result.is_err() {
             // A command that was taken from the queue and not executed gets the same answer as the others.
-            waiting.extend(next.map(|job| (job.answer, Err(ExecuteError::Closed))));
+            waiting.extend(next.map(Job::not_done));
         }
         result
     }
 
-    fn transaction(
-        &mut self,
-        next: &mut Option<Job>,
-        waiting: &mut Vec<(oneshot::Sender<Answer>, Answer)>,
-    ) -> Result<u64, BatchFailed> {
+    fn transaction(&mut self, next: &mut Option<Job>, waiting: &mut Vec<Done>) -> Result<u64, BatchFailed> {
         let conn = match self.conn.take() {
             Some(conn) => conn,
             None => self.reopen()?,
@@ -174,10 +246,23 @@ impl Writer {
         self.faults.point(FailPoint::Begun)?;
         let head = log::head(conn)?;
         let mut batch = Batch { conn, ids: &mut self.ids, faults: &self.faults, head };
-        while let Some(job) = next.as_ref() {
-            let answer = batch.execute(&job.envelope, (self.clock)())?;
-            let job = next.take().expect("it was just looked at");
-            waiting.push((job.answer, answer));
+        while let Some(job) = next.take() {
+            match job {
+                Job::Command { envelope, answer } => match batch.execute(&envelope, (self.clock)()) {
+                    Ok(done) => waiting.push(Done::Command(answer, done)),
+                    Err(failed) => {
+                        *next = Some(Job::Command { envelope, answer });
+                        return Err(failed);
+                    }
+                },
+                Job::Forget { before, most, answer } => match log::forget(batch.conn, batch.head, before, most) {
+                    Ok(forgotten) => waiting.push(Done::Forget(answer, Ok(forgotten))),
+                    Err(error) => {
+                        *next = Some(Job::Forget { before, most, answer });
+                        return Err(error.into());
+                    }
+                },
+            }
             if waiting.len() < BATCH_COMMANDS_MAX && batch.head.seq - head.seq < BATCH_EVENTS_MAX {
                 *next = self.queue.try_recv().ok();
             }
@@ -200,6 +285,7 @@ impl Writer {
         let count = schema::meta(&conn, "reopened")?.and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
         schema::set_meta(&conn, "reopened", &(count + 1).to_string())?;
         conn.execute_batch("COMMIT").during("prove that the state can be written")?;
+        self.outage.send_if_modified(|outage| outage.take().is_some());
         tracing::info!("the state can be written again");
         Ok(conn)
     }

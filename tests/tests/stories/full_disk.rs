@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use orch_proto::request::{Bytes, RepoSource, Request};
-use orch_proto::view::TaskState;
+use orch_proto::view::{StatusView, TaskState};
 use orch_proto::{ErrorCode, Ref, RpcError};
 use orch_tests::client::task_request;
 use orch_tests::command_line::output;
+use orch_tests::poll::until;
 use orch_tests::{Daemon, Env, Requirement, Setup, Story, tell};
 use tokio::process::Command;
 
@@ -54,9 +55,17 @@ fn nothing_is_lost_when_the_disk_is_full() -> anyhow::Result<()> {
         let seq = story.status().await?.seq;
         ensure!(counts(story).await? == (visions, tasks + made), "{:?}", counts(story).await?);
         story.end_checks().await?;
+        let (status, more) = outage_told(story, tasks).await?;
+        let tasks = tasks + more;
+        ensure!(status.outage.is_some_and(|outage| outage.is_full), "for want of space");
+        let told = status.warnings.first().cloned().unwrap_or_default();
+        ensure!(told.contains("no space left to write the state") && told.contains("nothing new begins"), "{told}");
         let disk = format!("/proc/{}/root{}", story.daemon_pid()?, story.env().path("disk").display());
         let disk = Path::new(&disk);
         std::fs::remove_file(disk.join("ballast")).context("failed to make room")?;
+        // Nobody has to send a command for it.
+        let over = async || Ok(story.status().await?.outage.is_none().then_some(()));
+        until("the end of the outage", over).await?;
         story.submit(vision(visions)).await?;
         story.submit(task(tasks)).await?;
         ensure!(counts(story).await? == (visions + 1, tasks + 1 + made), "{:?}", counts(story).await?);
@@ -96,6 +105,22 @@ async fn until_full(story: &Story, request: impl Fn(usize) -> Request) -> anyhow
         }
     }
     anyhow::bail!("the disk does not fill up")
+}
+
+/// What the status says right after a commit failed, and how many tasks were accepted before. The daemon tries by itself
+/// whether there is room again, and where a little is left it has ended the outage for the moment.
+async fn outage_told(story: &Story, first: usize) -> anyhow::Result<(StatusView, usize)> {
+    let mut accepted = 0;
+    let status = until("a commit that fails", async || {
+        match story.submit(task(first + accepted)).await {
+            Ok(_) => accepted += 1,
+            Err(error) => ensure!(error.code == ErrorCode::StorageFull, "refused with {}: {error}", error.code),
+        }
+        let status = story.status().await?;
+        Ok(status.outage.is_some().then_some(status))
+    })
+    .await?;
+    Ok((status, accepted))
 }
 
 /// A Vision like no other, a megabyte long.

@@ -26,6 +26,8 @@ pub(crate) struct StatusRow {
     pub(crate) runs_max: u32,
     pub(crate) approvals_pending: u32,
     pub(crate) isolation: (u8, u8),
+    /// The state cannot be written; whether for want of space.
+    pub(crate) outage: Option<bool>,
     pub(crate) warnings: Vec<SafeText>,
 }
 
@@ -47,6 +49,7 @@ impl From<StatusView> for StatusRow {
             runs_max: view.runs_max,
             approvals_pending: view.approvals_pending,
             isolation: (view.isolation_level, view.isolation_required),
+            outage: view.outage.map(|outage| outage.is_full),
             warnings: safe_all(&view.warnings),
         }
     }

@@ -56,7 +56,7 @@ impl Harness {
         let status = Box::new(self.samples().status());
         self.message(Msg::Link(LinkEvent::Up { status, fresh: true }));
         let events = if self.world == World::Empty { Vec::new() } else { self.samples().events() };
-        self.message(Msg::Events(EventPage { events, next: 6, head: 6 }));
+        self.message(Msg::Events(EventPage { events, next: 6, head: 6, outage: false }));
     }
 
     pub(super) fn disconnect(&mut self) {

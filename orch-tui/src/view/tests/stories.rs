@@ -223,6 +223,21 @@ fn what_is_not_possible_says_why() {
     assert!(harness.screen().contains("not connected"));
 }
 
+/// Of a state that cannot be written there is no event, and the first line has it on every screen.
+#[test]
+fn an_outage_is_asked_for_and_shown() {
+    let mut harness = online();
+    harness.wait_ms(1_000);
+    let page = EventPage { events: Vec::new(), next: 6, head: 6, outage: true };
+    let now = crate::view::Now { mono_ms: 1_000, wall: NOW };
+    let commands = crate::view::update(&mut harness.model, Msg::Events(page), now);
+    assert!(commands.iter().any(|command| matches!(command, Cmd::Fetch { query: Query::Status, .. })), "{commands:?}");
+    for (is_full, shown) in [(true, "disk full, nothing begins"), (false, "state not writable")] {
+        harness.model.data.status.as_mut().unwrap().outage = Some(is_full);
+        assert!(harness.screen().contains(shown), "{}", harness.screen());
+    }
+}
+
 #[test]
 fn events_refetch_only_what_is_on_the_screen() {
     let mut harness = online();
@@ -230,7 +245,7 @@ fn events_refetch_only_what_is_on_the_screen() {
     let mut event = harness.samples().events().remove(0);
     event.seq = 7;
     let now = crate::view::Now { mono_ms: 1_000, wall: NOW };
-    let page = EventPage { events: vec![event], next: 7, head: 7 };
+    let page = EventPage { events: vec![event], next: 7, head: 7, outage: false };
     let commands = crate::view::update(&mut harness.model, Msg::Events(page), now);
     let asked: Vec<Query> = commands
         .into_iter()
@@ -331,7 +346,7 @@ fn a_long_project_name_leaves_every_number_to_be_read() {
         harness.press("8");
         let mut event = harness.samples().events().remove(0);
         (event.seq, event.subject) = (7, named("T-2"));
-        harness.message(Msg::Events(EventPage { events: vec![event], next: 7, head: 7 }));
+        harness.message(Msg::Events(EventPage { events: vec![event], next: 7, head: 7, outage: false }));
         if size.0 >= 80 {
             assert!(harness.screen().contains("/T-2 "), "{}", harness.screen());
         }

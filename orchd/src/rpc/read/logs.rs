@@ -112,14 +112,18 @@ pub(crate) async fn events_since(
     with_data: bool,
 ) -> Result<EventPage, RpcError> {
     let mut changed = app.store.subscribe();
+    let mut outage = app.store.outage();
+    let was_out = outage.borrow_and_update().is_some();
     let wait = Duration::from_millis(u64::from(wait_ms.min(WAIT_MS_MAX)));
     tokio::select! {
         // Level-triggered: what was committed before this call counts as well.
         _ = changed.wait_for(|seq| *seq > after) => {}
+        _ = outage.wait_for(|outage| outage.is_some() != was_out) => {}
         () = app.stopped() => {}
         () = tokio::time::sleep(wait) => {}
     }
     let limit = limit.clamp(1, PAGE_ITEMS_MAX);
+    let outage = app.store.outage().borrow().is_some();
     with_view(app, move |view| {
         let recorded = readable(view.events(after, limit))?;
         let mut events = Vec::with_capacity(recorded.len());
@@ -127,7 +131,7 @@ pub(crate) async fn events_since(
             events.push(readable(convert::event_view(view, &event.recorded, with_data))?);
         }
         let next = recorded.last().map_or(after, |last| last.recorded.seq);
-        Ok(EventPage { events, next, head: view.seq() })
+        Ok(EventPage { events, next, head: view.seq(), outage })
     })
     .await
 }

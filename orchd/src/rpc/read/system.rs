@@ -10,7 +10,7 @@ use orch_core::state::run::RunState;
 use orch_core::state::task::TaskState;
 use orch_core::view::{Filter, View as _};
 use orch_proto::request::Role;
-use orch_proto::view::{AuditReport, CheckReport, CheckResult, DoctorCheck, DoctorReport, StatusView};
+use orch_proto::view::{AuditReport, CheckReport, CheckResult, DoctorCheck, DoctorReport, OutageView, StatusView};
 use orch_proto::{EntityKind, RpcError, Timestamp};
 use orch_store::ReadView;
 
@@ -54,6 +54,8 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         counted;
     let host = app.host.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut warnings = Vec::new();
+    let outage = app.store.outage().borrow().clone();
+    warnings.extend(outage.as_ref().map(|outage| app.outage_line(outage)));
     if *app.stopping.borrow() {
         warnings.push("the daemon is stopping; runs go on".to_owned());
     }
@@ -91,6 +93,7 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         runs_max: app.config.runs_max,
         isolation_level: host.level,
         isolation_required: required,
+        outage: outage.map(|outage| OutageView { since: outage.since, is_full: outage.is_full }),
         warnings,
     })
 }
@@ -152,6 +155,17 @@ pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, R
         app.look_again();
         let required = facts.required(app.config.required_level);
         let mut checks = host::checks(&app.tools, &facts, required, &app.git.version().to_string());
+        if let Some(outage) = &*app.store.outage().borrow() {
+            checks.push(DoctorCheck {
+                name: "state".into(),
+                result: CheckResult::Failed,
+                detail: app.outage_line(outage),
+                fix: Some(format!(
+                    "make room or mend the disk of `{}`; it goes on by itself",
+                    app.dirs.root().display()
+                )),
+            });
+        }
         checks.extend(app.troubles.lines().into_iter().take(WARNINGS_MAX).map(|detail| DoctorCheck {
             name: "merge queue".into(),
             result: CheckResult::Failed,

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use orch_core::digest::Digest;
 use orch_core::entity::Project;
 use orch_core::view::View as _;
-use orch_proto::EntityKind;
+use orch_proto::{EntityKind, Timestamp};
 use orch_store::ExecuteError;
 
-use crate::support::{Bed, START_US, assert_sound, create, envelope};
+use crate::support::{Bed, START_US, assert_sound, create, envelope, wait};
 
 #[test]
 fn the_same_command_again_gets_the_first_answer() {
@@ -82,5 +82,31 @@ fn time_in_the_log_never_runs_backward() {
     assert_eq!(third.at.unix_us(), START_US + 5);
     let events = bed.store().read(|view| view.events(0, 100)).unwrap();
     assert!(events.is_sorted_by_key(|event| event.recorded.at));
+    assert_sound(bed.store());
+}
+
+/// What is old is forgotten, the oldest first and a piece at a time; what is needed to find a log that was cut off is not.
+#[test]
+fn old_records_are_forgotten_and_the_newest_kept() {
+    let bed = Bed::new();
+    for id in 0..1_010 {
+        bed.store().execute_blocking(envelope(id, create(&format!("p{id}")))).unwrap();
+        bed.now_us.fetch_add(1_000_000, Ordering::SeqCst);
+    }
+    let at = |second: i64| Timestamp::from_unix_us(START_US + second * 1_000_000);
+    let forget = |before: Timestamp, most: u32| wait(bed.store().forget_commands(before, most)).unwrap();
+    let is_known = |id: u128| {
+        let sent = envelope(id, create(&format!("p{id}")));
+        bed.store().read(|view| view.answered(sent.id, sent.request)).unwrap().is_some()
+    };
+    assert_eq!(forget(at(0), 100), 0);
+    assert_eq!(forget(at(5), 3), 3);
+    assert_eq!((is_known(2), is_known(3), is_known(4)), (false, true, true));
+    assert_eq!(forget(at(5), 100), 2);
+    assert_eq!((is_known(4), is_known(5)), (false, true));
+    assert_eq!(forget(at(2_000), 100), 5, "the last thousand stay");
+    assert_eq!((is_known(9), is_known(10), is_known(1_009)), (false, true, true));
+    let again = bed.store().execute_blocking(envelope(1, create("p1"))).unwrap_err();
+    assert!(matches!(again, ExecuteError::Rejected(_)), "judged anew: {again:?}");
     assert_sound(bed.store());
 }

@@ -1,15 +1,17 @@
 //! Full disks: a clear error, nothing half done, reads go on, and writes work again when there is space.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use orch_core::entity::Project;
 use orch_core::view::{Filter, View as _};
-use orch_store::{ExecuteError, Faults};
+use orch_store::{ExecuteError, FailPoint, Faults, Injected};
 
 use crate::crashes::{child, child_path};
-use crate::support::{Bed, assert_sound, create, envelope, open, open_in_child};
+use crate::support::{Bed, assert_sound, create, envelope, open, open_in_child, wait};
 
 #[test]
 fn a_database_that_may_not_grow_says_so_and_loses_nothing() {
@@ -29,6 +31,34 @@ fn a_database_that_may_not_grow_says_so_and_loses_nothing() {
     bed.reopen();
     assert!(!bed.store().execute_blocking(envelope(done, create(&format!("p{done}")))).unwrap().duplicate);
     assert_eq!(count(&bed), done + 1);
+    assert_sound(bed.store());
+}
+
+/// Who waits for nothing but for space does not have to send commands to find out.
+#[test]
+fn an_outage_is_told_and_ends_by_itself() {
+    let is_full = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_full);
+    let at = move |point| {
+        let fails = point == FailPoint::Committing && seen.load(Ordering::SeqCst);
+        if fails { Err(Injected::Full) } else { Ok(()) }
+    };
+    let bed = Bed::with_faults(Faults { at: Some(Arc::new(at)), ..Faults::default() });
+    let mut outage = bed.store().outage();
+    bed.store().execute_blocking(envelope(1, create("p1"))).unwrap();
+    assert_eq!(*outage.borrow_and_update(), None);
+    is_full.store(true, Ordering::SeqCst);
+    for id in 2..4 {
+        bed.now_us.fetch_add(1, Ordering::SeqCst);
+        let error = bed.store().execute_blocking(envelope(id, create("p2"))).unwrap_err();
+        assert!(matches!(error, ExecuteError::StorageFull(_)), "{error:?}");
+    }
+    is_full.store(false, Ordering::SeqCst);
+    let began = wait(outage.wait_for(Option::is_some)).map(|found| found.clone()).unwrap();
+    // Where the second failure came before the look, it is the same outage or a new one.
+    assert!(began.as_ref().is_some_and(|outage| outage.is_full && outage.reason.contains("fail point")), "{began:?}");
+    wait(outage.wait_for(Option::is_none)).map(drop).unwrap();
+    assert!(!bed.store().execute_blocking(envelope(2, create("p2"))).unwrap().duplicate);
     assert_sound(bed.store());
 }
 

@@ -1,0 +1,67 @@
+//! Forgets what the configuration says was kept for long enough, a small piece at a time.
+//!
+//! The record of events is never touched.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orch_proto::Timestamp;
+
+use crate::app::App;
+use crate::error_chain::chain;
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_secs(60 * 60);
+/// Commands that are forgotten at once: a millisecond of the writer's time.
+const PIECE: u32 = 200;
+/// Time that others have between two pieces.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Looks until the daemon stops.
+pub(super) async fn run(app: Arc<App>) {
+    loop {
+        let forget = async {
+            match forget_commands(&app).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "forgot what old commands came to"),
+                Err(error) => tracing::warn!(error = chain(&error), "old commands are not forgotten"),
+            }
+            tokio::time::sleep(LOOK).await;
+        };
+        tokio::select! {
+            () = app.stopped() => return,
+            () = forget => {}
+        }
+    }
+}
+
+/// Forgets what commands came to that nobody sends again after so long; answers how many.
+async fn forget_commands(app: &App) -> Result<u64, orch_store::ExecuteError> {
+    let before = before(crate::clock::now(), app.config.retention.commands);
+    let mut count = 0;
+    loop {
+        let forgotten = app.store.forget_commands(before, PIECE).await?;
+        count += forgotten;
+        if forgotten < u64::from(PIECE) {
+            return Ok(count);
+        }
+        tokio::time::sleep(BREATH).await;
+    }
+}
+
+/// The time that is so long ago.
+fn before(now: Timestamp, ago: Duration) -> Timestamp {
+    Timestamp::from_unix_us(now.unix_us().saturating_sub(i64::try_from(ago.as_micros()).unwrap_or(i64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_long_ago_is_never_in_the_future() {
+        let now = Timestamp::from_unix_us(1_000_000);
+        assert_eq!(before(now, Duration::from_secs(1)).unix_us(), 0);
+        assert!(before(now, Duration::MAX) < now);
+    }
+}
