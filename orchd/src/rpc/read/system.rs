@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use orch_core::entity::{Pause, Project, Run};
+use orch_core::entity::{Pause, Project, Run, Task};
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::project::ProjectState;
-use orch_core::state::run::RunState;
 use orch_core::state::task::TaskState;
 use orch_core::view::{Filter, View as _};
+use orch_proto::id::TaskId;
 use orch_proto::request::Role;
 use orch_proto::view::{AuditReport, CheckReport, CheckResult, DoctorCheck, DoctorReport, StatusView};
 use orch_proto::{EntityKind, RpcError, Timestamp};
@@ -23,8 +23,6 @@ use crate::{host, upkeep};
 
 /// Most changes in trouble that are named.
 const WARNINGS_MAX: usize = 20;
-/// A run that has written nothing for that long is named in the status, in milliseconds.
-const QUIET_MS: u64 = 10 * 60_000;
 
 pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView, RpcError> {
     let shared = Arc::clone(app);
@@ -39,11 +37,15 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         let projects = count(EntityKind::Project, &projects)?;
         let queued = count(EntityKind::Task, &[TaskState::Approved { not_before: None }.label()])?;
         let few = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let without_agent = few(readable(shared.book.at(view))?.book.without_agent());
+        let (without_agent, late) = {
+            let kept = readable(shared.book.at(view))?;
+            (few(kept.book.without_agent()), kept.book.known_overdue(WARNINGS_MAX))
+        };
         let failed = count(EntityKind::Task, &[TaskState::Failed { reason: String::new() }.label()])?;
         let open = Filter::default().open();
         let runs = readable(view.list::<Run>(&open))?;
-        let mut quiet = quiet(view, &shared, &runs)?;
+        let mut quiet = silent(view, &runs)?;
+        quiet.extend(overdue(view, &late)?);
         quiet.extend(paused(&readable(view.list::<Project>(&open))?));
         let pending = ApprovalState::Pending { needed: 1, granted: BTreeSet::new(), expires: None };
         let pending = count(EntityKind::Approval, &[pending.label()])?;
@@ -109,28 +111,34 @@ fn paused(projects: &[Project]) -> Vec<String> {
     lasting.map(line).collect()
 }
 
-/// Runs that live and have written nothing for long, a line each: they may be stuck.
-fn quiet(view: &ReadView<'_>, app: &App, runs: &[Run]) -> Result<Vec<String>, RpcError> {
+/// Runs of which nothing is heard for longer than they may be silent, a line each: they may be stuck.
+fn silent(view: &ReadView<'_>, runs: &[Run]) -> Result<Vec<String>, RpcError> {
     let now = crate::clock::now();
-    let quiet_ms = |run: &Run| {
-        let log = orch_adapters::executor::log_path(&app.dirs.run(run.id));
-        let written = std::fs::metadata(log).and_then(|found| found.modified()).ok()?;
-        let written = written.duration_since(std::time::UNIX_EPOCH).ok()?;
-        let written = Timestamp::from_unix_us(i64::try_from(written.as_micros()).ok()?);
-        Some(now.ms_since(written)).filter(|quiet| *quiet >= QUIET_MS)
-    };
-    let running = runs.iter().filter(|run| run.state == RunState::Running);
-    let mut found: Vec<_> = running.filter_map(|run| Some((quiet_ms(run)?, run))).collect();
-    found.sort_by_key(|(quiet, _)| std::cmp::Reverse(*quiet));
-    let line = |(quiet, run): &(u64, &Run)| {
+    let mut found: Vec<_> = runs.iter().filter_map(|run| Some((run.silence?.since, run))).collect();
+    found.sort_by_key(|(since, _)| *since);
+    let line = |(since, run): &(Timestamp, &Run)| {
         let name = readable(convert::name_of(view, *run))?;
-        let minutes = quiet / 60_000;
+        let silent = convert::patience::span(now.ms_since(*since));
         Ok(format!(
-            "{name} has written nothing for {minutes} min; look with `orchctl run logs {name}`, end it with \
+            "{name} has been silent for {silent}; look with `orchctl run logs {name}`, end it with \
              `orchctl run cancel {name}`"
         ))
     };
     found.iter().take(WARNINGS_MAX).map(line).collect()
+}
+
+/// Tasks that could begin and have not for longer than they may wait, a line each.
+fn overdue(view: &ReadView<'_>, tasks: &[TaskId]) -> Result<Vec<String>, RpcError> {
+    let now = crate::clock::now();
+    let mut lines = Vec::new();
+    for id in tasks {
+        let Some(task) = readable(view.get::<Task>(*id))? else { continue };
+        let Some(overdue) = task.overdue else { continue };
+        let name = readable(convert::name_of(view, &task))?;
+        let waits = convert::patience::span(now.ms_since(overdue.since));
+        lines.push(format!("{name} could begin for {waits} and has not; `orchctl task why {name}` says why"));
+    }
+    Ok(lines)
 }
 
 pub(crate) async fn audit_verify(app: &Arc<App>, _: &Caller) -> Result<AuditReport, RpcError> {
