@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::CommandId;
 use crate::reference::{EntityKind, Ref};
 use crate::time::Timestamp;
-use crate::view::{Condition, Terms};
+use crate::view::{Choice, Condition, Terms, Timeout};
 
 /// A request with its idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +86,8 @@ pub enum Request {
     ProjectArchive { project: Ref },
     /// Says what a project may have of the host. What is absent stays as it is; a bound of 0 is none.
     ProjectSet { project: Ref, weight: Option<u32>, runs_max: Option<u32>, runs_per_day: Option<u32> },
+    /// Says how long tasks of a project may wait although they could begin, and its runs be silent. What is absent stays.
+    ProjectPatience { project: Ref, queue: Option<Timeout>, silence: Option<Timeout> },
     /// Nothing of the projects begins until they are resumed: no attempt, no check, no merge. All projects when none is
     /// named, and those that are made in the meantime.
     ProjectPause {
@@ -208,6 +210,18 @@ pub enum Request {
     RunResume { run: Ref },
     /// Answers a pending approval. `digest` is that of what was shown.
     ApprovalDecide { approval: Ref, decision: Decision, digest: Option<String>, reason: Option<String> },
+    /// Takes one of the choices of a question. `digest` is that of what was shown.
+    QuestionAnswer {
+        approval: Ref,
+        choice: Choice,
+        digest: Option<String>,
+        /// With `retry`: the next attempt does not begin before.
+        #[serde(default)]
+        not_before: Option<Timestamp>,
+        /// With `retry`: with another priority.
+        #[serde(default)]
+        priority: Option<u8>,
+    },
     /// Gives up a change that is not merged; its task fails.
     ChangeClose { change: Ref, reason: Option<String> },
 }
@@ -290,6 +304,8 @@ impl Request {
             | Self::RunCancel { .. }
             | Self::RunPause { .. }
             | Self::RunResume { .. }
+            | Self::ProjectPatience { .. }
+            | Self::QuestionAnswer { .. }
             | Self::ProjectPause { .. }
             | Self::ProjectResume { .. }
             | Self::ChangeClose { .. } => Role::Operator,

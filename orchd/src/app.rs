@@ -198,6 +198,7 @@ impl App {
             level_required: host.required(self.config.required_level),
             level_fix: host.fix.clone(),
             freezes: self.config.freezes.clone(),
+            patience: self.config.patience,
             paused: self.standstill(),
         }
     }

@@ -68,6 +68,10 @@ pub struct RunStatus {
     pub log_bytes: u64,
     /// Payload dropped so far, in bytes.
     pub dropped_bytes: u64,
+    /// How long nothing was heard of it, in milliseconds: since a step began or wrote something, pauses left out. None from
+    /// shims of versions that did not know.
+    #[serde(default)]
+    pub silent_ms: Option<u64>,
 }
 
 /// What a living run does.

@@ -212,6 +212,15 @@ impl Client {
         self.wire.call(async |orch, context| orch.changes(context, project).await).await
     }
 
+    /// Everything that people were asked.
+    ///
+    /// # Errors
+    /// What the daemon answered.
+    pub async fn approvals(&self, project: &str) -> Result<Vec<ApprovalView>, RpcError> {
+        let filter = ApprovalFilter { project: Some(Ref::from(project)), pending: false };
+        self.wire.call(async |orch, context| orch.approvals(context, filter).await).await
+    }
+
     /// Approvals that wait for an answer.
     ///
     /// # Errors

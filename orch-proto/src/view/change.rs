@@ -102,6 +102,55 @@ pub enum ApprovalState {
     Void {
         reason: String,
     },
+    /// One of its choices was taken.
+    Answered {
+        choice: Choice,
+    },
+}
+
+/// An answer to a question that is more than yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// Let it go on as it is.
+    GoOn,
+    /// End the run; the retry policy of its task decides what follows.
+    End,
+    /// Try the task again; a run of it is ended and does not count.
+    Retry,
+    /// Cancel the task.
+    Cancel,
+    /// Leave it as it is, and ask no more.
+    Leave,
+}
+
+impl Choice {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave];
+
+    /// The word for it, as `go_on`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::GoOn => "go_on",
+            Self::End => "end",
+            Self::Retry => "retry",
+            Self::Cancel => "cancel",
+            Self::Leave => "leave",
+        }
+    }
+
+    /// What it does.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::GoOn => "let it go on as it is",
+            Self::End => "end the run; the retry policy of its task decides what follows",
+            Self::Retry => "try the task again; a run of it is ended and does not count",
+            Self::Cancel => "cancel the task",
+            Self::Leave => "leave it as it is, and ask no more",
+        }
+    }
 }
 
 impl ApprovalState {
@@ -114,6 +163,7 @@ impl ApprovalState {
             Self::Denied { .. } => "denied",
             Self::Expired => "expired",
             Self::Void { .. } => "void",
+            Self::Answered { .. } => "answered",
         }
     }
 }
@@ -137,6 +187,9 @@ pub struct ApprovalView {
     pub details: Vec<String>,
     /// The rule that asks.
     pub rule: String,
+    /// What can be answered; nothing: yes or no.
+    #[serde(default)]
+    pub choices: Vec<Choice>,
     /// What it is bound to: SHA-256 in hex.
     pub digest: String,
     /// How many different people must agree, and who has.

@@ -14,7 +14,7 @@ mod task;
 mod upkeep;
 
 pub use audit::{AuditReport, CheckReport, EventPage, EventView, Orphan};
-pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, DiffView};
+pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, Choice, DiffView};
 pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, OutageView, SecretView, StatusView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};
 pub use project::{PauseView, ProjectState, ProjectView, ToolchainView, VisionView};
@@ -24,11 +24,11 @@ pub use requirements::{
 };
 pub use run::{
     ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream, NetworkState,
-    NetworkUseView, NextLevelView, RunFilter, RunPurpose, RunState, RunView, StepState, StepView,
+    NetworkUseView, NextLevelView, RunFilter, RunPurpose, RunState, RunView, SilenceView, StepState, StepView,
 };
 pub use stats::{
     BrokenView, CountView, EtaBasis, EtaView, FailureView, KindView, PlanEtaView, ReadingView, RecoveryView,
     SpreadView, StateTimeView, StatsView, StuckView,
 };
-pub use task::{Column, Condition, Join, TaskFilter, TaskState, TaskView, Terms, WaitView};
+pub use task::{Column, Condition, Join, Remedy, TaskFilter, TaskState, TaskView, Terms, Timeout, WaitView};
 pub use upkeep::{BackupReport, UpkeepOutcome, UpkeepRequest, UpkeepView};

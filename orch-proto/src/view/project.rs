@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ProjectId, VisionId};
 use crate::time::Timestamp;
+use crate::view::Timeout;
 
 /// Whether a project's repository can be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +72,12 @@ pub struct ProjectView {
     /// Nothing of it begins.
     #[serde(default)]
     pub pause: Option<PauseView>,
+    /// How long its tasks may wait although they could begin, as far as that is said of it.
+    #[serde(default)]
+    pub queue_timeout: Option<Timeout>,
+    /// How long its runs may be silent.
+    #[serde(default)]
+    pub silence_timeout: Option<Timeout>,
 }
 
 /// Why nothing of a project begins, and until when unless a person says so before.

@@ -169,6 +169,14 @@ pub struct ArtifactView {
     pub digest: String,
 }
 
+/// That nothing is heard of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SilenceView {
+    pub since: Timestamp,
+    /// The question about it, as `A-3`.
+    pub question: Option<String>,
+}
+
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunView {
@@ -192,6 +200,9 @@ pub struct RunView {
     /// Why its processes are to stand still, if they are.
     #[serde(default)]
     pub pause: Option<String>,
+    /// Nothing was heard of it for longer than it should be silent.
+    #[serde(default)]
+    pub silence: Option<SilenceView>,
     /// What it is given beyond its workspace, as `network: example.org:443` or `secret: TOKEN (file)`.
     #[serde(default)]
     pub given: Vec<String>,
@@ -281,6 +292,7 @@ mod tests {
             steps: vec![],
             isolation: None,
             pause: None,
+            silence: None,
             given: vec![],
             network: vec![],
             network_left_out: 0,

@@ -101,6 +101,38 @@ pub enum Join {
     Any,
 }
 
+/// What follows when something takes longer than it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remedy {
+    /// It is put on record, and everybody who looks sees it.
+    Warn,
+    /// A person is asked, too.
+    Ask,
+    /// It is ended: a task is cancelled, a run killed.
+    End,
+}
+
+impl Remedy {
+    /// The word for it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::Ask => "ask",
+            Self::End => "end",
+        }
+    }
+}
+
+/// A time after which something is too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeout {
+    /// In milliseconds; 0: it is never too late. In a request none takes away what was said.
+    pub after_ms: Option<u64>,
+    pub then: Remedy,
+}
+
 /// On which terms a task is scheduled, beside its dependencies and its priority. In a request what is absent stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
@@ -124,6 +156,16 @@ pub struct Terms {
     /// Units of named semaphores; those that the daemon's configuration does not name have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub semaphores: Option<BTreeMap<String, u32>>,
+    /// How long it may wait although it could begin, in place of what its project or the configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<Timeout>,
+    /// How long a run of it may be silent, in place of the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_timeout: Option<Timeout>,
+    /// How long a run of it may take in milliseconds, in place of what its recipe or the configuration says. In a request 0
+    /// takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_timeout_ms: Option<u64>,
 }
 
 /// One reason for which a task waits.

@@ -484,7 +484,9 @@ fn touched(state: &mut State, request: &Request) -> Result<Vec<Touched>, RpcErro
         }
         Request::TaskQueue { tasks } => tasks.iter().map(|task| named(EntityKind::Task, task)).collect(),
         Request::TaskCancel { task, .. } | Request::TaskHold { task, .. } => vec![named(EntityKind::Task, task)],
-        Request::ApprovalDecide { approval, .. } => vec![named(EntityKind::Approval, approval)],
+        Request::ApprovalDecide { approval, .. } | Request::QuestionAnswer { approval, .. } => {
+            vec![named(EntityKind::Approval, approval)]
+        }
         Request::VisionSubmit { project, .. } => vec![named(EntityKind::Vision, project)],
         _ => vec![],
     };

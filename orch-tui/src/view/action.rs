@@ -144,14 +144,14 @@ impl Spec {
 /// Everything, in the order of the help. Within the footer earlier entries come first.
 pub(crate) static ACTIONS: &[Spec] = &[
     // Inbox.
-    spec(Action::Approve, Scope::Answer, &["A"], "approval.approve", "approve what is shown")
+    spec(Action::Approve, Scope::Answer, &["A"], "approval.approve", "approve what is shown, or answer the question")
         .short("approve")
         .cli("approval approve {approval}")
         .when(enabled::approval),
     spec(Action::Deny, Scope::Answer, &["D"], "approval.deny", "deny it, with a reason")
         .short("deny")
         .cli("approval deny {approval} --reason TEXT")
-        .when(enabled::approval),
+        .when(enabled::deny),
     spec(Action::Diff, Scope::Answer, &["d"], "approval.diff", "show the change as a diff")
         .short("diff")
         .cli("approval diff {approval}")

@@ -60,7 +60,16 @@ pub(crate) fn any_approval(model: &Model) -> Verdict {
 }
 
 pub(crate) fn approval(model: &Model) -> Verdict {
-    model.selected_approval().ok_or("no approval waits")?;
+    let approval = model.selected_approval().ok_or("no approval waits")?;
+    // What is to become of work that is stuck is for those who steer it.
+    may(model, if approval.choices.is_empty() { Role::Approver } else { Role::Operator })
+}
+
+pub(crate) fn deny(model: &Model) -> Verdict {
+    let approval = model.selected_approval().ok_or("no approval waits")?;
+    if !approval.choices.is_empty() {
+        return Err("a question of several answers is not denied; press A");
+    }
     may(model, Role::Approver)
 }
 

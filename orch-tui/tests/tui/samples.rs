@@ -115,6 +115,8 @@ impl Samples {
             runs_max: None,
             runs_per_day: None,
             pause: None,
+            queue_timeout: None,
+            silence_timeout: None,
         }]
     }
 
@@ -261,6 +263,7 @@ impl Samples {
             state,
             isolation: Some(self.isolation()),
             pause: None,
+            silence: None,
             given: vec![self.text("network: registry.example.org:443"), self.text("secret: TOKEN (file)")],
             network: vec![NetworkUseView {
                 way: "connect".into(),
@@ -327,6 +330,7 @@ impl Samples {
             action: self.text(action),
             details: details.iter().map(|detail| self.text(detail)).collect(),
             rule: self.text("protected paths: deploy/**"),
+            choices: Vec::new(),
             digest: "9c1e".repeat(16),
             needed: 1,
             granted_by: Vec::new(),

@@ -74,6 +74,13 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the run lives and cannot be reached, or does not run a step at the moment.
     fn suspend(&self, directory: &Path, stands_still: bool) -> Result<(), control::ControlError>;
+
+    /// How long nothing was heard of what the run does, in milliseconds without pauses, as whoever looks after it says. None
+    /// when it is over, and from one of a version that does not know.
+    ///
+    /// # Errors
+    /// When the run lives and cannot be reached: whoever looks after it does not answer.
+    fn silent_ms(&self, directory: &Path) -> Result<Option<u64>, control::ControlError>;
 }
 
 /// Runs on this machine, each under a shim of its own that survives the daemon.
@@ -135,6 +142,14 @@ impl Executor for Local {
         match if stands_still { control::pause(directory) } else { control::resume(directory) } {
             Err(control::ControlError::NotRunning { .. }) => Ok(()),
             other => other,
+        }
+    }
+
+    fn silent_ms(&self, directory: &Path) -> Result<Option<u64>, control::ControlError> {
+        match control::status(directory) {
+            Ok(status) => Ok(status.silent_ms),
+            Err(control::ControlError::NotRunning { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
-    Artifact, ChangeProposal, Condition, Join, Observation, PlanContent, PlannedStep, RepositorySource, TaskSpec, Terms,
+    Artifact, ChangeProposal, Choice, Condition, Join, Observation, Patience, PlanContent, PlannedStep,
+    RepositorySource, TaskSpec, Terms, Timeout,
 };
 use crate::planner::{Extraction, Requirement, RequirementKey};
 use crate::recipe::Glob;
@@ -51,7 +52,30 @@ pub struct RequirementEdit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Approve,
-    Deny { reason: String },
+    Deny {
+        reason: String,
+    },
+    /// One of the choices of the question; what follows a retry, also when and how soon.
+    Choose {
+        choice: Choice,
+        not_before: Option<Timestamp>,
+        priority: Option<u8>,
+    },
+}
+
+/// What is to be otherwise in what is said of time-outs. The inner `None` takes away what was said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PatienceChange {
+    pub queue: Option<Option<Timeout>>,
+    pub silence: Option<Option<Timeout>>,
+}
+
+impl PatienceChange {
+    /// What is said after it.
+    #[must_use]
+    pub fn applied(&self, before: Patience) -> Patience {
+        Patience { queue: self.queue.unwrap_or(before.queue), silence: self.silence.unwrap_or(before.silence) }
+    }
 }
 
 /// Which version a person decides about.
@@ -86,6 +110,8 @@ pub struct TermsChange {
     pub cpu_millis: Option<u64>,
     pub disk_bytes: Option<u64>,
     pub semaphores: Option<BTreeMap<String, u32>>,
+    pub patience: PatienceChange,
+    pub run_ms: Option<u64>,
 }
 
 impl TermsChange {
@@ -103,6 +129,8 @@ impl TermsChange {
         if let Some(semaphores) = &self.semaphores {
             terms.asks.semaphores.clone_from(semaphores);
         }
+        terms.patience = self.patience.applied(terms.patience);
+        terms.run_ms = bound(self.run_ms, terms.run_ms);
         terms
     }
 }
@@ -135,6 +163,11 @@ pub enum Command {
         weight: Option<u32>,
         runs_max: Option<u32>,
         runs_per_day: Option<u32>,
+    },
+    /// How long tasks of the project may wait, and its runs be silent.
+    SetPatience {
+        project: ProjectId,
+        change: PatienceChange,
     },
     /// Nothing of the projects begins until they are resumed; of all there are when none is named.
     PauseProjects {
@@ -228,6 +261,12 @@ pub enum Command {
     ExpireTask {
         task: TaskId,
     },
+    /// It could begin since then, has not, and that is too long.
+    OverdueTask {
+        task: TaskId,
+        since: Timestamp,
+        timeout: Timeout,
+    },
     /// What the task waits for cannot happen any more.
     SkipTask {
         task: TaskId,
@@ -266,6 +305,16 @@ pub enum Command {
         reason: String,
     },
     ResumeRun {
+        run: RunId,
+    },
+    /// Nothing was heard of the run since then, and that is too long.
+    SilentRun {
+        run: RunId,
+        since: Timestamp,
+        timeout: Timeout,
+    },
+    /// A run that was silent is so no more.
+    HeardRun {
         run: RunId,
     },
     /// The scheduler's choice: an attempt at the task, starting from `base`.

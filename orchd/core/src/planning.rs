@@ -199,6 +199,7 @@ fn plan_task(task: &PlannedTask, work: Work) -> PlanTask {
             retries: RetryPolicy::default(),
             estimate_minutes: Some(task.estimate_minutes),
             risk: task.risk.clone(),
+            timeout_ms: None,
         },
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::freeze::FreezeSection;
 use super::network::NetworkSection;
+use super::patience::PatienceSection;
 use super::retention::RetentionSection;
 use super::share::RunShare;
 use crate::workspaces::WorkspacesConfig;
@@ -33,6 +34,7 @@ pub(super) struct ConfigFile {
     pub(super) semaphores: BTreeMap<String, u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) freeze: Vec<FreezeSection>,
+    pub(super) patience: PatienceSection,
     pub(super) recipes: Recipes,
     pub(super) roles: Roles,
 }
@@ -296,6 +298,9 @@ fn check(file: &ConfigFile, text: &str, path: &Path) -> Result<(), RpcError> {
         if value == Some(0) {
             return wrong(key, "must be at least 1");
         }
+    }
+    if let Err((key, problem)) = file.patience.checked() {
+        return wrong(key, &problem);
     }
     if let Err((key, problem)) = file.network.checked() {
         return wrong(key, &problem);

@@ -4,6 +4,7 @@ mod doubts;
 mod file;
 mod freeze;
 mod network;
+mod patience;
 mod retention;
 mod share;
 
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use orch_adapters::job::JobLimits;
+use orch_core::entity::Patience;
 use orch_core::schedule::{Freeze, Totals};
 use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) semaphores: BTreeMap<String, u32>,
     /// Times in which nothing of some projects begins.
     pub(crate) freezes: Vec<Freeze>,
+    /// How long things may take where nobody said so of their task or project.
+    pub(crate) patience: Patience,
     /// Where the service manager leaves credentials.
     pub(crate) credentials: Option<PathBuf>,
     /// Isolation that runs need, 0 to 4.
@@ -104,6 +108,7 @@ impl Config {
             network: (&self.network).into(),
             semaphores: self.semaphores.clone(),
             freeze: self.freezes.iter().map(Into::into).collect(),
+            patience: self.patience.into(),
             workspaces: file::WorkspacesSection::from(self.workspaces),
             retention: self.retention.into(),
             recipes: file::Recipes { directory: self.recipes_dir.clone() },
@@ -164,6 +169,10 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
             .iter()
             .map(freeze::FreezeSection::checked)
             .collect::<Result<_, _>>()
+            .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
+        patience: file
+            .patience
+            .checked()
             .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
         network: file
             .network

@@ -2,7 +2,8 @@
 
 use orch_core::entity::{
     Approval, ApprovalEvent, Change, ChangeEvent, Condition, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent,
-    Project, ProjectEvent, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, Vision, VisionEvent,
+    Project, ProjectEvent, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, Timeout, Vision,
+    VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
 use orch_core::state::run::RunOutcome;
@@ -10,7 +11,7 @@ use orch_core::state::step::{StepEnd, StepEvent};
 use orch_core::view::{ReadError, View};
 use orch_proto::view::EventView;
 
-use super::name_by_id;
+use super::{name_by_id, patience};
 
 /// An event; with its data as stored when that was asked for.
 pub(crate) fn event_view(view: &impl View, recorded: &Recorded, with_data: bool) -> Result<EventView, ReadError> {
@@ -72,7 +73,11 @@ fn project(event: &ProjectEvent) -> String {
             let all = if pause.is_of_all { " with all others" } else { "" };
             format!("paused{all}{until}: {}", pause.reason)
         }
-        ProjectEvent::Resumed => "goes on".into(),
+        ProjectEvent::Resumed | ProjectEvent::WentOn => "goes on".into(),
+        ProjectEvent::PatienceSet { patience } => {
+            let said = |timeout: Option<Timeout>| timeout.map_or_else(|| "as usual".into(), patience::words);
+            format!("tasks may wait {}, runs be silent {}", said(patience.queue), said(patience.silence))
+        }
         ProjectEvent::ShareSet { share } => {
             let bound =
                 |bound: Option<u32>| bound.map_or_else(|| "any number of".to_owned(), |bound| bound.to_string());
@@ -134,6 +139,11 @@ fn task(event: &TaskEvent) -> String {
         TaskEvent::Reopened => "to be tried again".into(),
         TaskEvent::Requeued => "to be tried anew; its run is ended".into(),
         TaskEvent::ApprovalAsked { .. } => "asks again for approval".into(),
+        TaskEvent::Overdue { overdue, question } => {
+            let asked = if question.is_some() { "; a person is asked" } else { "" };
+            format!("could begin for {} and has not{asked}", patience::span(overdue.timeout.after_ms))
+        }
+        TaskEvent::Escalated { .. } => "a person is asked what is to become of it".into(),
     }
 }
 
@@ -149,6 +159,11 @@ fn run(event: &RunEvent) -> String {
         RunEvent::Observed { observations, .. } => observations.iter().map(observation).collect::<Vec<_>>().join("; "),
         RunEvent::PauseRequested { pause } => format!("to stand still: {}", pause.reason),
         RunEvent::ResumeRequested => "to go on".into(),
+        RunEvent::Silent { silence } => {
+            let asked = if silence.question.is_some() { "; a person is asked" } else { "" };
+            format!("nothing was heard of it for {}{asked}", patience::span(silence.timeout.after_ms))
+        }
+        RunEvent::Heard => "is silent no more".into(),
         RunEvent::CancelRequested { reason } => format!("to be cancelled: {reason}"),
         RunEvent::Ended { outcome, .. } => outcome_text(outcome),
         RunEvent::LateResult { fence, outcome } => {
@@ -213,6 +228,7 @@ fn approval(event: &ApprovalEvent) -> String {
         ApprovalEvent::Denied { name, reason, .. } => format!("denied by {name}: {reason}"),
         ApprovalEvent::Expired => "expired".into(),
         ApprovalEvent::Voided { reason } => format!("void: {reason}"),
+        ApprovalEvent::Answered { name, choice, .. } => format!("{name} chose {}", choice.label()),
     }
 }
 

@@ -7,7 +7,7 @@ use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
 use orch_proto::view::{ApprovalState, ApprovalView, ChangeState, ChangeView};
 
-use super::{name_by_id, slug};
+use super::{name_by_id, patience, slug};
 
 /// A change.
 pub(crate) fn change_view(view: &impl View, change: &Change) -> Result<ChangeView, ReadError> {
@@ -48,13 +48,16 @@ pub(crate) fn approval_view(view: &impl View, approval: &Approval) -> Result<App
     let (subject_kind, subject) = match approval.subject {
         ApprovalSubject::Requirements { id } => (EntityKind::Requirements, name_by_id::<Requirements>(view, id)?),
         ApprovalSubject::Plan { id } => (EntityKind::Plan, name_by_id::<Plan>(view, id)?),
-        ApprovalSubject::Task { id } => (EntityKind::Task, name_by_id::<Task>(view, id)?),
+        ApprovalSubject::Silence { id } => (EntityKind::Run, name_by_id::<Run>(view, id)?),
+        ApprovalSubject::Task { id } | ApprovalSubject::Wait { id } | ApprovalSubject::Failure { id } => {
+            (EntityKind::Task, name_by_id::<Task>(view, id)?)
+        }
         ApprovalSubject::Change { id } => (EntityKind::Change, name_by_id::<Change>(view, id)?),
     };
     let (needed, expires_at) = match &approval.state {
         Answer::Pending { needed, expires, .. } => (*needed, *expires),
         Answer::Granted { by } => (u32::try_from(by.len()).unwrap_or(u32::MAX), None),
-        Answer::Denied { .. } | Answer::Expired | Answer::Void { .. } => (1, None),
+        Answer::Denied { .. } | Answer::Expired | Answer::Void { .. } | Answer::Answered { .. } => (1, None),
     };
     Ok(ApprovalView {
         id: approval.id,
@@ -67,6 +70,7 @@ pub(crate) fn approval_view(view: &impl View, approval: &Approval) -> Result<App
         action: approval.action.clone(),
         details: approval.details.clone(),
         rule: approval.rule.clone(),
+        choices: approval.choices.iter().copied().map(patience::choice).collect(),
         digest: approval.digest.to_string(),
         needed,
         granted_by: approval.granted_by.values().cloned().collect(),
@@ -95,6 +99,7 @@ fn answer(state: &Answer) -> ApprovalState {
         Answer::Granted { .. } => ApprovalState::Granted,
         Answer::Denied { reason, .. } => ApprovalState::Denied { reason: reason.clone() },
         Answer::Expired => ApprovalState::Expired,
+        Answer::Answered { choice, .. } => ApprovalState::Answered { choice: patience::choice(*choice) },
         Answer::Void { reason } => ApprovalState::Void { reason: reason.clone() },
     }
 }

@@ -4,6 +4,7 @@ mod audit;
 mod change;
 mod eta;
 mod isolation;
+pub(crate) mod patience;
 mod plan;
 mod project;
 mod requirements;

@@ -9,7 +9,7 @@ use orch_proto::view::{
     ArtifactView, NetworkState, NetworkUseView, RunPurpose, RunState, RunView, StepState, StepView,
 };
 
-use super::{isolation_view, slug};
+use super::{isolation_view, patience, slug};
 use crate::host::HostFacts;
 
 /// Where a run is on the daemon's disk.
@@ -62,6 +62,7 @@ pub(crate) fn run_view(
         log_bytes: place.log_bytes,
         log_dropped_bytes: run.log_dropped_bytes,
         pause: run.pause.as_ref().filter(|pause| pause.lasts(now)).map(|pause| pause.reason.clone()),
+        silence: patience::silence(view, run)?,
         queued_at: run.queued_at,
         started_at: run.started_at,
         finished_at: run.finished_at,

@@ -13,7 +13,7 @@ use orch_proto::id::RunId;
 use orch_proto::view::{TaskState, TaskView, WaitView};
 
 use super::wait::wait_view;
-use super::{name_by_id, slug, terms};
+use super::{name_by_id, patience, slug, terms};
 
 /// A task, with why it does not start. How long it takes is added by who knows the history.
 pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result<TaskView, ReadError> {
@@ -31,23 +31,14 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
         conditions.extend(task.conditions.get(id).map(|how| (name.clone(), terms::condition(*how))));
         depends_on.push(name);
     }
-    let only_a_place = waits.iter().all(|wait| {
-        matches!(
-            wait,
-            Wait::Capacity { .. }
-                | Wait::Resource { .. }
-                | Wait::Reserved { .. }
-                | Wait::Paused { .. }
-                | Wait::ProjectRuns { .. }
-                | Wait::Quota { .. }
-        )
-    });
     let approval = approval_of(task, change.as_ref()).map(|id| view.get::<Approval>(id)).transpose()?.flatten();
     // What is answered is waited for no more.
     let approval = approval.filter(Approval::is_open).map(|approval| approval.id);
     let name = format!("{project}/{}", EntityKind::Task.short(task.number));
     let in_review = review_wait(view, change.as_ref())?;
-    let waits = in_review.into_iter().chain(waits.iter().map(|wait| wait_view(&name, wait))).collect();
+    let late = patience::waits(view, task, run.as_ref())?;
+    let only_a_place = wait_for_a_place(waits);
+    let waits = late.into_iter().chain(in_review).chain(waits.iter().map(|wait| wait_view(&name, wait))).collect();
     Ok(TaskView {
         id: task.id,
         number: task.number,
@@ -88,6 +79,21 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
         eta: None,
         created_at: task.created_at,
         since: task.since,
+    })
+}
+
+/// Whether a task that waits so would start if there were a place for it.
+fn wait_for_a_place(waits: &[Wait]) -> bool {
+    waits.iter().all(|wait| {
+        matches!(
+            wait,
+            Wait::Capacity { .. }
+                | Wait::Resource { .. }
+                | Wait::Reserved { .. }
+                | Wait::Paused { .. }
+                | Wait::ProjectRuns { .. }
+                | Wait::Quota { .. }
+        )
     })
 }
 

@@ -8,6 +8,8 @@ use orch_core::schedule::Resource;
 use orch_proto::Timestamp;
 use orch_proto::view::{self, Terms};
 
+use super::patience;
+
 /// What a request takes a time away with.
 const NO_TIME: Timestamp = Timestamp::from_unix_us(0);
 
@@ -25,6 +27,9 @@ pub(crate) fn view(terms: &entity::Terms) -> Terms {
         cpu_millis: asks.cpu_millis,
         disk_bytes: asks.disk_bytes,
         semaphores: Some(asks.semaphores.clone()).filter(|semaphores| !semaphores.is_empty()),
+        queue_timeout: terms.patience.queue.map(patience::timeout),
+        silence_timeout: terms.patience.silence.map(patience::timeout),
+        run_timeout_ms: terms.run_ms,
     }
 }
 
@@ -42,6 +47,8 @@ pub(crate) fn change(terms: Terms) -> TermsChange {
         cpu_millis: terms.cpu_millis,
         disk_bytes: terms.disk_bytes,
         semaphores: terms.semaphores,
+        patience: patience::change(terms.queue_timeout, terms.silence_timeout),
+        run_ms: terms.run_timeout_ms,
     }
 }
 
@@ -168,6 +175,9 @@ pub(super) fn line(terms: &entity::Terms) -> String {
         .extend(amounts.map(|(amount, resource)| format!("{} of {}", amount_text(&resource, amount), code(&resource))));
     let units: BTreeMap<_, _> = terms.asks.semaphores.iter().collect();
     parts.extend(units.into_iter().map(|(name, units)| format!("{units} of semaphore {name}")));
+    parts.extend(terms.patience.queue.map(|timeout| format!("may wait {}", patience::words(timeout))));
+    parts.extend(terms.patience.silence.map(|timeout| format!("may be silent {}", patience::words(timeout))));
+    parts.extend(terms.run_ms.map(|ms| format!("a run may take {}", patience::span(ms))));
     if parts.is_empty() { "the usual terms".into() } else { parts.join(", ") }
 }
 

@@ -8,7 +8,7 @@ use orch_adapters::executor::SubmitError;
 use orch_adapters::host_tools::ToolSet;
 use orch_adapters::job::{self, Job, JobLimits};
 use orch_adapters::secret_store::SecretStoreError;
-use orch_core::entity::{PlannedStep, Project, Run, RunPurpose, StepRecord, Task, Work};
+use orch_core::entity::{PlannedStep, Project, Remedy, Run, RunPurpose, StepRecord, Task, Timeout, Work};
 use orch_core::recipe::{Isolation, Step};
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::View as _;
@@ -173,17 +173,25 @@ fn launch(
         out: &out,
         blueprint: blueprint.as_deref(),
         tools: &tools,
-        limits: &limits_of(app, run, task),
+        limits: &limits_of(app, run, (task, project)),
         house: &app.config.network.house,
     };
     Ok(app.executor.submit(&directory, &job::spec(&job)?, &secrets)?)
 }
 
 /// The limits of a run: what its task asks for in place of what every run has, and no longer than until its deadline.
-fn limits_of(app: &App, run: &Run, task: &Task) -> JobLimits {
+fn limits_of(app: &App, run: &Run, (task, project): (&Task, &Project)) -> JobLimits {
     let mut limits = app.config.job_limits.clone();
     limits.total_memory_bytes = run.asks.memory_bytes.or(limits.total_memory_bytes);
     limits.disk_bytes = run.asks.disk_bytes.or(limits.disk_bytes);
+    if run.purpose == RunPurpose::Work {
+        limits.wall_ms = task.terms.run_ms.or(task.spec.timeout_ms).unwrap_or(limits.wall_ms);
+    }
+    // What is to be ended for its silence is ended by its sandbox, also when there is no daemon.
+    let silence = task.terms.patience.or(project.patience).or(app.config.patience).silence;
+    if let Some(silence) = silence.filter(|silence| silence.then == Remedy::End).and_then(Timeout::ms) {
+        limits.idle_ms = Some(limits.idle_ms.map_or(silence, |idle| idle.min(silence)));
+    }
     if let Some(deadline) = task.terms.deadline.filter(|_| run.purpose == RunPurpose::Work) {
         limits.wall_ms = limits.wall_ms.min(deadline.ms_since(crate::clock::now()).max(1));
     }

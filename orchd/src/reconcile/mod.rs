@@ -15,6 +15,7 @@ mod runner;
 mod runs;
 mod scheduler;
 mod settle;
+mod stalls;
 mod steering;
 mod tasks;
 mod watch;
@@ -45,6 +46,7 @@ pub(crate) fn start(app: &Arc<App>, runs: runs::Runs) -> JoinSet<()> {
     parts.spawn(runner::run(Arc::clone(app), runs));
     parts.spawn(projects::run(Arc::clone(app)));
     parts.spawn(settle::tidy(Arc::clone(app)));
+    parts.spawn(stalls::watch(Arc::clone(app)));
     parts.spawn(repeat(Arc::clone(app), "changes", changes::pass));
     parts.spawn(repeat(Arc::clone(app), "scheduler", scheduler::pass));
     parts.spawn(outage::follow(Arc::clone(app)));

@@ -73,6 +73,9 @@ fn choose(app: &App) -> Result<(Chosen, Option<Timestamp>), ReadError> {
                 Action::Run(task) => chosen.runs.extend(start_of(app, view, task, decision.reason)?),
                 Action::Skip(task) => chosen.ends.push(Command::SkipTask { task }),
                 Action::Expire(task) => chosen.ends.push(Command::ExpireTask { task }),
+                Action::Overdue { task, since, timeout } => {
+                    chosen.ends.push(Command::OverdueTask { task, since, timeout });
+                }
                 Action::Check(change) => {
                     let Some(change) = view.get::<Change>(change)? else { continue };
                     let project = view.get::<Project>(change.project)?;

@@ -14,6 +14,8 @@ pub(super) struct Timers {
     idle_for: Option<Duration>,
     guard: Option<Instant>,
     paused_at: Option<Instant>,
+    /// When something was heard of the run the last time, later by all pauses since.
+    heard_at: Instant,
 }
 
 /// A deadline that has passed.
@@ -32,11 +34,20 @@ pub(super) enum Passed {
 impl Timers {
     /// Starts the wall clock at `now`. A step may be silent for `idle_for`.
     pub(super) fn new(now: Instant, wall: Duration, idle_for: Option<Duration>) -> Self {
-        Self { wall: now.checked_add(wall), step: None, idle: None, idle_for, guard: None, paused_at: None }
+        Self {
+            wall: now.checked_add(wall),
+            step: None,
+            idle: None,
+            idle_for,
+            guard: None,
+            paused_at: None,
+            heard_at: now,
+        }
     }
 
     /// Starts the clocks of a step.
     pub(super) fn arm_step(&mut self, now: Instant, timeout: Duration) {
+        self.heard_at = now;
         self.step = now.checked_add(timeout);
         self.idle = self.idle_for.and_then(|idle| now.checked_add(idle));
         self.guard = None;
@@ -51,10 +62,16 @@ impl Timers {
 
     /// Takes note of output of the step that runs. What arrives in a pause was written before it.
     pub(super) fn heard(&mut self, now: Instant) {
+        self.heard_at = self.heard_at.max(self.paused_at.unwrap_or(now));
         if let (Some(idle), Some(deadline)) = (self.idle_for, &mut self.idle) {
             let since = self.paused_at.unwrap_or(now);
             *deadline = since.checked_add(idle).map_or(*deadline, |heard| heard.max(*deadline));
         }
+    }
+
+    /// How long nothing was heard of the run, without pauses.
+    pub(super) fn silent_for(&self, now: Instant) -> Duration {
+        self.paused_at.unwrap_or(now).saturating_duration_since(self.heard_at)
     }
 
     pub(super) fn paused(&self) -> bool {
@@ -69,6 +86,7 @@ impl Timers {
     pub(super) fn resume(&mut self, now: Instant) {
         if let Some(since) = self.paused_at.take() {
             let pause = now.saturating_duration_since(since);
+            self.heard_at = self.heard_at.checked_add(pause).unwrap_or(now);
             for deadline in [&mut self.wall, &mut self.step, &mut self.idle, &mut self.guard] {
                 *deadline = deadline.and_then(|deadline| deadline.checked_add(pause));
             }
@@ -159,9 +177,11 @@ mod tests {
         timers.arm_step(start, 60 * SECOND);
         timers.pause(start + SECOND);
         assert_eq!(timers.take_passed(start + 50 * SECOND), None);
+        assert_eq!(timers.silent_for(start + 50 * SECOND), SECOND);
         // Read late, but written before the pause.
         timers.heard(start + 50 * SECOND);
         timers.resume(start + 50 * SECOND);
+        assert_eq!(timers.silent_for(start + 51 * SECOND), SECOND);
         assert_eq!(timers.take_passed(start + 51 * SECOND), None);
         assert_eq!(timers.take_passed(start + 52 * SECOND), Some(Passed::Idle));
     }

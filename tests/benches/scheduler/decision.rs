@@ -187,6 +187,8 @@ pub(crate) fn project(number: u128) -> Project {
         blueprint: None,
         created_at: Timestamp::from_unix_us(0),
         pause: None,
+        resumed_at: None,
+        patience: orch_core::entity::Patience::default(),
         share: Share::default(),
     }
 }
@@ -219,6 +221,7 @@ pub(crate) fn task(number: u128, at: Timestamp) -> Task {
             retries: RetryPolicy::default(),
             estimate_minutes: Some((1, u32::try_from(number * 7 % 90).unwrap_or(1))),
             risk: None,
+            timeout_ms: None,
         },
         depends_on: needed.into_iter().map(sample_id).collect(),
         conditions: std::collections::BTreeMap::new(),
@@ -235,6 +238,8 @@ pub(crate) fn task(number: u128, at: Timestamp) -> Task {
         last_change: None,
         created_at: Timestamp::from_unix_us(i64::try_from(number).unwrap_or(0)),
         since: at,
+        overdue: None,
+        question: None,
     }
 }
 
@@ -273,5 +278,6 @@ pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         queued_at: at,
         started_at: Some(at),
         finished_at: None,
+        silence: None,
     }
 }

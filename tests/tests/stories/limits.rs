@@ -44,26 +44,3 @@ fn who_wants_too_much_is_killed_and_told_why() -> anyhow::Result<()> {
         Ok(())
     })
 }
-
-#[test]
-fn a_run_that_has_been_silent_for_long_is_named_in_the_status() -> anyhow::Result<()> {
-    story("a silent run", Setup::Runs, async |story| {
-        story.project_create("shop", RepoSource::Empty).await?;
-        let task = story.task_create("shop", "Silent", "steps: ['echo ready; mkfifo never; cat never']").await?;
-        let run = story
-            .wait_until("its run", async |client| {
-                Ok(client.runs("shop").await?.pop().filter(|run| run.state == RunState::Running))
-            })
-            .await?;
-        story.log_line(&run.name, "ready").await?;
-        let before = orchctl(story.env(), &["status"]).await?.ok()?;
-        ensure!(!before.contains("has written nothing"), "{before}");
-        let log = std::fs::File::options().append(true).open(std::path::Path::new(&run.directory).join("log"))?;
-        log.set_modified(log.metadata()?.modified()? - std::time::Duration::from_secs(20 * 60))?;
-        let after = orchctl(story.env(), &["status"]).await?.ok()?;
-        ensure!(after.contains("shop/R-1 has written nothing for 20 min"), "{after}");
-        orchctl(story.env(), &["task", "cancel", &task, "--yes"]).await?.ok()?;
-        story.task_in(&task, TaskState::Cancelled).await?;
-        Ok(())
-    })
-}

@@ -21,6 +21,7 @@ mod limits;
 mod logs;
 mod merge_queue;
 mod metrics;
+mod patience;
 mod pauses;
 mod real_repository;
 mod recovery;

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use orch_proto::request::{Decision, Request};
-use orch_proto::view::{ApprovalFilter, ApprovalState, ApprovalView};
+use orch_proto::view::{ApprovalFilter, ApprovalState, ApprovalView, Choice};
 use orch_proto::{EntityKind, Ref};
 
 use super::change;
@@ -13,7 +13,7 @@ use crate::ctl::follow::until;
 use crate::ctl::input;
 use crate::ctl::session::Session;
 use crate::fmt::color::{Paint, Role};
-use crate::fmt::duration::age;
+use crate::fmt::duration::{self, age};
 use crate::text::SafeText;
 
 #[derive(Debug, Subcommand)]
@@ -48,11 +48,32 @@ pub(crate) enum ApprovalCommand {
     /// Refuse; the reason is told to whoever asked
     #[command(visible_alias = "reject")]
     Deny(AnswerArgs),
-    /// Wait until it is decided; exit code 1 if it is not granted
+    /// Take one of the answers of a question
+    Answer(ChoiceArgs),
+    /// Wait until it is decided; exit code 1 if it is neither granted nor answered
     Wait {
         /// The approval, as `A-12` or `shop/A-12`
         approval: String,
     },
+}
+
+/// One of several answers.
+#[derive(Debug, Args)]
+pub(crate) struct ChoiceArgs {
+    /// The question, as `A-12` or `shop/A-12`
+    pub(crate) approval: String,
+    /// `go_on`, `end`, `retry`, `cancel` or `leave`, as far as it has them
+    #[arg(value_parser = choice)]
+    pub(crate) choice: Choice,
+    /// Digest of what was shown: fails if something else is there by now
+    #[arg(long)]
+    pub(crate) digest: Option<String>,
+    /// With `retry`: let the next attempt wait, as `10m`
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) delay: Option<std::time::Duration>,
+    /// With `retry`: with another priority, 0 (last) to 9 (first)
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=9))]
+    pub(crate) priority: Option<u8>,
 }
 
 /// An answer.
@@ -86,6 +107,7 @@ pub(crate) async fn run(session: &Session, command: ApprovalCommand) -> Result<(
         }
         ApprovalCommand::Approve(args) => answer(session, args, Decision::Approve).await,
         ApprovalCommand::Deny(args) => answer(session, args, Decision::Deny).await,
+        ApprovalCommand::Answer(args) => choose(session, args).await,
         ApprovalCommand::Wait { approval } => {
             let reference = session.reference(&approval);
             let approval = until(session, &format!("approval {reference}"), async || {
@@ -133,6 +155,27 @@ async fn answer(session: &Session, args: AnswerArgs, decision: Decision) -> Resu
         answer_one(session, &approval, args.digest.as_deref(), (decision, reason.clone())).await
     })
     .await
+}
+
+async fn choose(session: &Session, args: ChoiceArgs) -> Result<(), Failure> {
+    let view = get(session, &session.reference(&args.approval)).await?;
+    digest::check(args.digest.as_deref(), &view.digest, &view.name)?;
+    let later = |delay: std::time::Duration| clock::now().plus_ms(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+    let request = Request::QuestionAnswer {
+        approval: Ref(view.id.to_string()),
+        choice: args.choice,
+        digest: Some(view.digest),
+        not_before: args.delay.map(later),
+        priority: args.priority,
+    };
+    session.change(request, "answered").await.map(drop)
+}
+
+/// Reads the word for an answer; `go-on` is meant for `go_on`, too.
+fn choice(text: &str) -> Result<Choice, String> {
+    let words = || Choice::ALL.map(Choice::label).join(", ");
+    let found = Choice::ALL.into_iter().find(|choice| choice.label() == text.replace('-', "_"));
+    found.ok_or_else(|| format!("`{text}` is no answer; there are {}", words()))
 }
 
 const fn verb(decision: Decision) -> &'static str {
@@ -192,12 +235,13 @@ fn outcome(approval: &ApprovalView) -> Result<(), Failure> {
         ApprovalState::Denied { reason } | ApprovalState::Void { reason } => {
             format!("{} is {}: {reason}", approval.name, approval.state.label())
         }
+        ApprovalState::Answered { choice } => format!("{} is answered: {}", approval.name, choice.label()),
         ApprovalState::Pending | ApprovalState::Granted | ApprovalState::Expired => {
             format!("{} is {}", approval.name, approval.state.label())
         }
     };
     match approval.state {
-        ApprovalState::Granted => Ok(()),
+        ApprovalState::Granted | ApprovalState::Answered { .. } => Ok(()),
         ApprovalState::Pending => Err(Failure::Pending(message)),
         ApprovalState::Denied { .. } | ApprovalState::Expired | ApprovalState::Void { .. } => {
             Err(Failure::Negative(message))
@@ -215,6 +259,12 @@ pub(crate) fn text(approval: &ApprovalView, paint: Paint) -> String {
     field("rule", &approval.rule);
     for detail in &approval.details {
         field("", detail);
+    }
+    for choice in &approval.choices {
+        field("answer", &format!("{}: {}", choice.label(), choice.text()));
+    }
+    if let ApprovalState::Answered { choice } = &approval.state {
+        field("answered", choice.label());
     }
     let by = if approval.granted_by.is_empty() { "nobody yet".to_owned() } else { approval.granted_by.join(", ") };
     field("granted", &format!("{} of {} by {by}", approval.granted_by.len(), approval.needed));
@@ -242,6 +292,9 @@ mod tests {
         };
         assert_eq!(code(ApprovalState::Granted), 0);
         assert_eq!(code(ApprovalState::Pending), 8);
+        assert_eq!(code(ApprovalState::Answered { choice: Choice::GoOn }), 0);
+        assert_eq!((choice("go-on"), choice("retry")), (Ok(Choice::GoOn), Ok(Choice::Retry)));
+        assert!(choice("yes").unwrap_err().contains("go_on, end"));
         assert_eq!(code(ApprovalState::Expired), 1);
         assert_eq!(code(ApprovalState::Denied { reason: "no".into() }), 1);
     }

@@ -7,6 +7,7 @@ pub(crate) mod change;
 pub(crate) mod daemon;
 pub(crate) mod events;
 mod isolation;
+mod patience;
 pub(crate) mod plan;
 pub(crate) mod plan_text;
 pub(crate) mod project;

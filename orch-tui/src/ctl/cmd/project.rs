@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use orch_proto::request::{Accepted, RepoSource, Request};
-use orch_proto::view::{ProjectState, ProjectView};
+use orch_proto::view::{ProjectState, ProjectView, Timeout};
 use orch_proto::{ErrorCode, Ref};
 
-use super::task_terms;
+use super::{patience, task_terms};
 use crate::ctl::args::WaitArgs;
 use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
@@ -50,6 +50,8 @@ pub(crate) enum ProjectCommand {
         #[arg(long, value_name = "N")]
         runs_per_day: Option<u32>,
     },
+    /// Say how long tasks of a project may wait, and its runs be silent
+    Patience(patience::PatienceArgs),
     /// Begin nothing of projects until they are resumed; what is under way goes on
     Pause {
         /// Names of projects
@@ -123,6 +125,7 @@ pub(crate) async fn run(session: &Session, command: ProjectCommand) -> Result<()
             session.change(Request::ProjectSet { project: Ref(name), weight, runs_max, runs_per_day }, "set").await?;
             Ok(())
         }
+        ProjectCommand::Patience(args) => patience::set(session, args).await,
         ProjectCommand::Pause { names, all: _, reason, until, runs } => {
             let until = until.and_then(|until| until.from(crate::clock::now()));
             let projects = names.into_iter().map(Ref).collect();
@@ -233,6 +236,11 @@ fn text(project: &ProjectView) -> String {
         bound(project.runs_max),
         bound(project.runs_per_day)
     ));
+    let said = |name: &str, timeout: &Option<Timeout>| {
+        timeout.map(|timeout| format!("{name:<13} {}", patience::text(timeout)))
+    };
+    lines.extend(said("queue timeout", &project.queue_timeout));
+    lines.extend(said("silence limit", &project.silence_timeout));
     for tool in &project.toolchains {
         let root = if tool.root.is_empty() { "." } else { &tool.root };
         lines.push(format!("toolchain     {} in {root} ({})", tool.name, tool.evidence.join(", ")));

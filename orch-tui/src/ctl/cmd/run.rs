@@ -222,6 +222,10 @@ fn text(run: &RunView, paint: Paint) -> String {
     if let Some(started) = run.started_at {
         field("time", &short(run.finished_at.unwrap_or(now).ms_since(started)));
     }
+    if let Some(silence) = &run.silence {
+        let asked = silence.question.as_ref().map_or(String::new(), |name| format!("; asked in {name}"));
+        field("silent", &format!("for {}{asked}", short(now.ms_since(silence.since))));
+    }
     let dropped =
         if run.log_dropped_bytes > 0 { format!(", {} dropped", bytes(run.log_dropped_bytes)) } else { String::new() };
     field("log", &format!("{}{dropped}", bytes(run.log_bytes)));

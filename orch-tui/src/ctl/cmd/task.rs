@@ -371,29 +371,29 @@ fn eta(task: &TaskView) -> String {
 }
 
 fn why(task: &TaskView) -> String {
+    let line = |text: String| format!("{}\n", SafeText::line(&text));
+    let mut out = String::new();
     if task.waits.is_empty() {
         let ready = if task.ready { ", ready to start" } else { "" };
-        let line = |text: String| format!("{}\n", SafeText::line(&text));
-        let mut out = line(format!("{} waits for nothing: it is {}{ready}", task.name, task.state.label()));
-        if let Some(reason) = &task.cancelled_because {
-            out.push_str(&line(format!("  {reason}")));
-            out.push_str(&line(format!("    wanted all the same: orchctl task retry {}", task.name)));
-        }
-        if task.state == TaskState::Failed {
-            out.push_str(&line(format!("  {}", task.last_failure.as_deref().unwrap_or("no reason is known"))));
-            if let Some(run) = &task.run_name {
-                out.push_str(&line(format!("    its output: orchctl run logs {}/{run}", task.project)));
-            }
-            out.push_str(&line(format!("    once mended: orchctl task retry {}", task.name)));
-        }
-        return out;
+        out.push_str(&line(format!("{} waits for nothing: it is {}{ready}", task.name, task.state.label())));
+    } else {
+        let waits = if is_final(task.state) || task.state == TaskState::Running { "" } else { " and waits" };
+        out.push_str(&line(format!("{} is {}{waits}:", task.name, task.state.label())));
     }
-    let mut out = format!("{}\n", SafeText::line(&format!("{} is {} and waits:", task.name, task.state.label())));
     for wait in &task.waits {
-        out.push_str(&format!("  {}\n", SafeText::line(&format!("{}: {}", wait.code, wait.text))));
-        if let Some(hint) = &wait.hint {
-            out.push_str(&format!("    hint: {}\n", SafeText::line(hint)));
+        out.push_str(&line(format!("  {}: {}", wait.code, wait.text)));
+        out.extend(wait.hint.as_ref().map(|hint| line(format!("    hint: {hint}"))));
+    }
+    if let Some(reason) = &task.cancelled_because {
+        out.push_str(&line(format!("  {reason}")));
+        out.push_str(&line(format!("    wanted all the same: orchctl task retry {}", task.name)));
+    }
+    if task.state == TaskState::Failed {
+        out.push_str(&line(format!("  {}", task.last_failure.as_deref().unwrap_or("no reason is known"))));
+        if let Some(run) = &task.run_name {
+            out.push_str(&line(format!("    its output: orchctl run logs {}/{run}", task.project)));
         }
+        out.push_str(&line(format!("    once mended: orchctl task retry {}", task.name)));
     }
     out
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use clap::Args;
 use orch_proto::Timestamp;
 use orch_proto::request::{Dependency, Request};
-use orch_proto::view::{Condition, Join, Terms};
+use orch_proto::view::{Condition, Join, Terms, Timeout};
 
+use super::patience;
 use crate::ctl::failure::Failure;
 use crate::ctl::session::Session;
 use crate::fmt::duration;
@@ -38,6 +39,15 @@ pub(crate) struct TermsArgs {
     /// A semaphore that a run holds, as `staging` or `gpu=2`; may be repeated; `none` for none
     #[arg(long, value_name = "NAME[=UNITS]", value_delimiter = ',', value_parser = semaphore)]
     pub(crate) uses: Vec<Use>,
+    /// How long it may wait although it could begin, and what follows: `2h:ask`; `warn`, `ask` or `end`; `never`; `none`
+    #[arg(long, value_name = "TIME[:THEN]", value_parser = patience::timeout)]
+    pub(crate) queue_timeout: Option<Timeout>,
+    /// How long a run may be silent, and what follows: as for `--queue-timeout`
+    #[arg(long, value_name = "TIME[:THEN]", value_parser = patience::timeout)]
+    pub(crate) silence_timeout: Option<Timeout>,
+    /// How long a run may take, as `30m`; `none`: as its recipe or the configuration says
+    #[arg(long, value_name = "TIME", value_parser = run_timeout)]
+    pub(crate) run_timeout: Option<u64>,
 }
 
 /// The task and its terms.
@@ -80,7 +90,8 @@ pub(crate) async fn set(session: &Session, args: SetArgs) -> Result<(), Failure>
     let terms = args.terms.terms(crate::clock::now());
     if terms == Terms::default() {
         return Err(Failure::usage(
-            "nothing to set; use `--not-before`, `--deadline`, `--memory`, `--cpu`, `--disk`, `--uses` or `--wait-for`",
+            "nothing to set; use `--not-before`, `--deadline`, `--memory`, `--cpu`, `--disk`, `--uses`, `--wait-for`, \
+             `--queue-timeout`, `--silence-timeout` or `--run-timeout`",
         ));
     }
     session.change(Request::TaskSet { task: session.reference(&args.task), terms }, "set").await.map(drop)
@@ -106,6 +117,9 @@ impl TermsArgs {
             cpu_millis: self.cpu,
             disk_bytes: self.disk,
             semaphores: (!self.uses.is_empty()).then_some(units),
+            queue_timeout: self.queue_timeout,
+            silence_timeout: self.silence_timeout,
+            run_timeout_ms: self.run_timeout,
         }
     }
 }
@@ -146,6 +160,10 @@ pub(crate) fn time(text: &str) -> Result<When, String> {
     text.parse().map(When::At).map_err(|_| {
         format!("`{text}` is no time; write `2026-12-01T08:00:00Z`, a length from now on such as `+2h`, or `none`")
     })
+}
+
+fn run_timeout(text: &str) -> Result<u64, String> {
+    if text == "none" { Ok(0) } else { patience::length(text) }
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -200,6 +218,9 @@ pub(crate) fn lines(terms: &Terms) -> Vec<(&'static str, String)> {
     let semaphores = terms.semaphores.as_ref().filter(|semaphores| !semaphores.is_empty());
     let units = semaphores.map(|all| all.iter().map(|(name, units)| format!("{name}={units}")).collect::<Vec<_>>());
     line("uses", units.map(|units| units.join(", ")));
+    line("queue timeout", terms.queue_timeout.map(patience::text));
+    line("silence limit", terms.silence_timeout.map(patience::text));
+    line("run timeout", terms.run_timeout_ms.map(duration::short));
     lines
 }
 

@@ -147,6 +147,8 @@ pub(crate) fn project() -> ProjectView {
         runs_max: None,
         runs_per_day: None,
         pause: None,
+        queue_timeout: None,
+        silence_timeout: None,
     }
 }
 
@@ -213,6 +215,7 @@ pub(crate) fn run(number: u32) -> RunView {
         steps: vec![step("write", StepState::Succeeded, 0), step("test", StepState::Failed, 75)],
         isolation: None,
         pause: None,
+        silence: None,
         given: vec![],
         network: vec![],
         network_left_out: 0,
@@ -240,6 +243,7 @@ pub(crate) fn approval(number: u32) -> ApprovalView {
         action: "merge shop/C-1 into main".into(),
         details: vec!["touches .github/workflows/ci.yml".into()],
         rule: "protected path .github/**".into(),
+        choices: vec![],
         digest: "ab12".repeat(16),
         needed: 1,
         granted_by: vec![],

@@ -247,7 +247,7 @@ impl Confirm {
 }
 
 /// What a person has to know before agreeing.
-fn question(row: &ApprovalRow) -> Doc {
+pub(super) fn question(row: &ApprovalRow) -> Doc {
     let subject = text(format_args!("{} {}", row.kind, row.subject));
     let mut doc = Doc::new().field_as("action", row.action.clone(), Role::Strong).field("about", subject);
     for detail in &row.details {

@@ -1,10 +1,12 @@
 //! What lies above a screen and has the keys: lists to pick from, texts, questions. A stack; the last one is on top.
 
+mod choose;
 mod confirm;
 mod deny;
 mod picker;
 mod viewer;
 
+pub(crate) use choose::Choose;
 pub(crate) use confirm::{Ask, Confirm};
 pub(crate) use deny::Deny;
 pub(crate) use picker::{Picker, PickerKind};
@@ -23,6 +25,7 @@ pub(crate) enum Overlay {
     Viewer(Viewer),
     Confirm(Confirm),
     Deny(Deny),
+    Choose(Choose),
 }
 
 impl Overlay {
@@ -31,7 +34,7 @@ impl Overlay {
         match self {
             Self::Viewer(viewer) => viewer.query(),
             Self::Confirm(confirm) => confirm.query(),
-            Self::Deny(_) => Some(Query::Approvals),
+            Self::Deny(_) | Self::Choose(_) => Some(Query::Approvals),
             Self::Picker(_) => None,
         }
     }
@@ -40,6 +43,7 @@ impl Overlay {
     pub(crate) fn due_ms(&self, now_ms: u64) -> Option<u64> {
         match self {
             Self::Confirm(confirm) => confirm.due_ms(now_ms),
+            Self::Choose(choose) => choose.due_ms(now_ms),
             Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) => None,
         }
     }
@@ -49,6 +53,7 @@ impl Overlay {
         match self {
             Self::Confirm(confirm) => confirm.ticket,
             Self::Deny(deny) => deny.ticket,
+            Self::Choose(choose) => choose.ticket,
             Self::Picker(_) | Self::Viewer(_) => None,
         }
     }
@@ -61,6 +66,7 @@ pub(crate) fn on_key(model: &mut Model, key: Key) -> Vec<Cmd> {
         Some(Overlay::Viewer(viewer)) => viewer.on_key(model, key),
         Some(Overlay::Confirm(confirm)) => confirm.on_key(model, key),
         Some(Overlay::Deny(deny)) => deny.on_key(model, key),
+        Some(Overlay::Choose(choose)) => choose.on_key(model, key),
         None => Vec::new(),
     }
 }
@@ -70,7 +76,7 @@ pub(crate) fn on_paste(model: &mut Model, text: &str) {
     match model.overlays.last_mut() {
         Some(Overlay::Picker(picker)) => picker.paste(text),
         Some(Overlay::Deny(deny)) => deny.edit.paste(text),
-        Some(Overlay::Viewer(_) | Overlay::Confirm(_)) | None => {}
+        Some(Overlay::Viewer(_) | Overlay::Confirm(_) | Overlay::Choose(_)) | None => {}
     }
 }
 
@@ -84,6 +90,7 @@ pub(crate) fn on_submitted(model: &mut Model, ticket: u32, fault: Option<Fault>)
     match &mut model.overlays[index] {
         Overlay::Confirm(confirm) => (confirm.ticket, confirm.fault) = (None, fault),
         Overlay::Deny(deny) => (deny.ticket, deny.fault) = (None, fault),
+        Overlay::Choose(choose) => (choose.ticket, choose.fault) = (None, fault),
         Overlay::Picker(_) | Overlay::Viewer(_) => {}
     }
 }
@@ -102,6 +109,7 @@ pub(crate) fn settle(model: &mut Model) {
             }
             Overlay::Confirm(confirm) => confirm.settle(model),
             Overlay::Deny(deny) => deny.settle(model),
+            Overlay::Choose(choose) => choose.settle(model),
         };
         if stays {
             model.overlays.push(overlay);
@@ -118,6 +126,7 @@ pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>) {
             Overlay::Viewer(viewer) => viewer.draw(model, canvas),
             Overlay::Confirm(confirm) => confirm.draw(model, canvas),
             Overlay::Deny(deny) => deny.draw(model, canvas),
+            Overlay::Choose(choose) => choose.draw(model, canvas),
         }
     }
 }

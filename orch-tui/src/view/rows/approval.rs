@@ -2,7 +2,7 @@
 
 use orch_proto::id::ApprovalId;
 use orch_proto::reference::EntityKind;
-use orch_proto::view::ApprovalView;
+use orch_proto::view::{ApprovalView, Choice};
 use orch_proto::{Ref, Timestamp};
 
 use super::{joined, local_name, safe_all};
@@ -23,6 +23,8 @@ pub(crate) struct ApprovalRow {
     pub(crate) action: SafeText,
     pub(crate) details: Vec<SafeText>,
     pub(crate) rule: SafeText,
+    /// What can be answered; nothing: yes or no.
+    pub(crate) choices: Vec<Choice>,
     pub(crate) digest: SafeText,
     /// The digest as the daemon gave it, which goes back with the answer.
     pub(crate) digest_sent: String,
@@ -45,6 +47,7 @@ impl From<ApprovalView> for ApprovalRow {
             action: SafeText::line(&view.action),
             details: safe_all(&view.details),
             rule: SafeText::line(&view.rule),
+            choices: view.choices,
             digest: SafeText::line(&view.digest),
             digest_sent: view.digest,
             needed: view.needed,

@@ -16,7 +16,7 @@ use crate::view::focus::Pane;
 use crate::view::layout;
 use crate::view::model::Model;
 use crate::view::msg::{Cmd, Query};
-use crate::view::overlay::{Ask, Confirm, Deny, Viewer, ViewerBody};
+use crate::view::overlay::{Ask, Choose, Confirm, Deny, Viewer, ViewerBody};
 use crate::view::rows::{ApprovalRow, short_name};
 use crate::view::screen::{Mark, draw_absence, draw_row};
 use crate::view::theme::Role;
@@ -70,6 +70,9 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
         Action::NextPane | Action::PreviousPane => model.inbox.in_dossier = !model.inbox.in_dossier,
         Action::Approve => {
             let Some(approval) = model.selected_approval() else { return Vec::new() };
+            if !approval.choices.is_empty() {
+                return Choose::open(model);
+            }
             let ask = Ask::Approve { approval: approval.id, digest: approval.digest_sent.clone() };
             return Confirm::open(model, ask);
         }
@@ -173,6 +176,9 @@ fn dossier(model: &Model, approval: &ApprovalRow) -> Doc {
         Some(_) => doc.field_as("expires", text(format_args!("now")), Role::Bad),
         None => doc,
     };
+    if !approval.choices.is_empty() {
+        return doc.item("A", SafeText::literal("answers it"), Role::Key);
+    }
     match approval.kind {
         EntityKind::Change => doc.item("d", SafeText::literal("shows the diff"), Role::Key),
         EntityKind::Plan | EntityKind::Requirements => {

@@ -2,8 +2,8 @@
 
 use orch_proto::id::ApprovalId;
 use orch_proto::request::{Accepted, Decision, Request};
-use orch_proto::view::{EventPage, TaskState};
-use orch_proto::{ErrorCode, RpcError};
+use orch_proto::view::{Choice, EventPage, TaskState};
+use orch_proto::{EntityKind, ErrorCode, RpcError};
 
 use super::harness::{Harness, World};
 use crate::view::samples::{NOW, approval_id, task_id};
@@ -159,6 +159,64 @@ fn a_denial_needs_a_reason_and_keeps_its_draft() {
     harness.press("enter");
     let Request::ApprovalDecide { decision, reason, .. } = &harness.requests[0].1 else { panic!("a decision") };
     assert_eq!((*decision, reason.as_deref()), (Decision::Deny, Some("not before Monday")));
+}
+
+/// The first approval is a question with several answers.
+fn asking() -> Harness {
+    let mut harness = online();
+    harness.press("a");
+    reload_approvals(&mut harness, |approvals| {
+        approvals[0].subject_kind = EntityKind::Run;
+        approvals[0].action = "R-4 is silent for 10 min; what is to become of it?".into();
+        approvals[0].choices = vec![Choice::GoOn, Choice::End, Choice::Retry];
+    });
+    harness
+}
+
+fn answers(harness: &Harness) -> Vec<(Choice, Option<String>)> {
+    let answers = harness.requests.iter().filter_map(|(_, request)| match request {
+        Request::QuestionAnswer { choice, digest, .. } => Some((*choice, digest.clone())),
+        _ => None,
+    });
+    answers.collect()
+}
+
+#[test]
+fn a_question_is_answered_by_one_of_its_choices() {
+    let mut harness = asking();
+    harness.press("A 3 enter");
+    assert_eq!(answers(&harness), [], "keys that were typed ahead answer nothing");
+    harness.wait_ms(600);
+    harness.press("esc A");
+    harness.wait_ms(600);
+    harness.press("enter y");
+    assert_eq!(answers(&harness), [], "nothing is picked at first");
+    let screen = harness.screen();
+    assert!(screen.contains("Answer shop/A-3") && screen.contains("3 retry   try the task again"), "{screen}");
+    harness.press("9 j j enter enter");
+    let digest = Some("9c1e".repeat(16));
+    assert_eq!(answers(&harness), [(Choice::End, digest)], "and it is sent once");
+    let ticket = harness.requests[0].0;
+    let error = RpcError::new(ErrorCode::Conflict, "the question is void");
+    harness.message(Msg::Submitted { ticket, result: Err(error) });
+    assert!(harness.screen().contains("the question is void"), "{}", harness.screen());
+    harness.press("1 enter");
+    assert_eq!(answers(&harness).len(), 2);
+    let ticket = harness.requests[1].0;
+    harness.message(Msg::Submitted { ticket, result: Ok(accepted()) });
+    assert!(harness.screen().contains("answered shop/A-3: go_on"), "{}", harness.screen());
+    assert!(harness.model.overlays.is_empty());
+}
+
+#[test]
+fn a_question_is_not_denied_and_goes_when_it_is_over() {
+    let mut harness = asking();
+    harness.press("D");
+    assert!(harness.screen().contains("press A"), "{}", harness.screen());
+    harness.press("A");
+    harness.load(Query::Approvals, Answer::Approvals(Vec::new()));
+    assert!(harness.model.overlays.is_empty());
+    assert!(harness.screen().contains("the question does not wait any more"), "{}", harness.screen());
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use orch_proto::id::{ApprovalId, ProjectId};
 use orch_proto::{EntityKind, Timestamp};
 
-use super::{Context, DecideError, change, conflict, conflict_with_hint, document, plan, text};
+use super::{Context, DecideError, change, conflict, conflict_with_hint, document, plan, question, text};
 use crate::actor::Actor;
 use crate::command::{Answer, Subject};
 use crate::digest::Digest;
-use crate::entity::{Approval, ApprovalEvent, ApprovalSubject, Plan, Requirements, Task, TaskEvent, TaskSpec};
+use crate::entity::{Approval, ApprovalEvent, ApprovalSubject, Choice, Plan, Requirements, Task, TaskEvent, TaskSpec};
+use crate::event::Event;
 use crate::state::approval::{ApprovalState, ApprovalStep};
 use crate::view::{Filter, View};
 
@@ -19,6 +20,8 @@ pub(super) struct Question {
     pub(super) details: Vec<String>,
     pub(super) rule: &'static str,
     pub(super) digest: Digest,
+    /// What can be answered; nothing: yes or no.
+    pub(super) choices: Vec<Choice>,
 }
 
 /// Most lines that list the content of what is asked about.
@@ -59,6 +62,7 @@ pub(super) fn ask<V: View>(cx: &mut Context<'_, V>, question: Question) -> Resul
         digest: question.digest,
         needed: 1,
         expires: None,
+        choices: question.choices,
     };
     cx.emit((id, event));
     Ok(id)
@@ -75,6 +79,10 @@ pub(super) fn decide<V: View>(
     if shown.is_some_and(|shown| shown != approval.digest) {
         return Err(DecideError::StaleDigest { kind: subject_kind(&approval) });
     }
+    if let Answer::Choose { choice, not_before, priority } = answer {
+        return question::answer(cx, &approval, *choice, (*not_before, *priority));
+    }
+    question::has_no_choices(&approval)?;
     let Actor::User { uid, name } = cx.actor else { return Err(DecideError::NotAPerson) };
     let (uid, name) = (*uid, name.clone());
     cx.touch(EntityKind::Approval, approval.id);
@@ -110,7 +118,10 @@ pub(super) fn decide<V: View>(
 /// Withdraws a question whose subject is gone.
 pub(super) fn void<V: View>(cx: &mut Context<'_, V>, id: ApprovalId, reason: &str) -> Result<(), DecideError> {
     let approval: Approval = cx.get(id)?;
-    if matches!(approval.state, ApprovalState::Pending { .. }) {
+    // What was answered a moment ago has done what it was asked for.
+    let is_answered =
+        cx.decided.events.iter().any(|event| matches!(event, Event::Approval { id: other, .. } if *other == id));
+    if matches!(approval.state, ApprovalState::Pending { .. }) && !is_answered {
         cx.emit((id, ApprovalEvent::Voided { reason: reason.to_owned() }));
     }
     Ok(())
@@ -168,6 +179,9 @@ fn grant<V: View>(cx: &mut Context<'_, V>, approval: &Approval, uid: u32, name: 
             Ok(())
         }
         ApprovalSubject::Change { id } => change::approved(cx, id, approval.digest),
+        ApprovalSubject::Wait { .. } | ApprovalSubject::Silence { .. } | ApprovalSubject::Failure { .. } => {
+            question::has_no_choices(approval)
+        }
     }
 }
 
@@ -177,10 +191,14 @@ fn denied<V: View>(cx: &mut Context<'_, V>, subject: ApprovalSubject, reason: &s
         ApprovalSubject::Plan { id } => plan::rejected(cx, id),
         ApprovalSubject::Task { id } => {
             cx.touch(EntityKind::Task, id);
+            question::end_of_state(cx, &cx.get(id)?, "the task was cancelled")?;
             cx.emit((id, TaskEvent::Cancelled { reason: format!("denied: {reason}") }));
             Ok(())
         }
         ApprovalSubject::Change { id } => change::denied(cx, id, reason),
+        ApprovalSubject::Wait { .. } | ApprovalSubject::Silence { .. } | ApprovalSubject::Failure { .. } => {
+            Err(conflict("it is answered by one of its choices"))
+        }
     }
 }
 
@@ -188,8 +206,11 @@ const fn subject_kind(approval: &Approval) -> EntityKind {
     match approval.subject {
         ApprovalSubject::Requirements { .. } => EntityKind::Requirements,
         ApprovalSubject::Plan { .. } => EntityKind::Plan,
-        ApprovalSubject::Task { .. } => EntityKind::Task,
+        ApprovalSubject::Task { .. } | ApprovalSubject::Wait { .. } | ApprovalSubject::Failure { .. } => {
+            EntityKind::Task
+        }
         ApprovalSubject::Change { .. } => EntityKind::Change,
+        ApprovalSubject::Silence { .. } => EntityKind::Run,
     }
 }
 

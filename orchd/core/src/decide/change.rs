@@ -6,8 +6,8 @@ use orch_proto::id::{ApprovalId, ChangeId};
 use super::approval::{self, Question};
 use super::project::ARCHIVED;
 use super::run::{NewRun, begin};
-use super::settle::after_failure;
-use super::{Context, DecideError, conflict, pause, text};
+use super::settle::{LOSSES_MAX, after_failure};
+use super::{Context, DecideError, conflict, pause, question, text};
 use crate::command::Command;
 use crate::digest::Digest;
 use crate::entity::{
@@ -76,6 +76,7 @@ fn ask<V: View>(cx: &mut Context<'_, V>, task: &Task, about: About<'_>) -> Resul
         details,
         rule,
         digest: Change::digest_of(task.project, proposal, concerns),
+        choices: Vec::new(),
     };
     let asked = approval::ask(cx, question)?;
     cx.touch(EntityKind::Approval, asked);
@@ -256,7 +257,14 @@ pub(super) fn reject<V: View>(
 ) -> Result<(), DecideError> {
     cx.emit((change.id, ChangeEvent::CheckFailed { reason: reason.to_owned() }));
     match class {
-        FailureClass::Infrastructure | FailureClass::Lost => fail_task(cx, change, reason),
+        FailureClass::Infrastructure | FailureClass::Lost => {
+            fail_task(cx, change, reason)?;
+            let task: Task = cx.get(change.task)?;
+            if task.state == (TaskState::InReview { change: change.id }) {
+                question::escalate(cx, &task, reason, LOSSES_MAX)?;
+            }
+            Ok(())
+        }
         FailureClass::Task | FailureClass::Timeout | FailureClass::Isolation | FailureClass::Policy => {
             after_rejection(cx, change, class, reason)
         }
@@ -275,7 +283,7 @@ pub(super) fn after_rejection<V: View>(
     }
     let task: Task = cx.get(change.task)?;
     if task.state == (TaskState::InReview { change: change.id }) {
-        after_failure(cx, &task, class, reason);
+        return after_failure(cx, &task, class, reason);
     }
     Ok(())
 }

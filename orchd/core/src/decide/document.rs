@@ -176,6 +176,7 @@ fn draft<V: View>(
             details,
             rule: "requirements are approved before anything is planned",
             digest,
+            choices: Vec::new(),
         },
     )?;
     cx.emit((id, RequirementsEvent::Proposed { approval: asked }));

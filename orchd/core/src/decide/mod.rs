@@ -11,6 +11,7 @@ mod document;
 mod pause;
 mod plan;
 mod project;
+mod question;
 mod replan;
 mod run;
 mod settle;
@@ -134,6 +135,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::SetShare { project, weight, runs_max, runs_per_day } => {
             project::set_share(cx, *project, *weight, (*runs_max, *runs_per_day))
         }
+        Command::SetPatience { project, change } => question::set_patience(cx, *project, *change),
         Command::PauseProjects { projects, reason, until, with_runs } => {
             pause::projects(cx, projects, (reason, *until), *with_runs)
         }
@@ -163,6 +165,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::SkipTask { task } => dependency::skip(cx, *task),
         Command::SetTerms { task, change } => terms::set(cx, *task, change),
         Command::ExpireTask { task } => terms::expire(cx, *task),
+        Command::OverdueTask { task, since, timeout } => question::overdue(cx, *task, *since, *timeout),
         Command::PrioritizeTask { task, priority } => task::prioritize(cx, *task, *priority),
         Command::HoldTask { task, reason } => task::hold(cx, *task, reason),
         Command::ReleaseTask { task } => task::release(cx, *task),
@@ -173,6 +176,8 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::CancelRun { run, reason } => run::cancel(cx, *run, reason),
         Command::PauseRun { run, reason } => pause::run(cx, *run, reason),
         Command::ResumeRun { run } => pause::resume_run(cx, *run),
+        Command::SilentRun { run, since, timeout } => question::silent(cx, *run, *since, *timeout),
+        Command::HeardRun { run } => question::heard(cx, *run),
         Command::StartRun { .. } => run::start(cx, command),
         Command::MarkRunStarting { run } => run::mark_starting(cx, *run),
         Command::RecordRun { .. } => run::record(cx, command),

@@ -48,7 +48,7 @@ pub(super) fn resume_projects<V: View>(cx: &mut Context<'_, V>, named: &[Project
     for found in wanted(cx, named)? {
         cx.touch(EntityKind::Project, found.id);
         if found.pause.is_some() {
-            cx.emit((found.id, ProjectEvent::Resumed));
+            cx.emit((found.id, ProjectEvent::WentOn));
         } else {
             cx.note(format!("project `{}` is not paused", found.slug));
         }

@@ -227,6 +227,7 @@ fn draft<V: View>(
             details,
             rule: "a plan is approved before its tasks are queued",
             digest,
+            choices: Vec::new(),
         },
     )?;
     cx.emit((id, PlanEvent::Proposed { approval: asked }));

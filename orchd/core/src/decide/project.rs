@@ -146,9 +146,15 @@ fn end_all<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result<(), Decide
     plan::withdraw(cx, id, ARCHIVED)?;
     for asked in cx.view.list::<Approval>(&Filter::of(id).open())? {
         // The others were withdrawn with what they ask about; a task that failed may still have its question.
-        if let ApprovalSubject::Task { id } = asked.subject
-            && cx.get::<Task>(id)?.state.is_final()
-        {
+        let is_left = match asked.subject {
+            ApprovalSubject::Task { id } => cx.get::<Task>(id)?.state.is_final(),
+            ApprovalSubject::Silence { .. } | ApprovalSubject::Failure { .. } => true,
+            ApprovalSubject::Requirements { .. }
+            | ApprovalSubject::Plan { .. }
+            | ApprovalSubject::Change { .. }
+            | ApprovalSubject::Wait { .. } => false,
+        };
+        if is_left {
             approval::void(cx, asked.id, ARCHIVED)?;
         }
     }

@@ -4,7 +4,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, RunId, TaskId};
 
 use super::approval::task_digest;
-use super::{Context, DecideError, conflict, dependency, pause, text};
+use super::{Context, DecideError, conflict, dependency, pause, question, text};
 use crate::command::Command;
 use crate::entity::{Approval, Asks, PlannedStep, Project, Run, RunEvent, RunPurpose, Task, TaskEvent, Verdict};
 use crate::recipe::Access;
@@ -62,6 +62,7 @@ pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Resu
     };
     let task: Task = cx.get(*id)?;
     may_start(cx, &task)?;
+    question::end_of_state(cx, &task, "the task has begun")?;
     let attempt = task.attempts + 1;
     let new = NewRun {
         project: task.project,

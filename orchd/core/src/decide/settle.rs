@@ -3,7 +3,7 @@
 use orch_proto::id::ChangeId;
 use orch_proto::{EntityKind, Timestamp};
 
-use super::{Context, DecideError, change, conflict};
+use super::{Context, DecideError, change, conflict, question};
 use crate::command::Command;
 use crate::entity::{Change, ChangeEvent, ChangeProposal, Run, RunEvent, RunPurpose, Task, TaskEvent};
 use crate::state::change::ChangeState;
@@ -31,6 +31,8 @@ pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Res
         cx.note("the run was over before; its result is on record but not taken");
         return Ok(());
     }
+    question::end_of_silence(cx, &run, "the run is over")?;
+    let outcome = &question::outcome_of(&run, outcome);
     let ended = RunEvent::Ended {
         outcome: outcome.clone(),
         artifacts: artifacts.clone(),
@@ -68,8 +70,7 @@ fn work_ended<V: View>(
         }
         (ended, _) => {
             let (class, reason) = failure(ended);
-            after_failure(cx, task, class, &reason);
-            Ok(())
+            after_failure(cx, task, class, &reason)
         }
     }
 }
@@ -125,7 +126,12 @@ const fn loss_backoff_ms(earlier: u32) -> u64 {
 }
 
 /// What follows a failed attempt: another one, or a person.
-pub(super) fn after_failure<V: View>(cx: &mut Context<'_, V>, task: &Task, class: FailureClass, reason: &str) {
+pub(super) fn after_failure<V: View>(
+    cx: &mut Context<'_, V>,
+    task: &Task,
+    class: FailureClass,
+    reason: &str,
+) -> Result<(), DecideError> {
     let policy = &task.spec.retries;
     let times_alike = task.alike_with(class, reason).map_or(1, |(_, _, times)| times);
     let is_stuck = class.counts() && times_alike >= ALIKE_MAX && task.failures < policy.max_retries;
@@ -157,8 +163,15 @@ pub(super) fn after_failure<V: View>(cx: &mut Context<'_, V>, task: &Task, class
         }
         None => TaskEvent::Failed { reason: reason.to_owned() },
     };
+    let gives_up = matches!(event, TaskEvent::Failed { .. });
     cx.emit((task.id, event));
     cx.touch(EntityKind::Task, task.id);
+    match task.failures.saturating_add(task.losses) {
+        // It failed at the first go: nobody has tried again, and there is nothing that repeats.
+        0 => Ok(()),
+        before if gives_up => question::escalate(cx, task, reason, before.saturating_add(1)),
+        _ => Ok(()),
+    }
 }
 
 fn failure(outcome: &RunOutcome) -> (FailureClass, String) {

@@ -7,7 +7,7 @@ use orch_proto::{EntityKind, Timestamp};
 
 use super::approval::{self, Question};
 use super::bounds::{self, NAMED_MAX, QUEUED_MAX};
-use super::{Context, DecideError, conflict_with_hint, dependency, project, terms, text, title};
+use super::{Context, DecideError, conflict_with_hint, dependency, project, question, terms, text, title};
 use crate::command::NewTask;
 use crate::entity::{
     Approval, ApprovalSubject, Change, Project, Run, RunEvent, Task, TaskEvent, TaskSpec, Terms, Work,
@@ -141,6 +141,7 @@ pub(super) fn hold<V: View>(cx: &mut Context<'_, V>, id: TaskId, reason: &str) -
         }
         _ => {}
     }
+    question::end_of_state(cx, &task, "the task was held")?;
     cx.emit((id, TaskEvent::Held { reason: text("reason", reason)?.to_owned() }));
     Ok(())
 }
@@ -180,7 +181,10 @@ pub(super) fn retry<V: View>(
         ));
     }
     match task.state {
-        TaskState::Failed { .. } | TaskState::Cancelled { .. } => cx.emit((id, TaskEvent::Reopened)),
+        TaskState::Failed { .. } | TaskState::Cancelled { .. } => {
+            question::end_of_state(cx, &task, "the task is tried again")?;
+            cx.emit((id, TaskEvent::Reopened));
+        }
         TaskState::Running { .. } if anew => {
             for run in cx.view.list::<Run>(&Filter::under(id).open())? {
                 if run.cancel_requested.is_none() {
@@ -243,6 +247,7 @@ fn ask_to_start<V: View>(
         details,
         rule,
         digest: approval::task_digest(project, title, spec),
+        choices: Vec::new(),
     };
     let asked = approval::ask(cx, question)?;
     cx.touch(EntityKind::Approval, asked);
@@ -269,6 +274,7 @@ pub(super) fn end<V: View>(cx: &mut Context<'_, V>, task: &Task, reason: &str) -
     if let Some(asked) = task.approval {
         approval::void(cx, asked, "the task was cancelled")?;
     }
+    question::end_of_state(cx, task, "the task was cancelled")?;
     cx.emit((task.id, TaskEvent::Cancelled { reason: reason.to_owned() }));
     Ok(())
 }

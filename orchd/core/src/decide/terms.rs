@@ -3,9 +3,11 @@
 use orch_proto::EntityKind;
 use orch_proto::id::TaskId;
 
-use super::{Context, DecideError, bounds, conflict};
+use super::{Context, DecideError, bounds, conflict, question};
 use crate::command::TermsChange;
-use crate::entity::{Run, RunEvent, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Task, TaskEvent, Terms, UNITS_MAX};
+use crate::entity::{
+    RUN_MS_MAX, Run, RunEvent, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Task, TaskEvent, Terms, UNITS_MAX,
+};
 use crate::state::task::TaskState;
 use crate::view::View;
 
@@ -29,6 +31,9 @@ pub(super) fn set<V: View>(cx: &mut Context<'_, V>, id: TaskId, change: &TermsCh
         check_times(cx, &terms)?;
     }
     check_asks(&terms)?;
+    if task.overdue.is_some() && terms.patience.queue != task.terms.patience.queue {
+        question::end_of_state(cx, &task, "it may wait for another time now")?;
+    }
     cx.emit((id, TaskEvent::TermsSet { terms: Box::new(terms) }));
     Ok(())
 }
@@ -42,7 +47,10 @@ pub(super) fn expire<V: View>(cx: &mut Context<'_, V>, id: TaskId) -> Result<(),
         return Err(conflict(format!("the time of T-{} is not over", task.number)));
     };
     match task.state {
-        TaskState::Approved { .. } => cx.emit((id, TaskEvent::Expired { deadline })),
+        TaskState::Approved { .. } => {
+            question::end_of_state(cx, &task, "the time of the task is over")?;
+            cx.emit((id, TaskEvent::Expired { deadline }));
+        }
         TaskState::Running { run } => {
             if cx.get::<Run>(run)?.cancel_requested.is_some() {
                 return Err(conflict(format!("the run of T-{} is to end already", task.number)));
@@ -75,7 +83,11 @@ fn check_times<V: View>(cx: &Context<'_, V>, terms: &Terms) -> Result<(), Decide
 }
 
 fn check_asks(terms: &Terms) -> Result<(), DecideError> {
+    question::check(terms.patience)?;
     let invalid = |field, problem: String| Err(DecideError::Invalid { field, problem });
+    if terms.run_ms.is_some_and(|run_ms| run_ms > RUN_MS_MAX) {
+        return invalid("run time-out", "is longer than a week".into());
+    }
     let semaphores = &terms.asks.semaphores;
     bounds::count("semaphores", semaphores.len(), SEMAPHORES_MAX)?;
     for (name, units) in semaphores {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use orch_proto::id::{ApprovalId, ChangeId, PlanId, ProjectId, RequirementsId, TaskId};
+use orch_proto::id::{ApprovalId, ChangeId, PlanId, ProjectId, RequirementsId, RunId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::digest::Digest;
-use crate::state::approval::{ApprovalState, ApprovalStep};
+use crate::state::approval::{ApprovalState, ApprovalStep, Choice};
 
 /// An approval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +25,11 @@ pub struct Approval {
     pub rule: String,
     /// The exact thing that is approved. What does not have this digest is not.
     pub digest: Digest,
+    /// What can be answered; nothing: yes or no.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Choice>,
     pub state: ApprovalState,
-    /// Names of those who agreed, by uid.
+    /// Names of those who agreed or chose, by uid.
     pub granted_by: BTreeMap<u32, String>,
     pub requested_at: Timestamp,
     pub decided_at: Option<Timestamp>,
@@ -50,6 +53,18 @@ pub enum ApprovalSubject {
     Change {
         id: ChangeId,
     },
+    /// What is to become of a task that waits for too long.
+    Wait {
+        id: TaskId,
+    },
+    /// What is to become of a run that is silent for too long.
+    Silence {
+        id: RunId,
+    },
+    /// What is to become of a task that failed.
+    Failure {
+        id: TaskId,
+    },
 }
 
 /// What can happen to an approval.
@@ -66,6 +81,8 @@ pub enum ApprovalEvent {
         digest: Digest,
         needed: u32,
         expires: Option<Timestamp>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        choices: Vec<Choice>,
     },
     Granted {
         by: u32,
@@ -80,6 +97,12 @@ pub enum ApprovalEvent {
     Voided {
         reason: String,
     },
+    /// A person has chosen.
+    Answered {
+        by: u32,
+        name: String,
+        choice: Choice,
+    },
 }
 
 impl ApprovalSubject {
@@ -89,8 +112,9 @@ impl ApprovalSubject {
         match self {
             Self::Requirements { id } => id.to_string(),
             Self::Plan { id } => id.to_string(),
-            Self::Task { id } => id.to_string(),
+            Self::Task { id } | Self::Wait { id } | Self::Failure { id } => id.to_string(),
             Self::Change { id } => id.to_string(),
+            Self::Silence { id } => id.to_string(),
         }
     }
 }
@@ -111,6 +135,7 @@ impl ApprovalEvent {
             Self::Denied { by, reason, .. } => ApprovalStep::Denied { by: *by, reason: reason.clone() },
             Self::Expired => ApprovalStep::Expired,
             Self::Voided { reason } => ApprovalStep::Voided { reason: reason.clone() },
+            Self::Answered { by, choice, .. } => ApprovalStep::Answered { by: *by, choice: *choice },
         }
     }
 }
@@ -122,7 +147,8 @@ impl Entity for Approval {
 
     fn apply(current: Option<Self>, id: ApprovalId, event: &ApprovalEvent, meta: Meta<'_>) -> Result<Self, ApplyError> {
         let state = ApprovalState::next(current.as_ref().map(|approval| &approval.state), &event.step())?;
-        if let ApprovalEvent::Requested { project, number, subject, action, details, rule, digest, .. } = event {
+        if let ApprovalEvent::Requested { project, number, subject, action, details, rule, digest, choices, .. } = event
+        {
             absent(current.as_ref(), event)?;
             return Ok(Self {
                 id,
@@ -133,6 +159,7 @@ impl Entity for Approval {
                 details: details.clone(),
                 rule: rule.clone(),
                 digest: *digest,
+                choices: choices.clone(),
                 state,
                 granted_by: BTreeMap::new(),
                 requested_at: meta.at,
@@ -141,7 +168,7 @@ impl Entity for Approval {
         }
         let mut approval = existing(current, event)?;
         approval.state = state;
-        if let ApprovalEvent::Granted { by, name } = event {
+        if let ApprovalEvent::Granted { by, name } | ApprovalEvent::Answered { by, name, .. } = event {
             approval.granted_by.insert(*by, name.clone());
         }
         if !matches!(approval.state, ApprovalState::Pending { .. }) {

@@ -6,6 +6,7 @@
 mod approval;
 mod change;
 mod dependency;
+mod patience;
 mod plan;
 mod project;
 mod requirements;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 pub use approval::{Approval, ApprovalEvent, ApprovalSubject};
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
 pub use dependency::{Condition, Join, Standing, Verdict};
+pub use patience::{Overdue, Patience, Remedy, Silence, TIMEOUT_MS_MAX, Timeout};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
 pub use project::{GatesOn, Pause, Project, ProjectEvent, RepositorySource, Share, WEIGHT_MAX};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
@@ -30,11 +32,12 @@ pub use run::{
     PlannedStep, Run, RunEvent, RunPause, RunPurpose, StepRecord,
 };
 pub use task::{BACKOFF_MS_MAX, RetryPolicy, Task, TaskEvent, TaskSpec, Work};
-pub use terms::{Asks, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Terms, UNITS_MAX};
+pub use terms::{Asks, RUN_MS_MAX, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Terms, UNITS_MAX};
 pub use vision::{Vision, VisionEvent};
 
 use crate::actor::Actor;
 use crate::state::IllegalTransition;
+pub use crate::state::approval::Choice;
 
 /// What an event carries beside its data.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@ use orch_proto::id::ProjectId;
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::patience::Patience;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::recipe::{Glob, Step};
 use crate::state::project::{ProjectState, ProjectStep};
@@ -37,6 +38,12 @@ pub struct Project {
     /// A person wants nothing of it to begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
+    /// When a person let it go on the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_at: Option<Timestamp>,
+    /// How long its tasks may wait, and its runs be silent.
+    #[serde(default, skip_serializing_if = "Patience::is_default")]
+    pub patience: Patience,
 }
 
 /// While it lasts no attempt, no check and no merge of a project begins. What is under way goes on, unless it was paused, too.
@@ -145,7 +152,14 @@ pub enum ProjectEvent {
     Paused {
         pause: Pause,
     },
+    /// Of versions that did not keep when that was.
     Resumed,
+    /// A person lets it go on.
+    WentOn,
+    /// How long its tasks may wait and its runs be silent was set.
+    PatienceSet {
+        patience: Patience,
+    },
 }
 
 impl Project {
@@ -217,6 +231,8 @@ impl Entity for Project {
                 created_at: meta.at,
                 share: Share::default(),
                 pause: None,
+                resumed_at: None,
+                patience: Patience::default(),
             });
         }
         let mut project = existing(current, event)?;
@@ -253,6 +269,11 @@ impl Entity for Project {
             ProjectEvent::ShareSet { share } => project.share = *share,
             ProjectEvent::Paused { pause } => project.pause = Some(pause.clone()),
             ProjectEvent::Resumed => project.pause = None,
+            ProjectEvent::WentOn => {
+                project.pause = None;
+                project.resumed_at = Some(meta.at);
+            }
+            ProjectEvent::PatienceSet { patience } => project.patience = *patience,
             ProjectEvent::Archived => {
                 project.state = ProjectState::next(Some(&project.state), &ProjectStep::Archived)?;
             }
@@ -296,7 +317,8 @@ impl Entity for Project {
             ProjectEvent::Archived => "archived",
             ProjectEvent::ShareSet { .. } => "share_set",
             ProjectEvent::Paused { .. } => "paused",
-            ProjectEvent::Resumed => "resumed",
+            ProjectEvent::Resumed | ProjectEvent::WentOn => "resumed",
+            ProjectEvent::PatienceSet { .. } => "patience_set",
         }
     }
 }

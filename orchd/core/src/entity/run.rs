@@ -4,6 +4,7 @@ use orch_proto::id::{ChangeId, ProjectId, RunId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::patience::Silence;
 use super::terms::Asks;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::digest::Digest;
@@ -59,6 +60,9 @@ pub struct Run {
     /// A person wants its processes to stand still.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<RunPause>,
+    /// It is silent for longer than it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<Silence>,
     pub queued_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
@@ -238,6 +242,12 @@ pub enum RunEvent {
         pause: RunPause,
     },
     ResumeRequested,
+    /// Nothing was heard of it for longer than it should be silent.
+    Silent {
+        silence: Silence,
+    },
+    /// It is silent no more.
+    Heard,
     Ended {
         outcome: RunOutcome,
         artifacts: Vec<Artifact>,
@@ -306,6 +316,7 @@ impl Run {
             network_left_out: 0,
             cancel_requested: None,
             pause: None,
+            silence: None,
             queued_at: at,
             started_at: None,
             finished_at: None,
@@ -409,6 +420,8 @@ impl Entity for Run {
             RunEvent::CancelRequested { reason } => run.cancel_requested = Some(reason.clone()),
             RunEvent::PauseRequested { pause } => run.pause = Some(pause.clone()),
             RunEvent::ResumeRequested => run.pause = None,
+            RunEvent::Silent { silence } => run.silence = Some(*silence),
+            RunEvent::Heard => run.silence = None,
             RunEvent::Ended { outcome, artifacts, log_dropped_bytes } => {
                 run.step(&RunStep::Ended { outcome: outcome.clone() })?;
                 run.end_steps(outcome, meta.at)?;
@@ -453,6 +466,8 @@ impl Entity for Run {
             RunEvent::CancelRequested { .. } => "cancel_requested",
             RunEvent::PauseRequested { .. } => "pause_requested",
             RunEvent::ResumeRequested => "resume_requested",
+            RunEvent::Silent { .. } => "silent",
+            RunEvent::Heard => "heard",
             RunEvent::Ended { .. } => "ended",
             RunEvent::LateResult { .. } => "late_result",
         }

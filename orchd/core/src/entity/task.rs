@@ -7,6 +7,7 @@ use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::dependency::{Condition, Standing, Verdict};
+use super::patience::Overdue;
 use super::terms::Terms;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::planner::RequirementKey;
@@ -51,6 +52,12 @@ pub struct Task {
     pub created_at: Timestamp,
     /// When it came into its state.
     pub since: Timestamp,
+    /// It waits longer than it should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<Overdue>,
+    /// What a person was asked about its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<ApprovalId>,
 }
 
 /// What a task is about.
@@ -63,6 +70,9 @@ pub struct TaskSpec {
     /// Low and high, in minutes.
     pub estimate_minutes: Option<(u32, u32)>,
     pub risk: Option<String>,
+    /// How long a run of it may take, in milliseconds, as its recipe says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 /// Who or what does the work.
@@ -184,6 +194,15 @@ pub enum TaskEvent {
     ApprovalAsked {
         approval: ApprovalId,
     },
+    /// It waits longer than it should; `question` is what a person was asked.
+    Overdue {
+        overdue: Overdue,
+        question: Option<ApprovalId>,
+    },
+    /// It failed in a way that only a person can do something about, who was asked.
+    Escalated {
+        question: ApprovalId,
+    },
 }
 
 /// How much of a reason says in which way a task failed, in characters.
@@ -301,6 +320,8 @@ impl Task {
     fn step(&mut self, step: &TaskStep, at: Timestamp) -> Result<(), ApplyError> {
         self.state = TaskState::next(Some(&self.state), step)?;
         self.since = at;
+        self.overdue = None;
+        self.question = None;
         Ok(())
     }
 
@@ -342,7 +363,16 @@ impl Task {
             last_change: None,
             created_at: at,
             since: at,
+            overdue: None,
+            question: None,
         }))
+    }
+
+    /// What it had failed before counts no more.
+    fn tried_anew(&mut self, step: &TaskStep, at: Timestamp) -> Result<(), ApplyError> {
+        self.step(step, at)?;
+        (self.failures, self.losses, self.alike) = (0, 0, None);
+        Ok(())
     }
 
     fn retry_scheduled(
@@ -390,7 +420,13 @@ impl Entity for Task {
                 task.depends_on.remove(depends_on);
                 task.conditions.remove(depends_on);
             }
-            TaskEvent::TermsSet { terms } => task.terms = (**terms).clone(),
+            TaskEvent::TermsSet { terms } => {
+                if task.overdue.is_some() && terms.patience.queue != task.terms.patience.queue {
+                    // It may wait for another time now.
+                    (task.overdue, task.question) = (None, None);
+                }
+                task.terms = (**terms).clone();
+            }
             TaskEvent::Prioritized { priority } => task.priority = *priority,
             TaskEvent::Started { run, attempt } => {
                 task.step(&TaskStep::Started { run: *run }, meta.at)?;
@@ -417,19 +453,14 @@ impl Entity for Task {
             TaskEvent::Cancelled { reason } => task.step(&TaskStep::Cancelled { reason: reason.clone() }, meta.at)?,
             TaskEvent::Held { reason } => task.step(&TaskStep::Held { reason: reason.clone() }, meta.at)?,
             TaskEvent::Released => task.step(&TaskStep::Released, meta.at)?,
-            TaskEvent::Reopened => {
-                task.step(&TaskStep::Reopened, meta.at)?;
-                task.failures = 0;
-                task.losses = 0;
-                task.alike = None;
-            }
-            TaskEvent::Requeued => {
-                task.step(&TaskStep::Requeued, meta.at)?;
-                task.failures = 0;
-                task.losses = 0;
-                task.alike = None;
-            }
+            TaskEvent::Reopened => task.tried_anew(&TaskStep::Reopened, meta.at)?,
+            TaskEvent::Requeued => task.tried_anew(&TaskStep::Requeued, meta.at)?,
             TaskEvent::ApprovalAsked { approval } => task.approval = Some(*approval),
+            TaskEvent::Overdue { overdue, question } => {
+                task.overdue = Some(*overdue);
+                task.question = *question;
+            }
+            TaskEvent::Escalated { question } => task.question = Some(*question),
         }
         Ok(task)
     }
@@ -479,6 +510,8 @@ impl Entity for Task {
             TaskEvent::Reopened => "reopened",
             TaskEvent::Requeued => "requeued",
             TaskEvent::ApprovalAsked { .. } => "approval_asked",
+            TaskEvent::Overdue { .. } => "overdue",
+            TaskEvent::Escalated { .. } => "escalated",
         }
     }
 }

@@ -6,11 +6,14 @@ use orch_proto::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::dependency::Join;
+use super::patience::Patience;
 
 /// Most semaphores that one task uses.
 pub const SEMAPHORES_MAX: usize = 16;
 /// Most units of one semaphore that a task uses.
 pub const UNITS_MAX: u32 = 1_000_000;
+/// Longest time that a task gives its runs, in milliseconds: a week.
+pub const RUN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
 /// Longest name of a semaphore, in bytes.
 pub const SEMAPHORE_BYTES_MAX: usize = 64;
 
@@ -27,6 +30,12 @@ pub struct Terms {
     pub deadline: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Asks::is_nothing")]
     pub asks: Asks,
+    /// How long it may wait, and its runs be silent.
+    #[serde(default, skip_serializing_if = "Patience::is_default")]
+    pub patience: Patience,
+    /// How long a run of it may take, in milliseconds, in place of what its recipe or the configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_ms: Option<u64>,
 }
 
 /// What a run is to have of what all runs share.

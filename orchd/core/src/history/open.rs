@@ -44,6 +44,8 @@ impl Stage {
             | TaskEvent::Unlinked { .. }
             | TaskEvent::TermsSet { .. }
             | TaskEvent::Prioritized { .. }
+            | TaskEvent::Overdue { .. }
+            | TaskEvent::Escalated { .. }
             | TaskEvent::ApprovalAsked { .. } => return None,
         })
     }

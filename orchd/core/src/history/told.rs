@@ -222,6 +222,8 @@ impl History {
             | RunEvent::Observed { .. }
             | RunEvent::CancelRequested { .. }
             | RunEvent::ResumeRequested
+            | RunEvent::Silent { .. }
+            | RunEvent::Heard
             | RunEvent::LateResult { .. } => {}
         }
     }
@@ -297,7 +299,10 @@ impl History {
                     ApprovalSubject::Task { id } => Some(*id),
                     ApprovalSubject::Requirements { .. }
                     | ApprovalSubject::Plan { .. }
-                    | ApprovalSubject::Change { .. } => None,
+                    | ApprovalSubject::Change { .. }
+                    | ApprovalSubject::Wait { .. }
+                    | ApprovalSubject::Silence { .. }
+                    | ApprovalSubject::Failure { .. } => None,
                 };
                 if let Ok(state) = ApprovalState::next(None, &step) {
                     self.open.questions.insert(id, OpenQuestion { project: *project, task, state, asked_at: at });
@@ -308,6 +313,7 @@ impl History {
             ApprovalEvent::Denied { by, reason, .. } => ApprovalStep::Denied { by: *by, reason: reason.clone() },
             ApprovalEvent::Expired => ApprovalStep::Expired,
             ApprovalEvent::Voided { reason } => ApprovalStep::Voided { reason: reason.clone() },
+            ApprovalEvent::Answered { by, choice, .. } => ApprovalStep::Answered { by: *by, choice: *choice },
         };
         let Some(mut question) = self.open.questions.remove(&id) else { return };
         let Ok(state) = ApprovalState::next(Some(&question.state), &step) else { return };
@@ -316,7 +322,10 @@ impl History {
             self.open.questions.insert(id, question);
             return;
         }
-        if matches!(state, ApprovalState::Granted { .. } | ApprovalState::Denied { .. }) {
+        if matches!(
+            state,
+            ApprovalState::Granted { .. } | ApprovalState::Denied { .. } | ApprovalState::Answered { .. }
+        ) {
             self.count_in(question.project, |figures| figures.answered.add(at.ms_since(question.asked_at)));
         }
         let task = question.task.and_then(|task| self.open.tasks.get_mut(&task));

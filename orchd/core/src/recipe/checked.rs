@@ -89,6 +89,8 @@ pub struct RunRecipe {
     pub env: BTreeMap<EnvName, String>,
     /// How often and how fast a failed run is tried again.
     pub retries: Retries,
+    /// How long the run may take, milliseconds, in place of what the daemon gives every run.
+    pub timeout_ms: Option<u64>,
     /// What must be true before the run may start.
     pub requires: Requires,
     /// What the run is given beyond its workspace, with what its tools ask for.

@@ -10,15 +10,26 @@ use super::checked::{
 use super::checksum::Checksum;
 use super::problem::{Problem, RecipeError};
 use super::reader::{Fields, boolean, checked, count, env, line, list_of, scalar, seconds_ms, wrong_type};
-use super::step::steps;
+use super::step::{steps, timeout};
 use super::text::{Domain, Network, printable};
 use super::yaml::{self, Fault, Node, Value};
 
 const TOOL_KEYS: &[&str] = &["name", "version", "description", "source", "steps", "env", "permissions"];
 const SOURCE_KEYS: &[&str] = &["url", "checksum"];
 const PERMISSION_KEYS: &[&str] = &["network", "filesystem", "capabilities"];
-const RUN_KEYS: &[&str] =
-    &["tools", "steps", "env", "retries", "requires", "network", "secrets", "checkout", "changes", "isolation"];
+const RUN_KEYS: &[&str] = &[
+    "tools",
+    "steps",
+    "env",
+    "retries",
+    "requires",
+    "network",
+    "secrets",
+    "checkout",
+    "changes",
+    "isolation",
+    "timeout",
+];
 const TOOL_USE_KEYS: &[&str] = &["name", "version", "checksum", "env", "network"];
 const RETRIES_KEYS: &[&str] = &["max_retries", "backoff_base_seconds", "backoff_jitter_seconds"];
 const REQUIRES_KEYS: &[&str] = &["approval", "agent", "capability"];
@@ -126,6 +137,7 @@ fn run(node: &Node) -> Result<RunRecipe, Fault> {
         steps: steps.unwrap_or_default(),
         env: fields.opt("env", env)?.unwrap_or_default(),
         retries: fields.opt("retries", retries)?.unwrap_or_default(),
+        timeout_ms: fields.opt("timeout", timeout)?,
         requires: fields.opt("requires", requires)?.unwrap_or_default(),
         access,
         tools,

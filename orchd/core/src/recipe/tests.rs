@@ -115,7 +115,7 @@ fn unknown_and_missing_keys() {
     assert_eq!(
         shown("steps: [a]\nzzz: 1\n"),
         "recipe.yaml:2:1: unknown key `zzz` in a run recipe | known keys: tools, steps, env, retries, requires, network, secrets, checkout, \
-         changes, isolation"
+         changes, isolation, timeout"
     );
     assert_eq!(shown("name: x\nsteps: [a]\n"), "recipe.yaml:1:1: missing key `version` in a tool recipe");
     assert_eq!(

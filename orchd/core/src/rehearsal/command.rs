@@ -6,11 +6,11 @@ use orch_proto::Timestamp;
 use orch_proto::id::{ProjectId, TaskId};
 
 use super::sample::{new_task, plan_content, proposal, requirements, step_spec, vision};
-use crate::command::{Answer, Command, NewTask, PlanEdit, RequirementEdit, Subject, TermsChange};
+use crate::command::{Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Subject, TermsChange};
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, Change, Condition, Entity, Join, Observation, Plan, PlannedStep, Project, RepositorySource, Requirements,
-    Run, Task, Vision,
+    Approval, Change, Condition, Entity, Join, Observation, Plan, PlannedStep, Project, Remedy, RepositorySource,
+    Requirements, Run, Task, Timeout, Vision,
 };
 use crate::ids::IdSource;
 use crate::state::change::ChangeState;
@@ -58,6 +58,10 @@ pub fn random_command(view: &impl View, dice: &mut IdSource) -> Result<Command, 
             reason: reason(),
             until: (dice.jitter(2) == 0).then(|| project.created_at.plus_ms(dice.jitter(600_000))),
             with_runs: dice.jitter(2) == 0,
+        }),
+        36 if dice.jitter(3) == 0 => Some(Command::SetPatience {
+            project: project.id,
+            change: PatienceChange { queue: Some(random_timeout(dice)), silence: None },
         }),
         36 if dice.jitter(2) == 0 => Some(Command::ResumeProjects { projects: Vec::new() }),
         36 if dice.jitter(40) == 0 => Some(Command::ArchiveProject { project: project.id }),
@@ -110,8 +114,19 @@ fn random_terms(task: &Task, dice: &mut IdSource) -> TermsChange {
         deadline: (dice.jitter(3) == 0).then(|| random_time(task, dice)),
         memory_bytes: (dice.jitter(3) == 0).then(|| dice.jitter(5) << 30),
         semaphores: (dice.jitter(2) == 0).then_some(semaphores),
+        patience: PatienceChange {
+            queue: (dice.jitter(4) == 0).then(|| random_timeout(dice)),
+            silence: (dice.jitter(4) == 0).then(|| random_timeout(dice)),
+        },
         ..TermsChange::default()
     }
+}
+
+/// Often none, and never long.
+fn random_timeout(dice: &mut IdSource) -> Option<Timeout> {
+    let then = [Remedy::Warn, Remedy::Ask, Remedy::End];
+    let then = pick(&then, dice).unwrap_or(Remedy::Warn);
+    (dice.jitter(3) != 0).then(|| Timeout { after_ms: dice.jitter(3) * 1_000, then })
 }
 
 /// Often no time, often one that is over.
@@ -209,6 +224,9 @@ impl Scene {
                 Some(Command::EditTask { task, spec, needs_approval: roll.is_multiple_of(8) })
             }
             9 => Some(Command::SetTerms { task, change: Box::new(random_terms(&found, dice)) }),
+            10 if dice.jitter(2) == 0 => {
+                Some(Command::OverdueTask { task, since: found.since, timeout: random_timeout(dice)? })
+            }
             10 => Some(Command::SkipTask { task }),
             11 => {
                 let timed: Vec<Task> =
@@ -237,9 +255,10 @@ impl Scene {
 
     fn run(&self, dice: &mut IdSource) -> Option<Command> {
         let run = pick_open(&self.runs, dice)?;
-        match dice.jitter(24) {
+        match dice.jitter(30) {
             0 => return Some(Command::PauseRun { run: run.id, reason: reason() }),
             1 => return Some(Command::ResumeRun { run: run.id }),
+            2..=4 => return self.silence(dice).or_else(|| self.start(dice)),
             _ => {}
         }
         let fence = if dice.jitter(10) == 0 { run.fence.saturating_sub(1) } else { run.fence };
@@ -256,7 +275,11 @@ impl Scene {
                 fence,
                 from: run.log_cursor,
                 cursor: run.log_cursor + 10,
-                observations: vec![random_observation(dice)],
+                observations: vec![if run.state == RunState::Starting && dice.jitter(2) == 0 {
+                    isolated()
+                } else {
+                    random_observation(dice)
+                }],
             }),
             _ => Some(Command::SettleRun {
                 run: run.id,
@@ -270,6 +293,18 @@ impl Scene {
                 }),
             }),
         }
+    }
+
+    /// Of a run that runs, that nothing is heard of it; of one that is silent, that it is heard of.
+    fn silence(&self, dice: &mut IdSource) -> Option<Command> {
+        let runs: Vec<Run> = self.runs.iter().filter(|run| run.state == RunState::Running).cloned().collect();
+        let run = pick(&runs, dice)?;
+        if run.silence.is_some() {
+            return Some(Command::HeardRun { run: run.id });
+        }
+        let then = [Remedy::Warn, Remedy::Ask, Remedy::End];
+        let timeout = Timeout { after_ms: 1, then: pick(&then, dice)? };
+        Some(Command::SilentRun { run: run.id, since: run.queued_at, timeout })
     }
 
     fn change(&self, dice: &mut IdSource) -> Option<Command> {
@@ -306,6 +341,10 @@ impl Scene {
 
     fn answer(&self, dice: &mut IdSource) -> Option<Command> {
         let approval = pick_open(&self.approvals, dice)?;
+        if let Some(choice) = pick(&approval.choices, dice) {
+            let answer = Answer::Choose { choice, not_before: None, priority: None };
+            return Some(Command::Decide { subject: Subject::Approval(approval.id), answer, digest: None });
+        }
         let answer = if dice.jitter(5) == 0 { Answer::Deny { reason: reason() } } else { Answer::Approve };
         let digest = match dice.jitter(6) {
             0 => Some(Digest::ZERO),
@@ -339,11 +378,14 @@ fn random_edit(dice: &mut IdSource) -> PlanEdit {
     }
 }
 
+fn isolated() -> Observation {
+    Observation::Isolated { isolation: crate::entity::Isolation { level: 3, guarantees: Vec::new() } }
+}
+
 fn random_observation(dice: &mut IdSource) -> Observation {
     let at = orch_proto::Timestamp::from_unix_us(0);
-    let isolation = crate::entity::Isolation { level: 3, guarantees: Vec::new() };
     match dice.jitter(5) {
-        0 => Observation::Isolated { isolation },
+        0 => isolated(),
         3 => Observation::Paused,
         4 => Observation::Resumed,
         1 => Observation::Step { index: 0, event: StepEvent::Started { at } },

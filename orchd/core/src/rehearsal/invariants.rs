@@ -163,6 +163,15 @@ fn questions(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> R
                     && !matches!(it.state, TaskState::Cancelled { .. } | TaskState::Done { .. })
             }),
             ApprovalSubject::Change { id } => view.get::<Change>(id)?.is_some_and(|it| it.is_open()),
+            ApprovalSubject::Wait { id } => view
+                .get::<Task>(id)?
+                .is_some_and(|it| it.question == Some(approval.id) && matches!(it.state, TaskState::Approved { .. })),
+            ApprovalSubject::Failure { id } => view
+                .get::<Task>(id)?
+                .is_some_and(|it| it.question == Some(approval.id) && matches!(it.state, TaskState::Failed { .. })),
+            ApprovalSubject::Silence { id } => view.get::<Run>(id)?.is_some_and(|it| {
+                it.is_open() && it.silence.is_some_and(|silence| silence.question == Some(approval.id))
+            }),
         };
         if approval.is_open() && !is_alive {
             found.push(format!("A-{} waits for an answer about what is over", approval.number));

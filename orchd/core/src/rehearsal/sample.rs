@@ -31,6 +31,7 @@ pub fn step_spec(command: &str) -> TaskSpec {
         retries: RetryPolicy::default(),
         estimate_minutes: None,
         risk: None,
+        timeout_ms: None,
     }
 }
 

@@ -18,6 +18,7 @@ use super::lanes::{Lanes, Order, Place};
 use super::ledger::{Holder, Ledger};
 use super::limits::Limits;
 use super::merge_queue::MergeQueues;
+use super::overdue::Waiting;
 use super::turns::Turns;
 use crate::entity::{Standing, Verdict};
 
@@ -116,6 +117,8 @@ pub struct Book {
     pub(super) unsettled: BTreeSet<(u32, TaskId)>,
     /// Chosen tasks that are not under way yet, with their classes.
     pub(super) chosen: BTreeMap<TaskId, ClassId>,
+    /// Ready tasks that may not wait for ever.
+    pub(super) waiting: Waiting,
     /// Tasks in the queue that can never begin.
     pub(super) moot: BTreeSet<TaskId>,
     pub(super) queues: MergeQueues,
@@ -133,7 +136,12 @@ impl Book {
         // What the time says of it is looked at before the next choice.
         self.turns.open(facts.id, false, facts.share);
         self.to_open.insert(facts.id);
-        self.projects.insert(facts.id, facts);
+        let id = facts.id;
+        let queue_timeout = facts.queue_timeout;
+        let before = self.projects.insert(id, facts);
+        if before.is_none_or(|before| before.queue_timeout != queue_timeout) {
+            self.watch_again(Some(id));
+        }
     }
 
     /// A task as it is now. One that is over and that nothing needs is forgotten.
@@ -141,6 +149,7 @@ impl Book {
         let id = facts.id;
         self.unchoose(id);
         self.leave(id);
+        self.know_overdue(&facts);
         if matches!(facts.phase, Phase::Over { .. }) {
             // It waits for nothing any more.
             facts.needs.clear();
@@ -231,7 +240,11 @@ impl Book {
         if self.limits.freezes != limits.freezes {
             self.to_open.extend(self.projects.keys());
         }
+        let is_otherwise = self.limits.patience.queue != limits.patience.queue;
         self.limits = limits;
+        if is_otherwise {
+            self.watch_again(None);
+        }
         for project in self.lanes.set_lacks(|wants| self.limits.lacks(wants)) {
             self.reseat(project);
         }
@@ -316,6 +329,7 @@ impl Book {
         }
         self.open_projects(now);
         self.tell_late(now);
+        self.tell_overdue(now);
         self.settle_chains();
         for project in self.lanes.age(now) {
             self.reseat(project);

@@ -8,7 +8,7 @@ use orch_proto::id::{ChangeId, TaskId};
 use super::book::Book;
 use super::lanes::{LaneId, Order};
 use super::ledger::{Holder, Resource};
-use crate::entity::Asks;
+use crate::entity::{Asks, Timeout};
 
 /// Most ends at once: they are commands, and others have to come through.
 const ENDS_MAX: usize = 256;
@@ -31,6 +31,8 @@ pub enum Action {
     Skip(TaskId),
     /// Not to start a task, or to end its run: its deadline is over.
     Expire(TaskId),
+    /// To see to a task that could begin since then and has not, which is too long.
+    Overdue { task: TaskId, since: Timestamp, timeout: Timeout },
 }
 
 impl Book {
@@ -40,16 +42,23 @@ impl Book {
         self.advance(now);
         let free = (self.limits.runs_max as usize).saturating_sub(self.turns.running() + self.chosen.len());
         let mut decisions = self.ends();
-        if self.limits.forbid() || free == 0 {
-            return decisions;
+        if !self.limits.forbid() && free > 0 {
+            decisions.extend(self.starts(now, rests, free));
         }
+        // What begins now has not waited for too long.
+        let overdue = self.overdue().take(ENDS_MAX);
+        decisions.extend(overdue.map(|action| Decision { action, reason: "it waits for too long".into() }));
+        decisions
+    }
+
+    /// What begins now in that many places.
+    fn starts(&mut self, now: Timestamp, rests: &BTreeSet<ChangeId>, free: usize) -> Vec<Decision> {
         let checks = self.queues.to_check(now, |change| rests.contains(&change.id) || self.holds_back(change));
         let fitting = self.checks_that_fit(checks.len().min(free));
         let is_short = fitting < checks.len();
         let checks = checks.into_iter().take(fitting);
-        decisions.extend(
-            checks.map(|change| Decision { action: Action::Check(change), reason: "front of the merge queue".into() }),
-        );
+        let front = |change| Decision { action: Action::Check(change), reason: "front of the merge queue".into() };
+        let mut decisions: Vec<Decision> = checks.map(front).collect();
         // What a check waits for is not given to what comes after it.
         if !is_short {
             self.ledger.hold(Holder::Checks, &Asks::default(), fitting as u64);
@@ -97,6 +106,7 @@ impl Book {
         task.into_iter()
             .chain(deadline)
             .chain(opening)
+            .chain(self.waiting.next_due())
             .chain(self.queues.next_due(now))
             .chain(self.turns.next_day())
             .min()

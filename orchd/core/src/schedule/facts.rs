@@ -9,7 +9,8 @@ use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 use super::classes::ClassId;
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, Asks, Change, Condition, Entity as _, Join, Pause, Project, Run, RunPurpose, Share, Standing, Task, Work,
+    Approval, Asks, Change, Condition, Entity as _, Join, Pause, Project, Run, RunPurpose, Share, Standing, Task,
+    Timeout, Work,
 };
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
@@ -59,6 +60,10 @@ pub struct TaskFacts {
     pub(super) deadline: Option<Timestamp>,
     pub(super) priority: u8,
     pub(super) approval: Option<ApprovalId>,
+    /// How long it may wait, as far as that is said of it.
+    pub(super) queue_timeout: Option<Timeout>,
+    /// That it waits for too long is known.
+    pub(super) is_overdue: bool,
     /// Upper estimate of its work.
     pub(super) minutes: u64,
     pub(super) wants: Arc<Wants>,
@@ -112,6 +117,8 @@ impl From<&Task> for TaskFacts {
                 .filter(|_| matches!(task.state, TaskState::Approved { .. } | TaskState::Running { .. })),
             priority: task.priority,
             approval: task.approval,
+            queue_timeout: task.terms.patience.queue,
+            is_overdue: task.overdue.is_some(),
             minutes: task.spec.estimate_minutes.map_or(1, |(_, high)| u64::from(high.max(1))),
             wants: Arc::new(wants),
             created_at: task.created_at,
@@ -129,6 +136,8 @@ pub struct ProjectFacts {
     pub(super) label: &'static str,
     pub(super) share: Share,
     pub(super) pause: Option<Pause>,
+    pub(super) resumed_at: Option<Timestamp>,
+    pub(super) queue_timeout: Option<Timeout>,
 }
 
 impl From<&Project> for ProjectFacts {
@@ -140,6 +149,8 @@ impl From<&Project> for ProjectFacts {
             label: project.state.label(),
             share: project.share,
             pause: project.pause.clone(),
+            resumed_at: project.resumed_at,
+            queue_timeout: project.patience.queue,
         }
     }
 }

@@ -53,6 +53,18 @@ impl Window {
         }
     }
 
+    /// When it ended the last time.
+    #[must_use]
+    pub fn ended_at(self, now: Timestamp) -> Option<Timestamp> {
+        const WEEK_US: i64 = WEEK_MINUTES as i64 * US_PER_MINUTE;
+        match self {
+            Self::Once { until, .. } => (until <= now).then_some(until),
+            Self::Weekly { until, .. } => {
+                Some(Timestamp::from_unix_us(next(now, until).unix_us().saturating_sub(WEEK_US)))
+            }
+        }
+    }
+
     /// When it begins or ends the next time.
     #[must_use]
     pub fn next_change(self, now: Timestamp) -> Option<Timestamp> {
@@ -108,6 +120,8 @@ mod tests {
         }
         let friday = at("2026-11-27T15:59:59Z");
         assert_eq!(weekend.lasts_until(friday), None);
+        assert_eq!(weekend.ended_at(friday), Some(at("2026-11-23T08:00:00Z")));
+        assert_eq!(weekend.ended_at(monday), Some(monday));
         assert_eq!(weekend.next_change(friday), Some(at("2026-11-27T16:00:00Z")));
         assert_eq!(weekend.lasts_until(monday), None);
         let night = Window::Weekly { from: 22 * 60, until: 23 * 60 };
@@ -120,6 +134,7 @@ mod tests {
         let (from, until) = (at("2026-12-24T00:00:00Z"), at("2027-01-02T00:00:00Z"));
         let holidays = Window::Once { from, until };
         assert_eq!((holidays.lasts_until(from), holidays.lasts_until(until)), (Some(until), None));
+        assert_eq!((holidays.ended_at(from), holidays.ended_at(until)), (None, Some(until)));
         assert_eq!((holidays.next_change(from), holidays.next_change(until)), (Some(until), None));
     }
 }

@@ -6,6 +6,7 @@ use super::explain::Wait;
 use super::facts::Wants;
 use super::freeze::Freeze;
 use super::ledger::Totals;
+use crate::entity::Patience;
 
 /// What the host and the configuration allow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Limits {
     pub level_fix: String,
     /// Times in which nothing of some projects begins.
     pub freezes: Vec<Freeze>,
+    /// How long tasks may wait where nobody said so of them or their project.
+    pub patience: Patience,
     /// The daemon starts nothing new: it drains or cannot write.
     pub paused: Option<String>,
 }

@@ -69,6 +69,7 @@ impl Book {
                 node.count(condition.judge(stands), true);
             }
             self.refresh(dependent);
+            self.renew_since(dependent);
         }
     }
 

@@ -15,6 +15,7 @@ mod ledger;
 mod limits;
 mod links;
 mod opening;
+mod overdue;
 mod ready;
 
 mod chains;

@@ -33,6 +33,7 @@ impl Book {
             }
             self.openings.extend(next.map(|at| (at, id)));
             self.turns.open(id, is_open, share);
+            self.waiting.project_changed(id);
         }
     }
 
@@ -46,6 +47,13 @@ impl Book {
         let mut lasting = freezes.filter_map(|freeze| Some((freeze, freeze.window.lasts_until(now)?)));
         let (freeze, until) = lasting.next()?;
         Some(Wait::Frozen { name: name(), reason: freeze.reason.clone(), until })
+    }
+
+    /// When the last pause or freeze window of a project was over.
+    pub(super) fn opened_at(&self, project: &ProjectFacts, now: Timestamp) -> Option<Timestamp> {
+        let pause = project.pause.as_ref().and_then(|pause| pause.until).filter(|until| *until <= now);
+        let freezes = self.limits.freezes.iter().filter(|freeze| freeze.is_of(&project.slug));
+        freezes.filter_map(|freeze| freeze.window.ended_at(now)).chain(pause).chain(project.resumed_at).max()
     }
 
     /// Whether something of the project may begin, as of the last time that was looked at.

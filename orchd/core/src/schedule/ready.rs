@@ -74,6 +74,13 @@ impl Book {
         needs.into_iter().chain(approved).chain(due).fold(node.facts.since, Timestamp::max)
     }
 
+    /// Notes since when a ready task could begin: it is by another of its dependencies than before.
+    pub(super) fn renew_since(&mut self, id: TaskId) {
+        let Some((node, place)) = self.tasks.get(&id).and_then(|node| Some((node, node.place?))) else { return };
+        let since = self.ready_since(node);
+        self.place(id, Some(Place { since, ..place }));
+    }
+
     pub(super) fn leave(&mut self, id: TaskId) {
         self.place(id, None);
     }
@@ -88,6 +95,9 @@ impl Book {
         let project = node.facts.project;
         self.lanes.replace(before, place);
         self.reseat(project);
+        if before.map(|place| place.since) != place.map(|place| place.since) {
+            self.watch(id);
+        }
     }
 
     /// Moves a project to where it belongs by its best task.

@@ -7,6 +7,39 @@ use serde::{Deserialize, Serialize};
 
 use super::IllegalTransition;
 
+/// An answer to a question that is more than yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// Let it go on as it is.
+    GoOn,
+    /// End the run; the retry policy of its task decides what follows.
+    End,
+    /// Try the task again; a run of it is ended and does not count.
+    Retry,
+    /// Cancel the task.
+    Cancel,
+    /// Leave it as it is, and ask no more.
+    Leave,
+}
+
+impl Choice {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::GoOn => "go_on",
+            Self::End => "end",
+            Self::Retry => "retry",
+            Self::Cancel => "cancel",
+            Self::Leave => "leave",
+        }
+    }
+}
+
 /// State of an approval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
@@ -29,6 +62,11 @@ pub enum ApprovalState {
     Void {
         reason: String,
     },
+    /// A person has chosen one of several answers.
+    Answered {
+        by: u32,
+        choice: Choice,
+    },
 }
 
 /// What can happen to an approval.
@@ -50,6 +88,11 @@ pub enum ApprovalStep {
     Expired,
     Voided {
         reason: String,
+    },
+    /// A person, known by uid, chooses.
+    Answered {
+        by: u32,
+        choice: Choice,
     },
 }
 
@@ -77,6 +120,9 @@ impl ApprovalState {
                 Ok(Self::Denied { by: *by, reason: reason.clone() })
             }
             (Some(Self::Pending { .. }), Step::Expired) => Ok(Self::Expired),
+            (Some(Self::Pending { .. }), Step::Answered { by, choice }) => {
+                Ok(Self::Answered { by: *by, choice: *choice })
+            }
             (Some(Self::Pending { .. } | Self::Granted { .. }), Step::Voided { reason }) => {
                 Ok(Self::Void { reason: reason.clone() })
             }
@@ -97,6 +143,7 @@ impl ApprovalState {
             Self::Denied { .. } => "denied",
             Self::Expired => "expired",
             Self::Void { .. } => "void",
+            Self::Answered { .. } => "answered",
         }
     }
 }
@@ -111,6 +158,7 @@ impl ApprovalStep {
             Self::Denied { .. } => "denied",
             Self::Expired => "expired",
             Self::Voided { .. } => "voided",
+            Self::Answered { .. } => "answered",
         }
     }
 }

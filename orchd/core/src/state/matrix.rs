@@ -11,7 +11,7 @@ use orch_proto::Timestamp;
 use proptest::prelude::*;
 
 use super::IllegalTransition;
-use super::approval::{ApprovalState, ApprovalStep};
+use super::approval::{ApprovalState, ApprovalStep, Choice};
 use super::change::{ChangeState, ChangeStep};
 use super::document::{DocumentState, DocumentStep};
 use super::project::{ProjectState, ProjectStep};
@@ -159,6 +159,7 @@ samples!(approval_states, ApprovalState, {
     ApprovalState::Denied { .. } => [ApprovalState::Denied { by: 7, reason: text() }],
     ApprovalState::Expired => [ApprovalState::Expired],
     ApprovalState::Void { .. } => [ApprovalState::Void { reason: text() }],
+    ApprovalState::Answered { .. } => [ApprovalState::Answered { by: 7, choice: Choice::Retry }],
 });
 
 samples!(approval_steps, ApprovalStep, {
@@ -167,6 +168,7 @@ samples!(approval_steps, ApprovalStep, {
     ApprovalStep::Denied { .. } => [ApprovalStep::Denied { by: 8, reason: text() }],
     ApprovalStep::Expired => [ApprovalStep::Expired],
     ApprovalStep::Voided { .. } => [ApprovalStep::Voided { reason: text() }],
+    ApprovalStep::Answered { .. } => [ApprovalStep::Answered { by: 8, choice: Choice::Cancel }],
 });
 
 samples!(change_states, ChangeState, {
@@ -519,6 +521,7 @@ fn approval_matrix() {
     pending + denied -> denied
     pending + expired -> expired
     pending + voided -> void
+    pending + answered -> answered
     pending + granted -> pending
     granted + voided -> void
     ");

@@ -83,7 +83,11 @@ fn the_question_of_a_task_that_failed_is_withdrawn_with_the_project() {
         scene.later_ms(10_000);
     }
     scene.does(&Command::EditTask { task: failed, spec: Box::new(step_spec("otherwise")), needs_approval: false });
-    assert_eq!(scene.view.list::<Approval>(&Filter::of(project).open()).unwrap().len(), 1);
+    assert_eq!(
+        scene.view.list::<Approval>(&Filter::of(project).open()).unwrap().len(),
+        2,
+        "the second is about its failure"
+    );
     archive(&mut scene, project);
     assert!(matches!(scene.one::<Task>(failed).state, TaskState::Failed { .. }));
     assert_eq!(scene.view.list::<Approval>(&Filter::of(project).open()).unwrap(), []);

@@ -67,7 +67,7 @@ proptest! {
 #[test]
 fn the_lists_reach_every_kind_of_event() {
     let mut kinds = std::collections::BTreeSet::new();
-    for seed in 0..32 {
+    for seed in 0..48 {
         let (mut scene, _) = Scene::ready("p0");
         let mut dice = IdSource::seeded([seed; 32]);
         for _ in 0..COMMANDS {
@@ -81,7 +81,12 @@ fn the_lists_reach_every_kind_of_event() {
     assert_eq!(missing, Vec::<&str>::new(), "of {kinds:?}");
 }
 
-const EXPECTED: [&str; 35] = [
+const EXPECTED: [&str; 40] = [
+    "project.patience_set",
+    "task.overdue",
+    "run.silent",
+    "run.heard",
+    "approval.answered",
     "project.paused",
     "project.resumed",
     "run.pause_requested",

@@ -18,6 +18,8 @@ mod decide_runs;
 
 mod history;
 
+mod patience;
+
 mod schedule_choice;
 mod schedule_pauses;
 mod schedule_shares;

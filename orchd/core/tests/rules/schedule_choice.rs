@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orch_core::command::{Command, NewTask};
-use orch_core::entity::{Approval, Change, Project, Run, Task};
+use orch_core::entity::{Approval, Change, Patience, Project, Remedy, Run, Task, Timeout};
 use orch_core::ids::IdSource;
 use orch_core::rehearsal::{MemoryView, new_task, random_command};
 use orch_core::schedule::{AGING_MS, Action, Book, Decision, Limits, Totals, Wait};
@@ -62,6 +62,7 @@ pub(crate) fn limits(runs_max: u32) -> Limits {
         level_required: 2,
         level_fix: "enable user namespaces".into(),
         freezes: Vec::new(),
+        patience: Patience::default(),
         paused: None,
     }
 }
@@ -77,6 +78,7 @@ pub(crate) fn names(scene: &Scene, runs_max: u32) -> Vec<String> {
         Action::Check(change) => format!("C-{}", scene.one::<Change>(change).number),
         Action::Skip(task) => format!("skip {}", scene.one::<Task>(task).title),
         Action::Expire(task) => format!("expire {}", scene.one::<Task>(task).title),
+        Action::Overdue { task, .. } => format!("overdue {}", scene.one::<Task>(task).title),
     };
     chosen(scene, runs_max).into_iter().map(name).collect()
 }
@@ -294,7 +296,8 @@ proptest! {
         let (mut scene, _) = Scene::ready("p0");
         // Little enough that tasks wait for it.
         let totals = Totals { memory_bytes: Some(6 << 30), run_memory_bytes: 1 << 30, ..Totals::default() };
-        let limits = Limits { totals, ..limits(runs_max) };
+        let queue = Some(Timeout { after_ms: 20_000, then: Remedy::Ask });
+        let limits = Limits { totals, patience: Patience { queue, silence: None }, ..limits(runs_max) };
         let mut dice = IdSource::seeded(seed);
         let (mut followed, mut told) = (Book::default(), 0);
         followed.set_limits(limits.clone());
@@ -323,11 +326,12 @@ proptest! {
             let starts = |action| matches!(action, Action::Run(_) | Action::Check(_));
             let starting = decisions.iter().filter(|decision| starts(decision.action)).count();
             prop_assert!(starting == 0 || open.len() + starting <= runs_max as usize);
-            for decision in decisions.iter().take(2) {
+            for decision in decisions.iter().take(2).chain(decisions.iter().skip(2).next_back()) {
                 let command = match decision.action {
                     Action::Run(task) => start(task),
                     Action::Skip(task) => Command::SkipTask { task },
                     Action::Expire(task) => Command::ExpireTask { task },
+                    Action::Overdue { task, since, timeout } => Command::OverdueTask { task, since, timeout },
                     Action::Check(_) => continue,
                 };
                 let done = scene.view.execute(&command, &user(1_000), scene.now, &mut scene.ids);

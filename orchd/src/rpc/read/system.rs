@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use orch_core::entity::{Pause, Project, Run};
+use orch_core::entity::{Pause, Project, Run, Task};
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::project::ProjectState;
-use orch_core::state::run::RunState;
 use orch_core::state::task::TaskState;
 use orch_core::view::{Filter, View as _};
+use orch_proto::id::TaskId;
 use orch_proto::request::Role;
 use orch_proto::view::{AuditReport, CheckReport, CheckResult, DoctorCheck, DoctorReport, OutageView, StatusView};
 use orch_proto::{EntityKind, RpcError, Timestamp};
@@ -23,35 +23,10 @@ use crate::{host, upkeep};
 
 /// Most changes in trouble that are named.
 const WARNINGS_MAX: usize = 20;
-/// A run that has written nothing for that long is named in the status, in milliseconds.
-const QUIET_MS: u64 = 10 * 60_000;
 
 pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView, RpcError> {
     let shared = Arc::clone(app);
-    let counted = with_view(app, move |view| {
-        // Counted and not read: there can be very many.
-        let count = |kind, states: &[&str]| {
-            let by_state = readable(view.count_by_state(kind, None))?;
-            let sum: u64 = states.iter().filter_map(|state| by_state.get(*state)).sum();
-            Ok::<_, RpcError>(u32::try_from(sum).unwrap_or(u32::MAX))
-        };
-        let projects = [ProjectState::Preparing.label(), ProjectState::Ready.label()];
-        let projects = count(EntityKind::Project, &projects)?;
-        let queued = count(EntityKind::Task, &[TaskState::Approved { not_before: None }.label()])?;
-        let few = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let without_agent = few(readable(shared.book.at(view))?.book.without_agent());
-        let failed = count(EntityKind::Task, &[TaskState::Failed { reason: String::new() }.label()])?;
-        let open = Filter::default().open();
-        let runs = readable(view.list::<Run>(&open))?;
-        let mut quiet = quiet(view, &shared, &runs)?;
-        quiet.extend(paused(&readable(view.list::<Project>(&open))?));
-        let pending = ApprovalState::Pending { needed: 1, granted: BTreeSet::new(), expires: None };
-        let pending = count(EntityKind::Approval, &[pending.label()])?;
-        Ok((view.seq(), projects, (queued, without_agent), failed, (few(runs.len()), quiet), pending))
-    })
-    .await?;
-    let (seq, projects, (tasks_queued, tasks_without_agent), tasks_failed, (runs_active, quiet), approvals_pending) =
-        counted;
+    let counted = with_view(app, move |view| Counted::now(&shared, view)).await?;
     let host = app.host.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut warnings = Vec::new();
     let outage = app.store.outage().borrow().clone();
@@ -66,13 +41,14 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
             host.level, host.fix
         ));
     }
-    if tasks_without_agent > 0 {
+    if counted.tasks_without_agent > 0 {
         warnings.push(format!(
-            "{tasks_without_agent} of {tasks_queued} queued tasks wait for an agent, and none is configured; \
-             give a task its steps with `orchctl task edit NAME --recipe FILE`"
+            "{} of {} queued tasks wait for an agent, and none is configured; \
+             give a task its steps with `orchctl task edit NAME --recipe FILE`",
+            counted.tasks_without_agent, counted.tasks_queued
         ));
     }
-    warnings.extend(quiet);
+    warnings.extend(counted.quiet);
     warnings.extend(app.troubles.lines().into_iter().take(WARNINGS_MAX));
     Ok(StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -81,21 +57,66 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         state_directory: app.dirs.root().display().to_string(),
         started_at: app.started_at,
         now: crate::clock::now(),
-        seq,
+        seq: counted.seq,
         user: caller.name.clone(),
         role: caller.role.unwrap_or(Role::Viewer),
-        projects,
-        tasks_queued,
-        tasks_without_agent,
-        runs_active,
-        approvals_pending,
-        tasks_failed,
+        projects: counted.projects,
+        tasks_queued: counted.tasks_queued,
+        tasks_without_agent: counted.tasks_without_agent,
+        runs_active: counted.runs_active,
+        approvals_pending: counted.approvals_pending,
+        tasks_failed: counted.tasks_failed,
         runs_max: app.config.runs_max,
         isolation_level: host.level,
         isolation_required: required,
         outage: outage.map(|outage| OutageView { since: outage.since, is_full: outage.is_full }),
         warnings,
     })
+}
+
+/// What the state says at one moment.
+struct Counted {
+    seq: u64,
+    projects: u32,
+    tasks_queued: u32,
+    tasks_without_agent: u32,
+    tasks_failed: u32,
+    runs_active: u32,
+    approvals_pending: u32,
+    /// What is silent, waits for too long or is paused, a line each.
+    quiet: Vec<String>,
+}
+
+impl Counted {
+    fn now(app: &App, view: &ReadView<'_>) -> Result<Self, RpcError> {
+        // Counted and not read: there can be very many.
+        let count = |kind, states: &[&str]| {
+            let by_state = readable(view.count_by_state(kind, None))?;
+            let sum: u64 = states.iter().filter_map(|state| by_state.get(*state)).sum();
+            Ok::<_, RpcError>(u32::try_from(sum).unwrap_or(u32::MAX))
+        };
+        let few = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let (without_agent, late) = {
+            let kept = readable(app.book.at(view))?;
+            (few(kept.book.without_agent()), kept.book.known_overdue(WARNINGS_MAX))
+        };
+        let open = Filter::default().open();
+        let runs = readable(view.list::<Run>(&open))?;
+        let mut quiet = silent(view, &runs)?;
+        quiet.extend(overdue(view, &late)?);
+        quiet.extend(paused(&readable(view.list::<Project>(&open))?));
+        let pending = ApprovalState::Pending { needed: 1, granted: BTreeSet::new(), expires: None };
+        Ok(Self {
+            seq: view.seq(),
+            projects: count(EntityKind::Project, &[ProjectState::Preparing.label(), ProjectState::Ready.label()])?,
+            tasks_queued: count(EntityKind::Task, &[TaskState::Approved { not_before: None }.label()])?,
+            tasks_without_agent: without_agent,
+            tasks_failed: count(EntityKind::Task, &[TaskState::Failed { reason: String::new() }.label()])?,
+            runs_active: few(runs.len()),
+            approvals_pending: count(EntityKind::Approval, &[pending.label()])?,
+            quiet,
+        })
+    }
 }
 
 /// Projects in which nothing begins because a person wants it so, a line each.
@@ -112,28 +133,34 @@ fn paused(projects: &[Project]) -> Vec<String> {
     lasting.map(line).collect()
 }
 
-/// Runs that live and have written nothing for long, a line each: they may be stuck.
-fn quiet(view: &ReadView<'_>, app: &App, runs: &[Run]) -> Result<Vec<String>, RpcError> {
+/// Runs of which nothing is heard for longer than they may be silent, a line each: they may be stuck.
+fn silent(view: &ReadView<'_>, runs: &[Run]) -> Result<Vec<String>, RpcError> {
     let now = crate::clock::now();
-    let quiet_ms = |run: &Run| {
-        let log = orch_adapters::executor::log_path(&app.dirs.run(run.id));
-        let written = std::fs::metadata(log).and_then(|found| found.modified()).ok()?;
-        let written = written.duration_since(std::time::UNIX_EPOCH).ok()?;
-        let written = Timestamp::from_unix_us(i64::try_from(written.as_micros()).ok()?);
-        Some(now.ms_since(written)).filter(|quiet| *quiet >= QUIET_MS)
-    };
-    let running = runs.iter().filter(|run| run.state == RunState::Running);
-    let mut found: Vec<_> = running.filter_map(|run| Some((quiet_ms(run)?, run))).collect();
-    found.sort_by_key(|(quiet, _)| std::cmp::Reverse(*quiet));
-    let line = |(quiet, run): &(u64, &Run)| {
+    let mut found: Vec<_> = runs.iter().filter_map(|run| Some((run.silence?.since, run))).collect();
+    found.sort_by_key(|(since, _)| *since);
+    let line = |(since, run): &(Timestamp, &Run)| {
         let name = readable(convert::name_of(view, *run))?;
-        let minutes = quiet / 60_000;
+        let silent = convert::patience::span(now.ms_since(*since));
         Ok(format!(
-            "{name} has written nothing for {minutes} min; look with `orchctl run logs {name}`, end it with \
+            "{name} has been silent for {silent}; look with `orchctl run logs {name}`, end it with \
              `orchctl run cancel {name}`"
         ))
     };
     found.iter().take(WARNINGS_MAX).map(line).collect()
+}
+
+/// Tasks that could begin and have not for longer than they may wait, a line each.
+fn overdue(view: &ReadView<'_>, tasks: &[TaskId]) -> Result<Vec<String>, RpcError> {
+    let now = crate::clock::now();
+    let mut lines = Vec::new();
+    for id in tasks {
+        let Some(task) = readable(view.get::<Task>(*id))? else { continue };
+        let Some(overdue) = task.overdue else { continue };
+        let name = readable(convert::name_of(view, &task))?;
+        let waits = convert::patience::span(now.ms_since(overdue.since));
+        lines.push(format!("{name} could begin for {waits} and has not; `orchctl task why {name}` says why"));
+    }
+    Ok(lines)
 }
 
 pub(crate) async fn audit_verify(app: &Arc<App>, _: &Caller) -> Result<AuditReport, RpcError> {

@@ -74,12 +74,6 @@ fn command(app: &App, request: Request) -> Result<Command, RpcError> {
 /// Commands that need nothing but names.
 fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> {
     match request {
-        Request::ProjectArchive { project } => {
-            Ok(Command::ArchiveProject { project: resolve::project(view, &project)?.id })
-        }
-        Request::ProjectSet { project, weight, runs_max, runs_per_day } => {
-            Ok(Command::SetShare { project: resolve::project(view, &project)?.id, weight, runs_max, runs_per_day })
-        }
         Request::RequirementsDecide { project, version, decision, digest, reason } => {
             let found = super::read::version::<Requirements>(view, &project, version)?;
             decide(Subject::Requirements(found.id), decision, digest.as_deref(), reason)
@@ -101,14 +95,11 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
                 reason,
             })
         }
-        Request::ProjectPause { projects, reason, until, with_runs } => {
-            let projects = projects.iter().map(|name| Ok(resolve::project(view, name)?.id));
-            let projects = projects.collect::<Result<_, RpcError>>()?;
-            Ok(Command::PauseProjects { projects, reason: reason.unwrap_or_default(), until, with_runs })
-        }
-        Request::ProjectResume { projects } => {
-            let projects = projects.iter().map(|name| Ok(resolve::project(view, name)?.id));
-            Ok(Command::ResumeProjects { projects: projects.collect::<Result<_, RpcError>>()? })
+        Request::QuestionAnswer { approval, choice, digest, not_before, priority } => {
+            let found = resolve::entity::<Approval>(view, &approval)?;
+            let digest = digest.as_deref().map(parsed).transpose()?;
+            let answer = Answer::Choose { choice: convert::patience::chosen(choice), not_before, priority };
+            Ok(Command::Decide { subject: Subject::Approval(found.id), answer, digest })
         }
         Request::RunPause { run, reason } => {
             Ok(Command::PauseRun { run: resolve::entity::<Run>(view, &run)?.id, reason: reason.unwrap_or_default() })
@@ -122,6 +113,11 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
             change: resolve::entity::<Change>(view, &change)?.id,
             reason: why.unwrap_or_else(|| "closed by a person".into()),
         }),
+        Request::ProjectArchive { .. }
+        | Request::ProjectSet { .. }
+        | Request::ProjectPatience { .. }
+        | Request::ProjectPause { .. }
+        | Request::ProjectResume { .. } => of_projects(view, request),
         Request::TaskLink { .. }
         | Request::TaskUnlink { .. }
         | Request::TaskSet { .. }
@@ -142,20 +138,50 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
     }
 }
 
+/// Commands about projects that need nothing but names.
+fn of_projects(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> {
+    match request {
+        Request::ProjectArchive { project } => {
+            Ok(Command::ArchiveProject { project: resolve::project(view, &project)?.id })
+        }
+        Request::ProjectSet { project, weight, runs_max, runs_per_day } => {
+            Ok(Command::SetShare { project: resolve::project(view, &project)?.id, weight, runs_max, runs_per_day })
+        }
+        Request::ProjectPatience { project, queue, silence } => Ok(Command::SetPatience {
+            project: resolve::project(view, &project)?.id,
+            change: convert::patience::change(queue, silence),
+        }),
+        Request::ProjectPause { projects, reason, until, with_runs } => {
+            let projects = projects.iter().map(|name| Ok(resolve::project(view, name)?.id));
+            let projects = projects.collect::<Result<_, RpcError>>()?;
+            Ok(Command::PauseProjects { projects, reason: reason.unwrap_or_default(), until, with_runs })
+        }
+        Request::ProjectResume { projects } => {
+            let projects = projects.iter().map(|name| Ok(resolve::project(view, name)?.id));
+            Ok(Command::ResumeProjects { projects: projects.collect::<Result<_, RpcError>>()? })
+        }
+        _ => Err(RpcError::new(ErrorCode::Internal, "not a request about projects")),
+    }
+}
+
 fn decide(
     subject: Subject,
     decision: Decision,
     digest: Option<&str>,
     reason: Option<String>,
 ) -> Result<Command, RpcError> {
-    let digest = digest.map(str::parse).transpose().map_err(|_| {
-        RpcError::new(ErrorCode::Invalid, "the digest is not a SHA-256 in hex").hint("take it from what was shown")
-    })?;
+    let digest = digest.map(parsed).transpose()?;
     let answer = match decision {
         Decision::Approve => Answer::Approve,
         Decision::Deny => Answer::Deny { reason: reason.unwrap_or_default() },
     };
     Ok(Command::Decide { subject, answer, digest })
+}
+
+fn parsed(digest: &str) -> Result<Digest, RpcError> {
+    digest.parse().map_err(|_| {
+        RpcError::new(ErrorCode::Invalid, "the digest is not a SHA-256 in hex").hint("take it from what was shown")
+    })
 }
 
 /// Reads one snapshot of the state, on the calling thread.

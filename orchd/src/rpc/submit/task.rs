@@ -52,7 +52,8 @@ pub(super) fn create(app: &App, request: Request) -> Result<Command, RpcError> {
     })?;
     let requirements = keys(&requirements)?;
     let asks = !app.config.network.questions(&work.access()).is_empty();
-    let spec = TaskSpec { work, requirements, acceptance, retries, estimate_minutes: None, risk: None };
+    let timeout_ms = parsed.as_ref().and_then(|recipe| recipe.timeout_ms);
+    let spec = TaskSpec { work, requirements, acceptance, retries, estimate_minutes: None, risk: None, timeout_ms };
     let needs_approval = needs_approval || wants_approval || asks;
     let terms = convert::terms::first(terms);
     let task = NewTask { project: project.id, title, spec, depends_on, terms, priority, needs_approval, queue };
@@ -71,8 +72,8 @@ pub(super) fn edit(app: &App, request: Request) -> Result<Command, RpcError> {
         let (work, retries, _) = work(parsed.as_ref(), &file_name, capability)?;
         check_isolation(app, &work)?;
         spec.work = work;
-        if parsed.is_some() {
-            spec.retries = retries;
+        if let Some(recipe) = &parsed {
+            (spec.retries, spec.timeout_ms) = (retries, recipe.timeout_ms);
         }
     }
     if let Some(requirements) = requirements {

@@ -66,6 +66,7 @@ impl Supervisor<'_> {
             },
             log_bytes: self.log.len(),
             dropped_bytes: self.log.dropped_bytes(),
+            silent_ms: Some(u64::try_from(self.timers.silent_for(Instant::now()).as_millis()).unwrap_or(u64::MAX)),
         }
     }
 
