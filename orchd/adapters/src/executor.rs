@@ -81,6 +81,10 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the run lives and cannot be reached: whoever looks after it does not answer.
     fn silent_ms(&self, directory: &Path) -> Result<Option<u64>, control::ControlError>;
+
+    /// Whether nobody looks after a run any more, as far as can be told without its directory: it is over then, or was never
+    /// begun.
+    fn is_gone(&self, directory: &Path) -> bool;
 }
 
 /// Runs on this machine, each under a shim of its own that survives the daemon.
@@ -151,6 +155,10 @@ impl Executor for Local {
             Err(control::ControlError::NotRunning { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn is_gone(&self, directory: &Path) -> bool {
+        matches!(control::status(directory), Err(control::ControlError::NotRunning { .. }))
     }
 }
 

@@ -1,8 +1,8 @@
 //! From a run to what the sandbox executes: steps, mounts, environment, limits.
 //!
-//! A run is: check out the base, the steps of the task (or the gates), and for work collect the result. The first and
-//! the last step are ours; they run inside the sandbox like the others, so that nothing of a workspace is ever touched
-//! by a git outside of one (invariant I12).
+//! A run is: check out the base, the steps of the task (or the gates), and for work collect the result, unless its recipe
+//! wants nothing of the project's files. The first and the last step are ours; they run inside the sandbox like the
+//! others, so that nothing of a workspace is ever touched by a git outside of one (invariant I12).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -150,7 +150,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
             Work::Agent { capability } => return Err(JobError::NeedsAgent { capability: capability.clone() }),
         },
     };
-    let work = Some(&job.task.spec.work).filter(|_| job.run.purpose == RunPurpose::Work);
+    let work = work_of(job.run, job.task);
     let collects = work.is_some_and(Work::keeps_changes);
     let isolation = work.map_or(recipe::Isolation::Sandbox, Work::isolation);
     let mut specs = Vec::with_capacity(steps.len() + 2);
@@ -191,6 +191,12 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         recipe::Isolation::Sandbox => spec,
         recipe::Isolation::None => on_the_host(spec),
     })
+}
+
+/// What the steps of a run are, unless they are gates.
+#[must_use]
+pub fn work_of<'t>(run: &Run, task: &'t Task) -> Option<&'t Work> {
+    (run.purpose == RunPurpose::Work).then_some(&task.spec.work)
 }
 
 /// The same without isolation: everything is where it is on the host.
@@ -300,7 +306,7 @@ pub fn base(run: &Run) -> Result<Option<CommitId>, NameError> {
 
 fn mounts(job: &Job<'_>) -> Vec<ReadOnlyMount> {
     let mut mounts = Vec::new();
-    if job.run.purpose != RunPurpose::Work || !job.task.spec.work.starts_empty() {
+    if !work_of(job.run, job.task).is_some_and(Work::starts_empty) {
         mounts.push(ReadOnlyMount { source: job.repository.objects_dir(), target: OBJECTS_INSIDE.into() });
     }
     if let Some(top) = job.layers.and_then(<[PathBuf]>::first) {

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use orch_adapters::executor::SubmitError;
 use orch_adapters::host_tools::ToolSet;
@@ -18,6 +19,9 @@ use super::{PassError, gates, settle};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 use crate::workspaces::Start;
+
+/// Longest time that a start needs until somebody has claimed the run, or nobody does any more: the spawner's own bound.
+const START_MAX: Duration = Duration::from_secs(10);
 
 /// Why a run does not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +75,7 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<Option<OwnedFd>,
     let (task, project) = (run.task, run.project);
     let (task, project) = app.read(move |view| Ok((view.get::<Task>(task)?, view.get::<Project>(project)?))).await?;
     let start = match (&task, &project) {
-        (Some(task), Some(_)) if starts_empty(run, task) => Start::Empty,
+        (Some(task), Some(_)) if job::work_of(run, task).is_some_and(Work::starts_empty) => Start::Empty,
         (Some(task), Some(project)) => app.workspaces.start(app, run, task, project).await,
         _ => Start::Empty,
     };
@@ -118,21 +122,25 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<Option<OwnedFd>,
     }
 }
 
-fn starts_empty(run: &Run, task: &Task) -> bool {
-    run.purpose == RunPurpose::Work && task.spec.work.starts_empty()
-}
-
 /// Settles a run that was not started, unless it was: an earlier try may have ended without an answer, or with the daemon
 /// before this one. The next look at its directory says more then.
 async fn give_up(app: &Arc<App>, run: &Run, outcome: RunOutcome) -> Result<(), PassError> {
-    let forestalled = {
+    let forestalled = async || {
         let (executor, directory, fence) = (Arc::clone(&app.executor), app.dirs.run(run.id), run.fence);
         blocking(move || executor.forestall(&directory, fence)).await
     };
-    match forestalled {
+    let mut forestall = forestalled().await;
+    if forestall.is_err() {
+        // A directory that cannot be written starts nothing either, but an earlier start may still be on its way.
+        tokio::select! {
+            () = app.stopped() => return Ok(()),
+            () = tokio::time::sleep(START_MAX) => {}
+        }
+        forestall = forestalled().await;
+    }
+    match forestall {
         Ok(false) => return Ok(()),
         Ok(true) => {}
-        // A directory that cannot be written starts nothing either.
         Err(error) => tracing::warn!(run = %run.id, error = chain(&error), "a run is given up without its claim"),
     }
     settle::without_result(app, run.id, run.fence, outcome).await
@@ -144,12 +152,13 @@ fn launch(
     layers: Option<&[PathBuf]>,
 ) -> Result<Option<OwnedFd>, LaunchError> {
     let (workspace, out, directory) = (app.dirs.workspace(run.id), app.dirs.run_out(run.id), app.dirs.run(run.id));
-    let out_if_kept = Some(&out).filter(|_| run.purpose == RunPurpose::Work && task.spec.work.keeps_changes());
+    let work = job::work_of(run, task);
+    if work.is_some_and(|work| work.isolation() == Isolation::None) && !app.config.allows_none {
+        return Err(LaunchError::NoIsolation);
+    }
+    let out_if_kept = Some(&out).filter(|_| work.is_some_and(Work::keeps_changes));
     for path in [&directory, &workspace].into_iter().chain(out_if_kept) {
         std::fs::create_dir_all(path).map_err(LaunchError::Directories)?;
-    }
-    if task.spec.work.isolation() == Isolation::None && run.purpose == RunPurpose::Work && !app.config.allows_none {
-        return Err(LaunchError::NoIsolation);
     }
     let repository = app.repository(project.id)?;
     let blueprint = match blueprint_of(run, task, project) {

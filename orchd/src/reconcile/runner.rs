@@ -18,7 +18,7 @@ use orch_store::ExecuteError;
 use tokio::sync::{Notify, oneshot};
 
 use super::runs::Runs;
-use super::steering::{self, Steering, cancel};
+use super::steering::{self, Steering};
 use super::watch::Watch;
 use super::{PassError, launch, log, settle};
 use crate::app::{App, blocking};
@@ -28,7 +28,7 @@ use crate::error_chain::chain;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a start waits for runs of the last daemon to be looked at.
 const RECOVERY_MAX: Duration = Duration::from_secs(60);
-/// How long looking at a run may fail before it is given up.
+/// How long looking at a run may fail, when nobody looks after it any more, before it is given up.
 const UNREADABLE_MAX: Duration = Duration::from_secs(10);
 
 /// Looks after runs until the daemon stops. The runs go on.
@@ -140,6 +140,9 @@ async fn follow(
     let mut steering = Steering::default();
     let mut readable_at = Instant::now();
     loop {
+        if *app.stopping.borrow() {
+            return Ok(Followed::ToTheEnd);
+        }
         let Some((run, observed)) = look(app, id, &directory, scanned).await? else { return Ok(Followed::ToTheEnd) };
         let pause_ends_in = steering::pause_ends_in(&run);
         if observed.is_ok() {
@@ -168,20 +171,18 @@ async fn follow(
                 settle::without_result(app, id, run.fence, outcome).await?;
                 return Ok(Followed::ToTheEnd);
             }
-            // It may live, and what is missing may be a descriptor: given up too early there would be two of it.
-            Err(error) if readable_at.elapsed() < UNREADABLE_MAX => {
-                tracing::warn!(run = %id, error = chain(&error), "failed to look at a run; looking again");
-            }
             Err(error) => {
-                give_up_unreadable(app, &run, &directory, &chain(&error)).await?;
-                return Ok(Followed::ToTheEnd);
+                tracing::warn!(run = %id, error = chain(&error), "failed to look at a run; looking again");
+                if readable_at.elapsed() > UNREADABLE_MAX && is_gone(app, &directory).await {
+                    let reason = format!("its directory cannot be read: {}", chain(&error));
+                    let outcome = RunOutcome::Failed { class: FailureClass::Infrastructure, reason };
+                    settle::without_result(app, id, run.fence, outcome).await?;
+                    return Ok(Followed::ToTheEnd);
+                }
             }
         }
         let look_again = pause_ends_in.map_or(LOOK_AGAIN, |ends| ends.min(LOOK_AGAIN));
         watch.wait(app, bell, look_again).await;
-        if *app.stopping.borrow() {
-            return Ok(Followed::ToTheEnd);
-        }
     }
 }
 
@@ -241,13 +242,11 @@ async fn wait_for_jails(app: &Arc<App>, id: RunId, bell: &Notify) -> Result<Foll
     }
 }
 
-/// Settles a run whose directory could not be read for too long.
-async fn give_up_unreadable(app: &Arc<App>, run: &Run, directory: &Path, why: &str) -> Result<(), PassError> {
-    // What lives in there is of no use to anybody.
-    cancel(app, directory).await;
-    let reason = format!("its directory cannot be read: {why}");
-    let outcome = RunOutcome::Failed { class: FailureClass::Infrastructure, reason };
-    settle::without_result(app, run.id, run.fence, outcome).await
+/// Whether a run that cannot be looked at is over for sure. It may live, and what is missing may be a descriptor: given up
+/// too early there would be two of it. One that lives goes on, and its sandbox ends it when its time is over.
+async fn is_gone(app: &Arc<App>, directory: &Path) -> bool {
+    let (executor, directory) = (Arc::clone(&app.executor), directory.to_owned());
+    blocking(move || executor.is_gone(&directory)).await
 }
 
 /// Puts on record that a run that was not started yet is to be. The run as it is then; none when it is not to be any more.

@@ -57,7 +57,7 @@ async fn suspend(app: &Arc<App>, run: &Run, directory: &Path, stands_still: bool
 }
 
 /// Asks a run to end; whether it was reached.
-pub(super) async fn cancel(app: &Arc<App>, directory: &Path) -> bool {
+async fn cancel(app: &Arc<App>, directory: &Path) -> bool {
     let (executor, directory) = (Arc::clone(&app.executor), directory.to_owned());
     match blocking(move || executor.cancel(&directory)).await {
         Ok(()) => true,

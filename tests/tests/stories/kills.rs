@@ -77,6 +77,33 @@ fn a_run_whose_shim_is_killed_is_lost_and_tried_again() -> anyhow::Result<()> {
     })
 }
 
+/// What is in the way of its record also keeps it from leaving one.
+#[test]
+fn a_run_that_cannot_be_looked_at_is_not_begun_again_while_it_lives() -> anyhow::Result<()> {
+    story("a run that cannot be looked at", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let task = story.task_create("shop", "Count", COUNTS).await?;
+        let first = counting(story, &task).await?;
+        std::fs::create_dir(Path::new(&first.directory).join("exit.json"))?;
+        // Longer than one that is dead is looked for.
+        story.log_line(&first.name, "line 300").await?;
+        let runs = story.runs("shop").await?;
+        ensure!(runs.len() == 1 && runs[0].state == RunState::Running, "it lives: {runs:#?}");
+        release(&first, story).await?;
+        let second = story.wait_until("another attempt", async |client| {
+            Ok(client.runs("shop").await?.into_iter().find(|run| run.attempt == 2 && run.state == RunState::Running))
+        });
+        let second = second.await?;
+        release(&second, story).await?;
+        let done = story.task_in(&task, TaskState::Done).await?;
+        ensure!(done.attempts == 2, "{done:#?}");
+        let first = story.runs("shop").await?.into_iter().find(|run| run.attempt == 1).context("it was")?;
+        let RunState::Failed { class, reason } = &first.state else { anyhow::bail!("{first:#?}") };
+        ensure!(class == "infrastructure" && reason.contains("cannot be read"), "{class}: {reason}");
+        Ok(())
+    })
+}
+
 #[test]
 fn a_killed_spawner_is_replaced_and_runs_do_not_notice() -> anyhow::Result<()> {
     story("kill -9 of the spawner", Setup::Runs, async |story| {
