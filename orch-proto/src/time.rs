@@ -36,6 +36,13 @@ impl Timestamp {
         Self(self.0.saturating_add(ms.saturating_mul(1_000)))
     }
 
+    /// This time less `ms` milliseconds, saturating.
+    #[must_use]
+    pub const fn minus_ms(self, ms: u64) -> Self {
+        let ms = if ms > i64::MAX as u64 / 1_000 { i64::MAX / 1_000 } else { ms.cast_signed() };
+        Self(self.0.saturating_sub(ms.saturating_mul(1_000)))
+    }
+
     /// Milliseconds from `earlier` to this time, 0 if it lies after it.
     #[must_use]
     pub const fn ms_since(self, earlier: Self) -> u64 {

@@ -8,9 +8,11 @@ use std::process::ExitStatus;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
+use orch_proto::view::RunView;
 use tokio::process::Command;
 
 use crate::client::Client;
+use crate::command_line::orchctl;
 use crate::daemon::Daemon;
 use crate::env::{Env, Programs, tell};
 use crate::poll;
@@ -131,6 +133,28 @@ impl Story {
         self.daemon = Some(Daemon::start_with(&self.env, command).await?);
         self.client = Client::connect(&self.env.socket()).await?;
         Ok(())
+    }
+
+    /// Has a person hand in a task of the project `shop` with a recipe and other options, and queue it; its name.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn hand_in(&self, title: &str, recipe: &str, options: &[&str]) -> anyhow::Result<String> {
+        let file = self.env.path(&format!("{title}.yaml"));
+        std::fs::write(&file, recipe)?;
+        let file = file.to_str().context("a path in UTF-8")?;
+        let mut words = vec!["--project", "shop", "task", "create", title, "--recipe", file, "--queue", "-o", "name"];
+        words.extend(options);
+        Ok(orchctl(&self.env, &words).await?.ok()?.trim().to_owned())
+    }
+
+    /// The first run of a task of the project `shop`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn run_of(&self, task: &str) -> anyhow::Result<RunView> {
+        let title = self.task(task).await?.title;
+        self.runs("shop").await?.into_iter().find(|run| run.task_title == title).context("it ran")
     }
 
     /// What must hold at any time, and at the end of every story.

@@ -5,8 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orch_proto::Timestamp;
-
 use crate::app::App;
 use crate::error_chain::chain;
 
@@ -37,7 +35,8 @@ pub(super) async fn run(app: Arc<App>) {
 
 /// Forgets what commands came to that nobody sends again after so long; answers how many.
 async fn forget_commands(app: &App) -> Result<u64, orch_store::ExecuteError> {
-    let before = before(crate::clock::now(), app.config.retention.commands);
+    let kept_ms = u64::try_from(app.config.retention.commands.as_millis()).unwrap_or(u64::MAX);
+    let before = crate::clock::now().minus_ms(kept_ms);
     let mut count = 0;
     loop {
         let forgotten = app.store.forget_commands(before, PIECE).await?;
@@ -46,22 +45,5 @@ async fn forget_commands(app: &App) -> Result<u64, orch_store::ExecuteError> {
             return Ok(count);
         }
         tokio::time::sleep(BREATH).await;
-    }
-}
-
-/// The time that is so long ago.
-fn before(now: Timestamp, ago: Duration) -> Timestamp {
-    Timestamp::from_unix_us(now.unix_us().saturating_sub(i64::try_from(ago.as_micros()).unwrap_or(i64::MAX)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn so_long_ago_is_never_in_the_future() {
-        let now = Timestamp::from_unix_us(1_000_000);
-        assert_eq!(before(now, Duration::from_secs(1)).unix_us(), 0);
-        assert!(before(now, Duration::MAX) < now);
     }
 }

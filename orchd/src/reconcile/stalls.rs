@@ -123,13 +123,13 @@ fn judge(app: &App, run: &Run, timeout: Timeout) -> Judged {
     }
     match silent_ms(app, run).unwrap_or(written_ms) {
         silent_ms if silent_ms < after_ms => Judged::NotBefore { ms: after_ms - silent_ms },
-        silent_ms => Judged::Silent { since: before_now(silent_ms) },
+        silent_ms => Judged::Silent { since: crate::clock::now().minus_ms(silent_ms) },
     }
 }
 
 fn is_heard(app: &App, run: &Run, silence: Silence) -> bool {
     let silent_ms = silent_ms(app, run).unwrap_or_else(|| written_ms(app, run));
-    before_now(silent_ms) > silence.since.plus_ms(SLACK_MS)
+    crate::clock::now().minus_ms(silent_ms) > silence.since.plus_ms(SLACK_MS)
 }
 
 /// How long nothing was heard of a run, as whoever looks after it says. One who does not answer is silent, too.
@@ -151,9 +151,4 @@ fn written_ms(app: &App, run: &Run) -> u64 {
     let written = written.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let written = written.and_then(|at| i64::try_from(at.as_micros()).ok()).map(Timestamp::from_unix_us);
     now.ms_since(written.or(run.started_at).unwrap_or(run.queued_at))
-}
-
-fn before_now(ms: u64) -> Timestamp {
-    let us = i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
-    Timestamp::from_unix_us(crate::clock::now().unix_us().saturating_sub(us))
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use orch_proto::request::RepoSource;
-use orch_proto::view::{ApprovalState, ApprovalView, Choice, RunState, RunView, TaskState};
+use orch_proto::view::{ApprovalState, ApprovalView, Choice, RunState, TaskState};
 use orch_tests::command_line::orchctl;
 use orch_tests::{Setup, Story};
 
@@ -20,15 +20,6 @@ async fn configured(story: &mut Story, config: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn create(story: &Story, title: &str, recipe: &str, options: &[&str]) -> anyhow::Result<String> {
-    let file = story.env().path(&format!("{title}.yaml"));
-    std::fs::write(&file, recipe)?;
-    let file = file.to_str().context("a path in UTF-8")?;
-    let mut words = vec!["--project", "shop", "task", "create", title, "--recipe", file, "--queue", "-o", "name"];
-    words.extend(options);
-    Ok(orchctl(story.env(), &words).await?.ok()?.trim().to_owned())
-}
-
 /// The question that waits.
 async fn asked(story: &Story) -> anyhow::Result<ApprovalView> {
     let waits = story.wait_until("a question", async |client| {
@@ -37,16 +28,11 @@ async fn asked(story: &Story) -> anyhow::Result<ApprovalView> {
     waits.await
 }
 
-async fn only_run(story: &Story, task: &str) -> anyhow::Result<RunView> {
-    let title = story.task(task).await?.title;
-    story.runs("shop").await?.into_iter().find(|run| run.task_title == title).context("it ran")
-}
-
 #[test]
 fn a_person_says_what_becomes_of_a_silent_run() -> anyhow::Result<()> {
     story("a silent run", Setup::Runs, async |story| {
         configured(story, "[patience]\nsilence_seconds = 1\nsilence = \"ask\"\n").await?;
-        let task = create(story, "Silent", SILENT, &[]).await?;
+        let task = story.hand_in("Silent", SILENT, &[]).await?;
         let question = asked(story).await?;
         ensure!(question.subject == "shop/R-1" && question.choices.contains(&Choice::Retry), "{question:#?}");
         let status = orchctl(story.env(), &["status"]).await?.ok()?;
@@ -86,15 +72,14 @@ fn a_run_that_speaks_again_is_silent_no_more() -> anyhow::Result<()> {
         orchctl(story.env(), &options).await?.ok()?;
         let shown = orchctl(story.env(), &["project", "get", "shop"]).await?.ok()?;
         ensure!(shown.contains("silence limit 1.0s, then ask"), "{shown}");
-        let task = create(
-            story,
+        let task = story.hand_in(
             "Wakes",
             "steps: ['echo ready; while ! [ -e go-$ORCH_TASK ]; do sleep 0.05; done; while :; do echo on; sleep 0.1; done']",
             &[],
         )
         .await?;
         let question = asked(story).await?;
-        let run = only_run(story, &task).await?;
+        let run = story.run_of(&task).await?;
         release(&run, story).await?;
         let over = story.wait_until("the end of the question", async |client| {
             let all = client.approvals("shop").await?;
@@ -102,7 +87,7 @@ fn a_run_that_speaks_again_is_silent_no_more() -> anyhow::Result<()> {
         });
         let over = over.await?;
         ensure!(matches!(over.state, ApprovalState::Void { .. }), "{over:#?}");
-        ensure!(only_run(story, &task).await?.silence.is_none(), "it speaks");
+        ensure!(story.run_of(&task).await?.silence.is_none(), "it speaks");
         orchctl(story.env(), &["task", "cancel", &task, "--yes"]).await?.ok()?;
         story.task_in(&task, TaskState::Cancelled).await?;
         Ok(())
@@ -120,10 +105,10 @@ fn silence_and_length_of_runs_can_be_bounded_by_task_and_recipe() -> anyhow::Res
             ("Recipe", format!("{busy}timeout: 1\n"), &[], "timed out"),
         ];
         for (title, recipe, options, reason) in cases {
-            let task = create(story, title, &recipe, options).await?;
+            let task = story.hand_in(title, &recipe, options).await?;
             let failed = story.task_in(&task, TaskState::Failed).await?;
             ensure!(failed.last_failure.as_deref().is_some_and(|why| why.contains(reason)), "{failed:#?}");
-            ensure!(only_run(story, &task).await?.state == RunState::TimedOut, "{title}");
+            ensure!(story.run_of(&task).await?.state == RunState::TimedOut, "{title}");
         }
         Ok(())
     })
@@ -133,11 +118,11 @@ fn silence_and_length_of_runs_can_be_bounded_by_task_and_recipe() -> anyhow::Res
 fn what_waits_for_too_long_is_asked_about_or_cancelled() -> anyhow::Result<()> {
     story("a time-out in the queue", Setup::Runs, async |story| {
         configured(story, "[limits]\nruns_max = 1\n").await?;
-        let first = create(story, "First", SILENT, &[]).await?;
+        let first = story.hand_in("First", SILENT, &[]).await?;
         story.task_in(&first, TaskState::Running).await?;
         let brief = "steps: ['true']";
-        let asks = create(story, "Asks", brief, &["--queue-timeout", "1s:ask"]).await?;
-        let ends = create(story, "Ends", brief, &["--queue-timeout", "1s:end"]).await?;
+        let asks = story.hand_in("Asks", brief, &["--queue-timeout", "1s:ask"]).await?;
+        let ends = story.hand_in("Ends", brief, &["--queue-timeout", "1s:end"]).await?;
         let ended = story.task_in(&ends, TaskState::Cancelled).await?;
         let why = ended.cancelled_because.context("a reason")?;
         ensure!(why == "it could begin for 1 s and did not", "{why}");
@@ -162,7 +147,7 @@ fn a_failure_that_repeats_asks_what_is_to_become_of_the_task() -> anyhow::Result
         configured(story, "").await?;
         let recipe =
             "steps: ['exit 3']\nretries: {max_retries: 1, backoff_base_seconds: 0, backoff_jitter_seconds: 0}\n";
-        let task = create(story, "Fails", recipe, &[]).await?;
+        let task = story.hand_in("Fails", recipe, &[]).await?;
         let question = asked(story).await?;
         ensure!(question.action.contains("failed 2 times") && question.subject == task, "{question:#?}");
         let why = orchctl(story.env(), &["task", "why", &task]).await?.ok()?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use orch_proto::request::RepoSource;
-use orch_proto::view::{RunView, TaskState};
+use orch_proto::view::TaskState;
 use orch_tests::command_line::orchctl;
 use orch_tests::{Setup, Story};
 
@@ -11,32 +11,17 @@ use crate::story;
 /// Runs until it is told to go.
 const WAITS: &str = "steps: ['echo here; while ! [ -e go ]; do sleep 0.05; done']\nretries: {max_retries: 0}\n";
 
-async fn create(story: &Story, title: &str, recipe: &str, options: &[&str]) -> anyhow::Result<String> {
-    let file = story.env().path(&format!("{title}.yaml"));
-    std::fs::write(&file, recipe)?;
-    let file = file.to_str().context("a path in UTF-8")?;
-    let mut words = vec!["--project", "shop", "task", "create", title, "--recipe", file, "--queue", "-o", "name"];
-    words.extend(options);
-    let made = orchctl(story.env(), &words).await?.ok()?;
-    Ok(made.trim().to_owned())
-}
-
-async fn run_of(story: &Story, task: &str) -> anyhow::Result<RunView> {
-    let title = story.task(task).await?.title;
-    story.runs("shop").await?.into_iter().find(|run| run.task_title == title).context("it ran")
-}
-
 #[test]
 fn two_that_use_one_thing_never_run_at_the_same_time() -> anyhow::Result<()> {
     story("a semaphore", Setup::Runs, async |story| {
         story.project_create("shop", RepoSource::Empty).await?;
         let brief = "steps: ['sleep 0.3']";
-        let first = create(story, "First", brief, &["--uses", "staging"]).await?;
-        let second = create(story, "Second", brief, &["--uses", "staging"]).await?;
+        let first = story.hand_in("First", brief, &["--uses", "staging"]).await?;
+        let second = story.hand_in("Second", brief, &["--uses", "staging"]).await?;
         for task in [&first, &second] {
             story.task_in(task, TaskState::Done).await?;
         }
-        let (first, second) = (run_of(story, &first).await?, run_of(story, &second).await?);
+        let (first, second) = (story.run_of(&first).await?, story.run_of(&second).await?);
         let (earlier, later) = if first.queued_at < second.queued_at { (first, second) } else { (second, first) };
         ensure!(earlier.finished_at <= Some(later.queued_at), "{earlier:#?} and {later:#?}");
         Ok(())
@@ -47,11 +32,11 @@ fn two_that_use_one_thing_never_run_at_the_same_time() -> anyhow::Result<()> {
 fn what_waits_for_a_failure_runs_after_one_and_never_after_a_success() -> anyhow::Result<()> {
     story("on failure", Setup::Runs, async |story| {
         story.project_create("shop", RepoSource::Empty).await?;
-        let bad = create(story, "Bad", "steps: ['false']\nretries: {max_retries: 0}\n", &[]).await?;
-        let good = create(story, "Good", "steps: ['true']", &[]).await?;
+        let bad = story.hand_in("Bad", "steps: ['false']\nretries: {max_retries: 0}\n", &[]).await?;
+        let good = story.hand_in("Good", "steps: ['true']", &[]).await?;
         let on = |task: &str| format!("{}:failed", task.rsplit('/').next().unwrap_or(task));
-        let mend = create(story, "Mend", "steps: [echo mends]", &["--depends-on", &on(&bad)]).await?;
-        let idle = create(story, "Idle", "steps: [echo never]", &["--depends-on", &on(&good)]).await?;
+        let mend = story.hand_in("Mend", "steps: [echo mends]", &["--depends-on", &on(&bad)]).await?;
+        let idle = story.hand_in("Idle", "steps: [echo never]", &["--depends-on", &on(&good)]).await?;
         story.task_in(&mend, TaskState::Done).await?;
         let idle = story.task_in(&idle, TaskState::Cancelled).await?;
         ensure!(idle.cancelled_because.as_deref() == Some("not needed: T-2 did not fail"), "{idle:#?}");
@@ -65,8 +50,8 @@ fn what_waits_for_a_failure_runs_after_one_and_never_after_a_success() -> anyhow
 fn a_deadline_ends_what_runs_and_what_never_began() -> anyhow::Result<()> {
     story("a deadline", Setup::Runs, async |story| {
         story.project_create("shop", RepoSource::Empty).await?;
-        let slow = create(story, "Slow", WAITS, &["--deadline", "+2s"]).await?;
-        let late = create(story, "Late", WAITS, &["--depends-on", "T-1", "--deadline", "+1s"]).await?;
+        let slow = story.hand_in("Slow", WAITS, &["--deadline", "+2s"]).await?;
+        let late = story.hand_in("Late", WAITS, &["--depends-on", "T-1", "--deadline", "+1s"]).await?;
         let late = story.task_in(&late, TaskState::Failed).await?;
         ensure!(
             late.attempts == 0 && late.last_failure.as_deref().is_some_and(|why| why.contains("deadline")),
@@ -75,7 +60,7 @@ fn a_deadline_ends_what_runs_and_what_never_began() -> anyhow::Result<()> {
         let slow = story.task_in(&slow, TaskState::Failed).await?;
         ensure!(slow.attempts == 1, "{slow:#?}");
         // Nothing begins before its time, also over a restart, and everybody is told when that is.
-        let early = create(story, "Early", "steps: ['true']", &["--not-before", "+1h"]).await?;
+        let early = story.hand_in("Early", "steps: ['true']", &["--not-before", "+1h"]).await?;
         story.kill9().await?;
         story.start().await?;
         let why = orchctl(story.env(), &["task", "why", &early]).await?.ok()?;
@@ -92,11 +77,11 @@ fn a_run_has_the_memory_that_its_task_asks_for() -> anyhow::Result<()> {
         story.project_create("shop", RepoSource::Empty).await?;
         let hungry =
             "steps: ['head -c 300000000 /dev/zero > /tmp/full; mkfifo never; cat never']\nretries: {max_retries: 0}\n";
-        let small = create(story, "Small", hungry, &["--memory", "128M"]).await?;
+        let small = story.hand_in("Small", hungry, &["--memory", "128M"]).await?;
         let failed = story.task_in(&small, TaskState::Failed).await?;
         let why = failed.last_failure.context("a reason")?;
         ensure!(why.contains("memory limit of 128 MiB exceeded"), "{why}");
-        let endless = create(story, "Endless", "steps: ['true']", &["--memory", "900T"]).await?;
+        let endless = story.hand_in("Endless", "steps: ['true']", &["--memory", "900T"]).await?;
         let why = orchctl(story.env(), &["task", "why", &endless]).await?.ok()?;
         ensure!(why.contains("memory: the memory of the host: it takes") && why.contains("in all for runs"), "{why}");
         orchctl(story.env(), &["task", "set", &endless, "--memory", "0"]).await?.ok()?;
@@ -116,18 +101,18 @@ fn only_the_operator_lets_a_recipe_do_without_a_sandbox() -> anyhow::Result<()> 
             "checkout: false\nisolation: none\nsteps: ['cat {} && test \"$PWD\" = \"$HOME\" && ! ls .git']\n",
             marker.display()
         );
-        let refused = create(story, "Early", &recipe, &[]).await;
+        let refused = story.hand_in("Early", &recipe, &[]).await;
         let said = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
         ensure!(said.contains("sandbox.allow_none = true"), "{said}");
         allow_none(story, true).await?;
-        let plain = create(story, "Plain", &recipe, &[]).await?;
+        let plain = story.hand_in("Plain", &recipe, &[]).await?;
         story.task_in(&plain, TaskState::Done).await?;
         let log = orchctl(story.env(), &["--project", "shop", "run", "logs", "R-1"]).await?.ok()?;
         ensure!(log.contains("seen"), "{log}");
         let run = orchctl(story.env(), &["--project", "shop", "run", "get", "R-1"]).await?.ok()?;
         ensure!(run.contains("level 0"), "{run}");
         // What was allowed once is asked again when it comes to it.
-        let held = create(story, "Held", &recipe, &["--not-before", "+1h"]).await?;
+        let held = story.hand_in("Held", &recipe, &["--not-before", "+1h"]).await?;
         allow_none(story, false).await?;
         orchctl(story.env(), &["task", "set", &held, "--not-before", "none"]).await?.ok()?;
         let held = story.task_in(&held, TaskState::Failed).await?;
