@@ -210,6 +210,7 @@ impl Watch {
         if self.until_end_of == Some(thread) {
             if self.moment.as_ref().is_some_and(|moment| moment.side == Side::Late) {
                 let started = Call::result(thread).context("failed to see what was started")?;
+                ensure!(started > 0, "nothing was started: {started}");
                 kill(Pid::from_raw(i32::try_from(started)?), Signal::SIGSTOP)
                     .context("failed to stop what was started")?;
             }

@@ -8,7 +8,7 @@ use orch_adapters::{executor, run_log};
 use orch_core::command::Command;
 use orch_core::entity::{Observation, Run};
 use orch_sandbox::log::ReadLogError;
-use orch_store::{Committed, ExecuteError};
+use orch_store::ExecuteError;
 
 use super::PassError;
 use crate::app::{App, blocking};
@@ -31,7 +31,7 @@ pub(super) async fn drain(app: &Arc<App>, run: &Run, directory: &Path, scanned: 
     Ok(())
 }
 
-/// Records what the log says from `cursor` on; where the cursor is then, none when there was nothing.
+/// Records what the log says from `cursor` on; where the stored cursor is then, none when there was nothing.
 async fn record_from(
     app: &Arc<App>,
     run: &Run,
@@ -46,18 +46,32 @@ async fn record_from(
     let piece = match read {
         Ok(piece) => piece,
         Err(error) => {
-            unreadable(run, &error);
+            // The exit record stands for itself; a log that cannot be read costs the steps' times, not the result.
+            tracing::warn!(run = %run.id, error = chain(&error), "failed to read a run's log");
             return Ok(None);
         }
     };
     *scanned = piece.next_offset;
-    let Some((command, cursor)) = command(run, cursor, piece) else { return Ok(None) };
-    accept(run, app.execute("runner", command).await)?;
-    Ok(Some(cursor))
+    // Output alone is no event: the stored cursor moves with the next one.
+    if piece.items.is_empty() {
+        return Ok(None);
+    }
+    let next = piece.next_offset;
+    let command =
+        Command::RecordRun { run: run.id, fence: run.fence, from: cursor, cursor: next, observations: piece.items };
+    match app.execute("runner", command).await {
+        Ok(_) => Ok(Some(next)),
+        // Sent again it would be refused again, and the run would never end: its log is not worth that. What follows is.
+        Err(error @ (ExecuteError::Rejected(_) | ExecuteError::Apply(_))) => {
+            tracing::error!(run = %run.id, offset, error = chain(&error), "a part of a run's log makes no sense");
+            Ok(Some(cursor))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The next observations from `offset` on, over any amount of output between them.
-pub(super) fn next(directory: &Path, offset: u64) -> Result<Piece<Observation>, ReadLogError> {
+fn next(directory: &Path, offset: u64) -> Result<Piece<Observation>, ReadLogError> {
     let log = executor::log_path(directory);
     let mut offset = offset.max(executor::LOG_START);
     loop {
@@ -66,34 +80,5 @@ pub(super) fn next(directory: &Path, offset: u64) -> Result<Piece<Observation>, 
             return Ok(piece);
         }
         offset = piece.next_offset;
-    }
-}
-
-/// What puts a piece on record that follows `cursor`, and where the cursor is then. Output alone is no event: the stored
-/// cursor moves with the next one.
-pub(super) fn command(run: &Run, cursor: u64, piece: Piece<Observation>) -> Option<(Command, u64)> {
-    if piece.items.is_empty() {
-        return None;
-    }
-    let next = piece.next_offset;
-    let command =
-        Command::RecordRun { run: run.id, fence: run.fence, from: cursor, cursor: next, observations: piece.items };
-    Some((command, next))
-}
-
-/// The exit record stands for itself; a log that cannot be read costs the steps' times, not the result.
-pub(super) fn unreadable(run: &Run, error: &ReadLogError) {
-    tracing::warn!(run = %run.id, error = chain(error), "failed to read a run's log");
-}
-
-/// Sent again what makes no sense would be refused again, and the run would never end: its log is not worth that.
-pub(super) fn accept(run: &Run, recorded: Result<Committed, ExecuteError>) -> Result<(), PassError> {
-    match recorded {
-        Ok(_) => Ok(()),
-        Err(error @ (ExecuteError::Rejected(_) | ExecuteError::Apply(_))) => {
-            tracing::error!(run = %run.id, error = chain(&error), "a part of a run's log makes no sense");
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
     }
 }

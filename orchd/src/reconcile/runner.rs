@@ -34,8 +34,14 @@ const UNREADABLE_MAX: Duration = Duration::from_secs(10);
 /// Looks after runs until the daemon stops. The runs go on.
 pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
     let mut changed = app.store.subscribe();
+    let mut read_at = Instant::now();
     loop {
         changed.mark_unchanged();
+        // However much happens: a run whose follower failed is found only so.
+        if read_at.elapsed() >= super::LOOK_AGAIN {
+            read_at = Instant::now();
+            runs.forget();
+        }
         let wait = match runs.catch_up(&app).await {
             Ok(_looked) => super::LOOK_AGAIN,
             Err(error) => {
@@ -46,7 +52,7 @@ pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
         tokio::select! {
             () = app.stopped() => break,
             _ = changed.changed() => {}
-            () = tokio::time::sleep(wait) => runs.forget(),
+            () = tokio::time::sleep(wait) => {}
         }
     }
     // A piece of work that is under way is brought to its end.
@@ -134,6 +140,8 @@ async fn follow(
         watch.wait(app, bell, LOOK_AGAIN).await;
         watch
     } else {
+        // It may be gone with a power loss.
+        launch::prepare(&directory);
         Watch::new(&directory)
     };
     let mut scanned = 0;
@@ -143,7 +151,7 @@ async fn follow(
         if *app.stopping.borrow() {
             return Ok(Followed::ToTheEnd);
         }
-        let Some((run, observed)) = look(app, id, &directory, scanned).await? else { return Ok(Followed::ToTheEnd) };
+        let Some((run, observed)) = look(app, id, &directory).await? else { return Ok(Followed::ToTheEnd) };
         let pause_ends_in = steering::pause_ends_in(&run);
         if observed.is_ok() {
             readable_at = Instant::now();
@@ -162,7 +170,10 @@ async fn follow(
                 log::record(app, &run, &directory, &mut scanned).await?;
                 watch.shim(&directory).await;
             }
-            Ok(Looked::Ended(ended)) => return settle::ended(app, &run, *ended).await.map(|()| Followed::ToTheEnd),
+            Ok(Looked::Ended(ended)) => {
+                log::drain(app, &run, &directory, &mut scanned).await?;
+                return settle::ended(app, &run, *ended).await.map(|()| Followed::ToTheEnd);
+            }
             Ok(Looked::Lost) => {
                 log::drain(app, &run, &directory, &mut scanned).await?;
                 let reason = "its processes are gone and left no result".to_owned();
@@ -195,12 +206,11 @@ enum Looked {
     Lost,
 }
 
-/// The run, unless it is over already, and what has become of it. Its log says nothing new before `scanned`.
+/// The run, unless it is over already, and what has become of it.
 async fn look(
     app: &Arc<App>,
     id: RunId,
     directory: &Path,
-    scanned: u64,
 ) -> Result<Option<(Run, Result<Looked, InspectError>)>, PassError> {
     let (app, directory) = (Arc::clone(app), directory.to_owned());
     let looked = blocking(move || {
@@ -208,7 +218,7 @@ async fn look(
         let looked = match app.executor.observe(&directory, run.fence) {
             Ok(Observed::Absent) => Ok(Looked::Absent),
             Ok(Observed::Running) => Ok(Looked::Running),
-            Ok(Observed::Exited(exit)) => Ok(Looked::Ended(Box::new(settle::Ended::of(&app, &run, &exit, scanned)?))),
+            Ok(Observed::Exited(exit)) => Ok(Looked::Ended(Box::new(settle::Ended::of(&app, &run, &exit)?))),
             Ok(Observed::Lost) => Ok(Looked::Lost),
             Err(error) => Err(error),
         };

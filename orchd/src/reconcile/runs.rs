@@ -19,6 +19,11 @@ use crate::app::App;
 /// Most news that are looked at one by one. With more it is less work to read the table.
 const NEWS_MAX: u32 = 10_000;
 
+/// The event with which a run begins.
+const BEGUN: &str = "queued";
+/// Events that somebody else than its follower makes happen to a run, and that its follower has to heed.
+const DECIDED: [&str; 4] = ["cancel_requested", "pause_requested", "resume_requested", "ended"];
+
 /// Runs that somebody here looks after.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
@@ -102,9 +107,10 @@ fn news(view: &ReadView<'_>, after: Option<u64>) -> Result<News, ReadError> {
     let mut decided = BTreeSet::new();
     let mut begun = BTreeSet::new();
     for event in happened {
-        let set = match event.kind.as_str() {
-            "run.queued" => &mut begun,
-            "run.cancel_requested" | "run.pause_requested" | "run.resume_requested" | "run.ended" => &mut decided,
+        let Some(label) = event.kind.strip_prefix("run.") else { continue };
+        let set = match label {
+            BEGUN => &mut begun,
+            label if DECIDED.contains(&label) => &mut decided,
             _ => continue,
         };
         // A subject that is no id was never written by this version, and is found in the table if it is a run.
@@ -115,4 +121,28 @@ fn news(view: &ReadView<'_>, after: Option<u64>) -> Result<News, ReadError> {
         open.extend(view.get::<Run>(run)?.filter(|run| !run.state.is_final()));
     }
     Ok(News { seq, open, decided: Some(decided) })
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_core::entity::{Entity as _, RunEvent, RunPause};
+    use orch_core::state::run::RunOutcome;
+
+    use super::*;
+
+    #[test]
+    fn what_is_decided_about_a_run_is_known_by_its_name() {
+        let pause = RunPause { reason: String::new(), with_project: false, until: None };
+        let decided = [
+            RunEvent::CancelRequested { reason: String::new() },
+            RunEvent::PauseRequested { pause },
+            RunEvent::ResumeRequested,
+            RunEvent::Ended { outcome: RunOutcome::Succeeded, artifacts: Vec::new(), log_dropped_bytes: 0 },
+        ];
+        assert_eq!(decided.map(|event| Run::event_label(&event)), DECIDED);
+        // What a follower makes happen itself wakes nobody.
+        for own in [RunEvent::Starting, RunEvent::Observed { cursor: 0, observations: Vec::new() }] {
+            assert!(!DECIDED.contains(&Run::event_label(&own)), "{own:?}");
+        }
+    }
 }

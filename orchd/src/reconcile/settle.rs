@@ -16,7 +16,7 @@ use orch_sandbox::artifacts;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::limit::LimitKind;
 
-use super::{PassError, gates, log};
+use super::{PassError, gates};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 
@@ -60,15 +60,9 @@ pub(super) async fn without_result(
     Ok(())
 }
 
-/// Settles a run by what its exit record says.
+/// Settles a run by what its exit record says, once all that its log says is on record.
 pub(super) async fn ended(app: &Arc<App>, run: &Run, ended: Ended) -> Result<(), PassError> {
-    // All at once: commands that come together are committed together.
-    let recorded: Vec<_> = ended.log.into_iter().map(|command| app.execute("runner", command)).collect();
-    let settled = app.execute("runner", ended.settle);
-    for recorded in recorded {
-        log::accept(run, recorded.await)?;
-    }
-    settled.await?;
+    app.execute("runner", ended.settle).await?;
     if ended.is_collected {
         let (app, id) = (Arc::clone(app), run.id);
         blocking(move || remove_leavings(&app, id)).await;
@@ -81,24 +75,17 @@ pub(super) async fn ended(app: &Arc<App>, run: &Run, ended: Ended) -> Result<(),
 /// What is to be put on record of a run that has ended.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// The rest of its log.
-    log: Vec<Command>,
     settle: Command,
     /// Whether nothing that it left is needed once that is on record.
     is_collected: bool,
 }
 
 impl Ended {
-    /// Takes in the result; the log says nothing new before `scanned`. Blocks.
+    /// Takes in the result. Blocks.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub(super) fn of(
-        app: &App,
-        run: &Run,
-        exit: &ExitRecord,
-        scanned: u64,
-    ) -> Result<Self, orch_core::view::ReadError> {
+    pub(super) fn of(app: &App, run: &Run, exit: &ExitRecord) -> Result<Self, orch_core::view::ReadError> {
         let (task, project) =
             app.store.read(|view| Ok((view.get::<Task>(run.task)?, view.get::<Project>(run.project)?)))?;
         let (outcome, artifacts, proposal) = result(app, run, exit, task.as_ref(), project.as_ref());
@@ -111,27 +98,7 @@ impl Ended {
             log_dropped_bytes: exit.dropped_bytes,
             proposal: proposal.map(Box::new),
         };
-        Ok(Self { log: rest_of_log(app, run, scanned), settle, is_collected })
-    }
-}
-
-/// What the log of a run that is over says since its cursor. Its length is bounded, and output is no part of this.
-fn rest_of_log(app: &App, run: &Run, scanned: u64) -> Vec<Command> {
-    let directory = app.dirs.run(run.id);
-    let (mut cursor, mut offset) = (run.log_cursor, scanned.max(run.log_cursor));
-    let mut commands = Vec::new();
-    loop {
-        let piece = match log::next(&directory, offset) {
-            Ok(piece) => piece,
-            Err(error) => {
-                log::unreadable(run, &error);
-                return commands;
-            }
-        };
-        offset = piece.next_offset;
-        let Some((command, next)) = log::command(run, cursor, piece) else { return commands };
-        commands.push(command);
-        cursor = next;
+        Ok(Self { settle, is_collected })
     }
 }
 

@@ -153,9 +153,7 @@ impl Batch<'_> {
     }
 
     fn attempt(&mut self, envelope: &Envelope, now: Timestamp) -> Result<Committed, Attempt> {
-        // The daemon's parts look at what is so and never send a command a second time: no answer is kept for them.
-        let is_own = matches!(envelope.actor, Actor::Daemon { .. });
-        if !is_own && let Some(finished) = log::finished(self.conn, envelope.id)? {
+        if let Some(finished) = log::finished(self.conn, envelope.id)? {
             return again(envelope.id, envelope.request, finished).map_err(Attempt::Refused);
         }
         self.faults.point(FailPoint::Deciding)?;
@@ -172,7 +170,10 @@ impl Batch<'_> {
         }
         let outcome = Outcome { touched: decided.touched, notes: decided.notes };
         let finished = Finished { request: envelope.request, first_seq, last_seq: self.head.seq, at, outcome };
-        if !is_own {
+        // The daemon's parts look again and again; that they found nothing to do is not worth a row and a sync. What they did
+        // has one although nobody sends it again: these records also tell when the end of the log was cut off.
+        let is_idle = first_seq.is_none() && matches!(envelope.actor, Actor::Daemon { .. });
+        if !is_idle {
             log::finish(self.conn, envelope.id, &finished)?;
             self.faults.point(FailPoint::Finished)?;
         }

@@ -146,7 +146,10 @@ impl Writer {
             return;
         }
         match self.reopen() {
-            Ok(conn) => self.conn = Some(conn),
+            Ok(conn) => {
+                self.conn = Some(conn);
+                self.recovered();
+            }
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the state still cannot be written");
                 self.note(&error.into());
@@ -196,6 +199,7 @@ impl Writer {
         let failed = match done {
             Ok(Ok(newest)) => {
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
+                self.recovered();
                 self.newest.send_if_modified(|seen| std::mem::replace(seen, newest) != newest);
                 None
             }
@@ -285,9 +289,14 @@ impl Writer {
         let count = schema::meta(&conn, "reopened")?.and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
         schema::set_meta(&conn, "reopened", &(count + 1).to_string())?;
         conn.execute_batch("COMMIT").during("prove that the state can be written")?;
-        self.outage.send_if_modified(|outage| outage.take().is_some());
-        tracing::info!("the state can be written again");
         Ok(conn)
+    }
+
+    /// Says that the file can be written, if that was not so: nobody waits for anything that still fails.
+    fn recovered(&self) {
+        if self.outage.send_if_modified(|outage| outage.take().is_some()) {
+            tracing::info!("the state can be written again");
+        }
     }
 
     /// Brings the write-ahead log home into the file, as far as readers let it.

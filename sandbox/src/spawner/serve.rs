@@ -191,8 +191,11 @@ impl ServedSpawner {
 
     /// Removes what shims that were killed have left.
     fn sweep(&mut self, now: Instant) {
-        let wait = if self.host.tidy() { TIDY_PERIOD } else { self.sweep_again };
-        self.sweep_again = if wait == TIDY_PERIOD { TIDY_AGAIN } else { (wait * 2).min(TIDY_PERIOD) };
+        let (wait, again) = match self.host.tidy() {
+            true => (TIDY_PERIOD, TIDY_AGAIN),
+            false => (self.sweep_again, (self.sweep_again * 2).min(TIDY_PERIOD)),
+        };
+        self.sweep_again = again;
         self.next_sweep = now + wait;
     }
 

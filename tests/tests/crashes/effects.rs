@@ -36,6 +36,7 @@ fn all_is_done_once_whichever_effect_was_the_last() -> anyhow::Result<()> {
                 played.with_context(|| format!("again with ORCH_CRASH_DEATH='{death}'"))?;
             }
             tally.tell(effects.len());
+            ensure!(tally.missed < tally.played, "no death came where it was to come");
         }
         story.start().await
     })

@@ -51,6 +51,7 @@ fn what_was_lost_is_done_again_and_the_rest_is_not() -> anyhow::Result<()> {
             ensure!(story.stdout(&run.id.to_string(), 1).await? == b"did\n", "{} did it more than once", run.name);
         }
         ensure!(story.changes("shop").await?.len() == tasks.len(), "one change of each task");
+        ensure!(shims > 0 && spawners > 0, "{shims} shims and {spawners} spawners were killed");
         tell(&format!(
             "{shims} shims and {spawners} spawners were killed; {lost} runs were lost, all of their tasks are done"
         ));
