@@ -2,12 +2,13 @@
 //!
 //! No caller ever sees a type of the SQLite binding. Only [`Store::execute`] writes (invariant I2), on one thread with
 //! the one read-write connection (I4); the tables equal a replay of the log (I3). Deliberately absent: caches of
-//! entities, retries, and any clock but the one that is given. In reading order.
+//! entities for readers, retries, and any clock but the one that is given. In reading order.
 
 mod store;
 
 mod counts;
 mod execute;
+mod kept;
 mod log;
 mod tables;
 mod writer;

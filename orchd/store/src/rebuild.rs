@@ -12,6 +12,7 @@ use orch_proto::EntityKind;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::counts;
+use crate::kept::Kept;
 use crate::log::RawEvent;
 use crate::schema::{self, OpenError};
 use crate::sqlite::{Cause, DbError, During as _, Location, open_reader};
@@ -103,6 +104,7 @@ fn cannot_rebuild(path: &Path, error: RebuildError) -> OpenError {
 /// Applies the events of `log` after `after` to the tables of `target`; answers the number of the last one.
 fn replay(log: &Connection, target: &Connection, after: u64) -> Result<u64, RebuildError> {
     let mut last = after;
+    let mut kept = Kept::default();
     loop {
         let page = RawEvent::after(log, (last, PAGE_EVENTS), None, None)?;
         if page.is_empty() {
@@ -113,7 +115,8 @@ fn replay(log: &Connection, target: &Connection, after: u64) -> Result<u64, Rebu
             let event = raw.event()?;
             let actor = raw.actor()?;
             let meta = Meta { at: raw.at, actor: &actor };
-            let project = tables::apply(target, seq, &event, meta).map_err(|source| ReplayError { seq, source })?;
+            let project =
+                tables::apply((target, &mut kept), seq, &event, meta).map_err(|source| ReplayError { seq, source })?;
             if project.to_string() != raw.project {
                 return Err(DbError::Column { seq, column: "project" }.into());
             }

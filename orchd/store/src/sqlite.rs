@@ -183,7 +183,8 @@ pub(crate) fn open_writer(location: &Location) -> Result<Connection, DbError> {
         "PRAGMA synchronous = FULL;
          PRAGMA foreign_keys = ON;
          PRAGMA wal_autocheckpoint = 0;
-         PRAGMA journal_size_limit = 4194304;",
+         PRAGMA cache_size = -4096;
+         PRAGMA journal_size_limit = 16777216;",
     )
     .during("set up the writing connection")?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).during("set up the writing connection")?;
@@ -202,6 +203,9 @@ pub(crate) fn open_reader(location: &Location) -> Result<Connection, DbError> {
 /// What every connection is set up with.
 pub(crate) fn common(conn: &Connection) -> Result<(), DbError> {
     conn.busy_timeout(LOCK_WAIT).during("set up the connection")?;
+    // Otherwise SQLite compiles a statement anew whenever a value of its condition changes, to look whether other statistics
+    // give another plan; there are none, and every statement names what it finds rows by.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).during("set up the connection")?;
     conn.set_prepared_statement_cache_capacity(128);
     conn.execute_batch(
         "PRAGMA trusted_schema = OFF;

@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::execute::{Committed, ExecuteError};
 use crate::fault::Faults;
+use crate::kept::Kept;
 use crate::log;
 use crate::reader::{Pool, READ_DEADLINE_MS, ReadView};
 use crate::rebuild;
@@ -130,6 +131,7 @@ impl Store {
             newest: Arc::clone(&newest),
             counters: Arc::clone(&counters),
             outage: Arc::clone(&outage),
+            kept: Kept::default(),
             conn: None,
         };
         // The newest header lies in the file itself from here on, and a full disk has room in the log.

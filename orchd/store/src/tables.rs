@@ -11,6 +11,7 @@ use orch_proto::id::ProjectId;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, params_from_iter};
 
 use crate::counts;
+use crate::kept::Kept;
 use crate::sqlite::{DbError, During as _};
 
 /// An event that cannot be taken into the tables.
@@ -52,33 +53,48 @@ macro_rules! sql {
 pub(crate) use sql;
 
 /// Applies an event to the table of its kind; answers the project of what it happened to.
-pub(crate) fn apply(conn: &Connection, seq: u64, event: &Event, meta: Meta<'_>) -> Result<ProjectId, TableError> {
+pub(crate) fn apply(
+    (conn, kept): (&Connection, &mut Kept),
+    seq: u64,
+    event: &Event,
+    meta: Meta<'_>,
+) -> Result<ProjectId, TableError> {
     match event {
-        Event::Project { id, event } => apply_to::<Project>(conn, (seq, *id), event, meta),
-        Event::Vision { id, event } => apply_to::<Vision>(conn, (seq, *id), event, meta),
-        Event::Requirements { id, event } => apply_to::<Requirements>(conn, (seq, *id), event, meta),
-        Event::Plan { id, event } => apply_to::<Plan>(conn, (seq, *id), event, meta),
-        Event::Task { id, event } => apply_to::<Task>(conn, (seq, *id), event, meta),
-        Event::Run { id, event } => apply_to::<Run>(conn, (seq, *id), event, meta),
-        Event::Approval { id, event } => apply_to::<Approval>(conn, (seq, *id), event, meta),
-        Event::Change { id, event } => apply_to::<Change>(conn, (seq, *id), event, meta),
+        Event::Project { id, event } => apply_to::<Project>((conn, kept), (seq, *id), event, meta),
+        Event::Vision { id, event } => apply_to::<Vision>((conn, kept), (seq, *id), event, meta),
+        Event::Requirements { id, event } => apply_to::<Requirements>((conn, kept), (seq, *id), event, meta),
+        Event::Plan { id, event } => apply_to::<Plan>((conn, kept), (seq, *id), event, meta),
+        Event::Task { id, event } => apply_to::<Task>((conn, kept), (seq, *id), event, meta),
+        Event::Run { id, event } => apply_to::<Run>((conn, kept), (seq, *id), event, meta),
+        Event::Approval { id, event } => apply_to::<Approval>((conn, kept), (seq, *id), event, meta),
+        Event::Change { id, event } => apply_to::<Change>((conn, kept), (seq, *id), event, meta),
     }
 }
 
 fn apply_to<E: Entity>(
-    conn: &Connection,
+    (conn, kept): (&Connection, &mut Kept),
     (seq, id): (u64, E::Id),
     event: &E::Event,
     meta: Meta<'_>,
 ) -> Result<ProjectId, TableError> {
-    let before = get::<E>(conn, id)?;
+    let before = match kept.take::<E>(id) {
+        None => get::<E>(conn, id)?,
+        taken => taken,
+    };
     let was = before.as_ref().map(Place::of);
     let entity = E::apply(before, id, event, meta)?;
     let is = Place::of(&entity);
     counts::moved(conn, (E::KIND, is.project), was.as_ref().map(|was| was.state), is.state)?;
     let write = if was.as_ref() == Some(&is) { put_data } else { put };
-    write(conn, seq, &entity)?;
-    Ok(entity.project())
+    let data = encode(&entity);
+    debug_assert_eq!(
+        decode_text::<E>("", &data).ok().as_ref(),
+        Some(&entity),
+        "what is kept has to be what a row says"
+    );
+    write(conn, seq, &entity, &data)?;
+    kept.put(entity, data.len());
+    Ok(is.project)
 }
 
 /// What a row is found by: with the same, no index changes.
@@ -104,17 +120,15 @@ impl Place {
 }
 
 /// Writes what is new of a row that stays where it is found.
-fn put_data<E: Entity>(conn: &Connection, seq: u64, entity: &E) -> Result<(), DbError> {
+fn put_data<E: Entity>(conn: &Connection, seq: u64, entity: &E, data: &str) -> Result<(), DbError> {
     let sql = sql!(E::KIND, "UPDATE ", " SET seq = ?2, data = ?3 WHERE id = ?1");
     conn.prepare_cached(sql)
-        .and_then(|mut statement| {
-            statement.execute(params![entity.id().to_string(), seq.cast_signed(), encode(entity)])
-        })
+        .and_then(|mut statement| statement.execute(params![entity.id().to_string(), seq.cast_signed(), data]))
         .during("write a row")?;
     Ok(())
 }
 
-fn put<E: Entity>(conn: &Connection, seq: u64, entity: &E) -> Result<(), DbError> {
+fn put<E: Entity>(conn: &Connection, seq: u64, entity: &E, data: &str) -> Result<(), DbError> {
     let sql = sql!(
         E::KIND,
         "INSERT INTO ",
@@ -132,7 +146,7 @@ fn put<E: Entity>(conn: &Connection, seq: u64, entity: &E) -> Result<(), DbError
                 entity.is_open(),
                 entity.state_label(),
                 seq.cast_signed(),
-                encode(entity)
+                data
             ])
         })
         .during("write a row")?;
@@ -147,6 +161,19 @@ fn encode<E: Entity>(entity: &E) -> String {
 pub(crate) fn get<E: Entity>(conn: &Connection, id: E::Id) -> Result<Option<E>, DbError> {
     let sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE id = ?1");
     one(conn, sql, &[&id.to_string()])
+}
+
+/// The entity with this id, decoded only when it is not kept.
+pub(crate) fn get_kept<E: Entity>(conn: &Connection, kept: &mut Kept, id: E::Id) -> Result<Option<E>, DbError> {
+    if let Some(found) = kept.get(id) {
+        return Ok(Some(found));
+    }
+    let sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE id = ?1");
+    let found = one_sized::<E>(conn, sql, &[&id.to_string()])?;
+    Ok(found.map(|(entity, bytes)| {
+        kept.put(entity.clone(), bytes);
+        entity
+    }))
 }
 
 /// The entity with this number in its project.
@@ -264,14 +291,24 @@ pub(crate) fn each_row(conn: &Connection, kind: EntityKind, mut take: impl FnMut
 }
 
 fn one<E: Entity>(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<Option<E>, DbError> {
+    Ok(one_sized(conn, sql, values)?.map(|(entity, _)| entity))
+}
+
+/// With the bytes of its JSON.
+fn one_sized<E: Entity>(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<Option<(E, usize)>, DbError> {
     let mut statement = conn.prepare_cached(sql).during("read a row")?;
     let mut rows = statement.query(values).during("read a row")?;
-    rows.next().during("read a row")?.map(decode).transpose()
+    rows.next().during("read a row")?.map(decode_sized).transpose()
 }
 
 fn decode<E: Entity>(row: &Row<'_>) -> Result<E, DbError> {
+    Ok(decode_sized(row)?.0)
+}
+
+fn decode_sized<E: Entity>(row: &Row<'_>) -> Result<(E, usize), DbError> {
     let data = row.get_ref(1).and_then(|data| Ok(data.as_str()?)).during("read a row")?;
-    decode_text(&row.get::<_, String>(0).unwrap_or_default(), data)
+    let entity = decode_text(&row.get::<_, String>(0).unwrap_or_default(), data)?;
+    Ok((entity, data.len()))
 }
 
 /// The entity that a row with this id has as its data.

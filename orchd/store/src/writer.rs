@@ -16,8 +16,9 @@ use orch_proto::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
-use crate::execute::{Batch, BatchFailed, Committed, ExecuteError, panic_text};
+use crate::execute::{Batch, BatchFailed, Committed, ExecuteError, Executed, panic_text};
 use crate::fault::{FailPoint, Faults};
+use crate::kept::Kept;
 use crate::log;
 use crate::schema;
 use crate::sqlite::{DbError, During as _, Location, open_writer};
@@ -29,8 +30,9 @@ pub const WRITE_QUEUE_MAX: usize = 4_096;
 pub const BATCH_COMMANDS_MAX: usize = 1_000;
 /// Events in a batch after which no further command is taken into it.
 const BATCH_EVENTS_MAX: u64 = 10_000;
-/// Pages in the write-ahead log after which it is brought home between two batches.
-const WAL_PAGES_PASSIVE: u64 = 1_000;
+/// Pages in the write-ahead log after which it is brought home between two batches: 16 MiB. A batch of a hundred commands has
+/// some hundreds of pages, mostly those of the batch before, and each is brought home once only.
+const WAL_PAGES_PASSIVE: u64 = 4_000;
 /// Pages after which the writer also waits for readers, so that the log starts anew.
 const WAL_PAGES_RESTART: u64 = 16_384;
 /// Quiet time after which the log is brought home.
@@ -53,19 +55,35 @@ pub(crate) enum Job {
 /// How many records were forgotten.
 pub(crate) type Forgotten = Result<u64, ExecuteError>;
 
-/// What a job came to, to be told after the commit.
+/// A job and what it came to, to be told after the commit.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are commands")]
 enum Done {
-    Command(oneshot::Sender<Answer>, Answer),
-    Forget(oneshot::Sender<Forgotten>, Forgotten),
+    Command { envelope: Envelope, answer: oneshot::Sender<Answer>, result: Answer },
+    Forget { before: Timestamp, most: u32, answer: oneshot::Sender<Forgotten>, result: Forgotten },
 }
 
 impl Done {
     /// Tells who waits for it. Whoever asked may have gone; what was done stands.
     fn tell(self, failed: Option<&BatchFailed>) {
         match self {
-            Self::Command(answer, done) => drop(answer.send(failed.map_or(done, |failed| Err(failed.answer())))),
-            Self::Forget(answer, done) => drop(answer.send(failed.map_or(done, |failed| Err(failed.answer())))),
+            Self::Command { answer, result, .. } => {
+                drop(answer.send(failed.map_or(result, |failed| Err(failed.answer()))));
+            }
+            Self::Forget { answer, result, .. } => {
+                drop(answer.send(failed.map_or(result, |failed| Err(failed.answer()))));
+            }
         }
+    }
+
+    /// Does it once more, in a transaction that was begun anew.
+    fn again(&mut self, batch: &mut Batch<'_>, now: Timestamp) -> Result<(), BatchFailed> {
+        match self {
+            Self::Command { envelope, result, .. } => *result = batch.execute(envelope, now)?.answer,
+            Self::Forget { before, most, result, .. } => {
+                *result = Ok(log::forget(batch.conn, batch.head, *before, *most)?);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -73,8 +91,10 @@ impl Job {
     /// The same job as one that was not done because the batch failed.
     fn not_done(self) -> Done {
         match self {
-            Self::Command { answer, .. } => Done::Command(answer, Err(ExecuteError::Closed)),
-            Self::Forget { answer, .. } => Done::Forget(answer, Err(ExecuteError::Closed)),
+            Self::Command { envelope, answer } => Done::Command { envelope, answer, result: Err(ExecuteError::Closed) },
+            Self::Forget { before, most, answer } => {
+                Done::Forget { before, most, answer, result: Err(ExecuteError::Closed) }
+            }
         }
     }
 }
@@ -110,6 +130,8 @@ pub(crate) struct Writer {
     pub(crate) counters: Arc<Counters>,
     /// Whether the file cannot be written.
     pub(crate) outage: Arc<watch::Sender<Option<Outage>>>,
+    /// What the rows say that were used last, in the transactions of `conn`.
+    pub(crate) kept: Kept,
     /// None after a failure of the file, until it is opened anew.
     pub(crate) conn: Option<Connection>,
 }
@@ -218,6 +240,7 @@ impl Writer {
             self.note(failed);
             // Dropping the connection rolls back. The next batch opens it anew.
             self.conn = None;
+            self.kept = Kept::default();
         }
         self.counters.commands.fetch_add(waiting.len() as u64, Ordering::Relaxed);
         waiting.into_iter().for_each(|done| done.tell(failed.as_ref()));
@@ -249,18 +272,24 @@ impl Writer {
         conn.execute_batch("BEGIN IMMEDIATE").during("begin a transaction")?;
         self.faults.point(FailPoint::Begun)?;
         let head = log::head(conn)?;
-        let mut batch = Batch { conn, ids: &mut self.ids, faults: &self.faults, head };
+        let mut batch =
+            Batch { conn, ids: &mut self.ids, faults: &self.faults, kept: &mut self.kept, head, guarded: false };
         while let Some(job) = next.take() {
             match job {
                 Job::Command { envelope, answer } => match batch.execute(&envelope, (self.clock)()) {
-                    Ok(done) => waiting.push(Done::Command(answer, done)),
+                    Ok(Executed { answer: result, tainted }) => {
+                        waiting.push(Done::Command { envelope, answer, result });
+                        if tainted {
+                            without_last(&mut batch, waiting, &self.clock)?;
+                        }
+                    }
                     Err(failed) => {
                         *next = Some(Job::Command { envelope, answer });
                         return Err(failed);
                     }
                 },
                 Job::Forget { before, most, answer } => match log::forget(batch.conn, batch.head, before, most) {
-                    Ok(forgotten) => waiting.push(Done::Forget(answer, Ok(forgotten))),
+                    Ok(forgotten) => waiting.push(Done::Forget { before, most, answer, result: Ok(forgotten) }),
                     Err(error) => {
                         *next = Some(Job::Forget { before, most, answer });
                         return Err(error.into());
@@ -334,6 +363,13 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Begins the transaction anew and does in it what was done before the last job, which has tainted it.
+fn without_last(batch: &mut Batch<'_>, done: &mut [Done], clock: &Clock) -> Result<(), BatchFailed> {
+    batch.anew()?;
+    let before = done.split_last_mut().map_or(&mut [][..], |(_, before)| before);
+    before.iter_mut().try_for_each(|done| done.again(batch, clock()))
 }
 
 /// The connection that writes, with the size of its log counted.

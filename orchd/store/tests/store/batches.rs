@@ -108,6 +108,51 @@ fn a_panic_in_a_command_fails_that_command_only() {
     assert_sound(bed.store());
 }
 
+/// What was executed before a command that fails with something written is executed again, once, without it.
+#[test]
+fn a_panic_in_the_middle_of_a_batch_fails_that_command_only() {
+    let (held, go, reached) = held();
+    let appended = AtomicU64::new(0);
+    let at = move |point: FailPoint| {
+        // The fifth command panics. Then four are executed again, and after them the ninth panics, with a savepoint.
+        let panics = point == FailPoint::Appended && matches!(appended.fetch_add(1, Ordering::SeqCst), 4 | 12);
+        assert!(!panics, "on purpose");
+        held.at.as_ref().map_or(Ok(()), |at| at(point))
+    };
+    let bed = Bed::with_faults(Faults { at: Some(Arc::new(at)), ..Faults::default() });
+    let first = bed.store().execute(envelope(0, create("p0")));
+    reached.recv().unwrap();
+    // Every second one after the first is refused without anything written, and is no reason to begin anew.
+    let rest = (1..20).map(|id| bed.store().execute(envelope(id, create(&format!("p{id}")))));
+    let again = (0..20).map(|id| bed.store().execute(envelope(100 + id, create("p0"))));
+    let answers: Vec<_> = rest.zip(again).flat_map(|(new, again)| [new, again]).collect();
+    go.send(()).unwrap();
+    let mut panicked = Vec::new();
+    let first = block(first).unwrap();
+    assert_eq!((first.first_seq, first.last_seq), (Some(1), 1));
+    let mut next = 2;
+    for (at, answer) in answers.into_iter().enumerate() {
+        match block(answer) {
+            Ok(done) => {
+                assert_eq!((done.first_seq, done.duplicate, at % 2), (Some(next), false, 0));
+                next += 1;
+            }
+            Err(ExecuteError::Panicked { .. }) => panicked.push(at / 2 + 1),
+            Err(error) => assert!(matches!(error, ExecuteError::Rejected(_)) && at % 2 == 1, "{error:?}"),
+        }
+    }
+    assert_eq!(panicked, [4, 8]);
+    let stats = bed.store().stats();
+    assert_eq!((stats.commits, stats.failed_commits), (1, 0));
+    assert_sound(bed.store());
+    for id in [4, 8] {
+        let done = bed.store().execute_blocking(envelope(id, create(&format!("p{id}")))).unwrap();
+        assert!(!done.duplicate);
+    }
+    assert_eq!(bed.store().read(|view| view.list::<Project>(&Filter::default())).unwrap().len(), 20);
+    assert_sound(bed.store());
+}
+
 /// All of a batch fail together when it cannot be committed; nothing of it is there, and the same commands work later.
 #[test]
 fn a_failed_commit_fails_its_whole_batch_and_the_writer_lives_on() {
