@@ -40,6 +40,7 @@ const LOCK_LOOK: Duration = Duration::from_millis(20);
 /// # Errors
 /// When it cannot start; nothing was changed then.
 pub(crate) fn run(config: Config, logging: Logging) -> Result<(), RpcError> {
+    orch_sandbox::share_heaps();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("orchd")

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orch_proto::{ErrorCode, RpcError};
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -16,6 +16,8 @@ use crate::state_dir::{self, StateDir};
 
 /// Days of log files that are kept.
 const FILES_KEPT: usize = 14;
+/// Lines that wait to be written to the files. More are dropped. The room for them is taken at once.
+const LINES_MAX: usize = 8_192;
 
 /// Keeps the writer of the files alive, and reopens it.
 pub(crate) struct Logging {
@@ -60,7 +62,7 @@ pub(crate) fn start(config: &Config) -> Result<Logging, RpcError> {
     let directory = state.logs();
     let opened = open(&directory).map_err(|error| state_dir::unusable("log directory", &directory, &error))?;
     let file = ReopeningFile { directory, current: Arc::new(Mutex::new(opened)) };
-    let (writer, guard) = tracing_appender::non_blocking(file.clone());
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).finish(file.clone());
     let to_file = fmt::layer().json().with_writer(writer).with_filter(EnvFilter::new("info"));
     let to_stderr = fmt::layer().with_writer(io::stderr).with_ansi(false).with_target(false).with_filter(filter);
     tracing_subscriber::registry()

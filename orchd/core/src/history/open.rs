@@ -160,7 +160,8 @@ pub(super) struct OpenQuestion {
 /// Everything that is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Open {
-    pub(super) tasks: BTreeMap<TaskId, OpenTask>,
+    /// In boxes: the map keeps room for nearly twice as many as there are.
+    pub(super) tasks: BTreeMap<TaskId, Box<OpenTask>>,
     /// Tasks that wait for one, by the one.
     pub(super) dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// Tasks that are over and may be tried again, by when they ended.

@@ -65,7 +65,7 @@ impl History {
                     failed_at: None,
                     ended_as: None,
                 };
-                self.open.tasks.insert(id, task);
+                self.open.tasks.insert(id, Box::new(task));
                 for needed in depends_on {
                     let condition = conditions.get(needed).copied().unwrap_or_default();
                     self.open.link(id, (*needed, condition), at);

@@ -88,7 +88,8 @@ impl Unknown {
 pub struct Book {
     pub(super) limits: Limits,
     pub(super) projects: BTreeMap<ProjectId, ProjectFacts>,
-    pub(super) tasks: BTreeMap<TaskId, Node>,
+    /// In boxes: the map keeps room for nearly twice as many as there are.
+    pub(super) tasks: BTreeMap<TaskId, Box<Node>>,
     /// Tasks that need one which nobody has told of.
     pub(super) orphans: BTreeMap<TaskId, BTreeSet<TaskId>>,
     pub(super) approvals: BTreeMap<ApprovalId, ApprovalFacts>,
@@ -298,12 +299,12 @@ impl Book {
     /// How many tasks in the queue need an agent that is not there.
     #[must_use]
     pub fn without_agent(&self) -> usize {
-        let lacks = |node: &&Node| {
+        let lacks = |node: &Node| {
             let capability = node.facts.wants.capability.as_ref();
             matches!(node.facts.phase, Phase::Queued { .. })
                 && capability.is_some_and(|capability| !self.limits.capabilities.contains(capability))
         };
-        self.tasks.values().filter(lacks).count()
+        self.tasks.values().filter(|node| lacks(node)).count()
     }
 
     /// Number of tasks that it knows.
@@ -394,7 +395,7 @@ impl Book {
             None => {
                 let dependents = self.orphans.remove(&id).unwrap_or_default();
                 let node = Node { facts, dependents, holding: 0, never: 0, rank: 0, tail: 0, due, place: None };
-                self.tasks.insert(id, node);
+                self.tasks.insert(id, Box::new(node));
             }
         }
     }

@@ -42,10 +42,10 @@ impl Book {
             let Some(node) = self.tasks.get(&id) else { continue };
             let behind = node.dependents.iter().filter_map(|dependent| self.tasks.get(dependent));
             // What waits for its failure is not what hurrying it brings nearer.
-            let follows = |dependent: &&Node| {
+            let follows = |dependent: &Node| {
                 dependent.is_open() && dependent.facts.needs.get(&id).is_none_or(|how| *how != Condition::Failed)
             };
-            let behind = behind.filter(follows).map(|dependent| dependent.tail).max();
+            let behind = behind.filter(|dependent| follows(dependent)).map(|dependent| dependent.tail).max();
             let tail = node.facts.minutes.saturating_add(behind.unwrap_or(0));
             if tail != node.tail {
                 let needs: Vec<TaskId> = node.facts.needs.keys().copied().collect();

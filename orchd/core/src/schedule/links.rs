@@ -26,7 +26,7 @@ impl Book {
                 self.orphans.entry(*added).or_default().insert(id);
             }
         }
-        let stands = |needed| self.tasks.get(needed).map(Node::standing).unwrap_or_default();
+        let stands = |needed| self.tasks.get(needed).map(|node| node.standing()).unwrap_or_default();
         let verdicts: Vec<Verdict> = new.iter().map(|(needed, condition)| condition.judge(stands(needed))).collect();
         if let Some(node) = self.tasks.get_mut(&id) {
             (node.holding, node.never) = (0, 0);

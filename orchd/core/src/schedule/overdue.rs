@@ -108,8 +108,8 @@ impl Book {
     /// Watches all ready tasks anew, of one project or of all: they have another time-out.
     pub(super) fn watch_again(&mut self, project: Option<ProjectId>) {
         let is_meant =
-            |node: &&Node| node.place.is_some() && project.is_none_or(|project| project == node.facts.project);
-        let ready: Vec<TaskId> = self.tasks.values().filter(is_meant).map(|node| node.facts.id).collect();
+            |node: &Node| node.place.is_some() && project.is_none_or(|project| project == node.facts.project);
+        let ready: Vec<TaskId> = self.tasks.values().filter(|node| is_meant(node)).map(|node| node.facts.id).collect();
         ready.into_iter().for_each(|id| self.watch(id));
     }
 
