@@ -33,8 +33,8 @@ use crate::workspaces::Workspaces;
 /// Free space is looked at in units of that many bytes.
 const DISK_UNIT: u64 = 1 << 30;
 
-/// Runs that are launched at once: while one is with the spawner, others make their directories.
-const LAUNCHES_MAX: usize = 4;
+/// Runs that are launched at once: each waits for the disk a few times, in a thread of its own.
+const LAUNCHES_MAX: usize = 16;
 
 /// The shared parts. One per process, behind an [`Arc`].
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(crate) struct App {
     pub(crate) stopping: watch::Sender<bool>,
     /// Changes when reconcilers are to look again at something that is no part of the state.
     pub(crate) woken: watch::Sender<u64>,
-    /// Held by those who launch a run. The spawner takes one request at a time; who waits for it need not hold a thread.
+    /// Held by those who launch a run: there are not threads for any number of them.
     pub(crate) launches: Semaphore,
     tool_sets: Mutex<BTreeMap<String, ToolSet>>,
     /// Repositories that were opened. What git said of them then does not change.

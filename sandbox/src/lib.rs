@@ -52,7 +52,7 @@ pub use level::{Level, LevelReport};
 pub use probes::host::{HostFeature, HostReport, Presence, probe_host, probe_host_for};
 pub use remove::{RemoveError, remove_tree};
 pub use secrets::Secrets;
-pub use spawner::{Prewarm, SpawnError, Spawned, Spawner, SpawnerOptions};
+pub use spawner::{Prewarm, START_MAX, SpawnError, Spawned, Spawner, SpawnerOptions};
 pub use spec::RunSpec;
 pub use sys::memory::share_heaps;
 

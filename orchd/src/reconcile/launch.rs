@@ -3,7 +3,6 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use orch_adapters::executor::SubmitError;
 use orch_adapters::host_tools::ToolSet;
@@ -13,15 +12,12 @@ use orch_core::entity::{PlannedStep, Project, Remedy, Run, RunPurpose, StepRecor
 use orch_core::recipe::{Isolation, Step};
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::View as _;
-use orch_sandbox::Secrets;
+use orch_sandbox::{START_MAX, Secrets};
 
 use super::{PassError, gates, settle};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 use crate::workspaces::Start;
-
-/// Longest time that a start needs until somebody has claimed the run, or nobody does any more: the spawner's own bound.
-const START_MAX: Duration = Duration::from_secs(10);
 
 /// Why a run does not start.
 #[derive(Debug, thiserror::Error)]

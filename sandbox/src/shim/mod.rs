@@ -16,7 +16,7 @@ mod supervisor;
 mod timers;
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
@@ -26,7 +26,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{geteuid, setgroups};
 
-use crate::clock::unix_us;
+use crate::clock::{monotonic_ns, unix_us};
 use crate::exit_record::{ExitRecord, FORMAT_VERSION, Outcome, StepResult, StepStatus};
 use crate::limit::Ceilings;
 use crate::log::LogWriter;
@@ -54,6 +54,8 @@ pub(crate) struct Assignment {
     pub(crate) dir: File,
     pub(crate) spec: CheckedSpec,
     pub(crate) secrets: Option<SealedSecrets>,
+    /// Until when on the monotonic clock the attempt may be taken, in nanoseconds.
+    pub(crate) claim_until_ns: u64,
 }
 
 /// Why a shim does not start; it has written nothing.
@@ -67,26 +69,30 @@ pub(crate) enum StartError {
     Secrets(#[source] SecretsError),
     #[error("failed to claim the run")]
     Claim(#[source] ClaimError),
+    #[error("nobody waits for the start any more")]
+    Late,
     #[error("nobody could serve the `listeners` of this run: only runs of a daemon can have some")]
     Listeners,
 }
 
-/// Runs one attempt from claim to exit record for a spawner at the other end of `starter`, in the sandbox that `prepare`
-/// makes. Without the claim nothing is written.
+/// Runs one attempt from claim to exit record for whoever asked for it at the other end of `asker`, in the sandbox that
+/// `prepare` makes. Without the claim nothing is written.
 pub(crate) fn run(
     assignment: Assignment,
-    starter: OwnedFd,
+    asker: OwnedFd,
     host: &Host,
     prepare: impl FnOnce(&CheckedSpec) -> Result<Prepared, Outcome>,
 ) -> Result<ExitRecord, StartError> {
-    let Assignment { dir, spec, secrets } = assignment;
+    let Assignment { dir, spec, secrets, claim_until_ns } = assignment;
     umask(Mode::from_bits_truncate(0o077));
-    let taken =
-        check_secrets(&spec, secrets.as_ref()).and_then(|()| Claim::take(&dir, spec.fence).map_err(StartError::Claim));
+    let taken = check_secrets(&spec, secrets.as_ref()).and_then(|()| match monotonic_ns() > claim_until_ns {
+        true => Err(StartError::Late),
+        false => Claim::take(&dir, spec.fence).map_err(StartError::Claim),
+    });
     let claim = match taken {
         Ok(claim) => claim,
         Err(error) => {
-            answer(&starter, &refusal(&error));
+            answer(&asker, &refusal(&error), &[]);
             return Err(error);
         }
     };
@@ -97,12 +103,12 @@ pub(crate) fn run(
             let (prepared, keeper) = keep(&spec, host, prepare(&spec));
             let claimed = Claimed::claim(&spec, prepared, secrets, &keeper);
             // While the first step is on its way.
-            let ended = Attempt { dir: &dir, spec: &spec, begun: &begun }.follow(starter, keeper, claimed);
+            let ended = Attempt { dir: &dir, spec: &spec, begun: &begun }.follow(asker, keeper, claimed);
             // The record takes its place.
             drop(reserve);
             ended
         }
-        Err(error) => Ended::without_log(refuse(&starter, &error.to_string()), not_run(&spec)),
+        Err(error) => Ended::without_log(give_up(&asker, &error.to_string()), not_run(&spec)),
     };
     let (record, server) = begun.record(&spec, ended);
     leave_record(&dir, &record);
@@ -122,21 +128,22 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Makes what is kept of the run in its directory, says that it has started, and follows it to its end.
-    fn follow(&self, starter: OwnedFd, keeper: Keeper<'_>, claimed: Result<Claimed, Input>) -> Ended {
-        match Outside::of_run(self.dir, self.spec, &self.begun.boot_id) {
-            Ok(outside) => {
-                answer(&starter, &StartAnswer::Started { pid: own_pid() });
-                drop(starter);
+    fn follow(&self, asker: OwnedFd, keeper: Keeper<'_>, claimed: Result<Claimed, Input>) -> Ended {
+        let outside = Outside::of_run(self.dir, self.spec, &self.begun.boot_id);
+        match outside.and_then(|outside| Ok((outside, process::own_pidfd().map_err(PrepareError::Name)?))) {
+            Ok((outside, pidfd)) => {
+                answer(&asker, &StartAnswer::Started { pid: own_pid() }, &[pidfd.as_fd()]);
+                drop((asker, pidfd));
                 Supervisor::new(self.spec, outside, keeper, Echo::Nothing).run(claimed)
             }
-            Err(error) => self.give_up(&starter, keeper, claimed, &error),
+            Err(error) => self.give_up(&asker, keeper, claimed, &error),
         }
     }
 
     /// Ends everything inside, which may have begun and cannot be followed.
     fn give_up(
         &self,
-        starter: &OwnedFd,
+        asker: &OwnedFd,
         keeper: Keeper<'_>,
         claimed: Result<Claimed, Input>,
         error: &PrepareError,
@@ -147,17 +154,22 @@ impl Attempt<'_> {
             first.status = StepStatus::Lost;
         }
         let outcome = match claimed.map_or(Ok(()), Claimed::give_up).and(keeper.end()) {
-            Ok(()) => refuse(starter, &error.to_string()),
-            Err(errno) => refuse(starter, &format!("{error}; failed to end the sandbox: {}", errno.desc())),
+            Ok(()) => give_up(asker, &error.to_string()),
+            Err(errno) => give_up(asker, &format!("{error}; failed to end the sandbox: {}", errno.desc())),
         };
         Ended::without_log(outcome, steps)
     }
 }
 
-/// Tells the starter that the run does not go on; what its record says then.
-fn refuse(starter: &OwnedFd, why: &str) -> Outcome {
-    answer(starter, &StartAnswer::Failed { reason: why.to_owned() });
+/// Tells whoever asked that the run does not go on; what its record says then.
+fn give_up(asker: &OwnedFd, why: &str) -> Outcome {
+    refuse(asker, why.to_owned());
     Outcome::ShimError { message: why.to_owned() }
+}
+
+/// Tells whoever asked that the run does not start.
+pub(crate) fn refuse(asker: &OwnedFd, reason: String) {
+    answer(asker, &StartAnswer::Failed { reason }, &[]);
 }
 
 /// Runs `spec` for a person, who sees the output itself: nothing is left behind, and nobody else can reach the run.
@@ -214,10 +226,10 @@ fn check_secrets(spec: &CheckedSpec, sealed: Option<&SealedSecrets>) -> Result<(
     values.check(spec).map_err(StartError::Secrets)
 }
 
-/// Gives the answer; a starter that has gone does not need it.
-fn answer(starter: &OwnedFd, answer: &StartAnswer) {
+/// Gives the answer; whoever has gone does not need it.
+fn answer(asker: &OwnedFd, answer: &StartAnswer, descriptors: &[BorrowedFd<'_>]) {
     if let Ok(json) = serde_json::to_vec(answer) {
-        let sent = channel::send(starter.as_fd(), &json, &[]);
+        let sent = channel::send(asker.as_fd(), &json, descriptors);
         debug_assert!(matches!(sent, Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET)), "{sent:?}");
     }
 }
@@ -260,6 +272,7 @@ fn refusal(error: &StartError) -> StartAnswer {
             StartAnswer::Fenced { reason }
         }
         StartError::Claim(_)
+        | StartError::Late
         | StartError::Protect(_)
         | StartError::Transfer(_)
         | StartError::Secrets(_)
@@ -282,6 +295,8 @@ enum PrepareError {
     Log(std::io::Error),
     #[error("failed to listen on the control socket: {0}")]
     Listen(std::io::Error),
+    #[error("failed to name the shim: {}", .0.desc())]
+    Name(Errno),
 }
 
 impl Outside {

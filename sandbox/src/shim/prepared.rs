@@ -24,9 +24,6 @@ use crate::spec::{CheckedSpec, Isolation, Shape};
 use crate::sys::{caps, channel, memory};
 use crate::view::{BuildError, Directories, HostLayout, OwnMounts, Trees, plan};
 
-/// Longest message of a claim, in bytes: it carries descriptors and no content.
-const CLAIM_BYTES_MAX: usize = 64;
-
 /// A sandbox that one run can claim.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -179,11 +176,12 @@ impl Slot {
         channel::send(spawner.as_fd(), Self::READY, &[]).map_err(|_| Unclaimed::Dropped)?;
         // The group first, so that it goes last: when init has been told to end.
         let Self { group, shape, inside, findings, proxy, listeners } = self;
-        let mut descriptors = wait_for_claim(&spawner, &inside)?;
-        if descriptors.is_empty() {
+        let (claim_until_ns, mut descriptors) = wait_for_claim(&spawner, &inside)?;
+        if descriptors.len() < 2 {
             return Err(Unclaimed::Dropped);
         }
-        let dir = File::from(descriptors.remove(0));
+        drop(spawner);
+        let (asker, dir) = (descriptors.remove(0), File::from(descriptors.remove(0)));
         let spec = run_dir::read_spec_in(&dir).ok().flatten().and_then(|spec| spec.check().ok());
         let Some(spec) = spec else { return Err(Unclaimed::Dropped) };
         let with_secrets = !spec.secrets.is_empty() && !descriptors.is_empty();
@@ -194,14 +192,15 @@ impl Slot {
         }
         let roots = trees.take_roots();
         let prepared = Prepared { inside, findings, trees: Some(trees), roots, group, proxy, listeners };
-        // A refused claim of the run was answered; there is nobody else to tell.
-        drop(run(Assignment { dir, spec, secrets }, spawner, host, |_| Ok(prepared)));
+        // A refused claim of the run was answered; there is nobody else to tell. Whoever asked and hears nothing asks again.
+        drop(run(Assignment { dir, spec, secrets, claim_until_ns }, asker, host, |_| Ok(prepared)));
         Ok(())
     }
 }
 
-/// Waits for the claim, or for the end of the spawner or of the sandbox.
-fn wait_for_claim(spawner: &OwnedFd, inside: &Inside) -> Result<Vec<OwnedFd>, Unclaimed> {
+/// Waits for the claim, or for the end of the spawner or of the sandbox. Until when the run may be taken, and what came
+/// with that.
+fn wait_for_claim(spawner: &OwnedFd, inside: &Inside) -> Result<(u64, Vec<OwnedFd>), Unclaimed> {
     loop {
         let mut fds =
             [PollFd::new(spawner.as_fd(), PollFlags::POLLIN), PollFd::new(inside.channel(), PollFlags::POLLIN)];
@@ -215,9 +214,10 @@ fn wait_for_claim(spawner: &OwnedFd, inside: &Inside) -> Result<Vec<OwnedFd>, Un
             return Err(Unclaimed::Unusable);
         }
         if claimed {
-            return match channel::receive(spawner.as_fd(), &mut [0; CLAIM_BYTES_MAX]) {
-                Ok((0, _)) | Err(_) => Err(Unclaimed::Dropped),
-                Ok((_, descriptors)) => Ok(descriptors),
+            let mut until = [0; size_of::<u64>()];
+            return match channel::receive(spawner.as_fd(), &mut until) {
+                Ok((len, descriptors)) if len == until.len() => Ok((u64::from_le_bytes(until), descriptors)),
+                Ok(_) | Err(_) => Err(Unclaimed::Dropped),
             };
         }
     }

@@ -1,21 +1,23 @@
 //! The daemon's handle on its spawner process: starts it, asks it, and starts it again when it has died.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::errno::Errno;
 use nix::sys::socket::sockopt::{ReceiveTimeout, SendTimeout};
 use nix::sys::socket::{MsgFlags, recv, setsockopt};
 use nix::sys::time::TimeVal;
 
-use super::{MESSAGE_BYTES_MAX, Prewarm, ServeOptions, SpawnRequest, StartAnswer};
+use super::{MESSAGE_BYTES_MAX, Prewarm, START_MAX, ServeOptions, SpawnRequest, StartAnswer};
+use crate::clock::monotonic_ns;
 use crate::limit::Ceilings;
 use crate::secrets::{SealedSecrets, Secrets, TransferError};
 use crate::sys::channel;
 
-/// Longest wait for one start, in seconds. The spawner itself gives a shim less than that.
+/// Longest wait for one start, in seconds: [`START_MAX`], and what is to be done between claim and answer.
 const ANSWER_TIMEOUT_S: i64 = 15;
 
 /// How a spawner is started.
@@ -122,31 +124,62 @@ impl Spawner {
     /// See [`SpawnError`]; [`SpawnError::Failed`] when spec and values do not fit.
     pub fn spawn_with(&self, run_dir: &Path, secrets: &Secrets) -> Result<Spawned, SpawnError> {
         let sealed = if secrets.is_empty() { None } else { Some(secrets.seal().map_err(SpawnError::Secrets)?) };
+        match self.ask(run_dir, sealed.as_ref(), false) {
+            // The spawner died, or the sandbox that had waited for a run. If that had taken this one, the claim says so.
+            Err(SpawnError::Exchange(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.ask(run_dir, sealed.as_ref(), true)
+            }
+            answered => answered,
+        }
+    }
+
+    fn ask(&self, run_dir: &Path, secrets: Option<&SealedSecrets>, is_repeated: bool) -> Result<Spawned, SpawnError> {
+        let start_max_ns = u64::try_from(START_MAX.as_nanos()).unwrap_or(u64::MAX);
+        let claim_until_ns = monotonic_ns().saturating_add(start_max_ns);
+        let request = SpawnRequest { run_dir: run_dir.to_owned(), claim_until_ns, is_repeated };
+        let json = serde_json::to_vec(&request).map_err(SpawnError::Decode)?;
+        let (ours, theirs) = channel::pair().map_err(exchange)?;
+        setsockopt(&ours, ReceiveTimeout, &TimeVal::new(ANSWER_TIMEOUT_S, 0)).map_err(exchange)?;
+        let mut descriptors = vec![theirs.as_fd()];
+        descriptors.extend(secrets.map(SealedSecrets::as_fd));
+        self.send(&json, &descriptors)?;
+        // From here on it is open with whoever is to answer, and nowhere else.
+        drop(theirs);
+        let mut answer = vec![0; MESSAGE_BYTES_MAX];
+        let (len, mut descriptors) = channel::receive(ours.as_fd(), &mut answer).map_err(exchange)?;
+        if len == 0 {
+            return Err(SpawnError::Exchange(io::ErrorKind::UnexpectedEof.into()));
+        }
+        match serde_json::from_slice(&answer[..len]).map_err(SpawnError::Decode)? {
+            StartAnswer::Started { pid } => {
+                let pidfd = descriptors.pop();
+                let pidfd = pidfd.ok_or_else(|| SpawnError::Exchange(io::ErrorKind::InvalidData.into()))?;
+                Ok(Spawned { pid, pidfd })
+            }
+            StartAnswer::Fenced { reason } => Err(SpawnError::Fenced { reason }),
+            StartAnswer::Failed { reason } => Err(SpawnError::Failed { reason }),
+        }
+    }
+
+    /// Sends a request to the spawner, which is started again when it has died.
+    fn send(&self, request: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), SpawnError> {
         let mut slot = self.process();
-        let mut process = match slot.take() {
+        let process = match slot.take() {
             Some(process) if process.alive() => process,
-            Some(process) => {
-                process.stop();
+            died => {
+                died.into_iter().for_each(Process::stop);
                 Process::start(&self.program, &self.options)?
             }
-            None => Process::start(&self.program, &self.options)?,
         };
-        match process.ask(run_dir, sealed.as_ref()) {
-            Ok((answer, pidfd)) => {
+        match channel::send(process.socket.as_fd(), request, descriptors) {
+            Ok(()) => {
                 *slot = Some(process);
-                match answer {
-                    StartAnswer::Started { pid } => {
-                        let pidfd = pidfd.ok_or_else(|| SpawnError::Exchange(io::ErrorKind::InvalidData.into()))?;
-                        Ok(Spawned { pid, pidfd })
-                    }
-                    StartAnswer::Fenced { reason } => Err(SpawnError::Fenced { reason }),
-                    StartAnswer::Failed { reason } => Err(SpawnError::Failed { reason }),
-                }
+                Ok(())
             }
-            Err(error) => {
-                // An answer that comes late must not be taken for that of the next request.
+            Err(errno) => {
                 process.stop();
-                Err(error)
+                let died = matches!(errno, Errno::EPIPE | Errno::ECONNRESET);
+                Err(if died { SpawnError::Exchange(io::ErrorKind::UnexpectedEof.into()) } else { exchange(errno) })
             }
         }
     }
@@ -162,6 +195,10 @@ impl Spawner {
     }
 }
 
+fn exchange(errno: Errno) -> SpawnError {
+    SpawnError::Exchange(errno.into())
+}
+
 impl Drop for Spawner {
     fn drop(&mut self) {
         if let Some(process) = self.process().take() {
@@ -174,10 +211,7 @@ impl Process {
     fn start(program: &Path, options: &SpawnerOptions) -> Result<Self, SpawnError> {
         let failed = |source| SpawnError::Program { program: program.to_owned(), source };
         let (ours, theirs) = channel::pair().map_err(|errno| failed(errno.into()))?;
-        let timeout = TimeVal::new(ANSWER_TIMEOUT_S, 0);
-        setsockopt(&ours, ReceiveTimeout, &timeout)
-            .and_then(|()| setsockopt(&ours, SendTimeout, &timeout))
-            .map_err(|errno| failed(errno.into()))?;
+        setsockopt(&ours, SendTimeout, &TimeVal::new(ANSWER_TIMEOUT_S, 0)).map_err(|errno| failed(errno.into()))?;
         let stderr = match &options.stderr {
             Some(path) => std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?.into(),
             None => Stdio::inherit(),
@@ -200,26 +234,7 @@ impl Process {
     fn alive(&self) -> bool {
         let mut byte = [0];
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        recv(self.socket.as_raw_fd(), &mut byte, flags) == Err(nix::errno::Errno::EAGAIN)
-    }
-
-    fn ask(
-        &mut self,
-        run_dir: &Path,
-        secrets: Option<&SealedSecrets>,
-    ) -> Result<(StartAnswer, Option<OwnedFd>), SpawnError> {
-        let request = SpawnRequest { run_dir: run_dir.to_owned() };
-        let json = serde_json::to_vec(&request).map_err(SpawnError::Decode)?;
-        let exchange = |errno: nix::errno::Errno| SpawnError::Exchange(errno.into());
-        let descriptors: Vec<_> = secrets.map(SealedSecrets::as_fd).into_iter().collect();
-        channel::send(self.socket.as_fd(), &json, &descriptors).map_err(exchange)?;
-        let mut answer = vec![0; MESSAGE_BYTES_MAX];
-        let (len, mut descriptors) = channel::receive(self.socket.as_fd(), &mut answer).map_err(exchange)?;
-        if len == 0 {
-            return Err(SpawnError::Exchange(io::ErrorKind::UnexpectedEof.into()));
-        }
-        let answer = serde_json::from_slice(&answer[..len]).map_err(SpawnError::Decode)?;
-        Ok((answer, descriptors.pop()))
+        recv(self.socket.as_raw_fd(), &mut byte, flags) == Err(Errno::EAGAIN)
     }
 
     /// Ends the process. Its shims go on; it has nothing of its own to save.

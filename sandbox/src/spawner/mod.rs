@@ -1,7 +1,8 @@
 //! The spawner: a single-threaded process that forks a shim per run, because a daemon with threads must not fork.
 //!
 //! [`Spawner`] is the daemon's side; `serve` is the process: `home` is where it lives, `templates`, `networks` and `pool`
-//! what it has ready. They speak one JSON object per packet over a socket that is the standard input of the process.
+//! what it has ready. A request is one JSON object in a packet on a socket that is the standard input of the process; a
+//! channel comes with it, on which the shim itself answers.
 //! **Invariant:** the spawner keeps no state that matters; it can die at any time and costs nothing but a restart.
 //! **Invariant:** shims outlive it.
 
@@ -13,6 +14,7 @@ mod serve;
 mod templates;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,9 @@ pub(crate) use serve::{ServeError, serve};
 
 /// Longest message in either direction, in bytes.
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
+
+/// Longest time from a request until a shim has taken the attempt. One that comes later does not take it.
+pub const START_MAX: Duration = Duration::from_secs(10);
 
 /// How a spawner serves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,13 +61,17 @@ impl Default for Prewarm {
 #[serde(deny_unknown_fields)]
 struct SpawnRequest {
     run_dir: PathBuf,
+    /// Until when on the monotonic clock the attempt may be taken, in nanoseconds: whoever asked does not wait any longer.
+    claim_until_ns: u64,
+    /// Whoever was to answer before has gone without: the run gets a shim of its own.
+    is_repeated: bool,
 }
 
-/// What the spawner answers, and what a new shim tells its spawner.
+/// What whoever asked for a run is told, by its shim where there is one.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum StartAnswer {
-    /// The shim holds lock and claim.
+    /// The shim holds lock and claim. A descriptor comes with it that names its process.
     Started { pid: i32 },
     /// Another shim lives in this directory, or the attempt was taken before, or a newer one was.
     Fenced { reason: String },

@@ -59,7 +59,6 @@ impl Known {
 /// A slot as the spawner sees it.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) pidfd: OwnedFd,
     pub(super) channel: OwnedFd,
     /// The number of the template that it was made from.
     pub(super) template: u64,
@@ -169,8 +168,7 @@ mod tests {
     /// A slot, and the end that its shim would hold.
     fn slot() -> (Waiting, OwnedFd) {
         let (ours, theirs) = channel::pair().unwrap();
-        let pidfd = std::fs::File::open("/dev/null").unwrap().into();
-        (Waiting { pidfd, channel: ours, template: 1, ready: false }, theirs)
+        (Waiting { channel: ours, template: 1, ready: false }, theirs)
     }
 
     #[test]

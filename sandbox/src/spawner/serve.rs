@@ -1,11 +1,14 @@
 //! The spawner process: takes requests, gives each a shim, and prepares sandboxes for the next ones in between.
 //!
+//! It waits for none of them: a shim answers whoever asked for it, on a channel that came with the request. So starts
+//! overlap, each of which waits for the disk, and one that hangs holds up no other.
+//!
 //! **Invariant:** it has one thread. **Invariant:** a shim keeps nothing of it but what it needs for its run. It ends when
 //! its daemon closes the socket, and with it the sandboxes that nobody claimed; its shims do not.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -20,7 +23,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use super::networks::Networks;
 use super::pool::{Pool, Waiting};
 use super::templates::Templates;
-use super::{MESSAGE_BYTES_MAX, ServeOptions, SpawnRequest, StartAnswer, home};
+use super::{MESSAGE_BYTES_MAX, ServeOptions, SpawnRequest, home};
 use crate::listeners;
 use crate::run_dir;
 use crate::seccomp;
@@ -31,8 +34,6 @@ use crate::sys::process::{self, Disposition, Forked};
 use crate::sys::{channel, descriptors, memory};
 use crate::view::Directories;
 
-/// Longest wait for a shim to hold lock and claim; it only has to write a few small files.
-const START_WAIT: Duration = Duration::from_secs(10);
 /// How long it must be quiet before anything is prepared, so that preparing takes no processor from a run that starts: longer
 /// than a start takes, and shorter than the time between two starts by which anybody would notice.
 const QUIET: Duration = Duration::from_millis(10);
@@ -56,8 +57,6 @@ pub(crate) enum ServeError {
     Wait(#[source] Errno),
     #[error("failed to read a request")]
     Read(#[source] Errno),
-    #[error("failed to write an answer")]
-    Write(#[source] io::Error),
 }
 
 /// Serves the daemon at the other end of standard input until it closes.
@@ -133,14 +132,14 @@ impl ServedSpawner {
             if len == 0 {
                 return Ok(());
             }
-            let secrets = descriptors.into_iter().next().map(SealedSecrets::from);
-            let (answer, pidfd) = match serde_json::from_slice(&buffer[..len]) {
-                Ok(request) => self.start(&request, secrets),
-                Err(error) => (StartAnswer::Failed { reason: format!("request is not understood: {error}") }, None),
-            };
-            let json = serde_json::to_vec(&answer).map_err(|error| ServeError::Write(error.into()))?;
-            let pidfd: Vec<_> = pidfd.iter().map(OwnedFd::as_fd).collect();
-            channel::send(self.socket.as_fd(), &json, &pidfd).map_err(|errno| ServeError::Write(errno.into()))?;
+            let mut descriptors = descriptors.into_iter();
+            // Whoever gives no channel hears nothing.
+            let Some(asker) = descriptors.next() else { continue };
+            let secrets = descriptors.next().map(SealedSecrets::from);
+            match serde_json::from_slice(&buffer[..len]) {
+                Ok(request) => self.start(&request, secrets, asker),
+                Err(error) => shim::refuse(&asker, format!("request is not understood: {error}")),
+            }
         }
     }
 
@@ -199,46 +198,41 @@ impl ServedSpawner {
         self.next_sweep = now + wait;
     }
 
-    /// Gives the run a shim: one that waits with a sandbox, or a new one.
-    fn start(&mut self, request: &SpawnRequest, secrets: Option<SealedSecrets>) -> (StartAnswer, Option<OwnedFd>) {
+    /// Gives the run a shim, which answers `asker`: one that waits with a sandbox, or a new one.
+    fn start(&mut self, request: &SpawnRequest, secrets: Option<SealedSecrets>, asker: OwnedFd) {
         let assignment = match take_assignment(request, secrets) {
             Ok(assignment) => assignment,
-            Err(reason) => return (StartAnswer::Failed { reason }, None),
+            Err(reason) => return shim::refuse(&asker, reason),
         };
         let shape = Shape::of(&assignment.spec);
         let template =
             if self.at_home && shape.isolation == Isolation::Sandboxed { self.templates.get(&shape) } else { None };
         let Some((number, template)) = template else {
             self.pool.forget(&shape);
-            return self.start_shim(assignment, None);
+            return self.start_shim(assignment, asker, None);
         };
         let template = template.try_clone_to_owned().ok();
         // Values that the spec does not name, or lacks, are refused by a shim of its own, before anything is taken.
         let has_what_it_names = assignment.secrets.is_some() != assignment.spec.secrets.is_empty();
         if has_what_it_names
+            && !request.is_repeated
             && let Some(slot) = self.pool.take(&shape, number, Instant::now())
-            && let Some(answer) = claim(&slot, &assignment)
+            && claim(&slot, &assignment, &asker)
         {
-            return (answer, Some(slot.pidfd));
+            return;
         }
-        self.start_shim(assignment, template)
+        self.start_shim(assignment, asker, template);
     }
 
     /// Starts a shim that prepares a sandbox for its run itself.
-    fn start_shim(&mut self, assignment: Assignment, template: Option<OwnedFd>) -> (StartAnswer, Option<OwnedFd>) {
+    fn start_shim(&mut self, assignment: Assignment, asker: OwnedFd, template: Option<OwnedFd>) {
         let network =
             if template.is_some() && fits_any_network(&assignment.spec) { self.networks.take() } else { None };
-        let failed =
-            |what: &str, errno: Errno| (StartAnswer::Failed { reason: format!("{what}: {}", errno.desc()) }, None);
-        let (ours, theirs) = match channel::pair() {
-            Ok(pair) => pair,
-            Err(errno) => return failed("failed to make a channel", errno),
-        };
         match process::fork(CloneFlags::empty()) {
             Ok(Forked::Child) => become_shim(
                 &self.host,
                 &[
-                    Some(theirs.as_raw_fd()),
+                    raw(Some(&asker)),
                     Some(assignment.dir.as_raw_fd()),
                     assignment.secrets.as_ref().map(|secrets| secrets.as_fd().as_raw_fd()),
                     raw(template.as_ref()),
@@ -249,14 +243,11 @@ impl ServedSpawner {
                         Some(template) => Prepared::on_template(spec, template.as_fd(), network, &self.host),
                         None => Prepared::on_host(spec, &self.host),
                     };
-                    shim::run(assignment, theirs, &self.host, prepare).map_or(crate::cli::EXIT_FENCED, |_| 0)
+                    shim::run(assignment, asker, &self.host, prepare).map_or(crate::cli::EXIT_FENCED, |_| 0)
                 },
             ),
-            Ok(Forked::Parent { pidfd, .. }) => {
-                drop(theirs);
-                (answer_of(&ours, pidfd.as_fd()), Some(pidfd))
-            }
-            Err(errno) => failed("failed to fork", errno),
+            Ok(Forked::Parent { .. }) => {}
+            Err(errno) => shim::refuse(&asker, format!("failed to fork: {}", errno.desc())),
         }
     }
 
@@ -273,8 +264,8 @@ impl ServedSpawner {
                 let slot = Slot::prepare(shape.clone(), template.as_fd(), &self.host);
                 i32::from(slot.and_then(|slot| slot.serve(theirs, &self.host)).is_err())
             }),
-            Ok(Forked::Parent { pidfd, .. }) => {
-                self.pool.add(shape, Waiting { pidfd, channel: ours, template: number, ready: false });
+            Ok(Forked::Parent { .. }) => {
+                self.pool.add(shape, Waiting { channel: ours, template: number, ready: false });
             }
             Err(_) => self.pool.failed(shape, now),
         }
@@ -297,26 +288,17 @@ fn take_assignment(request: &SpawnRequest, secrets: Option<SealedSecrets>) -> Re
     let spec = run_dir::read_spec_in(&dir).map_err(|error| crate::chain(&error))?;
     let spec = spec.ok_or_else(|| format!("no `spec.json` in `{shown}`"))?;
     let spec = spec.check().map_err(|error| format!("the spec is not valid: {error}"))?;
-    Ok(Assignment { dir, spec, secrets })
+    Ok(Assignment { dir, spec, secrets, claim_until_ns: request.claim_until_ns })
 }
 
-/// Gives the run to `slot`; `None` when the slot did not take it, and nothing has happened.
-fn claim(slot: &Waiting, assignment: &Assignment) -> Option<StartAnswer> {
+/// Gives the run to `slot`, which answers `asker`. False when it did not get it, and nothing has happened.
+fn claim(slot: &Waiting, assignment: &Assignment, asker: &OwnedFd) -> bool {
     // A directory that cannot be opened is said in the record of a run that has a shim of its own.
-    let trees = Directories::of(&assignment.spec).open().ok()?;
-    let mut passed = vec![assignment.dir.as_fd()];
+    let Ok(trees) = Directories::of(&assignment.spec).open() else { return false };
+    let mut passed = vec![asker.as_fd(), assignment.dir.as_fd()];
     passed.extend(assignment.secrets.as_ref().map(SealedSecrets::as_fd));
     passed.extend(trees.descriptors());
-    channel::send(slot.channel.as_fd(), b"claim", &passed).ok()?;
-    match read_answer(&slot.channel) {
-        Ok(answer) => Some(answer),
-        Err(_) => {
-            // It may have taken the run: then the attempt is taken, and whoever is asked next says so.
-            let killed = process::signal_pidfd(slot.pidfd.as_fd(), Signal::SIGKILL);
-            debug_assert!(matches!(killed, Ok(()) | Err(Errno::ESRCH)), "{killed:?}");
-            None
-        }
-    }
+    channel::send(slot.channel.as_fd(), &assignment.claim_until_ns.to_le_bytes(), &passed).is_ok()
 }
 
 /// Leaves everything of the spawner but `kept` behind, and runs `shim`.
@@ -338,35 +320,4 @@ fn leave(kept: &[RawFd]) -> Result<(), Errno> {
     dup2_stderr(&null)?;
     setsid()?;
     process::set_disposition(Signal::SIGCHLD, Disposition::Default)
-}
-
-/// The answer of a shim that has just been started.
-fn answer_of(shim: &OwnedFd, pidfd: BorrowedFd<'_>) -> StartAnswer {
-    match read_answer(shim) {
-        Ok(answer) => answer,
-        Err(error) => {
-            // It may still be on its way; without an answer the caller must not believe that it is not.
-            let killed = process::signal_pidfd(pidfd, Signal::SIGKILL);
-            StartAnswer::Failed { reason: format!("shim did not answer: {error}; killed: {killed:?}") }
-        }
-    }
-}
-
-fn read_answer(shim: &OwnedFd) -> io::Result<StartAnswer> {
-    let deadline = Instant::now() + START_WAIT;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [PollFd::new(shim.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-            Ok(_) => break,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    let mut buffer = vec![0; MESSAGE_BYTES_MAX];
-    match channel::receive(shim.as_fd(), &mut buffer)? {
-        (0, _) => Err(io::ErrorKind::UnexpectedEof.into()),
-        (len, _) => Ok(serde_json::from_slice(&buffer[..len])?),
-    }
 }

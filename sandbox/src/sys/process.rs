@@ -89,6 +89,16 @@ pub(crate) fn signal_pidfd(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), 
     Errno::result(res).map(drop)
 }
 
+/// A descriptor that names this process, readable when it has ended (Linux 5.3 and later).
+pub(crate) fn own_pidfd() -> Result<OwnedFd, Errno> {
+    let (pid, flags) = (nix::unistd::getpid().as_raw(), 0);
+    // SAFETY: two plain numbers.
+    let res = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) };
+    let fd = RawFd::try_from(Errno::result(res)?).map_err(|_| Errno::EOVERFLOW)?;
+    // SAFETY: the kernel has just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Ends this process at once, running no destructor of frames that belong to a parent.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process without touching memory.
