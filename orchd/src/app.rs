@@ -28,6 +28,7 @@ use crate::kept_history::KeptHistory;
 use crate::state_dir::StateDir;
 use crate::troubles::Troubles;
 use crate::upkeep::Upkeep;
+use crate::watches::Watches;
 use crate::workspaces::Workspaces;
 
 /// Free space is looked at in units of that many bytes.
@@ -56,6 +57,8 @@ pub(crate) struct App {
     pub(crate) troubles: Troubles,
     /// Work on the state as a whole.
     pub(crate) upkeep: Upkeep,
+    /// Directories of runs that are followed; without, they are looked at now and then.
+    pub(crate) watches: Option<Arc<Watches>>,
     /// Turns true when the daemon is to stop.
     pub(crate) stopping: watch::Sender<bool>,
     /// Changes when reconcilers are to look again at something that is no part of the state.
@@ -102,6 +105,7 @@ impl App {
             history: KeptHistory::default(),
             troubles: Troubles::default(),
             upkeep: Upkeep::default(),
+            watches: watches(),
             stopping: watch::Sender::new(false),
             woken: watch::Sender::new(0),
             launches: Semaphore::new(LAUNCHES_MAX),
@@ -252,6 +256,16 @@ impl App {
         let mut stopping = self.stopping.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail while somebody waits.
         let _closed = stopping.wait_for(|stopping| *stopping).await.is_err();
+    }
+}
+
+fn watches() -> Option<Arc<Watches>> {
+    match Watches::new() {
+        Ok(watches) => Some(Arc::new(watches)),
+        Err(error) => {
+            tracing::warn!(%error, "what runs write is seen late: raise fs.inotify.max_user_instances");
+            None
+        }
     }
 }
 

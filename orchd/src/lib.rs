@@ -21,6 +21,7 @@ mod rpc;
 mod state_dir;
 mod troubles;
 mod upkeep;
+mod watches;
 mod workspaces;
 
 pub use args::main_impl;

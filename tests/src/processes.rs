@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use orch_sandbox::run_dir::ShimIdentity;
+use orch_sandbox::run_dir::{SHIM_FILE, ShimIdentity};
 
 use crate::env::tell;
 
@@ -51,7 +51,7 @@ fn shims(root: &Path) -> Vec<Process> {
         below(&state.join("runs")).into_iter().chain(jails)
     });
     runs.filter_map(|run| {
-        let shim: ShimIdentity = serde_json::from_slice(&fs::read(run.join("shim.json")).ok()?).ok()?;
+        let shim: ShimIdentity = serde_json::from_slice(&fs::read(run.join(SHIM_FILE)).ok()?).ok()?;
         let proc = Path::new("/proc").join(shim.pid.to_string());
         // Another process may have its number by now.
         let stat = fs::read_to_string(proc.join("stat")).ok()?;

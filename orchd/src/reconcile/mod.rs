@@ -43,6 +43,7 @@ pub(crate) async fn recover(app: &Arc<App>) -> runs::Runs {
 /// Starts all reconcilers. They end when the daemon stops.
 pub(crate) fn start(app: &Arc<App>, runs: runs::Runs) -> JoinSet<()> {
     let mut parts = JoinSet::new();
+    parts.spawn(watch::follow(Arc::clone(app)));
     parts.spawn(runner::run(Arc::clone(app), runs));
     parts.spawn(projects::run(Arc::clone(app)));
     parts.spawn(settle::tidy(Arc::clone(app)));

@@ -134,7 +134,7 @@ async fn follow(
     let mut watch = if is_before_start(&run) {
         let Some(run) = begin(app, run, &directory).await? else { return Ok(Followed::Overtaken) };
         drop(looked.take());
-        let mut watch = Watch::new(&directory);
+        let mut watch = Watch::new(app, &directory);
         // Nobody has started it, and nobody else does: there is nothing to look at.
         watch.until(launch::submit(app, &run).await?);
         watch.wait(app, bell, LOOK_AGAIN).await;
@@ -142,7 +142,7 @@ async fn follow(
     } else {
         // It may be gone with a power loss.
         launch::prepare(&directory);
-        Watch::new(&directory)
+        Watch::new(app, &directory)
     };
     let mut scanned = 0;
     let mut steering = Steering::default();

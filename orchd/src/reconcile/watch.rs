@@ -1,10 +1,10 @@
 //! Tells when it is worth looking at a run: when its log grows, though not too often, and at once when its shim ends.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use orch_sandbox::control;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::Notify;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
+use crate::watches::Watched;
 
 /// Shortest time between two looks because of the log: people see steps begin and end soon enough, and a run that writes
 /// all the time is no work.
@@ -20,8 +21,8 @@ const LOOK_REST: Duration = Duration::from_millis(50);
 /// Wakes when something in a run's directory changes or its shim ends. Without either the run is only looked at now and
 /// then.
 pub(super) struct Watch {
-    /// Inotify on the directory.
-    events: Option<Receiver>,
+    /// The directory with the log.
+    log: Option<Watched>,
     /// Readable when the shim has ended.
     end: Option<Receiver>,
     /// The shim was asked for such a thing already.
@@ -31,23 +32,16 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(directory: &Path) -> Self {
-        let events = match Self::open(directory) {
-            Ok(events) => Some(events),
-            Err(error) => {
+    pub(super) fn new(app: &App, directory: &Path) -> Self {
+        let log = match app.watches.as_ref().map(|watches| watches.watch(directory)) {
+            Some(Ok(watched)) => Some(watched),
+            Some(Err(error)) => {
                 tracing::debug!(%error, "no inotify for a run");
                 None
             }
+            None => None,
         };
-        Self { events, end: None, asked: false, rested_at: Instant::now() }
-    }
-
-    fn open(directory: &Path) -> std::io::Result<Receiver> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
-        inotify.add_watch(directory, flags)?;
-        // An inotify descriptor is read like a pipe, and that of a process or a connection is waited for like one.
-        Receiver::from_owned_fd_unchecked(inotify.as_fd().try_clone_to_owned()?)
+        Self { log, end: None, asked: false, rested_at: Instant::now() }
     }
 
     /// The run was started, and ends when `end` becomes readable.
@@ -89,14 +83,16 @@ impl Watch {
     }
 
     async fn changed(&mut self) {
-        let Self { events, end, rested_at, .. } = self;
-        let log = async {
-            readable(events.as_ref()).await;
+        let Self { log, end, rested_at, .. } = self;
+        let grows = async {
+            let Some(log) = log else { return std::future::pending().await };
+            log.changed().await;
             tokio::time::sleep_until(*rested_at).await;
-            discard(events.as_ref());
+            // The directory is looked at as a whole.
+            log.forget();
         };
         let ended = tokio::select! {
-            () = log => false,
+            () = grows => false,
             () = ended(end.as_ref()) => true,
         };
         if ended {
@@ -106,18 +102,13 @@ impl Watch {
     }
 }
 
-/// Waits for events of a directory.
-async fn readable(events: Option<&Receiver>) {
-    let Some(events) = events else { return std::future::pending().await };
-    if events.readable().await.is_err() {
-        std::future::pending::<()>().await;
+/// Has followers told when the log of their run grows, until the daemon stops.
+pub(super) async fn follow(app: Arc<App>) {
+    let Some(watches) = &app.watches else { return };
+    tokio::select! {
+        () = app.stopped() => {}
+        error = watches.follow() => tracing::warn!(%error, "what runs write is seen late from now on"),
     }
-}
-
-/// Which events there were does not matter: the directory is looked at as a whole.
-fn discard(events: Option<&Receiver>) {
-    let mut bytes = [0; 4096];
-    while events.is_some_and(|events| events.try_read(&mut bytes).is_ok_and(|read| read > 0)) {}
 }
 
 async fn ended(end: Option<&Receiver>) {

@@ -4,15 +4,17 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
 use nix::libc;
 use nix::sys::stat::Mode;
+use nix::unistd::linkat;
 
-use super::{InspectError, LOCK_FILE};
+use super::{InspectError, LOCK_FILE, ShimIdentity};
 
 const CLAIM_PREFIX: &str = "claim.";
 
@@ -43,7 +45,7 @@ pub(crate) enum ClaimError {
 /// A taken run; the lock is held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    _lock: File,
+    lock: File,
 }
 
 impl Claim {
@@ -57,12 +59,30 @@ impl Claim {
             Err(Errno::EAGAIN | Errno::EACCES) => return Err(ClaimError::Busy),
             Err(errno) => return Err(ClaimError::Lock(errno)),
         }
+        let lock = File::from(lock);
+        // What an earlier attempt wrote there is not who holds it now.
+        lock.set_len(0).map_err(|error| ClaimError::Lock(errno_of(&error)))?;
         if let Some(newest) = newest_claim(dir).map_err(ClaimError::List)?.filter(|newest| *newest > fence) {
             return Err(ClaimError::Outdated { fence, newer: newest });
         }
-        write(dir, fence)?;
-        Ok(Self { _lock: File::from(lock) })
+        // A second name of the lock is as exclusive as a new file, and costs no inode.
+        match linkat(dir, LOCK_FILE, dir, file_name(fence).as_str(), AtFlags::empty()) {
+            Ok(()) => dir.sync_all().map_err(ClaimError::Sync)?,
+            Err(Errno::EEXIST) => return Err(ClaimError::Taken { fence }),
+            // Not every file system has that.
+            Err(_) => write(dir, fence)?,
+        }
+        Ok(Self { lock })
     }
+
+    /// Writes down who holds the lock.
+    pub(crate) fn name(&self, identity: &ShimIdentity) -> io::Result<()> {
+        self.lock.write_all_at(&serde_json::to_vec(identity)?, 0)
+    }
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 /// Writes the claim of attempt `fence`, which only one can do.

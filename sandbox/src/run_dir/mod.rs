@@ -5,13 +5,15 @@
 //! | file | written by | meaning |
 //! | --- | --- | --- |
 //! | `spec.json` | caller, before the start | a [`RunSpec`] |
-//! | `lock` | shim | open-file-description write lock (`F_OFD_SETLK`) for the life of the shim |
-//! | `claim.<fence>` | shim, `O_EXCL` | this attempt has been taken; never taken twice, never below a higher one |
-//! | `shim.json` | shim | [`ShimIdentity`]: who that was |
+//! | `lock` | shim | open-file-description write lock (`F_OFD_SETLK`) for the life of the shim; holds a [`ShimIdentity`], who that is or was |
+//! | `claim.<fence>` | shim, as another name of `lock` | this attempt has been taken; never taken twice, never below a higher one |
 //! | `log` | shim | see [`crate::log`] |
 //! | `control.sock` | shim | see [`crate::control`]; nobody listens when the shim is gone |
-//! | `reserve` | shim | space for the exit record on a disk that a job has filled; gone when it ends |
-//! | `exit.json` | shim, tmp + fsync + rename + fsync of the directory | an [`ExitRecord`] |
+//! | `reserve` | shim | space for the exit record on a disk that a job has filled |
+//! | `exit.json` | shim, which renames `reserve`, both synced | an [`ExitRecord`] |
+//!
+//! Earlier versions wrote who the shim is to `shim.json`, which is read where `lock` says nothing. An attempt that was given
+//! up before a shim took it has a claim that is an empty file of its own.
 //!
 //! **Invariant:** the lock says who is alive, never a pid. A lock cannot outlive its process or the boot.
 //! **Invariant:** a shim that does not get the claim writes nothing else.
@@ -44,8 +46,10 @@ pub const SPEC_FILE: &str = "spec.json";
 pub const LOG_FILE: &str = "log";
 /// Name of the exit record within a run directory.
 pub const EXIT_FILE: &str = "exit.json";
-/// Name of the shim's identity within a run directory.
-pub const SHIM_FILE: &str = "shim.json";
+/// Name of the file with the shim's identity within a run directory, on which it holds its lock.
+pub const SHIM_FILE: &str = LOCK_FILE;
+/// Where earlier versions wrote it.
+const OLD_SHIM_FILE: &str = "shim.json";
 /// Name of the control socket within a run directory.
 pub const CONTROL_FILE: &str = "control.sock";
 const LOCK_FILE: &str = "lock";
@@ -195,7 +199,7 @@ pub fn inspect(dir: &Path, fence: u64) -> Result<Liveness, InspectError> {
         return Ok(Liveness::Exited(Box::new(record)));
     }
     let lock_held = claim::lock_held(dir)?;
-    let shim: Option<ShimIdentity> = read_json(dir, SHIM_FILE, EXIT_BYTES_MAX)?;
+    let shim = if lock_held { identity(dir)? } else { None };
     if lock_held {
         return Ok(match shim {
             // A newer attempt lives here, which it could only after this one was gone.
@@ -212,6 +216,16 @@ pub fn inspect(dir: &Path, fence: u64) -> Result<Liveness, InspectError> {
     match exit_record(dir, fence)? {
         Some(record) => Ok(Liveness::Exited(Box::new(record))),
         None => Ok(claimed_or_not(dir, fence)),
+    }
+}
+
+/// Who holds the lock; none in the moment before that was written.
+fn identity(dir: &Path) -> Result<Option<ShimIdentity>, InspectError> {
+    match read_json(dir, SHIM_FILE, EXIT_BYTES_MAX) {
+        Ok(Some(identity)) => Ok(Some(identity)),
+        // It may just be being written.
+        Ok(None) | Err(InspectError::Decode { .. }) => read_json(dir, OLD_SHIM_FILE, EXIT_BYTES_MAX),
+        Err(error) => Err(error),
     }
 }
 

@@ -30,9 +30,7 @@ use crate::clock::{monotonic_ns, unix_us};
 use crate::exit_record::{ExitRecord, FORMAT_VERSION, Outcome, StepResult, StepStatus};
 use crate::limit::Ceilings;
 use crate::log::LogWriter;
-use crate::run_dir::{
-    Claim, ClaimError, EXIT_FILE, LOG_FILE, Reserve, SHIM_FILE, ShimIdentity, write_atomic, write_durable,
-};
+use crate::run_dir::{Claim, ClaimError, EXIT_FILE, LOG_FILE, Reserve, ShimIdentity, write_durable};
 use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError};
 use crate::small_file;
 use crate::spawner::StartAnswer;
@@ -98,20 +96,18 @@ pub(crate) fn run(
     };
     let begun = Begun::now(host);
     let ready = protect().map_err(PrepareError::Protect);
-    let ended = match ready.and_then(|()| Reserve::take(&dir).map_err(PrepareError::Reserve)) {
+    let (ended, reserve) = match ready.and_then(|()| Reserve::take(&dir).map_err(PrepareError::Reserve)) {
         Ok(reserve) => {
             let (prepared, keeper) = keep(&spec, host, prepare(&spec));
             let claimed = Claimed::claim(&spec, prepared, secrets, &keeper);
             // While the first step is on its way.
-            let ended = Attempt { dir: &dir, spec: &spec, begun: &begun }.follow(asker, keeper, claimed);
-            // The record takes its place.
-            drop(reserve);
-            ended
+            let attempt = Attempt { dir: &dir, claim: &claim, spec: &spec, begun: &begun };
+            (attempt.follow(asker, keeper, claimed), Some(reserve))
         }
-        Err(error) => Ended::without_log(give_up(&asker, &error.to_string()), not_run(&spec)),
+        Err(error) => (Ended::without_log(give_up(&asker, &error.to_string()), not_run(&spec)), None),
     };
     let (record, server) = begun.record(&spec, ended);
-    leave_record(&dir, &record);
+    leave_record(&dir, reserve, &record);
     // In this order: whoever finds nobody listening finds the lock free and the record written.
     drop(claim);
     drop(server);
@@ -122,6 +118,7 @@ pub(crate) fn run(
 #[derive(Debug)]
 struct Attempt<'a> {
     dir: &'a File,
+    claim: &'a Claim,
     spec: &'a CheckedSpec,
     begun: &'a Begun,
 }
@@ -129,7 +126,7 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     /// Makes what is kept of the run in its directory, says that it has started, and follows it to its end.
     fn follow(&self, asker: OwnedFd, keeper: Keeper<'_>, claimed: Result<Claimed, Input>) -> Ended {
-        let outside = Outside::of_run(self.dir, self.spec, &self.begun.boot_id);
+        let outside = Outside::of_run((self.dir, self.claim), self.spec, &self.begun.boot_id);
         match outside.and_then(|outside| Ok((outside, process::own_pidfd().map_err(PrepareError::Name)?))) {
             Ok((outside, pidfd)) => {
                 answer(&asker, &StartAnswer::Started { pid: own_pid() }, &[pidfd.as_fd()]);
@@ -289,7 +286,7 @@ enum PrepareError {
     Signals(Errno),
     #[error("failed to reserve space for the exit record: {0}")]
     Reserve(std::io::Error),
-    #[error("failed to write `shim.json`: {0}")]
+    #[error("failed to write who the shim is: {0}")]
     Identity(std::io::Error),
     #[error("failed to create the log: {0}")]
     Log(std::io::Error),
@@ -301,7 +298,7 @@ enum PrepareError {
 
 impl Outside {
     /// For a run with a directory, in which all of it is made.
-    fn of_run(dir: &File, spec: &CheckedSpec, boot_id: &str) -> Result<Self, PrepareError> {
+    fn of_run((dir, claim): (&File, &Claim), spec: &CheckedSpec, boot_id: &str) -> Result<Self, PrepareError> {
         let identity = ShimIdentity {
             version: FORMAT_VERSION,
             fence: spec.fence,
@@ -309,8 +306,7 @@ impl Outside {
             start_ticks: start_ticks(),
             boot_id: boot_id.to_owned(),
         };
-        let json = serde_json::to_vec(&identity).map_err(|error| PrepareError::Identity(error.into()))?;
-        write_atomic(dir, SHIM_FILE, &json).map_err(|error| PrepareError::Identity(error.into()))?;
+        claim.name(&identity).map_err(PrepareError::Identity)?;
         let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
         let log = openat(dir, LOG_FILE, flags | OFlag::O_NOFOLLOW, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(|errno| PrepareError::Log(errno.into()))?;
@@ -359,10 +355,12 @@ fn end_signals() -> Result<SignalFd, Errno> {
 /// Writes the exit record.
 ///
 /// The control socket stays, because by now it may be that of the next attempt; nobody listens on it.
-fn leave_record(dir: &File, record: &ExitRecord) {
-    let written = serde_json::to_vec(record).map(|json| write_durable(dir, EXIT_FILE, &json));
-    // When the record cannot be written there is nobody to tell: the run is found lost, which is what it then is.
-    drop(written);
+fn leave_record(dir: &File, reserve: Option<Reserve>, record: &ExitRecord) {
+    let Ok(json) = serde_json::to_vec(record) else { return };
+    if reserve.is_none_or(|reserve| reserve.become_file(EXIT_FILE, &json).is_err()) {
+        // When the record cannot be written there is nobody to tell: the run is found lost, which is what it then is.
+        drop(write_durable(dir, EXIT_FILE, &json));
+    }
 }
 
 fn not_run(spec: &CheckedSpec) -> Vec<StepResult> {
