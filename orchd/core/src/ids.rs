@@ -15,13 +15,20 @@ use uuid::Uuid;
 pub struct IdSource {
     seed: [u8; 32],
     drawn: BTreeMap<&'static str, u64>,
+    /// No id sorts before it.
+    floor: Timestamp,
 }
 
 impl IdSource {
     /// A source for one run of the program.
     #[must_use]
     pub const fn seeded(seed: [u8; 32]) -> Self {
-        Self { seed, drawn: BTreeMap::new() }
+        Self { seed, drawn: BTreeMap::new(), floor: Timestamp::from_unix_us(0) }
+    }
+
+    /// Has no id from here on sort before `at`: a log's time and its ids go on when the clock is put back.
+    pub fn sort_from(&mut self, at: Timestamp) {
+        self.floor = self.floor.max(at);
     }
 
     /// The next id of its kind: a `UUIDv7` that sorts by `now`.
@@ -29,7 +36,7 @@ impl IdSource {
         let bytes = self.bytes(I::KIND);
         let mut random = [0_u8; 10];
         random.copy_from_slice(&bytes[..10]);
-        let ms = now.unix_us().max(0).cast_unsigned() / 1_000;
+        let ms = now.max(self.floor).unix_us().max(0).cast_unsigned() / 1_000;
         I::from_uuid(uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid())
     }
 
@@ -87,6 +94,9 @@ mod tests {
         assert_eq!(first, second);
         assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), 100);
         assert!(plain.draw::<TaskId>(now.plus_ms(1)) > *first.iter().max().unwrap());
+        // A clock that was put back gives no id that sorts before what is there.
+        mixed.sort_from(now);
+        assert!(mixed.draw::<TaskId>(now.minus_ms(5_000)) > first_of(now));
         let bounds: [TaskId; 2] = [first_of(now), first_of(now.plus_ms(1))];
         assert!(first.iter().all(|id| bounds[0] <= *id && *id < bounds[1]));
     }

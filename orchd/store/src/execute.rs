@@ -184,10 +184,12 @@ impl Batch<'_> {
             return again(envelope.id, envelope.request, finished).map_err(Attempt::Refused);
         }
         self.faults.point(FailPoint::Deciding)?;
-        // The log's time never runs backward, whatever the clock does.
+        // The log's time never runs backward, whatever the clock does, and neither do ids. Rules look at the clock, as those do
+        // who choose by it.
         let at = now.max(self.head.at);
+        self.ids.sort_from(at);
         let view = TxView { conn: self.conn, kept: RefCell::new(self.kept) };
-        let decided = decide(&view, &envelope.command, &envelope.actor, at, self.ids)?;
+        let decided = decide(&view, &envelope.command, &envelope.actor, now, self.ids)?;
         let first_seq = (!decided.events.is_empty()).then_some(self.head.seq + 1);
         for event in &decided.events {
             let meta = Meta { at, actor: &envelope.actor };

@@ -104,9 +104,7 @@ pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -
         return Err(conflict("not the start of a check"));
     };
     let change: Change = cx.get(*id)?;
-    if let ChangeState::Opened { not_before: Some(at) } = change.state
-        && cx.now < at
-    {
+    if change.backoff().is_some_and(|backoff| backoff.lasts(cx.now)) {
         return Err(conflict(format!("C-{} waits for its next check", change.number)));
     }
     pause::may_begin(cx, &cx.get::<Project>(change.project)?)?;

@@ -125,10 +125,10 @@ pub(super) fn cancel<V: View>(cx: &mut Context<'_, V>, id: RunId, reason: &str) 
 
 fn may_start<V: View>(cx: &Context<'_, V>, task: &Task) -> Result<(), DecideError> {
     let name = format!("T-{}", task.number);
-    let TaskState::Approved { not_before } = task.state else {
+    if !matches!(task.state, TaskState::Approved { .. }) {
         return Err(conflict(format!("{name} is {} and cannot start", task.state.label())));
-    };
-    if not_before.is_some_and(|not_before| cx.now < not_before) {
+    }
+    if task.backoff().is_some_and(|backoff| backoff.lasts(cx.now)) {
         return Err(conflict(format!("{name} waits for its next retry")));
     }
     if task.terms.not_before.is_some_and(|not_before| cx.now < not_before) {

@@ -5,7 +5,7 @@ use orch_proto::{EntityKind, Timestamp};
 
 use super::{Context, DecideError, change, conflict, question};
 use crate::command::Command;
-use crate::entity::{Change, ChangeEvent, ChangeProposal, Run, RunEvent, RunPurpose, Task, TaskEvent};
+use crate::entity::{Change, ChangeEvent, ChangeProposal, Run, RunEvent, RunPurpose, Task, TaskEvent, loss_backoff_ms};
 use crate::state::change::ChangeState;
 use crate::state::run::{FailureClass, RunOutcome, RunState};
 use crate::state::task::TaskState;
@@ -16,9 +16,6 @@ pub const LOSSES_MAX: u32 = 10;
 
 /// Failures of one task in the same way in a row, whatever its policy allows, before a person is asked.
 pub const ALIKE_MAX: u32 = 5;
-
-/// Wait before a run that was lost is tried again, in milliseconds; doubles with each.
-const LOSS_BACKOFF_MS: u64 = 200;
 
 pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
     let Command::SettleRun { run: id, fence, outcome, artifacts, log_dropped_bytes, proposal } = command else {
@@ -118,11 +115,6 @@ fn earlier_losses<V: View>(cx: &Context<'_, V>, change: &Change) -> Result<u32, 
         }
     }
     Ok(losses)
-}
-
-/// Wait after a loss when there were `earlier` ones before it.
-const fn loss_backoff_ms(earlier: u32) -> u64 {
-    LOSS_BACKOFF_MS << if earlier < 8 { earlier } else { 8 }
 }
 
 /// What follows a failed attempt: another one, or a person.

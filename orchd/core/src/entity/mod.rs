@@ -4,6 +4,7 @@
 //! and a replay of the log share one path. An entity holds no derived value.
 
 mod approval;
+mod backoff;
 mod change;
 mod dependency;
 mod patience;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use approval::{Approval, ApprovalEvent, ApprovalSubject};
+pub use backoff::{Backoff, LOSS_BACKOFF_MS_MAX, loss_backoff_ms};
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
 pub use dependency::{Condition, Join, Standing, Verdict};
 pub use patience::{Overdue, Patience, Remedy, Silence, TIMEOUT_MS_MAX, Timeout};

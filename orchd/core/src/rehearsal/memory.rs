@@ -22,6 +22,8 @@ pub struct MemoryView {
     things: BTreeMap<Key, Box<dyn Any + Send>>,
     /// What happened, in order.
     pub events: Vec<Event>,
+    /// When the last of it was. It never runs backward, whatever the clock does.
+    at: Option<Timestamp>,
 }
 
 /// Why a command changed nothing.
@@ -47,11 +49,14 @@ impl MemoryView {
         now: Timestamp,
         ids: &mut IdSource,
     ) -> Result<Decided, Refused> {
+        let at = self.at.map_or(now, |before| now.max(before));
+        ids.sort_from(at);
         let decided = decide(self, command, actor, now, ids)?;
         let mut staged = BTreeMap::new();
         for event in &decided.events {
-            self.stage(&mut staged, event, Meta { at: now, actor })?;
+            self.stage(&mut staged, event, Meta { at, actor })?;
         }
+        self.at = Some(at);
         self.things.extend(staged);
         self.events.extend(decided.events.iter().cloned());
         Ok(decided)

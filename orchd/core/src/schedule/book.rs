@@ -19,6 +19,7 @@ use super::ledger::{Holder, Ledger};
 use super::limits::Limits;
 use super::merge_queue::MergeQueues;
 use super::overdue::Waiting;
+use super::times::Times;
 use super::turns::Turns;
 use crate::entity::{Standing, Verdict};
 
@@ -35,13 +36,19 @@ pub(super) struct Node {
     pub(super) rank: u32,
     /// Minutes of the longest chain of open work that begins with it.
     pub(super) tail: u64,
-    /// The time that it waits for.
-    pub(super) due: Option<Timestamp>,
+    /// Whether it waits for a time, as of the last look, and when that is looked at again.
+    pub(super) is_early: bool,
+    pub(super) timer: Option<Timestamp>,
     /// Its place while it is ready.
     pub(super) place: Option<Place>,
 }
 
 impl Node {
+    const fn new(facts: TaskFacts, dependents: BTreeSet<TaskId>) -> Self {
+        let (is_early, timer, place) = (false, None, None);
+        Self { facts, dependents, holding: 0, never: 0, rank: 0, tail: 0, is_early, timer, place }
+    }
+
     pub(super) const fn is_open(&self) -> bool {
         !matches!(self.facts.phase, Phase::Over { .. })
     }
@@ -112,8 +119,8 @@ pub struct Book {
     pub(super) opens_at: BTreeMap<ProjectId, Timestamp>,
     pub(super) to_open: BTreeSet<ProjectId>,
     pub(super) opened_at: Option<Timestamp>,
-    /// Tasks that wait for a time.
-    pub(super) timers: BTreeSet<(Timestamp, TaskId)>,
+    /// Tasks in the queue to which a time matters.
+    pub(super) times: Times,
     /// Tasks by rank whose chains are to be computed anew.
     pub(super) unsettled: BTreeSet<(u32, TaskId)>,
     /// Chosen tasks that are not under way yet, with their classes.
@@ -321,13 +328,7 @@ impl Book {
 
     /// Lets the time pass: what waited for it becomes ready, what waited long gains priority, what runs is counted.
     pub(super) fn advance(&mut self, now: Timestamp) {
-        while let Some((due, id)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
-            self.timers.remove(&(due, id));
-            if let Some(node) = self.tasks.get_mut(&id) {
-                node.due = None;
-            }
-            self.refresh(id);
-        }
+        self.look_at_times(now);
         self.open_projects(now);
         self.tell_late(now);
         self.tell_overdue(now);
@@ -372,32 +373,23 @@ impl Book {
         }
         old.into_iter().for_each(|old| self.want_no_more(&old));
         self.unknown.tasks.remove(&id);
-        let (due, deadline) = match facts.phase {
-            Phase::Queued { not_before } => (not_before.max(facts.not_before), facts.deadline),
-            Phase::UnderWay => (None, facts.deadline),
-            _ => (None, None),
+        let deadline = match facts.phase {
+            Phase::Queued { .. } | Phase::UnderWay => facts.deadline,
+            Phase::Proposed | Phase::Held { .. } | Phase::Over { .. } => None,
         };
         if let Some(before) = self.tasks.get(&id).and_then(|node| node.facts.deadline) {
             self.deadlines.remove(&(before, id));
             self.late.remove(&(before, id));
         }
         self.deadlines.extend(deadline.map(|at| (at, id)));
-        if let Some(at) = due {
-            self.timers.insert((at, id));
-        }
         match self.tasks.get_mut(&id) {
-            Some(node) => {
-                if let Some(before) = std::mem::replace(&mut node.due, due).filter(|before| Some(*before) != due) {
-                    self.timers.remove(&(before, id));
-                }
-                node.facts = facts;
-            }
+            Some(node) => node.facts = facts,
             None => {
                 let dependents = self.orphans.remove(&id).unwrap_or_default();
-                let node = Node { facts, dependents, holding: 0, never: 0, rank: 0, tail: 0, due, place: None };
-                self.tasks.insert(id, Box::new(node));
+                self.tasks.insert(id, Box::new(Node::new(facts, dependents)));
             }
         }
+        self.note_times(id);
     }
 
     /// The kept one of what is alike, for one more task.

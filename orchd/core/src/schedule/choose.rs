@@ -100,7 +100,7 @@ impl Book {
     /// day for a project that has used up this one.
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let task = self.timers.first().map(|(at, _)| *at);
+        let task = self.times.next();
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let opening = self.openings.first().map(|(at, _)| *at);
         task.into_iter()

@@ -164,9 +164,8 @@ impl Book {
             Phase::Queued { .. } | Phase::UnderWay | Phase::Over { .. } => {}
         }
         let future = |at: &Timestamp| *at > now;
-        if let Phase::Queued { not_before } = node.facts.phase {
-            waits.extend(not_before.filter(future).map(|at| Wait::Backoff { ms: at.ms_since(now).max(1) }));
-        }
+        let backoff = node.facts.backoff().filter(|backoff| backoff.lasts(now));
+        waits.extend(backoff.map(|backoff| Wait::Backoff { ms: backoff.until.ms_since(now).max(1) }));
         let not_before = node.facts.not_before.filter(future);
         waits.extend(not_before.map(|at| Wait::NotBefore { at, ms: at.ms_since(now).max(1) }));
         waits.extend(node.facts.deadline.filter(|at| *at <= now).map(|at| Wait::Expired { at }));

@@ -9,8 +9,8 @@ use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 use super::classes::ClassId;
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, Asks, Change, Condition, Entity as _, Join, Pause, Project, Run, RunPurpose, Share, Standing, Task,
-    Timeout, Work,
+    Approval, Asks, Backoff, Change, Condition, Entity as _, Join, Pause, Project, Run, RunPurpose, Share, Standing,
+    Task, Timeout, Work,
 };
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
@@ -56,6 +56,8 @@ pub struct TaskFacts {
     pub(super) needs: BTreeMap<TaskId, Condition>,
     pub(super) join: Join,
     pub(super) not_before: Option<Timestamp>,
+    /// Longest wait before its next attempt, in milliseconds.
+    pub(super) backoff_ms_max: u64,
     /// While it waits in the queue or runs.
     pub(super) deadline: Option<Timestamp>,
     pub(super) priority: u8,
@@ -111,6 +113,7 @@ impl From<&Task> for TaskFacts {
             needs: task.depends_on.iter().map(|needed| (*needed, task.condition(*needed))).collect(),
             join: task.terms.join,
             not_before: task.terms.not_before,
+            backoff_ms_max: task.backoff_ms_max(),
             deadline: task
                 .terms
                 .deadline
@@ -236,9 +239,9 @@ pub(super) enum Stage {
     Merging,
     Checking,
     Mergeable,
-    /// Its gates are to run, not before then.
+    /// Its gates are to run, after this wait.
     Opened {
-        not_before: Option<Timestamp>,
+        backoff: Option<Backoff>,
     },
 }
 
@@ -268,11 +271,11 @@ impl From<&Change> for ChangeFacts {
             ChangeState::Queued { .. } => Stage::Merging,
             ChangeState::Checking { .. } => Stage::Checking,
             ChangeState::Mergeable { .. } => Stage::Mergeable,
-            ChangeState::Opened { not_before } => Stage::Opened { not_before },
+            ChangeState::Opened { .. } => Stage::Opened { backoff: change.backoff() },
             ChangeState::ChangesRequested { .. }
             | ChangeState::Merged { .. }
             | ChangeState::Conflicted { .. }
-            | ChangeState::Closed { .. } => Stage::Opened { not_before: None },
+            | ChangeState::Closed { .. } => Stage::Opened { backoff: None },
         };
         Self {
             id: change.id,

@@ -81,7 +81,7 @@ impl MergeQueues {
     /// reason is the host's, and the next in the queue would fare no better.
     pub(super) fn to_check(&self, now: Timestamp, rests: impl Fn(&ChangeFacts) -> bool) -> Vec<ChangeId> {
         let is_due = |id: &ChangeId| match self.changes.get(id).map(|change| change.stage) {
-            Some(Stage::Opened { not_before }) => not_before.is_none_or(|at| at <= now),
+            Some(Stage::Opened { backoff }) => backoff.is_none_or(|backoff| !backoff.lasts(now)),
             _ => false,
         };
         self.fronts(rests).into_iter().filter(is_due).collect()
@@ -97,8 +97,8 @@ impl MergeQueues {
     }
 
     fn enter(&mut self, facts: &ChangeFacts, is_approved: bool) {
-        if let Stage::Opened { not_before: Some(at) } = facts.stage {
-            self.waiting.insert((at, facts.id));
+        if let Stage::Opened { backoff: Some(backoff) } = facts.stage {
+            self.waiting.insert((backoff.until, facts.id));
         }
         if facts.stage != Stage::Mergeable || is_approved {
             let place = (facts.stage.place(), facts.number, facts.id);
@@ -107,8 +107,8 @@ impl MergeQueues {
     }
 
     fn leave(&mut self, facts: &ChangeFacts) {
-        if let Stage::Opened { not_before: Some(at) } = facts.stage {
-            self.waiting.remove(&(at, facts.id));
+        if let Stage::Opened { backoff: Some(backoff) } = facts.stage {
+            self.waiting.remove(&(backoff.until, facts.id));
         }
         if let Some(queue) = self.queues.get_mut(&facts.project) {
             queue.remove(&(facts.stage.place(), facts.number, facts.id));

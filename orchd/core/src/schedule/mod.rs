@@ -17,6 +17,7 @@ mod links;
 mod opening;
 mod overdue;
 mod ready;
+mod times;
 
 mod chains;
 mod classes;

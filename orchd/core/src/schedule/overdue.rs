@@ -116,9 +116,9 @@ impl Book {
     /// Finds what has waited for too long by now.
     pub(super) fn tell_overdue(&mut self, now: Timestamp) {
         if self.waiting.told_at.replace(now).is_some_and(|before| now < before) {
-            // A clock was put back: what was too late may not be.
-            let over: Vec<TaskId> = self.waiting.over.iter().copied().collect();
-            over.into_iter().for_each(|id| self.watch(id));
+            // A clock was put back: what was too late may not be, and what ended a pause may not have been.
+            let all: Vec<TaskId> = self.waiting.stands.keys().copied().collect();
+            all.into_iter().for_each(|id| self.watch(id));
         }
         while let Some((_, id)) = self.waiting.due.first().copied().filter(|(due, _)| *due <= now) {
             let Some(node) = self.tasks.get(&id) else {

@@ -34,7 +34,7 @@ impl Book {
     fn is_ready(&self, node: &Node) -> bool {
         let approved = |id: ApprovalId| self.approvals.get(&id).is_some_and(|approval| approval.is_granted);
         matches!(node.facts.phase, Phase::Queued { .. })
-            && node.due.is_none()
+            && !node.is_early
             && !self.is_late(node)
             && node.judge() == Verdict::Holds
             && node.facts.approval.is_none_or(approved)

@@ -51,13 +51,15 @@ struct Part {
 pub(super) enum Full {
     /// It has that many runs, and may have no more.
     Runs { running: u32, max: u32 },
-    /// That many attempts were started today, and no more may be.
+    /// That many attempts were started today, and no more may be. A clock that was put back has not given the day back: it ends
+    /// with the newest on which one was started.
     Day { started: u32, max: u32, ends_at: Timestamp },
 }
 
 impl Part {
+    /// Attempts that count for `day`: those of a day that the clock was put back from do, since the log's time goes on there.
     fn started_on(&self, day: i64) -> u32 {
-        let started = if self.started.0 == day { self.started.1 } else { 0 };
+        let started = if self.started.0 >= day { self.started.1 } else { 0 };
         started.saturating_add(self.chosen)
     }
 
@@ -66,7 +68,8 @@ impl Part {
         let (running, started) = (self.running.saturating_add(self.chosen), self.started_on(day));
         let runs = self.share.runs_max.filter(|max| running >= *max).map(|max| Full::Runs { running, max });
         let today = self.share.runs_per_day.filter(|max| started >= *max);
-        today.map(|max| Full::Day { started, max, ends_at: start_of_day(day.saturating_add(1)) }).or(runs)
+        let ends_at = start_of_day(day.max(self.started.0).saturating_add(1));
+        today.map(|max| Full::Day { started, max, ends_at }).or(runs)
     }
 }
 
@@ -139,7 +142,8 @@ impl Turns {
         let mut projects: BTreeSet<ProjectId> = BTreeSet::new();
         for run in self.runs.values_mut() {
             let counts_ms = full_minute.ms_since(run.began).max(CHARGE_MS);
-            if let Some(part) = self.parts.get_mut(&run.project).filter(|_| counts_ms > run.counts_ms) {
+            // Less only when the clock was put back.
+            if let Some(part) = self.parts.get_mut(&run.project).filter(|_| counts_ms != run.counts_ms) {
                 part.spent.change(run.began, run.counts_ms, counts_ms);
                 run.counts_ms = counts_ms;
                 projects.insert(run.project);

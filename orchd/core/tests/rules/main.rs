@@ -21,6 +21,7 @@ mod history;
 mod patience;
 
 mod schedule_choice;
+mod schedule_clock;
 mod schedule_pauses;
 mod schedule_shares;
 mod schedule_terms;

@@ -2,8 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use orch_core::command::Command;
 use orch_core::digest::Digest;
 use orch_core::entity::Project;
+use orch_core::rehearsal::new_task;
 use orch_core::view::View as _;
 use orch_proto::{EntityKind, Timestamp};
 use orch_store::ExecuteError;
@@ -82,6 +84,38 @@ fn time_in_the_log_never_runs_backward() {
     assert_eq!(third.at.unix_us(), START_US + 5);
     let events = bed.store().read(|view| view.events(0, 100)).unwrap();
     assert!(events.is_sorted_by_key(|event| event.recorded.at));
+    assert_sound(bed.store());
+}
+
+/// The log's time does not go back with the clock. Rules look at the clock, as those do who choose by it: what is to begin later
+/// is not begun, and what is to end later is not over, because something happened while the clock was ahead.
+#[test]
+fn rules_look_at_the_clock_and_not_at_the_end_of_the_log() {
+    let bed = Bed::new();
+    let made = bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    let project = made.touched[0].1.parse().unwrap();
+    let (default_branch, head, toolchains) = ("main".into(), None, Vec::new());
+    let prepare = Command::PrepareProject { project, default_branch, head, toolchains };
+    bed.store().execute_blocking(envelope(2, prepare)).unwrap();
+    bed.now_us.store(START_US + 86_400_000_000, Ordering::SeqCst);
+    let ahead = bed.store().execute_blocking(envelope(3, create("ahead"))).unwrap();
+    bed.now_us.store(START_US, Ordering::SeqCst);
+
+    let now = Timestamp::from_unix_us(START_US);
+    let mut task = new_task(project, "later");
+    task.terms.not_before = Some(now.plus_ms(3_600_000));
+    task.terms.deadline = Some(now.plus_ms(7_200_000));
+    let made = bed.store().execute_blocking(envelope(4, Command::CreateTask { task: Box::new(task) })).unwrap();
+    assert_eq!(made.at, ahead.at);
+    let task = made.touched[0].1.parse().unwrap();
+    let start = |id| {
+        let (base, steps, reason) = (None, Vec::new(), "test".to_owned());
+        envelope(id, Command::StartRun { task, base, steps, required_level: 0, lease_ms: 1_000, reason })
+    };
+    let refused = bed.store().execute_blocking(start(5)).unwrap_err();
+    assert!(refused.to_string().contains("not to begin yet"), "{refused}");
+    bed.now_us.store(START_US + 3_600_000_000, Ordering::SeqCst);
+    bed.store().execute_blocking(start(6)).unwrap();
     assert_sound(bed.store());
 }
 
