@@ -82,6 +82,8 @@ codes! {
         "The disk is full; nothing was lost and nothing was changed.";
     Storage = "E_STORAGE", 75, None,
         "The state could not be read or written; the daemon's log has the cause.";
+    StateAccess = "E_STATE_ACCESS", 78, Some(false),
+        "The state cannot be used as it lies there: it can only be read, is another user's, or something else is in its place; the message says which.";
     Busy = "E_BUSY", 75, Some(true),
         "Too many requests at once.";
     ShuttingDown = "E_SHUTTING_DOWN", 75, Some(true),

@@ -21,7 +21,7 @@ use orch_store::{Committed, ExecuteError, Outage, ReadView, Store};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
-use crate::host::HostFacts;
+use crate::host::{self, HostFacts};
 use crate::jail::JailError;
 use crate::kept_book::KeptBook;
 use crate::kept_history::KeptHistory;
@@ -244,6 +244,14 @@ impl App {
     pub(crate) fn jails_hold(&self) -> Result<(), JailError> {
         let host = self.host.read().unwrap_or_else(PoisonError::into_inner);
         if host.withstands() { Ok(()) } else { Err(JailError::Escapes { fix: host.fix.clone() }) }
+    }
+
+    /// Measures the host again, in a jail of this name, and has everybody go by what was found.
+    pub(crate) async fn measure_host(&self, name: &str) -> HostFacts {
+        let facts = host::measure_in(&self.config, self.executor.as_ref(), &self.dirs.jail(name)).await;
+        *self.host.write().unwrap_or_else(PoisonError::into_inner) = facts.clone();
+        self.look_again();
+        facts
     }
 
     /// Has reconcilers look again at something that is no part of the state.

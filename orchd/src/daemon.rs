@@ -15,7 +15,7 @@ use orch_adapters::recipe_store::RecipeStore;
 use orch_adapters::secret_store::SecretStore;
 use orch_proto::{ErrorCode, RpcError};
 use orch_sandbox::SpawnerOptions;
-use orch_store::{OpenError, OpenOptions, Store};
+use orch_store::{OpenOptions, Store};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Parts};
@@ -174,19 +174,8 @@ pub(crate) fn seed() -> Result<[u8; 32], RpcError> {
 }
 
 fn open_store(dirs: &StateDir) -> Result<Store, RpcError> {
-    let seed = seed()?;
-    Store::open(&dirs.database(), OpenOptions { seed, clock: Arc::new(crate::clock::now), vfs: None }).map_err(
-        |error| match &error {
-            OpenError::SchemaTooNew { .. } => RpcError::new(ErrorCode::SchemaTooNew, chain(&error))
-                .hint("start the newer version, or name another state directory"),
-            OpenError::Full { .. } => RpcError::new(ErrorCode::StorageFull, chain(&error))
-                .hint("make room on the disk of the state directory"),
-            OpenError::Foreign { .. } => RpcError::new(ErrorCode::Storage, chain(&error))
-                .hint("it was left as it is; move it away, or name another directory with `--state-dir`"),
-            _ => RpcError::new(ErrorCode::Storage, chain(&error))
-                .hint("if the file is damaged, restore a backup into an empty directory with `orchd restore`"),
-        },
-    )
+    let options = OpenOptions { seed: seed()?, clock: Arc::new(crate::clock::now), vfs: None };
+    Store::open(&dirs.database(), options).map_err(|error| state_dir::unopened(&error))
 }
 
 /// Takes the lock of a state directory, or says who has it.
@@ -198,7 +187,7 @@ fn lock_error(error: &LockError) -> RpcError {
     match error {
         LockError::Taken { .. } => RpcError::new(ErrorCode::Locked, chain(error))
             .hint("use that one, stop it with `orchctl down`, or name another directory with `--state-dir`"),
-        LockError::Open { .. } => RpcError::new(ErrorCode::Config, chain(error)).hint(state_dir::UNUSABLE_HINT),
+        LockError::Open { path, source } => state_dir::unusable("lock file", path, source),
     }
 }
 

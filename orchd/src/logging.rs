@@ -60,7 +60,11 @@ pub(crate) fn start(config: &Config) -> Result<Logging, RpcError> {
     let state = StateDir::create(&config.state_dir)
         .map_err(|error| state_dir::unusable("state directory", &config.state_dir, &error))?;
     let directory = state.logs();
-    let opened = open(&directory).map_err(|error| state_dir::unusable("log directory", &directory, &error))?;
+    let opened = open(&directory).map_err(|error| {
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
+        let kind = cause.map_or(io::ErrorKind::Other, io::Error::kind);
+        state_dir::unusable("log directory", &directory, &io::Error::new(kind, error))
+    })?;
     let file = ReopeningFile { directory, current: Arc::new(Mutex::new(opened)) };
     let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).finish(file.clone());
     let to_file = fmt::layer().json().with_writer(writer).with_filter(EnvFilter::new("info"));

@@ -6,13 +6,55 @@ use std::path::{Path, PathBuf};
 
 use orch_proto::id::{ProjectId, RunId};
 use orch_proto::{ErrorCode, RpcError};
+use orch_store::OpenError;
+
+use crate::error_chain::chain;
 
 /// What to do about a state directory that cannot be used.
-pub(crate) const UNUSABLE_HINT: &str = "make it writable for the daemon's user, or name another with `--state-dir`";
+const UNUSABLE_HINT: &str = "make it writable for the daemon's user, or name another with `--state-dir`";
+const FULL_HINT: &str = "make room on the disk of the state directory, then start again; nothing was changed";
+const READ_ONLY_HINT: &str = "make it writable, as by mounting that disk read-write (`dmesg` says whether it failed), \
+                              or name another directory with `--state-dir`; nothing was changed";
 
 /// What a person is told of a directory that cannot be made or written.
-pub(crate) fn unusable(what: &str, path: &Path, error: &dyn std::fmt::Display) -> RpcError {
-    RpcError::new(ErrorCode::Config, format!("{what} `{}`: {error}", path.display())).hint(UNUSABLE_HINT)
+pub(crate) fn unusable(what: &str, path: &Path, error: &io::Error) -> RpcError {
+    let message = format!("{what} `{}`: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            RpcError::new(ErrorCode::StorageFull, message).hint(FULL_HINT)
+        }
+        io::ErrorKind::ReadOnlyFilesystem => RpcError::new(ErrorCode::StateAccess, message).hint(READ_ONLY_HINT),
+        _ => RpcError::new(ErrorCode::Config, message).hint(UNUSABLE_HINT),
+    }
+}
+
+/// What a person is told of a database that cannot be opened.
+pub(crate) fn unopened(error: &OpenError) -> RpcError {
+    let (code, hint) = match error {
+        OpenError::SchemaTooNew { .. } => {
+            (ErrorCode::SchemaTooNew, "start the newer version, or name another state directory")
+        }
+        OpenError::Full { .. } => (ErrorCode::StorageFull, FULL_HINT),
+        OpenError::ReadOnly { .. } => (ErrorCode::StateAccess, READ_ONLY_HINT),
+        OpenError::Denied { .. } => (
+            ErrorCode::StateAccess,
+            "start it as the user whose file that is, or give it to the daemon's user with `chown`; nothing was changed",
+        ),
+        OpenError::NotAFile { .. } => (
+            ErrorCode::StateAccess,
+            "move away what lies there and put the database back, or name another directory with `--state-dir`",
+        ),
+        OpenError::Foreign { .. } => {
+            (ErrorCode::Storage, "it was left as it is; move it away, or name another directory with `--state-dir`")
+        }
+        OpenError::SqliteTooOld { .. } => (ErrorCode::ToolMissing, "build with the SQLite that comes with the sources"),
+        OpenError::Thread(_) => (ErrorCode::Internal, "the host gives no more threads to this user"),
+        _ => (
+            ErrorCode::Storage,
+            "if the file is damaged, restore a backup into an empty directory with `orchd restore`",
+        ),
+    };
+    RpcError::new(code, chain(error)).hint(hint)
 }
 
 /// The state directory of one installation.

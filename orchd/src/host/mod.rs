@@ -36,6 +36,8 @@ pub(crate) struct HostFacts {
     pub(crate) report: HostReport,
     /// The attacks that were tried.
     pub(crate) cases: Vec<CaseView>,
+    /// Nothing was measured, for want of space on the disk of the state.
+    pub(crate) is_cramped: bool,
 }
 
 impl HostFacts {
@@ -110,6 +112,7 @@ async fn measure(bench: Bench<'_>) -> HostFacts {
         }
         Err(error) => Err(error),
     };
+    let is_cramped = measured.as_ref().is_err_and(|error| is_for_want_of_space(error));
     let (report, trouble) = match measured {
         Ok(ExitRecord { level: Some(report), .. }) => (report, String::new()),
         Ok(record) => (LevelReport::nothing("no probe ran"), format!("no probe ran: {}", record.outcome)),
@@ -123,13 +126,27 @@ async fn measure(bench: Bench<'_>) -> HostFacts {
     let open: Vec<&str> =
         cases.iter().filter(|case| case.result == CaseResult::Open).map(|case| case.id.as_str()).collect();
     let host = orch_sandbox::probe_host_for(bench.program);
-    let (level, fix) = if open.is_empty() {
+    let (level, fix) = if is_cramped {
+        (
+            0,
+            "there is no space to measure the sandbox: make room on the disk of the state; it is measured again"
+                .to_owned(),
+        )
+    } else if open.is_empty() {
         (isolation.level, fix(trouble, &report, bench.required, &host))
     } else {
         tracing::error!(cases = open.join(" "), "the sandbox does not withstand what it must");
         (0, format!("these attacks on the sandbox work: {}; `orchctl doctor` says what was seen", open.join(", ")))
     };
-    HostFacts { level, fix, isolation, report: host, cases }
+    HostFacts { level, fix, isolation, report: host, cases, is_cramped }
+}
+
+/// Whether something failed because a disk is full.
+fn is_for_want_of_space(error: &(dyn std::error::Error + 'static)) -> bool {
+    let kinds = [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded];
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| kinds.contains(&error.kind()))
 }
 
 /// What mends what is missing for the level that runs need, each thing once.
@@ -229,6 +246,7 @@ mod tests {
             isolation: Isolation { level: 3, guarantees: Vec::new() },
             report: orch_sandbox::probe_host(),
             cases: vec![case(CaseResult::Held), case(result)],
+            is_cramped: false,
         };
         assert_eq!(facts(CaseResult::Skipped).required(0), 0);
         let open = facts(CaseResult::Open);

@@ -4,6 +4,7 @@
 //! themselves: what failed is tried again because the state still says so.
 
 mod changes;
+mod cramped;
 mod gates;
 mod history;
 mod launch;
@@ -51,6 +52,7 @@ pub(crate) fn start(app: &Arc<App>, runs: runs::Runs) -> JoinSet<()> {
     parts.spawn(repeat(Arc::clone(app), "changes", changes::pass));
     parts.spawn(repeat(Arc::clone(app), "scheduler", scheduler::pass));
     parts.spawn(outage::follow(Arc::clone(app)));
+    parts.spawn(cramped::measure_when_there_is_room(Arc::clone(app)));
     // Last: nothing waits for them.
     parts.spawn(retention::run(Arc::clone(app)));
     parts.spawn(history::follow(Arc::clone(app)));

@@ -17,7 +17,7 @@ use super::progress::{Ended, Progress};
 use super::verify;
 use crate::app::App;
 use crate::error_chain::chain;
-use crate::state_dir::StateDir;
+use crate::state_dir::{self, StateDir};
 
 /// How old a blob is that nothing names before it counts: one is written before what names it is committed.
 const BLOB_AGE_MIN: Duration = Duration::from_secs(60 * 60);
@@ -84,7 +84,7 @@ pub(crate) fn still(ground: &Ground<'_>, progress: &Progress) -> Result<(CheckRe
     // What the log says holds; tables may be what is wrong.
     let (file, by_log) = match DatabaseFile::open_by_log(&database) {
         Ok(file) => (file, true),
-        Err(_) => (DatabaseFile::open(&database).map_err(|error| failed(&error))?, false),
+        Err(_) => (DatabaseFile::open(&database).map_err(|error| state_dir::unopened(&error))?, false),
     };
     let audit = file.verify_chain().map_err(|error| failed(&error))?;
     let rebuilt = file.check_rebuild().map_err(|error| failed(&error))?;

@@ -16,7 +16,7 @@ use super::files;
 use super::names::Names;
 use super::progress::Ended;
 use crate::error_chain::chain;
-use crate::state_dir::StateDir;
+use crate::state_dir::{self, StateDir};
 
 /// What can be mended.
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ impl Plan {
         if self.tables {
             keep_database(dirs, &aside)?;
             let made = DatabaseFile::rebuild_tables(&dirs.database());
-            made.map_err(|error| RpcError::new(ErrorCode::Storage, chain(&error)).hint("the database is as it was"))?;
+            made.map_err(|error| state_dir::unopened(&error))?;
         }
         for (project, slug, name, commit) in &self.refs {
             let set = BareRepo::open(git, &dirs.repository(*project))

@@ -36,8 +36,7 @@ impl DatabaseFile {
     /// When it is of a newer version or of another program, cannot be read, or is of an older version and its log cannot
     /// be replayed.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let io = |source| OpenError::Open { path: path.to_owned(), source };
-        std::fs::metadata(path).map_err(io)?;
+        std::fs::metadata(path).map_err(|source| OpenError::file(path, source))?;
         schema::check_untouched(&Location::plain(path))?;
         let database = |error: DbError| OpenError::database(path, error);
         let conn = open_reader(&Location::plain(path)).map_err(database)?;

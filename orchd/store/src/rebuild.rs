@@ -94,6 +94,10 @@ pub(crate) fn in_memory(log: &Connection, path: &Path) -> Result<Connection, Ope
 fn cannot_rebuild(path: &Path, error: RebuildError) -> OpenError {
     match error {
         RebuildError::Db(error) => OpenError::database(path, error),
+        // The log is not to blame for a disk that is full or failing.
+        RebuildError::Replay(ReplayError { source: TableError::Db(error), .. }) if error.is_of_the_file() => {
+            OpenError::database(path, error)
+        }
         RebuildError::Replay(error) => {
             let source: Cause = std::sync::Arc::new(error);
             OpenError::Rebuild { path: path.to_owned(), source }

@@ -43,6 +43,23 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// Something else is in its place: a directory, a device. It was left as it is.
+    #[error("`{}` is not a file", path.display())]
+    NotAFile { path: PathBuf },
+    /// The file, or the file system that it is on, can only be read.
+    #[error("`{}` can only be read", path.display())]
+    ReadOnly {
+        path: PathBuf,
+        #[source]
+        source: Cause,
+    },
+    /// This user may not read and write it, or the files that SQLite keeps beside it.
+    #[error("this user may not read and write `{}`", path.display())]
+    Denied {
+        path: PathBuf,
+        #[source]
+        source: Cause,
+    },
     /// There is no space to open or migrate it.
     #[error("no space left for `{}`", path.display())]
     Full {
@@ -71,11 +88,40 @@ pub enum OpenError {
 
 impl OpenError {
     pub(crate) fn database(path: &Path, error: DbError) -> Self {
+        // SQLite does not say which of its files cannot be opened, nor why.
+        if error.is_missing()
+            && let Some(denied) = ["", "-wal", "-shm"].into_iter().find_map(|end| Self::denied(&beside(path, end)))
+        {
+            return denied;
+        }
         let path = path.to_owned();
-        if error.is_full() {
-            Self::Full { path, source: std::sync::Arc::new(error) }
-        } else {
-            Self::Database { path, source: std::sync::Arc::new(error) }
+        let (is_full, is_read_only) = (error.is_full(), error.is_read_only());
+        let source: Cause = std::sync::Arc::new(error);
+        match (is_full, is_read_only) {
+            (true, _) => Self::Full { path, source },
+            (_, true) => Self::ReadOnly { path, source },
+            _ => Self::Database { path, source },
+        }
+    }
+
+    /// Why a file that is there cannot be opened, if it is so.
+    fn denied(path: &Path) -> Option<Self> {
+        match fs::OpenOptions::new().read(true).write(true).open(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Some(Self::file(path, error)),
+            _ => None,
+        }
+    }
+
+    /// What the operating system says of the file.
+    pub(crate) fn file(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { path, source: std::sync::Arc::new(source) }
+            }
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path, source: std::sync::Arc::new(source) },
+            io::ErrorKind::PermissionDenied => Self::Denied { path, source: std::sync::Arc::new(source) },
+            _ => Self::Open { path, source },
         }
     }
 }
@@ -92,7 +138,11 @@ pub(crate) fn check_untouched(location: &Location) -> Result<(), OpenError> {
     if !location.is_plain() {
         return check_content(location);
     }
-    let io = |source| OpenError::Open { path: path.to_owned(), source };
+    let io = |source| OpenError::file(path, source);
+    // Asked before it is opened: opening a pipe waits for its other end.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(OpenError::NotAFile { path: path.to_owned() });
+    }
     let mut header = Vec::new();
     match fs::File::open(path) {
         Ok(file) => file.take(100).read_to_end(&mut header).map_err(io)?,
@@ -105,15 +155,17 @@ pub(crate) fn check_untouched(location: &Location) -> Result<(), OpenError> {
     let Some(header) = Header::parse(&header) else { return Err(OpenError::Foreign { path: path.to_owned() }) };
     check(path, header)?;
     // The newest header may still be in the write-ahead log. A connection that cannot write does not move it.
-    let wal = path.with_file_name(path.file_name().map_or_else(Default::default, |name| {
-        let mut name = name.to_owned();
-        name.push("-wal");
-        name
-    }));
-    if fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
+    if fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0) {
         check_content(location)?;
     }
     Ok(())
+}
+
+/// A file that SQLite keeps beside the database.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 /// Refuses by what a connection that cannot write reads.
@@ -180,7 +232,7 @@ pub(crate) fn create_private(location: &Location) -> Result<(), OpenError> {
         return Ok(());
     }
     let path = location.path();
-    let io = |source| OpenError::Open { path: path.to_owned(), source };
+    let io = |source| OpenError::file(path, source);
     let file = fs::OpenOptions::new()
         .read(true)
         .write(true)

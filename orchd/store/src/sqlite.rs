@@ -84,6 +84,12 @@ impl DbError {
         self.code().is_some_and(|e| e.code == ErrorCode::DiskFull || e.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
     }
 
+    /// Whether the file, or what it is on, can only be read.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let codes = [ffi::SQLITE_READONLY, ffi::SQLITE_READONLY_DIRECTORY];
+        self.code().is_some_and(|e| codes.contains(&e.extended_code))
+    }
+
     /// Whether there is no such file.
     pub(crate) fn is_missing(&self) -> bool {
         self.code().is_some_and(|e| e.code == ErrorCode::CannotOpen)

@@ -2,6 +2,7 @@
 //! named, and what cannot be used is not touched.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -11,7 +12,8 @@ use orch_proto::request::{RepoSource, Request};
 use orch_proto::view::TaskState;
 use orch_tests::client::task_request;
 use orch_tests::command_line::{orchctl, output};
-use orch_tests::{Daemon, Env, Setup, Story};
+use orch_tests::{Daemon, Env, Requirement, Setup, Story, poll};
+use tokio::process::Command;
 
 use crate::story;
 
@@ -77,26 +79,109 @@ fn a_state_directory_that_cannot_be_written_is_named() -> anyhow::Result<()> {
             let named = said.contains("E_CONFIG") && said.contains(&place.display().to_string());
             ensure!(named && said.contains("hint"), "{said}");
         }
-        // On a disk that can only be read, with a state that is whole.
+        Ok(())
+    })
+}
+
+/// Each is told apart from damage, with what to do about it, and changes nothing.
+#[test]
+fn what_keeps_a_whole_database_from_being_used_is_named() -> anyhow::Result<()> {
+    story("a database out of reach", Setup::NoRuns, async |story| {
         story.project_create("shop", RepoSource::Empty).await?;
+        let seq = story.status().await?.seq;
         story.stop().await?;
         let env = story.env();
-        std::fs::create_dir(env.path("disk"))?;
-        let mut command = env.command("unshare");
-        command.arg("--mount");
-        if !geteuid().is_root() {
-            command.args(["--user", "--map-root-user"]);
+        for (what, spoil, code, words) in [
+            ("a disk that can only be read", "mount -o remount,bind,ro .", ErrorCode::StateAccess, "read-write"),
+            ("a file that can only be read", READ_ONLY_FILE, ErrorCode::StateAccess, "can only be read"),
+            ("a full disk", "rm -r state/*; head -c 16m /dev/zero > filler || :", ErrorCode::StorageFull, "make room"),
+        ] {
+            let said = output(with_daemon(env, on_a_disk(env, spoil))).await?;
+            if said.code == Some(NO_DISK) {
+                orch_tests::tell(&format!("SKIPPED: {what}: this host allows no disk of one's own"));
+                continue;
+            }
+            let said = said.failed(i32::from(code.exit_code())).context(what)?;
+            let is_told = said.contains(code.as_str()) && said.contains(words) && said.contains("hint");
+            ensure!(is_told && !said.contains("damaged"), "{what}: {said}");
         }
-        command.args(["sh", "-c", ON_A_READ_ONLY_DISK, "sh"]).arg(env.path("disk")).arg(env.state());
-        let daemon = Daemon::command_on(env, &env.path("disk/state"));
-        command.arg(daemon.as_std().get_program()).args(daemon.as_std().get_args());
-        let said = output(command).await?;
-        if said.code != Some(NO_DISK) {
-            let said = said.failed(config())?;
-            ensure!(said.contains("E_CONFIG") && said.contains("Read-only") && said.contains("hint"), "{said}");
-        }
-        story.start().await
+        let database = env.state().join("orch.db");
+        let said = output(without_overrides(env, &database)?).await?;
+        let is_told = said.code == Some(i32::from(ErrorCode::StateAccess.exit_code()));
+        ensure!(is_told && said.stderr.contains("chown") && said.stderr.contains("orch.db"), "{said:?}");
+        std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&database, env.path("aside.db"))?;
+        std::fs::create_dir(&database)?;
+        let code = ErrorCode::StateAccess;
+        let said = output(Daemon::command(env)).await?.failed(i32::from(code.exit_code()))?;
+        ensure!(said.contains(code.as_str()) && said.contains("is not a file") && said.contains("hint"), "{said}");
+        std::fs::remove_dir(&database)?;
+        std::fs::rename(env.path("aside.db"), &database)?;
+        story.start().await?;
+        ensure!(story.status().await?.seq == seq, "all is there");
+        Ok(())
     })
+}
+
+/// Without space nobody knows what the sandbox gives, and nothing runs; nobody has to start the daemon again for it.
+#[test]
+fn a_start_on_a_full_disk_goes_on_when_there_is_room() -> anyhow::Result<()> {
+    story("a start on a full disk", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let task = story.task_create("shop", "Wait", "checkout: false\nsteps: ['true']").await?;
+        story.task_in(&task, TaskState::Done).await?;
+        let level = story.status().await?.isolation_level;
+        story.stop().await?;
+        let mut probe = on_a_disk(story.env(), "true");
+        probe.arg("true");
+        if output(probe).await?.code == Some(NO_DISK) {
+            ensure!(!Requirement::Missing("no disk of its own can be made here".into()).holds()?, "it is missing");
+            return story.start().await;
+        }
+        let full = on_a_disk(story.env(), "head -c 16m /dev/zero > filler || :");
+        story.start_with(with_daemon(story.env(), full)).await?;
+        let status = story.status().await?;
+        let told = status.warnings.join("\n");
+        ensure!(status.isolation_level == 0 && told.contains("make room"), "{status:#?}");
+        ensure!(!told.contains("seccomp"), "the kernel is not to blame: {told}");
+        let disk = format!("/proc/{}/root{}", story.daemon_pid()?, story.env().path("disk").display());
+        std::fs::remove_file(Path::new(&disk).join("filler")).context("failed to make room")?;
+        let measured = async || Ok((story.status().await?.isolation_level == level).then_some(()));
+        poll::until("a measured sandbox", measured).await?;
+        let task = story.task_create("shop", "Again", "checkout: false\nsteps: ['true']").await?;
+        story.task_in(&task, TaskState::Done).await.map(drop)
+    })
+}
+
+/// Makes a disk that only the command which is to be appended sees, with a copy of the state on it, and does something to it.
+fn on_a_disk(env: &Env, spoil: &str) -> Command {
+    let mut command = env.command("unshare");
+    command.arg("--mount");
+    if !geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["sh", "-c", ON_A_DISK, "sh"]).arg(env.path("disk")).arg(env.state()).arg(spoil);
+    command
+}
+
+/// Appends the daemon on that disk.
+fn with_daemon(env: &Env, mut command: Command) -> Command {
+    let daemon = Daemon::command_on(env, &env.path("disk/state"));
+    command.arg(daemon.as_std().get_program()).args(daemon.as_std().get_args());
+    command
+}
+
+/// The daemon as a user who may not open the database. Root may open every file unless it gives that up.
+fn without_overrides(env: &Env, database: &Path) -> anyhow::Result<Command> {
+    std::fs::set_permissions(database, std::fs::Permissions::from_mode(0o000))?;
+    let daemon = Daemon::command(env);
+    if !geteuid().is_root() {
+        return Ok(daemon);
+    }
+    let mut command = env.command("setpriv");
+    command.args(["--bounding-set", "-dac_override,-dac_read_search"]);
+    command.arg(daemon.as_std().get_program()).args(daemon.as_std().get_args());
+    Ok(command)
 }
 
 #[test]
@@ -144,13 +229,14 @@ fn rows_and_events_changed_behind_its_back_are_found() -> anyhow::Result<()> {
     })
 }
 
-/// Makes a disk at `$1` that only this process and its children see, with a copy of `$2` as `state`, lets nobody write to
-/// it, and becomes `$3 ...`.
-const ON_A_READ_ONLY_DISK: &str = r#"
-mount -t tmpfs -o size=64m,mode=700 tmpfs "$1" || exit 99
-cp -a "$2" "$1/state" && mount -o remount,bind,ro "$1" || exit 98
-shift 2 && exec "$@"
+/// Makes a disk at `$1` that only this process and its children see, with a copy of `$2` as `state`, does `$3` to it, and
+/// becomes `$4 ...`.
+const ON_A_DISK: &str = r#"
+mkdir -p "$1" && mount -t tmpfs -o size=16m,mode=700 tmpfs "$1" || exit 99
+cp -a "$2" "$1/state" && cd "$1" && eval "$3" && cd / || exit 98
+shift 3 && exec "$@"
 "#;
+const READ_ONLY_FILE: &str = "mount --bind state/orch.db state/orch.db && mount -o remount,bind,ro state/orch.db";
 /// How the script above says that this host allows no disk of one's own.
 const NO_DISK: i32 = 99;
 

@@ -174,12 +174,9 @@ pub(crate) async fn check(app: &Arc<App>, _: &Caller) -> Result<CheckReport, Rpc
 }
 
 pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, RpcError> {
-    let directory = app.dirs.jail(&format!("doctor-{}", orch_proto::id::CommandId::generate()));
-    let facts = host::measure_in(&app.config, app.executor.as_ref(), &directory).await;
+    let facts = app.measure_host(&format!("doctor-{}", orch_proto::id::CommandId::generate())).await;
     let app = Arc::clone(app);
     Ok(blocking(move || {
-        *app.host.write().unwrap_or_else(PoisonError::into_inner) = facts.clone();
-        app.look_again();
         let required = facts.required(app.config.required_level);
         let mut checks = host::checks(&app.tools, &facts, required, &app.git.version().to_string());
         if let Some(outage) = &*app.store.outage().borrow() {

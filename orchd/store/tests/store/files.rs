@@ -55,8 +55,33 @@ fn what_is_no_database_of_ours_is_refused_untouched() {
     assert!(matches!(refused(dir.path()), OpenError::Foreign { .. }));
     let missing = Store::open(&dir.path().join("missing/orch.db"), options(1)).unwrap_err();
     assert!(matches!(missing, OpenError::Open { .. }), "{missing:?}");
-    let is_dir = Store::open(dir.path(), options(1)).unwrap_err();
-    assert!(matches!(is_dir, OpenError::Open { .. }), "{is_dir:?}");
+}
+
+/// What lies in its place, and a disk that has no room, are not the file's damage.
+#[test]
+fn what_keeps_it_from_being_opened_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orch.db");
+    std::fs::create_dir(&path).unwrap();
+    let other = Store::open(&path, options(1)).unwrap_err();
+    assert!(matches!(other, OpenError::NotAFile { .. }), "{other:?}");
+    std::fs::remove_dir(&path).unwrap();
+    // Opened, a pipe would wait for its other end.
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let pipe = Store::open(&path, options(1)).unwrap_err();
+    assert!(matches!(pipe, OpenError::NotAFile { .. }), "{pipe:?}");
+    std::fs::remove_file(&path).unwrap();
+    let full = Store::open(Path::new("/dev/full"), options(1)).unwrap_err();
+    assert!(matches!(full, OpenError::NotAFile { .. }), "{full:?}");
+    if nix::unistd::geteuid().is_root() {
+        return;
+    }
+    drop(open(&path, 1));
+    for mode in [0o000, 0o200, 0o400] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let denied = Store::open(&path, options(1)).unwrap_err();
+        assert!(matches!(denied, OpenError::Denied { .. }), "{mode:o}: {denied:?}");
+    }
 }
 
 #[test]

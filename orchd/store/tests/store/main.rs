@@ -14,3 +14,6 @@ mod full_disks;
 mod audit;
 mod files;
 mod reads;
+
+mod migrations;
+mod samples;
