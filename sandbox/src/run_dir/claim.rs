@@ -60,8 +60,7 @@ impl Claim {
             Err(errno) => return Err(ClaimError::Lock(errno)),
         }
         let lock = File::from(lock);
-        // What an earlier attempt wrote there is not who holds it now.
-        lock.set_len(0).map_err(|error| ClaimError::Lock(errno_of(&error)))?;
+        forget_name(&lock).map_err(|error| ClaimError::Lock(errno_of(&error)))?;
         if let Some(newest) = newest_claim(dir).map_err(ClaimError::List)?.filter(|newest| *newest > fence) {
             return Err(ClaimError::Outdated { fence, newer: newest });
         }
@@ -79,6 +78,12 @@ impl Claim {
     pub(crate) fn name(&self, identity: &ShimIdentity) -> io::Result<()> {
         self.lock.write_all_at(&serde_json::to_vec(identity)?, 0)
     }
+}
+
+/// What an earlier attempt wrote there is not who holds the lock now. A file is not emptied for nothing: some file systems
+/// write it to the disk when it is closed then.
+fn forget_name(lock: &File) -> io::Result<()> {
+    if lock.metadata()?.len() > 0 { lock.set_len(0) } else { Ok(()) }
 }
 
 fn errno_of(error: &io::Error) -> Errno {
