@@ -96,16 +96,17 @@ pub(crate) fn run(
     };
     let begun = Begun::now(host);
     let ready = protect().map_err(PrepareError::Protect);
-    let (ended, reserve) = match ready.and_then(|()| Reserve::take(&dir).map_err(PrepareError::Reserve)) {
-        Ok(reserve) => {
-            let (prepared, keeper) = keep(&spec, host, prepare(&spec));
-            let claimed = Claimed::claim(&spec, prepared, secrets, &keeper);
-            // While the first step is on its way.
-            let attempt = Attempt { dir: &dir, claim: &claim, spec: &spec, begun: &begun };
-            (attempt.follow(asker, keeper, claimed), Some(reserve))
-        }
-        Err(error) => (Ended::without_log(give_up(&asker, &error.to_string()), not_run(&spec)), None),
-    };
+    let (ended, reserve) =
+        match ready.and_then(|()| Reserve::take(&dir, spec.steps.len()).map_err(PrepareError::Reserve)) {
+            Ok(reserve) => {
+                let (prepared, keeper) = keep(&spec, host, prepare(&spec));
+                let claimed = Claimed::claim(&spec, prepared, secrets, &keeper);
+                // While the first step is on its way.
+                let attempt = Attempt { dir: &dir, claim: &claim, spec: &spec, begun: &begun };
+                (attempt.follow(asker, keeper, claimed), Some(reserve))
+            }
+            Err(error) => (Ended::without_log(give_up(&asker, &error.to_string()), not_run(&spec)), None),
+        };
     let (record, server) = begun.record(&spec, ended);
     leave_record(&dir, reserve, &record);
     // In this order: whoever finds nobody listening finds the lock free and the record written.
