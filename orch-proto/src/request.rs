@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::CommandId;
 use crate::reference::{EntityKind, Ref};
 use crate::time::Timestamp;
-use crate::view::{Choice, Condition, Terms, Timeout};
+use crate::view::{Choice, Condition, Meter, Period, Terms, Timeout};
 
 /// A request with its idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +88,18 @@ pub enum Request {
     ProjectSet { project: Ref, weight: Option<u32>, runs_max: Option<u32>, runs_per_day: Option<u32> },
     /// Says how long tasks of a project may wait although they could begin, and its runs be silent. What is absent stays.
     ProjectPatience { project: Ref, queue: Option<Timeout>, silence: Option<Timeout> },
+    /// Says how much runs of a project may use in a time.
+    ProjectBudget {
+        project: Ref,
+        meter: Meter,
+        period: Period,
+        /// In the unit of the meter; 0 takes the bound away.
+        limit: u64,
+        /// Runs under way are ended when it is used up.
+        is_hard: bool,
+    },
+    /// Budgets of a project begin anew, of one period or of all.
+    ProjectBudgetReset { project: Ref, period: Option<Period> },
     /// Nothing of the projects begins until they are resumed: no attempt, no check, no merge. All projects when none is
     /// named, and those that are made in the meantime.
     ProjectPause {
@@ -282,8 +294,16 @@ impl Request {
     #[must_use]
     pub const fn role(&self) -> Role {
         match self {
-            Self::ProjectCreate { .. } | Self::ProjectArchive { .. } | Self::ProjectSet { .. } => Role::Admin,
-            Self::RequirementsDecide { .. } | Self::PlanDecide { .. } | Self::ApprovalDecide { .. } => Role::Approver,
+            Self::ProjectCreate { .. }
+            | Self::ProjectArchive { .. }
+            | Self::ProjectSet { .. }
+            | Self::ProjectBudget { .. }
+            | Self::ProjectBudgetReset { .. } => Role::Admin,
+            // More of a budget is given by whoever may allow something.
+            Self::RequirementsDecide { .. }
+            | Self::PlanDecide { .. }
+            | Self::ApprovalDecide { .. }
+            | Self::QuestionAnswer { choice: Choice::Raise, .. } => Role::Approver,
             Self::VisionSubmit { .. }
             | Self::RequirementsPropose { .. }
             | Self::RequirementsEdit { .. }

@@ -122,11 +122,13 @@ pub enum Choice {
     Cancel,
     /// Leave it as it is, and ask no more.
     Leave,
+    /// Give as much again.
+    Raise,
 }
 
 impl Choice {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave];
+    pub const ALL: [Self; 6] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave, Self::Raise];
 
     /// The word for it, as `go_on`.
     #[must_use]
@@ -137,6 +139,7 @@ impl Choice {
             Self::Retry => "retry",
             Self::Cancel => "cancel",
             Self::Leave => "leave",
+            Self::Raise => "raise",
         }
     }
 
@@ -149,6 +152,7 @@ impl Choice {
             Self::Retry => "try the task again; a run of it is ended and does not count",
             Self::Cancel => "cancel the task",
             Self::Leave => "leave it as it is, and ask no more",
+            Self::Raise => "give as much again, until it is renewed",
         }
     }
 }

@@ -17,7 +17,7 @@ pub use audit::{AuditReport, CheckReport, EventPage, EventView, Orphan};
 pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, Choice, DiffView};
 pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, OutageView, SecretView, StatusView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};
-pub use project::{PauseView, ProjectState, ProjectView, ToolchainView, VisionView};
+pub use project::{BudgetView, Meter, PauseView, Period, ProjectState, ProjectView, ToolchainView, VisionView};
 pub use requirements::{
     CommentView, DocumentState, RequirementView, RequirementsDiff, RequirementsView, StatementView, TraceTask,
     TraceView,

@@ -78,6 +78,64 @@ pub struct ProjectView {
     /// How long its runs may be silent.
     #[serde(default)]
     pub silence_timeout: Option<Timeout>,
+    /// What its runs may use, and have used.
+    #[serde(default)]
+    pub budgets: Vec<BudgetView>,
+}
+
+/// What a budget is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Meter {
+    /// Time in which steps of runs are under way, in milliseconds.
+    RunTime,
+}
+
+/// The time that a budget is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Period {
+    /// From midnight to midnight (UTC).
+    Day,
+    /// From Monday to Sunday (UTC).
+    Week,
+    /// Until it is begun anew.
+    Total,
+}
+
+impl Period {
+    /// The word for it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// How much runs of a project may use in a time, and what they used of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetView {
+    pub meter: Meter,
+    pub period: Period,
+    /// In the unit of the meter, as what follows.
+    pub limit: u64,
+    /// Added by a person until it is renewed.
+    pub raised: u64,
+    /// Runs under way included.
+    pub used: u64,
+    /// Runs under way are ended when it is used up.
+    pub is_hard: bool,
+    /// Nothing begins.
+    pub is_spent: bool,
+    /// When it is renewed by itself, if it is.
+    pub renews_at: Option<Timestamp>,
+    /// The same in a line: `118 of 120 minutes in a day`.
+    pub text: String,
+    /// The question whether there is to be more, while it waits.
+    pub question: Option<String>,
 }
 
 /// Why nothing of a project begins, and until when unless a person says so before.

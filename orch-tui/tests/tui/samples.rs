@@ -117,6 +117,7 @@ impl Samples {
             pause: None,
             queue_timeout: None,
             silence_timeout: None,
+            budgets: Vec::new(),
         }]
     }
 

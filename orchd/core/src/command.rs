@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
-    Artifact, ChangeProposal, Choice, Condition, Join, Observation, Patience, PlanContent, PlannedStep,
-    RepositorySource, TaskSpec, Terms, Timeout,
+    Artifact, BudgetKey, ChangeProposal, Choice, Condition, Join, Observation, Patience, Period, PlanContent,
+    PlannedStep, RepositorySource, TaskSpec, Terms, Timeout,
 };
 use crate::planner::{Extraction, Requirement, RequirementKey};
 use crate::recipe::Glob;
@@ -168,6 +168,23 @@ pub enum Command {
     SetPatience {
         project: ProjectId,
         change: PatienceChange,
+    },
+    /// How much runs of the project may use; 0 takes the bound away.
+    SetBudget {
+        project: ProjectId,
+        key: BudgetKey,
+        limit: u64,
+        /// Runs under way are ended when it is used up.
+        is_hard: bool,
+    },
+    /// Budgets of the project begin anew, of one period or of all.
+    ResetBudgets {
+        project: ProjectId,
+        period: Option<Period>,
+    },
+    /// Something of a budget of the project may be otherwise than is on record.
+    JudgeBudgets {
+        project: ProjectId,
     },
     /// Nothing of the projects begins until they are resumed; of all there are when none is named.
     PauseProjects {

@@ -11,7 +11,7 @@ use orch_core::state::step::{StepEnd, StepEvent};
 use orch_core::view::{ReadError, View};
 use orch_proto::view::EventView;
 
-use super::{name_by_id, patience};
+use super::{budget, name_by_id, patience};
 
 /// An event; with its data as stored when that was asked for.
 pub(crate) fn event_view(view: &impl View, recorded: &Recorded, with_data: bool) -> Result<EventView, ReadError> {
@@ -78,6 +78,8 @@ fn project(event: &ProjectEvent) -> String {
             let said = |timeout: Option<Timeout>| timeout.map_or_else(|| "as usual".into(), patience::words);
             format!("tasks may wait {}, runs be silent {}", said(patience.queue), said(patience.silence))
         }
+        ProjectEvent::Budget { key, event } => budget::event_text(*key, event),
+        ProjectEvent::BudgetUsed { uses, .. } => budget::uses_text(uses),
         ProjectEvent::ShareSet { share } => {
             let bound =
                 |bound: Option<u32>| bound.map_or_else(|| "any number of".to_owned(), |bound| bound.to_string());
@@ -164,6 +166,7 @@ fn run(event: &RunEvent) -> String {
             format!("nothing was heard of it for {}{asked}", patience::span(silence.timeout.after_ms))
         }
         RunEvent::Heard => "is silent no more".into(),
+        RunEvent::OverBudget { reason } => format!("to be ended: {reason}"),
         RunEvent::CancelRequested { reason } => format!("to be cancelled: {reason}"),
         RunEvent::Ended { outcome, .. } => outcome_text(outcome),
         RunEvent::LateResult { fence, outcome } => {

@@ -1,6 +1,6 @@
 //! Changes and approvals.
 
-use orch_core::entity::{Approval, ApprovalSubject, Change, Plan, Requirements, Run, Task};
+use orch_core::entity::{Approval, ApprovalSubject, Change, Plan, Project, Requirements, Run, Task};
 use orch_core::state::approval::ApprovalState as Answer;
 use orch_core::state::change::ChangeState as State;
 use orch_core::view::{ReadError, View};
@@ -53,6 +53,7 @@ pub(crate) fn approval_view(view: &impl View, approval: &Approval) -> Result<App
             (EntityKind::Task, name_by_id::<Task>(view, id)?)
         }
         ApprovalSubject::Change { id } => (EntityKind::Change, name_by_id::<Change>(view, id)?),
+        ApprovalSubject::Budget { id } => (EntityKind::Project, name_by_id::<Project>(view, id)?),
     };
     let (needed, expires_at) = match &approval.state {
         Answer::Pending { needed, expires, .. } => (*needed, *expires),

@@ -1,6 +1,7 @@
 //! From the core's entities to the views of the contract (invariant I7). Reads, never writes.
 
 mod audit;
+pub(crate) mod budget;
 mod change;
 mod eta;
 mod isolation;

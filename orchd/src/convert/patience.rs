@@ -42,6 +42,7 @@ pub(crate) const fn choice(choice: Choice) -> view::Choice {
         Choice::Retry => view::Choice::Retry,
         Choice::Cancel => view::Choice::Cancel,
         Choice::Leave => view::Choice::Leave,
+        Choice::Raise => view::Choice::Raise,
     }
 }
 
@@ -53,6 +54,7 @@ pub(crate) const fn chosen(choice: view::Choice) -> Choice {
         view::Choice::Retry => Choice::Retry,
         view::Choice::Cancel => Choice::Cancel,
         view::Choice::Leave => Choice::Leave,
+        view::Choice::Raise => Choice::Raise,
     }
 }
 
@@ -99,7 +101,7 @@ pub(super) fn waits(view: &impl View, task: &Task, run: Option<&Run>) -> Result<
     Ok(shown.collect())
 }
 
-fn open_question(view: &impl View, question: Option<ApprovalId>) -> Result<Option<Approval>, ReadError> {
+pub(super) fn open_question(view: &impl View, question: Option<ApprovalId>) -> Result<Option<Approval>, ReadError> {
     let asked = question.map(|id| view.get::<Approval>(id)).transpose()?.flatten();
     Ok(asked.filter(Approval::is_open))
 }

@@ -6,7 +6,7 @@ use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
 use orch_proto::view::{PauseView, ProjectState, ProjectView, ToolchainView, VisionView};
 
-use super::{patience, slug};
+use super::{budget, patience, slug};
 
 /// A project; `repository` is where it is on the daemon's disk.
 pub(crate) fn project_view(view: &impl View, project: &Project, repository: String) -> Result<ProjectView, ReadError> {
@@ -43,6 +43,7 @@ pub(crate) fn project_view(view: &impl View, project: &Project, repository: Stri
             .map(|pause| PauseView { reason: pause.reason.clone(), until: pause.until }),
         queue_timeout: project.patience.queue.map(patience::timeout),
         silence_timeout: project.patience.silence.map(patience::timeout),
+        budgets: budget::views(view, project, now)?,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Why a task waits, in words: a stable code, a text with names and numbers, and what can be done about it.
 
+use orch_core::entity::Period;
 use orch_core::schedule::{AHEAD_MAX, Resource, Wait};
 use orch_proto::Timestamp;
 use orch_proto::view::WaitView;
@@ -75,6 +76,7 @@ fn words(task: &str, wait: &Wait) -> Words {
         }
         Wait::ProjectRuns { running, max } => project_runs(task, *running, *max),
         Wait::Quota { started, max, resets_ms } => quota(task, *started, *max, *resets_ms),
+        Wait::Budget { name, period, amounts, renews_ms } => budget(name, *period, amounts, *renews_ms),
         Wait::Paused { reason } => ("paused", format!("nothing is started: {reason}"), None),
         Wait::Run { name } => ("run", format!("its earlier run {name} has not ended yet"), None),
     }
@@ -110,6 +112,14 @@ fn quota(task: &str, started: u32, max: u32, resets_ms: u64) -> Words {
         "{started} of the {max} runs that its project may start in a day were started; the next day (UTC) begins in {begins}"
     );
     ("quota", text, Some(format!("orchctl project set {} --runs-per-day N", project_of(task))))
+}
+
+fn budget(project: &str, period: Period, amounts: &str, renews_ms: Option<u64>) -> Words {
+    let renewed = renews_ms.map_or_else(String::new, |ms| format!(", resets in {}", span(ms)));
+    let text = format!("budget of {project}: {amounts} {} used{renewed}", period.phrase());
+    let hint =
+        format!("answer in the inbox, or `orchctl project budget {project} --run-minutes N --per {}`", period.label());
+    ("budget", text, Some(hint))
 }
 
 /// The project of a task's full name.

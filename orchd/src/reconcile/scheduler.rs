@@ -49,7 +49,7 @@ pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
 #[derive(Debug, Default)]
 struct Chosen {
     runs: Vec<Command>,
-    /// Ends of tasks that cannot begin any more.
+    /// Ends of tasks that cannot begin any more, and what else is to be put on record.
     ends: Vec<Command>,
     checks: Vec<(Change, Project)>,
 }
@@ -76,6 +76,7 @@ fn choose(app: &App) -> Result<(Chosen, Option<Timestamp>), ReadError> {
                 Action::Overdue { task, since, timeout } => {
                     chosen.ends.push(Command::OverdueTask { task, since, timeout });
                 }
+                Action::Judge(project) => chosen.ends.push(Command::JudgeBudgets { project }),
                 Action::Check(change) => {
                     let Some(change) = view.get::<Change>(change)? else { continue };
                     let project = view.get::<Project>(change.project)?;

@@ -189,6 +189,7 @@ pub(crate) fn project(number: u128) -> Project {
         pause: None,
         resumed_at: None,
         patience: orch_core::entity::Patience::default(),
+        budgets: Vec::new(),
         share: Share::default(),
     }
 }
@@ -279,5 +280,6 @@ pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         started_at: Some(at),
         finished_at: None,
         silence: None,
+        is_over_budget: false,
     }
 }

@@ -10,6 +10,7 @@ mod backups;
 mod bad_input;
 mod bad_peers;
 mod bad_repositories;
+mod budgets;
 mod confinement;
 mod crashes;
 mod demo;

@@ -3,6 +3,7 @@
 pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod backup;
+mod budget;
 pub(crate) mod change;
 pub(crate) mod daemon;
 pub(crate) mod events;

@@ -8,7 +8,7 @@ use orch_proto::request::{Accepted, RepoSource, Request};
 use orch_proto::view::{ProjectState, ProjectView, Timeout};
 use orch_proto::{ErrorCode, Ref};
 
-use super::{patience, task_terms};
+use super::{budget, patience, task_terms};
 use crate::ctl::args::WaitArgs;
 use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
@@ -52,6 +52,8 @@ pub(crate) enum ProjectCommand {
     },
     /// Say how long tasks of a project may wait, and its runs be silent
     Patience(patience::PatienceArgs),
+    /// Say how much runs of a project may use in a day, in a week or in all
+    Budget(budget::BudgetArgs),
     /// Begin nothing of projects until they are resumed; what is under way goes on
     Pause {
         /// Names of projects
@@ -126,6 +128,7 @@ pub(crate) async fn run(session: &Session, command: ProjectCommand) -> Result<()
             Ok(())
         }
         ProjectCommand::Patience(args) => patience::set(session, args).await,
+        ProjectCommand::Budget(args) => budget::set(session, args).await,
         ProjectCommand::Pause { names, all: _, reason, until, runs } => {
             let until = until.and_then(|until| until.from(crate::clock::now()));
             let projects = names.into_iter().map(Ref).collect();
@@ -241,6 +244,7 @@ fn text(project: &ProjectView) -> String {
     };
     lines.extend(said("queue timeout", &project.queue_timeout));
     lines.extend(said("silence limit", &project.silence_timeout));
+    lines.extend(project.budgets.iter().map(|of| format!("budget        {}", budget::text(of))));
     for tool in &project.toolchains {
         let root = if tool.root.is_empty() { "." } else { &tool.root };
         lines.push(format!("toolchain     {} in {root} ({})", tool.name, tool.evidence.join(", ")));

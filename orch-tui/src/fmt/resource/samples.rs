@@ -149,6 +149,7 @@ pub(crate) fn project() -> ProjectView {
         pause: None,
         queue_timeout: None,
         silence_timeout: None,
+        budgets: Vec::new(),
     }
 }
 

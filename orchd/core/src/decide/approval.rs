@@ -179,9 +179,10 @@ fn grant<V: View>(cx: &mut Context<'_, V>, approval: &Approval, uid: u32, name: 
             Ok(())
         }
         ApprovalSubject::Change { id } => change::approved(cx, id, approval.digest),
-        ApprovalSubject::Wait { .. } | ApprovalSubject::Silence { .. } | ApprovalSubject::Failure { .. } => {
-            question::has_no_choices(approval)
-        }
+        ApprovalSubject::Wait { .. }
+        | ApprovalSubject::Silence { .. }
+        | ApprovalSubject::Failure { .. }
+        | ApprovalSubject::Budget { .. } => question::has_no_choices(approval),
     }
 }
 
@@ -196,9 +197,10 @@ fn denied<V: View>(cx: &mut Context<'_, V>, subject: ApprovalSubject, reason: &s
             Ok(())
         }
         ApprovalSubject::Change { id } => change::denied(cx, id, reason),
-        ApprovalSubject::Wait { .. } | ApprovalSubject::Silence { .. } | ApprovalSubject::Failure { .. } => {
-            Err(conflict("it is answered by one of its choices"))
-        }
+        ApprovalSubject::Wait { .. }
+        | ApprovalSubject::Silence { .. }
+        | ApprovalSubject::Failure { .. }
+        | ApprovalSubject::Budget { .. } => Err(conflict("it is answered by one of its choices")),
     }
 }
 
@@ -211,6 +213,7 @@ const fn subject_kind(approval: &Approval) -> EntityKind {
         }
         ApprovalSubject::Change { .. } => EntityKind::Change,
         ApprovalSubject::Silence { .. } => EntityKind::Run,
+        ApprovalSubject::Budget { .. } => EntityKind::Project,
     }
 }
 

@@ -263,9 +263,11 @@ pub(super) fn reject<V: View>(
             }
             Ok(())
         }
-        FailureClass::Task | FailureClass::Timeout | FailureClass::Isolation | FailureClass::Policy => {
-            after_rejection(cx, change, class, reason)
-        }
+        FailureClass::Task
+        | FailureClass::Timeout
+        | FailureClass::Isolation
+        | FailureClass::Policy
+        | FailureClass::Budget => after_rejection(cx, change, class, reason),
     }
 }
 

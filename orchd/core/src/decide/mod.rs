@@ -5,6 +5,7 @@
 
 mod approval;
 mod bounds;
+mod budget;
 mod change;
 mod dependency;
 mod document;
@@ -136,6 +137,9 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
             project::set_share(cx, *project, *weight, (*runs_max, *runs_per_day))
         }
         Command::SetPatience { project, change } => question::set_patience(cx, *project, *change),
+        Command::SetBudget { project, key, limit, is_hard } => budget::set(cx, *project, *key, (*limit, *is_hard)),
+        Command::ResetBudgets { project, period } => budget::reset(cx, *project, *period),
+        Command::JudgeBudgets { project } => budget::judge(cx, *project),
         Command::PauseProjects { projects, reason, until, with_runs } => {
             pause::projects(cx, projects, (reason, *until), *with_runs)
         }

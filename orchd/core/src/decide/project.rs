@@ -148,7 +148,7 @@ fn end_all<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result<(), Decide
         // The others were withdrawn with what they ask about; a task that failed may still have its question.
         let is_left = match asked.subject {
             ApprovalSubject::Task { id } => cx.get::<Task>(id)?.state.is_final(),
-            ApprovalSubject::Silence { .. } | ApprovalSubject::Failure { .. } => true,
+            ApprovalSubject::Silence { .. } | ApprovalSubject::Failure { .. } | ApprovalSubject::Budget { .. } => true,
             ApprovalSubject::Requirements { .. }
             | ApprovalSubject::Plan { .. }
             | ApprovalSubject::Change { .. }

@@ -6,7 +6,7 @@ use orch_proto::id::{RunId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 
 use super::approval::{self, Question};
-use super::{Context, DecideError, conflict, conflict_with_hint, dependency, pause, run, task};
+use super::{Context, DecideError, budget, conflict, conflict_with_hint, dependency, pause, run, task};
 use crate::actor::Actor;
 use crate::command::PatienceChange;
 use crate::digest::Digest;
@@ -15,7 +15,7 @@ use crate::entity::{
     RunPurpose, Silence, TIMEOUT_MS_MAX, Task, TaskEvent, Timeout, Verdict,
 };
 use crate::state::approval::ApprovalState;
-use crate::state::run::{RunOutcome, RunState};
+use crate::state::run::{FailureClass, RunOutcome, RunState};
 use crate::state::task::TaskState;
 use crate::view::View;
 
@@ -137,13 +137,18 @@ pub(super) fn end_of_state<V: View>(cx: &mut Context<'_, V>, task: &Task, why: &
     task.question.map_or(Ok(()), |question| approval::void(cx, question, why))
 }
 
-/// What a run that was ended because it was silent came to: too long a silence, and nobody's wish.
+/// What a run that was ended for its silence or for a budget came to: that, and nobody's wish.
 pub(super) fn outcome_of(run: &Run, outcome: &RunOutcome) -> RunOutcome {
     match (outcome, run.silence) {
         (RunOutcome::Cancelled { reason }, Some(Silence { timeout, .. }))
             if timeout.then == Remedy::End && *reason == silent_for(timeout) =>
         {
             RunOutcome::TimedOut { reason: reason.clone() }
+        }
+        (RunOutcome::Cancelled { reason }, _)
+            if run.is_over_budget && run.cancel_requested.as_ref() == Some(reason) =>
+        {
+            RunOutcome::Failed { class: FailureClass::Budget, reason: reason.clone() }
         }
         (outcome, _) => outcome.clone(),
     }
@@ -234,13 +239,14 @@ fn follow<V: View>(
         ApprovalSubject::Wait { id } | ApprovalSubject::Failure { id } => id,
         ApprovalSubject::Silence { id } if choice == Choice::End => return run::cancel(cx, id, &reason),
         ApprovalSubject::Silence { id } => cx.get::<Run>(id)?.task,
+        ApprovalSubject::Budget { id } => return budget::answer(cx, id, asked, choice),
         ApprovalSubject::Requirements { .. }
         | ApprovalSubject::Plan { .. }
         | ApprovalSubject::Task { .. }
         | ApprovalSubject::Change { .. } => return Err(conflict("such an approval has no choices")),
     };
     match choice {
-        Choice::GoOn | Choice::Leave | Choice::End => Ok(()),
+        Choice::GoOn | Choice::Leave | Choice::End | Choice::Raise => Ok(()),
         Choice::Cancel => task::cancel(cx, task, &reason),
         Choice::Retry => task::retry(cx, task, true, how_soon),
     }

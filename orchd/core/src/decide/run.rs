@@ -4,7 +4,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, RunId, TaskId};
 
 use super::approval::task_digest;
-use super::{Context, DecideError, conflict, dependency, pause, question, text};
+use super::{Context, DecideError, budget, conflict, dependency, pause, question, text};
 use crate::command::Command;
 use crate::entity::{Approval, Asks, PlannedStep, Project, Run, RunEvent, RunPurpose, Task, TaskEvent, Verdict};
 use crate::recipe::Access;
@@ -142,6 +142,7 @@ fn may_start<V: View>(cx: &Context<'_, V>, task: &Task) -> Result<(), DecideErro
         return Err(conflict("the project is not ready"));
     }
     pause::may_begin(cx, &project)?;
+    budget::may_begin(cx, &project)?;
     if dependency::judge(cx, task)? != Verdict::Holds {
         return Err(conflict(format!("{name} waits for {}", dependency::open(cx, task)?.join(", "))));
     }

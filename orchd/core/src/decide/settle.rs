@@ -3,7 +3,7 @@
 use orch_proto::id::ChangeId;
 use orch_proto::{EntityKind, Timestamp};
 
-use super::{Context, DecideError, change, conflict, question};
+use super::{Context, DecideError, budget, change, conflict, question};
 use crate::command::Command;
 use crate::entity::{Change, ChangeEvent, ChangeProposal, Run, RunEvent, RunPurpose, Task, TaskEvent, loss_backoff_ms};
 use crate::state::change::ChangeState;
@@ -36,6 +36,7 @@ pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Res
         log_dropped_bytes: *log_dropped_bytes,
     };
     cx.emit((*id, ended));
+    budget::count(cx, &run)?;
     let task: Task = cx.get(run.task)?;
     match run.purpose {
         RunPurpose::Work if task.state == (TaskState::Running { run: run.id }) => {
@@ -126,9 +127,15 @@ pub(super) fn after_failure<V: View>(
 ) -> Result<(), DecideError> {
     let policy = &task.spec.retries;
     let times_alike = task.alike_with(class, reason).map_or(1, |(_, _, times)| times);
-    let is_stuck = class.counts() && times_alike >= ALIKE_MAX && task.failures < policy.max_retries;
+    let would_go_on = match class {
+        // It waits for the budget anyhow; again and again it is ended by one that is too small for it.
+        FailureClass::Budget => true,
+        _ => class.counts() && task.failures < policy.max_retries,
+    };
+    let is_stuck = times_alike >= ALIKE_MAX && would_go_on;
     let wait_ms = match class {
         _ if is_stuck => None,
+        FailureClass::Budget => Some(0),
         FailureClass::Infrastructure | FailureClass::Lost if task.losses < LOSSES_MAX => {
             Some(loss_backoff_ms(task.losses))
         }
@@ -158,7 +165,7 @@ pub(super) fn after_failure<V: View>(
     let gives_up = matches!(event, TaskEvent::Failed { .. });
     cx.emit((task.id, event));
     cx.touch(EntityKind::Task, task.id);
-    match task.failures.saturating_add(task.losses) {
+    match task.failures.saturating_add(task.losses).max(times_alike - 1) {
         // It failed at the first go: nobody has tried again, and there is nothing that repeats.
         0 => Ok(()),
         before if gives_up => question::escalate(cx, task, reason, before.saturating_add(1)),

@@ -65,6 +65,10 @@ pub enum ApprovalSubject {
     Failure {
         id: TaskId,
     },
+    /// Whether there is to be more of a budget that is used up.
+    Budget {
+        id: ProjectId,
+    },
 }
 
 /// What can happen to an approval.
@@ -115,6 +119,7 @@ impl ApprovalSubject {
             Self::Task { id } | Self::Wait { id } | Self::Failure { id } => id.to_string(),
             Self::Change { id } => id.to_string(),
             Self::Silence { id } => id.to_string(),
+            Self::Budget { id } => id.to_string(),
         }
     }
 }

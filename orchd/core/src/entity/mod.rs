@@ -5,6 +5,7 @@
 
 mod approval;
 mod backoff;
+mod budget;
 mod change;
 mod dependency;
 mod patience;
@@ -23,6 +24,9 @@ use serde::de::DeserializeOwned;
 
 pub use approval::{Approval, ApprovalEvent, ApprovalSubject};
 pub use backoff::{Backoff, LOSS_BACKOFF_MS_MAX, loss_backoff_ms};
+pub use budget::{
+    BUDGET_MAX, Budget, BudgetEvent, BudgetKey, BudgetState, BudgetUse, LOW_PERCENT, Level, Meter, Period,
+};
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
 pub use dependency::{Condition, Join, Standing, Verdict};
 pub use patience::{Overdue, Patience, Remedy, Silence, TIMEOUT_MS_MAX, Timeout};

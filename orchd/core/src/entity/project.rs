@@ -1,9 +1,10 @@
 //! A project: one repository, what builds it, what guards it.
 
-use orch_proto::id::ProjectId;
+use orch_proto::id::{ProjectId, RunId};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::budget::{self, Budget, BudgetEvent, BudgetKey, BudgetUse};
 use super::patience::Patience;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::recipe::{Glob, Step};
@@ -44,6 +45,9 @@ pub struct Project {
     /// How long its tasks may wait, and its runs be silent.
     #[serde(default, skip_serializing_if = "Patience::is_default")]
     pub patience: Patience,
+    /// What its runs may use, and have used, in the order of their keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Budget>,
 }
 
 /// While it lasts no attempt, no check and no merge of a project begins. What is under way goes on, unless it was paused, too.
@@ -160,6 +164,16 @@ pub enum ProjectEvent {
     PatienceSet {
         patience: Patience,
     },
+    /// Something happened to one of its budgets.
+    Budget {
+        key: BudgetKey,
+        event: BudgetEvent,
+    },
+    /// A run that is over used something of its budgets.
+    BudgetUsed {
+        run: RunId,
+        uses: Vec<BudgetUse>,
+    },
 }
 
 impl Project {
@@ -233,6 +247,7 @@ impl Entity for Project {
                 pause: None,
                 resumed_at: None,
                 patience: Patience::default(),
+                budgets: Vec::new(),
             });
         }
         let mut project = existing(current, event)?;
@@ -274,6 +289,8 @@ impl Entity for Project {
                 project.resumed_at = Some(meta.at);
             }
             ProjectEvent::PatienceSet { patience } => project.patience = *patience,
+            ProjectEvent::Budget { key, event } => budget::apply(&mut project.budgets, *key, event, meta.at),
+            ProjectEvent::BudgetUsed { uses, .. } => budget::count(&mut project.budgets, uses),
             ProjectEvent::Archived => {
                 project.state = ProjectState::next(Some(&project.state), &ProjectStep::Archived)?;
             }
@@ -319,6 +336,8 @@ impl Entity for Project {
             ProjectEvent::Paused { .. } => "paused",
             ProjectEvent::Resumed | ProjectEvent::WentOn => "resumed",
             ProjectEvent::PatienceSet { .. } => "patience_set",
+            ProjectEvent::Budget { event, .. } => event.label(),
+            ProjectEvent::BudgetUsed { .. } => "budget_used",
         }
     }
 }

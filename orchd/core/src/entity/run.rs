@@ -63,6 +63,9 @@ pub struct Run {
     /// It is silent for longer than it should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<Silence>,
+    /// Its end was asked for because a budget of its project is used up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_over_budget: bool,
     pub queued_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
@@ -248,6 +251,10 @@ pub enum RunEvent {
     },
     /// It is silent no more.
     Heard,
+    /// It is to end: a budget of its project is used up.
+    OverBudget {
+        reason: String,
+    },
     Ended {
         outcome: RunOutcome,
         artifacts: Vec<Artifact>,
@@ -317,6 +324,7 @@ impl Run {
             cancel_requested: None,
             pause: None,
             silence: None,
+            is_over_budget: false,
             queued_at: at,
             started_at: None,
             finished_at: None,
@@ -377,6 +385,18 @@ impl Run {
         }
     }
 
+    /// Time in which its steps were under way, up to `now`, in milliseconds. Taken from what its sandbox says of them, and not
+    /// from when it was heard of.
+    #[must_use]
+    pub fn worked_ms(&self, now: Timestamp) -> u64 {
+        let of_step = |step: &StepRecord| match step.state {
+            StepState::Ended { started_at, finished_at, .. } => finished_at.ms_since(started_at),
+            StepState::Running { started_at } => now.ms_since(started_at),
+            StepState::Pending | StepState::Skipped => 0,
+        };
+        self.steps.iter().map(of_step).fold(0, u64::saturating_add)
+    }
+
     /// Nothing runs in a run that is over: a step whose end was not seen ended with it at the latest.
     fn end_steps(&mut self, outcome: &RunOutcome, at: Timestamp) -> Result<(), ApplyError> {
         let end = match outcome {
@@ -422,6 +442,10 @@ impl Entity for Run {
             RunEvent::ResumeRequested => run.pause = None,
             RunEvent::Silent { silence } => run.silence = Some(*silence),
             RunEvent::Heard => run.silence = None,
+            RunEvent::OverBudget { reason } => {
+                run.cancel_requested = Some(reason.clone());
+                run.is_over_budget = true;
+            }
             RunEvent::Ended { outcome, artifacts, log_dropped_bytes } => {
                 run.step(&RunStep::Ended { outcome: outcome.clone() })?;
                 run.end_steps(outcome, meta.at)?;
@@ -468,6 +492,7 @@ impl Entity for Run {
             RunEvent::ResumeRequested => "resume_requested",
             RunEvent::Silent { .. } => "silent",
             RunEvent::Heard => "heard",
+            RunEvent::OverBudget { .. } => "over_budget",
             RunEvent::Ended { .. } => "ended",
             RunEvent::LateResult { .. } => "late_result",
         }

@@ -383,11 +383,13 @@ impl Task {
         at: Timestamp,
     ) -> Result<(), ApplyError> {
         self.step(&TaskStep::RetryScheduled { not_before }, at)?;
-        if class.counts() {
-            self.alike = self.alike_with(class, reason);
-            self.failures += 1;
-        } else {
-            self.losses += 1;
+        match class {
+            FailureClass::Budget => self.alike = self.alike_with(class, reason),
+            _ if class.counts() => {
+                self.alike = self.alike_with(class, reason);
+                self.failures += 1;
+            }
+            _ => self.losses += 1,
         }
         self.last_failure = Some(reason.to_owned());
         Ok(())

@@ -224,6 +224,7 @@ impl History {
             | RunEvent::ResumeRequested
             | RunEvent::Silent { .. }
             | RunEvent::Heard
+            | RunEvent::OverBudget { .. }
             | RunEvent::LateResult { .. } => {}
         }
     }
@@ -302,7 +303,8 @@ impl History {
                     | ApprovalSubject::Change { .. }
                     | ApprovalSubject::Wait { .. }
                     | ApprovalSubject::Silence { .. }
-                    | ApprovalSubject::Failure { .. } => None,
+                    | ApprovalSubject::Failure { .. }
+                    | ApprovalSubject::Budget { .. } => None,
                 };
                 if let Ok(state) = ApprovalState::next(None, &step) {
                     self.open.questions.insert(id, OpenQuestion { project: *project, task, state, asked_at: at });

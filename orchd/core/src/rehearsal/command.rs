@@ -9,8 +9,8 @@ use super::sample::{new_task, plan_content, proposal, requirements, step_spec, v
 use crate::command::{Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Subject, TermsChange};
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, Change, Condition, Entity, Join, Observation, Plan, PlannedStep, Project, Remedy, RepositorySource,
-    Requirements, Run, Task, Timeout, Vision,
+    Approval, BudgetKey, Change, Condition, Entity, Join, Meter, Observation, Period, Plan, PlannedStep, Project,
+    Remedy, RepositorySource, Requirements, Run, Task, Timeout, Vision,
 };
 use crate::ids::IdSource;
 use crate::state::change::ChangeState;
@@ -42,6 +42,7 @@ pub fn random_command(view: &impl View, dice: &mut IdSource) -> Result<Command, 
             head: None,
             toolchains: Vec::new(),
         }),
+        _ if !project.budgets.is_empty() && dice.jitter(6) == 0 => Some(Command::JudgeBudgets { project: project.id }),
         1..=6 => scene.document(view, dice)?,
         7..=14 => scene.task(dice),
         15..=20 => scene.start(dice),
@@ -63,8 +64,9 @@ pub fn random_command(view: &impl View, dice: &mut IdSource) -> Result<Command, 
             project: project.id,
             change: PatienceChange { queue: Some(random_timeout(dice)), silence: None },
         }),
+        37 if dice.jitter(2) == 0 => Some(random_budget(project.id, dice)),
         36 if dice.jitter(2) == 0 => Some(Command::ResumeProjects { projects: Vec::new() }),
-        36 if dice.jitter(40) == 0 => Some(Command::ArchiveProject { project: project.id }),
+        36 if dice.jitter(12) == 0 => Some(Command::ArchiveProject { project: project.id }),
         _ => scene.answer(dice),
     };
     Ok(drawn.unwrap_or_else(|| Command::CreateTask { task: Box::new(scene.new_task(dice)) }))
@@ -127,6 +129,20 @@ fn random_timeout(dice: &mut IdSource) -> Option<Timeout> {
     let then = [Remedy::Warn, Remedy::Ask, Remedy::End];
     let then = pick(&then, dice).unwrap_or(Remedy::Warn);
     (dice.jitter(3) != 0).then(|| Timeout { after_ms: dice.jitter(3) * 1_000, then })
+}
+
+/// A budget that is soon used up, none, or another go of those that there are.
+fn random_budget(project: ProjectId, dice: &mut IdSource) -> Command {
+    let period = pick(&[Period::Day, Period::Week, Period::Total], dice).unwrap_or(Period::Day);
+    if dice.jitter(4) == 0 {
+        return Command::ResetBudgets { project, period: (dice.jitter(2) == 0).then_some(period) };
+    }
+    Command::SetBudget {
+        project,
+        key: BudgetKey { meter: Meter::RunTime, period },
+        limit: dice.jitter(4) * 10_000,
+        is_hard: dice.jitter(2) == 0,
+    }
 }
 
 /// Often no time, often one that is over.

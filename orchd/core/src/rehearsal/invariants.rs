@@ -6,7 +6,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 
 use crate::entity::{
-    Approval, ApprovalSubject, Change, Entity, Plan, Project, Requirements, Run, RunPurpose, Task, Vision,
+    Approval, ApprovalSubject, BudgetState, Change, Entity, Plan, Project, Requirements, Run, RunPurpose, Task, Vision,
 };
 use crate::graph::Graph;
 use crate::state::approval::ApprovalState;
@@ -171,6 +171,10 @@ fn questions(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> R
                 .is_some_and(|it| it.question == Some(approval.id) && matches!(it.state, TaskState::Failed { .. })),
             ApprovalSubject::Silence { id } => view.get::<Run>(id)?.is_some_and(|it| {
                 it.is_open() && it.silence.is_some_and(|silence| silence.question == Some(approval.id))
+            }),
+            ApprovalSubject::Budget { id } => view.get::<Project>(id)?.is_some_and(|it| {
+                let asks = BudgetState::Spent { question: approval.id };
+                it.is_open() && it.budgets.iter().any(|budget| budget.state == asks)
             }),
         };
         if approval.is_open() && !is_alive {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 
+use super::budgets::Budgets;
 use super::classes::ClassId;
 use super::facts::{ApprovalFacts, ChangeFacts, Phase, ProjectFacts, RunFacts, TaskFacts, Wants};
 use super::fairness::CHARGE_MS;
@@ -110,6 +111,7 @@ pub struct Book {
     wants: BTreeMap<Arc<Wants>, usize>,
     pub(super) lanes: Lanes,
     pub(super) turns: Turns,
+    pub(super) budgets: Budgets,
     pub(super) ledger: Ledger,
     /// Until when tasks in the queue may begin, and those whose time is over.
     pub(super) deadlines: BTreeSet<(Timestamp, TaskId)>,
@@ -144,6 +146,7 @@ impl Book {
         // What the time says of it is looked at before the next choice.
         self.turns.open(facts.id, false, facts.share);
         self.to_open.insert(facts.id);
+        self.budgets.put(facts.id, &facts.budgets);
         let id = facts.id;
         let queue_timeout = facts.queue_timeout;
         let before = self.projects.insert(id, facts);
@@ -203,6 +206,7 @@ impl Book {
             _ => CHARGE_MS,
         };
         self.turns.run(facts, counts_ms);
+        self.budgets.run(facts);
         if facts.is_work {
             let class = ClassId { project: facts.project, priority: facts.priority };
             self.lanes.change_class(class, |classes| classes.started(class, facts.queued_at));
@@ -337,6 +341,7 @@ impl Book {
             self.reseat(project);
         }
         self.turns.count_time(now);
+        self.count_budgets(now);
         self.wake_unreserved();
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orch_proto::Timestamp;
-use orch_proto::id::{ChangeId, TaskId};
+use orch_proto::id::{ChangeId, ProjectId, TaskId};
 
 use super::book::Book;
 use super::lanes::{LaneId, Order};
@@ -33,6 +33,8 @@ pub enum Action {
     Expire(TaskId),
     /// To see to a task that could begin since then and has not, which is too long.
     Overdue { task: TaskId, since: Timestamp, timeout: Timeout },
+    /// To put on record how much is left of the budgets of a project.
+    Judge(ProjectId),
 }
 
 impl Book {
@@ -48,6 +50,8 @@ impl Book {
         // What begins now has not waited for too long.
         let overdue = self.overdue().take(ENDS_MAX);
         decisions.extend(overdue.map(|action| Decision { action, reason: "it waits for too long".into() }));
+        let otherwise = self.otherwise_budgets().take(ENDS_MAX);
+        decisions.extend(otherwise.map(|action| Decision { action, reason: "a mark of a budget is reached".into() }));
         decisions
     }
 
@@ -96,8 +100,8 @@ impl Book {
         room.fold(wanted, usize::min)
     }
 
-    /// When to choose again though nothing happened: the next time that a task or gates wait for, a deadline, or the next
-    /// day for a project that has used up this one.
+    /// When to choose again though nothing happened: the next time that a task or gates wait for, a deadline, a mark of a
+    /// budget, or the next day for a project that has used up this one.
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let task = self.times.next();
@@ -107,6 +111,7 @@ impl Book {
             .chain(deadline)
             .chain(opening)
             .chain(self.waiting.next_due())
+            .chain(self.budgets.next_due())
             .chain(self.queues.next_due(now))
             .chain(self.turns.next_day())
             .min()

@@ -10,7 +10,7 @@ use super::facts::Phase;
 use super::lanes::{Order, Place};
 use super::ledger::Resource;
 use super::turns::Full;
-use crate::entity::{Condition, Join, Verdict};
+use crate::entity::{Condition, Join, Period, Verdict};
 
 /// Most tasks that are counted as going before another.
 pub const AHEAD_MAX: usize = 1_000;
@@ -119,6 +119,15 @@ pub enum Wait {
         max: u32,
         resets_ms: u64,
     },
+    /// Nothing is left of a budget of its project.
+    Budget {
+        name: String,
+        period: Period,
+        /// `120 of 120 minutes`.
+        amounts: String,
+        /// Time until it is renewed by itself, if it is.
+        renews_ms: Option<u64>,
+    },
     Paused {
         reason: String,
     },
@@ -143,6 +152,7 @@ impl Book {
         if let Some(reason) = &self.limits.paused {
             waits.push(Wait::Paused { reason: reason.clone() });
         } else if let Some(place) = node.place {
+            waits.extend(self.spent_budgets(node.facts.project, now));
             waits.extend(self.turns.full(node.facts.project).map(|full| match full {
                 Full::Runs { running, max } => Wait::ProjectRuns { running, max },
                 Full::Day { started, max, ends_at } => {

@@ -9,8 +9,8 @@ use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 use super::classes::ClassId;
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, Asks, Backoff, Change, Condition, Entity as _, Join, Pause, Project, Run, RunPurpose, Share, Standing,
-    Task, Timeout, Work,
+    Approval, Asks, Backoff, Budget, Change, Condition, Entity as _, Join, Pause, Project, Run, RunPurpose, Share,
+    Standing, Task, Timeout, Work,
 };
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
@@ -141,6 +141,7 @@ pub struct ProjectFacts {
     pub(super) pause: Option<Pause>,
     pub(super) resumed_at: Option<Timestamp>,
     pub(super) queue_timeout: Option<Timeout>,
+    pub(super) budgets: Vec<Budget>,
 }
 
 impl From<&Project> for ProjectFacts {
@@ -154,6 +155,7 @@ impl From<&Project> for ProjectFacts {
             pause: project.pause.clone(),
             resumed_at: project.resumed_at,
             queue_timeout: project.patience.queue,
+            budgets: if project.is_open() { project.budgets.clone() } else { Vec::new() },
         }
     }
 }
@@ -199,6 +201,8 @@ pub struct RunFacts {
     /// Somebody asked for its end.
     pub(super) is_ending: bool,
     pub(super) queued_at: Timestamp,
+    /// When its processes began.
+    pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
     pub(super) asks: Asks,
 }
@@ -215,6 +219,7 @@ impl From<&Run> for RunFacts {
             is_open: run.is_open(),
             is_ending: run.cancel_requested.is_some(),
             queued_at: run.queued_at,
+            started_at: run.started_at,
             finished_at: run.finished_at,
             asks: run.asks.clone(),
         }

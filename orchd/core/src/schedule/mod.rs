@@ -9,6 +9,7 @@ mod book;
 mod choose;
 mod explain;
 
+mod budgets;
 mod facts;
 mod freeze;
 mod ledger;

@@ -1,6 +1,6 @@
 //! Turns: which project goes next. The highest priority first, then who used least of the host lately for its weight.
 //!
-//! A project that has as many runs as it may, at once or in a day, has no turn until it may have more.
+//! A project that has as many runs as it may, at once or in a day, or has used a budget up, has no turn until it may have more.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +38,8 @@ struct Part {
     chosen: u32,
     /// Whether its tasks may start.
     is_open: bool,
+    /// Nothing is left of a budget.
+    is_spent: bool,
     /// Whether they may, and it is not full.
     has_turn: bool,
     /// Its task that goes first.
@@ -94,6 +96,13 @@ impl Turns {
     /// Whether tasks of the project may start, and what it may have.
     pub(super) fn open(&mut self, project: ProjectId, is_open: bool, share: entity::Share) {
         self.change(project, |part| (part.is_open, part.share) = (is_open, share));
+    }
+
+    /// Whether nothing is left of a budget of the project.
+    pub(super) fn spend(&mut self, project: ProjectId, is_spent: bool) {
+        if self.parts.get(&project).is_some_and(|part| part.is_spent) != is_spent {
+            self.change(project, |part| part.is_spent = is_spent);
+        }
     }
 
     /// The project's task that goes first from now on, and whether others wait for what all runs share.
@@ -222,13 +231,13 @@ impl Turns {
         } else {
             self.used_up.remove(&project);
         }
-        let has_turn = part.is_open && full.is_none();
+        let has_turn = part.is_open && !part.is_spent && full.is_none();
         if has_turn != part.has_turn {
             part.has_turn = has_turn;
             self.turned.insert(project);
         }
         let of_weight = self.used(&part).saturating_mul(USE_SCALE) / u64::from(part.share.weight.max(1));
-        let turn = best.filter(|_| full.is_none()).map(|(level, best)| (level, of_weight, best, project));
+        let turn = best.filter(|_| has_turn).map(|(level, best)| (level, of_weight, best, project));
         if turn != part.turn {
             if let Some(turn) = part.turn {
                 self.order.remove(&turn);

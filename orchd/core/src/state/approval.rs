@@ -21,11 +21,13 @@ pub enum Choice {
     Cancel,
     /// Leave it as it is, and ask no more.
     Leave,
+    /// Give as much again.
+    Raise,
 }
 
 impl Choice {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave];
+    pub const ALL: [Self; 6] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave, Self::Raise];
 
     /// The word for it.
     #[must_use]
@@ -36,6 +38,7 @@ impl Choice {
             Self::Retry => "retry",
             Self::Cancel => "cancel",
             Self::Leave => "leave",
+            Self::Raise => "raise",
         }
     }
 }

@@ -60,6 +60,8 @@ pub enum FailureClass {
     Isolation,
     /// The result breaks a rule: too large, not a child of its base, hostile.
     Policy,
+    /// A budget of its project was used up, and it was ended. Does not count against the task.
+    Budget,
 }
 
 impl FailureClass {
@@ -68,7 +70,7 @@ impl FailureClass {
     pub const fn counts(self) -> bool {
         match self {
             Self::Task | Self::Timeout | Self::Isolation | Self::Policy => true,
-            Self::Infrastructure | Self::Lost => false,
+            Self::Infrastructure | Self::Lost | Self::Budget => false,
         }
     }
 
@@ -82,6 +84,7 @@ impl FailureClass {
             Self::Lost => "lost",
             Self::Isolation => "isolation",
             Self::Policy => "policy",
+            Self::Budget => "budget",
         }
     }
 }

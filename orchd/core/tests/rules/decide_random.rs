@@ -67,7 +67,7 @@ proptest! {
 #[test]
 fn the_lists_reach_every_kind_of_event() {
     let mut kinds = std::collections::BTreeSet::new();
-    for seed in 0..48 {
+    for seed in 0..80 {
         let (mut scene, _) = Scene::ready("p0");
         let mut dice = IdSource::seeded([seed; 32]);
         for _ in 0..COMMANDS {
@@ -81,7 +81,15 @@ fn the_lists_reach_every_kind_of_event() {
     assert_eq!(missing, Vec::<&str>::new(), "of {kinds:?}");
 }
 
-const EXPECTED: [&str; 40] = [
+const EXPECTED: [&str; 48] = [
+    "project.budget_set",
+    "project.budget_removed",
+    "project.budget_reset",
+    "project.budget_raised",
+    "project.budget_low",
+    "project.budget_spent",
+    "project.budget_used",
+    "run.over_budget",
     "project.patience_set",
     "task.overdue",
     "run.silent",

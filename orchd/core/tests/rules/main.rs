@@ -8,6 +8,8 @@
 
 mod support;
 
+mod budgets;
+
 mod decide_archive;
 mod decide_flow;
 mod decide_plans;

@@ -78,6 +78,7 @@ pub(crate) fn names(scene: &Scene, runs_max: u32) -> Vec<String> {
         Action::Check(change) => format!("C-{}", scene.one::<Change>(change).number),
         Action::Skip(task) => format!("skip {}", scene.one::<Task>(task).title),
         Action::Expire(task) => format!("expire {}", scene.one::<Task>(task).title),
+        Action::Judge(project) => format!("judge {}", scene.one::<Project>(project).slug),
         Action::Overdue { task, .. } => format!("overdue {}", scene.one::<Task>(task).title),
     };
     chosen(scene, runs_max).into_iter().map(name).collect()
@@ -318,7 +319,15 @@ proptest! {
             prop_assert_eq!(&fresh.choose(scene.now, &BTreeSet::new()), &decisions);
             followed.give_back();
             fresh.give_back();
-            prop_assert_eq!(followed.next_due(scene.now), fresh.next_due(scene.now));
+            // One that follows may have itself asked too early: after a project was paused a second time it still knows when
+            // the tasks of the first had waited for too long. It never has itself asked too late.
+            let dues = (followed.next_due(scene.now), fresh.next_due(scene.now));
+            let is_in_time = match dues {
+                (Some(followed), Some(fresh)) => followed <= fresh,
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            prop_assert!(is_in_time, "{:?}", dues);
             if decisions.is_empty() {
                 continue;
             }
@@ -332,10 +341,14 @@ proptest! {
                     Action::Skip(task) => Command::SkipTask { task },
                     Action::Expire(task) => Command::ExpireTask { task },
                     Action::Overdue { task, since, timeout } => Command::OverdueTask { task, since, timeout },
+                    Action::Judge(project) => Command::JudgeBudgets { project },
                     Action::Check(_) => continue,
                 };
                 let done = scene.view.execute(&command, &user(1_000), scene.now, &mut scene.ids);
                 prop_assert!(done.is_ok(), "{:?}: {:?}", decision, done.err().map(|e| e.to_string()));
+                // What the book finds to be otherwise than on record, the rules find, too.
+                let is_judged = matches!(decision.action, Action::Judge(_));
+                prop_assert!(!is_judged || done.is_ok_and(|done| !done.events.is_empty()), "{:?}", decision);
             }
         }
     }

@@ -83,7 +83,7 @@ struct Counted {
     tasks_failed: u32,
     runs_active: u32,
     approvals_pending: u32,
-    /// What is silent, waits for too long or is paused, a line each.
+    /// What is silent, waits for too long, is paused or nearly used up, a line each.
     quiet: Vec<String>,
 }
 
@@ -104,7 +104,9 @@ impl Counted {
         let runs = readable(view.list::<Run>(&open))?;
         let mut quiet = silent(view, &runs)?;
         quiet.extend(overdue(view, &late)?);
-        quiet.extend(paused(&readable(view.list::<Project>(&open))?));
+        let projects = readable(view.list::<Project>(&open))?;
+        quiet.extend(paused(&projects));
+        quiet.extend(budgets(view, &projects)?);
         let pending = ApprovalState::Pending { needed: 1, granted: BTreeSet::new(), expires: None };
         Ok(Self {
             seq: view.seq(),
@@ -131,6 +133,17 @@ fn paused(projects: &[Project]) -> Vec<String> {
         format!("project {slug} is paused{until}{reason}; let it go on with `orchctl project resume {slug}`")
     };
     lasting.map(line).collect()
+}
+
+/// Budgets of which little or nothing is left, a line each.
+fn budgets(view: &ReadView<'_>, projects: &[Project]) -> Result<Vec<String>, RpcError> {
+    let now = crate::clock::now();
+    let mut lines = Vec::new();
+    for project in projects.iter().filter(|project| !project.budgets.is_empty()) {
+        lines.extend(readable(convert::budget::warnings(view, project, now))?);
+    }
+    lines.truncate(WARNINGS_MAX);
+    Ok(lines)
 }
 
 /// Runs of which nothing is heard for longer than they may be silent, a line each: they may be stuck.

@@ -116,6 +116,8 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
         Request::ProjectArchive { .. }
         | Request::ProjectSet { .. }
         | Request::ProjectPatience { .. }
+        | Request::ProjectBudget { .. }
+        | Request::ProjectBudgetReset { .. }
         | Request::ProjectPause { .. }
         | Request::ProjectResume { .. } => of_projects(view, request),
         Request::TaskLink { .. }
@@ -150,6 +152,16 @@ fn of_projects(view: &ReadView<'_>, request: Request) -> Result<Command, RpcErro
         Request::ProjectPatience { project, queue, silence } => Ok(Command::SetPatience {
             project: resolve::project(view, &project)?.id,
             change: convert::patience::change(queue, silence),
+        }),
+        Request::ProjectBudget { project, meter, period, limit, is_hard } => Ok(Command::SetBudget {
+            project: resolve::project(view, &project)?.id,
+            key: convert::budget::key(meter, period),
+            limit,
+            is_hard,
+        }),
+        Request::ProjectBudgetReset { project, period } => Ok(Command::ResetBudgets {
+            project: resolve::project(view, &project)?.id,
+            period: period.map(convert::budget::period),
         }),
         Request::ProjectPause { projects, reason, until, with_runs } => {
             let projects = projects.iter().map(|name| Ok(resolve::project(view, name)?.id));
