@@ -66,12 +66,17 @@ impl Claim {
         }
         // A second name of the lock is as exclusive as a new file, and costs no inode.
         match linkat(dir, LOCK_FILE, dir, file_name(fence).as_str(), AtFlags::empty()) {
-            Ok(()) => dir.sync_all().map_err(ClaimError::Sync)?,
+            Ok(()) => {}
             Err(Errno::EEXIST) => return Err(ClaimError::Taken { fence }),
             // Not every file system has that.
             Err(_) => write(dir, fence)?,
         }
         Ok(Self { lock })
+    }
+
+    /// Has the claim outlast a power loss. Nothing of the run may be executed before.
+    pub(crate) fn make_durable(&self, dir: &File) -> io::Result<()> {
+        dir.sync_all()
     }
 
     /// Writes down who holds the lock.

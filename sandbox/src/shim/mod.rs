@@ -100,7 +100,11 @@ pub(crate) fn run(
         match ready.and_then(|()| Reserve::take(&dir, spec.steps.len()).map_err(PrepareError::Reserve)) {
             Ok(reserve) => {
                 let (prepared, keeper) = keep(&spec, host, prepare(&spec));
-                let claimed = Claimed::claim(&spec, prepared, secrets, &keeper);
+                // While the sandbox is being built; nothing is executed before.
+                let claimed = match claim.make_durable(&dir) {
+                    Ok(()) => Claimed::claim(&spec, prepared, secrets, &keeper),
+                    Err(error) => Err(Input::Lost { message: format!("failed to sync the claim: {error}") }),
+                };
                 // While the first step is on its way.
                 let attempt = Attempt { dir: &dir, claim: &claim, spec: &spec, begun: &begun };
                 (attempt.follow(asker, keeper, claimed), Some(reserve))
