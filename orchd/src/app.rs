@@ -51,6 +51,8 @@ pub(crate) struct App {
     pub(crate) workspaces: Workspaces,
     pub(crate) secrets: SecretStore,
     pub(crate) started_at: Timestamp,
+    /// Nothing lives that an earlier daemon has begun: the host was started anew since.
+    pub(crate) is_new_boot: bool,
     pub(crate) host: RwLock<HostFacts>,
     pub(crate) book: KeptBook,
     pub(crate) history: KeptHistory,
@@ -84,6 +86,7 @@ pub(crate) struct Parts {
     pub(crate) workspaces: Workspaces,
     pub(crate) secrets: SecretStore,
     pub(crate) host: HostFacts,
+    pub(crate) is_new_boot: bool,
 }
 
 impl App {
@@ -100,6 +103,7 @@ impl App {
             workspaces: parts.workspaces,
             secrets: parts.secrets,
             started_at: crate::clock::now(),
+            is_new_boot: parts.is_new_boot,
             host: RwLock::new(parts.host),
             book: KeptBook::default(),
             history: KeptHistory::default(),

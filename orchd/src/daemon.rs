@@ -57,6 +57,9 @@ async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
     let dirs = StateDir::create(&config.state_dir)
         .map_err(|error| state_dir::unusable("state directory", &config.state_dir, &error))?;
     let _lock = lock(&dirs).await.map_err(|error| lock_error(&error))?;
+    let _shown = dirs
+        .show_daemon(config.leases.ends_orphans())
+        .map_err(|error| state_dir::unusable("lock of the runs in", dirs.root(), &error))?;
     // Before anything is started: what keeps runs going is worth as much as the daemon.
     protect_from_oom_killer();
     upkeep::refuse_half_restored(dirs.root())?;
@@ -113,6 +116,10 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
         RpcError::new(ErrorCode::Storage, format!("{what}: {}", chain(error)))
     };
     let store = open_store(&dirs)?;
+    let is_new_boot = dirs.note_boot().unwrap_or_else(|error| {
+        tracing::warn!(%error, "not known whether the host was started anew; runs that are not found are waited for");
+        false
+    });
     let git =
         Hardened::probe().map_err(|error| RpcError::new(ErrorCode::ToolMissing, chain(&error)).hint(error.hint()))?;
     recover_repositories(&git, &dirs);
@@ -148,6 +155,7 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
         workspaces,
         secrets,
         host,
+        is_new_boot,
     })
 }
 

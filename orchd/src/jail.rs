@@ -95,7 +95,7 @@ pub(crate) async fn execute(
                 return Err(JailError::Ended { outcome: Box::new(record.outcome), log: tail(&run) });
             }
             Observed::Lost | Observed::Absent => return Err(JailError::Lost),
-            Observed::Running => {}
+            Observed::Running | Observed::Unseen => {}
         }
         tokio::select! {
             () = &mut stop => {

@@ -16,6 +16,9 @@ const FULL_HINT: &str = "make room on the disk of the state directory, then star
 const READ_ONLY_HINT: &str = "make it writable, as by mounting that disk read-write (`dmesg` says whether it failed), \
                               or name another directory with `--state-dir`; nothing was changed";
 
+/// The file beside the directories of runs that a daemon has locked as long as it lives.
+pub(crate) const OWNER_LOCK: &str = "daemon.lock";
+
 /// What a person is told of a directory that cannot be made or written.
 pub(crate) fn unusable(what: &str, path: &Path, error: &io::Error) -> RpcError {
     let message = format!("{what} `{}`: {error}", path.display());
@@ -89,6 +92,42 @@ impl StateDir {
 
     pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("orchd.lock")
+    }
+
+    /// Says to runs that there is a daemon, as long as what is returned lives: if they are to be ended without one, or were at some
+    /// time.
+    ///
+    /// # Errors
+    /// When that cannot be said, or somebody else says it.
+    pub(crate) fn show_daemon(&self, ends_orphans: bool) -> io::Result<Option<std::fs::File>> {
+        let path = self.root.join("runs").join(OWNER_LOCK);
+        let file = match std::fs::File::options().read(true).write(true).create(ends_orphans).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if orch_sandbox::run_dir::lock(&file)? { Ok(Some(file)) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    /// Whether the host was started anew since the last daemon began, and takes note of the boot that it is in. A directory whose
+    /// daemons took no note so far is of this one.
+    ///
+    /// # Errors
+    /// When the note cannot be read or written.
+    pub(crate) fn note_boot(&self) -> io::Result<bool> {
+        let (note, draft) = (self.root.join("boot-id"), self.root.join("boot-id.tmp"));
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let known = match std::fs::read_to_string(&note) {
+            Ok(known) => Some(known),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if known.as_deref() != Some(boot.as_str()) {
+            // A power loss that takes it ends the boot, too.
+            std::fs::write(&draft, &boot)?;
+            std::fs::rename(&draft, &note)?;
+        }
+        Ok(known.is_some_and(|known| known != boot))
     }
 
     pub(crate) fn blobs(&self) -> PathBuf {

@@ -105,6 +105,22 @@ pub fn kill9(pid: i32) -> anyhow::Result<()> {
     kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("failed to kill process {pid}"))
 }
 
+/// Has a process stand still until [`go_on`].
+///
+/// # Errors
+/// When there is none, or it may not be stopped.
+pub fn stop(pid: i32) -> anyhow::Result<()> {
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).with_context(|| format!("failed to stop process {pid}"))
+}
+
+/// Lets a process go on that was stopped.
+///
+/// # Errors
+/// When there is none, or it may not be reached.
+pub fn go_on(pid: i32) -> anyhow::Result<()> {
+    kill(Pid::from_raw(pid), Signal::SIGCONT).with_context(|| format!("failed to let process {pid} go on"))
+}
+
 /// Kills all processes that have to do with `root`, as far as that is possible.
 pub fn end_all(root: &Path) {
     // A process that is just being born is seen in the next round.

@@ -6,10 +6,11 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::SystemTime;
 
 use orch_sandbox::Secrets;
 use orch_sandbox::exit_record::ExitRecord;
-use orch_sandbox::run_dir::{self, ForestallError, InspectError, Liveness, PrepareError};
+use orch_sandbox::run_dir::{self, EndShimError, ForestallError, InspectError, Liveness, PrepareError};
 use orch_sandbox::spawner::{SpawnError, Spawner, SpawnerOptions};
 use orch_sandbox::spec::RunSpec;
 use orch_sandbox::{control, log};
@@ -23,6 +24,8 @@ pub enum Observed {
     Exited(Box<ExitRecord>),
     /// It was started and is gone without a record.
     Lost,
+    /// Who took it lives, but its directory, or what it holds there, was taken away.
+    Unseen,
 }
 
 /// Failure to start a run.
@@ -82,6 +85,19 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
     /// When the run lives and cannot be reached: whoever looks after it does not answer.
     fn silent_ms(&self, directory: &Path) -> Result<Option<u64>, control::ControlError>;
 
+    /// When whoever looks after a run has last proven that it is the one; only a change says something.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    fn renewed_at(&self, directory: &Path) -> Result<Option<SystemTime>, InspectError>;
+
+    /// Ends whoever looks after this attempt and has not proven for too long that it is the one: it is stopped, or holds what is
+    /// not there any more. Whether there was one; observing says when it is gone. One that needs no proof goes on.
+    ///
+    /// # Errors
+    /// When it cannot be found out who that is, or they cannot be reached.
+    fn end_stuck(&self, directory: &Path, fence: u64) -> Result<bool, EndShimError>;
+
     /// Whether nobody looks after a run any more, as far as can be told without its directory: it is over then, or was never
     /// begun.
     fn is_gone(&self, directory: &Path) -> bool;
@@ -107,7 +123,7 @@ impl Executor for Local {
     fn submit(&self, directory: &Path, spec: &RunSpec, secrets: &Secrets) -> Result<Option<OwnedFd>, SubmitError> {
         match self.observe(directory, spec.fence)? {
             Observed::Absent => {}
-            Observed::Running | Observed::Exited(_) | Observed::Lost => return Ok(None),
+            Observed::Running | Observed::Exited(_) | Observed::Lost | Observed::Unseen => return Ok(None),
         }
         run_dir::prepare(directory, spec)?;
         match self.spawner.spawn_with(directory, secrets) {
@@ -128,6 +144,7 @@ impl Executor for Local {
             Liveness::Running { .. } => Observed::Running,
             Liveness::Exited(record) => Observed::Exited(record),
             Liveness::Lost => Observed::Lost,
+            Liveness::Unseen { .. } => Observed::Unseen,
         })
     }
 
@@ -154,6 +171,18 @@ impl Executor for Local {
             Ok(status) => Ok(status.silent_ms),
             Err(control::ControlError::NotRunning { .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    fn renewed_at(&self, directory: &Path) -> Result<Option<SystemTime>, InspectError> {
+        run_dir::renewed_at(directory)
+    }
+
+    fn end_stuck(&self, directory: &Path, fence: u64) -> Result<bool, EndShimError> {
+        match run_dir::lease_of(directory)? {
+            Some(_) => run_dir::end_shim(directory, fence),
+            // A version that knew no leases has started it.
+            None => Ok(false),
         }
     }
 

@@ -12,8 +12,8 @@ use orch_core::recipe::{self, Access, Domain, Reach, SecretUse, Step};
 use orch_sandbox::egress::{AllowEntry, EgressPolicy, ListError, Network, PatternError, Port};
 use orch_sandbox::level::{Level, UnknownLevel};
 use orch_sandbox::spec::{
-    Egress, HOME_INSIDE, Isolation, Limits, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, SecretDelivery, SecretSpec,
-    StepSpec, SyscallProfile,
+    Egress, HOME_INSIDE, Isolation, LeaseSpec, Limits, OUT_INSIDE, Phase, ReadOnlyMount, RunSpec, SecretDelivery,
+    SecretSpec, StepSpec, SyscallProfile,
 };
 
 use crate::git::{
@@ -78,6 +78,7 @@ pub struct Job<'a> {
     pub limits: &'a JobLimits,
     /// Hosts of the house.
     pub house: &'a [House],
+    pub lease: &'a LeaseSpec,
 }
 
 /// Hosts that may lead to addresses which are refused otherwise, because the operator says so: a mirror in the house.
@@ -186,6 +187,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         listeners: Vec::new(),
         secrets: access.secrets.iter().map(secret_spec).collect(),
         syscalls: SyscallProfile::Standard,
+        lease: Some(job.lease.clone()),
     };
     Ok(match isolation {
         recipe::Isolation::Sandbox => spec,

@@ -36,6 +36,24 @@ pub fn observations(log: &Path, offset: u64, bytes_max: usize) -> Result<Piece<O
     Ok(Piece { items, next_offset })
 }
 
+/// Why the run of a log was ended though nobody wanted it to, if the log says so from `offset` on.
+///
+/// # Errors
+/// When the log exists and cannot be read, or is none.
+pub fn lease_lost(log: &Path, mut offset: u64, bytes_max: usize) -> Result<Option<String>, ReadLogError> {
+    loop {
+        let (records, next_offset) = read(log, offset, bytes_max)?;
+        let lost = records.iter().filter_map(Record::control).find_map(|event| match event {
+            ControlEvent::LeaseLost { reason } => Some(reason),
+            _ => None,
+        });
+        if lost.is_some() || next_offset == offset {
+            return Ok(lost);
+        }
+        offset = next_offset;
+    }
+}
+
 /// Reads lines, from `offset` on, in a piece of at most about `bytes_max`.
 ///
 /// # Errors
@@ -132,6 +150,7 @@ fn control_text(event: &ControlEvent) -> Option<String> {
         ControlEvent::LimitExceeded { excess } => Some(excess.to_string()),
         ControlEvent::Silent { idle_ms } => Some(format!("no output for {} s", idle_ms / 1_000)),
         ControlEvent::CancelRequested => Some("cancel requested".into()),
+        ControlEvent::LeaseLost { reason } => Some(reason.clone()),
         ControlEvent::Egress { record, count: 1 } => Some(record.to_string()),
         ControlEvent::Egress { record, count } => Some(format!("{record} ({count} times)")),
         ControlEvent::EgressUnrecorded { count } => Some(format!("{count} more network records are left out")),

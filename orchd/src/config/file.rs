@@ -12,6 +12,7 @@ use orch_proto::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
 
 use super::freeze::FreezeSection;
+use super::leases::LeasesSection;
 use super::network::NetworkSection;
 use super::patience::PatienceSection;
 use super::retention::RetentionSection;
@@ -35,6 +36,7 @@ pub(super) struct ConfigFile {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) freeze: Vec<FreezeSection>,
     pub(super) patience: PatienceSection,
+    pub(super) leases: LeasesSection,
     pub(super) recipes: Recipes,
     pub(super) roles: Roles,
 }
@@ -300,6 +302,9 @@ fn check(file: &ConfigFile, text: &str, path: &Path) -> Result<(), RpcError> {
         }
     }
     if let Err((key, problem)) = file.patience.checked() {
+        return wrong(key, &problem);
+    }
+    if let Err((key, problem)) = file.leases.checked() {
         return wrong(key, &problem);
     }
     if let Err((key, problem)) = file.network.checked() {

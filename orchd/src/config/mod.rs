@@ -3,6 +3,7 @@
 mod doubts;
 mod file;
 mod freeze;
+mod leases;
 mod network;
 mod patience;
 mod retention;
@@ -21,6 +22,7 @@ use orch_sandbox::limit::Ceilings;
 use crate::args::Args;
 use crate::workspaces::WorkspacesConfig;
 use file::ConfigFile;
+pub(crate) use leases::LeasesConfig;
 pub(crate) use network::NetworkConfig;
 pub(crate) use retention::RetentionConfig;
 use share::{HostSize, Shares};
@@ -45,6 +47,7 @@ pub(crate) struct Config {
     pub(crate) job_limits: JobLimits,
     pub(crate) workspaces: WorkspacesConfig,
     pub(crate) retention: RetentionConfig,
+    pub(crate) leases: LeasesConfig,
     pub(crate) network: NetworkConfig,
     /// Units of named semaphores. All others have one.
     pub(crate) semaphores: BTreeMap<String, u32>,
@@ -109,6 +112,7 @@ impl Config {
             semaphores: self.semaphores.clone(),
             freeze: self.freezes.iter().map(Into::into).collect(),
             patience: self.patience.into(),
+            leases: self.leases.into(),
             workspaces: file::WorkspacesSection::from(self.workspaces),
             retention: self.retention.into(),
             recipes: file::Recipes { directory: self.recipes_dir.clone() },
@@ -172,6 +176,10 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
             .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
         patience: file
             .patience
+            .checked()
+            .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
+        leases: file
+            .leases
             .checked()
             .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
         network: file

@@ -18,7 +18,7 @@ use orch_core::view::{ReadError, View as _};
 use orch_proto::id::ChangeId;
 use orch_store::{READ_DEADLINE_MS_MAX, ReadView};
 
-use super::scheduler::{LEASE_MS, accept};
+use super::scheduler::accept;
 use super::{Again, PassError, gates, projects};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
@@ -148,7 +148,7 @@ fn check_command(app: &App, change: &Change, project: &Project) -> Result<Comman
         steps: job::gate_steps(&run),
         concerns,
         required_level: app.config.required_level,
-        lease_ms: LEASE_MS,
+        lease_ms: app.config.leases.run_ms(),
     })
 }
 

@@ -14,7 +14,7 @@ use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::View as _;
 use orch_sandbox::{START_MAX, Secrets};
 
-use super::{PassError, gates, settle};
+use super::{PassError, gates, lease, settle};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 use crate::workspaces::Start;
@@ -118,6 +118,22 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<Option<OwnedFd>,
     }
 }
 
+/// Gives a run back to the queue that was chosen so long ago that nobody knows any more whether it is the one to begin.
+pub(super) async fn give_back(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
+    let reason = "nobody began it before its lease was over".to_owned();
+    give_up(app, run, lease::outcome(run, reason)).await
+}
+
+/// Settles a run of which nothing lives any more, whatever its directory says.
+pub(super) async fn end_unseen(app: &Arc<App>, run: &Run, reason: String) -> Result<(), PassError> {
+    let (executor, directory, fence) = (Arc::clone(&app.executor), app.dirs.run(run.id), run.fence);
+    // Nothing starts in what is there instead.
+    if let Err(error) = blocking(move || executor.forestall(&directory, fence)).await {
+        tracing::warn!(run = %run.id, error = chain(&error), "a run is given up without its claim");
+    }
+    settle::without_result(app, run.id, run.fence, lease::outcome(run, reason)).await
+}
+
 /// Settles a run that was not started, unless it was: an earlier try may have ended without an answer, or with the daemon
 /// before this one. The next look at its directory says more then.
 async fn give_up(app: &Arc<App>, run: &Run, outcome: RunOutcome) -> Result<(), PassError> {
@@ -180,6 +196,7 @@ fn launch(
         tools: &tools,
         limits: &limits_of(app, run, (task, project)),
         house: &app.config.network.house,
+        lease: &app.config.leases.of_run(),
     };
     Ok(app.executor.submit(&directory, &job::spec(&job)?, &secrets)?)
 }

@@ -8,6 +8,7 @@ mod cramped;
 mod gates;
 mod history;
 mod launch;
+mod lease;
 mod log;
 mod outage;
 mod projects;

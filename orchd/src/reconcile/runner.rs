@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use orch_adapters::executor::Observed;
 use orch_core::command::Command;
@@ -17,6 +17,7 @@ use orch_sandbox::run_dir::InspectError;
 use orch_store::ExecuteError;
 use tokio::sync::{Notify, oneshot};
 
+use super::lease::{self, Sight};
 use super::runs::Runs;
 use super::steering::{self, Steering};
 use super::watch::Watch;
@@ -86,11 +87,11 @@ pub(super) async fn recover(app: &Arc<App>) -> Runs {
 pub(super) async fn look_after(app: Arc<App>, run: Run, bell: Arc<Notify>, looked: oneshot::Sender<()>) {
     let id = run.id;
     let mut pause = Duration::from_millis(100);
-    let (mut run, mut looked) = (Ok(Some(run)), Some(looked));
+    let (mut run, mut looked, mut sight) = (Ok(Some(run)), Some(looked), Sight::default());
     loop {
         let followed = match run {
             Ok(None) => return,
-            Ok(Some(run)) => follow(&app, run, &bell, &mut looked).await,
+            Ok(Some(run)) => follow(&app, run, &bell, (&mut looked, &mut sight)).await,
             Err(error) => Err(error),
         };
         match followed {
@@ -123,26 +124,12 @@ async fn follow(
     app: &Arc<App>,
     run: Run,
     bell: &Notify,
-    looked: &mut Option<oneshot::Sender<()>>,
+    (looked, sight): (&mut Option<oneshot::Sender<()>>, &mut Sight),
 ) -> Result<Followed, PassError> {
     let (id, directory) = (run.id, app.dirs.run(run.id));
-    // Nothing starts while an attack on the sandbox works, whoever chose it and when. What was not started may wait.
-    if is_before_start(&run) && run.cancel_requested.is_none() && app.jails_hold().is_err() {
-        drop(looked.take());
-        return wait_for_jails(app, id, bell).await;
-    }
-    let mut watch = if is_before_start(&run) {
-        let Some(run) = begin(app, run, &directory).await? else { return Ok(Followed::Overtaken) };
-        drop(looked.take());
-        let mut watch = Watch::new(app, &directory);
-        // Nobody has started it, and nobody else does: there is nothing to look at.
-        watch.until(launch::submit(app, &run).await?);
-        watch.wait(app, bell, LOOK_AGAIN).await;
-        watch
-    } else {
-        // It may be gone with a power loss.
-        launch::prepare(&directory);
-        Watch::new(app, &directory)
+    let mut watch = match set_out(app, run, bell, (looked, sight)).await? {
+        Ok(watch) => watch,
+        Err(followed) => return Ok(followed),
     };
     let mut scanned = 0;
     let mut steering = Steering::default();
@@ -157,15 +144,24 @@ async fn follow(
             readable_at = Instant::now();
         }
         // Who is over is settled first; for the others it is enough to know that they live.
-        if matches!(observed, Ok(Looked::Running | Looked::Absent)) {
+        if matches!(observed, Ok(Looked::Running { .. } | Looked::Absent | Looked::Unseen)) {
             drop(looked.take());
         }
+        let look_again = pause_ends_in.map_or(LOOK_AGAIN, |ends| ends.min(LOOK_AGAIN));
         match observed {
+            Ok(Looked::Unseen) => sight.hidden(app, &run, &directory).await,
+            Ok(Looked::Absent) if sight.has_begun(&run) => {
+                if let Some(reason) = sight.why_dead(app, &run, watch.has_ended()) {
+                    launch::end_unseen(app, &run, reason).await?;
+                    return Ok(Followed::ToTheEnd);
+                }
+            }
             Ok(Looked::Absent) if run.cancel_requested.is_none() && app.jails_hold().is_err() => {
                 tracing::debug!(run = %run.id, "a run waits until the sandbox withstands everything again");
             }
-            Ok(Looked::Absent) => watch.until(launch::submit(app, &run).await?),
-            Ok(Looked::Running) => {
+            Ok(Looked::Absent) => watch.until(sight.launched(launch::submit(app, &run).await?)),
+            Ok(Looked::Running { renewed }) => {
+                sight.seen(app, &run, &directory, renewed).await;
                 steering.steer(app, &run, &directory).await;
                 log::record(app, &run, &directory, &mut scanned).await?;
                 watch.shim(&directory).await;
@@ -176,10 +172,8 @@ async fn follow(
             }
             Ok(Looked::Lost) => {
                 log::drain(app, &run, &directory, &mut scanned).await?;
-                let reason = "its processes are gone and left no result".to_owned();
-                let lost = RunOutcome::Lost { reason };
-                let outcome = run.cancel_requested.map_or(lost, |reason| RunOutcome::Cancelled { reason });
-                settle::without_result(app, id, run.fence, outcome).await?;
+                let reason = lease::lost_of(&run, &directory).await;
+                settle::without_result(app, id, run.fence, lease::outcome(&run, reason)).await?;
                 return Ok(Followed::ToTheEnd);
             }
             Err(error) => {
@@ -192,18 +186,54 @@ async fn follow(
                 }
             }
         }
-        let look_again = pause_ends_in.map_or(LOOK_AGAIN, |ends| ends.min(LOOK_AGAIN));
         watch.wait(app, bell, look_again).await;
     }
+}
+
+/// Begins a run, or takes up one that was begun; how it is watched, unless it is not to be followed now.
+async fn set_out(
+    app: &Arc<App>,
+    run: Run,
+    bell: &Notify,
+    (looked, sight): (&mut Option<oneshot::Sender<()>>, &mut Sight),
+) -> Result<Result<Watch, Followed>, PassError> {
+    let directory = app.dirs.run(run.id);
+    if !is_before_start(&run) {
+        sight.taken_up(app, &run, &directory);
+        // It may be gone with a power loss.
+        launch::prepare(&directory);
+        return Ok(Ok(Watch::new(app, &directory)));
+    }
+    if lease::is_over(&run) {
+        launch::give_back(app, &run).await?;
+        return Ok(Err(Followed::Overtaken));
+    }
+    // Nothing starts while an attack on the sandbox works, whoever chose it and when. What was not started may wait.
+    if run.cancel_requested.is_none() && app.jails_hold().is_err() {
+        drop(looked.take());
+        return wait_for_jails(app, run.id, bell).await.map(Err);
+    }
+    let Some(run) = begin(app, run, &directory).await? else { return Ok(Err(Followed::Overtaken)) };
+    drop(looked.take());
+    let mut watch = Watch::new(app, &directory);
+    // Nobody has started it, and nobody else does: there is nothing to look at.
+    watch.until(sight.launched(launch::submit(app, &run).await?));
+    watch.wait(app, bell, LOOK_AGAIN).await;
+    Ok(Ok(watch))
 }
 
 /// What has become of a run.
 enum Looked {
     Absent,
-    Running,
+    Running {
+        /// When its lease was renewed, by some clock.
+        renewed: Option<SystemTime>,
+    },
     /// With what is to be put on record of it.
     Ended(Box<settle::Ended>),
     Lost,
+    /// Somebody has it, but not what is there.
+    Unseen,
 }
 
 /// The run, unless it is over already, and what has become of it.
@@ -217,9 +247,12 @@ async fn look(
         let Some(run) = open_run(&app, id)? else { return Ok(None) };
         let looked = match app.executor.observe(&directory, run.fence) {
             Ok(Observed::Absent) => Ok(Looked::Absent),
-            Ok(Observed::Running) => Ok(Looked::Running),
+            Ok(Observed::Running) => {
+                Ok(Looked::Running { renewed: app.executor.renewed_at(&directory).ok().flatten() })
+            }
             Ok(Observed::Exited(exit)) => Ok(Looked::Ended(Box::new(settle::Ended::of(&app, &run, &exit)?))),
             Ok(Observed::Lost) => Ok(Looked::Lost),
+            Ok(Observed::Unseen) => Ok(Looked::Unseen),
             Err(error) => Err(error),
         };
         Ok::<_, ReadError>(Some((run, looked)))

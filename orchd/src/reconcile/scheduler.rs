@@ -16,9 +16,6 @@ use orch_store::{ExecuteError, READ_DEADLINE_MS_MAX, ReadView};
 use super::{Again, PassError, changes};
 use crate::app::{App, blocking};
 
-/// Time for a run to be started after it was chosen, in milliseconds.
-pub(super) const LEASE_MS: u64 = 60_000;
-
 /// One look at the queue.
 pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
     let (chosen, due) = {
@@ -99,7 +96,7 @@ fn start_of(app: &App, view: &ReadView<'_>, task: TaskId, reason: String) -> Res
             Isolation::Sandbox => app.config.required_level,
             Isolation::None => 0,
         },
-        lease_ms: LEASE_MS,
+        lease_ms: app.config.leases.run_ms(),
         reason,
     }))
 }

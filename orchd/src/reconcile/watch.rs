@@ -27,6 +27,10 @@ pub(super) struct Watch {
     end: Option<Receiver>,
     /// The shim was asked for such a thing already.
     asked: bool,
+    /// The process of the shim has ended, for sure.
+    has_ended: bool,
+    /// Whether `end` is that process. A connection can also be closed because there are too many.
+    is_process: bool,
     /// When the log is worth a look again.
     rested_at: Instant,
 }
@@ -41,11 +45,21 @@ impl Watch {
             }
             None => None,
         };
-        Self { log, end: None, asked: false, rested_at: Instant::now() }
+        Self { log, end: None, asked: false, has_ended: false, is_process: false, rested_at: Instant::now() }
     }
 
-    /// The run was started, and ends when `end` becomes readable.
+    /// The run was started, and ends when its process `end` does.
     pub(super) fn until(&mut self, end: Option<OwnedFd>) {
+        self.is_process = end.is_some();
+        self.until_readable(end);
+    }
+
+    /// Whether the process of the shim is known to have ended, with everything inside.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    fn until_readable(&mut self, end: Option<OwnedFd>) {
         self.rested_at = Instant::now() + LOOK_REST;
         self.asked |= end.is_some();
         self.end = end.and_then(|end| match Receiver::from_owned_fd_unchecked(end) {
@@ -64,7 +78,7 @@ impl Watch {
         }
         let directory = directory.to_owned();
         match blocking(move || control::watch(&directory)).await {
-            Ok(stream) => self.until(Some(stream.into())),
+            Ok(stream) => self.until_readable(Some(stream.into())),
             Err(error) => {
                 self.asked = true;
                 tracing::debug!(error = chain(&error), "no connection to a shim");
@@ -97,6 +111,7 @@ impl Watch {
         };
         if ended {
             self.end = None;
+            self.has_ended |= self.is_process;
         }
         self.rested_at = Instant::now() + LOOK_REST;
     }

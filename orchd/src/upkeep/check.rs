@@ -17,7 +17,7 @@ use super::progress::{Ended, Progress};
 use super::verify;
 use crate::app::App;
 use crate::error_chain::chain;
-use crate::state_dir::{self, StateDir};
+use crate::state_dir::{self, OWNER_LOCK, StateDir};
 
 /// How old a blob is that nothing names before it counts: one is written before what names it is committed.
 const BLOB_AGE_MIN: Duration = Duration::from_secs(60 * 60);
@@ -177,6 +177,7 @@ impl Lying {
             (format!("repos/{name}"), project)
         });
         let mut runs = of_runs("runs");
+        runs.retain(|(path, _)| path.strip_prefix("runs/") != Some(OWNER_LOCK));
         // Beside workspaces of runs there are prepared checkouts, which look after themselves.
         runs.extend(of_runs("workspaces").into_iter().filter(|(_, run)| run.is_some()));
         let half_made = ["jail", "blobs/tmp"].iter();

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "fuzzing")]
 pub(crate) use reader::parse;
 pub use reader::{LogReader, ReadLogError};
-pub(crate) use writer::{LineCutter, LogWriter};
+pub(crate) use writer::{LineCutter, LogWriter, WriteLogError};
 
 use crate::egress::EgressRecord;
 use crate::exit_record::StepStatus;
@@ -151,6 +151,11 @@ pub enum ControlEvent {
     EgressProxyEnded {
         /// Whether another one took its place. If not, the run reaches nothing any more.
         replaced: bool,
+    },
+    /// The run was ended because it may not be the one any more; there is no record of it.
+    LeaseLost {
+        /// What was found.
+        reason: String,
     },
     /// The run is over.
     Finished {

@@ -33,7 +33,7 @@ pub(crate) enum ClaimError {
     #[error("attempt {fence} is older than attempt {newer}, which has been taken")]
     Outdated { fence: u64, newer: u64 },
     #[error("failed to lock the run directory: {0}")]
-    Lock(#[source] Errno),
+    Lock(#[source] io::Error),
     #[error("failed to write the claim: {0}")]
     Write(#[source] Errno),
     #[error("failed to list the run directory: {0}")]
@@ -45,7 +45,7 @@ pub(crate) enum ClaimError {
 /// A taken run; the lock is held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    lock: File,
+    pub(super) lock: File,
 }
 
 impl Claim {
@@ -53,14 +53,11 @@ impl Claim {
     pub(crate) fn take(dir: &File, fence: u64) -> Result<Self, ClaimError> {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let flags = OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let lock = openat(dir, LOCK_FILE, flags, mode).map_err(ClaimError::Lock)?;
-        match fcntl(&lock, FcntlArg::F_OFD_SETLK(&whole_file())) {
-            Ok(_) => {}
-            Err(Errno::EAGAIN | Errno::EACCES) => return Err(ClaimError::Busy),
-            Err(errno) => return Err(ClaimError::Lock(errno)),
+        let file = File::from(openat(dir, LOCK_FILE, flags, mode).map_err(|errno| ClaimError::Lock(errno.into()))?);
+        if !lock(&file).map_err(ClaimError::Lock)? {
+            return Err(ClaimError::Busy);
         }
-        let lock = File::from(lock);
-        forget_name(&lock).map_err(|error| ClaimError::Lock(errno_of(&error)))?;
+        forget_name(&file).map_err(ClaimError::Lock)?;
         if let Some(newest) = newest_claim(dir).map_err(ClaimError::List)?.filter(|newest| *newest > fence) {
             return Err(ClaimError::Outdated { fence, newer: newest });
         }
@@ -71,7 +68,7 @@ impl Claim {
             // Not every file system has that.
             Err(_) => write(dir, fence)?,
         }
-        Ok(Self { lock })
+        Ok(Self { lock: file })
     }
 
     /// Has the claim outlast a power loss. Nothing of the run may be executed before.
@@ -89,10 +86,6 @@ impl Claim {
 /// write it to the disk when it is closed then.
 fn forget_name(lock: &File) -> io::Result<()> {
     if lock.metadata()?.len() > 0 { lock.set_len(0) } else { Ok(()) }
-}
-
-fn errno_of(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 /// Writes the claim of attempt `fence`, which only one can do.
@@ -113,13 +106,40 @@ pub(super) fn lock_held(dir: &Path) -> Result<bool, InspectError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(source) => return Err(InspectError::Read { path, source }),
     };
+    is_locked(&file).map_err(|errno| InspectError::Lock { dir: dir.to_owned(), errno })
+}
+
+/// Whether somebody else has a lock of this kind on the file `name` beside the directory `dir`, by whatever path that is
+/// reached. Without such a file nobody has.
+pub(crate) fn is_locked_beside(dir: &File, name: &str) -> Result<bool, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    match openat(dir, format!("../{name}").as_str(), flags, Mode::empty()) {
+        Ok(file) => is_locked(&File::from(file)),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn is_locked(file: &File) -> Result<bool, Errno> {
     let mut lock = whole_file();
-    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
-        .map_err(|errno| InspectError::Lock { dir: dir.to_owned(), errno })?;
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
-fn newest_claim(dir: &File) -> io::Result<Option<u64>> {
+/// Takes a lock of this kind on `file`, for as long as it is open anywhere. False when somebody else has it.
+///
+/// # Errors
+/// When the file system has no such locks.
+pub fn lock(file: &File) -> io::Result<bool> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The highest attempt that was taken in the directory `dir`.
+pub(super) fn newest_claim(dir: &File) -> io::Result<Option<u64>> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut newest = None;
     for entry in Dir::openat(dir, ".", flags, Mode::empty())?.iter() {

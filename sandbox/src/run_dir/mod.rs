@@ -5,7 +5,7 @@
 //! | file | written by | meaning |
 //! | --- | --- | --- |
 //! | `spec.json` | caller, before the start | a [`RunSpec`] |
-//! | `lock` | shim | open-file-description write lock (`F_OFD_SETLK`) for the life of the shim; holds a [`ShimIdentity`], who that is or was |
+//! | `lock` | shim | open-file-description write lock (`F_OFD_SETLK`) for the life of the shim; holds a [`ShimIdentity`], who that is or was, and is touched when its lease is renewed |
 //! | `claim.<fence>` | shim, as another name of `lock` | this attempt has been taken; never taken twice, never below a higher one |
 //! | `log` | shim | see [`crate::log`] |
 //! | `control.sock` | shim | see [`crate::control`]; nobody listens when the shim is gone |
@@ -15,11 +15,14 @@
 //! Earlier versions wrote who the shim is to `shim.json`, which is read where `lock` says nothing. An attempt that was given
 //! up before a shim took it has a claim that is an empty file of its own.
 //!
-//! **Invariant:** the lock says who is alive, never a pid. A lock cannot outlive its process or the boot.
+//! **Invariant:** the lock says who is alive, never a pid. A lock cannot outlive its process or the boot. A name that says more
+//! than the lock is only ever a reason to wait: the file with the lock may be another one by now.
 //! **Invariant:** a shim that does not get the claim writes nothing else.
 
 mod claim;
 mod durable;
+mod identity;
+mod lease;
 mod reserve;
 
 use std::fs::{DirBuilder, File};
@@ -30,10 +33,15 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-pub(crate) use claim::{Claim, ClaimError};
+pub use claim::lock;
+pub(crate) use claim::{Claim, ClaimError, is_locked_beside};
 pub(crate) use durable::{write_atomic, write_durable};
+pub use identity::ShimIdentity;
+pub(crate) use identity::{boot_id, start_ticks};
+pub use lease::{EndShimError, KILL_MS_MAX, end_shim, lease_of, renewed_at};
+pub(crate) use lease::{RenewError, place_of};
 pub(crate) use reserve::Reserve;
 
 use crate::exit_record::ExitRecord;
@@ -58,22 +66,6 @@ const RESERVE_FILE: &str = "reserve";
 /// Most bytes of an `exit.json`; steps and guarantees are bounded, so it stays far below.
 const EXIT_BYTES_MAX: u64 = 4 << 20;
 
-/// Which process the shim of a run is or was. For people and logs; [`inspect`] does not rely on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ShimIdentity {
-    /// Format version of the run directory.
-    pub version: u32,
-    /// Attempt that it runs.
-    pub fence: u64,
-    /// Process id in the host's pid namespace.
-    pub pid: i32,
-    /// Start time of the process in clock ticks since boot.
-    pub start_ticks: u64,
-    /// Boot of the host.
-    pub boot_id: String,
-}
-
 /// What has become of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Liveness {
@@ -88,6 +80,12 @@ pub enum Liveness {
     NotStarted,
     /// A shim claimed it and is gone without an exit record; everything inside died with it.
     Lost,
+    /// A shim claimed it and lives, but what is here now is not what it holds: somebody has taken its lock, or all of its
+    /// directory, away. It ends by itself when its lease is over, and [`end_shim`] ends it at once.
+    Unseen {
+        /// Who it is.
+        shim: ShimIdentity,
+    },
 }
 
 /// Failure to write a run directory.
@@ -199,9 +197,8 @@ pub fn inspect(dir: &Path, fence: u64) -> Result<Liveness, InspectError> {
         return Ok(Liveness::Exited(Box::new(record)));
     }
     let lock_held = claim::lock_held(dir)?;
-    let shim = if lock_held { identity(dir)? } else { None };
     if lock_held {
-        return Ok(match shim {
+        return Ok(match identity(dir)? {
             // A newer attempt lives here, which it could only after this one was gone.
             Some(other) if other.fence > fence => claimed_or_not(dir, fence),
             // The lock is taken before the claim and the claim before the name is written.
@@ -215,8 +212,27 @@ pub fn inspect(dir: &Path, fence: u64) -> Result<Liveness, InspectError> {
     // The shim may have written its record and gone between the two looks.
     match exit_record(dir, fence)? {
         Some(record) => Ok(Liveness::Exited(Box::new(record))),
-        None => Ok(claimed_or_not(dir, fence)),
+        None => Ok(match claimed_or_not(dir, fence) {
+            // Who holds the lock has gone, or the lock is not that of whoever took this attempt.
+            Liveness::Lost => match taker(dir, fence)? {
+                Some(shim) if shim.lives() => Liveness::Unseen { shim },
+                _ => Liveness::Lost,
+            },
+            other => other,
+        }),
     }
+}
+
+/// Who took attempt `fence`, as far as that is written down.
+fn taker(dir: &Path, fence: u64) -> Result<Option<ShimIdentity>, InspectError> {
+    // The claim is another name of the lock that was taken with it, and stays when that is taken away.
+    let claimed = match read_json(dir, &claim::file_name(fence), EXIT_BYTES_MAX) {
+        Ok(Some(claimed)) => Some(claimed),
+        // A file system without such names, or an earlier version.
+        Ok(None) | Err(InspectError::Decode { .. }) => identity(dir)?,
+        Err(error) => return Err(error),
+    };
+    Ok(claimed.filter(|shim: &ShimIdentity| shim.fence == fence))
 }
 
 /// Who holds the lock; none in the moment before that was written.

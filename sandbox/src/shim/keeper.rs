@@ -11,7 +11,7 @@ use nix::unistd::{Pid, SysconfVar, sysconf};
 use crate::cgroup::{Bounds, Evidence, Missing, ReadBack, RunGroup, Subtree, judge};
 use crate::level::{Guarantee, Level};
 use crate::limit::{Ceilings, Excess, LimitKind};
-use crate::small_file;
+use crate::run_dir::{boot_id, start_ticks};
 use crate::spec::CheckedSpec;
 use crate::watch::{DiskWatch, MemoryWatch, can_list_children, devices_of};
 
@@ -54,11 +54,6 @@ impl Host {
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.subtree.iter().map(Subtree::descriptor).collect()
     }
-}
-
-fn boot_id() -> String {
-    let id = small_file::text("/proc/sys/kernel/random/boot_id", 64).unwrap_or_default();
-    id.trim().to_owned()
 }
 
 /// Keeps the limits of one run.
@@ -269,7 +264,7 @@ impl<'a> Keeper<'a> {
 pub(super) fn make_group(host: &Host) -> Result<RunGroup, String> {
     let subtree = host.subtree.as_ref().map_err(|missing| format!("no control group: {missing}"))?;
     // No two shims have the same pid and start time, and a shim has one run.
-    let name = format!("{}-{}", nix::unistd::getpid(), super::start_ticks());
+    let name = format!("{}-{}", nix::unistd::getpid(), start_ticks());
     subtree.run_group(&name).map_err(|errno| format!("no control group: {}", errno.desc()))
 }
 

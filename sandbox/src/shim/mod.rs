@@ -2,12 +2,14 @@
 //!
 //! Claims the run directory, starts init, feeds the machine with what happens, keeps the log and writes the exit record.
 //! Depends on neither daemon nor spawner once it has answered. **Invariant:** without the claim it writes nothing.
-//! **Invariant:** with the claim it leaves an exit record, whatever fails in between; only its own death loses a run.
+//! **Invariant:** with the claim it leaves an exit record, whatever fails in between; only its own death, and the end of its
+//! lease, lose a run.
 
 mod asked;
 mod claimed;
 mod inside;
 mod keeper;
+mod lease;
 mod machine;
 mod prepared;
 mod server;
@@ -30,9 +32,8 @@ use crate::clock::{monotonic_ns, unix_us};
 use crate::exit_record::{ExitRecord, FORMAT_VERSION, Outcome, StepResult, StepStatus};
 use crate::limit::Ceilings;
 use crate::log::LogWriter;
-use crate::run_dir::{Claim, ClaimError, EXIT_FILE, LOG_FILE, Reserve, ShimIdentity, write_durable};
+use crate::run_dir::{Claim, ClaimError, EXIT_FILE, LOG_FILE, Reserve, ShimIdentity, start_ticks, write_durable};
 use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError};
-use crate::small_file;
 use crate::spawner::StartAnswer;
 use crate::spec::CheckedSpec;
 use crate::sys::process::{self, Disposition};
@@ -40,6 +41,7 @@ use crate::sys::{channel, descriptors};
 use claimed::Claimed;
 pub(crate) use keeper::Host;
 use keeper::Keeper;
+use lease::Lease;
 use machine::Input;
 pub(crate) use prepared::{Prepared, Slot};
 use server::ControlServer;
@@ -111,7 +113,13 @@ pub(crate) fn run(
             }
             Err(error) => (Ended::without_log(give_up(&asker, &error.to_string()), not_run(&spec)), None),
         };
+    let has_lease = ended.has_lease;
     let (record, server) = begun.record(&spec, ended);
+    if !has_lease {
+        // Held to the last moment of this process: it is seen to live as long as it does, and then not any more.
+        std::mem::forget(claim);
+        return Ok(record);
+    }
     leave_record(&dir, reserve, &record);
     // In this order: whoever finds nobody listening finds the lock free and the record written.
     drop(claim);
@@ -133,7 +141,8 @@ impl Attempt<'_> {
     fn follow(&self, asker: OwnedFd, keeper: Keeper<'_>, claimed: Result<Claimed, Input>) -> Ended {
         let outside = Outside::of_run((self.dir, self.claim), self.spec, &self.begun.boot_id);
         match outside.and_then(|outside| Ok((outside, process::own_pidfd().map_err(PrepareError::Name)?))) {
-            Ok((outside, pidfd)) => {
+            Ok((mut outside, pidfd)) => {
+                outside.lease = Lease::begin(self.spec, self.dir, self.claim);
                 answer(&asker, &StartAnswer::Started { pid: own_pid() }, &[pidfd.as_fd()]);
                 drop((asker, pidfd));
                 Supervisor::new(self.spec, outside, keeper, Echo::Nothing).run(claimed)
@@ -301,7 +310,7 @@ enum PrepareError {
     Name(Errno),
 }
 
-impl Outside {
+impl Outside<'_> {
     /// For a run with a directory, in which all of it is made.
     fn of_run((dir, claim): (&File, &Claim), spec: &CheckedSpec, boot_id: &str) -> Result<Self, PrepareError> {
         let identity = ShimIdentity {
@@ -319,7 +328,7 @@ impl Outside {
             .map_err(|error| PrepareError::Log(std::io::Error::other(error)))?;
         let server = ControlServer::listen(dir).map_err(PrepareError::Listen)?;
         let signals = end_signals().map_err(PrepareError::Signals)?;
-        Ok(Self { log, server: Some(server), signals })
+        Ok(Self { log, server: Some(server), signals, lease: None })
     }
 
     /// For a run without a directory: its log goes nowhere.
@@ -329,7 +338,7 @@ impl Outside {
         let nowhere = nowhere.map_err(|errno| PrepareError::Log(errno.into()))?;
         let log = LogWriter::create(nowhere, spec.limits.log_bytes_max)
             .map_err(|error| PrepareError::Log(std::io::Error::other(error)))?;
-        Ok(Self { log, server: None, signals: end_signals().map_err(PrepareError::Signals)? })
+        Ok(Self { log, server: None, signals: end_signals().map_err(PrepareError::Signals)?, lease: None })
     }
 }
 
@@ -380,12 +389,4 @@ fn not_run(spec: &CheckedSpec) -> Vec<StepResult> {
 
 fn own_pid() -> i32 {
     nix::unistd::getpid().as_raw()
-}
-
-/// Start time of this process in clock ticks since boot; 0 when `/proc` does not say.
-fn start_ticks() -> u64 {
-    let stat = small_file::text("/proc/self/stat", 4096).unwrap_or_default();
-    // The name in parentheses can hold anything; what follows it is field 3 on, and the start time is field 22.
-    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    fields.split_whitespace().nth(19).and_then(|ticks| ticks.parse().ok()).unwrap_or_default()
 }

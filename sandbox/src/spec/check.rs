@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::path::{Component, Path, PathBuf};
 
 use super::{
-    Egress, HOME_INSIDE, Isolation, LAYERS_MAX, LISTENERS_MAX, Limits, MOUNTS_MAX, OUT_INSIDE, Phase, RunSpec,
-    SECRETS_MAX, STEPS_MAX, SecretDelivery, StepSpec,
+    Egress, HOME_INSIDE, Isolation, LAYERS_MAX, LEASE_MS_MAX, LEASE_MS_MIN, LISTENERS_MAX, LeaseSpec, Limits,
+    MOUNTS_MAX, OUT_INSIDE, Phase, RunSpec, SECRETS_MAX, STEPS_MAX, SecretDelivery, StepSpec,
 };
 use crate::egress::CAUGHT_PORTS_MAX;
 use crate::level::Level;
@@ -57,6 +57,9 @@ pub enum SpecError {
     /// A limit that no process could live with.
     #[error("limit `{field}` is below {min}: {value}")]
     Limit { field: &'static str, min: u64, value: u64 },
+    /// A lease too short to be renewed, or so long that it is none.
+    #[error("`lease.ttl_ms` is not between {LEASE_MS_MIN} and {LEASE_MS_MAX}: {0}")]
+    Lease(u64),
     /// `isolation: none` together with mounts or a moved workspace.
     #[error("without isolation nothing can be mounted: `mounts` and `out` must be empty, `workspace_at` the workspace")]
     MountsWithoutIsolation,
@@ -102,10 +105,27 @@ impl RunSpec {
         check_listeners(&self)?;
         check_secrets(&self)?;
         check_egress(&self)?;
+        self.lease.iter().try_for_each(check_lease)?;
         if self.isolation == Isolation::None {
             check_plain(&self)?;
         }
         Ok(CheckedSpec(self))
+    }
+}
+
+fn check_lease(lease: &LeaseSpec) -> Result<(), SpecError> {
+    if !(LEASE_MS_MIN..=LEASE_MS_MAX).contains(&lease.ttl_ms) {
+        return Err(SpecError::Lease(lease.ttl_ms));
+    }
+    let Some(owner) = &lease.owner else { return Ok(()) };
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let is_name = !owner.lock.is_empty() && owner.lock.len() <= NAME_BYTES_MAX && owner.lock.bytes().all(allowed);
+    if !is_name || owner.lock.starts_with('.') {
+        return Err(SpecError::EntryName { field: "lease.owner.lock", name: owner.lock.clone() });
+    }
+    match owner.absent_ms < lease.ttl_ms {
+        true => Err(SpecError::Limit { field: "lease.owner.absent_ms", min: lease.ttl_ms, value: owner.absent_ms }),
+        false => Ok(()),
     }
 }
 
@@ -311,7 +331,7 @@ fn check_plain(spec: &RunSpec) -> Result<(), SpecError> {
 #[cfg(test)]
 pub(crate) mod tests {
 
-    use super::super::{ListenerSpec, ReadOnlyMount, SecretSpec, SyscallProfile};
+    use super::super::{ListenerSpec, OwnerSpec, ReadOnlyMount, SecretSpec, SyscallProfile};
     use super::*;
 
     pub(crate) fn spec() -> RunSpec {
@@ -381,6 +401,30 @@ pub(crate) mod tests {
         starts(check(|spec| spec.workspace_base = Some(vec![])), "number of `workspace_base`");
         starts(check(|spec| spec.workspace_base = Some(vec!["/srv/../x".into()])), "`workspace_base` is not");
         starts(check(|spec| spec.isolation = Isolation::None), "without isolation nothing can be mounted");
+    }
+
+    #[test]
+    fn a_lease_can_be_renewed_and_ends() {
+        let lease = |ttl_ms, owner| check(|spec| spec.lease = Some(LeaseSpec { ttl_ms, owner }));
+        let owner = |lock: &str, absent_ms| Some(OwnerSpec { lock: lock.into(), absent_ms });
+        assert_eq!(lease(LEASE_MS_MIN, None), "ok");
+        assert_eq!(lease(LEASE_MS_MAX, owner("a.lock", LEASE_MS_MAX)), "ok");
+        for ttl_ms in [0, LEASE_MS_MIN - 1, LEASE_MS_MAX + 1] {
+            assert!(lease(ttl_ms, None).starts_with("`lease.ttl_ms` is not between"), "{ttl_ms}");
+        }
+        for name in ["", ".", "..", "../lock", "/s/lock", ".lock", "A", &"x".repeat(64)] {
+            let refused = lease(5_000, owner(name, 5_000));
+            assert!(refused.starts_with("name in `lease.owner.lock` cannot"), "{name}: {refused}");
+        }
+        assert!(lease(5_000, owner("lock", 4_999)).starts_with("limit `lease.owner.absent_ms` is below 5000"));
+    }
+
+    /// Shims of this version are given specs of older ones, too.
+    #[test]
+    fn a_spec_that_knows_no_lease_has_none() {
+        let json = serde_json::to_value(spec()).unwrap();
+        assert!(json.get("lease").is_none(), "an older shim would refuse it: {json}");
+        assert_eq!(serde_json::from_value::<RunSpec>(json).unwrap().lease, None);
     }
 
     fn listener(name: &str, port: u16, variable: &str) -> ListenerSpec {

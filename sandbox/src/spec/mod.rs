@@ -36,6 +36,10 @@ pub const LAYERS_MAX: usize = 8;
 pub const SECRETS_MAX: usize = 64;
 /// Most sockets that a run finds listening.
 pub const LISTENERS_MAX: usize = 8;
+/// Shortest and longest time for which a run can go on without a proof that it is the one, in milliseconds.
+pub const LEASE_MS_MIN: u64 = 1_000;
+/// See [`LEASE_MS_MIN`].
+pub const LEASE_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 /// Where secrets that are files appear inside, on a tmpfs that vanishes with the run.
 pub const SECRETS_INSIDE: &str = "/run/secrets";
 
@@ -78,6 +82,35 @@ pub struct RunSpec {
     pub secrets: Vec<SecretSpec>,
     /// Which system calls the steps may make.
     pub syscalls: SyscallProfile,
+    /// Until when the run goes on without a proof that it still is the one; `None`: whatever becomes of its run directory,
+    /// and as long as it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseSpec>,
+}
+
+/// How long a run goes on without a proof that it still is the one. Its shim looks for that proof itself, several times
+/// within that time: the run directory is where it was and can be written, lock and claim in it are its own, and no later
+/// attempt was taken. Time in which the host sleeps, or the shim is stopped, counts; setting the clock changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseSpec {
+    /// How long a proof is worth, in milliseconds: [`LEASE_MS_MIN`] to [`LEASE_MS_MAX`]. A run without one for longer
+    /// is killed and leaves no record.
+    pub ttl_ms: u64,
+    /// Who wants the result, when the run is to end without them.
+    pub owner: Option<OwnerSpec>,
+}
+
+/// Whoever wants the result of a run, and for how long it goes on without them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnerSpec {
+    /// Name of a file beside the run directory, on which the owner has an open-file-description write lock (`F_OFD_SETLK`) as
+    /// long as it lives: 1-63 of `a-z`, `0-9`, `-` and `.`, not starting with a dot.
+    pub lock: String,
+    /// How long the run goes on while nobody has that lock, in milliseconds; at least `ttl_ms`. It is killed then, and its
+    /// record says why.
+    pub absent_ms: u64,
 }
 
 /// A host path that is visible read-only, with everything mounted below it.

@@ -29,6 +29,7 @@ impl RunSpec {
             listeners: Vec::new(),
             secrets: Vec::new(),
             syscalls: SyscallProfile::Standard,
+            lease: None,
         }
     }
 }

@@ -79,6 +79,16 @@ pub(crate) fn lower_priority(steps: c_int) -> Result<(), Errno> {
     if value == -1 && Errno::last_raw() != 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
+/// A descriptor of the process `pid`.
+pub(crate) fn open_pidfd(pid: Pid) -> Result<OwnedFd, Errno> {
+    let flags: libc::c_uint = 0;
+    // SAFETY: plain numbers.
+    let res = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), flags) };
+    let pidfd = i32::try_from(Errno::result(res)?).map_err(|_| Errno::EOVERFLOW)?;
+    // SAFETY: the kernel has just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
+}
+
 /// Sends `signal` to the process behind `pidfd`.
 pub(crate) fn signal_pidfd(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
     let info: *const libc::siginfo_t = std::ptr::null();

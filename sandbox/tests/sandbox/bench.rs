@@ -162,7 +162,8 @@ impl Run {
         let deadline = std::time::Instant::now() + WAIT;
         loop {
             match inspect(&self.dir, self.spec.fence).unwrap() {
-                Liveness::Running { .. } => {
+                // Its lock goes a moment before its process does.
+                Liveness::Running { .. } | Liveness::Unseen { .. } => {
                     assert!(std::time::Instant::now() < deadline, "the shim keeps its lock");
                     std::thread::yield_now();
                 }

@@ -113,6 +113,8 @@ fn m1_whoever_is_killed_at_whatever_moment_nothing_is_left() {
                 Ok(Liveness::Lost) => 1,
                 Ok(Liveness::Exited(record)) if record.outcome == Outcome::Cancelled => 2,
                 Ok(Liveness::Exited(_)) => 3,
+                // Its lock is gone and its process is not, for a moment.
+                Ok(Liveness::Unseen { .. }) => return Err("a shim is ending".to_owned()),
                 Err(error) => return Err(error.to_string()),
             };
             told[what] += 1;

@@ -276,6 +276,7 @@ pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         network: Vec::new(),
         network_left_out: 0,
         cancel_requested: None,
+        lease_ms: 60_000,
         queued_at: at,
         started_at: Some(at),
         finished_at: None,

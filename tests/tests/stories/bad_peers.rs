@@ -84,6 +84,11 @@ fn a_configuration_with_a_mistake_stops_the_start() -> anyhow::Result<()> {
             ("[limits]\nruns_max = -1\n", "bad.toml:2: ", "line 2"),
             ("[limits]\nruns_max = 0\n", "bad.toml:2: `limits.runs_max`", "--check-config"),
             ("[limits\n", "bad.toml:1: ", "line 1"),
+            (
+                "[leases]\nrun_seconds = 60\nlost_seconds = 74\n",
+                "bad.toml:3: `leases.lost_seconds` must be 75",
+                "--check-config",
+            ),
         ] {
             let path = story.env().path("bad.toml");
             std::fs::write(&path, text)?;

@@ -18,6 +18,7 @@ mod doctor;
 mod escapes;
 mod full_disk;
 mod kills;
+mod leases;
 mod limits;
 mod logs;
 mod merge_queue;

@@ -50,7 +50,7 @@ pub(super) fn begin<V: View>(cx: &mut Context<'_, V>, new: NewRun<'_>) -> Result
         asks: Box::new(new.asks),
     };
     cx.emit((id, event));
-    cx.emit((id, RunEvent::Leased { until: cx.now.plus_ms(new.lease_ms) }));
+    cx.emit((id, RunEvent::Leased { until: cx.now.plus_ms(new.lease_ms), lease_ms: new.lease_ms }));
     cx.touch(EntityKind::Run, id);
     Ok(id)
 }

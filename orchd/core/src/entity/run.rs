@@ -66,6 +66,9 @@ pub struct Run {
     /// Its end was asked for because a budget of its project is used up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_over_budget: bool,
+    /// How long it goes on without a proof that it is the one, in milliseconds.
+    #[serde(default)]
+    pub lease_ms: u64,
     pub queued_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
@@ -228,8 +231,12 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Asks::is_nothing")]
         asks: Box<Asks>,
     },
+    /// It is to be begun until then. Once it has, it goes on for `lease_ms` without a proof that it is the one.
     Leased {
         until: Timestamp,
+        /// 0 of versions that wanted no proof.
+        #[serde(default)]
+        lease_ms: u64,
     },
     /// The intent to start it.
     Starting,
@@ -325,6 +332,7 @@ impl Run {
             pause: None,
             silence: None,
             is_over_budget: false,
+            lease_ms: 0,
             queued_at: at,
             started_at: None,
             finished_at: None,
@@ -429,7 +437,10 @@ impl Entity for Run {
         let mut run = existing(current, event)?;
         match event {
             RunEvent::Queued { .. } | RunEvent::LateResult { .. } => {}
-            RunEvent::Leased { until } => run.step(&RunStep::Leased { until: *until })?,
+            RunEvent::Leased { until, lease_ms } => {
+                run.step(&RunStep::Leased { until: *until })?;
+                run.lease_ms = *lease_ms;
+            }
             RunEvent::Starting => run.step(&RunStep::Starting)?,
             RunEvent::Observed { cursor, observations } => {
                 for observation in observations {

@@ -11,7 +11,7 @@ use super::IllegalTransition;
 pub enum RunState {
     /// Decided, not yet given to an executor.
     Queued,
-    /// The executor has until then to start it.
+    /// The executor has until then to start it; who comes later gives it back.
     Leased {
         until: Timestamp,
     },

@@ -5,11 +5,11 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{DRAIN_WAIT, Ended, Supervisor};
+use super::{DRAIN_WAIT, Ended, Lease, Supervisor};
 use crate::clock::unix_us;
 use crate::exit_record::Outcome;
 use crate::listeners;
-use crate::log::ControlEvent;
+use crate::log::{ControlEvent, WriteLogError};
 
 impl Supervisor<'_> {
     /// Ends init, takes in the last output and closes the log.
@@ -37,9 +37,9 @@ impl Supervisor<'_> {
         for stream in self.streams.drain(..) {
             stream.finish(&mut self.log, self.echo);
         }
-        self.log.control(unix_us(), &ControlEvent::Finished { dropped_bytes: self.log.dropped_bytes() });
-        let logged = self.log.finish();
+        let logged = self.close_log();
         let cleared = self.keeper.end();
+        let has_lease = self.lease_lost.is_none() && !self.lease.as_ref().is_some_and(Lease::is_over);
         let (mut outcome, steps, level) = self.machine.into_parts();
         if let Err(errno) = cleared {
             outcome = Outcome::ShimError { message: format!("failed to clear the control group: {}", errno.desc()) };
@@ -52,7 +52,19 @@ impl Supervisor<'_> {
         }
         let (log_bytes, dropped_bytes) = (self.log.len(), self.log.dropped_bytes());
         let claim_to_exec_ns = self.claim_to_exec_ns;
-        Ended { outcome, steps, level, log_bytes, dropped_bytes, claim_to_exec_ns, server: self.server }
+        Ended { outcome, steps, level, log_bytes, dropped_bytes, claim_to_exec_ns, server: self.server, has_lease }
+    }
+
+    /// Says that the run is over, where that is for this shim to say. What its lease was lost of is said if the log is still
+    /// nobody else's, so that people can read it.
+    fn close_log(&mut self) -> Result<(), WriteLogError> {
+        let last = match (&self.lease, &self.lease_lost) {
+            (Some(lease), Some(why)) if lease.is_own() => ControlEvent::LeaseLost { reason: why.clone() },
+            (_, Some(_)) => return Ok(()),
+            (_, None) => ControlEvent::Finished { dropped_bytes: self.log.dropped_bytes() },
+        };
+        self.log.control(unix_us(), &last);
+        self.log.finish()
     }
 
     fn wait_for_output(&self, deadline: Option<Instant>) -> Result<(), Errno> {

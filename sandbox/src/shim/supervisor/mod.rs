@@ -19,6 +19,7 @@ use super::asked::AskedFilter;
 use super::claimed::Claimed;
 use super::inside::Inside;
 use super::keeper::Keeper;
+use super::lease::{Lease, LeaseEnd};
 use super::machine::{Action, Input, Machine, Stage};
 use super::server::ControlServer;
 use super::streams::{Echo, Progress, StepStream, pipe};
@@ -52,22 +53,35 @@ pub(super) struct Ended {
     pub(super) claim_to_exec_ns: Option<u64>,
     /// Kept open until the record is written, so that whoever waits on a connection finds it.
     pub(super) server: Option<ControlServer>,
+    /// Whether the run still was the one at its end: otherwise there is to be no record.
+    pub(super) has_lease: bool,
 }
 
 impl Ended {
     /// The end of a run that never had a log.
     pub(super) fn without_log(outcome: Outcome, steps: Vec<StepResult>) -> Self {
-        Self { outcome, steps, level: None, log_bytes: 0, dropped_bytes: 0, claim_to_exec_ns: None, server: None }
+        Self {
+            outcome,
+            steps,
+            level: None,
+            log_bytes: 0,
+            dropped_bytes: 0,
+            claim_to_exec_ns: None,
+            server: None,
+            has_lease: true,
+        }
     }
 }
 
 /// What a shim holds on the host side.
 #[derive(Debug)]
-pub(super) struct Outside {
+pub(super) struct Outside<'a> {
     pub(super) log: LogWriter,
     /// Absent when nobody but a person at a terminal can reach the run.
     pub(super) server: Option<ControlServer>,
     pub(super) signals: SignalFd,
+    /// Absent when the run is to go on whatever becomes of its directory.
+    pub(super) lease: Option<Lease<'a>>,
 }
 
 /// Everything that one run consists of on the host side.
@@ -78,6 +92,9 @@ pub(super) struct Supervisor<'a> {
     log: LogWriter,
     server: Option<ControlServer>,
     signals: SignalFd,
+    lease: Option<Lease<'a>>,
+    /// Why the run is not the one any more.
+    lease_lost: Option<String>,
     echo: Echo,
     timers: Timers,
     inside: Option<Inside>,
@@ -103,8 +120,8 @@ pub(super) struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    pub(super) fn new(spec: &'a CheckedSpec, outside: Outside, keeper: Keeper<'a>, echo: Echo) -> Self {
-        let Outside { log, server, signals } = outside;
+    pub(super) fn new(spec: &'a CheckedSpec, outside: Outside<'a>, keeper: Keeper<'a>, echo: Echo) -> Self {
+        let Outside { log, server, signals, lease } = outside;
         let wall = Duration::from_millis(spec.limits.wall_ms);
         Self {
             spec,
@@ -112,6 +129,8 @@ impl<'a> Supervisor<'a> {
             log,
             server,
             signals,
+            lease,
+            lease_lost: None,
             echo,
             timers: Timers::new(Instant::now(), wall, spec.limits.idle_ms.map(Duration::from_millis)),
             inside: None,
@@ -162,6 +181,11 @@ impl<'a> Supervisor<'a> {
     /// Waits once and handles everything that is ready.
     fn turn(&mut self) -> Result<(), Errno> {
         let ready = self.wait()?;
+        // Before anything else: who was stopped for too long is to do nothing of what is ready.
+        if let Some(end) = self.lease.as_mut().and_then(Lease::look) {
+            self.end_of_lease(end);
+            return Ok(());
+        }
         let now = Instant::now();
         self.drain_streams(now);
         if ready.channel {
@@ -213,8 +237,10 @@ impl<'a> Supervisor<'a> {
         fds.extend(self.streams.iter().map(|stream| PollFd::new(stream.fd(), PollFlags::POLLIN)));
         let partial = self.streams.iter().filter_map(StepStream::partial_deadline).min();
         let proxy = self.proxy.as_ref().and_then(Proxy::deadline);
-        let other = [partial, self.keeper.next_look(), proxy].into_iter().flatten().min();
-        let timeout = self.timers.timeout(Instant::now(), other);
+        let now = Instant::now();
+        let lease = self.lease.as_ref().map(|lease| lease.next_look(now));
+        let other = [partial, self.keeper.next_look(), proxy, lease].into_iter().flatten().min();
+        let timeout = self.timers.timeout(now, other);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
@@ -324,6 +350,16 @@ impl<'a> Supervisor<'a> {
         if matches!(self.machine.stage(), Stage::Building | Stage::Running(_)) {
             self.log.control(unix_us(), &ControlEvent::LimitExceeded { excess });
             self.feed(Input::Exceeded(excess));
+        }
+    }
+
+    fn end_of_lease(&mut self, end: LeaseEnd) {
+        match end {
+            LeaseEnd::Lost(why) => {
+                self.lost(&why);
+                self.lease_lost = Some(why);
+            }
+            LeaseEnd::Orphaned(why) => self.lost(&why),
         }
     }
 

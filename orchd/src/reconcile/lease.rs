@@ -1,0 +1,137 @@
+//! When a run of which nothing is seen can be taken for dead, and who has not proven for too long that it is the one.
+//!
+//! A lock that is free, a process that has ended and a boot that is over say at once that nothing lives. Where none of that
+//! can be known, because the directory of a run is gone or is another one, its shim may live: it ends the run by itself when
+//! its lease is over, and only after that another attempt may begin. Time is counted while this host is awake, which is
+//! less than what a shim counts.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use orch_adapters::{executor, run_log};
+use orch_core::entity::Run;
+use orch_core::state::run::{RunOutcome, RunState};
+
+use crate::app::{App, blocking};
+use crate::error_chain::chain;
+
+/// How long after the end of its lease a run that was chosen is still begun, in milliseconds: whoever chose it may have much
+/// to do.
+const BEGIN_LATE_MS: u64 = 60_000;
+/// How much of a log is read at once.
+const LOG_PIECE_BYTES: usize = 1 << 20;
+
+/// What is seen of a run, for as long as somebody looks after it.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    /// This daemon has started it.
+    is_ours: bool,
+    /// Somebody must have taken it, though nothing says so any more.
+    was_taken: bool,
+    /// It was begun in an earlier boot of the host.
+    is_of_earlier_boot: bool,
+    /// Since when nothing was seen of it.
+    unseen_since: Option<Instant>,
+    /// The last proof, and since when it is the last one.
+    renewed: Option<(Option<SystemTime>, Instant)>,
+}
+
+impl Sight {
+    /// Takes note of a run that was begun by this daemon or an earlier one.
+    pub(super) fn taken_up(&mut self, app: &App, run: &Run, directory: &Path) {
+        self.is_of_earlier_boot = app.is_new_boot && !self.is_ours;
+        // It is made before a run is said to begin. Power that is lost can take it, and a boot ends then.
+        self.was_taken |= run.state == RunState::Starting && !directory.exists() && !self.is_of_earlier_boot;
+    }
+
+    /// Passes on what a start has answered.
+    pub(super) fn launched<T>(&mut self, end: Option<T>) -> Option<T> {
+        self.is_ours |= end.is_some();
+        end
+    }
+
+    /// Whether somebody has taken this attempt, whatever its directory says now.
+    pub(super) fn has_begun(&self, run: &Run) -> bool {
+        self.is_ours || self.was_taken || run.started_at.is_some() || run.log_cursor > 0
+    }
+
+    /// Takes note of a run that lives. One whose shim has not proven for too long that it is the one is ended: it stands still,
+    /// and when it goes on it ends by itself.
+    pub(super) async fn seen(&mut self, app: &Arc<App>, run: &Run, directory: &Path, renewed: Option<SystemTime>) {
+        self.unseen_since = None;
+        let now = Instant::now();
+        match &self.renewed {
+            Some((last, since)) if *last == renewed => {
+                if now.duration_since(*since) < app.config.leases.dead_after(run.lease_ms) {
+                    return;
+                }
+                end_stuck(app, run, directory).await;
+                // Ended or of a version without leases: there is time until it is looked at again.
+                self.renewed = Some((renewed, now));
+            }
+            _ => self.renewed = Some((renewed, now)),
+        }
+    }
+
+    /// Takes note of a run whose shim lives and holds what is not there any more. It ends by itself; one that does not is ended.
+    pub(super) async fn hidden(&mut self, app: &Arc<App>, run: &Run, directory: &Path) {
+        let unseen_for = self.unseen_since.get_or_insert_with(Instant::now).elapsed();
+        if unseen_for >= app.config.leases.dead_after(run.lease_ms) {
+            end_stuck(app, run, directory).await;
+        }
+    }
+
+    /// Why a run that has begun, and of which its directory says nothing, is dead for sure, if it is. `has_ended`: its process is
+    /// known to have.
+    pub(super) fn why_dead(&mut self, app: &App, run: &Run, has_ended: bool) -> Option<String> {
+        let dead_after = app.config.leases.dead_after(run.lease_ms);
+        let unseen_for = self.unseen_since.get_or_insert_with(Instant::now).elapsed();
+        if has_ended || self.is_of_earlier_boot {
+            return Some("its directory was taken away, and its processes are gone".to_owned());
+        }
+        (unseen_for >= dead_after).then(|| {
+            let (unseen, lease) = (dead_after.as_secs(), Duration::from_millis(run.lease_ms).as_secs());
+            format!(
+                "its directory was taken away, and nothing was seen of it for {unseen} s: it ends by itself when its lease of \
+                 {lease} s is over"
+            )
+        })
+    }
+}
+
+/// Ends the shim of a run, if it is there.
+async fn end_stuck(app: &Arc<App>, run: &Run, directory: &Path) {
+    let (executor, directory, fence) = (Arc::clone(&app.executor), directory.to_owned(), run.fence);
+    match blocking(move || executor.end_stuck(&directory, fence)).await {
+        Ok(true) => tracing::warn!(run = %run.id, "its shim did not renew the lease for too long and was ended"),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(run = %run.id, error = chain(&error), "a shim that does not renew its lease was not ended");
+        }
+    }
+}
+
+/// Whether a run was chosen so long ago that it is to be chosen again. Nobody has started it.
+pub(super) fn is_over(run: &Run) -> bool {
+    matches!(run.state, RunState::Leased { until } if until.plus_ms(BEGIN_LATE_MS) < crate::clock::now())
+}
+
+/// Why a run whose shim is gone left no result.
+pub(super) async fn lost_of(run: &Run, directory: &Path) -> String {
+    let (id, log, from) = (run.id, executor::log_path(directory), executor::LOG_START);
+    let said = blocking(move || run_log::lease_lost(&log, from, LOG_PIECE_BYTES)).await;
+    let said = said.unwrap_or_else(|error| {
+        tracing::debug!(run = %id, error = chain(&error), "the log of a lost run cannot be read");
+        None
+    });
+    said.unwrap_or_else(|| "its processes are gone and left no result".to_owned())
+}
+
+/// The end of a run that left no result.
+pub(super) fn outcome(run: &Run, reason: String) -> RunOutcome {
+    match &run.cancel_requested {
+        Some(reason) => RunOutcome::Cancelled { reason: reason.clone() },
+        None => RunOutcome::Lost { reason },
+    }
+}
