@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use orch_adapters::executor::{Executor, Observed};
+use orch_adapters::executor::{Executor, Observed, SubmitError};
 use orch_adapters::run_log;
 use orch_sandbox::Secrets;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
@@ -45,7 +45,7 @@ pub(crate) enum JailError {
     #[error("failed to make the directories of the jail")]
     Directories(#[source] std::io::Error),
     #[error(transparent)]
-    Submit(#[from] orch_adapters::executor::SubmitError),
+    Submit(#[from] SubmitError),
     #[error("failed to look into the jail")]
     Inspect(#[from] orch_sandbox::run_dir::InspectError),
     #[error("the jail is gone without a record")]
@@ -85,7 +85,13 @@ pub(crate) async fn execute(
     let run = run_directory(place);
     std::fs::create_dir_all(&run).map_err(JailError::Directories)?;
     let run = run.canonicalize().map_err(JailError::Directories)?;
-    drop(executor.submit(&run, spec, secrets)?);
+    match executor.submit(&run, spec, secrets) {
+        // It is under way all the same, and must not be left alone.
+        Err(SubmitError::Unknown(error)) if matches!(executor.forestall(&run, FENCE), Ok(false)) => {
+            tracing::debug!(error = chain(&error), "work in a jail began late");
+        }
+        submitted => drop(submitted?),
+    }
     let mut stop = pin!(stop);
     let mut pause = Duration::from_millis(2);
     loop {

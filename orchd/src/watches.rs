@@ -26,7 +26,8 @@ pub(crate) struct Watches {
 pub(crate) struct Watched {
     watches: Arc<Watches>,
     descriptor: WatchDescriptor,
-    rung: watch::Receiver<()>,
+    /// There until it is dropped.
+    rung: Option<watch::Receiver<()>>,
 }
 
 impl Watches {
@@ -50,7 +51,7 @@ impl Watches {
         // One directory has one descriptor, however many watch it.
         let descriptor = self.inotify.add_watch(directory, flags)?;
         let bell = bells.entry(descriptor).or_insert_with(|| watch::Sender::new(()));
-        Ok(Watched { watches: Arc::clone(self), descriptor, rung: bell.subscribe() })
+        Ok(Watched { watches: Arc::clone(self), descriptor, rung: Some(bell.subscribe()) })
     }
 
     /// Tells them, for ever. It ends when the kernel says nothing any more, with the reason.
@@ -93,22 +94,28 @@ impl Watches {
 impl Watched {
     /// Waits until something changed that was not forgotten.
     pub(crate) async fn changed(&mut self) {
-        if self.rung.changed().await.is_err() {
-            // Nobody tells any more, which is no change.
+        // Where nobody tells any more, that is no change.
+        let is_told = match &mut self.rung {
+            Some(rung) => rung.changed().await.is_ok(),
+            None => false,
+        };
+        if !is_told {
             std::future::pending::<()>().await;
         }
     }
 
     /// Forgets what changed so far.
     pub(crate) fn forget(&mut self) {
-        self.rung.mark_unchanged();
+        self.rung.iter_mut().for_each(watch::Receiver::mark_unchanged);
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
         let mut bells = self.watches.bells();
-        if bells.get(&self.descriptor).is_none_or(|bell| bell.receiver_count() > 1) {
+        // While nobody else looks how many there are.
+        drop(self.rung.take());
+        if bells.get(&self.descriptor).is_none_or(|bell| bell.receiver_count() > 0) {
             return;
         }
         bells.remove(&self.descriptor);
@@ -152,7 +159,7 @@ mod tests {
         drop(first);
         std::fs::write(b.join("file"), "x").unwrap();
         is_told(&mut of_b).await;
-        assert!(!second.rung.has_changed().unwrap(), "it was the other one");
+        assert!(!second.rung.as_ref().unwrap().has_changed().unwrap(), "it was the other one");
         std::fs::write(a.join("file"), "y").unwrap();
         is_told(&mut second).await;
         std::fs::remove_dir_all(&b).unwrap();

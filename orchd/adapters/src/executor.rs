@@ -154,7 +154,8 @@ impl Executor for Local {
 
     fn cancel(&self, directory: &Path) -> Result<(), control::ControlError> {
         match control::cancel(directory) {
-            Err(control::ControlError::NotRunning { .. }) => Ok(()),
+            // One that has just begun does not listen yet, and is to be asked again.
+            Err(control::ControlError::NotRunning { .. }) if !run_dir::is_held(directory).unwrap_or(false) => Ok(()),
             other => other,
         }
     }

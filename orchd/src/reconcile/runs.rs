@@ -22,7 +22,7 @@ const NEWS_MAX: u32 = 10_000;
 /// The event with which a run begins.
 const BEGUN: &str = "queued";
 /// Events that somebody else than its follower makes happen to a run, and that its follower has to heed.
-const DECIDED: [&str; 4] = ["cancel_requested", "pause_requested", "resume_requested", "ended"];
+const DECIDED: [&str; 5] = ["cancel_requested", "pause_requested", "resume_requested", "over_budget", "ended"];
 
 /// Runs that somebody here looks after.
 #[derive(Debug, Default)]
@@ -137,6 +137,7 @@ mod tests {
             RunEvent::CancelRequested { reason: String::new() },
             RunEvent::PauseRequested { pause },
             RunEvent::ResumeRequested,
+            RunEvent::OverBudget { reason: String::new() },
             RunEvent::Ended { outcome: RunOutcome::Succeeded, artifacts: Vec::new(), log_dropped_bytes: 0 },
         ];
         assert_eq!(decided.map(|event| Run::event_label(&event)), DECIDED);

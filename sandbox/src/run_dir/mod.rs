@@ -188,6 +188,14 @@ pub fn log_path(dir: &Path) -> PathBuf {
     dir.join(LOG_FILE)
 }
 
+/// Whether a shim holds the run in `dir`, whatever it does and whether or not it can be reached.
+///
+/// # Errors
+/// When the lock cannot be asked.
+pub fn is_held(dir: &Path) -> Result<bool, InspectError> {
+    claim::lock_held(dir)
+}
+
 /// Finds out what has become of attempt `fence` of the run in `dir`.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ mod timers;
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
@@ -26,7 +27,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{geteuid, setgroups};
+use nix::unistd::{alarm, geteuid, setgroups};
 
 use crate::clock::{monotonic_ns, unix_us};
 use crate::exit_record::{ExitRecord, FORMAT_VERSION, Outcome, StepResult, StepStatus};
@@ -47,6 +48,10 @@ pub(crate) use prepared::{Prepared, Slot};
 use server::ControlServer;
 use streams::Echo;
 use supervisor::{Ended, Outside, Supervisor};
+
+/// Longest time from the claim of a run until its shim follows it. One that hangs before leaves a lost run, not one that nobody can
+/// end.
+const FOLLOW_MAX: Duration = Duration::from_secs(60);
 
 /// What a shim is to run: an open run directory and its spec.
 #[derive(Debug)]
@@ -85,10 +90,14 @@ pub(crate) fn run(
 ) -> Result<ExitRecord, StartError> {
     let Assignment { dir, spec, secrets, claim_until_ns } = assignment;
     umask(Mode::from_bits_truncate(0o077));
-    let taken = check_secrets(&spec, secrets.as_ref()).and_then(|()| match monotonic_ns() > claim_until_ns {
-        true => Err(StartError::Late),
-        false => Claim::take(&dir, spec.fence).map_err(StartError::Claim),
+    let taken = check_secrets(&spec, secrets.as_ref()).and_then(|()| {
+        // Whatever it hangs in, it does not take the run when nobody waits for that any more.
+        let left_ns = claim_until_ns.checked_sub(monotonic_ns()).filter(|left| *left > 0).ok_or(StartError::Late)?;
+        die_in(Duration::from_nanos(left_ns));
+        Claim::take(&dir, spec.fence).map_err(StartError::Claim)
     });
+    // From here on it has to come as far as following the run, which keeps its times then.
+    die_in(FOLLOW_MAX);
     let claim = match taken {
         Ok(claim) => claim,
         Err(error) => {
@@ -105,7 +114,10 @@ pub(crate) fn run(
                 // While the sandbox is being built; nothing is executed before.
                 let claimed = match claim.make_durable(&dir) {
                     Ok(()) => Claimed::claim(&spec, prepared, secrets, &keeper),
-                    Err(error) => Err(Input::Lost { message: format!("failed to sync the claim: {error}") }),
+                    Err(error) => {
+                        drop(prepared);
+                        Err(Input::Lost { message: format!("failed to sync the claim: {error}") })
+                    }
                 };
                 // While the first step is on its way.
                 let attempt = Attempt { dir: &dir, claim: &claim, spec: &spec, begun: &begun };
@@ -127,6 +139,12 @@ pub(crate) fn run(
     Ok(record)
 }
 
+/// Has the kernel end this process in so much time, to the second that follows, unless that is called off or set anew.
+fn die_in(time: Duration) {
+    let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    alarm::set(seconds);
+}
+
 /// One attempt whose claim is taken.
 #[derive(Debug)]
 struct Attempt<'a> {
@@ -143,6 +161,7 @@ impl Attempt<'_> {
         match outside.and_then(|outside| Ok((outside, process::own_pidfd().map_err(PrepareError::Name)?))) {
             Ok((mut outside, pidfd)) => {
                 outside.lease = Lease::begin(self.spec, self.dir, self.claim);
+                alarm::cancel();
                 answer(&asker, &StartAnswer::Started { pid: own_pid() }, &[pidfd.as_fd()]);
                 drop((asker, pidfd));
                 Supervisor::new(self.spec, outside, keeper, Echo::Nothing).run(claimed)

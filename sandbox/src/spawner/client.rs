@@ -11,13 +11,13 @@ use nix::sys::socket::sockopt::{ReceiveTimeout, SendTimeout};
 use nix::sys::socket::{MsgFlags, recv, setsockopt};
 use nix::sys::time::TimeVal;
 
-use super::{MESSAGE_BYTES_MAX, Prewarm, START_MAX, ServeOptions, SpawnRequest, StartAnswer};
+use super::{CLAIM_MAX, MESSAGE_BYTES_MAX, PROTOCOL, Prewarm, ServeOptions, SpawnRequest, StartAnswer};
 use crate::clock::monotonic_ns;
 use crate::limit::Ceilings;
 use crate::secrets::{SealedSecrets, Secrets, TransferError};
 use crate::sys::channel;
 
-/// Longest wait for one start, in seconds: [`START_MAX`], and what is to be done between claim and answer.
+/// Longest wait for one start, in seconds: [`START_MAX`](super::START_MAX), and what is to be done between claim and answer.
 const ANSWER_TIMEOUT_S: i64 = 15;
 
 /// How a spawner is started.
@@ -134,19 +134,20 @@ impl Spawner {
     }
 
     fn ask(&self, run_dir: &Path, secrets: Option<&SealedSecrets>, is_repeated: bool) -> Result<Spawned, SpawnError> {
-        let start_max_ns = u64::try_from(START_MAX.as_nanos()).unwrap_or(u64::MAX);
-        let claim_until_ns = monotonic_ns().saturating_add(start_max_ns);
-        let request = SpawnRequest { run_dir: run_dir.to_owned(), claim_until_ns, is_repeated };
-        let json = serde_json::to_vec(&request).map_err(SpawnError::Decode)?;
         let (ours, theirs) = channel::pair().map_err(exchange)?;
         setsockopt(&ours, ReceiveTimeout, &TimeVal::new(ANSWER_TIMEOUT_S, 0)).map_err(exchange)?;
         let mut descriptors = vec![theirs.as_fd()];
         descriptors.extend(secrets.map(SealedSecrets::as_fd));
-        self.send(&json, &descriptors)?;
+        let asked = self.send((run_dir, is_repeated), &descriptors)?;
         // From here on it is open with whoever is to answer, and nowhere else.
         drop(theirs);
         let mut answer = vec![0; MESSAGE_BYTES_MAX];
-        let (len, mut descriptors) = channel::receive(ours.as_fd(), &mut answer).map_err(exchange)?;
+        let (len, mut descriptors) = channel::receive(ours.as_fd(), &mut answer).map_err(|errno| {
+            if errno == Errno::EAGAIN {
+                self.replace(asked);
+            }
+            exchange(errno)
+        })?;
         if len == 0 {
             return Err(SpawnError::Exchange(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -161,8 +162,8 @@ impl Spawner {
         }
     }
 
-    /// Sends a request to the spawner, which is started again when it has died.
-    fn send(&self, request: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), SpawnError> {
+    /// Asks the spawner, which is started again when it has died; the process id of the one that was asked.
+    fn send(&self, (run_dir, is_repeated): (&Path, bool), descriptors: &[BorrowedFd<'_>]) -> Result<u32, SpawnError> {
         let mut slot = self.process();
         let process = match slot.take() {
             Some(process) if process.alive() => process,
@@ -171,16 +172,31 @@ impl Spawner {
                 Process::start(&self.program, &self.options)?
             }
         };
-        match channel::send(process.socket.as_fd(), request, descriptors) {
+        // From now on, however long it took to get here.
+        let claim_max_ns = u64::try_from(CLAIM_MAX.as_nanos()).unwrap_or(u64::MAX);
+        let claim_until_ns = monotonic_ns().saturating_add(claim_max_ns);
+        let request = SpawnRequest { run_dir: run_dir.to_owned(), claim_until_ns, is_repeated };
+        let json = serde_json::to_vec(&request).map_err(SpawnError::Decode)?;
+        match channel::send(process.socket.as_fd(), &json, descriptors) {
             Ok(()) => {
+                let id = process.child.id();
                 *slot = Some(process);
-                Ok(())
+                Ok(id)
             }
             Err(errno) => {
                 process.stop();
                 let died = matches!(errno, Errno::EPIPE | Errno::ECONNRESET);
                 Err(if died { SpawnError::Exchange(io::ErrorKind::UnexpectedEof.into()) } else { exchange(errno) })
             }
+        }
+    }
+
+    /// Ends the spawner with this process id, from which nothing was heard in time: it may hang in a call, and all that ask it
+    /// wait behind that. They ask the next one. Shims that it has started go on.
+    fn replace(&self, id: u32) {
+        let mut slot = self.process();
+        if let Some(process) = slot.take_if(|process| process.child.id() == id) {
+            process.stop();
         }
     }
 
@@ -216,7 +232,8 @@ impl Process {
             Some(path) => std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?.into(),
             None => Stdio::inherit(),
         };
-        let serve_options = ServeOptions { prewarm: options.prewarm, ceilings: options.ceilings.clone() };
+        let serve_options =
+            ServeOptions { protocol: PROTOCOL, prewarm: options.prewarm, ceilings: options.ceilings.clone() };
         let serve_options = serde_json::to_string(&serve_options).map_err(SpawnError::Decode)?;
         let child = Command::new(program)
             .args(["serve", &serve_options])

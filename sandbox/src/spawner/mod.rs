@@ -26,13 +26,20 @@ pub(crate) use serve::{ServeError, serve};
 /// Longest message in either direction, in bytes.
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
-/// Longest time from a request until a shim has taken the attempt. One that comes later does not take it.
-pub const START_MAX: Duration = Duration::from_secs(10);
+/// How long after a request a shim may take the attempt.
+const CLAIM_MAX: Duration = Duration::from_secs(10);
+/// When nobody takes an attempt any more that was asked for: what hangs while it does is ended, to the second that follows.
+pub const START_MAX: Duration = Duration::from_secs(12);
+
+/// Grows when requests or answers change.
+const PROTOCOL: u32 = 1;
 
 /// How a spawner serves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ServeOptions {
+    /// What the daemon speaks; 0 is the version before there was a number.
+    pub(crate) protocol: u32,
     /// What it prepares ahead.
     pub(crate) prewarm: Prewarm,
     /// What all its runs together keep to.

@@ -1,7 +1,7 @@
 //! The spawner process: takes requests, gives each a shim, and prepares sandboxes for the next ones in between.
 //!
 //! It waits for none of them: a shim answers whoever asked for it, on a channel that came with the request. So starts
-//! overlap, each of which waits for the disk, and one that hangs holds up no other.
+//! overlap, each of which waits for the disk. Should the spawner itself hang, whoever waited for too long starts another one.
 //!
 //! **Invariant:** it has one thread. **Invariant:** a shim keeps nothing of it but what it needs for its run. It ends when
 //! its daemon closes the socket, and with it the sandboxes that nobody claimed; its shims do not.
@@ -23,7 +23,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use super::networks::Networks;
 use super::pool::{Pool, Waiting};
 use super::templates::Templates;
-use super::{MESSAGE_BYTES_MAX, ServeOptions, SpawnRequest, home};
+use super::{MESSAGE_BYTES_MAX, PROTOCOL, ServeOptions, SpawnRequest, home};
 use crate::listeners;
 use crate::run_dir;
 use crate::seccomp;
@@ -45,6 +45,10 @@ const TIDY_AGAIN: Duration = Duration::from_millis(100);
 /// Failure of the spawner process.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
+    #[error(
+        "this program serves protocol {PROTOCOL}, and its daemon speaks {0}: both must be of one version; restart the daemon"
+    )]
+    Protocol(u32),
     #[error("failed to take over the socket on standard input")]
     Socket(#[source] io::Error),
     #[error("failed to protect the spawner")]
@@ -61,7 +65,10 @@ pub(crate) enum ServeError {
 
 /// Serves the daemon at the other end of standard input until it closes.
 pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
-    let ServeOptions { prewarm, ceilings } = options;
+    let ServeOptions { prewarm, ceilings, protocol } = options;
+    if protocol != PROTOCOL {
+        return Err(ServeError::Protocol(protocol));
+    }
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(ServeError::Socket)?;
     // A session of its own, so that keys pressed in the daemon's terminal do not end runs. It fails only for a process
     // that already leads one.
@@ -319,5 +326,7 @@ fn leave(kept: &[RawFd]) -> Result<(), Errno> {
     dup2_stdout(&null)?;
     dup2_stderr(&null)?;
     setsid()?;
+    // A shim that hangs before it follows its run is ended by this one.
+    process::set_disposition(Signal::SIGALRM, Disposition::Default)?;
     process::set_disposition(Signal::SIGCHLD, Disposition::Default)
 }

@@ -18,7 +18,7 @@ use orch_sandbox::exit_record::Outcome;
 use orch_sandbox::log::Stream;
 use orch_sandbox::run_dir::{CONTROL_FILE, Liveness, inspect};
 use orch_sandbox::spec::Phase;
-use orch_sandbox::{Prewarm, Spawner, SpawnerOptions, control, run_dir};
+use orch_sandbox::{Prewarm, SpawnError, Spawner, SpawnerOptions, control, run_dir};
 
 use crate::bench::{Bench, PROBE_INSIDE, WAIT, attack, program, sh, step};
 use crate::cases::{Need, skipped};
@@ -56,6 +56,22 @@ fn without_slots() -> SpawnerOptions {
 fn lives(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z") && !rest.starts_with(" X"))
+}
+
+/// A spawner that does not answer keeps one start waiting for a bounded time, and is replaced.
+#[test]
+fn a_spawner_that_hangs_is_replaced() {
+    let Some(bench) = Bench::new() else { return };
+    let spawner = Spawner::start(program(), without_slots()).unwrap();
+    let stopped = spawner.pid().unwrap();
+    kill(Pid::from_raw(i32::try_from(stopped).unwrap()), Signal::SIGSTOP).unwrap();
+    let run = bench.shell("hangs", "true");
+    run_dir::prepare(&run.dir, &run.spec).unwrap();
+    assert!(matches!(spawner.spawn(&run.dir), Err(SpawnError::Exchange(_))));
+    assert_eq!(inspect(&run.dir, 1).unwrap(), Liveness::NotStarted);
+    drop(spawner.spawn(&run.dir).unwrap());
+    assert_eq!(run.wait().outcome, Outcome::Succeeded);
+    assert_ne!(spawner.pid().unwrap(), stopped);
 }
 
 /// A spawner of its own is killed with its shim, one of them or both, at all moments of a start: nothing of the run stays,
