@@ -66,6 +66,8 @@ codes! {
         "The action waits for the approval that the message names.";
     Timeout = "E_TIMEOUT", 7, Some(true),
         "The time given ran out; the work itself goes on.";
+    Removed = "E_REMOVED", 3, Some(false),
+        "It was there, and was removed because it was kept for long enough; the message says when and by which setting.";
     Repository = "E_REPOSITORY", 2, Some(false),
         "The path is not a usable git repository.";
     Isolation = "E_ISOLATION", 78, Some(false),

@@ -152,6 +152,11 @@ impl StateDir {
         self.root.join("keys")
     }
 
+    /// The record of blobs that were removed and that nothing ever named.
+    pub(crate) fn removed_blobs(&self) -> PathBuf {
+        self.root.join("removed-blobs.jsonl")
+    }
+
     /// Where the place of a backup stands while it is written.
     pub(crate) fn backup_note(&self) -> PathBuf {
         self.root.join("backup-under-way")

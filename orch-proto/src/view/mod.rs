@@ -24,11 +24,12 @@ pub use requirements::{
 };
 pub use run::{
     ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream, NetworkState,
-    NetworkUseView, NextLevelView, RunFilter, RunPurpose, RunState, RunView, SilenceView, StepState, StepView,
+    NetworkUseView, NextLevelView, RemovedView, RunFilter, RunPurpose, RunState, RunView, SilenceView, StepState,
+    StepView,
 };
 pub use stats::{
     BrokenView, CountView, EtaBasis, EtaView, FailureView, KindView, PlanEtaView, ReadingView, RecoveryView,
     SpreadView, StateTimeView, StatsView, StuckView,
 };
 pub use task::{Column, Condition, Join, Remedy, TaskFilter, TaskState, TaskView, Terms, Timeout, WaitView};
-pub use upkeep::{BackupReport, UpkeepOutcome, UpkeepRequest, UpkeepView};
+pub use upkeep::{BackupReport, GcKind, GcReport, UpkeepOutcome, UpkeepRequest, UpkeepView};

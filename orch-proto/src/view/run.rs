@@ -213,6 +213,9 @@ pub struct RunView {
     #[serde(default)]
     pub network_left_out: u64,
     pub artifacts: Vec<ArtifactView>,
+    /// What is gone of it because it was kept for long enough.
+    #[serde(default)]
+    pub removed: Vec<RemovedView>,
     /// Bytes of the log file so far, and payload bytes that its limit dropped.
     pub log_bytes: u64,
     pub log_dropped_bytes: u64,
@@ -224,6 +227,19 @@ pub struct RunView {
     pub reason: String,
     /// Directory of the run on the daemon's disk.
     pub directory: String,
+}
+
+/// A part of a run that was removed because it was kept for long enough.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedView {
+    /// `log`, `files`, `artifacts` or `result`.
+    pub part: String,
+    pub at: Timestamp,
+    pub size_bytes: u64,
+    /// The SHA-256 of what it was, or the commit of a result.
+    pub content: String,
+    /// The setting by which it went.
+    pub policy: String,
 }
 
 /// Which runs to list. Empty fields do not restrict.
@@ -296,6 +312,7 @@ mod tests {
             given: vec![],
             network: vec![],
             network_left_out: 0,
+            removed: Vec::new(),
             artifacts: vec![],
             log_bytes: 0,
             log_dropped_bytes: 0,

@@ -24,6 +24,11 @@ pub enum UpkeepRequest {
     },
     /// Looks at everything that is kept, also at what only reading all of it shows.
     Check,
+    /// Removes what was kept for long enough by the settings, which happens by itself once a day, too.
+    Gc {
+        /// Only says what would go.
+        dry_run: bool,
+    },
 }
 
 impl UpkeepRequest {
@@ -31,8 +36,8 @@ impl UpkeepRequest {
     #[must_use]
     pub const fn role(&self) -> Role {
         match self {
-            Self::Backup { .. } => Role::Admin,
-            Self::Check => Role::Operator,
+            Self::Backup { .. } | Self::Gc { dry_run: false } => Role::Admin,
+            Self::Check | Self::Gc { dry_run: true } => Role::Operator,
         }
     }
 
@@ -42,6 +47,7 @@ impl UpkeepRequest {
         match self {
             Self::Backup { .. } => "backup",
             Self::Check => "check",
+            Self::Gc { .. } => "garbage collection",
         }
     }
 }
@@ -72,10 +78,35 @@ pub struct UpkeepView {
 pub enum UpkeepOutcome {
     Backup(BackupReport),
     Check(CheckReport),
+    Gc(GcReport),
     /// It was cancelled; nothing is left of it.
     Cancelled,
     /// Nothing is left of it.
     Failed(RpcError),
+}
+
+/// What was removed because it was kept for long enough, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GcReport {
+    /// Nothing was removed: it is what would be.
+    pub dry_run: bool,
+    /// By kind: `log`, `files` and `artifacts` of runs, `result` for refs, `blob`. What artifacts held is freed with its
+    /// blobs, and counted there.
+    pub kinds: Vec<GcKind>,
+    /// Runs that are old enough and stay, because their change was merged or a person decided about it.
+    pub evidence: u64,
+    /// Runs that are old enough and stay, because something open refers to them.
+    pub in_use: u64,
+    /// What could not be removed, one per line. It is tried again the next time.
+    pub failed: Vec<String>,
+}
+
+/// How much of a kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GcKind {
+    pub kind: String,
+    pub count: u64,
+    pub size_bytes: u64,
 }
 
 /// A backup that was written and verified.

@@ -399,6 +399,12 @@ impl Orch for Service {
     async fn upkeep_start(self, context: Context, request: UpkeepRequest) -> Result<UpkeepView, RpcError> {
         self.state.lock().unwrap().upkeep.push(request.clone());
         let outcome = match &request {
+            UpkeepRequest::Gc { dry_run } => UpkeepOutcome::Gc(GcReport {
+                dry_run: *dry_run,
+                kinds: vec![GcKind { kind: "log".into(), count: 2, size_bytes: 4_000 }],
+                failed: self.see(|state| state.damage.clone()),
+                ..GcReport::default()
+            }),
             UpkeepRequest::Check => UpkeepOutcome::Check(self.clone().check(context).await?),
             UpkeepRequest::Backup { directory, .. } => UpkeepOutcome::Backup(BackupReport {
                 directory: directory.clone(),

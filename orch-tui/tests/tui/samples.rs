@@ -275,6 +275,7 @@ impl Samples {
                 count: 3,
             }],
             network_left_out: 0,
+            removed: Vec::new(),
             artifacts: vec![ArtifactView {
                 path: self.text("dist/report.json"),
                 size_bytes: 2_048,

@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use orch_core::digest::Digest;
@@ -65,6 +66,9 @@ pub enum GetError {
 #[derive(Debug, Clone)]
 pub struct BlobStore {
     root: PathBuf,
+    /// Held by who stores something under its name, and alone by who removes: what is stored again while it is removed
+    /// stays.
+    names: Arc<RwLock<()>>,
 }
 
 impl BlobStore {
@@ -73,7 +77,7 @@ impl BlobStore {
     /// # Errors
     /// If the folder cannot be made or cleared.
     pub fn open(root: &Path) -> io::Result<Self> {
-        let store = Self { root: root.to_owned() };
+        let store = Self::at(root);
         private_dirs(&store.root.join("sha256"))?;
         private_dirs(&store.drafts())?;
         for entry in fs::read_dir(store.drafts())? {
@@ -89,7 +93,7 @@ impl BlobStore {
     pub fn put(&self, bytes: &[u8]) -> Result<Blob, PutError> {
         let hash = Digest::of(bytes);
         let size_bytes = bytes.len() as u64;
-        if fs::metadata(self.path(&hash)).is_ok_and(|known| known.len() == size_bytes) {
+        if self.renew(&hash, size_bytes) {
             return Ok(Blob { hash, size_bytes });
         }
         self.put_reader(bytes, size_bytes)
@@ -125,15 +129,66 @@ impl BlobStore {
         if private_dirs(folder).map_err(write_error)? == Made::New {
             sync_dir(&self.root.join("sha256")).map_err(write_error)?;
         }
+        let _names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         fs::rename(&draft.path, &path).map_err(write_error)?;
         sync_dir(folder).map_err(write_error)?;
         Ok(Blob { hash, size_bytes })
     }
 
+    /// Whether it is stored already, in which case it counts as stored now.
+    fn renew(&self, hash: &Digest, size_bytes: u64) -> bool {
+        let _names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let renewed = File::open(self.path(hash)).and_then(|file| {
+            file.set_times(fs::FileTimes::new().set_modified(now()))?;
+            file.metadata()
+        });
+        renewed.is_ok_and(|known| known.len() == size_bytes)
+    }
+
+    /// Removes a blob unless it was stored, perhaps again, since `before`. Its size, when it was removed.
+    ///
+    /// # Errors
+    /// When it cannot be looked at or removed. That there is none is no error.
+    pub fn remove_older(&self, hash: &Digest, before: SystemTime) -> io::Result<Option<u64>> {
+        let _names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path(hash);
+        let found = match fs::metadata(&path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if found.modified()? >= before {
+            return Ok(None);
+        }
+        fs::remove_file(&path)?;
+        Ok(Some(found.len()))
+    }
+
+    /// Blobs whose names begin with this byte, each with its size and the time at which it was stored last.
+    ///
+    /// # Errors
+    /// When their folder cannot be read.
+    pub fn list_in(&self, first: u8) -> io::Result<Vec<(Digest, u64, SystemTime)>> {
+        let folder = format!("{first:02x}");
+        let entries = match fs::read_dir(self.root.join("sha256").join(&folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let name = format!("{folder}{}", entry.file_name().to_string_lossy());
+            let (Ok(hash), Ok(meta)) = (name.parse(), entry.metadata()) else { continue };
+            found.push((hash, meta.len(), meta.modified()?));
+        }
+        Ok(found)
+    }
+
     /// The folder as it is, for looking at it: nothing is made or cleared.
     #[must_use]
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), names: Arc::default() }
     }
 
     /// Where a blob lies within the folder, with `/`.
@@ -260,6 +315,12 @@ fn private_dirs(path: &Path) -> io::Result<Made> {
     Ok(Made::New)
 }
 
+/// When a blob is stored. Only compared with other times of the same file system.
+#[expect(clippy::disallowed_methods, reason = "a file that is written anew gets this time from the kernel, too")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
@@ -338,6 +399,29 @@ mod tests {
         fs::write(dir.path().join("blobs/tmp/1-1"), "half").unwrap();
         BlobStore::open(&dir.path().join("blobs")).unwrap();
         assert!(files(dir.path()).is_empty());
+    }
+
+    /// What is stored again is as young as what was never there, however it comes.
+    #[test]
+    fn only_what_was_not_stored_lately_is_removed() {
+        let (dir, store) = store();
+        let old = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        let before = old + std::time::Duration::from_secs(1);
+        let [kept, small, large] = [b"kept", b"small" as &[u8], b"large"].map(|bytes| store.put(bytes).unwrap().hash);
+        for path in files(dir.path()) {
+            File::open(path).unwrap().set_times(fs::FileTimes::new().set_modified(old)).unwrap();
+        }
+        store.put(b"small").unwrap();
+        store.put_reader(&b"large"[..], 5).unwrap();
+        for hash in [small, large] {
+            assert_eq!(store.remove_older(&hash, before).unwrap(), None);
+            assert!(store.exists(&hash));
+        }
+        let first = u8::from_str_radix(&kept.to_string()[..2], 16).unwrap();
+        assert_eq!(store.list_in(first).unwrap(), [(kept, 4, old)]);
+        assert_eq!(store.remove_older(&kept, before).unwrap(), Some(4));
+        assert_eq!(store.remove_older(&kept, before).unwrap(), None, "it is gone");
+        assert_eq!(store.list_in(first).unwrap(), []);
     }
 
     #[test]

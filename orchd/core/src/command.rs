@@ -13,7 +13,7 @@ use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
     Artifact, BudgetKey, ChangeProposal, Choice, Condition, Join, Observation, Patience, Period, PlanContent,
-    PlannedStep, RepositorySource, TaskSpec, Terms, Timeout,
+    PlannedStep, Removal, RepositorySource, TaskSpec, Terms, Timeout,
 };
 use crate::planner::{Extraction, Requirement, RequirementKey};
 use crate::recipe::Glob;
@@ -342,6 +342,15 @@ pub enum Command {
         required_level: u8,
         lease_ms: u64,
         reason: String,
+    },
+    /// What was kept for long enough is about to go, by run. What is in use by then stays; the answer names the runs of
+    /// which something goes.
+    RemoveParts {
+        removals: BTreeMap<RunId, Vec<Removal>>,
+    },
+    /// What was to go of these runs is gone.
+    FinishRemoval {
+        runs: Vec<RunId>,
     },
     /// The runner is about to start the process tree.
     MarkRunStarting {

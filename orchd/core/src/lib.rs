@@ -18,6 +18,7 @@ pub mod view;
 
 pub mod planning;
 pub mod printable;
+pub mod retention;
 
 pub mod blueprint;
 pub mod planner;

@@ -24,7 +24,7 @@ use crate::workspaces::WorkspacesConfig;
 use file::ConfigFile;
 pub(crate) use leases::LeasesConfig;
 pub(crate) use network::NetworkConfig;
-pub(crate) use retention::RetentionConfig;
+pub(crate) use retention::{Kept, RetentionConfig};
 use share::{HostSize, Shares};
 
 /// Everything that can be configured, checked.

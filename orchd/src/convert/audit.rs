@@ -2,7 +2,7 @@
 
 use orch_core::entity::{
     Approval, ApprovalEvent, Change, ChangeEvent, Condition, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent,
-    Project, ProjectEvent, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, Timeout, Vision,
+    Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, Timeout, Vision,
     VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
@@ -168,11 +168,19 @@ fn run(event: &RunEvent) -> String {
         RunEvent::Heard => "is silent no more".into(),
         RunEvent::OverBudget { reason } => format!("to be ended: {reason}"),
         RunEvent::CancelRequested { reason } => format!("to be cancelled: {reason}"),
+        RunEvent::Removing { removals } => removals.iter().map(removal).collect::<Vec<_>>().join("; "),
+        RunEvent::Removed => "what was to be removed of it is gone".into(),
         RunEvent::Ended { outcome, .. } => outcome_text(outcome),
         RunEvent::LateResult { fence, outcome } => {
             format!("late result with fence {fence} not taken: {}", outcome_text(outcome))
         }
     }
+}
+
+fn removal(removal: &Removal) -> String {
+    let Removal { part, size_bytes, content, policy } = removal;
+    let what = part.label();
+    format!("{what} to be removed by `{policy}`: {size_bytes} bytes, {content}")
 }
 
 fn observation(observation: &Observation) -> String {

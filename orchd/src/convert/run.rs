@@ -1,12 +1,12 @@
 //! Runs.
 
-use orch_core::entity::{NetworkUse, NetworkVerdict, Run, RunPurpose as Purpose, StepRecord, Task};
+use orch_core::entity::{NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPurpose as Purpose, StepRecord, Task};
 use orch_core::state::run::RunState as State;
 use orch_core::state::step::{StepEnd, StepState as Step};
 use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
 use orch_proto::view::{
-    ArtifactView, NetworkState, NetworkUseView, RunPurpose, RunState, RunView, StepState, StepView,
+    ArtifactView, NetworkState, NetworkUseView, RemovedView, RunPurpose, RunState, RunView, StepState, StepView,
 };
 
 use super::{isolation_view, patience, slug};
@@ -56,6 +56,7 @@ pub(crate) fn run_view(
                 digest: kept.digest.to_string(),
             })
             .collect(),
+        removed: run.removed.iter().map(removed).collect(),
         given: run.access.lines(),
         network: run.network.iter().map(network).collect(),
         network_left_out: run.network_left_out,
@@ -69,6 +70,17 @@ pub(crate) fn run_view(
         reason: run.reason.clone(),
         directory: place.directory,
     })
+}
+
+fn removed(removed: &Removed) -> RemovedView {
+    let Removal { part, size_bytes, content, policy } = &removed.removal;
+    RemovedView {
+        part: part.label().to_owned(),
+        at: removed.at,
+        size_bytes: *size_bytes,
+        content: content.clone(),
+        policy: policy.clone(),
+    }
 }
 
 fn network(used: &NetworkUse) -> NetworkUseView {

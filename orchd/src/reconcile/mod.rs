@@ -56,6 +56,7 @@ pub(crate) fn start(app: &Arc<App>, runs: runs::Runs) -> JoinSet<()> {
     parts.spawn(cramped::measure_when_there_is_room(Arc::clone(app)));
     // Last: nothing waits for them.
     parts.spawn(retention::run(Arc::clone(app)));
+    parts.spawn(retention::collect(Arc::clone(app)));
     parts.spawn(history::follow(Arc::clone(app)));
     parts
 }

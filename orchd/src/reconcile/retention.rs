@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::error_chain::chain;
+use crate::upkeep::gc;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(60 * 60);
@@ -14,6 +15,31 @@ const LOOK: Duration = Duration::from_secs(60 * 60);
 const PIECE: u32 = 200;
 /// Time that others have between two pieces.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// When files, blobs and refs are looked at after the start, and how often from then on.
+const FIRST_COLLECTION: Duration = Duration::from_secs(15 * 60);
+const COLLECTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Removes what was kept for long enough until the daemon stops.
+pub(super) async fn collect(app: Arc<App>) {
+    let mut wait = FIRST_COLLECTION;
+    loop {
+        let collection = async {
+            tokio::time::sleep(wait).await;
+            let how = gc::How { dry_run: false, breath: BREATH };
+            match gc::collect(&app, &Arc::default(), how).await {
+                Ok(report) => gc::told(&report),
+                Err(error) => tracing::warn!(?error, "what was kept for long enough is not removed"),
+            }
+        };
+        // What is cut off is on record, and finished by the next collection.
+        tokio::select! {
+            () = app.stopped() => return,
+            () = collection => {}
+        }
+        wait = COLLECTION;
+    }
+}
 
 /// Looks until the daemon stops.
 pub(super) async fn run(app: Arc<App>) {

@@ -282,6 +282,9 @@ async fn clean_up_if_collected(app: &Arc<App>, id: RunId) -> Result<(), PassErro
             let workspace = app.dirs.workspace(id);
             tracing::info!(run = %id, workspace = %workspace.display(), "kept: its work was not taken in");
         } else {
+            if run.is_some_and(|run| is_uncollected(&run, task.as_ref())) && app.dirs.workspace(id).exists() {
+                tracing::info!(run = %id, "removed by `workspaces.keep_hours`: work that was not taken in");
+            }
             remove_leavings(&app, id);
         }
         Ok::<_, orch_core::view::ReadError>(())

@@ -1,6 +1,7 @@
 //! From the errors of the parts to codes, messages and next steps for clients.
 
 use orch_core::decide::DecideError;
+use orch_core::entity::{Removed, Run, RunPart};
 use orch_core::planner::ExtractError;
 use orch_core::planning::PlanningError;
 use orch_core::recipe::RecipeError;
@@ -111,6 +112,21 @@ pub(super) fn recipe(error: &RecipeError) -> RpcError {
         Some(hint) => error.hint(hint),
         None => error,
     }
+}
+
+/// Refuses to show a part of a run that is gone: it says since when, why, and what it was.
+pub(super) fn unless_removed(run: &Run, part: RunPart) -> Result<(), RpcError> {
+    let Some(Removed { removal, at }) = run.removed(part) else { return Ok(()) };
+    let what = match part {
+        RunPart::Log => "the log",
+        RunPart::Files => "the directory",
+        RunPart::Artifacts => "what was kept",
+        RunPart::Result => "the result",
+    };
+    let name = EntityKind::Run.short(run.number);
+    let (policy, size, content) = (&removal.policy, removal.size_bytes, &removal.content);
+    let message = format!("{what} of {name} was removed at {at} by `{policy}`; it had {size} bytes, and was {content}");
+    Err(RpcError::new(ErrorCode::Removed, message).hint("a backup from before has it"))
 }
 
 /// A fault of the daemon. The log has the details.

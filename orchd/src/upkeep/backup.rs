@@ -313,9 +313,10 @@ fn copy_logs(
     progress: &Progress,
 ) -> Result<(), Ended> {
     let path = |run| orch_adapters::executor::log_path(&app.dirs.run(run));
-    let sizes = names.runs_over.iter().filter_map(|run| std::fs::metadata(path(*run)).ok()).map(|meta| meta.len());
+    let runs: Vec<_> = names.runs_over.difference(&names.logs_removed).collect();
+    let sizes = runs.iter().filter_map(|run| std::fs::metadata(path(**run)).ok()).map(|meta| meta.len());
     progress.phase("copying logs of runs", sizes.sum());
-    for run in &names.runs_over {
+    for run in runs {
         match draft.copy(&path(*run), &format!("runs/{run}/log"))? {
             Ok(_) => {}
             // It never ran, or its log was removed.

@@ -2,12 +2,14 @@
 //!
 //! What a running daemon does of it is one work at a time, which goes on whether anybody watches or not; what needs a
 //! stopped one is in `offline`. In reading order: `names` is what the state says must be there, `backup` with `manifest`
-//! and `draft` writes it elsewhere, `verify` and `restore` are the way back, `check` and `repair` look after it in place.
+//! and `draft` writes it elsewhere, `verify` and `restore` are the way back, `check` and `repair` look after it in place, `gc` removes
+//! what was kept for long enough.
 
 mod backup;
 mod check;
 mod draft;
 mod files;
+pub(crate) mod gc;
 mod manifest;
 mod names;
 mod offline;
@@ -17,6 +19,7 @@ mod restore;
 mod verify;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use orch_proto::view::{UpkeepOutcome, UpkeepRequest, UpkeepView};
 use orch_proto::{ErrorCode, RpcError, Timestamp};
@@ -28,12 +31,14 @@ pub(crate) use restore::refuse_half_restored;
 
 use crate::app::App;
 use progress::{Ended, Progress};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Checks what can be checked in seconds: the database, and that blobs are there. Blocks.
 ///
 /// # Errors
 /// When the state cannot be read.
 pub(crate) fn check_quickly(app: &App) -> Result<orch_proto::view::CheckReport, RpcError> {
+    let _whole = app.upkeep.whole();
     match check::online(app, Deep::Quick) {
         Ok(report) => Ok(report),
         Err(Ended::Failed(error)) => Err(error),
@@ -43,7 +48,11 @@ pub(crate) fn check_quickly(app: &App) -> Result<orch_proto::view::CheckReport, 
 
 /// The one place for work on the state.
 #[derive(Debug, Default)]
-pub(crate) struct Upkeep(Mutex<Slot>);
+pub(crate) struct Upkeep {
+    slot: Mutex<Slot>,
+    /// Held by who reads all there is, and alone by who removes some of it.
+    whole: RwLock<()>,
+}
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -60,7 +69,7 @@ pub(crate) struct Work {
     request: UpkeepRequest,
     user: String,
     started_at: Timestamp,
-    progress: Progress,
+    progress: Arc<Progress>,
     outcome: OnceLock<UpkeepOutcome>,
 }
 
@@ -68,6 +77,16 @@ impl Upkeep {
     /// The work that is under way or was the last.
     pub(crate) fn work(&self) -> Option<Arc<Work>> {
         self.slot().work.clone()
+    }
+
+    /// As long as it is held nothing of the state is removed. Blocks until a step of that is over.
+    fn whole(&self) -> RwLockReadGuard<'_, ()> {
+        self.whole.blocking_read()
+    }
+
+    /// Held while something is removed. Waits while a backup or a check looks at all there is.
+    async fn removing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.whole.write().await
     }
 
     /// Takes the place for a work.
@@ -84,7 +103,7 @@ impl Upkeep {
             request,
             user: user.to_owned(),
             started_at: crate::clock::now(),
-            progress: Progress::default(),
+            progress: Arc::default(),
             outcome: OnceLock::new(),
         });
         work.progress.phase("beginning", 0);
@@ -93,7 +112,7 @@ impl Upkeep {
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Slot> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,6 +167,7 @@ impl Work {
                 damage = report.damage.len(),
                 "a backup was written"
             ),
+            UpkeepOutcome::Gc(report) => gc::told(report),
             UpkeepOutcome::Check(report) => tracing::info!(ok = report.is_ok(), "the state was checked"),
         }
         // Only this thread ends it, and once.
@@ -165,7 +185,7 @@ pub(crate) fn start(app: &Arc<App>, request: UpkeepRequest, user: &str) -> Resul
         UpkeepRequest::Backup { directory, with_secrets, without_logs } => {
             Some(backup::Wanted::new(&app.dirs, directory, *with_secrets, !*without_logs)?)
         }
-        UpkeepRequest::Check => None,
+        UpkeepRequest::Check | UpkeepRequest::Gc { .. } => None,
     };
     let work = app.upkeep.begin(request, user)?;
     tracing::info!(user, what = work.request.label(), "work on the state begins");
@@ -176,9 +196,17 @@ pub(crate) fn start(app: &Arc<App>, request: UpkeepRequest, user: &str) -> Resul
 
 async fn supervise(app: Arc<App>, work: Arc<Work>, wanted: Option<backup::Wanted>) {
     let (doing, at) = (Arc::clone(&work), Arc::clone(&app));
-    let mut done = tokio::task::spawn_blocking(move || match wanted {
-        Some(wanted) => backup::make(&at, &wanted, &doing.progress).map(UpkeepOutcome::Backup),
-        None => check::online(&at, Deep::Everything(&doing.progress)).map(UpkeepOutcome::Check),
+    let runtime = tokio::runtime::Handle::current();
+    let mut done = tokio::task::spawn_blocking(move || {
+        if let UpkeepRequest::Gc { dry_run } = doing.request {
+            let how = gc::How { dry_run, breath: Duration::ZERO };
+            return runtime.block_on(gc::collect(&at, &doing.progress, how)).map(UpkeepOutcome::Gc);
+        }
+        let _whole = at.upkeep.whole();
+        match wanted {
+            Some(wanted) => backup::make(&at, &wanted, &doing.progress).map(UpkeepOutcome::Backup),
+            None => check::online(&at, Deep::Everything(&doing.progress)).map(UpkeepOutcome::Check),
+        }
     });
     let joined = tokio::select! {
         joined = &mut done => joined,

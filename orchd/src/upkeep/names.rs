@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orch_adapters::git::{CommitId, RefName};
 use orch_core::digest::Digest;
-use orch_core::entity::{Change, Project, Run, Vision};
+use orch_core::entity::{Change, Project, Run, RunPart, Vision};
 use orch_core::state::change::ChangeState;
 use orch_core::state::project::ProjectState;
 use orch_core::view::{Filter, ReadError};
@@ -19,6 +19,8 @@ pub(crate) struct Names {
     pub(crate) projects: BTreeMap<ProjectId, ProjectNames>,
     /// Runs that are over.
     pub(crate) runs_over: BTreeSet<RunId>,
+    /// Runs that are over and whose logs were removed.
+    pub(crate) logs_removed: BTreeSet<RunId>,
     /// Runs under way, each with its fence.
     pub(crate) runs_open: BTreeMap<RunId, u64>,
 }
@@ -53,10 +55,17 @@ impl Names {
             let what = format!("text of Vision version {}", vision.version);
             names.blobs.insert(vision.text, (vision.size_bytes, what));
         })?;
-        let mut numbers = BTreeMap::new();
+        let (mut numbers, mut results_removed) = (BTreeMap::new(), BTreeSet::new());
         view.each(&Filter::default(), |run: Run| {
             numbers.insert(run.id, run.number);
-            for kept in &run.artifacts {
+            if run.removed(RunPart::Log).is_some() {
+                names.logs_removed.insert(run.id);
+            }
+            if run.removed(RunPart::Result).is_some() {
+                results_removed.insert(run.id);
+            }
+            let is_held = run.removed(RunPart::Artifacts).is_none();
+            for kept in run.artifacts.iter().filter(|_| is_held) {
                 let what = format!("artifact {} of R-{}", kept.path, run.number);
                 names.blobs.insert(kept.digest, (kept.size_bytes, what));
             }
@@ -68,7 +77,8 @@ impl Names {
         })?;
         view.each(&Filter::default(), |change: Change| {
             if let Some(project) = names.projects.get_mut(&change.project) {
-                project.add(&change, numbers.get(&change.run).copied());
+                let is_kept = !results_removed.contains(&change.run);
+                project.add(&change, numbers.get(&change.run).copied().filter(|_| is_kept));
             }
         })?;
         Ok(names)
@@ -93,14 +103,17 @@ impl ProjectNames {
         }
     }
 
+    /// `run` is the number of the run whose result it is, unless that was removed.
     fn add(&mut self, change: &Change, run: Option<u32>) {
         let merging = match &change.state {
             ChangeState::Queued { commit, .. } | ChangeState::Merged { commit } => CommitId::parse(commit).ok(),
             _ => None,
         };
         self.commits.extend(merging);
+        // Without a ref nothing keeps the commit, which nobody needs any more then.
+        let Some(number) = run else { return };
         let Ok(head) = CommitId::parse(&change.proposal.head) else { return };
-        if let Some(name) = run.and_then(|number| RefName::run_result(&format!("R-{number}")).ok()) {
+        if let Ok(name) = RefName::run_result(&format!("R-{number}")) {
             self.results.insert(name, head.clone());
         }
         self.commits.insert(head);

@@ -152,6 +152,15 @@ impl ReadView<'_> {
         self.timed(|conn| tables::each_from(conn, orch_core::ids::first_of(since), take))
     }
 
+    /// The entities whose ids are greater than `after`, by id and so by the time at which they were made: at most `limit`,
+    /// none when there are no more. Over several reads, what is made meanwhile comes at the end.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn page<E: Entity>(&self, after: Option<E::Id>, limit: u32) -> Result<Vec<E>, ReadError> {
+        self.timed(|conn| tables::page(conn, after, limit))
+    }
+
     /// The entity with this number in its project.
     ///
     /// # Errors

@@ -244,6 +244,20 @@ pub(crate) fn each_from<E: Entity>(conn: &Connection, first: E::Id, mut take: im
     Ok(())
 }
 
+/// The entities whose ids are greater than `after`, by id: at most `limit`.
+pub(crate) fn page<E: Entity>(conn: &Connection, after: Option<E::Id>, limit: u32) -> Result<Vec<E>, DbError> {
+    let sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE id > ?1 ORDER BY id LIMIT ?2");
+    let mut statement = conn.prepare_cached(sql).during("list rows")?;
+    // No id is the empty text.
+    let after = after.map_or_else(String::new, |id| id.to_string());
+    let mut rows = statement.query(params![after, limit]).during("list rows")?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().during("list rows")? {
+        found.push(decode(row)?);
+    }
+    Ok(found)
+}
+
 /// The highest number of the kind in the project, or over all; 0 if there is none.
 pub(crate) fn last_number(conn: &Connection, kind: EntityKind, project: Option<ProjectId>) -> Result<u32, DbError> {
     let found: rusqlite::Result<Option<u32>> = match project {

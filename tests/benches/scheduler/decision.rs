@@ -275,6 +275,8 @@ pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         access: Access::default(),
         network: Vec::new(),
         network_left_out: 0,
+        removed: Vec::new(),
+        is_removing: false,
         cancel_requested: None,
         lease_ms: 60_000,
         queued_at: at,

@@ -27,6 +27,7 @@ mod patience;
 mod pauses;
 mod real_repository;
 mod recovery;
+mod retention;
 mod roles;
 mod scenarios;
 mod seeds;

@@ -29,10 +29,10 @@ pub(crate) struct BackupArgs {
     /// Begin it and do not wait for its end
     #[arg(long)]
     detach: bool,
-    /// How far the backup or check that is under way is, or what came of the last one
+    /// How far the backup, check or garbage collection that is under way is, or what came of the last one
     #[arg(long, conflicts_with_all = ["directory", "cancel"])]
     status: bool,
-    /// Cancel the backup or check that is under way
+    /// Cancel the backup, check or garbage collection that is under way
     #[arg(long, conflicts_with_all = ["directory"])]
     cancel: bool,
 }
@@ -76,7 +76,7 @@ fn show(session: &Session, report: &BackupReport) -> Result<(), Failure> {
 async fn status(session: &Session) -> Result<(), Failure> {
     let view = session.read(async |orch, context| orch.upkeep(context, 0, 0).await).await?;
     let Some(view) = view else {
-        return session.line("no backup or check since the daemon was started");
+        return session.line("no backup, check or garbage collection since the daemon was started");
     };
     session.report("Upkeep", &view, || line(&view))
 }
@@ -105,6 +105,8 @@ fn line(view: &UpkeepView) -> String {
     let what = match &view.request {
         UpkeepRequest::Backup { directory, .. } => format!("backup to {directory}"),
         UpkeepRequest::Check => "check".to_owned(),
+        UpkeepRequest::Gc { dry_run: false } => "garbage collection".to_owned(),
+        UpkeepRequest::Gc { dry_run: true } => "garbage collection (dry run)".to_owned(),
     };
     let how = match &view.outcome {
         None => upkeep::progress(view),
@@ -112,6 +114,8 @@ fn line(view: &UpkeepView) -> String {
         Some(UpkeepOutcome::Failed(error)) => format!("failed: {error}"),
         Some(UpkeepOutcome::Backup(report)) if report.damage.is_empty() => "done".to_owned(),
         Some(UpkeepOutcome::Backup(_)) => "done; the state that it is of is damaged".to_owned(),
+        Some(UpkeepOutcome::Gc(report)) if report.failed.is_empty() => "done".to_owned(),
+        Some(UpkeepOutcome::Gc(_)) => "done; not all could be removed".to_owned(),
         Some(UpkeepOutcome::Check(report)) if report.is_ok() => "all is well".to_owned(),
         Some(UpkeepOutcome::Check(_)) => "the state is not as it should be".to_owned(),
     };

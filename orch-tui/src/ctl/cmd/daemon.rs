@@ -10,7 +10,7 @@ use orch_proto::view::{
     CaseResult, CheckReport, CheckResult, DoctorReport, RunFilter, StatusView, UpkeepOutcome, UpkeepRequest,
 };
 
-use super::{audit, backup, isolation, status};
+use super::{audit, backup, gc, isolation, status};
 use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
 use crate::ctl::launch::{self, Launch};
@@ -29,6 +29,8 @@ pub(crate) enum DaemonCommand {
     Doctor,
     /// Check the record, its tables, blobs and repositories, and what nothing names; exit code 1 if anything is wrong
     Check(CheckArgs),
+    /// Remove what was kept for long enough by `[retention]`, which happens by itself once a day, too
+    Gc(gc::GcArgs),
     /// Write a backup of everything, while the daemon goes on
     Backup(backup::BackupArgs),
     /// Begin nothing any more and wait until nothing is under way, as before an upgrade of the machine
@@ -76,6 +78,7 @@ pub(crate) async fn run(session: &Session, command: DaemonCommand) -> Result<(),
         DaemonCommand::Status(args) => status::run(session, &args).await,
         DaemonCommand::Doctor => doctor(session).await,
         DaemonCommand::Check(args) => check(session, &args).await,
+        DaemonCommand::Gc(args) => gc::run(session, &args).await,
         DaemonCommand::Backup(args) => backup::run(session, args).await,
         DaemonCommand::Drain { reason } => drain(session, reason).await,
         DaemonCommand::Shutdown => {

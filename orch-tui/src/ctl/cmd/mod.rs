@@ -7,6 +7,7 @@ mod budget;
 pub(crate) mod change;
 pub(crate) mod daemon;
 pub(crate) mod events;
+mod gc;
 mod isolation;
 mod patience;
 pub(crate) mod plan;

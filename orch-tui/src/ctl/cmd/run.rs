@@ -184,6 +184,11 @@ async fn save_artifact(session: &Session, run: &RunView, path: &str, to: Option<
         let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
         Failure::new(ErrorCode::NotFound, format!("{} has no artifact `{path}`", run.name), known)
     })?;
+    // What is gone is refused, by the daemon's words, before a file is made for it.
+    if run.removed.iter().any(|removed| removed.part == "artifacts") {
+        let (id, name) = (Ref(run.id.to_string()), path.to_owned());
+        session.read(async |orch, context| orch.artifact(context, id.clone(), name.clone(), 0).await).await?;
+    }
     // The path is the run's own; of it only the last part is used, and no existing file is written over.
     let name = path.rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."));
     let target = to.map(Path::to_path_buf).or_else(|| name.map(PathBuf::from));
@@ -258,6 +263,11 @@ fn text(run: &RunView, paint: Paint) -> String {
     }
     for artifact in &run.artifacts {
         field("artifact", &format!("{} ({})", artifact.path, bytes(artifact.size_bytes)));
+    }
+    for removed in &run.removed {
+        let (at, size) = (removed.at, bytes(removed.size_bytes));
+        let line = format!("{} at {at} by {} ({size}, {})", removed.part, removed.policy, removed.content);
+        field("removed", &line);
     }
     field("directory", &run.directory);
     field("id", &run.id.to_string());

@@ -39,7 +39,10 @@ async fn what_is_not_asked_well_is_refused() {
         assert_eq!(refused.code, 2, "{line}: {refused:?}");
     }
     let none = plain(&fake, "backup --status").await;
-    assert_eq!((none.code, none.out.as_str()), (0, "no backup or check since the daemon was started\n"));
+    assert_eq!(
+        (none.code, none.out.as_str()),
+        (0, "no backup, check or garbage collection since the daemon was started\n")
+    );
     assert_eq!(plain(&fake, "backup --cancel").await.code, 3);
 }
 
@@ -51,4 +54,19 @@ async fn a_check_reads_everything_unless_it_is_to_be_quick() {
     assert_eq!((quick.code, whole.code), (0, 0), "{whole:?}");
     assert_eq!(quick.out, whole.out);
     assert_eq!(fake.see(|state| state.upkeep.clone()), [UpkeepRequest::Check]);
+}
+
+#[tokio::test]
+async fn what_was_kept_for_long_enough_is_said_or_removed() {
+    let fake = Fake::start(State::default());
+    let dry = plain(&fake, "daemon gc --dry-run").await;
+    assert_eq!((dry.code, dry.out.as_str()), (0, "2 logs of runs, 4 KiB\nwould go; nothing was removed\n"));
+    let done = plain(&fake, "daemon gc --yes").await;
+    assert_eq!((done.code, done.out.as_str()), (0, "2 logs of runs, 4 KiB\nremoved; the record says what it was\n"));
+    let asked = fake.see(|state| state.upkeep.clone());
+    assert_eq!(asked, [UpkeepRequest::Gc { dry_run: true }, UpkeepRequest::Gc { dry_run: false }]);
+    let fake = Fake::start(State { damage: vec!["log of R-1: busy".into()], ..State::default() });
+    let failed = plain(&fake, "daemon gc --yes").await;
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(failed.out.contains("not removed: log of R-1: busy"), "{failed:?}");
 }

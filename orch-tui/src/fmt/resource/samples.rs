@@ -220,6 +220,7 @@ pub(crate) fn run(number: u32) -> RunView {
         given: vec![],
         network: vec![],
         network_left_out: 0,
+        removed: Vec::new(),
         artifacts: vec![],
         log_bytes: 1_234,
         log_dropped_bytes: 0,

@@ -14,6 +14,7 @@ mod plan;
 mod project;
 mod question;
 mod replan;
+mod retention;
 mod run;
 mod settle;
 mod task;
@@ -133,9 +134,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         }
         Command::FailProject { project, reason } => project::fail(cx, *project, reason),
         Command::ArchiveProject { project } => project::archive(cx, *project),
-        Command::SetShare { project, weight, runs_max, runs_per_day } => {
-            project::set_share(cx, *project, *weight, (*runs_max, *runs_per_day))
-        }
+        Command::SetShare { .. } => project::set_share(cx, command),
         Command::SetPatience { project, change } => question::set_patience(cx, *project, *change),
         Command::SetBudget { project, key, limit, is_hard } => budget::set(cx, *project, *key, (*limit, *is_hard)),
         Command::ResetBudgets { project, period } => budget::reset(cx, *project, *period),
@@ -182,6 +181,8 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::ResumeRun { run } => pause::resume_run(cx, *run),
         Command::SilentRun { run, since, timeout } => question::silent(cx, *run, *since, *timeout),
         Command::HeardRun { run } => question::heard(cx, *run),
+        Command::RemoveParts { removals } => retention::remove(cx, removals),
+        Command::FinishRemoval { runs } => retention::finish(cx, runs),
         Command::StartRun { .. } => run::start(cx, command),
         Command::MarkRunStarting { run } => run::mark_starting(cx, *run),
         Command::RecordRun { .. } => run::record(cx, command),

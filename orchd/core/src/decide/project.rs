@@ -106,12 +106,9 @@ pub(super) fn archive<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result
 }
 
 /// Says what a project may have of the host. What is under way goes on.
-pub(super) fn set_share<V: View>(
-    cx: &mut Context<'_, V>,
-    id: ProjectId,
-    weight: Option<u32>,
-    (runs_max, runs_per_day): (Option<u32>, Option<u32>),
-) -> Result<(), DecideError> {
+pub(super) fn set_share<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    let Command::SetShare { project: id, weight, runs_max, runs_per_day } = command else { return Ok(()) };
+    let (id, weight, runs_max, runs_per_day) = (*id, *weight, *runs_max, *runs_per_day);
     let project: Project = cx.get(id)?;
     in_use(&project)?;
     cx.touch(EntityKind::Project, id);

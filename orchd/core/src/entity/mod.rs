@@ -11,6 +11,7 @@ mod dependency;
 mod patience;
 mod plan;
 mod project;
+mod removal;
 mod requirements;
 mod run;
 mod task;
@@ -32,6 +33,7 @@ pub use dependency::{Condition, Join, Standing, Verdict};
 pub use patience::{Overdue, Patience, Remedy, Silence, TIMEOUT_MS_MAX, Timeout};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
 pub use project::{GatesOn, Pause, Project, ProjectEvent, RepositorySource, Share, WEIGHT_MAX};
+pub use removal::{Removal, Removed, RunPart};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
 pub use run::{
     Artifact, Guarantee, GuaranteeState, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation,

@@ -5,6 +5,7 @@ use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::patience::Silence;
+use super::removal::{Removal, Removed, RunPart};
 use super::terms::Asks;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::digest::Digest;
@@ -69,6 +70,12 @@ pub struct Run {
     /// How long it goes on without a proof that it is the one, in milliseconds.
     #[serde(default)]
     pub lease_ms: u64,
+    /// What is gone of it because it was kept for long enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<Removed>,
+    /// Some of that may still be there: whoever removes it has not said yet that it is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_removing: bool,
     pub queued_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
@@ -267,6 +274,12 @@ pub enum RunEvent {
         artifacts: Vec<Artifact>,
         log_dropped_bytes: u64,
     },
+    /// The intent to remove what was kept for long enough.
+    Removing {
+        removals: Vec<Removal>,
+    },
+    /// All that was to be removed is gone.
+    Removed,
     /// A result came that is not taken: the run was over, or the fence was old.
     LateResult {
         fence: u64,
@@ -275,6 +288,12 @@ pub enum RunEvent {
 }
 
 impl Run {
+    /// When and how a part of it went, if it did.
+    #[must_use]
+    pub fn removed(&self, part: RunPart) -> Option<&Removed> {
+        self.removed.iter().find(|removed| removed.removal.part == part)
+    }
+
     fn step(&mut self, step: &RunStep) -> Result<(), ApplyError> {
         self.state = RunState::next(Some(&self.state), step)?;
         Ok(())
@@ -333,6 +352,8 @@ impl Run {
             silence: None,
             is_over_budget: false,
             lease_ms: 0,
+            removed: Vec::new(),
+            is_removing: false,
             queued_at: at,
             started_at: None,
             finished_at: None,
@@ -457,6 +478,12 @@ impl Entity for Run {
                 run.cancel_requested = Some(reason.clone());
                 run.is_over_budget = true;
             }
+            RunEvent::Removing { removals } => {
+                let removed = removals.iter().map(|removal| Removed { removal: removal.clone(), at: meta.at });
+                run.removed.extend(removed);
+                run.is_removing = true;
+            }
+            RunEvent::Removed => run.is_removing = false,
             RunEvent::Ended { outcome, artifacts, log_dropped_bytes } => {
                 run.step(&RunStep::Ended { outcome: outcome.clone() })?;
                 run.end_steps(outcome, meta.at)?;
@@ -505,6 +532,8 @@ impl Entity for Run {
             RunEvent::Heard => "heard",
             RunEvent::OverBudget { .. } => "over_budget",
             RunEvent::Ended { .. } => "ended",
+            RunEvent::Removing { .. } => "removing",
+            RunEvent::Removed => "removed",
             RunEvent::LateResult { .. } => "late_result",
         }
     }

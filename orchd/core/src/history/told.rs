@@ -225,6 +225,8 @@ impl History {
             | RunEvent::Silent { .. }
             | RunEvent::Heard
             | RunEvent::OverBudget { .. }
+            | RunEvent::Removing { .. }
+            | RunEvent::Removed
             | RunEvent::LateResult { .. } => {}
         }
     }

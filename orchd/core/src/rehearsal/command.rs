@@ -10,7 +10,7 @@ use crate::command::{Answer, Command, NewTask, PatienceChange, PlanEdit, Require
 use crate::digest::Digest;
 use crate::entity::{
     Approval, BudgetKey, Change, Condition, Entity, Join, Meter, Observation, Period, Plan, PlannedStep, Project,
-    Remedy, RepositorySource, Requirements, Run, Task, Timeout, Vision,
+    Remedy, Removal, RepositorySource, Requirements, Run, RunPart, Task, Timeout, Vision,
 };
 use crate::ids::IdSource;
 use crate::state::change::ChangeState;
@@ -275,6 +275,7 @@ impl Scene {
             0 => return Some(Command::PauseRun { run: run.id, reason: reason() }),
             1 => return Some(Command::ResumeRun { run: run.id }),
             2..=4 => return self.silence(dice).or_else(|| self.start(dice)),
+            5..=6 => return self.removal(dice),
             _ => {}
         }
         let fence = if dice.jitter(10) == 0 { run.fence.saturating_sub(1) } else { run.fence };
@@ -321,6 +322,18 @@ impl Scene {
         let then = [Remedy::Warn, Remedy::Ask, Remedy::End];
         let timeout = Timeout { after_ms: 1, then: pick(&then, dice)? };
         Some(Command::SilentRun { run: run.id, since: run.queued_at, timeout })
+    }
+
+    /// Of any run that something of it goes, also where that is refused; of one of which something goes, that it is gone.
+    fn removal(&self, dice: &mut IdSource) -> Option<Command> {
+        let run = pick(&self.runs, dice)?;
+        if run.is_removing && dice.jitter(3) != 0 {
+            return Some(Command::FinishRemoval { runs: vec![run.id] });
+        }
+        let part = pick(&RunPart::ALL, dice)?;
+        let (content, policy) = (dice.jitter(9).to_string(), "chance".to_owned());
+        let removal = Removal { part, size_bytes: dice.jitter(1_000), content, policy };
+        Some(Command::RemoveParts { removals: BTreeMap::from([(run.id, vec![removal])]) })
     }
 
     fn change(&self, dice: &mut IdSource) -> Option<Command> {

@@ -57,6 +57,9 @@ fn tasks(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Resul
         if steps.any(|step| matches!(step.state, StepState::Pending | StepState::Running { .. })) {
             found.push(format!("a step of {name} goes on in a run that is over"));
         }
+        for run in runs.iter().filter(|run| run.is_open() && !run.removed.is_empty()) {
+            found.push(format!("something of R-{} is gone, and it is under way", run.number));
+        }
         if !runs.is_sorted_by(|earlier, later| earlier.fence < later.fence) {
             found.push(format!("the fences of {name} do not grow"));
         }

@@ -27,7 +27,7 @@ mod lanes;
 mod merge_queue;
 mod turns;
 
-pub use book::{Book, Unknown};
+pub use book::{AFTER_THE_END, Book, Unknown};
 pub use choose::{Action, Decision};
 pub use classes::AGING_MS;
 pub use explain::{AHEAD_MAX, Wait};

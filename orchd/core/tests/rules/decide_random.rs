@@ -81,7 +81,7 @@ fn the_lists_reach_every_kind_of_event() {
     assert_eq!(missing, Vec::<&str>::new(), "of {kinds:?}");
 }
 
-const EXPECTED: [&str; 48] = [
+const EXPECTED: [&str; 50] = [
     "project.budget_set",
     "project.budget_removed",
     "project.budget_reset",
@@ -124,6 +124,8 @@ const EXPECTED: [&str; 48] = [
     "run.cancel_requested",
     "run.ended",
     "run.late_result",
+    "run.removing",
+    "run.removed",
     "approval.denied",
     "approval.voided",
     "change.check_passed",

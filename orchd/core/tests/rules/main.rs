@@ -16,6 +16,7 @@ mod decide_plans;
 mod decide_random;
 mod decide_refusals;
 mod decide_replans;
+mod decide_retention;
 mod decide_runs;
 
 mod history;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use orch_adapters::git::CommitId;
 use orch_adapters::{executor, run_log as log};
-use orch_core::entity::{Change, Run};
+use orch_core::entity::{Change, Run, RunPart};
 use orch_core::view::View as _;
 use orch_proto::request::Bytes;
 use orch_proto::view::{DiffView, EventPage, LogPage};
@@ -30,7 +30,11 @@ pub(crate) async fn run_log(
     bytes_max: u32,
     wait_ms: u32,
 ) -> Result<LogPage, RpcError> {
-    let id = with_view(app, move |view| Ok(resolve::entity::<Run>(view, &run)?.id)).await?;
+    let id = with_view(app, move |view| {
+        let run = resolve::entity::<Run>(view, &run)?;
+        errors::unless_removed(&run, RunPart::Log).map(|()| run.id)
+    })
+    .await?;
     let path = executor::log_path(&app.dirs.run(id));
     let bytes_max = bytes_max.clamp(1, LOG_PAGE_BYTES_MAX) as usize;
     let offset = offset.max(executor::LOG_START);
@@ -70,6 +74,7 @@ pub(crate) async fn artifact(
 ) -> Result<Bytes, RpcError> {
     let digest = with_view(app, move |view| {
         let run = resolve::entity::<Run>(view, &run)?;
+        errors::unless_removed(&run, RunPart::Artifacts)?;
         let kept = run.artifacts.iter().find(|kept| kept.path == path);
         kept.map(|kept| kept.digest).ok_or_else(|| {
             RpcError::new(ErrorCode::NotFound, format!("the run kept no artifact `{path}`"))
@@ -85,10 +90,19 @@ pub(crate) async fn artifact(
 }
 
 pub(crate) async fn change_diff(app: &Arc<App>, _: &Caller, change: Ref) -> Result<DiffView, RpcError> {
-    let change = with_view(app, move |view| resolve::entity::<Change>(view, &change)).await?;
+    let (change, run) = with_view(app, move |view| {
+        let change = resolve::entity::<Change>(view, &change)?;
+        let run = readable(view.get::<Run>(change.run))?;
+        Ok((change, run))
+    })
+    .await?;
     let app = Arc::clone(app);
     blocking(move || {
-        let failed = |error: &dyn std::error::Error| errors::internal("failed to read the change", error);
+        let removed = run.and_then(|run| errors::unless_removed(&run, RunPart::Result).err());
+        // Its commit can still be there without the ref, which keeps it.
+        let failed = |error: &dyn std::error::Error| {
+            removed.clone().unwrap_or_else(|| errors::internal("failed to read the change", error))
+        };
         let repository = app.repository(change.project).map_err(|error| failed(&error))?;
         let commit = |text: &String| CommitId::parse(text).map_err(|error| failed(&error));
         let base = change.proposal.base.as_ref().map(commit).transpose()?;

@@ -43,7 +43,7 @@ pub(crate) async fn upkeep(
 
 pub(crate) async fn upkeep_cancel(app: &Arc<App>, caller: &Caller) -> Result<UpkeepView, RpcError> {
     let work = app.upkeep.work().filter(|work| work.view().outcome.is_none()).ok_or_else(|| {
-        RpcError::new(ErrorCode::NotFound, "no backup or check is under way").hint("there is nothing to cancel")
+        RpcError::new(ErrorCode::NotFound, "no work on the state is under way").hint("there is nothing to cancel")
     })?;
     caller.require(work.role())?;
     tracing::info!(user = caller.name, "work on the state is to end");

@@ -41,6 +41,26 @@ fn a_read_sees_one_state_while_the_writer_goes_on() {
     assert_sound(bed.store());
 }
 
+/// Whoever goes through all there is holds one page, and misses nothing that was there at the beginning.
+#[test]
+fn entities_are_read_page_by_page_in_the_order_in_which_they_were_made() {
+    let bed = Bed::new();
+    for id in 0..7 {
+        bed.now_us.fetch_add(1_000, Ordering::SeqCst);
+        bed.store().execute_blocking(envelope(id, create(&format!("p{id}")))).unwrap();
+    }
+    let (mut after, mut slugs, mut pages) = (None, Vec::new(), Vec::new());
+    loop {
+        let page = bed.store().read(|view| view.page::<Project>(after, 3)).unwrap();
+        pages.push(page.len());
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        slugs.extend(page.iter().map(|project| project.slug.clone()));
+    }
+    assert_eq!(pages, [3, 3, 1, 0]);
+    assert_eq!(slugs, ["p0", "p1", "p2", "p3", "p4", "p5", "p6"]);
+}
+
 #[test]
 fn events_are_read_by_cursor_project_and_subject() {
     let bed = Bed::new();
