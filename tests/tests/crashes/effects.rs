@@ -89,7 +89,7 @@ impl std::str::FromStr for Death {
 
 /// The effects of the scenario without a death, in order. None where nothing can be watched.
 async fn effects(story: &mut Story) -> anyhow::Result<Option<Vec<String>>> {
-    let mut site = Site::new(story, Dies::Alone, Vec::new());
+    let mut site = Site::new(story, Dies::Alone, Vec::new())?;
     if let Err(error) = site.start_watched().await {
         let said = format!("{error:#}");
         ensure!(said.contains("cannot be watched"), "{said}");
@@ -135,7 +135,7 @@ fn chosen(effects: &[String], dice: &mut Dice) -> Vec<Death> {
 
 /// Plays the scenario with one death, or with two.
 async fn play(story: &mut Story, death: &Death, tally: &mut Tally) -> anyhow::Result<()> {
-    let mut site = Site::new(story, death.dies, death.moments.clone());
+    let mut site = Site::new(story, death.dies, death.moments.clone())?;
     site.start().await?;
     let played = scenario::play(&mut site).await;
     played.with_context(|| format!("killed at {:?}", site.deaths))?;

@@ -1,12 +1,13 @@
 //! A small piece of a project's life with a bit of everything in it: work that needs other work, work that fails once, work
-//! that is called off, a change that a person has to approve, a run that is paused, and a daemon that is drained.
+//! that is called off, a change that a person has to approve, a run that is paused, a daemon that is drained, and files of runs
+//! that are not kept.
 //!
 //! Each piece of work leaves a trace in two places that nothing else writes: a line in the log of its run, and a line in a
 //! file of the branch.
 
 use anyhow::Context as _;
 use orch_proto::request::{Decision, Dependency, RepoSource, Request};
-use orch_proto::view::{Condition, ProjectState, RunState, RunView, TaskState};
+use orch_proto::view::{Condition, ProjectState, RunState, RunView, TaskState, UpkeepOutcome, UpkeepRequest};
 use orch_proto::{ErrorCode, Ref, RpcError};
 use orch_tests::Client;
 use orch_tests::client::task_request;
@@ -79,7 +80,28 @@ pub(crate) async fn play(site: &mut Site<'_>) -> anyhow::Result<()> {
         let tasks = client.tasks(PROJECT).await?;
         Ok(tasks.iter().all(|task| matches!(task.state, TaskState::Done | TaskState::Cancelled)).then_some(()))
     })
-    .await
+    .await?;
+    collect(site).await
+}
+
+/// Has what is not to be kept removed. A daemon that was killed meanwhile knows of no such work, and begins another.
+async fn collect(site: &mut Site<'_>) -> anyhow::Result<()> {
+    let report = site.wait("the end of a collection", async |client| {
+        let work = client.wire().call(async |orch, context| orch.upkeep(context, 0, 0).await).await?;
+        let Some(work) = work else {
+            let request = UpkeepRequest::Gc { dry_run: false };
+            client.wire().call(async |orch, context| orch.upkeep_start(context, request.clone()).await).await?;
+            return Ok(None);
+        };
+        match work.outcome {
+            None => Ok(None),
+            Some(UpkeepOutcome::Gc(report)) => Ok(Some(report)),
+            Some(other) => anyhow::bail!("{other:#?}"),
+        }
+    });
+    let report = report.await?;
+    anyhow::ensure!(report.failed.is_empty(), "{report:#?}");
+    Ok(())
 }
 
 async fn create(site: &mut Site<'_>, piece: &Piece, before: Option<&str>) -> anyhow::Result<String> {

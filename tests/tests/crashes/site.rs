@@ -41,9 +41,17 @@ pub(crate) struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// A new state directory. There is no daemon yet, and none of the story's.
-    pub(crate) fn new(story: &'a mut Story, dies: Dies, moments: Vec<Moment>) -> Self {
-        let state = story.env().path("site");
-        Self { story, state, dies, moments: moments.into(), is_watched: false, deaths: Vec::new(), answered: 0 }
+    ///
+    /// # Errors
+    /// When its configuration cannot be written.
+    pub(crate) fn new(story: &'a mut Story, dies: Dies, moments: Vec<Moment>) -> anyhow::Result<Self> {
+        let (state, file) = (story.env().path("site"), story.env().path("orchd.toml"));
+        let text = std::fs::read_to_string(&file)?;
+        if !text.contains(NOT_KEPT) {
+            std::fs::write(&file, text + NOT_KEPT)?;
+        }
+        let moments = moments.into();
+        Ok(Self { story, state, dies, moments, is_watched: false, deaths: Vec::new(), answered: 0 })
     }
 
     pub(crate) const fn story(&self) -> &Story {
@@ -189,6 +197,8 @@ impl<'a> Site<'a> {
     }
 }
 
+/// Files of runs that are over, but their logs, are removed by whoever asks for it, also where something was merged.
+const NOT_KEPT: &str = "[retention]\nruns_days = 0\nevidence_days = 0\n";
 /// The program that watches a daemon.
 const TRACE: &str = env!("CARGO_BIN_EXE_e2e-trace");
 

@@ -36,6 +36,7 @@ pub(crate) async fn of(site: &Site<'_>) -> anyhow::Result<()> {
     }
     ended_once(story, &runs).await?;
     merged_once(story, &changed).await?;
+    removed_once(site, &runs).await?;
     workspaces_gone(site, &runs).await
 }
 
@@ -65,6 +66,21 @@ async fn ended_once(client: &Client, runs: &[RunView]) -> anyhow::Result<()> {
         let of_same = runs[index + 1..].iter().find(|later| later.task == run.task && later.purpose == run.purpose);
         let (ended, begun) = (run.finished_at, of_same.map(|later| later.queued_at));
         ensure!(begun.is_none_or(|begun| ended.is_some_and(|ended| ended <= begun)), "two at once: {runs:#?}");
+    }
+    Ok(())
+}
+
+/// Files of runs are gone where the record says so, and nowhere else; it says once that they go, and once that they are gone.
+async fn removed_once(site: &Site<'_>, runs: &[RunView]) -> anyhow::Result<()> {
+    let events = site.story().events().await?;
+    for run in runs.iter().filter(|run| run.state == RunState::Succeeded) {
+        let directory = site.state().join("runs").join(run.id.to_string());
+        let told = |kind: &str| events.iter().filter(|event| event.kind == kind && event.subject == run.name).count();
+        let is_removed = run.removed.iter().any(|removed| removed.part == "files");
+        ensure!(is_removed != directory.join("exit.json").exists(), "{run:#?}");
+        let times = usize::from(is_removed);
+        ensure!((told("run.removing"), told("run.removed")) == (times, times), "{run:#?}");
+        ensure!(directory.join("log").exists(), "its log is to be kept: {run:#?}");
     }
     Ok(())
 }
