@@ -225,6 +225,8 @@ impl History {
             | RunEvent::Silent { .. }
             | RunEvent::Heard
             | RunEvent::OverBudget { .. }
+            | RunEvent::Resumed { .. }
+            | RunEvent::Kept { .. }
             | RunEvent::LateResult { .. } => {}
         }
     }
