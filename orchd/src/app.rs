@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use orch_adapters::blobs::BlobStore;
 use orch_adapters::executor::Executor;
+use orch_adapters::fingerprint::Fingerprints;
 use orch_adapters::git::{BareRepo, Hardened, OpenError};
 use orch_adapters::host_tools::{HostTools, ToolSet};
 use orch_adapters::recipe_store::RecipeStore;
@@ -46,6 +47,8 @@ pub(crate) struct App {
     pub(crate) git: Hardened,
     pub(crate) blobs: BlobStore,
     pub(crate) recipes: RecipeStore,
+    /// Digests of programs.
+    pub(crate) fingerprints: Fingerprints,
     pub(crate) tools: HostTools,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workspaces: Workspaces,
@@ -99,6 +102,7 @@ impl App {
             blobs: parts.blobs,
             recipes: parts.recipes,
             tools: parts.tools,
+            fingerprints: Fingerprints::default(),
             executor: parts.executor,
             workspaces: parts.workspaces,
             secrets: parts.secrets,

@@ -5,6 +5,7 @@
 
 mod app;
 mod args;
+mod checkpoints;
 mod clock;
 mod config;
 mod convert;

@@ -67,6 +67,8 @@ pub enum StepState {
     TimedOut,
     Skipped,
     Cancelled,
+    /// Not run: an earlier attempt did it, and its workspace was kept.
+    Kept,
 }
 
 /// One step of a run.
@@ -203,6 +205,9 @@ pub struct RunView {
     /// Nothing was heard of it for longer than it should be silent.
     #[serde(default)]
     pub silence: Option<SilenceView>,
+    /// The checkpoint of an earlier attempt that it went on from, and the digest of what that was decided by.
+    #[serde(default)]
+    pub resumed: Option<String>,
     /// What it is given beyond its workspace, as `network: example.org:443` or `secret: TOKEN (file)`.
     #[serde(default)]
     pub given: Vec<String>,
@@ -309,6 +314,7 @@ mod tests {
             isolation: None,
             pause: None,
             silence: None,
+            resumed: None,
             given: vec![],
             network: vec![],
             network_left_out: 0,

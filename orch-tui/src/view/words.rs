@@ -80,6 +80,7 @@ pub(crate) const fn step(state: StepState) -> Badge {
         StepState::Failed => badge("x", "failed", Role::Bad),
         StepState::TimedOut => badge("x", "timed out", Role::Bad),
         StepState::Skipped => badge("-", "skipped", Role::Dim),
+        StepState::Kept => badge("=", "kept", Role::Good),
         StepState::Cancelled => badge("/", "cancelled", Role::Dim),
     }
 }

@@ -265,6 +265,7 @@ impl Samples {
             isolation: Some(self.isolation()),
             pause: None,
             silence: None,
+            resumed: None,
             given: vec![self.text("network: registry.example.org:443"), self.text("secret: TOKEN (file)")],
             network: vec![NetworkUseView {
                 way: "connect".into(),

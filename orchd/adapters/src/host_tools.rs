@@ -80,6 +80,20 @@ impl HostTools {
         self.find(tool).map(|_| ()).ok_or_else(|| install_hint(tool))
     }
 
+    /// Where the program is that runs get by this name.
+    #[must_use]
+    pub fn program(&self, tool: &str) -> Option<PathBuf> {
+        let path = match self.find(tool)? {
+            Found::System => {
+                let everywhere = SYSTEM_PATH.split(':').map(PathBuf::from).chain(self.search.iter().cloned());
+                everywhere.map(|dir| dir.join(tool)).find(|path| is_program(path))?
+            }
+            Found::Toolchain { root, programs } => root.join(programs).join(tool),
+            Found::Program(path) => path,
+        };
+        path.canonicalize().ok()
+    }
+
     fn find(&self, tool: &str) -> Option<Found> {
         if tool.is_empty() || tool.contains('/') || tool.starts_with('-') {
             return None;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use orch_core::entity::{PlannedStep, Project, Run, RunPurpose, Task, Work};
+use orch_core::entity::{Inputs, PlannedStep, Project, Run, RunPurpose, Task, Work};
 use orch_core::recipe::{self, Access, Domain, Reach, SecretUse, Step};
 use orch_sandbox::egress::{AllowEntry, EgressPolicy, ListError, Network, PatternError, Port};
 use orch_sandbox::level::{Level, UnknownLevel};
@@ -17,7 +17,8 @@ use orch_sandbox::spec::{
 };
 
 use crate::git::{
-    BareRepo, CheckoutSpec, CollectSpec, CommitError, CommitId, Identity, NameError, OBJECTS_INSIDE, branch_name,
+    BareRepo, CheckoutSpec, CollectSpec, CommitError, CommitId, Identity, KeepSpec, NameError, OBJECTS_INSIDE,
+    branch_name,
 };
 use crate::host_tools::{SYSTEM_PATH, ToolSet};
 use crate::workspace::Seed;
@@ -111,10 +112,10 @@ pub enum JobError {
     Network(#[from] ListError),
 }
 
-/// The steps that an attempt at the work has, as they are shown to people.
+/// The steps that an attempt at the work has, as they are shown to people. `inputs` decide what checkpoints are, beside the steps.
 #[must_use]
-pub fn work_steps(work: &Work) -> Vec<PlannedStep> {
-    let own = |name: &str, command: &str| PlannedStep { name: name.into(), command: command.into() };
+pub fn work_steps(work: &Work, inputs: Option<&Inputs>) -> Vec<PlannedStep> {
+    let own = |name: &str, command: &str| PlannedStep::new(name, command);
     let steps: &[Step] = match work {
         Work::Steps { steps, .. } => steps,
         Work::Agent { .. } => &[],
@@ -123,7 +124,14 @@ pub fn work_steps(work: &Work) -> Vec<PlannedStep> {
     if !work.starts_empty() {
         planned.push(own(CHECKOUT, "check out the base into the workspace"));
     }
-    planned.extend(planned_steps(steps));
+    for (index, step) in planned_steps(steps).enumerate() {
+        let command = format!("keep the workspace as `{}` leaves it", step.name);
+        planned.push(step);
+        if steps[index].checkpoint {
+            let inputs = inputs.map(|inputs| inputs.digest(&steps[..=index]));
+            planned.push(PlannedStep { inputs, ..PlannedStep::new(checkpoint_name(index), command) });
+        }
+    }
     if work.keeps_changes() {
         planned.push(own(COLLECT, "commit what the steps changed"));
     }
@@ -133,7 +141,7 @@ pub fn work_steps(work: &Work) -> Vec<PlannedStep> {
 /// The steps that a run of gates has, as they are shown to people.
 #[must_use]
 pub fn gate_steps(gates: &[Step]) -> Vec<PlannedStep> {
-    let checkout = PlannedStep { name: CHECKOUT.into(), command: "check out the merged tree".into() };
+    let checkout = PlannedStep::new(CHECKOUT, "check out the merged tree");
     std::iter::once(checkout).chain(planned_steps(gates)).collect()
 }
 
@@ -159,7 +167,18 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         specs.push(own_step(CHECKOUT, checkout(job)?, Phase::Setup));
     }
     let names = unique_names(steps);
-    specs.extend(steps.iter().zip(names).map(|(step, name)| step_spec(step, name)));
+    let keeps = work.is_some_and(keeps_checkpoints);
+    for (index, (step, name)) in steps.iter().zip(names).enumerate() {
+        specs.push(step_spec(step, name));
+        if keeps && step.checkpoint {
+            let at = u32::try_from(specs.len()).unwrap_or(u32::MAX);
+            specs.push(own_step(&checkpoint_name(index), keep(job, at)?, Phase::Main));
+        }
+    }
+    if let Some(resumed) = &job.run.resumed {
+        // An earlier attempt did these; the first step brings what they left.
+        specs.drain(1..=(resumed.step as usize).min(specs.len().saturating_sub(1)));
+    }
     if collects {
         specs.push(own_step(COLLECT, collect(job)?, Phase::Always));
     }
@@ -177,7 +196,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         workspace_base: job.layers.map(<[PathBuf]>::to_vec),
         workspace_at: PathBuf::from(WORKSPACE_INSIDE),
         mounts: mounts(job),
-        out: collects.then(|| job.out.to_owned()),
+        out: (collects || keeps).then(|| job.out.to_owned()),
         env,
         steps: specs,
         limits: limits(job.limits),
@@ -193,6 +212,21 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         recipe::Isolation::Sandbox => spec,
         recipe::Isolation::None => on_the_host(spec),
     })
+}
+
+/// Whether something of the workspace is kept while the work goes on.
+#[must_use]
+pub fn keeps_checkpoints(work: &Work) -> bool {
+    matches!(work, Work::Steps { steps, starts_empty: false, .. } if steps.iter().any(|step| step.checkpoint))
+}
+
+/// The variables of the work that can decide what it leaves: without those that tell which run it is.
+#[must_use]
+pub fn work_env(work: &Work) -> BTreeMap<String, String> {
+    match work {
+        Work::Steps { env, .. } => env.clone(),
+        Work::Agent { .. } => BTreeMap::new(),
+    }
 }
 
 /// What the steps of a run are, unless they are gates.
@@ -266,8 +300,28 @@ fn checkout(job: &Job<'_>) -> Result<Vec<String>, JobError> {
         branch,
         author: run_identity(job.run)?,
         format: job.repository.format(),
+        kept: job.run.resumed.as_ref().map(|resumed| CommitId::parse(&resumed.commit)).transpose()?,
     };
     Ok(spec.argv())
+}
+
+fn keep(job: &Job<'_>, step: u32) -> Result<Vec<String>, JobError> {
+    let spec = KeepSpec {
+        workspace_at: WORKSPACE_INSIDE.into(),
+        objects_at: OBJECTS_INSIDE.into(),
+        out_at: OUT_INSIDE.into(),
+        base: base(job.run)?,
+        step,
+        author: run_identity(job.run)?,
+        at_unix_s: job.run.queued_at.unix_us().div_euclid(1_000_000),
+        format: job.repository.format(),
+    };
+    Ok(spec.argv())
+}
+
+/// Name of the step that keeps the workspace after the step with this index.
+fn checkpoint_name(index: usize) -> String {
+    format!("checkpoint {}", index + 1)
 }
 
 /// What the run finds in its `.git`, when its workspace is on a prepared checkout of its base.
@@ -391,12 +445,14 @@ fn step_spec(step: &Step, name: String) -> StepSpec {
 }
 
 fn planned_steps(steps: &[Step]) -> impl Iterator<Item = PlannedStep> {
-    steps.iter().zip(unique_names(steps)).map(|(step, name)| PlannedStep { name, command: step.run.clone() })
+    steps.iter().zip(unique_names(steps)).map(|(step, name)| PlannedStep::new(name, step.run.clone()))
 }
 
 /// Names as the sandbox takes them: short printable ASCII, each once.
 fn unique_names(steps: &[Step]) -> Vec<String> {
     let mut taken: BTreeSet<String> = [CHECKOUT.to_owned(), COLLECT.to_owned()].into();
+    let kept_after = steps.iter().enumerate().filter(|(_, step)| step.checkpoint);
+    taken.extend(kept_after.map(|(index, _)| checkpoint_name(index)));
     let mut names = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
         let plain: String =

@@ -6,6 +6,7 @@
 
 pub mod blobs;
 pub mod executor;
+pub mod fingerprint;
 pub mod git;
 pub mod host_tools;
 pub mod job;

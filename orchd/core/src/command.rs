@@ -356,6 +356,13 @@ pub enum Command {
     MarkRunStarting {
         run: RunId,
     },
+    /// The workspace as it was after a step is in the project's repository, as this commit.
+    KeepCheckpoint {
+        run: RunId,
+        fence: u64,
+        step: u32,
+        commit: String,
+    },
     /// Read from the run's log between its cursor and `cursor`.
     RecordRun {
         run: RunId,

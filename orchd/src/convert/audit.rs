@@ -166,6 +166,18 @@ fn run(event: &RunEvent) -> String {
             format!("nothing was heard of it for {}{asked}", patience::span(silence.timeout.after_ms))
         }
         RunEvent::Heard => "is silent no more".into(),
+        RunEvent::Resumed { checkpoint } => format!(
+            "goes on from {} of R-{}, with the same inputs {}",
+            checkpoint_name(checkpoint.step),
+            checkpoint.number,
+            short(&checkpoint.inputs.to_string())
+        ),
+        RunEvent::Kept { checkpoint } => format!(
+            "its workspace after {} is kept as {}, of the inputs {}",
+            checkpoint_name(checkpoint.step),
+            short(&checkpoint.commit),
+            short(&checkpoint.inputs.to_string())
+        ),
         RunEvent::OverBudget { reason } => format!("to be ended: {reason}"),
         RunEvent::CancelRequested { reason } => format!("to be cancelled: {reason}"),
         RunEvent::Removing { removals } => removals.iter().map(removal).collect::<Vec<_>>().join("; "),
@@ -194,6 +206,7 @@ fn observation(observation: &Observation) -> String {
             let what = match event {
                 StepEvent::Started { .. } => "started".to_owned(),
                 StepEvent::Skipped => "skipped".to_owned(),
+                StepEvent::Kept => "kept from an earlier attempt".to_owned(),
                 StepEvent::Ended { end, .. } => match end {
                     StepEnd::Succeeded => "succeeded".to_owned(),
                     StepEnd::Failed { code } => format!("failed with exit code {code}"),
@@ -262,6 +275,11 @@ fn change(event: &ChangeEvent) -> String {
         ChangeEvent::MergeRefused => "the branch was moved by somebody else".into(),
         ChangeEvent::Closed { reason } => format!("closed: {reason}"),
     }
+}
+
+/// The step that kept it, as steps are counted for people.
+fn checkpoint_name(step: u32) -> String {
+    format!("step {}", step.saturating_add(1))
 }
 
 fn short(object: &str) -> &str {

@@ -57,6 +57,10 @@ pub(crate) fn run_view(
             })
             .collect(),
         removed: run.removed.iter().map(removed).collect(),
+        resumed: run.resumed.as_ref().map(|from| {
+            let name = run.steps.get(from.step as usize).map_or("a checkpoint", |step| step.name.as_str());
+            format!("{}, {name}, inputs {}", EntityKind::Run.short(from.number), from.inputs)
+        }),
         given: run.access.lines(),
         network: run.network.iter().map(network).collect(),
         network_left_out: run.network_left_out,
@@ -123,6 +127,7 @@ fn step(record: &StepRecord) -> StepView {
     let (state, exit_code, started_at, finished_at) = match &record.state {
         Step::Pending => (StepState::Pending, None, None, None),
         Step::Skipped => (StepState::Skipped, None, None, None),
+        Step::Kept => (StepState::Kept, None, None, None),
         Step::Running { started_at } => (StepState::Running, None, Some(*started_at), None),
         Step::Ended { started_at, finished_at, end } => {
             let (state, code) = match end {

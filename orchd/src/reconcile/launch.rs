@@ -16,6 +16,7 @@ use orch_sandbox::{START_MAX, Secrets};
 
 use super::{PassError, gates, lease, settle};
 use crate::app::{App, blocking};
+use crate::checkpoints;
 use crate::error_chain::chain;
 use crate::workspaces::Start;
 
@@ -32,6 +33,8 @@ enum LaunchError {
     Tool { tool: String, fix: String },
     #[error("the gates are not those that the check began with")]
     OtherGates,
+    #[error("what its checkpoints are decided by has changed since it was planned")]
+    OtherInputs,
     #[error(transparent)]
     Recipes(#[from] orch_adapters::recipe_store::RecipeStoreError),
     #[error(transparent)]
@@ -72,6 +75,8 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<Option<OwnedFd>,
     let (task, project) = app.read(move |view| Ok((view.get::<Task>(task)?, view.get::<Project>(project)?))).await?;
     let start = match (&task, &project) {
         (Some(task), Some(_)) if job::work_of(run, task).is_some_and(Work::starts_empty) => Start::Empty,
+        // What an earlier attempt left is laid over the files of the base, which the first step makes.
+        _ if run.resumed.is_some() => Start::Empty,
         (Some(task), Some(project)) => app.workspaces.start(app, run, task, project).await,
         _ => Start::Empty,
     };
@@ -168,7 +173,11 @@ fn launch(
     if work.is_some_and(|work| work.isolation() == Isolation::None) && !app.config.allows_none {
         return Err(LaunchError::NoIsolation);
     }
-    let out_if_kept = Some(&out).filter(|_| work.is_some_and(Work::keeps_changes));
+    let keeps = |work: &Work| work.keeps_changes() || job::keeps_checkpoints(work);
+    let out_if_kept = Some(&out).filter(|_| work.is_some_and(keeps));
+    if work.is_some_and(job::keeps_checkpoints) && !has_planned_inputs(app, (run, task, project)) {
+        return Err(LaunchError::OtherInputs);
+    }
     for path in [&directory, &workspace].into_iter().chain(out_if_kept) {
         std::fs::create_dir_all(path).map_err(LaunchError::Directories)?;
     }
@@ -199,6 +208,13 @@ fn launch(
         lease: &app.config.leases.of_run(),
     };
     Ok(app.executor.submit(&directory, &job::spec(&job)?, &secrets)?)
+}
+
+/// Whether the checkpoints of a run are decided by what they were planned with: a program may have become another since.
+fn has_planned_inputs(app: &App, (run, task, project): (&Run, &Task, &Project)) -> bool {
+    let inputs = checkpoints::inputs(app, task, project, run.base.as_deref());
+    let planned = job::work_steps(&task.spec.work, inputs.as_ref());
+    planned.iter().map(|step| step.inputs).eq(run.steps.iter().map(|step| step.inputs))
 }
 
 /// The limits of a run: what its task asks for in place of what every run has, and no longer than until its deadline.
@@ -297,8 +313,12 @@ mod tests {
     fn a_check_runs_the_gates_that_it_began_with_or_none() {
         let step = |name: &str| Step::new(name, "true");
         let began = [step("build"), step("test")];
-        let record =
-            |step: PlannedStep| StepRecord { name: step.name, command: step.command, state: StepState::Pending };
+        let record = |step: PlannedStep| StepRecord {
+            name: step.name,
+            command: step.command,
+            inputs: None,
+            state: StepState::Pending,
+        };
         let steps: Vec<StepRecord> = job::gate_steps(&began).into_iter().map(record).collect();
         assert!(is_promised(&began, &steps));
         for now in [&[][..], &[step("build")], &[step("build"), step("lint")]] {

@@ -15,6 +15,7 @@ use orch_store::{ExecuteError, READ_DEADLINE_MS_MAX, ReadView};
 
 use super::{Again, PassError, changes};
 use crate::app::{App, blocking};
+use crate::checkpoints;
 
 /// One look at the queue.
 pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
@@ -88,10 +89,11 @@ fn choose(app: &App) -> Result<(Chosen, Option<Timestamp>), ReadError> {
 fn start_of(app: &App, view: &ReadView<'_>, task: TaskId, reason: String) -> Result<Option<Command>, ReadError> {
     let Some(task) = view.get::<Task>(task)? else { return Ok(None) };
     let Some(project) = view.get::<Project>(task.project)? else { return Ok(None) };
+    let inputs = checkpoints::inputs(app, &task, &project, project.head.as_deref());
     Ok(Some(Command::StartRun {
         task: task.id,
         base: project.head,
-        steps: job::work_steps(&task.spec.work),
+        steps: job::work_steps(&task.spec.work, inputs.as_ref()),
         required_level: match task.spec.work.isolation() {
             Isolation::Sandbox => app.config.required_level,
             Isolation::None => 0,

@@ -18,6 +18,7 @@ use orch_sandbox::limit::LimitKind;
 
 use super::{PassError, gates};
 use crate::app::{App, blocking};
+use crate::checkpoints;
 use crate::error_chain::chain;
 
 /// Most artifacts of one run, and the largest of them in bytes.
@@ -53,16 +54,31 @@ pub(super) async fn without_result(
     fence: u64,
     outcome: RunOutcome,
 ) -> Result<(), PassError> {
+    if let Some(found) = app.read(move |view| view.get::<Run>(run)).await? {
+        take_kept(app, found, outcome.clone()).await?;
+    }
     let command =
         Command::SettleRun { run, fence, outcome, artifacts: Vec::new(), log_dropped_bytes: 0, proposal: None };
     app.execute("runner", command).await?;
+    forget(app, run).await?;
     clean_up(app, run).await;
     Ok(())
 }
 
 /// Settles a run by what its exit record says, once all that its log says is on record.
 pub(super) async fn ended(app: &Arc<App>, run: &Run, ended: Ended) -> Result<(), PassError> {
+    let is_kept = has_checkpoints(run);
+    if is_kept && let Command::SettleRun { outcome, .. } = &ended.settle {
+        let (id, outcome) = (run.id, outcome.clone());
+        // As it is now: the rest of its log was put on record since it was looked at.
+        if let Some(newest) = app.read(move |view| view.get::<Run>(id)).await? {
+            take_kept(app, newest, outcome).await?;
+        }
+    }
     app.execute("runner", ended.settle).await?;
+    if is_kept {
+        forget(app, run.id).await?;
+    }
     if ended.is_collected {
         let (app, id) = (Arc::clone(app), run.id);
         blocking(move || remove_leavings(&app, id)).await;
@@ -70,6 +86,35 @@ pub(super) async fn ended(app: &Arc<App>, run: &Run, ended: Ended) -> Result<(),
         clean_up(app, run.id).await;
     }
     Ok(())
+}
+
+/// Takes in what an interrupted run kept, before it is over on record: the next attempt begins with that.
+async fn take_kept(app: &Arc<App>, run: Run, outcome: RunOutcome) -> Result<(), PassError> {
+    if !has_checkpoints(&run) {
+        return Ok(());
+    }
+    let taken = {
+        let app = Arc::clone(app);
+        blocking(move || checkpoints::take(&app, &run, &outcome)).await
+    };
+    match taken {
+        Some(command) => super::scheduler::accept(app.execute("runner", command).await),
+        None => Ok(()),
+    }
+}
+
+/// Forgets what nobody goes on from after the end of a run.
+async fn forget(app: &Arc<App>, run: RunId) -> Result<(), PassError> {
+    let found = app.read(move |view| view.get::<Run>(run)).await?;
+    if let Some(run) = found.filter(has_checkpoints) {
+        let app = Arc::clone(app);
+        blocking(move || checkpoints::forget(&app, run.project)).await;
+    }
+    Ok(())
+}
+
+fn has_checkpoints(run: &Run) -> bool {
+    run.resumed.is_some() || run.steps.iter().any(|step| step.inputs.is_some())
 }
 
 /// What is to be put on record of a run that has ended.

@@ -284,5 +284,7 @@ pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         finished_at: None,
         silence: None,
         is_over_budget: false,
+        kept: Vec::new(),
+        resumed: None,
     }
 }

@@ -106,6 +106,6 @@ fn waits(site: &Site) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
 const fn step_began(state: &StepState) -> Option<Timestamp> {
     match state {
         StepState::Running { started_at } | StepState::Ended { started_at, .. } => Some(*started_at),
-        StepState::Pending | StepState::Skipped => None,
+        StepState::Pending | StepState::Skipped | StepState::Kept => None,
     }
 }

@@ -11,6 +11,7 @@ mod bad_input;
 mod bad_peers;
 mod bad_repositories;
 mod budgets;
+mod checkpoints;
 mod confinement;
 mod crashes;
 mod demo;

@@ -224,6 +224,9 @@ fn text(run: &RunView, paint: Paint) -> String {
     let mut field = |name: &str, value: &str| out.push_str(&format!("  {name:<11} {}\n", SafeText::line(value)));
     field("task", &format!("{}, attempt {}, fence {}", run.task_name, run.attempt, run.fence));
     field("why now", &run.reason);
+    if let Some(resumed) = &run.resumed {
+        field("resumed", &format!("from {resumed}"));
+    }
     if let Some(started) = run.started_at {
         field("time", &short(run.finished_at.unwrap_or(now).ms_since(started)));
     }

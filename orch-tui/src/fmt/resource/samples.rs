@@ -217,6 +217,7 @@ pub(crate) fn run(number: u32) -> RunView {
         isolation: None,
         pause: None,
         silence: None,
+        resumed: None,
         given: vec![],
         network: vec![],
         network_left_out: 0,

@@ -33,6 +33,7 @@ pub const fn step_state(state: StepState) -> &'static str {
         StepState::Failed => "failed",
         StepState::TimedOut => "timed_out",
         StepState::Skipped => "skipped",
+        StepState::Kept => "kept",
         StepState::Cancelled => "cancelled",
     }
 }

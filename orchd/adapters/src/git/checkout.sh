@@ -1,7 +1,8 @@
 # First step of a run: makes the workspace from a commit of the project. Runs inside the sandbox.
-# Arguments: workspace, objects, base commit or empty, branch (full name), author name, author address, hash function.
+# Arguments: workspace, objects, base commit or empty, branch (full name), author name, author address, hash function, commit of a
+# checkpoint or empty.
 set -eu
-workspace=$1 objects=$2 base=$3 branch=$4 name=$5 email=$6 format=$7
+workspace=$1 objects=$2 base=$3 branch=$4 name=$5 email=$6 format=$7 kept=$8
 PATH=/usr/local/bin:/usr/bin:/bin
 export PATH LC_ALL=C GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_SYSTEM=/dev/null GIT_CONFIG_GLOBAL=/dev/null
 export GIT_ATTR_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0 GIT_NO_LAZY_FETCH=1 GIT_NO_REPLACE_OBJECTS=1 GIT_ALLOW_PROTOCOL=
@@ -31,4 +32,12 @@ if [ -n "$base" ]; then
     echo "checkout: $branch at $base"
 else
     echo "checkout: $branch, no commit yet"
+fi
+if [ -n "$kept" ]; then
+    # Files as an earlier attempt left them. Branch and index stay those of the base, as they were for that one.
+    if [ -n "$base" ]; then cp .git/index .git/kept-index; fi
+    GIT_INDEX_FILE="$workspace/.git/kept-index" git read-tree --reset -u "$kept:files"
+    rm -f .git/kept-index
+    git cat-file blob "$kept:empty" | xargs -0 -r mkdir -p --
+    echo "checkout: files as kept in $kept"
 fi

@@ -47,7 +47,10 @@ else
     base_tree=$(git mktree </dev/null)
     git read-tree --empty
 fi
-# Tracked files first, so that a file which became a folder makes room. Submodules stay as the base has them.
+# Tracked files first, so that a file which became a folder makes room; of these what is gone, also behind a link that took the place
+# of a folder, where git does not look. Submodules stay as the base has them.
+git diff-files -z --name-only --ignore-submodules=all --diff-filter=D >"$scratch/gone"
+git update-index -z --force-remove --stdin <"$scratch/gone"
 git diff-files -z --name-only --ignore-submodules=all >"$scratch/tracked"
 git update-index -z --add --remove --replace --stdin <"$scratch/tracked"
 # A repository inside the workspace is listed as a folder, with a slash at its end.

@@ -8,6 +8,7 @@
 mod bare;
 mod bundle;
 mod call;
+mod checkpoint;
 mod copy;
 mod hardened;
 mod import;
@@ -23,6 +24,7 @@ mod workspace;
 pub use bare::{BareRepo, CreateError, OpenError, RecoverError, RootCommit};
 pub use bundle::{IngestError, IngestLimits};
 pub use call::{CallError, is_storage_full};
+pub use checkpoint::{KeepSpec, said};
 pub use copy::Depth;
 pub use hardened::{GIT_VERSION_MIN, GitVersion, Hardened, ProbeError};
 pub use import::{ImportError, ImportNote, ImportPlan, ImportPlanError, Imported};

@@ -151,6 +151,17 @@ impl RefName {
         Self::parse(&format!("refs/orch/runs/{run}"))
     }
 
+    /// Where what runs kept of their workspaces is.
+    pub const CHECKPOINTS: &'static str = "refs/orch/checkpoints/";
+
+    /// Where that of a run is; `run` is its unique name, as `R-31`.
+    ///
+    /// # Errors
+    /// [`NameError::Ref`] naming the first rule that is broken.
+    pub fn checkpoint(run: &str) -> Result<Self, NameError> {
+        Self::parse(&format!("{}{run}", Self::CHECKPOINTS))
+    }
+
     /// The full name.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -111,7 +111,7 @@ impl BareRepo {
 
     /// Checks that the commit's files can be listed. A few folders that name each other are more files than any memory
     /// holds, and a comparison holds all of them.
-    fn check_files(&self, commit: &CommitId) -> Result<(), TakeError> {
+    pub(super) fn check_files(&self, commit: &CommitId) -> Result<(), TakeError> {
         let listed = self.call("ls-tree").args(["-r", "-z", "--name-only", commit.as_str()]).output();
         match listed {
             Ok(_) => Ok(()),
@@ -121,7 +121,7 @@ impl BareRepo {
     }
 
     /// Checks that the object is a commit whose only parent is the base.
-    fn check_parents(&self, commit: &CommitId, base: Option<&CommitId>) -> Result<(), TakeError> {
+    pub(super) fn check_parents(&self, commit: &CommitId, base: Option<&CommitId>) -> Result<(), TakeError> {
         if self.call("cat-file").args(["-t", commit.as_str()]).line()? != "commit" {
             return Err(TakeError::Shape { what: "no commit" });
         }

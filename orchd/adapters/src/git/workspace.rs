@@ -40,6 +40,8 @@ pub struct CheckoutSpec {
     pub author: Identity,
     /// Hash function of the repository.
     pub format: ObjectFormat,
+    /// The checkpoint whose files take the place of those of the base.
+    pub kept: Option<CommitId>,
 }
 
 impl CheckoutSpec {
@@ -57,6 +59,7 @@ impl CheckoutSpec {
                 self.author.name().to_owned(),
                 self.author.email().to_owned(),
                 self.format.as_str().to_owned(),
+                self.kept.as_ref().map(ToString::to_string).unwrap_or_default(),
             ],
         )
     }

@@ -60,6 +60,7 @@ impl Lab {
             branch: RefName::branch("feature/T-1-x").unwrap(),
             author: agent(),
             format: repo.format(),
+            kept: None,
         };
         run(&spec.argv());
         Space { work, out, base: base.cloned() }

@@ -10,6 +10,7 @@
 )]
 
 mod attacks;
+mod checkpoints;
 mod copies;
 mod import;
 mod lab;

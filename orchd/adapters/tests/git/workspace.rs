@@ -44,6 +44,18 @@ fn a_run_sees_its_branch_and_the_history() {
     assert_eq!(seen, "refs/heads/feature/T-1-x\nresult\nchore: start\norch run R-1\n");
 }
 
+/// Git does not look behind a link, so what was in the folder has to be told to be gone.
+#[test]
+fn a_folder_that_became_a_link_arrives() {
+    let lab = Lab::new();
+    let (repo, base) = lab.project(&[("d/x", "x"), ("d/deep/y", "y"), ("keep", "k")]);
+    let space = lab.checkout(&repo, Some(&base), "r");
+    fs::remove_dir_all(space.work.join("d")).unwrap();
+    symlink("/tmp", space.work.join("d")).unwrap();
+    let commit = lab.changed(&repo, &space, "R-1");
+    assert_eq!(listing(&repo, &commit), ["d Link", "keep File"]);
+}
+
 #[test]
 fn additions_deletions_modes_links_and_type_changes_arrive() {
     let lab = Lab::new();

@@ -143,6 +143,7 @@ impl Yard {
                 branch: branch(),
                 author: agent(),
                 format: place.base.format(),
+                kept: None,
             }
             .argv(),
         };

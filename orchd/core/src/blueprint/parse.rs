@@ -8,7 +8,7 @@ use super::graph::cycle;
 use super::parameter::Parameter;
 use super::{parse_parameter, parse_verify};
 use crate::recipe::reader::{Fields, LINE_BYTES_MAX, checked, count, line, list, list_of, nearest, text};
-use crate::recipe::step::{globs, steps};
+use crate::recipe::step::{globs, steps, without_checkpoints};
 use crate::recipe::yaml::{self, Fault, Node};
 use crate::recipe::{Key, Problem, RecipeError, Step};
 
@@ -51,7 +51,9 @@ fn blueprint(node: &Node) -> Result<Blueprint, Fault> {
     let title = fields.req("title", line)?;
     let description = fields.req("description", |node, key| text(node, key, DESCRIPTION_BYTES_MAX))?;
     let parameters = fields.opt("parameters", parameters)?.unwrap_or_default();
-    let gates = fields.req("gates", steps)?;
+    let gates = fields.req("gates", |node, key| {
+        without_checkpoints(node, steps(node, key)?, "gates are run as a whole, on the tree that would be merged")
+    })?;
     let protected_paths = fields.opt("protected_paths", globs)?.unwrap_or_default();
     let epics = fields.req("epics", |node, key| list_of(node, key, LIST_MAX, epic))?;
     unique(fields.need("epics")?, "epics", epics.iter().map(|epic| &epic.key))?;

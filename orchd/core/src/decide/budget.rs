@@ -8,6 +8,7 @@ use orch_proto::{EntityKind, Timestamp};
 
 use super::approval::{self, Question};
 use super::{Context, DecideError, conflict, conflict_with_hint, project};
+use crate::command::Command;
 use crate::digest::Digest;
 use crate::entity::{
     Approval, ApprovalSubject, BUDGET_MAX, Budget, BudgetEvent, BudgetKey, BudgetState, Choice, Entity as _, Level,
@@ -15,8 +16,17 @@ use crate::entity::{
 };
 use crate::view::{Filter, View};
 
+/// What a person wants of budgets.
+pub(super) fn steer<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    match command {
+        Command::SetBudget { project, key, limit, is_hard } => set(cx, *project, *key, (*limit, *is_hard)),
+        Command::ResetBudgets { project, period } => reset(cx, *project, *period),
+        _ => Err(conflict("not about a budget")),
+    }
+}
+
 /// Makes a budget, or another of one that there is; 0 takes it away.
-pub(super) fn set<V: View>(
+fn set<V: View>(
     cx: &mut Context<'_, V>,
     id: ProjectId,
     key: BudgetKey,
@@ -54,11 +64,7 @@ pub(super) fn set<V: View>(
 }
 
 /// Begins budgets anew as if nothing had been used of them.
-pub(super) fn reset<V: View>(
-    cx: &mut Context<'_, V>,
-    id: ProjectId,
-    period: Option<Period>,
-) -> Result<(), DecideError> {
+fn reset<V: View>(cx: &mut Context<'_, V>, id: ProjectId, period: Option<Period>) -> Result<(), DecideError> {
     let found: Project = cx.get(id)?;
     project::in_use(&found)?;
     cx.touch(EntityKind::Project, id);

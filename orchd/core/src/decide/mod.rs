@@ -136,8 +136,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::ArchiveProject { project } => project::archive(cx, *project),
         Command::SetShare { .. } => project::set_share(cx, command),
         Command::SetPatience { project, change } => question::set_patience(cx, *project, *change),
-        Command::SetBudget { project, key, limit, is_hard } => budget::set(cx, *project, *key, (*limit, *is_hard)),
-        Command::ResetBudgets { project, period } => budget::reset(cx, *project, *period),
+        Command::SetBudget { .. } | Command::ResetBudgets { .. } => budget::steer(cx, command),
         Command::JudgeBudgets { project } => budget::judge(cx, *project),
         Command::PauseProjects { projects, reason, until, with_runs } => {
             pause::projects(cx, projects, (reason, *until), *with_runs)
@@ -186,6 +185,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::StartRun { .. } => run::start(cx, command),
         Command::MarkRunStarting { run } => run::mark_starting(cx, *run),
         Command::RecordRun { .. } => run::record(cx, command),
+        Command::KeepCheckpoint { run, fence, step, commit } => run::keep(cx, *run, *fence, (*step, commit)),
         Command::SettleRun { .. } => settle::settle(cx, command),
         Command::StartCheck { .. } => change::start_check(cx, command),
         Command::SkipCheck { .. } => change::skip_check(cx, command),

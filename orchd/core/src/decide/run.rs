@@ -6,9 +6,13 @@ use orch_proto::id::{ProjectId, RunId, TaskId};
 use super::approval::task_digest;
 use super::{Context, DecideError, budget, conflict, dependency, pause, question, text};
 use crate::command::Command;
-use crate::entity::{Approval, Asks, PlannedStep, Project, Run, RunEvent, RunPurpose, Task, TaskEvent, Verdict};
+use crate::entity::{
+    Approval, Asks, Checkpoint, PlannedStep, Project, Run, RunEvent, RunPurpose, StepRecord, Task, TaskEvent, Verdict,
+    resumable,
+};
 use crate::recipe::Access;
 use crate::state::project::ProjectState;
+use crate::state::step::{StepEnd, StepState};
 use crate::state::task::TaskState;
 use crate::view::{Filter, View};
 
@@ -80,8 +84,34 @@ pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Resu
         asks: task.terms.asks.clone(),
     };
     let run = begin(cx, new)?;
+    let last = task.last_run.map(|last| cx.get::<Run>(last)).transpose()?;
+    if let Some(checkpoint) = last.and_then(|last| resumable(&last, steps)) {
+        cx.emit((run, RunEvent::Resumed { checkpoint }));
+    }
     cx.emit((task.id, TaskEvent::Started { run, attempt }));
     cx.touch(EntityKind::Task, task.id);
+    Ok(())
+}
+
+/// Takes note of what a run kept, from which the next attempt may go on.
+pub(super) fn keep<V: View>(
+    cx: &mut Context<'_, V>,
+    id: RunId,
+    fence: u64,
+    (step, commit): (u32, &str),
+) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    if run.fence != fence || run.state.is_final() || run.kept.iter().any(|kept| kept.step == step) {
+        cx.note("the checkpoint is old; nothing changes");
+        return Ok(());
+    }
+    let kept = usize::try_from(step).ok().and_then(|step| run.steps.get(step));
+    let is_done = |step: &&StepRecord| matches!(step.state, StepState::Ended { end: StepEnd::Succeeded, .. });
+    let Some(inputs) = kept.filter(is_done).and_then(|step| step.inputs) else {
+        return Err(conflict(format!("step {} of R-{} kept nothing", step.saturating_add(1), run.number)));
+    };
+    let checkpoint = Checkpoint { run: id, number: run.number, step, inputs, commit: commit.to_owned() };
+    cx.emit((id, RunEvent::Kept { checkpoint }));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod approval;
 mod backoff;
 mod budget;
 mod change;
+mod checkpoint;
 mod dependency;
 mod patience;
 mod plan;
@@ -29,6 +30,7 @@ pub use budget::{
     BUDGET_MAX, Budget, BudgetEvent, BudgetKey, BudgetState, BudgetUse, LOW_PERCENT, Level, Meter, Period,
 };
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
+pub use checkpoint::{Checkpoint, Inputs, resumable};
 pub use dependency::{Condition, Join, Standing, Verdict};
 pub use patience::{Overdue, Patience, Remedy, Silence, TIMEOUT_MS_MAX, Timeout};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};

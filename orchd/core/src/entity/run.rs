@@ -4,6 +4,7 @@ use orch_proto::id::{ChangeId, ProjectId, RunId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Checkpoint;
 use super::patience::Silence;
 use super::removal::{Removal, Removed, RunPart};
 use super::terms::Asks;
@@ -76,6 +77,12 @@ pub struct Run {
     /// Some of that may still be there: whoever removes it has not said yet that it is gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_removing: bool,
+    /// Its workspace as it was after some of its steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Checkpoint>,
+    /// What an earlier attempt kept and it went on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Checkpoint>,
     pub queued_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
@@ -115,6 +122,16 @@ pub enum RunPurpose {
 pub struct PlannedStep {
     pub name: String,
     pub command: String,
+    /// It keeps the workspace as it is then; the digest of all that decides what that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Digest>,
+}
+
+impl PlannedStep {
+    /// One that keeps nothing.
+    pub fn new(name: impl Into<String>, command: impl Into<String>) -> Self {
+        Self { name: name.into(), command: command.into(), inputs: None }
+    }
 }
 
 /// A step and how it goes.
@@ -122,6 +139,9 @@ pub struct PlannedStep {
 pub struct StepRecord {
     pub name: String,
     pub command: String,
+    /// As [`PlannedStep::inputs`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Digest>,
     pub state: StepState,
 }
 
@@ -269,6 +289,14 @@ pub enum RunEvent {
     OverBudget {
         reason: String,
     },
+    /// It goes on from what an earlier attempt kept: the steps up to that one are not run again.
+    Resumed {
+        checkpoint: Checkpoint,
+    },
+    /// Its workspace as it was after a step is kept.
+    Kept {
+        checkpoint: Checkpoint,
+    },
     Ended {
         outcome: RunOutcome,
         artifacts: Vec<Artifact>,
@@ -322,6 +350,7 @@ impl Run {
         let steps = steps.iter().map(|step| StepRecord {
             name: step.name.clone(),
             command: step.command.clone(),
+            inputs: step.inputs,
             state: StepState::Pending,
         });
         Ok(Some(Self {
@@ -354,6 +383,8 @@ impl Run {
             lease_ms: 0,
             removed: Vec::new(),
             is_removing: false,
+            kept: Vec::new(),
+            resumed: None,
             queued_at: at,
             started_at: None,
             finished_at: None,
@@ -376,9 +407,10 @@ impl Run {
                 self.network_left_out = self.network_left_out.saturating_add(*count);
             }
             Observation::Step { index, event } => {
+                let index = self.step_at(*index);
                 let step = self
                     .steps
-                    .get_mut(*index as usize)
+                    .get_mut(index as usize)
                     .ok_or_else(|| ApplyError::NoSuchPart { kind: "run", part: format!("step {index}") })?;
                 step.state = step.state.next(event)?;
             }
@@ -388,6 +420,26 @@ impl Run {
 }
 
 impl Run {
+    /// Index, among all its steps, of the step with this one among those that are executed: what an earlier attempt did is not.
+    #[must_use]
+    pub fn step_at(&self, executed: u32) -> u32 {
+        match &self.resumed {
+            Some(resumed) if executed > 0 => executed.saturating_add(resumed.step),
+            _ => executed,
+        }
+    }
+
+    /// The steps between the first, which makes the workspace, and those that are left were done by an earlier attempt.
+    fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), ApplyError> {
+        let no_step = || ApplyError::NoSuchPart { kind: "run", part: format!("step {}", checkpoint.step) };
+        let done = self.steps.get_mut(1..=checkpoint.step as usize).ok_or_else(no_step)?;
+        for step in done {
+            step.state = step.state.next(&StepEvent::Kept)?;
+        }
+        self.resumed = Some(checkpoint.clone());
+        Ok(())
+    }
+
     /// Adds to what is alike, so that a run which asks without end does not grow without end.
     fn network_used(&mut self, used: &NetworkUse) {
         let alike = |known: &&mut NetworkUse| {
@@ -421,7 +473,7 @@ impl Run {
         let of_step = |step: &StepRecord| match step.state {
             StepState::Ended { started_at, finished_at, .. } => finished_at.ms_since(started_at),
             StepState::Running { started_at } => now.ms_since(started_at),
-            StepState::Pending | StepState::Skipped => 0,
+            StepState::Pending | StepState::Skipped | StepState::Kept => 0,
         };
         self.steps.iter().map(of_step).fold(0, u64::saturating_add)
     }
@@ -438,7 +490,7 @@ impl Run {
                 StepState::Running { started_at } => {
                     step.state.next(&StepEvent::Ended { at: at.max(*started_at), end })?
                 }
-                StepState::Ended { .. } | StepState::Skipped => continue,
+                StepState::Ended { .. } | StepState::Skipped | StepState::Kept => continue,
             };
         }
         Ok(())
@@ -474,6 +526,8 @@ impl Entity for Run {
             RunEvent::ResumeRequested => run.pause = None,
             RunEvent::Silent { silence } => run.silence = Some(*silence),
             RunEvent::Heard => run.silence = None,
+            RunEvent::Resumed { checkpoint } => run.resume(checkpoint)?,
+            RunEvent::Kept { checkpoint } => run.kept.push(checkpoint.clone()),
             RunEvent::OverBudget { reason } => {
                 run.cancel_requested = Some(reason.clone());
                 run.is_over_budget = true;
@@ -531,6 +585,8 @@ impl Entity for Run {
             RunEvent::Silent { .. } => "silent",
             RunEvent::Heard => "heard",
             RunEvent::OverBudget { .. } => "over_budget",
+            RunEvent::Resumed { .. } => "resumed",
+            RunEvent::Kept { .. } => "kept",
             RunEvent::Ended { .. } => "ended",
             RunEvent::Removing { .. } => "removing",
             RunEvent::Removed => "removed",

@@ -227,6 +227,8 @@ impl History {
             | RunEvent::OverBudget { .. }
             | RunEvent::Removing { .. }
             | RunEvent::Removed
+            | RunEvent::Resumed { .. }
+            | RunEvent::Kept { .. }
             | RunEvent::LateResult { .. } => {}
         }
     }

@@ -154,6 +154,9 @@ pub struct Step {
     pub artifacts: Vec<Glob>,
     /// Whether the step may run again after a loss that tells nothing about it.
     pub idempotent: bool,
+    /// Whether the workspace is kept as the step leaves it, so that an attempt after one that was interrupted goes on from there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checkpoint: bool,
 }
 
 impl Step {
@@ -167,6 +170,7 @@ impl Step {
             cwd: RelPath::workspace(),
             artifacts: Vec::new(),
             idempotent: true,
+            checkpoint: false,
         }
     }
 }

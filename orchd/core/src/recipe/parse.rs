@@ -10,7 +10,7 @@ use super::checked::{
 use super::checksum::Checksum;
 use super::problem::{Problem, RecipeError};
 use super::reader::{Fields, boolean, checked, count, env, line, list_of, scalar, seconds_ms, wrong_type};
-use super::step::{steps, timeout};
+use super::step::{steps, timeout, without_checkpoints};
 use super::text::{Domain, Network, printable};
 use super::yaml::{self, Fault, Node, Value};
 
@@ -65,7 +65,9 @@ fn tool(node: &Node) -> Result<ToolRecipe, Fault> {
         version: fields.req("version", version)?,
         description: fields.opt("description", line)?,
         source: fields.opt("source", source)?,
-        steps: fields.req("steps", steps)?,
+        steps: fields.req("steps", |node, key| {
+            without_checkpoints(node, steps(node, key)?, "a tool is installed as a whole, or not at all")
+        })?,
         env: fields.opt("env", env)?.unwrap_or_default(),
         permissions: fields.opt("permissions", permissions)?.unwrap_or_default(),
     })
@@ -127,6 +129,10 @@ fn run(node: &Node) -> Result<RunRecipe, Fault> {
             "only a sandbox can give `network` and `secrets`",
         ),
     ];
+    if let Some(given) = fields.get("steps").filter(|_| starts_empty) {
+        let why = "without a checkout there is no git to keep the workspace with";
+        without_checkpoints(given, steps.clone().unwrap_or_default(), why)?;
+    }
     if let Some((key, _, why)) = contradictions.into_iter().find(|(_, is_so, _)| *is_so) {
         return Err(fields.need(key)?.fault(Problem::Contradiction { key, why }));
     }

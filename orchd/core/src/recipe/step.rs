@@ -7,7 +7,7 @@ use super::reader::{Fields, boolean, checked, env, line, list, list_of, seconds_
 use super::text::RelPath;
 use super::yaml::{Fault, Node, Value};
 
-const KEYS: &[&str] = &["run", "name", "env", "timeout", "cwd", "artifacts", "idempotent"];
+const KEYS: &[&str] = &["run", "name", "env", "timeout", "cwd", "artifacts", "idempotent", "checkpoint"];
 const ARTIFACTS_MAX: usize = 50;
 
 /// Reads a list of at least one step.
@@ -17,6 +17,14 @@ pub(crate) fn steps(node: &Node, key: &str) -> Result<Vec<Step>, Fault> {
         return Err(node.fault(Problem::EmptyValue { key: key.to_owned() }));
     }
     items.iter().enumerate().map(|(index, item)| step(item, &format!("step {}", index + 1))).collect()
+}
+
+/// Refuses checkpoints where no attempt could go on from one.
+pub(crate) fn without_checkpoints(node: &Node, steps: Vec<Step>, why: &'static str) -> Result<Vec<Step>, Fault> {
+    if steps.iter().any(|step| step.checkpoint) {
+        return Err(node.fault(Problem::Contradiction { key: "checkpoint", why }));
+    }
+    Ok(steps)
 }
 
 /// Reads one step; `default_name` is for one that has no name.
@@ -35,6 +43,7 @@ pub(crate) fn step(node: &Node, default_name: &str) -> Result<Step, Fault> {
                     .unwrap_or_else(RelPath::workspace),
                 artifacts: fields.opt("artifacts", globs)?.unwrap_or_default(),
                 idempotent: fields.opt("idempotent", boolean)?.unwrap_or(true),
+                checkpoint: fields.opt("checkpoint", boolean)?.unwrap_or(false),
             })
         }
     }

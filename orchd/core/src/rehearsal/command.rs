@@ -151,7 +151,7 @@ fn random_time(task: &Task, dice: &mut IdSource) -> Option<Timestamp> {
 }
 
 fn steps() -> Vec<PlannedStep> {
-    vec![PlannedStep { name: "work".into(), command: "true".into() }]
+    vec![PlannedStep::new("work", "true")]
 }
 
 fn reason() -> String {

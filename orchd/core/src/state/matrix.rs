@@ -142,12 +142,14 @@ samples!(step_states, StepState, {
     StepState::Running { .. } => [StepState::Running { started_at: AT }],
     StepState::Ended { .. } => [StepState::Ended { started_at: AT, finished_at: AT, end: StepEnd::TimedOut }],
     StepState::Skipped => [StepState::Skipped],
+    StepState::Kept => [StepState::Kept],
 });
 
 samples!(step_events, StepEvent, {
     StepEvent::Started { .. } => [StepEvent::Started { at: AT }],
     StepEvent::Ended { .. } => [StepEvent::Ended { at: AT, end: StepEnd::Succeeded }],
     StepEvent::Skipped => [StepEvent::Skipped],
+    StepEvent::Kept => [StepEvent::Kept],
 });
 
 samples!(approval_states, ApprovalState, {
@@ -509,6 +511,7 @@ fn step_matrix() {
     assert_snapshot!(matrix(&step()), @r"
     pending + started -> running
     pending + skipped -> skipped
+    pending + kept -> kept
     running + ended -> ended
     ");
 }

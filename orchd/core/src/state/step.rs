@@ -20,6 +20,8 @@ pub enum StepState {
     },
     /// Not run, since one before it failed or the run ended.
     Skipped,
+    /// Not run: an earlier attempt did it, and what it left was kept.
+    Kept,
 }
 
 /// How a step ended.
@@ -47,6 +49,7 @@ pub enum StepEvent {
     Started { at: Timestamp },
     Ended { at: Timestamp, end: StepEnd },
     Skipped,
+    Kept,
 }
 
 impl StepState {
@@ -61,6 +64,7 @@ impl StepState {
                 Ok(Self::Ended { started_at: *started_at, finished_at: *at, end: *end })
             }
             (Self::Pending, StepEvent::Skipped) => Ok(Self::Skipped),
+            (Self::Pending, StepEvent::Kept) => Ok(Self::Kept),
             _ => Err(IllegalTransition { machine: "step", state: self.label(), event: event.label() }),
         }
     }
@@ -73,6 +77,7 @@ impl StepState {
             Self::Running { .. } => "running",
             Self::Ended { .. } => "ended",
             Self::Skipped => "skipped",
+            Self::Kept => "kept",
         }
     }
 }
@@ -85,6 +90,7 @@ impl StepEvent {
             Self::Started { .. } => "started",
             Self::Ended { .. } => "ended",
             Self::Skipped => "skipped",
+            Self::Kept => "kept",
         }
     }
 }

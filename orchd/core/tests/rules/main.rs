@@ -9,6 +9,7 @@
 mod support;
 
 mod budgets;
+mod checkpoints;
 
 mod decide_archive;
 mod decide_flow;

@@ -146,7 +146,7 @@ pub(crate) fn user(uid: u32) -> Actor {
 }
 
 pub(crate) fn steps() -> Vec<PlannedStep> {
-    vec![PlannedStep { name: "work".into(), command: "true".into() }]
+    vec![PlannedStep::new("work", "true")]
 }
 
 /// The usual condition of each: that it is done.

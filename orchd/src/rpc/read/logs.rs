@@ -30,11 +30,12 @@ pub(crate) async fn run_log(
     bytes_max: u32,
     wait_ms: u32,
 ) -> Result<LogPage, RpcError> {
-    let id = with_view(app, move |view| {
+    let run = with_view(app, move |view| {
         let run = resolve::entity::<Run>(view, &run)?;
-        errors::unless_removed(&run, RunPart::Log).map(|()| run.id)
+        errors::unless_removed(&run, RunPart::Log).map(|()| run)
     })
     .await?;
+    let id = run.id;
     let path = executor::log_path(&app.dirs.run(id));
     let bytes_max = bytes_max.clamp(1, LOG_PAGE_BYTES_MAX) as usize;
     let offset = offset.max(executor::LOG_START);
@@ -50,9 +51,11 @@ pub(crate) async fn run_log(
             over = readable(app.read(move |view| view.get::<Run>(id)).await)?.is_none_or(|run| run.state.is_final());
         }
         let log = path.clone();
-        let piece = blocking(move || log::chunks(&log, offset, bytes_max))
+        let mut piece = blocking(move || log::chunks(&log, offset, bytes_max))
             .await
             .map_err(|error| errors::internal("failed to read the log of the run", &error))?;
+        // The log knows the steps that are executed, people all of them.
+        piece.items.iter_mut().for_each(|chunk| chunk.step = chunk.step.map(|step| run.step_at(step)));
         let moved = piece.next_offset > offset;
         if moved || over || tokio::time::Instant::now() >= until {
             return Ok(LogPage { chunks: piece.items, next_offset: piece.next_offset, end: over && !moved });
