@@ -1,6 +1,8 @@
 //! Shims and the spawner are killed at random while the daemon lives and starts runs: what was lost is tried again, what
 //! was not is not.
 
+use std::path::Path;
+
 use anyhow::ensure;
 use orch_proto::request::RepoSource;
 use orch_proto::view::{RunState, RunView, TaskState};
@@ -66,14 +68,23 @@ async fn kill_spawner(story: &Story) -> anyhow::Result<bool> {
     Ok(spawner.is_some_and(|spawner| processes::kill9(spawner.pid).is_ok()))
 }
 
-/// Kills the shim of one of the runs under way.
+/// Kills the shim of one of the runs under way, once there is one; none when all is over.
 async fn kill_shim(story: &Story, number: u64) -> anyhow::Result<bool> {
-    let runs: Vec<RunView> = story.runs("shop").await?.into_iter().filter(|run| !run.state.is_final()).collect();
-    let at = usize::try_from(number % runs.len().max(1) as u64)?;
-    let Some(run) = runs.get(at) else { return Ok(false) };
-    // It may not have begun, or be over.
-    let Ok(identity) = std::fs::read(std::path::Path::new(&run.directory).join(SHIM_FILE)) else { return Ok(false) };
-    let identity: ShimIdentity = serde_json::from_slice(&identity)?;
-    let is_ours = processes::of(story.env().root())?.iter().any(|process| process.pid == identity.pid);
-    Ok(is_ours && processes::kill9(identity.pid).is_ok())
+    let found = story.wait_until("a shim to kill", async |client| {
+        let status = client.status().await?;
+        if status.runs_active == 0 {
+            return Ok((status.tasks_queued == 0).then_some(None));
+        }
+        let runs: Vec<RunView> = client.runs("shop").await?.into_iter().filter(|run| !run.state.is_final()).collect();
+        let at = usize::try_from(number % runs.len().max(1) as u64)?;
+        Ok(runs.get(at).and_then(shim_of).map(Some))
+    });
+    let Some(shim) = found.await? else { return Ok(false) };
+    let is_ours = processes::of(story.env().root())?.iter().any(|process| process.pid == shim.pid);
+    Ok(is_ours && processes::kill9(shim.pid).is_ok())
+}
+
+/// Who the shim of a run is. It may not have begun, be over, or hold its lock and not have written there yet who it is.
+fn shim_of(run: &RunView) -> Option<ShimIdentity> {
+    serde_json::from_slice(&std::fs::read(Path::new(&run.directory).join(SHIM_FILE)).ok()?).ok()
 }
