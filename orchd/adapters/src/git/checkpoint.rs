@@ -12,7 +12,7 @@ use super::name::{CommitId, ObjectFormat, RefName};
 use super::take::TakeError;
 use super::workspace::argv;
 
-const KEEP: &str = include_str!("keep.sh");
+const KEEP: &str = concat!(include_str!("scratch.sh"), include_str!("keep.sh"));
 /// The one ref of a bundle with a checkpoint.
 const CHECKPOINT_REF: &str = "refs/heads/checkpoint";
 /// How the step says what it kept.

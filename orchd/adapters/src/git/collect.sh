@@ -1,34 +1,19 @@
 # Last step of a run: turns the workspace's files into one commit on the base, in a bundle. Runs inside the sandbox,
 # after every process of the run is gone. The workspace's own .git is not read, but for the subjects of its commits.
-# Arguments: workspace, objects, out, base commit or empty, author name, author address, message, time, hash function, index of the
-# base as the workspace began or empty.
+# After scratch.sh. Arguments: workspace, objects, out, base commit or empty, author name, author address, message, time, hash
+# function, index of the base as the workspace began or empty.
 set -eu
 workspace=$1 objects=$2 out=$3 base=$4 name=$5 email=$6 message=$7 time=$8 format=$9 index=${10}
-PATH=/usr/local/bin:/usr/bin:/bin
-export PATH LC_ALL=C HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent
-export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_SYSTEM=/dev/null GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1
-export GIT_TERMINAL_PROMPT=0 GIT_NO_LAZY_FETCH=1 GIT_NO_REPLACE_OBJECTS=1 GIT_ALLOW_PROTOCOL= GIT_PAGER=cat
-unset GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_NAMESPACE GIT_CONFIG_COUNT GIT_CONFIG_PARAMETERS
 
-# The run could write here too: what it left under these names goes first, whatever it is.
 scratch=$out/collect
-for left in "$scratch" "$out/result.bundle" "$out/result.txt"; do
-    if [ -d "$left" ] && [ ! -L "$left" ]; then chmod -R u+rwX -- "$left" || :; fi
-    rm -rf -- "$left"
-done
+clear_left "$scratch" "$out/result.bundle" "$out/result.txt"
 mkdir "$scratch"
 
 # A folder that cannot be read would look as if its files were deleted. Folders are opened on the way down.
 find "$workspace" -name .git -prune -o -type d ! -perm -700 -exec chmod u+rwx {} \; \
     -o -type f ! -perm -400 -exec chmod u+r {} +
 
-git init --quiet --bare --template= --object-format="$format" "$scratch/git"
-mkdir -p "$scratch/git/info"
-printf '%s\n' "$objects" >"$scratch/git/objects/info/alternates"
-printf '%s\n' '* -text !eol !ident !filter !working-tree-encoding' >"$scratch/git/info/attributes"
-export GIT_DIR="$scratch/git" GIT_WORK_TREE="$workspace" GIT_INDEX_FILE="$scratch/index"
-printf '[core]\n\tbare = false\n\thooksPath = /dev/null\n\tfsmonitor = false\n\texcludesFile = /dev/null\n' >>"$scratch/git/config"
-printf '\tattributesFile = /dev/null\n\tlogAllRefUpdates = false\n[gc]\n\tauto = 0\n' >>"$scratch/git/config"
+open_scratch
 cd "$workspace"
 
 if [ -n "$base" ]; then
@@ -47,12 +32,7 @@ else
     base_tree=$(git mktree </dev/null)
     git read-tree --empty
 fi
-# Tracked files first, so that a file which became a folder makes room; of these what is gone, also behind a link that took the place
-# of a folder, where git does not look. Submodules stay as the base has them.
-git diff-files -z --name-only --ignore-submodules=all --diff-filter=D >"$scratch/gone"
-git update-index -z --force-remove --stdin <"$scratch/gone"
-git diff-files -z --name-only --ignore-submodules=all >"$scratch/tracked"
-git update-index -z --add --remove --replace --stdin <"$scratch/tracked"
+index_tracked
 # A repository inside the workspace is listed as a folder, with a slash at its end.
 git ls-files -z --others --exclude-standard >"$scratch/others"
 grep -z -v '/$' <"$scratch/others" >"$scratch/files" || :
@@ -64,8 +44,7 @@ if [ "$tree" = "$base_tree" ]; then
     changed=no
 else
     changed=yes
-    export GIT_AUTHOR_NAME="$name" GIT_AUTHOR_EMAIL="$email" GIT_AUTHOR_DATE="@$time +0000"
-    export GIT_COMMITTER_NAME="$name" GIT_COMMITTER_EMAIL="$email" GIT_COMMITTER_DATE="@$time +0000"
+    sign
     commit=$(printf '%s\n' "$message" | git commit-tree ${base:+-p "$base"} "$tree")
     git update-ref refs/heads/result "$commit"
     git bundle create --quiet "$scratch/bundle" refs/heads/result ${base:+"^$base"}

@@ -23,7 +23,7 @@ pub(super) const REPORT_NAME: &str = "result.txt";
 pub(super) const RESULT_REF: &str = "refs/heads/result";
 
 const CHECKOUT: &str = include_str!("checkout.sh");
-const COLLECT: &str = include_str!("collect.sh");
+const COLLECT: &str = concat!(include_str!("scratch.sh"), include_str!("collect.sh"));
 
 /// What a workspace is made from. Paths are those inside the sandbox.
 #[derive(Debug, Clone)]

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use orch_adapters::git::{BareRepo, CheckoutSpec, CommitId, KeepSpec, RefName, TakeError, said};
+use orch_adapters::git::{BareRepo, CommitId, KeepSpec, RefName, TakeError, said};
 
-use crate::lab::{AT, Lab, Space, agent, command, run, write};
+use crate::lab::{AT, Lab, Space, agent, command, write};
 
 /// Keeps the workspace by the real script; what that wrote.
 fn keep(repo: &BareRepo, space: &Space, step: u32) -> String {
@@ -27,20 +27,7 @@ fn keep(repo: &BareRepo, space: &Space, step: u32) -> String {
 
 /// Another attempt, which begins with what was kept.
 fn resume(lab: &Lab, repo: &BareRepo, base: Option<&CommitId>, kept: &CommitId, name: &str) -> Space {
-    let (work, out) = (lab.path(&format!("{name}.work")), lab.path(&format!("{name}.out")));
-    fs::create_dir(&work).unwrap();
-    fs::create_dir(&out).unwrap();
-    let spec = CheckoutSpec {
-        workspace_at: work.clone(),
-        objects_at: repo.objects_dir(),
-        base: base.cloned(),
-        branch: RefName::branch("feature/T-1-x").unwrap(),
-        author: agent(),
-        format: repo.format(),
-        kept: Some(kept.clone()),
-    };
-    run(&spec.argv());
-    Space { work, out, base: base.cloned() }
+    lab.checkout_with(repo, (base, Some(kept)), name)
 }
 
 /// All that is below a folder, but for its `.git`: path, and content, target or nothing.

@@ -50,6 +50,16 @@ impl Lab {
 
     /// A workspace made by the real script.
     pub(crate) fn checkout(&self, repo: &BareRepo, base: Option<&CommitId>, name: &str) -> Space {
+        self.checkout_with(repo, (base, None), name)
+    }
+
+    /// The same, with the files of a checkpoint if there is one.
+    pub(crate) fn checkout_with(
+        &self,
+        repo: &BareRepo,
+        (base, kept): (Option<&CommitId>, Option<&CommitId>),
+        name: &str,
+    ) -> Space {
         let (work, out) = (self.path(&format!("{name}.work")), self.path(&format!("{name}.out")));
         fs::create_dir(&work).unwrap();
         fs::create_dir(&out).unwrap();
@@ -60,7 +70,7 @@ impl Lab {
             branch: RefName::branch("feature/T-1-x").unwrap(),
             author: agent(),
             format: repo.format(),
-            kept: None,
+            kept: kept.cloned(),
         };
         run(&spec.argv());
         Space { work, out, base: base.cloned() }
