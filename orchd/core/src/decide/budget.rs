@@ -90,14 +90,12 @@ pub(super) fn count<V: View>(cx: &mut Context<'_, V>, run: &Run) -> Result<(), D
     if found.budgets.is_empty() {
         return Ok(());
     }
-    let worked_ms = run.worked_ms(cx.now);
     let mut uses = Vec::new();
     for budget in &found.budgets {
         let current = renewed(cx, found.id, budget)?;
-        let worked = match budget.key.meter {
-            Meter::RunTime => worked_ms,
-        };
-        uses.push(current.share_of(worked, cx.now));
+        uses.push(match budget.key.meter {
+            Meter::RunTime => current.share_of(run.worked(cx.now), cx.now),
+        });
     }
     uses.retain(|used| used.amount > 0);
     if !uses.is_empty() {

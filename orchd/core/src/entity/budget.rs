@@ -243,14 +243,16 @@ impl Budget {
         began.into_iter().map(|began| now.ms_since(began.max(from))).fold(self.used, u64::saturating_add)
     }
 
-    /// What a run that is over at `now` and worked for so long used of it.
+    /// What a run used of it that was found to be over at `now` and was under way in these times. That of an earlier day or week is
+    /// that one's, however late it is counted.
     #[must_use]
-    pub fn share_of(&self, worked: u64, now: Timestamp) -> BudgetUse {
+    pub fn share_of(&self, worked: impl IntoIterator<Item = (Timestamp, Timestamp)>, now: Timestamp) -> BudgetUse {
         let current = self.at(now);
         let from = current.counts_from();
         // A clock that was put back says nothing of when that was: all of it counts, since nobody is to work for nothing.
-        let amount = if now < from { worked } else { worked.min(now.ms_since(from)) };
-        BudgetUse { key: self.key, span: current.span, amount }
+        let counts = |began: Timestamp| if now < from { began } else { began.max(from) };
+        let amounts = worked.into_iter().map(|(began, ended)| ended.ms_since(counts(began)));
+        BudgetUse { key: self.key, span: current.span, amount: amounts.fold(0, u64::saturating_add) }
     }
 
     /// `118 of 120 minutes`.
@@ -353,6 +355,10 @@ mod tests {
     const FRIDAY: Timestamp = Timestamp::from_unix_us(1_795_163_100_000_000);
     const HOUR_MS: u64 = 60 * 60 * 1_000;
 
+    fn hour_until(ended: Timestamp) -> (Timestamp, Timestamp) {
+        (ended.minus_ms(HOUR_MS), ended)
+    }
+
     fn budget(period: Period) -> Budget {
         let mut budgets = Vec::new();
         let (key, span) = (BudgetKey { meter: Meter::RunTime, period }, period.span_of(FRIDAY));
@@ -375,18 +381,18 @@ mod tests {
     #[test]
     fn what_was_used_is_forgotten_with_its_day_and_with_no_clock_that_goes_back() {
         let mut budgets = [budget(Period::Day)];
-        let used = budgets[0].share_of(HOUR_MS, FRIDAY.plus_ms(HOUR_MS));
+        let used = budgets[0].share_of([hour_until(FRIDAY.plus_ms(HOUR_MS))], FRIDAY.plus_ms(HOUR_MS));
         count(&mut budgets, &[used]);
         assert_eq!((budgets[0].used, budgets[0].level(budgets[0].used)), (HOUR_MS, Level::Spent));
         let tomorrow = FRIDAY.plus_ms(24 * HOUR_MS);
         assert_eq!(budgets[0].at(tomorrow).used, 0);
         // A clock that ran ahead for a moment: what was used then is used on that day, and the day before does not come back.
-        let ahead = budgets[0].share_of(HOUR_MS, tomorrow);
+        let ahead = budgets[0].share_of([hour_until(tomorrow)], tomorrow);
         count(&mut budgets, &[ahead]);
         assert_eq!(budgets[0].at(FRIDAY).used, HOUR_MS);
         assert_eq!(budgets[0].at(tomorrow).used, HOUR_MS);
         // What is used while the clock is behind is used on the later day, too.
-        let behind = budgets[0].share_of(HOUR_MS, FRIDAY);
+        let behind = budgets[0].share_of([hour_until(FRIDAY)], FRIDAY);
         count(&mut budgets, &[behind]);
         assert_eq!(budgets[0].at(tomorrow).used, 2 * HOUR_MS);
         assert_eq!(budgets[0].at(tomorrow.plus_ms(24 * HOUR_MS)).used, 0);
@@ -396,13 +402,18 @@ mod tests {
     fn a_run_over_midnight_counts_for_each_day_with_its_part() {
         let budget = budget(Period::Day);
         let midnight = budget.renews_at().unwrap();
-        let used = budget.share_of(2 * HOUR_MS, midnight.plus_ms(HOUR_MS / 2));
+        let half_past = midnight.plus_ms(HOUR_MS / 2);
+        let used = budget.share_of([hour_until(half_past)], half_past);
         assert_eq!((used.span, used.amount), (budget.span + 1, HOUR_MS / 2));
+        // Counted late, as by a daemon that was away: it used nothing of the next day, whatever time has passed of that.
+        let late = budget
+            .share_of([hour_until(midnight.minus_ms(HOUR_MS)), hour_until(half_past)], midnight.plus_ms(9 * HOUR_MS));
+        assert_eq!((late.span, late.amount), (budget.span + 1, HOUR_MS / 2));
         let began = midnight.minus_ms(HOUR_MS / 4);
         assert_eq!(budget.used_with([began], midnight.minus_ms(1)), HOUR_MS / 4 - 1);
         assert_eq!(budget.at(midnight).used_with([began], midnight.plus_ms(5)), 5);
         // What was before it was set does not count.
-        assert_eq!(budget.share_of(HOUR_MS, FRIDAY.plus_ms(9)).amount, 9);
+        assert_eq!(budget.share_of([hour_until(FRIDAY.plus_ms(9))], FRIDAY.plus_ms(9)).amount, 9);
     }
 
     #[test]
@@ -410,7 +421,7 @@ mod tests {
         let mut budgets = vec![budget(Period::Week)];
         let key = budgets[0].key;
         let span = budgets[0].span;
-        let used = budgets[0].share_of(HOUR_MS, FRIDAY.plus_ms(HOUR_MS));
+        let used = budgets[0].share_of([hour_until(FRIDAY.plus_ms(HOUR_MS))], FRIDAY.plus_ms(HOUR_MS));
         count(&mut budgets, &[used]);
         let spent = BudgetEvent::Spent { span, used: HOUR_MS, question: sample_id(1) };
         apply(&mut budgets, key, &spent, FRIDAY);

@@ -466,16 +466,14 @@ impl Run {
         }
     }
 
-    /// Time in which its steps were under way, up to `now`, in milliseconds. Taken from what its sandbox says of them, and not
-    /// from when it was heard of.
-    #[must_use]
-    pub fn worked_ms(&self, now: Timestamp) -> u64 {
-        let of_step = |step: &StepRecord| match step.state {
-            StepState::Ended { started_at, finished_at, .. } => finished_at.ms_since(started_at),
-            StepState::Running { started_at } => now.ms_since(started_at),
-            StepState::Pending | StepState::Skipped | StepState::Kept => 0,
-        };
-        self.steps.iter().map(of_step).fold(0, u64::saturating_add)
+    /// From when to when each of its steps was under way, up to `now`. Taken from what its sandbox says of them, and not from
+    /// when it was heard of.
+    pub fn worked(&self, now: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        self.steps.iter().filter_map(move |step| match step.state {
+            StepState::Ended { started_at, finished_at, .. } => Some((started_at, finished_at)),
+            StepState::Running { started_at } => Some((started_at, now)),
+            StepState::Pending | StepState::Skipped | StepState::Kept => None,
+        })
     }
 
     /// Nothing runs in a run that is over: a step whose end was not seen ended with it at the latest.
