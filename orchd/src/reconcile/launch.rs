@@ -148,7 +148,7 @@ async fn give_up(app: &Arc<App>, run: &Run, outcome: RunOutcome) -> Result<(), P
     };
     let mut forestall = forestalled().await;
     if forestall.is_err() {
-        // A directory that cannot be written starts nothing either, but an earlier start may still be on its way.
+        // Nothing can be written there now, but an earlier start may still be on its way.
         tokio::select! {
             () = app.stopped() => return Ok(()),
             () = tokio::time::sleep(START_MAX) => {}

@@ -11,7 +11,7 @@ use orch_core::entity::{Artifact, ChangeProposal, DiffStat, Project, Run, RunPur
 use orch_core::recipe::Glob;
 use orch_core::state::run::{FailureClass, RunOutcome, RunState};
 use orch_core::view::{Filter, View as _};
-use orch_proto::id::RunId;
+use orch_proto::id::{ProjectId, RunId};
 use orch_sandbox::artifacts;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::limit::LimitKind;
@@ -54,13 +54,17 @@ pub(super) async fn without_result(
     fence: u64,
     outcome: RunOutcome,
 ) -> Result<(), PassError> {
-    if let Some(found) = app.read(move |view| view.get::<Run>(run)).await? {
+    let found = app.read(move |view| view.get::<Run>(run)).await?.filter(has_checkpoints);
+    let project = found.as_ref().map(|found| found.project);
+    if let Some(found) = found {
         take_kept(app, found, outcome.clone()).await?;
     }
     let command =
         Command::SettleRun { run, fence, outcome, artifacts: Vec::new(), log_dropped_bytes: 0, proposal: None };
     app.execute("runner", command).await?;
-    forget(app, run).await?;
+    if let Some(project) = project {
+        forget(app, project).await;
+    }
     clean_up(app, run).await;
     Ok(())
 }
@@ -77,7 +81,7 @@ pub(super) async fn ended(app: &Arc<App>, run: &Run, ended: Ended) -> Result<(),
     }
     app.execute("runner", ended.settle).await?;
     if is_kept {
-        forget(app, run.id).await?;
+        forget(app, run.project).await;
     }
     if ended.is_collected {
         let (app, id) = (Arc::clone(app), run.id);
@@ -90,9 +94,6 @@ pub(super) async fn ended(app: &Arc<App>, run: &Run, ended: Ended) -> Result<(),
 
 /// Takes in what an interrupted run kept, before it is over on record: the next attempt begins with that.
 async fn take_kept(app: &Arc<App>, run: Run, outcome: RunOutcome) -> Result<(), PassError> {
-    if !has_checkpoints(&run) {
-        return Ok(());
-    }
     let taken = {
         let app = Arc::clone(app);
         blocking(move || checkpoints::take(&app, &run, &outcome)).await
@@ -103,14 +104,10 @@ async fn take_kept(app: &Arc<App>, run: Run, outcome: RunOutcome) -> Result<(), 
     }
 }
 
-/// Forgets what nobody goes on from after the end of a run.
-async fn forget(app: &Arc<App>, run: RunId) -> Result<(), PassError> {
-    let found = app.read(move |view| view.get::<Run>(run)).await?;
-    if let Some(run) = found.filter(has_checkpoints) {
-        let app = Arc::clone(app);
-        blocking(move || checkpoints::forget(&app, run.project)).await;
-    }
-    Ok(())
+/// Forgets what nobody goes on from after the end of a run of the project.
+async fn forget(app: &Arc<App>, project: ProjectId) {
+    let app = Arc::clone(app);
+    blocking(move || checkpoints::forget(&app, project)).await;
 }
 
 fn has_checkpoints(run: &Run) -> bool {
