@@ -18,23 +18,25 @@ const NEWS_MAX: u32 = 10_000;
 
 /// The book and how far it has read.
 #[derive(Debug, Default)]
-pub(crate) struct KeptBook(Mutex<Kept>);
+pub struct KeptBook(Mutex<Kept>);
 
+/// A book that has read so far.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
-    pub(crate) book: Book,
+pub struct Kept {
+    /// What is told to it beside its own reading is lost when it reads anew.
+    pub book: Book,
     /// Number of the last event that it knows; none before it was read.
     seq: Option<u64>,
 }
 
 impl KeptBook {
-    /// The book as of `view` or later.
+    /// The book as of `view` or later; `now` says what of the past still counts when it is read anew.
     ///
     /// # Errors
     /// When the state cannot be read. The book is read anew then.
-    pub(crate) fn at(&self, view: &ReadView<'_>) -> Result<MutexGuard<'_, Kept>, ReadError> {
+    pub fn at(&self, view: &ReadView<'_>, now: Timestamp) -> Result<MutexGuard<'_, Kept>, ReadError> {
         let mut kept = self.lock();
-        if let Err(error) = kept.catch_up(view) {
+        if let Err(error) = kept.catch_up(view, now) {
             // Half of the news were told.
             kept.seq = None;
             return Err(error);
@@ -43,19 +45,21 @@ impl KeptBook {
     }
 
     /// Programs and secrets that open tasks need, as far as the book knows.
-    pub(crate) fn wanted(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+    #[must_use]
+    pub fn wanted(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let Kept { book, .. } = &*self.lock();
         let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
         (owned(book.wanted_tools()), owned(book.wanted_secrets()))
     }
 
     /// What the host and the configuration allow from now on.
-    pub(crate) fn set_limits(&self, limits: Limits) {
+    pub fn set_limits(&self, limits: Limits) {
         self.lock().book.set_limits(limits);
     }
 
     /// Why a task waits, as far as the book has read.
-    pub(crate) fn waits(&self, task: TaskId, now: Timestamp) -> Vec<Wait> {
+    #[must_use]
+    pub fn waits(&self, task: TaskId, now: Timestamp) -> Vec<Wait> {
         self.lock().book.waits(task, now)
     }
 
@@ -71,7 +75,7 @@ impl KeptBook {
 }
 
 impl Kept {
-    fn catch_up(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
+    fn catch_up(&mut self, view: &ReadView<'_>, now: Timestamp) -> Result<(), ReadError> {
         match self.seq {
             Some(seq) if seq >= view.seq() => return Ok(()),
             Some(seq) => {
@@ -79,10 +83,10 @@ impl Kept {
                 if news.len() < NEWS_MAX as usize {
                     self.tell(view, &news)?;
                 } else {
-                    self.read(view)?;
+                    self.read(view, now)?;
                 }
             }
-            None => self.read(view)?,
+            None => self.read(view, now)?,
         }
         self.tell_unknown(view)?;
         self.seq = Some(view.seq());
@@ -90,7 +94,7 @@ impl Kept {
     }
 
     /// Reads everything that can still start or end, and what counts of what is over.
-    fn read(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
+    fn read(&mut self, view: &ReadView<'_>, now: Timestamp) -> Result<(), ReadError> {
         let open = Filter::default().open();
         let mut book = Book::default();
         book.set_limits(self.book.limits().clone());
@@ -98,7 +102,7 @@ impl Kept {
         view.each::<Task>(&open, |task| book.put_task((&task).into()))?;
         view.each::<Change>(&open, |change| book.put_change((&change).into()))?;
         view.each::<Run>(&open, |run| book.put_run(&(&run).into()))?;
-        view.each_since::<Run>(counts_since(crate::clock::now()), |run| {
+        view.each_since::<Run>(counts_since(now), |run| {
             if !run.is_open() {
                 book.put_run(&(&run).into());
             }

@@ -10,11 +10,11 @@ use orch_core::entity::{Change, Project};
 use orch_proto::id::ChangeId;
 
 /// How long a change is left alone after a try that failed. Others of its queue, and other queues, go on meanwhile.
-pub(crate) const TRY_AGAIN: Duration = Duration::from_secs(5);
+pub const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// The changes, each with what is the matter.
 #[derive(Debug, Default)]
-pub(crate) struct Troubles(Mutex<BTreeMap<ChangeId, Trouble>>);
+pub struct Troubles(Mutex<BTreeMap<ChangeId, Trouble>>);
 
 #[derive(Debug)]
 struct Trouble {
@@ -24,7 +24,7 @@ struct Trouble {
 
 impl Troubles {
     /// Says that a try failed at `now`.
-    pub(crate) fn met(&self, change: &Change, project: &Project, reason: &str, now: Instant) {
+    pub fn met(&self, change: &Change, project: &Project, reason: &str, now: Instant) {
         let text = format!("C-{} of `{}` cannot go on: {reason}", change.number, project.slug);
         self.note(change.id, text, now);
     }
@@ -38,36 +38,39 @@ impl Troubles {
     }
 
     /// Says that a try succeeded.
-    pub(crate) fn over(&self, change: ChangeId) {
+    pub fn over(&self, change: ChangeId) {
         self.with(|all| all.remove(&change));
     }
 
     /// Forgets changes that are not open any more.
-    pub(crate) fn keep(&self, is_open: impl Fn(&ChangeId) -> bool) {
+    pub fn keep(&self, is_open: impl Fn(&ChangeId) -> bool) {
         self.with(|all| all.retain(|change, _| is_open(change)));
     }
 
     /// Whether the change is left alone at `now`.
-    pub(crate) fn rests(&self, change: ChangeId, now: Instant) -> bool {
+    #[must_use]
+    pub fn rests(&self, change: ChangeId, now: Instant) -> bool {
         self.with(|all| {
             all.get(&change).is_some_and(|trouble| now.saturating_duration_since(trouble.since) < TRY_AGAIN)
         })
     }
 
-    /// The changes that are left alone now.
-    pub(crate) fn resting(&self) -> BTreeSet<ChangeId> {
-        let now = Instant::now();
+    /// The changes that are left alone at `now`.
+    #[must_use]
+    pub fn resting(&self, now: Instant) -> BTreeSet<ChangeId> {
         let rests = |trouble: &Trouble| now.saturating_duration_since(trouble.since) < TRY_AGAIN;
         self.with(|all| all.iter().filter(|(_, trouble)| rests(trouble)).map(|(change, _)| *change).collect())
     }
 
     /// When to look again, if there is any trouble.
-    pub(crate) fn again(&self) -> Option<Duration> {
+    #[must_use]
+    pub fn again(&self) -> Option<Duration> {
         self.with(|all| (!all.is_empty()).then_some(TRY_AGAIN))
     }
 
     /// What is the matter, one line each.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
         self.with(|all| all.values().map(|trouble| trouble.text.clone()).collect())
     }
 

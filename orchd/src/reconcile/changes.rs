@@ -4,7 +4,6 @@
 //! compare-and-set; the intent is on record before, and after a crash the branch itself is asked what happened.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use orch_adapters::git::{
     BareRepo, CommitError, CommitId, CommitSpec, Identity, MergeError, MergeOutcome, Message, NameError, RefError,
@@ -20,12 +19,12 @@ use orch_store::{READ_DEADLINE_MS_MAX, ReadView};
 
 use super::scheduler::accept;
 use super::{Again, PassError, gates, projects};
-use crate::app::{App, blocking};
-use crate::error_chain::chain;
+use crate::app::App;
+use crate::site::{Moved, Site};
 
 /// Why a merge did not go on.
 #[derive(Debug, thiserror::Error)]
-enum MergeStepError {
+pub(super) enum MergeStepError {
     #[error("failed to open the repository")]
     Open(#[from] orch_adapters::git::OpenError),
     #[error(transparent)]
@@ -43,44 +42,46 @@ enum MergeStepError {
 }
 
 /// The change at the front of a project's queue, with all that its merge needs.
-struct Front {
-    change: Change,
-    project: Project,
-    task: Task,
+#[derive(Clone, Debug)]
+pub struct Front {
+    pub change: Change,
+    pub project: Project,
+    pub task: Task,
     /// The run whose result it is.
-    run: Run,
+    pub run: Run,
     /// Nobody has to be asked any more.
-    approved: bool,
+    pub approved: bool,
 }
 
 /// Moves every project's merge queue on.
-pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
+pub(super) async fn pass<S: Site>(app: Arc<S>) -> Result<Again, PassError> {
     let fronts = {
-        let app = Arc::clone(&app);
-        blocking(move || fronts(&app)).await?
+        let site = Arc::clone(&app);
+        app.blocking(move || fronts(&*site)).await?
     };
     for front in fronts {
-        let app_ = Arc::clone(&app);
+        let site = Arc::clone(&app);
         let (change, project) = (front.change.clone(), front.project.clone());
-        match blocking(move || merge_step(&app_, &front)).await {
+        match app.blocking(move || merge_step(&*site, &front)).await {
             Ok(Some(command)) => {
-                app.troubles.over(change.id);
+                app.troubles().over(change.id);
                 accept(app.execute("changes", command).await)?;
             }
             Ok(None) => {}
-            Err(error) => app.troubles.met(&change, &project, &chain(&error), Instant::now()),
+            Err(error) => app.troubles().met(&change, &project, &error, app.instant()),
         }
     }
-    Ok(app.troubles.again())
+    Ok(app.troubles().again())
 }
 
 /// The fronts of all merge queues. Changes that just could not go on are left alone for a moment, and hold nobody up.
-fn fronts(app: &App) -> Result<Vec<Front>, ReadError> {
-    app.store.read_within(READ_DEADLINE_MS_MAX, |view| {
+fn fronts(app: &impl Site) -> Result<Vec<Front>, ReadError> {
+    app.store().read_within(READ_DEADLINE_MS_MAX, |view| {
         let changes = {
-            let mut kept = app.book.at(view)?;
-            app.troubles.keep(|change| kept.book.has_change(*change));
-            kept.book.fronts(crate::clock::now(), &app.troubles.resting())
+            let now = app.now();
+            let mut kept = app.book().at(view, now)?;
+            app.troubles().keep(|change| kept.book.has_change(*change));
+            kept.book.fronts(now, &app.troubles().resting(app.instant()))
         };
         let mut fronts = Vec::new();
         for id in changes {
@@ -102,23 +103,41 @@ fn front(view: &ReadView<'_>, id: ChangeId) -> Result<Option<Front>, ReadError> 
 }
 
 /// Begins the check of a change that the scheduler chose.
-pub(super) async fn start_check(app: &Arc<App>, project: &Project, change: &Change) -> Result<(), PassError> {
-    let (app_, change_, project_) = (Arc::clone(app), change.clone(), project.clone());
-    match blocking(move || check_command(&app_, &change_, &project_)).await {
+pub(super) async fn start_check<S: Site>(app: &Arc<S>, project: &Project, change: &Change) -> Result<(), PassError> {
+    let (site, change_, project_) = (Arc::clone(app), change.clone(), project.clone());
+    match app.blocking(move || site.check(&change_, &project_)).await {
         Ok(command) => {
-            app.troubles.over(change.id);
+            app.troubles().over(change.id);
             accept(app.execute("scheduler", command).await)
         }
         Err(error) => {
-            app.troubles.met(change, project, &chain(&error), Instant::now());
+            app.troubles().met(change, project, &error, app.instant());
             Ok(())
         }
     }
 }
 
+/// One step of the change at the front: begin its merge, finish it, or check it again.
+fn merge_step(app: &impl Site, front: &Front) -> Result<Option<Command>, String> {
+    let change = front.change.id;
+    Ok(match &front.change.state {
+        ChangeState::Mergeable { base, tree } if front.approved => {
+            if app.head(&front.project)? != *base {
+                return Ok(Some(Command::RecheckChange { change }));
+            }
+            Some(Command::StartMerge { change, commit: app.commit(front, base.as_deref(), tree)? })
+        }
+        ChangeState::Queued { base, commit } => Some(match app.advance(front, base.as_deref(), commit)? {
+            Moved::There { toolchains } => Command::FinishMerge { change, toolchains },
+            Moved::Elsewhere => Command::RefuseMerge { change },
+        }),
+        _ => None,
+    })
+}
+
 /// Merges the change into the branch as it is now, on trees only, and says how the result is to be checked and what a
 /// person has to be asked about it.
-fn check_command(app: &App, change: &Change, project: &Project) -> Result<Command, MergeStepError> {
+pub(super) fn check_command(app: &App, change: &Change, project: &Project) -> Result<Command, MergeStepError> {
     let repository = app.repository(project.id)?;
     let branch = RefName::branch(&project.default_branch)?;
     let base = repository.head(&branch)?;
@@ -152,38 +171,37 @@ fn check_command(app: &App, change: &Change, project: &Project) -> Result<Comman
     })
 }
 
-/// One step of the change at the front: begin its merge, finish it, or check it again.
-fn merge_step(app: &App, front: &Front) -> Result<Option<Command>, MergeStepError> {
+/// The commit that a project's branch is at.
+pub(super) fn head(app: &App, project: &Project) -> Result<Option<String>, MergeStepError> {
+    let head = app.repository(project.id)?.head(&RefName::branch(&project.default_branch)?)?;
+    Ok(head.map(|head| head.to_string()))
+}
+
+/// Makes the commit of a merge.
+pub(super) fn commit(app: &App, front: &Front, base: Option<&str>, tree: &str) -> Result<String, MergeStepError> {
+    let repository = app.repository(front.project.id)?;
+    let base = base.map(CommitId::parse).transpose()?;
+    let commit = candidate(&repository, &front.change, squash_message(front), base.as_ref(), &TreeId::parse(tree)?)?;
+    Ok(commit.to_string())
+}
+
+/// Moves the branch to the commit of a merge, from the one that was checked against.
+pub(super) fn advance(app: &App, front: &Front, base: Option<&str>, commit: &str) -> Result<Moved, MergeStepError> {
     let Front { change, project, .. } = front;
     let repository = app.repository(project.id)?;
     let branch = RefName::branch(&project.default_branch)?;
-    match &change.state {
-        ChangeState::Mergeable { base, tree } if front.approved => {
-            let head = repository.head(&branch)?;
-            if head.as_ref().map(ToString::to_string) != *base {
-                return Ok(Some(Command::RecheckChange { change: change.id }));
-            }
-            let message = squash_message(front);
-            let commit = candidate(&repository, change, message, head.as_ref(), &TreeId::parse(tree)?)?;
-            Ok(Some(Command::StartMerge { change: change.id, commit: commit.to_string() }))
-        }
-        ChangeState::Queued { base, commit } => {
-            let (commit, base) = (CommitId::parse(commit)?, base.as_deref().map(CommitId::parse).transpose()?);
-            let why = format!("merge C-{}", change.number);
-            match repository.update_ref(&branch, &commit, base.as_ref(), &why) {
-                Ok(()) => {}
-                // Somebody moved the branch: if on top of our commit, ours is merged all the same.
-                Err(UpdateRefError::Lost { found: Some(found), .. }) if repository.is_ancestor(&commit, &found)? => {}
-                Err(UpdateRefError::Lost { .. }) => return Ok(Some(Command::RefuseMerge { change: change.id })),
-                Err(error) => return Err(error.into()),
-            }
-            // What guards the branch is not forgotten because git failed to show it.
-            let found = projects::detect(app, project.id, commit.as_str());
-            let toolchains = found.unwrap_or_else(|| project.toolchains.clone());
-            Ok(Some(Command::FinishMerge { change: change.id, toolchains }))
-        }
-        _ => Ok(None),
+    let (commit, base) = (CommitId::parse(commit)?, base.map(CommitId::parse).transpose()?);
+    let why = format!("merge C-{}", change.number);
+    match repository.update_ref(&branch, &commit, base.as_ref(), &why) {
+        Ok(()) => {}
+        // Somebody moved the branch: if on top of our commit, ours is merged all the same.
+        Err(UpdateRefError::Lost { found: Some(found), .. }) if repository.is_ancestor(&commit, &found)? => {}
+        Err(UpdateRefError::Lost { .. }) => return Ok(Moved::Elsewhere),
+        Err(error) => return Err(error.into()),
     }
+    // What guards the branch is not forgotten because git failed to show it.
+    let found = projects::detect(app, project.id, commit.as_str());
+    Ok(Moved::There { toolchains: found.unwrap_or_else(|| project.toolchains.clone()) })
 }
 
 /// The commit that would be merged. The same change on the same base always gives the same commit.

@@ -11,13 +11,14 @@ use orch_adapters::secret_store::SecretStoreError;
 use orch_core::entity::{PlannedStep, Project, Remedy, Run, RunPurpose, StepRecord, Task, Timeout, Work};
 use orch_core::recipe::{Isolation, Step};
 use orch_core::state::run::{FailureClass, RunOutcome};
-use orch_core::view::View as _;
+use orch_core::view::{ReadError, View as _};
 use orch_sandbox::{START_MAX, Secrets};
 
 use super::{PassError, gates, lease, settle};
 use crate::app::{App, blocking};
 use crate::checkpoints;
 use crate::error_chain::chain;
+use crate::site::{Launched, Lookout, Site};
 use crate::workspaces::Start;
 
 /// Why a run does not start.
@@ -57,6 +58,9 @@ enum LaunchError {
     NoVariable { name: String },
 }
 
+/// What becomes readable when a run of a site has ended.
+type EndOf<S> = <<S as Site>::Watch as Lookout<S>>::End;
+
 /// Makes the directory of a run, so that it can be watched.
 pub(super) fn prepare(directory: &Path) {
     if let Err(error) = std::fs::create_dir_all(directory) {
@@ -66,11 +70,21 @@ pub(super) fn prepare(directory: &Path) {
 }
 
 /// Starts the run. When that is impossible the run is settled with the reason. Answers what becomes readable at its end.
-pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<Option<OwnedFd>, PassError> {
+pub(super) async fn submit<S: Site>(app: &Arc<S>, run: &Run) -> Result<Option<EndOf<S>>, PassError> {
     if let Some(reason) = &run.cancel_requested {
         give_up(app, run, RunOutcome::Cancelled { reason: reason.clone() }).await?;
         return Ok(None);
     }
+    match app.launch(run).await? {
+        Launched::Started(end) => return Ok(end),
+        Launched::Unknown | Launched::NotNow => {}
+        Launched::Refused(outcome) => give_up(app, run, outcome).await?,
+    }
+    Ok(None)
+}
+
+/// Starts the run, unless that is impossible.
+pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<OwnedFd>, ReadError> {
     let (task, project) = (run.task, run.project);
     let (task, project) = app.read(move |view| Ok((view.get::<Task>(task)?, view.get::<Project>(project)?))).await?;
     let start = match (&task, &project) {
@@ -83,11 +97,11 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<Option<OwnedFd>,
     let layers = match start {
         Start::Layers(layers) => Some(layers),
         Start::Empty => None,
-        Start::Stopped => return Ok(None),
+        Start::Stopped => return Ok(Launched::NotNow),
     };
     // Preparing a checkout takes a while, in which somebody may have found out that the sandbox does not hold.
     if app.jails_hold().is_err() {
-        return Ok(None);
+        return Ok(Launched::NotNow);
     }
     let launched = {
         let _turn = app.launches.acquire().await;
@@ -99,12 +113,12 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<Option<OwnedFd>,
         })
         .await
     };
-    match launched {
-        Ok(end) => Ok(end),
+    Ok(match launched {
+        Ok(end) => Launched::Started(end),
         // It may be under way: the next look at its directory says.
         Err(LaunchError::Submit(error @ SubmitError::Unknown(_))) => {
             tracing::warn!(run = %run.id, error = chain(&error), "not known whether a run started");
-            Ok(None)
+            Launched::Unknown
         }
         Err(error) => {
             let class = match &error {
@@ -117,48 +131,48 @@ pub(super) async fn submit(app: &Arc<App>, run: &Run) -> Result<Option<OwnedFd>,
                 | LaunchError::NoVariable { .. } => FailureClass::Isolation,
                 _ => FailureClass::Infrastructure,
             };
-            give_up(app, run, RunOutcome::Failed { class, reason: chain(&error) }).await?;
-            Ok(None)
+            Launched::Refused(RunOutcome::Failed { class, reason: chain(&error) })
         }
-    }
+    })
 }
 
 /// Gives a run back to the queue that was chosen so long ago that nobody knows any more whether it is the one to begin.
-pub(super) async fn give_back(app: &Arc<App>, run: &Run) -> Result<(), PassError> {
+pub(super) async fn give_back<S: Site>(app: &Arc<S>, run: &Run) -> Result<(), PassError> {
     let reason = "nobody began it before its lease was over".to_owned();
     give_up(app, run, lease::outcome(run, reason)).await
 }
 
 /// Settles a run of which nothing lives any more, whatever its directory says.
-pub(super) async fn end_unseen(app: &Arc<App>, run: &Run, reason: String) -> Result<(), PassError> {
-    let (executor, directory, fence) = (Arc::clone(&app.executor), app.dirs.run(run.id), run.fence);
+pub(super) async fn end_unseen<S: Site>(app: &Arc<S>, run: &Run, reason: String) -> Result<(), PassError> {
+    let (site, unseen) = (Arc::clone(app), run.clone());
     // Nothing starts in what is there instead.
-    if let Err(error) = blocking(move || executor.forestall(&directory, fence)).await {
-        tracing::warn!(run = %run.id, error = chain(&error), "a run is given up without its claim");
+    if let Err(error) = app.blocking(move || site.forestall(&unseen)).await {
+        tracing::warn!(run = %run.id, error, "a run is given up without its claim");
     }
     settle::without_result(app, run.id, run.fence, lease::outcome(run, reason)).await
 }
 
 /// Settles a run that was not started, unless it was: an earlier try may have ended without an answer, or with the daemon
 /// before this one. The next look at its directory says more then.
-async fn give_up(app: &Arc<App>, run: &Run, outcome: RunOutcome) -> Result<(), PassError> {
+async fn give_up<S: Site>(app: &Arc<S>, run: &Run, outcome: RunOutcome) -> Result<(), PassError> {
     let forestalled = async || {
-        let (executor, directory, fence) = (Arc::clone(&app.executor), app.dirs.run(run.id), run.fence);
-        blocking(move || executor.forestall(&directory, fence)).await
+        let (site, run) = (Arc::clone(app), run.clone());
+        app.blocking(move || site.forestall(&run)).await
     };
     let mut forestall = forestalled().await;
     if forestall.is_err() {
         // Nothing can be written there now, but an earlier start may still be on its way.
         tokio::select! {
+            biased;
             () = app.stopped() => return Ok(()),
-            () = tokio::time::sleep(START_MAX) => {}
+            () = app.sleep(START_MAX) => {}
         }
         forestall = forestalled().await;
     }
     match forestall {
         Ok(false) => return Ok(()),
         Ok(true) => {}
-        Err(error) => tracing::warn!(run = %run.id, error = chain(&error), "a run is given up without its claim"),
+        Err(error) => tracing::warn!(run = %run.id, error, "a run is given up without its claim"),
     }
     settle::without_result(app, run.id, run.fence, outcome).await
 }

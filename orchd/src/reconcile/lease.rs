@@ -12,9 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 use orch_adapters::{executor, run_log};
 use orch_core::entity::Run;
 use orch_core::state::run::{RunOutcome, RunState};
+use orch_proto::Timestamp;
+use orch_sandbox::log::ReadLogError;
 
-use crate::app::{App, blocking};
-use crate::error_chain::chain;
+use crate::site::Site;
 
 /// How long after the end of its lease a run that was chosen is still begun, in milliseconds: whoever chose it may have much
 /// to do.
@@ -39,10 +40,10 @@ pub(super) struct Sight {
 
 impl Sight {
     /// Takes note of a run that was begun by this daemon or an earlier one.
-    pub(super) fn taken_up(&mut self, app: &App, run: &Run, directory: &Path) {
-        self.is_of_earlier_boot = app.is_new_boot && !self.is_ours;
+    pub(super) fn taken_up(&mut self, app: &impl Site, run: &Run) {
+        self.is_of_earlier_boot = app.is_new_boot() && !self.is_ours;
         // It is made before a run is said to begin. Power that is lost can take it, and a boot ends then.
-        self.was_taken |= run.state == RunState::Starting && !directory.exists() && !self.is_of_earlier_boot;
+        self.was_taken |= run.state == RunState::Starting && !app.has_directory(run.id) && !self.is_of_earlier_boot;
     }
 
     /// Passes on what a start has answered.
@@ -58,15 +59,15 @@ impl Sight {
 
     /// Takes note of a run that lives. One whose shim has not proven for too long that it is the one is ended: it stands still,
     /// and when it goes on it ends by itself.
-    pub(super) async fn seen(&mut self, app: &Arc<App>, run: &Run, directory: &Path, renewed: Option<SystemTime>) {
+    pub(super) async fn seen<S: Site>(&mut self, app: &Arc<S>, run: &Run, renewed: Option<SystemTime>) {
         self.unseen_since = None;
-        let now = Instant::now();
+        let now = app.instant();
         match &self.renewed {
             Some((last, since)) if *last == renewed => {
-                if now.duration_since(*since) < app.config.leases.dead_after(run.lease_ms) {
+                if now.duration_since(*since) < app.dead_after(run.lease_ms) {
                     return;
                 }
-                end_stuck(app, run, directory).await;
+                end_stuck(app, run).await;
                 // Ended or of a version without leases: there is time until it is looked at again.
                 self.renewed = Some((renewed, now));
             }
@@ -75,18 +76,22 @@ impl Sight {
     }
 
     /// Takes note of a run whose shim lives and holds what is not there any more. It ends by itself; one that does not is ended.
-    pub(super) async fn hidden(&mut self, app: &Arc<App>, run: &Run, directory: &Path) {
-        let unseen_for = self.unseen_since.get_or_insert_with(Instant::now).elapsed();
-        if unseen_for >= app.config.leases.dead_after(run.lease_ms) {
-            end_stuck(app, run, directory).await;
+    pub(super) async fn hidden<S: Site>(&mut self, app: &Arc<S>, run: &Run) {
+        let unseen_for = self.unseen_for(app.instant());
+        if unseen_for >= app.dead_after(run.lease_ms) {
+            end_stuck(app, run).await;
         }
+    }
+
+    fn unseen_for(&mut self, now: Instant) -> Duration {
+        now.saturating_duration_since(*self.unseen_since.get_or_insert(now))
     }
 
     /// Why a run that has begun, and of which its directory says nothing, is dead for sure, if it is. `has_ended`: its process is
     /// known to have.
-    pub(super) fn why_dead(&mut self, app: &App, run: &Run, has_ended: bool) -> Option<String> {
-        let dead_after = app.config.leases.dead_after(run.lease_ms);
-        let unseen_for = self.unseen_since.get_or_insert_with(Instant::now).elapsed();
+    pub(super) fn why_dead(&mut self, app: &impl Site, run: &Run, has_ended: bool) -> Option<String> {
+        let dead_after = app.dead_after(run.lease_ms);
+        let unseen_for = self.unseen_for(app.instant());
         if has_ended || self.is_of_earlier_boot {
             return Some("its directory was taken away, and its processes are gone".to_owned());
         }
@@ -101,31 +106,35 @@ impl Sight {
 }
 
 /// Ends the shim of a run, if it is there.
-async fn end_stuck(app: &Arc<App>, run: &Run, directory: &Path) {
-    let (executor, directory, fence) = (Arc::clone(&app.executor), directory.to_owned(), run.fence);
-    match blocking(move || executor.end_stuck(&directory, fence)).await {
+async fn end_stuck<S: Site>(app: &Arc<S>, run: &Run) {
+    let (site, stuck) = (Arc::clone(app), run.clone());
+    match app.blocking(move || site.end_stuck(&stuck)).await {
         Ok(true) => tracing::warn!(run = %run.id, "its shim did not renew the lease for too long and was ended"),
         Ok(false) => {}
         Err(error) => {
-            tracing::warn!(run = %run.id, error = chain(&error), "a shim that does not renew its lease was not ended");
+            tracing::warn!(run = %run.id, error, "a shim that does not renew its lease was not ended");
         }
     }
 }
 
 /// Whether a run was chosen so long ago that it is to be chosen again. Nobody has started it.
-pub(super) fn is_over(run: &Run) -> bool {
-    matches!(run.state, RunState::Leased { until } if until.plus_ms(BEGIN_LATE_MS) < crate::clock::now())
+pub(super) fn is_over(run: &Run, now: Timestamp) -> bool {
+    matches!(run.state, RunState::Leased { until } if until.plus_ms(BEGIN_LATE_MS) < now)
 }
 
 /// Why a run whose shim is gone left no result.
-pub(super) async fn lost_of(run: &Run, directory: &Path) -> String {
-    let (id, log, from) = (run.id, executor::log_path(directory), executor::LOG_START);
-    let said = blocking(move || run_log::lease_lost(&log, from, LOG_PIECE_BYTES)).await;
-    let said = said.unwrap_or_else(|error| {
-        tracing::debug!(run = %id, error = chain(&error), "the log of a lost run cannot be read");
+pub(super) async fn lost_of<S: Site>(app: &Arc<S>, run: &Run) -> String {
+    let (site, id) = (Arc::clone(app), run.id);
+    let said = app.blocking(move || site.last_words(id)).await.unwrap_or_else(|error| {
+        tracing::debug!(run = %id, error, "the log of a lost run cannot be read");
         None
     });
     said.unwrap_or_else(|| "its processes are gone and left no result".to_owned())
+}
+
+/// What the log of a run says of a lease that was lost. Blocks.
+pub(super) fn last_words(directory: &Path) -> Result<Option<String>, ReadLogError> {
+    run_log::lease_lost(&executor::log_path(directory), executor::LOG_START, LOG_PIECE_BYTES)
 }
 
 /// The end of a run that left no result.

@@ -11,43 +11,42 @@ use orch_sandbox::log::ReadLogError;
 use orch_store::ExecuteError;
 
 use super::PassError;
-use crate::app::{App, blocking};
 use crate::error_chain::chain;
+use crate::site::Site;
 
 /// How much of a log is read at once.
 const LOG_PIECE_BYTES: usize = 1 << 20;
 
 /// Records what the log says since the run's cursor. `scanned` is how far the log is known to say nothing more.
-pub(super) async fn record(app: &Arc<App>, run: &Run, directory: &Path, scanned: &mut u64) -> Result<(), PassError> {
-    record_from(app, run, directory, (run.log_cursor, scanned)).await.map(drop)
+pub(super) async fn record<S: Site>(app: &Arc<S>, run: &Run, scanned: &mut u64) -> Result<(), PassError> {
+    record_from(app, run, (run.log_cursor, scanned)).await.map(drop)
 }
 
 /// Takes in the rest of a log that does not grow any more.
-pub(super) async fn drain(app: &Arc<App>, run: &Run, directory: &Path, scanned: &mut u64) -> Result<(), PassError> {
+pub(super) async fn drain<S: Site>(app: &Arc<S>, run: &Run, scanned: &mut u64) -> Result<(), PassError> {
     let mut cursor = run.log_cursor;
-    while let Some(next) = record_from(app, run, directory, (cursor, scanned)).await? {
+    while let Some(next) = record_from(app, run, (cursor, scanned)).await? {
         cursor = next;
     }
     Ok(())
 }
 
 /// Records what the log says from `cursor` on; where the stored cursor is then, none when there was nothing.
-async fn record_from(
-    app: &Arc<App>,
+async fn record_from<S: Site>(
+    app: &Arc<S>,
     run: &Run,
-    directory: &Path,
     (cursor, scanned): (u64, &mut u64),
 ) -> Result<Option<u64>, PassError> {
     let offset = cursor.max(*scanned);
     let read = {
-        let directory = directory.to_owned();
-        blocking(move || next(&directory, offset)).await
+        let (site, id) = (Arc::clone(app), run.id);
+        app.blocking(move || site.log(id, offset)).await
     };
     let piece = match read {
         Ok(piece) => piece,
         Err(error) => {
             // The exit record stands for itself; a log that cannot be read costs the steps' times, not the result.
-            tracing::warn!(run = %run.id, error = chain(&error), "failed to read a run's log");
+            tracing::warn!(run = %run.id, error, "failed to read a run's log");
             return Ok(None);
         }
     };
@@ -71,7 +70,7 @@ async fn record_from(
 }
 
 /// The next observations from `offset` on, over any amount of output between them.
-fn next(directory: &Path, offset: u64) -> Result<Piece<Observation>, ReadLogError> {
+pub(super) fn next(directory: &Path, offset: u64) -> Result<Piece<Observation>, ReadLogError> {
     let log = executor::log_path(directory);
     let mut offset = offset.max(executor::LOG_START);
     loop {

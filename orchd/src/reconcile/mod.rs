@@ -11,6 +11,7 @@ mod launch;
 mod lease;
 mod log;
 mod outage;
+mod own_site;
 mod projects;
 mod retention;
 mod runner;
@@ -27,7 +28,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+pub use changes::Front;
+pub use runs::Runs;
+pub use settle::{Ended, outcome};
+
 use crate::app::App;
+use crate::site::Site;
 
 /// How long a reconciler that failed waits before it looks again although nothing changed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -35,24 +41,50 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Takes up everything that was under way when the daemon stopped, before anything new is decided.
-pub(crate) async fn recover(app: &Arc<App>) -> runs::Runs {
+pub(crate) async fn recover(app: &Arc<App>) -> Runs {
     if let Err(error) = settle::clean_up_all(app).await {
         tracing::warn!(error = crate::error_chain::chain(&error), "not cleaned up after runs that are over");
     }
+    recover_runs(app).await
+}
+
+/// Takes up every open run. Returns once each was looked at: who lives is followed, who is over is settled or being settled,
+/// and the scheduler knows nothing that is not so any more.
+pub async fn recover_runs<S: Site>(app: &Arc<S>) -> Runs {
     runner::recover(app).await
 }
 
+/// Looks after runs until the daemon stops. The runs go on.
+pub async fn follow_runs<S: Site>(app: Arc<S>, runs: Runs) {
+    runner::run(app, runs).await;
+}
+
+/// Starts what the book chose until the daemon stops.
+pub async fn schedule<S: Site>(app: Arc<S>) {
+    repeat(app, "scheduler", scheduler::pass).await;
+}
+
+/// Has everybody look again when the state can or cannot be written, until the daemon stops.
+pub async fn watch_outages<S: Site>(app: Arc<S>) {
+    outage::follow(app).await;
+}
+
+/// Moves merge queues on until the daemon stops.
+pub async fn merge<S: Site>(app: Arc<S>) {
+    repeat(app, "changes", changes::pass).await;
+}
+
 /// Starts all reconcilers. They end when the daemon stops.
-pub(crate) fn start(app: &Arc<App>, runs: runs::Runs) -> JoinSet<()> {
+pub(crate) fn start(app: &Arc<App>, runs: Runs) -> JoinSet<()> {
     let mut parts = JoinSet::new();
     parts.spawn(watch::follow(Arc::clone(app)));
-    parts.spawn(runner::run(Arc::clone(app), runs));
+    parts.spawn(follow_runs(Arc::clone(app), runs));
     parts.spawn(projects::run(Arc::clone(app)));
     parts.spawn(settle::tidy(Arc::clone(app)));
     parts.spawn(stalls::watch(Arc::clone(app)));
-    parts.spawn(repeat(Arc::clone(app), "changes", changes::pass));
-    parts.spawn(repeat(Arc::clone(app), "scheduler", scheduler::pass));
-    parts.spawn(outage::follow(Arc::clone(app)));
+    parts.spawn(merge(Arc::clone(app)));
+    parts.spawn(schedule(Arc::clone(app)));
+    parts.spawn(watch_outages(Arc::clone(app)));
     parts.spawn(cramped::measure_when_there_is_room(Arc::clone(app)));
     // Last: nothing waits for them.
     parts.spawn(retention::run(Arc::clone(app)));
@@ -74,12 +106,13 @@ enum PassError {
 }
 
 /// Runs a pass whenever the state changed or it is due, until the daemon stops.
-async fn repeat<F>(app: Arc<App>, part: &'static str, pass: impl Fn(Arc<App>) -> F)
+async fn repeat<S, F>(app: Arc<S>, part: &'static str, pass: impl Fn(Arc<S>) -> F)
 where
+    S: Site,
     F: Future<Output = Result<Again, PassError>>,
 {
-    let mut changed = app.store.subscribe();
-    let mut woken = app.woken.subscribe();
+    let mut changed = app.store().subscribe();
+    let mut woken = app.woken();
     loop {
         changed.mark_unchanged();
         woken.mark_unchanged();
@@ -91,10 +124,11 @@ where
             }
         };
         tokio::select! {
+            biased;
             () = app.stopped() => return,
             _ = changed.changed() => {}
             _ = woken.changed() => {}
-            () = tokio::time::sleep(wait) => {}
+            () = app.sleep(wait) => {}
         }
     }
 }

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use crate::app::App;
+use crate::site::Site;
 
 /// Looks until the daemon stops.
-pub(super) async fn follow(app: Arc<App>) {
-    let mut outage = app.store.outage();
+pub(super) async fn follow<S: Site>(app: Arc<S>) {
+    let mut outage = app.store().outage();
     loop {
         let now = outage.borrow_and_update().clone();
         if let Some(now) = now {
@@ -17,6 +17,7 @@ pub(super) async fn follow(app: Arc<App>) {
             tracing::error!(since = %now.since, reason, full = now.is_full, "the state cannot be written; nothing new begins");
         }
         tokio::select! {
+            biased;
             () = app.stopped() => return,
             changed = outage.changed() => if changed.is_err() { return },
         }

@@ -3,9 +3,8 @@
 //! The run itself lives under its shim. What is kept here can be lost at any moment: all of it is found again in the
 //! state and in the run's directory.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use orch_adapters::executor::Observed;
 use orch_core::command::Command;
@@ -13,17 +12,16 @@ use orch_core::entity::Run;
 use orch_core::state::run::{FailureClass, RunOutcome, RunState};
 use orch_core::view::{ReadError, View as _};
 use orch_proto::id::RunId;
-use orch_sandbox::run_dir::InspectError;
 use orch_store::ExecuteError;
 use tokio::sync::{Notify, oneshot};
 
 use super::lease::{self, Sight};
 use super::runs::Runs;
+use super::settle::Ended;
 use super::steering::{self, Steering};
-use super::watch::Watch;
 use super::{PassError, launch, log, settle};
-use crate::app::{App, blocking};
 use crate::error_chain::chain;
+use crate::site::{Lookout as _, Site};
 
 /// How often a run is looked at although nothing was heard of it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -33,14 +31,14 @@ const RECOVERY_MAX: Duration = Duration::from_secs(60);
 const UNREADABLE_MAX: Duration = Duration::from_secs(10);
 
 /// Looks after runs until the daemon stops. The runs go on.
-pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
-    let mut changed = app.store.subscribe();
-    let mut read_at = Instant::now();
+pub(super) async fn run<S: Site>(app: Arc<S>, mut runs: Runs) {
+    let mut changed = app.store().subscribe();
+    let mut read_at = app.instant();
     loop {
         changed.mark_unchanged();
         // However much happens: a run whose follower failed is found only so.
-        if read_at.elapsed() >= super::LOOK_AGAIN {
-            read_at = Instant::now();
+        if app.instant().saturating_duration_since(read_at) >= super::LOOK_AGAIN {
+            read_at = app.instant();
             runs.forget();
         }
         let wait = match runs.catch_up(&app).await {
@@ -51,9 +49,10 @@ pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
             }
         };
         tokio::select! {
+            biased;
             () = app.stopped() => break,
             _ = changed.changed() => {}
-            () = tokio::time::sleep(wait) => {}
+            () = app.sleep(wait) => {}
         }
     }
     // A piece of work that is under way is brought to its end.
@@ -62,7 +61,7 @@ pub(super) async fn run(app: Arc<App>, mut runs: Runs) {
 
 /// Takes up every open run that was under way when the last daemon ended. Returns once each was looked at: who lives is
 /// followed, who is over is settled or being settled, and the scheduler knows nothing that is not so any more.
-pub(super) async fn recover(app: &Arc<App>) -> Runs {
+pub(super) async fn recover<S: Site>(app: &Arc<S>) -> Runs {
     let mut runs = Runs::default();
     let all = async {
         let looked = loop {
@@ -70,21 +69,25 @@ pub(super) async fn recover(app: &Arc<App>) -> Runs {
                 Ok(looked) => break looked,
                 Err(error) => tracing::warn!(error = chain(&error), "failed to look for runs; trying again"),
             }
-            tokio::time::sleep(super::AFTER_FAILURE).await;
+            app.sleep(super::AFTER_FAILURE).await;
         };
         for looked in looked {
             // A follower that ends drops its end, which says the same: it has looked.
             let _ended = looked.await.is_err();
         }
     };
-    if tokio::time::timeout(RECOVERY_MAX, all).await.is_err() {
-        tracing::warn!("not every run was looked at in time; going on with the others");
+    tokio::select! {
+        biased;
+        () = all => {}
+        () = app.sleep(RECOVERY_MAX) => {
+            tracing::warn!("not every run was looked at in time; going on with the others");
+        }
     }
     runs
 }
 
 /// Brings one run to its end, over failures of the state and restarts of itself.
-pub(super) async fn look_after(app: Arc<App>, run: Run, bell: Arc<Notify>, looked: oneshot::Sender<()>) {
+pub(super) async fn look_after<S: Site>(app: Arc<S>, run: Run, bell: Arc<Notify>, looked: oneshot::Sender<()>) {
     let id = run.id;
     let mut pause = Duration::from_millis(100);
     let (mut run, mut looked, mut sight) = (Ok(Some(run)), Some(looked), Sight::default());
@@ -103,8 +106,9 @@ pub(super) async fn look_after(app: Arc<App>, run: Run, bell: Arc<Notify>, looke
             Err(error) => tracing::warn!(run = %id, error = chain(&error), "following a run was interrupted"),
         }
         tokio::select! {
+            biased;
             () = app.stopped() => return,
-            () = tokio::time::sleep(pause) => {}
+            () = app.sleep(pause) => {}
         }
         pause = (pause * 2).min(Duration::from_secs(5));
         run = load_open(&app, id).await;
@@ -120,28 +124,28 @@ enum Followed {
 }
 
 /// One go at a run, which is as it was read a moment ago.
-async fn follow(
-    app: &Arc<App>,
+async fn follow<S: Site>(
+    app: &Arc<S>,
     run: Run,
     bell: &Notify,
     (looked, sight): (&mut Option<oneshot::Sender<()>>, &mut Sight),
 ) -> Result<Followed, PassError> {
-    let (id, directory) = (run.id, app.dirs.run(run.id));
+    let id = run.id;
     let mut watch = match set_out(app, run, bell, (looked, sight)).await? {
         Ok(watch) => watch,
         Err(followed) => return Ok(followed),
     };
     let mut scanned = 0;
     let mut steering = Steering::default();
-    let mut readable_at = Instant::now();
+    let mut readable_at = app.instant();
     loop {
-        if *app.stopping.borrow() {
+        if app.is_stopping() {
             return Ok(Followed::ToTheEnd);
         }
-        let Some((run, observed)) = look(app, id, &directory).await? else { return Ok(Followed::ToTheEnd) };
-        let pause_ends_in = steering::pause_ends_in(&run);
+        let Some((run, observed)) = look(app, id).await? else { return Ok(Followed::ToTheEnd) };
+        let pause_ends_in = steering::pause_ends_in(&run, app.now());
         if observed.is_ok() {
-            readable_at = Instant::now();
+            readable_at = app.instant();
         }
         // Who is over is settled first; for the others it is enough to know that they live.
         if matches!(observed, Ok(Looked::Running { .. } | Looked::Absent | Looked::Unseen)) {
@@ -149,37 +153,38 @@ async fn follow(
         }
         let look_again = pause_ends_in.map_or(LOOK_AGAIN, |ends| ends.min(LOOK_AGAIN));
         match observed {
-            Ok(Looked::Unseen) => sight.hidden(app, &run, &directory).await,
+            Ok(Looked::Unseen) => sight.hidden(app, &run).await,
             Ok(Looked::Absent) if sight.has_begun(&run) => {
-                if let Some(reason) = sight.why_dead(app, &run, watch.has_ended()) {
+                if let Some(reason) = sight.why_dead(&**app, &run, watch.has_ended()) {
                     launch::end_unseen(app, &run, reason).await?;
                     return Ok(Followed::ToTheEnd);
                 }
             }
-            Ok(Looked::Absent) if run.cancel_requested.is_none() && app.jails_hold().is_err() => {
+            Ok(Looked::Absent) if run.cancel_requested.is_none() && !app.holds() => {
                 tracing::debug!(run = %run.id, "a run waits until the sandbox withstands everything again");
             }
             Ok(Looked::Absent) => watch.until(sight.launched(launch::submit(app, &run).await?)),
             Ok(Looked::Running { renewed }) => {
-                sight.seen(app, &run, &directory, renewed).await;
-                steering.steer(app, &run, &directory).await;
-                log::record(app, &run, &directory, &mut scanned).await?;
-                watch.shim(&directory).await;
+                sight.seen(app, &run, renewed).await;
+                steering.steer(app, &run).await;
+                log::record(app, &run, &mut scanned).await?;
+                watch.ask(app).await;
             }
             Ok(Looked::Ended(ended)) => {
-                log::drain(app, &run, &directory, &mut scanned).await?;
+                log::drain(app, &run, &mut scanned).await?;
                 return settle::ended(app, &run, *ended).await.map(|()| Followed::ToTheEnd);
             }
             Ok(Looked::Lost) => {
-                log::drain(app, &run, &directory, &mut scanned).await?;
-                let reason = lease::lost_of(&run, &directory).await;
+                log::drain(app, &run, &mut scanned).await?;
+                let reason = lease::lost_of(app, &run).await;
                 settle::without_result(app, id, run.fence, lease::outcome(&run, reason)).await?;
                 return Ok(Followed::ToTheEnd);
             }
             Err(error) => {
-                tracing::warn!(run = %id, error = chain(&error), "failed to look at a run; looking again");
-                if readable_at.elapsed() > UNREADABLE_MAX && is_gone(app, &directory).await {
-                    let reason = format!("its directory cannot be read: {}", chain(&error));
+                tracing::warn!(run = %id, error, "failed to look at a run; looking again");
+                let lasts = app.instant().saturating_duration_since(readable_at);
+                if lasts > UNREADABLE_MAX && is_gone(app, id).await {
+                    let reason = format!("its directory cannot be read: {error}");
                     let outcome = RunOutcome::Failed { class: FailureClass::Infrastructure, reason };
                     settle::without_result(app, id, run.fence, outcome).await?;
                     return Ok(Followed::ToTheEnd);
@@ -191,31 +196,31 @@ async fn follow(
 }
 
 /// Begins a run, or takes up one that was begun; how it is watched, unless it is not to be followed now.
-async fn set_out(
-    app: &Arc<App>,
+async fn set_out<S: Site>(
+    app: &Arc<S>,
     run: Run,
     bell: &Notify,
     (looked, sight): (&mut Option<oneshot::Sender<()>>, &mut Sight),
-) -> Result<Result<Watch, Followed>, PassError> {
-    let directory = app.dirs.run(run.id);
+) -> Result<Result<S::Watch, Followed>, PassError> {
+    let id = run.id;
     if !is_before_start(&run) {
-        sight.taken_up(app, &run, &directory);
+        sight.taken_up(&**app, &run);
         // It may be gone with a power loss.
-        launch::prepare(&directory);
-        return Ok(Ok(Watch::new(app, &directory)));
+        app.prepare(id);
+        return Ok(Ok(app.watch(id)));
     }
-    if lease::is_over(&run) {
+    if lease::is_over(&run, app.now()) {
         launch::give_back(app, &run).await?;
         return Ok(Err(Followed::Overtaken));
     }
     // Nothing starts while an attack on the sandbox works, whoever chose it and when. What was not started may wait.
-    if run.cancel_requested.is_none() && app.jails_hold().is_err() {
+    if run.cancel_requested.is_none() && !app.holds() {
         drop(looked.take());
-        return wait_for_jails(app, run.id, bell).await.map(Err);
+        return wait_for_jails(app, id, bell).await.map(Err);
     }
-    let Some(run) = begin(app, run, &directory).await? else { return Ok(Err(Followed::Overtaken)) };
+    let Some(run) = begin(app, run).await? else { return Ok(Err(Followed::Overtaken)) };
     drop(looked.take());
-    let mut watch = Watch::new(app, &directory);
+    let mut watch = app.watch(id);
     // Nobody has started it, and nobody else does: there is nothing to look at.
     watch.until(sight.launched(launch::submit(app, &run).await?));
     watch.wait(app, bell, LOOK_AGAIN).await;
@@ -230,27 +235,21 @@ enum Looked {
         renewed: Option<SystemTime>,
     },
     /// With what is to be put on record of it.
-    Ended(Box<settle::Ended>),
+    Ended(Box<Ended>),
     Lost,
     /// Somebody has it, but not what is there.
     Unseen,
 }
 
 /// The run, unless it is over already, and what has become of it.
-async fn look(
-    app: &Arc<App>,
-    id: RunId,
-    directory: &Path,
-) -> Result<Option<(Run, Result<Looked, InspectError>)>, PassError> {
-    let (app, directory) = (Arc::clone(app), directory.to_owned());
-    let looked = blocking(move || {
-        let Some(run) = open_run(&app, id)? else { return Ok(None) };
-        let looked = match app.executor.observe(&directory, run.fence) {
+async fn look<S: Site>(app: &Arc<S>, id: RunId) -> Result<Option<(Run, Result<Looked, String>)>, PassError> {
+    let site = Arc::clone(app);
+    let looked = app.blocking(move || {
+        let Some(run) = open_run(&*site, id)? else { return Ok(None) };
+        let looked = match site.observe(&run) {
             Ok(Observed::Absent) => Ok(Looked::Absent),
-            Ok(Observed::Running) => {
-                Ok(Looked::Running { renewed: app.executor.renewed_at(&directory).ok().flatten() })
-            }
-            Ok(Observed::Exited(exit)) => Ok(Looked::Ended(Box::new(settle::Ended::of(&app, &run, &exit)?))),
+            Ok(Observed::Running) => Ok(Looked::Running { renewed: site.renewed_at(run.id) }),
+            Ok(Observed::Exited(exit)) => Ok(Looked::Ended(Box::new(site.result(&run, &exit)?))),
             Ok(Observed::Lost) => Ok(Looked::Lost),
             Ok(Observed::Unseen) => Ok(Looked::Unseen),
             Err(error) => Err(error),
@@ -260,8 +259,8 @@ async fn look(
     Ok(looked.await?)
 }
 
-fn open_run(app: &App, id: RunId) -> Result<Option<Run>, ReadError> {
-    Ok(app.store.read(|view| view.get::<Run>(id))?.filter(|run| !run.state.is_final()))
+fn open_run(app: &impl Site, id: RunId) -> Result<Option<Run>, ReadError> {
+    Ok(app.store().read(|view| view.get::<Run>(id))?.filter(|run| !run.state.is_final()))
 }
 
 const fn is_before_start(run: &Run) -> bool {
@@ -269,36 +268,37 @@ const fn is_before_start(run: &Run) -> bool {
 }
 
 /// Waits until the sandbox withstands everything again, or the run is not to start any more.
-async fn wait_for_jails(app: &Arc<App>, id: RunId, bell: &Notify) -> Result<Followed, PassError> {
-    let mut woken = app.woken.subscribe();
+async fn wait_for_jails<S: Site>(app: &Arc<S>, id: RunId, bell: &Notify) -> Result<Followed, PassError> {
+    let mut woken = app.woken();
     loop {
         let Some(run) = load_open(app, id).await? else { return Ok(Followed::ToTheEnd) };
-        if run.cancel_requested.is_some() || app.jails_hold().is_ok() {
+        if run.cancel_requested.is_some() || app.holds() {
             return Ok(Followed::Overtaken);
         }
         tokio::select! {
+            biased;
             () = app.stopped() => return Ok(Followed::ToTheEnd),
             () = bell.notified() => {}
             _ = woken.changed() => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = app.sleep(LOOK_AGAIN) => {}
         }
     }
 }
 
 /// Whether a run that cannot be looked at is over for sure. It may live, and what is missing may be a descriptor: given up
 /// too early there would be two of it. One that lives goes on, and its sandbox ends it when its time is over.
-async fn is_gone(app: &Arc<App>, directory: &Path) -> bool {
-    let (executor, directory) = (Arc::clone(&app.executor), directory.to_owned());
-    blocking(move || executor.is_gone(&directory)).await
+async fn is_gone<S: Site>(app: &Arc<S>, id: RunId) -> bool {
+    let site = Arc::clone(app);
+    app.blocking(move || site.is_gone(id)).await
 }
 
 /// Puts on record that a run that was not started yet is to be. The run as it is then; none when it is not to be any more.
-async fn begin(app: &Arc<App>, run: Run, directory: &Path) -> Result<Option<Run>, PassError> {
+async fn begin<S: Site>(app: &Arc<S>, run: Run) -> Result<Option<Run>, PassError> {
     if let Some(reason) = run.cancel_requested {
         settle::without_result(app, run.id, run.fence, RunOutcome::Cancelled { reason }).await?;
         return Ok(None);
     }
-    launch::prepare(directory);
+    app.prepare(run.id);
     match app.execute("runner", Command::MarkRunStarting { run: run.id }).await {
         Ok(_) => Ok(Some(Run { state: RunState::Starting, ..run })),
         Err(ExecuteError::Rejected(_)) => Ok(None),
@@ -306,7 +306,7 @@ async fn begin(app: &Arc<App>, run: Run, directory: &Path) -> Result<Option<Run>
     }
 }
 
-async fn load_open(app: &Arc<App>, id: RunId) -> Result<Option<Run>, PassError> {
-    let app = Arc::clone(app);
-    Ok(blocking(move || open_run(&app, id)).await?)
+async fn load_open<S: Site>(app: &Arc<S>, id: RunId) -> Result<Option<Run>, PassError> {
+    let site = Arc::clone(app);
+    Ok(app.blocking(move || open_run(&*site, id)).await?)
 }

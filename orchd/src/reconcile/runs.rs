@@ -10,11 +10,11 @@ use orch_core::entity::Run;
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::id::RunId;
 use orch_store::ReadView;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
 
 use super::runner;
-use crate::app::App;
+use crate::site::Site;
 
 /// Most news that are looked at one by one. With more it is less work to read the table.
 const NEWS_MAX: u32 = 10_000;
@@ -26,7 +26,7 @@ const DECIDED: [&str; 5] = ["cancel_requested", "pause_requested", "resume_reque
 
 /// Runs that somebody here looks after.
 #[derive(Debug, Default)]
-pub(crate) struct Runs {
+pub struct Runs {
     followers: BTreeMap<RunId, Follower>,
     /// Number of the last event that was looked at; none: the table is to be read.
     seq: Option<u64>,
@@ -34,7 +34,8 @@ pub(crate) struct Runs {
 
 #[derive(Debug)]
 struct Follower {
-    task: JoinHandle<()>,
+    /// Answers when it has ended by itself, and fails when it failed.
+    ended: oneshot::Receiver<()>,
     /// Rung when something was decided about the run.
     bell: Arc<Notify>,
 }
@@ -56,8 +57,8 @@ impl Runs {
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub(super) async fn catch_up(&mut self, app: &Arc<App>) -> Result<Vec<oneshot::Receiver<()>>, ReadError> {
-        self.followers.retain(|_, follower| !follower.task.is_finished());
+    pub(super) async fn catch_up<S: Site>(&mut self, app: &Arc<S>) -> Result<Vec<oneshot::Receiver<()>>, ReadError> {
+        self.followers.retain(|_, follower| matches!(follower.ended.try_recv(), Err(TryRecvError::Empty)));
         let seq = self.seq;
         let news = app.read(move |view| news(view, seq)).await?;
         self.seq = Some(news.seq);
@@ -73,8 +74,14 @@ impl Runs {
                 let (tell, told) = oneshot::channel();
                 looked.push(told);
                 let bell = Arc::new(Notify::new());
-                let task = tokio::spawn(runner::look_after(Arc::clone(app), run, Arc::clone(&bell), tell));
-                Follower { task, bell }
+                let (end, ended) = oneshot::channel();
+                let work = runner::look_after(Arc::clone(app), run, Arc::clone(&bell), tell);
+                app.spawn(async move {
+                    work.await;
+                    // Nobody waits for it once the daemon goes.
+                    let _unheard = end.send(());
+                });
+                Follower { ended, bell }
             });
         }
         Ok(looked)
@@ -88,8 +95,8 @@ impl Runs {
     /// Waits until each follower has ended by itself.
     pub(super) async fn finish(self) {
         for follower in self.followers.into_values() {
-            if let Err(error) = follower.task.await {
-                tracing::error!(%error, "following a run failed");
+            if follower.ended.await.is_err() {
+                tracing::error!("following a run failed");
             }
         }
     }

@@ -14,14 +14,13 @@ use orch_proto::id::TaskId;
 use orch_store::{ExecuteError, READ_DEADLINE_MS_MAX, ReadView};
 
 use super::{Again, PassError, changes};
-use crate::app::{App, blocking};
-use crate::checkpoints;
+use crate::site::Site;
 
 /// One look at the queue.
-pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
+pub(super) async fn pass<S: Site>(app: Arc<S>) -> Result<Again, PassError> {
     let (chosen, due) = {
-        let app = Arc::clone(&app);
-        blocking(move || choose(&app)).await?
+        let site = Arc::clone(&app);
+        app.blocking(move || choose(&*site)).await?
     };
     // All at once: commands that come together are committed together.
     let starts: Vec<_> = chosen.runs.into_iter().map(|start| app.execute("scheduler", start)).collect();
@@ -31,16 +30,16 @@ pub(super) async fn pass(app: Arc<App>) -> Result<Again, PassError> {
     let mut is_troubled = false;
     for (change, project) in &chosen.checks {
         changes::start_check(&app, project, change).await?;
-        is_troubled |= app.troubles.rests(change.id, std::time::Instant::now());
+        is_troubled |= app.troubles().rests(change.id, app.instant());
     }
     // What ends takes nobody's place and can wait for another time.
     for end in chosen.ends.into_iter().map(|end| app.execute("scheduler", end)).collect::<Vec<_>>() {
         accept(end.await)?;
     }
-    let due = due.map(|due| Duration::from_millis(due.ms_since(crate::clock::now()) + 1));
+    let due = due.map(|due| Duration::from_millis(due.ms_since(app.now()) + 1));
     // A check that could not begin took the place of something else, which is chosen now.
     let soon = is_troubled.then_some(Duration::ZERO);
-    Ok([soon, due, app.troubles.again()].into_iter().flatten().min())
+    Ok([soon, due, app.troubles().again()].into_iter().flatten().min())
 }
 
 /// What is started now.
@@ -53,16 +52,16 @@ struct Chosen {
 }
 
 /// Asks the book; also when it wants to be asked again though nothing happened.
-fn choose(app: &App) -> Result<(Chosen, Option<Timestamp>), ReadError> {
+fn choose(app: &impl Site) -> Result<(Chosen, Option<Timestamp>), ReadError> {
     // The first time this reads all that is open.
-    app.store.read_within(READ_DEADLINE_MS_MAX, |view| app.book.at(view).map(drop))?;
+    app.store().read_within(READ_DEADLINE_MS_MAX, |view| app.book().at(view, app.now()).map(drop))?;
     app.renew_limits();
-    app.store.read(|view| {
-        let now = crate::clock::now();
-        let mut kept = app.book.at(view)?;
+    app.store().read(|view| {
+        let now = app.now();
+        let mut kept = app.book().at(view, now)?;
         // What was chosen the last time and is not under way was overtaken by something.
         kept.book.give_back();
-        let decisions = kept.book.choose(now, &app.troubles.resting());
+        let decisions = kept.book.choose(now, &app.troubles().resting(app.instant()));
         let due = kept.book.next_due(now);
         drop(kept);
         let mut chosen = Chosen::default();
@@ -86,19 +85,19 @@ fn choose(app: &App) -> Result<(Chosen, Option<Timestamp>), ReadError> {
     })
 }
 
-fn start_of(app: &App, view: &ReadView<'_>, task: TaskId, reason: String) -> Result<Option<Command>, ReadError> {
+fn start_of(app: &impl Site, view: &ReadView<'_>, task: TaskId, reason: String) -> Result<Option<Command>, ReadError> {
     let Some(task) = view.get::<Task>(task)? else { return Ok(None) };
     let Some(project) = view.get::<Project>(task.project)? else { return Ok(None) };
-    let inputs = checkpoints::inputs(app, &task, &project, project.head.as_deref());
+    let inputs = app.inputs(&task, &project);
     Ok(Some(Command::StartRun {
         task: task.id,
         base: project.head,
         steps: job::work_steps(&task.spec.work, inputs.as_ref()),
         required_level: match task.spec.work.isolation() {
-            Isolation::Sandbox => app.config.required_level,
+            Isolation::Sandbox => app.required_level(),
             Isolation::None => 0,
         },
-        lease_ms: app.config.leases.run_ms(),
+        lease_ms: app.lease_ms(),
         reason,
     }))
 }

@@ -18,8 +18,8 @@ use orch_sandbox::limit::LimitKind;
 
 use super::{PassError, gates};
 use crate::app::{App, blocking};
-use crate::checkpoints;
 use crate::error_chain::chain;
+use crate::site::Site;
 
 /// Most artifacts of one run, and the largest of them in bytes.
 const ARTIFACTS_MAX: usize = 1_000;
@@ -48,8 +48,8 @@ enum ResultError {
 }
 
 /// Settles a run that left no result.
-pub(super) async fn without_result(
-    app: &Arc<App>,
+pub(super) async fn without_result<S: Site>(
+    app: &Arc<S>,
     run: RunId,
     fence: u64,
     outcome: RunOutcome,
@@ -65,12 +65,12 @@ pub(super) async fn without_result(
     if let Some(project) = project {
         forget(app, project).await;
     }
-    clean_up(app, run).await;
+    clean_up(app, run, false).await;
     Ok(())
 }
 
 /// Settles a run by what its exit record says, once all that its log says is on record.
-pub(super) async fn ended(app: &Arc<App>, run: &Run, ended: Ended) -> Result<(), PassError> {
+pub(super) async fn ended<S: Site>(app: &Arc<S>, run: &Run, ended: Ended) -> Result<(), PassError> {
     let is_kept = has_checkpoints(run);
     if is_kept && let Command::SettleRun { outcome, .. } = &ended.settle {
         let (id, outcome) = (run.id, outcome.clone());
@@ -83,20 +83,15 @@ pub(super) async fn ended(app: &Arc<App>, run: &Run, ended: Ended) -> Result<(),
     if is_kept {
         forget(app, run.project).await;
     }
-    if ended.is_collected {
-        let (app, id) = (Arc::clone(app), run.id);
-        blocking(move || remove_leavings(&app, id)).await;
-    } else {
-        clean_up(app, run.id).await;
-    }
+    clean_up(app, run.id, ended.is_collected).await;
     Ok(())
 }
 
 /// Takes in what an interrupted run kept, before it is over on record: the next attempt begins with that.
-async fn take_kept(app: &Arc<App>, run: Run, outcome: RunOutcome) -> Result<(), PassError> {
+async fn take_kept<S: Site>(app: &Arc<S>, run: Run, outcome: RunOutcome) -> Result<(), PassError> {
     let taken = {
-        let app = Arc::clone(app);
-        blocking(move || checkpoints::take(&app, &run, &outcome)).await
+        let site = Arc::clone(app);
+        app.blocking(move || site.take_kept(&run, &outcome)).await
     };
     match taken {
         Some(command) => super::scheduler::accept(app.execute("runner", command).await),
@@ -105,9 +100,9 @@ async fn take_kept(app: &Arc<App>, run: Run, outcome: RunOutcome) -> Result<(), 
 }
 
 /// Forgets what nobody goes on from after the end of a run of the project.
-async fn forget(app: &Arc<App>, project: ProjectId) {
-    let app = Arc::clone(app);
-    blocking(move || checkpoints::forget(&app, project)).await;
+async fn forget<S: Site>(app: &Arc<S>, project: ProjectId) {
+    let site = Arc::clone(app);
+    app.blocking(move || site.forget_kept(project)).await;
 }
 
 fn has_checkpoints(run: &Run) -> bool {
@@ -116,21 +111,17 @@ fn has_checkpoints(run: &Run) -> bool {
 
 /// What is to be put on record of a run that has ended.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub struct Ended {
     settle: Command,
     /// Whether nothing that it left is needed once that is on record.
     is_collected: bool,
 }
 
 impl Ended {
-    /// Takes in the result. Blocks.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
-    pub(super) fn of(app: &App, run: &Run, exit: &ExitRecord) -> Result<Self, orch_core::view::ReadError> {
-        let (task, project) =
-            app.store.read(|view| Ok((view.get::<Task>(run.task)?, view.get::<Project>(run.project)?)))?;
-        let (outcome, artifacts, proposal) = result(app, run, exit, task.as_ref(), project.as_ref());
+    /// A run has ended so, leaving that, to be merged if it proposes something.
+    #[must_use]
+    pub fn new(run: &Run, exit: &ExitRecord, left: (RunOutcome, Vec<Artifact>, Option<ChangeProposal>)) -> Self {
+        let (outcome, artifacts, proposal) = left;
         let is_collected = outcome == RunOutcome::Succeeded;
         let settle = Command::SettleRun {
             run: run.id,
@@ -140,8 +131,18 @@ impl Ended {
             log_dropped_bytes: exit.dropped_bytes,
             proposal: proposal.map(Box::new),
         };
-        Ok(Self { settle, is_collected })
+        Self { settle, is_collected }
     }
+}
+
+/// Takes in what a run left that has ended. Blocks.
+///
+/// # Errors
+/// When the state cannot be read.
+pub(super) fn take_in(app: &App, run: &Run, exit: &ExitRecord) -> Result<Ended, orch_core::view::ReadError> {
+    let (task, project) =
+        app.store.read(|view| Ok((view.get::<Task>(run.task)?, view.get::<Project>(run.project)?)))?;
+    Ok(Ended::new(run, exit, result(app, run, exit, task.as_ref(), project.as_ref())))
 }
 
 fn result(
@@ -276,7 +277,8 @@ fn escaped(path: &Path) -> String {
 }
 
 /// What the exit record means to the task.
-fn outcome(outcome: &Outcome, run: &Run) -> RunOutcome {
+#[must_use]
+pub fn outcome(outcome: &Outcome, run: &Run) -> RunOutcome {
     let reason = outcome.to_string();
     match outcome {
         Outcome::Succeeded => RunOutcome::Succeeded,
@@ -306,32 +308,34 @@ fn outcome(outcome: &Outcome, run: &Run) -> RunOutcome {
 
 /// Removes what a settled run does not need any more: its workspace and the bundle, once its work is taken in. The log
 /// stays.
-async fn clean_up(app: &Arc<App>, run: RunId) {
-    if let Err(error) = clean_up_if_collected(app, run).await {
+async fn clean_up<S: Site>(app: &Arc<S>, run: RunId, is_collected: bool) {
+    let site = Arc::clone(app);
+    if let Err(error) = app.blocking(move || site.clean_up(run, is_collected)).await {
         tracing::warn!(%run, error = chain(&error), "not cleaned up after a run; the next look at it does");
     }
 }
 
-async fn clean_up_if_collected(app: &Arc<App>, id: RunId) -> Result<(), PassError> {
-    let app = Arc::clone(app);
-    let cleaned = blocking(move || {
-        let (run, task) = app.store.read(|view| {
-            let run = view.get::<Run>(id)?;
-            let task = run.as_ref().map(|run| view.get::<Task>(run.task)).transpose()?;
-            Ok((run, task.flatten()))
-        })?;
-        if is_kept(&app, id, run.as_ref(), task.as_ref()) {
-            let workspace = app.dirs.workspace(id);
-            tracing::info!(run = %id, workspace = %workspace.display(), "kept: its work was not taken in");
-        } else {
-            if run.is_some_and(|run| is_uncollected(&run, task.as_ref())) && app.dirs.workspace(id).exists() {
-                tracing::info!(run = %id, "removed by `workspaces.keep_hours`: work that was not taken in");
-            }
-            remove_leavings(&app, id);
+/// The same for one run of this machine; `is_collected` says that all of it was taken in. Blocks.
+pub(super) fn clean_up_one(app: &App, id: RunId, is_collected: bool) -> Result<(), orch_core::view::ReadError> {
+    if is_collected {
+        remove_leavings(app, id);
+        return Ok(());
+    }
+    let (run, task) = app.store.read(|view| {
+        let run = view.get::<Run>(id)?;
+        let task = run.as_ref().map(|run| view.get::<Task>(run.task)).transpose()?;
+        Ok((run, task.flatten()))
+    })?;
+    if is_kept(app, id, run.as_ref(), task.as_ref()) {
+        let workspace = app.dirs.workspace(id);
+        tracing::info!(run = %id, workspace = %workspace.display(), "kept: its work was not taken in");
+    } else {
+        if run.is_some_and(|run| is_uncollected(&run, task.as_ref())) && app.dirs.workspace(id).exists() {
+            tracing::info!(run = %id, "removed by `workspaces.keep_hours`: work that was not taken in");
         }
-        Ok::<_, orch_core::view::ReadError>(())
-    });
-    Ok(cleaned.await?)
+        remove_leavings(app, id);
+    }
+    Ok(())
 }
 
 /// Whether a run that is over may have left work that nobody took in, and is not over for too long.
@@ -393,7 +397,8 @@ pub(super) async fn clean_up_all(app: &Arc<App>) -> Result<(), PassError> {
         .await
     };
     for run in left {
-        clean_up_if_collected(app, run).await?;
+        let app = Arc::clone(app);
+        blocking(move || clean_up_one(&app, run, false)).await?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Tells when it is worth looking at a run: when its log grows, though not too often, and at once when its shim ends.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
+use crate::site::Lookout;
 use crate::watches::Watched;
 
 /// Shortest time between two looks because of the log: people see steps begin and end soon enough, and a run that writes
@@ -20,7 +21,8 @@ const LOOK_REST: Duration = Duration::from_millis(50);
 
 /// Wakes when something in a run's directory changes or its shim ends. Without either the run is only looked at now and
 /// then.
-pub(super) struct Watch {
+pub(crate) struct Watch {
+    directory: PathBuf,
     /// The directory with the log.
     log: Option<Watched>,
     /// Readable when the shim has ended.
@@ -45,18 +47,15 @@ impl Watch {
             }
             None => None,
         };
-        Self { log, end: None, asked: false, has_ended: false, is_process: false, rested_at: Instant::now() }
-    }
-
-    /// The run was started, and ends when its process `end` does.
-    pub(super) fn until(&mut self, end: Option<OwnedFd>) {
-        self.is_process = end.is_some();
-        self.until_readable(end);
-    }
-
-    /// Whether the process of the shim is known to have ended, with everything inside.
-    pub(super) const fn has_ended(&self) -> bool {
-        self.has_ended
+        Self {
+            directory: directory.to_owned(),
+            log,
+            end: None,
+            asked: false,
+            has_ended: false,
+            is_process: false,
+            rested_at: Instant::now(),
+        }
     }
 
     fn until_readable(&mut self, end: Option<OwnedFd>) {
@@ -69,31 +68,6 @@ impl Watch {
                 None
             }
         });
-    }
-
-    /// Connects to the shim of a living run whose end nobody told of, once.
-    pub(super) async fn shim(&mut self, directory: &Path) {
-        if self.asked {
-            return;
-        }
-        let directory = directory.to_owned();
-        match blocking(move || control::watch(&directory)).await {
-            Ok(stream) => self.until_readable(Some(stream.into())),
-            Err(error) => {
-                self.asked = true;
-                tracing::debug!(error = chain(&error), "no connection to a shim");
-            }
-        }
-    }
-
-    /// Waits until it is worth looking again, somebody decided something about the run, or the daemon stops.
-    pub(super) async fn wait(&mut self, app: &App, bell: &Notify, at_most: Duration) {
-        tokio::select! {
-            () = app.stopped() => {}
-            () = bell.notified() => {}
-            () = self.changed() => {}
-            () = tokio::time::sleep(at_most) => {}
-        }
     }
 
     async fn changed(&mut self) {
@@ -114,6 +88,43 @@ impl Watch {
             self.has_ended |= self.is_process;
         }
         self.rested_at = Instant::now() + LOOK_REST;
+    }
+}
+
+impl Lookout<App> for Watch {
+    type End = OwnedFd;
+
+    fn until(&mut self, end: Option<OwnedFd>) {
+        self.is_process = end.is_some();
+        self.until_readable(end);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Connects to the shim of a living run whose end nobody told of.
+    async fn ask(&mut self, _app: &App) {
+        if self.asked {
+            return;
+        }
+        let directory = self.directory.clone();
+        match blocking(move || control::watch(&directory)).await {
+            Ok(stream) => self.until_readable(Some(stream.into())),
+            Err(error) => {
+                self.asked = true;
+                tracing::debug!(error = chain(&error), "no connection to a shim");
+            }
+        }
+    }
+
+    async fn wait(&mut self, app: &App, bell: &Notify, at_most: Duration) {
+        tokio::select! {
+            () = app.stopped() => {}
+            () = bell.notified() => {}
+            () = self.changed() => {}
+            () = tokio::time::sleep(at_most) => {}
+        }
     }
 }
 

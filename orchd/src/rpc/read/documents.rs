@@ -139,7 +139,7 @@ pub(crate) async fn plan(app: &Arc<App>, _: &Caller, project: Ref, number: Optio
 }
 
 fn plan_with_outlook(app: &App, view: &ReadView<'_>, plan: &Plan) -> Result<PlanView, RpcError> {
-    let limits = readable(app.book.at(view))?.book.limits().clone();
+    let limits = readable(app.book.at(view, crate::clock::now()))?.book.limits().clone();
     let shown = with_outlook(app, view, |outlook| convert::plan_view(view, plan, Some((outlook, &limits))));
     readable(shown.flatten())
 }

@@ -97,7 +97,7 @@ impl Counted {
         };
         let few = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let (without_agent, late) = {
-            let kept = readable(app.book.at(view))?;
+            let kept = readable(app.book.at(view, crate::clock::now()))?;
             (few(kept.book.without_agent()), kept.book.known_overdue(WARNINGS_MAX))
         };
         let open = Filter::default().open();

@@ -125,7 +125,7 @@ async fn scheduling(app: &Arc<App>) -> Waits {
 impl Waits {
     /// Has the scheduler know at least what `view` shows.
     fn catch_up(&self, view: &ReadView<'_>) -> Result<(), ReadError> {
-        self.app.book.at(view).map(drop)
+        self.app.book.at(view, self.now).map(drop)
     }
 
     fn waits(&self, task: &Task) -> Vec<Wait> {
