@@ -1,12 +1,15 @@
 //! Which seeds a simulation runs, on all processors, and how a failure is told.
 //!
-//! `ORCH_SIM_SEEDS=100000` runs so many, `ORCH_SIM_SEED=123` runs that one.
+//! `ORCH_SIM_SEEDS=100000` runs so many, `ORCH_SIM_SEED=123` runs that one. `ORCH_SIM_TRIES=0` makes no failure shorter.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds that are run when nobody says how many.
 pub(crate) const SEEDS: u64 = 200;
+
+/// How often what failed is run again to make it shorter, when nobody says how often.
+const TRIES: u32 = 400;
 
 /// What a seed came to, when it failed.
 #[derive(Clone, Debug)]
@@ -20,12 +23,6 @@ pub(crate) struct Failed {
 /// # Panics
 /// When the environment asks for what is no number.
 pub(crate) fn run(one: impl Fn(u64) -> Result<(), String> + Sync) -> Result<u64, Failed> {
-    let number = |name| {
-        let text = std::env::var_os(name)?;
-        let number = text.to_str().and_then(|text| text.parse().ok());
-        assert!(number.is_some(), "{name} is {}, which is no number", text.display());
-        number
-    };
     let (count, failed) = match number("ORCH_SIM_SEED") {
         Some(seed) => (1, attempt(&one, seed)),
         None => {
@@ -34,6 +31,21 @@ pub(crate) fn run(one: impl Fn(u64) -> Result<(), String> + Sync) -> Result<u64,
         }
     };
     failed.map_or(Ok(count), Err)
+}
+
+/// How often what failed is run again to make it shorter.
+///
+/// # Panics
+/// When the environment asks for what is no number.
+pub(crate) fn tries() -> u32 {
+    number("ORCH_SIM_TRIES").map_or(TRIES, |tries| u32::try_from(tries).unwrap_or(u32::MAX))
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var_os(name)?;
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    assert!(number.is_some(), "{name} is {}, which is no number", text.display());
+    number
 }
 
 /// Runs the seeds below `count` and answers the smallest that failed. Larger ones are not begun after that.

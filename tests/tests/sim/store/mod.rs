@@ -12,11 +12,9 @@ use crate::disk::Traits;
 use crate::seeds::{self, Failed};
 use crate::shrink::shrink;
 
+pub(crate) use known::chain;
 use script::{Op, Script};
 use world::{Tally, run};
-
-/// Runs of a script that failed, to make it shorter.
-const TRIES: u32 = 400;
 
 #[test]
 fn it_keeps_its_word() {
@@ -66,7 +64,7 @@ fn told(failed: &Failed) -> String {
         let shorter = Script { ops: ops.to_vec(), ..script.clone() };
         seeds::attempt(|_| run(&shorter).map(drop), *seed)
     };
-    let ops = shrink(script.ops.clone(), TRIES, |ops| fails(ops).is_some());
+    let ops = shrink(script.ops.clone(), seeds::tries(), |ops| fails(ops).is_some());
     let shortest = fails(&ops).map_or_else(|| "it did not fail again".to_owned(), |failed| failed.why);
     let lines: Vec<String> = ops.iter().enumerate().map(|(at, op)| format!("  {at}: {op:?}")).collect();
     format!(

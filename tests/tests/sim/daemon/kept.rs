@@ -1,0 +1,55 @@
+//! Simulations that failed once, and what was wrong.
+
+use super::script::{Op, Script};
+use crate::disk::Traits;
+
+const TRAITS: Traits = Traits { sector: 4096, powersafe: true, forgets: false, lies: false };
+const DAY_US: i64 = 86_400_000_000;
+
+/// Each with a name.
+pub(crate) fn scripts() -> Vec<(&'static str, Script)> {
+    vec![
+        ("a clock that went ahead and is put back", ahead_and_back()),
+        ("a clock that is put back while runs fail", back_while_runs_fail()),
+    ]
+}
+
+fn script(ops: Vec<Op>) -> Script {
+    Script { traits: TRAITS, seed: 0, ops }
+}
+
+/// Priority that was gained, use that was counted and waits that began by a clock that was ahead were kept by a book that
+/// followed, unlike one that was read anew; and the bound of a day held for no day after midnight had come and gone again.
+fn ahead_and_back() -> Script {
+    let mut ops = vec![Op::Users { chance: 1, count: 60 }, Op::Steps { chance: 1, count: 400 }];
+    for chance in 2..8 {
+        ops.extend([
+            Op::Clock { by_us: DAY_US },
+            Op::Steps { chance, count: 60 },
+            Op::Users { chance, count: 10 },
+            Op::Steps { chance: chance + 10, count: 60 },
+            Op::Clock { by_us: -DAY_US },
+            Op::Check,
+            Op::Steps { chance: chance + 20, count: 40 },
+            Op::Check,
+        ]);
+    }
+    script(ops)
+}
+
+/// What failed was to wait until the clock had caught up with the log, and was chosen and refused again and again when only one
+/// of the two looked at the clock.
+fn back_while_runs_fail() -> Script {
+    let mut ops = vec![Op::Users { chance: 3, count: 80 }, Op::Steps { chance: 3, count: 300 }];
+    for chance in 0..4 {
+        ops.extend([
+            Op::Flood { chance, count: 20 },
+            Op::Steps { chance, count: 200 },
+            Op::Clock { by_us: -DAY_US },
+            Op::Check,
+            Op::Steps { chance: chance + 10, count: 200 },
+            Op::Check,
+        ]);
+    }
+    script(ops)
+}

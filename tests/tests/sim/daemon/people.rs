@@ -1,0 +1,120 @@
+//! People at a daemon: what they send, what they are answered, and results that come again.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use orch_core::actor::Actor;
+use orch_core::command::Command;
+use orch_core::entity::{RunEvent, TaskEvent};
+use orch_core::event::Event;
+use orch_store::{Committed, ExecuteError};
+use orchd::site::Site as _;
+
+use super::mirror::Held;
+use super::users;
+use super::world::World;
+use crate::dice::Dice;
+use crate::store::chain;
+
+/// A command of a person that was sent and is not answered yet.
+pub(super) struct Pending(Pin<Box<dyn Future<Output = Result<Committed, ExecuteError>> + Send>>);
+
+impl World {
+    /// People send commands and wait for no answer.
+    pub(super) fn want(&mut self, chance: u64, count: u64) -> Held {
+        let mut dice = Dice::new(chance);
+        let now = self.now();
+        let commands = (0..count).map(|_| users::command(&self.mirror, now, &mut dice)).collect();
+        self.send(commands);
+        if dice.once_in(2) { self.settle_people() } else { Ok(()) }
+    }
+
+    pub(super) fn flood(&mut self, chance: u64, count: u64) -> Held {
+        let mut dice = Dice::new(chance);
+        let projects: Vec<_> = self.mirror.projects.values().cloned().collect();
+        for part in 0..count.div_ceil(500) {
+            let Some(project) = projects.get(usize::try_from(part).unwrap_or(0) % projects.len().max(1)) else { break };
+            let now = self.now();
+            let tasks = (0..500.min(count - part * 500)).map(|_| {
+                let task = users::task(&self.mirror, project, now, &mut dice);
+                Command::CreateTask { task: Box::new(task) }
+            });
+            let tasks = tasks.collect();
+            self.send(tasks);
+            self.settle_people()?;
+        }
+        Ok(())
+    }
+
+    /// A result comes again, as it was or with the fence of another attempt: it must change nothing but the record of that.
+    pub(super) fn stray(&mut self, chance: u64) -> Held {
+        let Some(result) = self.stray_result(chance) else { return Ok(()) };
+        self.settle_people()?;
+        let before = self.mirror.seq;
+        let sent = self.around().sent.results.len();
+        self.send(vec![result]);
+        self.around().sent.results.truncate(sent);
+        self.settle_people()?;
+        let Some(events) = self.read(|view| view.events(before, 10_000))? else { return Ok(()) };
+        let of_stray = events.iter().filter(|event| event.recorded.actor == ada());
+        let wrong = of_stray.map(|event| &event.recorded.event).find(|event| {
+            matches!(
+                event,
+                Event::Run { event: RunEvent::Ended { .. }, .. }
+                    | Event::Task { event: TaskEvent::Completed { .. }, .. }
+            )
+        });
+        wrong.map_or(Ok(()), |wrong| Err(format!("a result that came late was taken: {wrong:?}")))
+    }
+
+    fn stray_result(&self, chance: u64) -> Option<Command> {
+        let around = self.around();
+        let results = &around.sent.results;
+        let at = usize::try_from(chance).unwrap_or(0).checked_rem(results.len())?;
+        let mut result = results[at].clone();
+        if let Command::SettleRun { run, fence, .. } = &mut result {
+            let task = self.mirror.runs.get(run).map(|run| run.task);
+            // A process of an attempt before reports to the one that is under way.
+            match self.mirror.under_way().find(|open| Some(open.task) == task) {
+                Some(newest) if newest.fence != *fence => *run = newest.id,
+                Some(_) => return None,
+                None => {}
+            }
+        }
+        Some(result)
+    }
+
+    /// People send commands and have their answers.
+    pub(super) fn commands(&mut self, commands: Vec<Command>) -> Held {
+        self.send(commands);
+        self.settle_people()
+    }
+
+    pub(super) fn send(&mut self, commands: Vec<Command>) {
+        let Some(life) = self.life() else { return };
+        for command in commands {
+            let envelope = self.around().sent.envelope(ada(), command);
+            self.people.push(Pending(Box::pin(life.store().execute(envelope))));
+        }
+    }
+
+    /// Waits until people have their answers, while nothing else happens.
+    pub(super) fn settle_people(&mut self) -> Held {
+        while self.serve()? {}
+        let mut context = Context::from_waker(Waker::noop());
+        for mut pending in std::mem::take(&mut self.people) {
+            match pending.0.as_mut().poll(&mut context) {
+                Poll::Ready(Ok(_) | Err(ExecuteError::Rejected(_))) | Poll::Pending => {}
+                Poll::Ready(Err(ExecuteError::Storage(_) | ExecuteError::StorageFull(_))) if self.is_failing() => {
+                    self.tally.in_doubt += 1;
+                }
+                Poll::Ready(Err(error)) => return Err(format!("somebody was answered by: {}", chain(&error))),
+            }
+        }
+        self.look()
+    }
+}
+
+fn ada() -> Actor {
+    Actor::User { uid: 1_000, name: "ada".into() }
+}
