@@ -78,7 +78,9 @@ pub(super) async fn submit<S: Site>(app: &Arc<S>, run: &Run) -> Result<Option<En
     match app.launch(run).await? {
         Launched::Started(end) => return Ok(end),
         Launched::Unknown | Launched::NotNow => {}
-        Launched::Refused(outcome) => give_up(app, run, outcome).await?,
+        Launched::Refused(outcome) => {
+            give_up(app, run, outcome).await?;
+        }
     }
     Ok(None)
 }
@@ -136,8 +138,9 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
     })
 }
 
-/// Gives a run back to the queue that was chosen so long ago that nobody knows any more whether it is the one to begin.
-pub(super) async fn give_back<S: Site>(app: &Arc<S>, run: &Run) -> Result<(), PassError> {
+/// Gives a run back to the queue that was chosen so long ago that nobody knows any more whether it is the one to begin. False
+/// when somebody has taken it: a daemon that ended while it gave it back has, and then the next look says that it is lost.
+pub(super) async fn give_back<S: Site>(app: &Arc<S>, run: &Run) -> Result<bool, PassError> {
     let reason = "nobody began it before its lease was over".to_owned();
     give_up(app, run, lease::outcome(run, reason)).await
 }
@@ -152,9 +155,9 @@ pub(super) async fn end_unseen<S: Site>(app: &Arc<S>, run: &Run, reason: String)
     settle::without_result(app, run.id, run.fence, lease::outcome(run, reason)).await
 }
 
-/// Settles a run that was not started, unless it was: an earlier try may have ended without an answer, or with the daemon
+/// Settles a run that was not started. False when it was: an earlier try may have ended without an answer, or with the daemon
 /// before this one. The next look at its directory says more then.
-async fn give_up<S: Site>(app: &Arc<S>, run: &Run, outcome: RunOutcome) -> Result<(), PassError> {
+async fn give_up<S: Site>(app: &Arc<S>, run: &Run, outcome: RunOutcome) -> Result<bool, PassError> {
     let forestalled = async || {
         let (site, run) = (Arc::clone(app), run.clone());
         app.blocking(move || site.forestall(&run)).await
@@ -164,17 +167,18 @@ async fn give_up<S: Site>(app: &Arc<S>, run: &Run, outcome: RunOutcome) -> Resul
         // Nothing can be written there now, but an earlier start may still be on its way.
         tokio::select! {
             biased;
-            () = app.stopped() => return Ok(()),
+            () = app.stopped() => return Ok(true),
             () = app.sleep(START_MAX) => {}
         }
         forestall = forestalled().await;
     }
     match forestall {
-        Ok(false) => return Ok(()),
+        Ok(false) => return Ok(false),
         Ok(true) => {}
         Err(error) => tracing::warn!(run = %run.id, error, "a run is given up without its claim"),
     }
-    settle::without_result(app, run.id, run.fence, outcome).await
+    settle::without_result(app, run.id, run.fence, outcome).await?;
+    Ok(true)
 }
 
 fn launch(

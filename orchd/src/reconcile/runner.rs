@@ -203,15 +203,21 @@ async fn set_out<S: Site>(
     (looked, sight): (&mut Option<oneshot::Sender<()>>, &mut Sight),
 ) -> Result<Result<S::Watch, Followed>, PassError> {
     let id = run.id;
-    if !is_before_start(&run) {
+    let is_taken = if !is_before_start(&run) {
+        true
+    } else if lease::is_over(&run, app.now()) {
+        if launch::give_back(app, &run).await? {
+            return Ok(Err(Followed::Overtaken));
+        }
+        true
+    } else {
+        false
+    };
+    if is_taken {
         sight.taken_up(&**app, &run);
         // It may be gone with a power loss.
         app.prepare(id);
         return Ok(Ok(app.watch(id)));
-    }
-    if lease::is_over(&run, app.now()) {
-        launch::give_back(app, &run).await?;
-        return Ok(Err(Followed::Overtaken));
     }
     // Nothing starts while an attack on the sandbox works, whoever chose it and when. What was not started may wait.
     if run.cancel_requested.is_none() && !app.holds() {

@@ -1,7 +1,7 @@
 //! Simulations that failed once, and what was wrong.
 
 use super::script::{Op, Script};
-use crate::disk::Traits;
+use crate::disk::{Stop, Traits};
 
 const TRAITS: Traits = Traits { sector: 4096, powersafe: true, forgets: false, lies: false };
 const DAY_US: i64 = 86_400_000_000;
@@ -11,6 +11,7 @@ pub(crate) fn scripts() -> Vec<(&'static str, Script)> {
     vec![
         ("a clock that went ahead and is put back", ahead_and_back()),
         ("a clock that is put back while runs fail", back_while_runs_fail()),
+        ("a daemon that is killed while it gives back a run", killed_while_it_gives_back()),
     ]
 }
 
@@ -52,4 +53,16 @@ fn back_while_runs_fail() -> Script {
         ]);
     }
     script(ops)
+}
+
+/// The claim with which a daemon kept a run from starting, to give it back, was taken for that of a shim by the next one, which
+/// gave it back again and again without an end.
+fn killed_while_it_gives_back() -> Script {
+    let ops = vec![
+        Op::Users { chance: 1_371_893_259_878_752_498, count: 5 },
+        Op::Steps { chance: 1_106_774_469_224_966_969, count: 67 },
+        Op::Steps { chance: 16_848_942_710_715_042_693, count: 41 },
+        Op::Stop { how: Stop::Killed, chance: 12_946_365_491_041_594_420 },
+    ];
+    Script { seed: 6_662_777_107_978_904_244, ..script(ops) }
 }
