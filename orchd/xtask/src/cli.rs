@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::{bench, ci, demo, escape, tidy, workspace};
+use crate::{bench, ci, demo, escape, plants, tidy, workspace};
 
 const USAGE: &str = "\
 developer commands of the Codex Orchestrator
@@ -18,6 +18,7 @@ usage: cargo xtask COMMAND
                        measure the sandbox beside bubblewrap and print the bars; as root, as the user NAME
   escape --against bwrap|nsjail|none
                        try the attacks of the escape suite in our sandbox and in another one
+  plants [NAME]...     plant faults into a copy of the repository, one at a time, and see whether the tests find each
   help                 this text
 ";
 
@@ -57,6 +58,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             None => bail!("`bench` needs an area: sandbox"),
         },
         "escape" => escape::run(rest),
+        "plants" => plants::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
