@@ -55,14 +55,30 @@ fn back_while_runs_fail() -> Script {
     script(ops)
 }
 
-/// The claim with which a daemon kept a run from starting, to give it back, was taken for that of a shim by the next one, which
-/// gave it back again and again without an end.
+/// The claim with which a daemon kept a run from starting, to give it back, was taken for that of a shim when it could not say so
+/// and tried again, and by the next daemon: the run was given back again and again without an end.
 fn killed_while_it_gives_back() -> Script {
-    let ops = vec![
-        Op::Users { chance: 1_371_893_259_878_752_498, count: 5 },
-        Op::Steps { chance: 1_106_774_469_224_966_969, count: 67 },
-        Op::Steps { chance: 16_848_942_710_715_042_693, count: 41 },
-        Op::Stop { how: Stop::Killed, chance: 12_946_365_491_041_594_420 },
+    let mut ops = vec![
+        Op::Users { chance: 6_615_243_180_022_254_543, count: 12 },
+        Op::Steps { chance: 6_040_688_372_127_882_893, count: 32 },
+        Op::Steps { chance: 5_612_285_029_721_454_129, count: 50 },
+        Op::Stop { how: Stop::Killed, chance: 459_439_446_777_836_818 },
+        Op::LeaveRoom { bytes: 30_327 },
+        Op::Clock { by_us: 64_725_999_237 },
+        Op::Steps { chance: 8_417_464_277_907_636_124, count: 34 },
     ];
-    Script { seed: 6_662_777_107_978_904_244, ..script(ops) }
+    for chance in 0..8 {
+        ops.extend([
+            // Something is chosen and not begun yet, and its lease is over when there is a daemon again.
+            Op::Heal,
+            Op::Flood { chance, count: 6 },
+            Op::Steps { chance, count: 8 + chance },
+            Op::Stop { how: Stop::Killed, chance },
+            Op::LeaveRoom { bytes: 20_000 },
+            Op::Clock { by_us: 600_000_000 },
+            Op::Steps { chance: chance + 100, count: 34 },
+        ]);
+    }
+    let traits = Traits { sector: 512, ..TRAITS };
+    Script { traits, seed: 12_466_398_698_287_801_803, ops }
 }

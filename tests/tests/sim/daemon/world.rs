@@ -230,7 +230,9 @@ impl World {
                 let next = [self.around().host.next_ms(), turns.next_ms()].into_iter().flatten().min();
                 let now_ms = self.around().host.now_ms;
                 let wait = next.map_or(1_000, |next| next.saturating_sub(now_ms).max(1));
-                self.pass(if dice.once_in(3) { 1 + dice.below(wait.min(3_000)) } else { wait });
+                // Nobody who could go on is kept waiting until the next thing happens, however long that is.
+                let is_short = !ready.is_empty() || dice.once_in(3);
+                self.pass(if is_short { 1 + dice.below(wait.min(3_000)) } else { wait });
             }
             return self.look();
         }
