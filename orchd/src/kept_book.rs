@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 
 use orch_core::entity::{Approval, Change, Entity, Project, Run, Task};
-use orch_core::schedule::{AFTER_THE_END, Book, Limits, Wait, counts_since};
+use orch_core::schedule::{Book, Limits, Wait, counts_since, heeds_run};
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::Timestamp;
 use orch_proto::id::TaskId;
@@ -113,7 +113,7 @@ impl Kept {
 
     /// Tells the book what things are now that something happened to.
     fn tell(&mut self, view: &ReadView<'_>, news: &[Happened]) -> Result<(), ReadError> {
-        let news = news.iter().filter(|news| !AFTER_THE_END.contains(&news.kind.as_str()));
+        let news = news.iter().filter(|news| news.kind.strip_prefix("run.").is_none_or(heeds_run));
         let changed: BTreeSet<(&str, &str)> =
             news.map(|news| (news.kind.split('.').next().unwrap_or_default(), news.subject.as_str())).collect();
         let Self { book, .. } = self;

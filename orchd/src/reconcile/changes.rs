@@ -12,6 +12,7 @@ use orch_adapters::git::{
 use orch_adapters::job;
 use orch_core::command::Command;
 use orch_core::entity::{Approval, Change, GatesOn, Project, Run, Task};
+use orch_core::event::Event;
 use orch_core::state::change::ChangeState;
 use orch_core::view::{ReadError, View as _};
 use orch_proto::id::ChangeId;
@@ -51,6 +52,11 @@ pub struct Front {
     pub run: Run,
     /// Nobody has to be asked any more.
     pub approved: bool,
+}
+
+/// Whether what happened may move a merge queue on. What runs do moves none before it is a change's.
+pub(super) const fn heeds(event: &Event) -> bool {
+    matches!(event, Event::Change { .. } | Event::Approval { .. } | Event::Project { .. })
 }
 
 /// Moves every project's merge queue on.

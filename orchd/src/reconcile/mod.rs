@@ -26,6 +26,8 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orch_core::event::Event;
+use orch_core::schedule::heeds;
 use tokio::task::JoinSet;
 
 pub use changes::Front;
@@ -61,7 +63,7 @@ pub async fn follow_runs<S: Site>(app: Arc<S>, runs: Runs) {
 
 /// Starts what the book chose until the daemon stops.
 pub async fn schedule<S: Site>(app: Arc<S>) {
-    repeat(app, "scheduler", scheduler::pass).await;
+    repeat(app, ("scheduler", heeds), scheduler::pass).await;
 }
 
 /// Has everybody look again when the state can or cannot be written, until the daemon stops.
@@ -71,7 +73,7 @@ pub async fn watch_outages<S: Site>(app: Arc<S>) {
 
 /// Moves merge queues on until the daemon stops.
 pub async fn merge<S: Site>(app: Arc<S>) {
-    repeat(app, "changes", changes::pass).await;
+    repeat(app, ("changes", changes::heeds), changes::pass).await;
 }
 
 /// Starts all reconcilers. They end when the daemon stops.
@@ -105,13 +107,13 @@ enum PassError {
     Execute(#[from] orch_store::ExecuteError),
 }
 
-/// Runs a pass whenever the state changed or it is due, until the daemon stops.
-async fn repeat<S, F>(app: Arc<S>, part: &'static str, pass: impl Fn(Arc<S>) -> F)
+/// Runs a pass whenever something happened that the part heeds or it is due, until the daemon stops.
+async fn repeat<S, F>(app: Arc<S>, (part, heeds): (&'static str, fn(&Event) -> bool), pass: impl Fn(Arc<S>) -> F)
 where
     S: Site,
     F: Future<Output = Result<Again, PassError>>,
 {
-    let mut changed = app.store().subscribe();
+    let mut changed = app.store().subscribe_to(heeds);
     let mut woken = app.woken();
     loop {
         changed.mark_unchanged();

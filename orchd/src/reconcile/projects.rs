@@ -8,6 +8,7 @@ use orch_adapters::git::{
 };
 use orch_core::command::Command;
 use orch_core::entity::{Project, RepositorySource};
+use orch_core::event::Event;
 use orch_core::state::project::ProjectState;
 use orch_core::toolchain::{self, RepoFile, Toolchain};
 use orch_core::view::Filter;
@@ -53,7 +54,7 @@ enum PrepareError {
 
 /// Prepares projects that wait for it until the daemon stops, several at once: one may be large.
 pub(super) async fn run(app: Arc<App>) {
-    let mut changed = app.store.subscribe();
+    let mut changed = app.store.subscribe_to(|event| matches!(event, Event::Project { .. }));
     let mut under_way = Tasks::default();
     loop {
         changed.mark_unchanged();

@@ -16,7 +16,7 @@ use orch_store::ExecuteError;
 use tokio::sync::{Notify, oneshot};
 
 use super::lease::{self, Sight};
-use super::runs::Runs;
+use super::runs::{self, Runs};
 use super::settle::Ended;
 use super::steering::{self, Steering};
 use super::{PassError, launch, log, settle};
@@ -32,7 +32,7 @@ const UNREADABLE_MAX: Duration = Duration::from_secs(10);
 
 /// Looks after runs until the daemon stops. The runs go on.
 pub(super) async fn run<S: Site>(app: Arc<S>, mut runs: Runs) {
-    let mut changed = app.store().subscribe();
+    let mut changed = app.store().subscribe_to(runs::heeds);
     let mut read_at = app.instant();
     loop {
         changed.mark_unchanged();

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use orch_core::entity::Run;
+use orch_core::entity::{Entity as _, Run};
+use orch_core::event::Event;
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::id::RunId;
 use orch_store::ReadView;
@@ -23,6 +24,13 @@ const NEWS_MAX: u32 = 10_000;
 const BEGUN: &str = "queued";
 /// Events that somebody else than its follower makes happen to a run, and that its follower has to heed.
 const DECIDED: [&str; 5] = ["cancel_requested", "pause_requested", "resume_requested", "over_budget", "ended"];
+
+/// Whether what happened is a run that begins, or something that its follower has to heed.
+pub(super) fn heeds(event: &Event) -> bool {
+    let Event::Run { event, .. } = event else { return false };
+    let label = Run::event_label(event);
+    label == BEGUN || DECIDED.contains(&label)
+}
 
 /// Runs that somebody here looks after.
 #[derive(Debug, Default)]

@@ -21,6 +21,7 @@ use rusqlite::Connection;
 
 use crate::fault::{FailPoint, Faults};
 use crate::kept::Kept;
+use crate::listeners::Listeners;
 use crate::log::{self, Finished, Head, Outcome};
 use crate::sqlite::{Cause, DbError, During as _};
 use crate::tables::{self, TableError};
@@ -120,6 +121,7 @@ pub(crate) struct Batch<'a> {
     pub(crate) conn: &'a Connection,
     pub(crate) ids: &'a mut IdSource,
     pub(crate) faults: &'a Faults,
+    pub(crate) listeners: &'a Listeners,
     pub(crate) kept: &'a mut Kept,
     /// End of the log, with what this batch appended.
     pub(crate) head: Head,
@@ -196,6 +198,7 @@ impl Batch<'_> {
             let project = tables::apply((self.conn, self.kept), self.head.seq + 1, event, meta)?;
             self.faults.point(FailPoint::Applied)?;
             self.head = log::append(self.conn, self.head, envelope, (at, project), event)?;
+            self.listeners.written(event);
             self.faults.point(FailPoint::Appended)?;
         }
         let outcome = Outcome { touched: decided.touched, notes: decided.notes };

@@ -9,6 +9,7 @@ mod store;
 mod counts;
 mod execute;
 mod kept;
+mod listeners;
 mod log;
 mod tables;
 mod writer;

@@ -10,6 +10,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use orch_core::command::Envelope;
+use orch_core::event::Event;
 use orch_core::ids::IdSource;
 use orch_core::view::ReadError;
 use orch_proto::Timestamp;
@@ -19,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use crate::execute::{Committed, ExecuteError};
 use crate::fault::Faults;
 use crate::kept::Kept;
+use crate::listeners::Listeners;
 use crate::log;
 use crate::reader::{Pool, READ_DEADLINE_MS, ReadView};
 use crate::rebuild;
@@ -64,6 +66,7 @@ struct Inner {
     queue: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     newest: Arc<watch::Sender<u64>>,
+    listeners: Arc<Listeners>,
     counters: Arc<Counters>,
     outage: Arc<watch::Sender<Option<Outage>>>,
     readers: Pool,
@@ -120,6 +123,7 @@ impl Store {
         let mut ids = IdSource::seeded(options.seed);
         let instance = schema::instance(&conn, ids.draw((options.clock)())).map_err(database)?;
         let newest = Arc::new(watch::Sender::new(log::head(&conn).map_err(database)?.seq));
+        let listeners = Arc::new(Listeners::default());
         let outage = Arc::new(watch::Sender::new(None));
         let (queue, jobs) = sync_channel(WRITE_QUEUE_MAX);
         let mut writer = Writer {
@@ -129,6 +133,7 @@ impl Store {
             ids,
             queue: jobs,
             newest: Arc::clone(&newest),
+            listeners: Arc::clone(&listeners),
             counters: Arc::clone(&counters),
             outage: Arc::clone(&outage),
             kept: Kept::default(),
@@ -139,7 +144,7 @@ impl Store {
         writer.conn = Some(conn);
         let readers = Pool::new(location.clone());
         let queue = Some(queue);
-        Ok((Inner { location, instance, queue, thread: None, newest, counters, outage, readers }, writer))
+        Ok((Inner { location, instance, queue, thread: None, newest, listeners, counters, outage, readers }, writer))
     }
 
     /// Executes a command: whole and durable when this answers, or not at all.
@@ -208,6 +213,13 @@ impl Store {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.newest.subscribe()
+    }
+
+    /// As [`Self::subscribe`], but changes only when something was committed that is wanted, or may have been.
+    #[must_use]
+    pub fn subscribe_to(&self, wants: fn(&Event) -> bool) -> watch::Receiver<u64> {
+        let newest = *self.0.newest.borrow();
+        self.0.listeners.add(wants, newest)
     }
 
     /// Whether the state cannot be written at the moment, and every change of that. While it is so, it is tried again, also

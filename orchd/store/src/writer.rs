@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 use crate::execute::{Batch, BatchFailed, Committed, ExecuteError, Executed, panic_text};
 use crate::fault::{FailPoint, Faults};
 use crate::kept::Kept;
+use crate::listeners::Listeners;
 use crate::log;
 use crate::schema;
 use crate::sqlite::{DbError, During as _, Location, open_writer};
@@ -127,6 +128,7 @@ pub(crate) struct Writer {
     pub(crate) ids: IdSource,
     pub(crate) queue: Receiver<Job>,
     pub(crate) newest: Arc<watch::Sender<u64>>,
+    pub(crate) listeners: Arc<Listeners>,
     pub(crate) counters: Arc<Counters>,
     /// Whether the file cannot be written.
     pub(crate) outage: Arc<watch::Sender<Option<Outage>>>,
@@ -223,6 +225,7 @@ impl Writer {
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
                 self.recovered();
                 self.newest.send_if_modified(|seen| std::mem::replace(seen, newest) != newest);
+                self.listeners.committed(newest);
                 None
             }
             Ok(Err(failed)) => Some(failed),
@@ -241,6 +244,7 @@ impl Writer {
             // Dropping the connection rolls back. The next batch opens it anew.
             self.conn = None;
             self.kept = Kept::default();
+            self.listeners.in_doubt();
         }
         self.counters.commands.fetch_add(waiting.len() as u64, Ordering::Relaxed);
         waiting.into_iter().for_each(|done| done.tell(failed.as_ref()));
@@ -272,8 +276,9 @@ impl Writer {
         conn.execute_batch("BEGIN IMMEDIATE").during("begin a transaction")?;
         self.faults.point(FailPoint::Begun)?;
         let head = log::head(conn)?;
+        let (ids, kept) = (&mut self.ids, &mut self.kept);
         let mut batch =
-            Batch { conn, ids: &mut self.ids, faults: &self.faults, kept: &mut self.kept, head, guarded: false };
+            Batch { conn, ids, faults: &self.faults, listeners: &self.listeners, kept, head, guarded: false };
         while let Some(job) = next.take() {
             match job {
                 Job::Command { envelope, answer } => match batch.execute(&envelope, (self.clock)()) {

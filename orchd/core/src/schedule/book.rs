@@ -24,9 +24,6 @@ use super::times::Times;
 use super::turns::Turns;
 use crate::entity::{Standing, Verdict};
 
-/// What happens to a run when it is over, by kind of event. A book was told of that run, and would count it again.
-pub const AFTER_THE_END: [&str; 3] = ["run.late_result", "run.removing", "run.removed"];
-
 /// A task and where it stands.
 #[derive(Debug)]
 pub(super) struct Node {

@@ -9,9 +9,10 @@ use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 use super::classes::ClassId;
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, Asks, Backoff, Budget, Change, Condition, Entity as _, Join, Pause, Project, Run, RunPurpose, Share,
-    Standing, Task, Timeout, Work,
+    Approval, Asks, Backoff, Budget, Change, Condition, Entity as _, Join, Observation, Pause, Project, Run, RunEvent,
+    RunPurpose, Share, Standing, Task, Timeout, Work,
 };
+use crate::event::Event;
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
 use crate::state::project::ProjectState;
@@ -226,6 +227,27 @@ impl From<&Run> for RunFacts {
     }
 }
 
+/// Whether a book has to be told what a run is once this has happened to it, by the label of the event. What happens after its
+/// end must not be told: the book has counted that run, and would count it again.
+#[must_use]
+pub fn heeds_run(label: &str) -> bool {
+    matches!(label, "queued" | "observed" | "cancel_requested" | "over_budget" | "ended")
+}
+
+/// Whether what happened may change what begins next, or when. Most of what happens to a run does not.
+#[must_use]
+pub fn heeds(event: &Event) -> bool {
+    match event {
+        // Budgets count from when its processes began; what its steps do changes nothing.
+        Event::Run { event: RunEvent::Observed { observations, .. }, .. } => {
+            observations.iter().any(|observation| matches!(observation, Observation::Isolated { .. }))
+        }
+        Event::Run { event, .. } => heeds_run(Run::event_label(event)),
+        Event::Task { .. } | Event::Change { .. } | Event::Approval { .. } | Event::Project { .. } => true,
+        Event::Vision { .. } | Event::Requirements { .. } | Event::Plan { .. } => false,
+    }
+}
+
 /// A change in a merge queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeFacts {
@@ -291,5 +313,26 @@ impl From<&Change> for ChangeFacts {
             approval: change.approval,
             digest: change.digest(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::sample_id;
+    use crate::state::run::RunOutcome;
+
+    #[test]
+    fn what_is_heeded_of_a_run_is_known_by_its_name() {
+        let ended = RunEvent::Ended { outcome: RunOutcome::Succeeded, artifacts: Vec::new(), log_dropped_bytes: 0 };
+        let observed = RunEvent::Observed { cursor: 1, observations: Vec::new() };
+        let (cancelled, spent) =
+            (RunEvent::CancelRequested { reason: String::new() }, RunEvent::OverBudget { reason: String::new() });
+        assert!([&ended, &observed, &cancelled, &spent].into_iter().all(|event| heeds_run(Run::event_label(event))));
+        let others = [RunEvent::Starting, RunEvent::ResumeRequested, RunEvent::Removed, RunEvent::Heard];
+        assert!(!others.iter().any(|event| heeds_run(Run::event_label(event))));
+        // Output and steps are no reason to choose anew, and sandboxes that stand are.
+        assert!(!heeds(&Event::Run { id: sample_id(1), event: observed }));
+        assert!(heeds(&Event::Run { id: sample_id(1), event: ended }));
     }
 }

@@ -27,11 +27,11 @@ mod lanes;
 mod merge_queue;
 mod turns;
 
-pub use book::{AFTER_THE_END, Book, Unknown};
+pub use book::{Book, Unknown};
 pub use choose::{Action, Decision};
 pub use classes::AGING_MS;
 pub use explain::{AHEAD_MAX, Wait};
-pub use facts::{ApprovalFacts, ChangeFacts, ProjectFacts, RunFacts, TaskFacts};
+pub use facts::{ApprovalFacts, ChangeFacts, ProjectFacts, RunFacts, TaskFacts, heeds, heeds_run};
 pub use fairness::{CHARGE_MS, HALF_LIFE_MS, HALF_LIVES, counts_since};
 pub use freeze::{Freeze, WEEK_MINUTES, Window};
 pub use ledger::{Resource, Totals};

@@ -6,7 +6,7 @@ use orch_core::command::{Command, NewTask};
 use orch_core::entity::{Approval, Change, Patience, Project, Remedy, Run, Task, Timeout};
 use orch_core::ids::IdSource;
 use orch_core::rehearsal::{MemoryView, new_task, random_command};
-use orch_core::schedule::{AFTER_THE_END, AGING_MS, Action, Book, Decision, Limits, Totals, Wait};
+use orch_core::schedule::{AGING_MS, Action, Book, Decision, Limits, Totals, Wait, heeds};
 use orch_core::state::run::RunOutcome;
 use orch_core::state::task::TaskState;
 use orch_core::view::{Filter, View as _};
@@ -356,7 +356,7 @@ proptest! {
 
 /// Tells the book of everything that events after the first `told` happened to; answers how many there are now.
 pub(crate) fn follow(book: &mut Book, view: &MemoryView, told: usize) -> usize {
-    let news = view.events[told..].iter().filter(|event| !AFTER_THE_END.contains(&event.kind().as_str()));
+    let news = view.events[told..].iter().filter(|event| heeds(event));
     let changed: BTreeSet<(EntityKind, String)> = news.map(|event| (event.entity(), event.subject())).collect();
     for (kind, id) in &changed {
         match kind {

@@ -2,13 +2,15 @@
 
 use std::error::Error as _;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use orch_core::command::Command;
 use orch_core::entity::{Project, RepositorySource};
+use orch_core::event::Event;
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::EntityKind;
-use orch_store::{EventQuery, READ_DEADLINE_MS_MIN, ReadFault};
+use orch_store::{EventQuery, FailPoint, Faults, Injected, READ_DEADLINE_MS_MIN, ReadFault};
 use rusqlite::Connection;
 
 use crate::support::{Bed, assert_sound, create, envelope, open};
@@ -243,4 +245,33 @@ fn followers_are_told_the_newest_number_only() {
     bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
     drop(bed.store().execute_blocking(envelope(2, create("shop"))));
     assert!(!follow.has_changed().unwrap());
+}
+
+#[test]
+fn who_wants_to_know_of_some_events_is_told_of_those_only() {
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let at = {
+        let is_broken = Arc::clone(&is_broken);
+        move |point| match point {
+            FailPoint::Committing if is_broken.load(Ordering::SeqCst) => Err(Injected::Broken),
+            _ => Ok(()),
+        }
+    };
+    let bed = Bed::with_faults(Faults { at: Some(Arc::new(at)), ..Faults::default() });
+    let mut projects = bed.store().subscribe_to(|event| matches!(event, Event::Project { .. }));
+    let mut tasks = bed.store().subscribe_to(|event| matches!(event, Event::Task { .. }));
+    assert_eq!((*projects.borrow_and_update(), *tasks.borrow_and_update()), (0, 0));
+    let made = bed.store().execute_blocking(envelope(1, create("shop"))).unwrap();
+    assert_eq!(*projects.borrow_and_update(), made.last_seq);
+    assert!(!tasks.has_changed().unwrap());
+    // What a commit that failed has written may be there: whoever it is, the next that succeeds tells them.
+    is_broken.store(true, Ordering::SeqCst);
+    bed.store().execute_blocking(envelope(2, create("bank"))).unwrap_err();
+    assert!(!projects.has_changed().unwrap() && !tasks.has_changed().unwrap());
+    is_broken.store(false, Ordering::SeqCst);
+    let made = bed.store().execute_blocking(envelope(3, create("bar"))).unwrap();
+    assert_eq!((*projects.borrow_and_update(), *tasks.borrow_and_update()), (made.last_seq, made.last_seq));
+    // From then on they are told as before.
+    bed.store().execute_blocking(envelope(4, create("zoo"))).unwrap();
+    assert!(projects.has_changed().unwrap() && !tasks.has_changed().unwrap());
 }
