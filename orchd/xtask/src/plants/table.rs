@@ -125,13 +125,13 @@ pub(super) const PLANTS: &[Plant] = &[
         ("clock-use", "use that was counted by a clock that was ahead is kept"),
         "orchd/core/src/schedule/turns.rs",
         (".filter(|_| counts_ms != run.counts_ms)", ".filter(|_| counts_ms > run.counts_ms)"),
-        &[Finder::Clock, Finder::Kept],
+        &[Finder::Clock],
     ),
     plant(
         ("clock-day", "a clock that is put back gives a day back"),
         "orchd/core/src/schedule/turns.rs",
         ("if self.started.0 >= day {", "if self.started.0 == day {"),
-        &[Finder::Clock, Finder::Kept],
+        &[Finder::Clock],
     ),
     plant(
         ("clock-overdue", "what a clock that was ahead said of waits is kept"),
@@ -182,9 +182,9 @@ pub(super) const PLANTS: &[Plant] = &[
         &[Finder::Store],
     ),
     plant(
-        ("store-settle", "what a commit that failed left in the log is built upon without a sync"),
-        "orchd/store/src/writer.rs",
-        ("        self.settle(&conn, \"PASSIVE\")?;\n        conn.execute_batch", "        conn.execute_batch"),
+        ("store-settle", "what a process that was killed left in the log is built upon without a sync"),
+        "orchd/store/src/store.rs",
+        ("        writer.settle(&conn, \"TRUNCATE\").map_err(database)?;\n", ""),
         &[Finder::Store],
     ),
     plant(

@@ -64,7 +64,7 @@ impl Script {
         while ops.len() < count {
             ops.push(op(&mut dice, mood));
             if matches!(ops.last(), Some(Op::Plan(_))) || dice.once_in(2) {
-                ops.push(Op::Steps { chance: dice.number(), count: 4 + dice.below(60) });
+                ops.push(Op::Steps { chance: dice.number(), count: 4 + dice.below(200) });
             }
         }
         Self { traits, seed: dice.number(), ops }
@@ -80,7 +80,7 @@ struct Mood {
 fn op(dice: &mut Dice, mood: Mood) -> Op {
     let chance = dice.number();
     match dice.below(if mood.is_calm { 70 } else { 100 }) {
-        0..=29 => Op::Steps { chance, count: 1 + dice.below(80) },
+        0..=29 => Op::Steps { chance, count: 1 + dice.below(400) },
         30..=53 => Op::Users { chance, count: 1 + dice.below(8) },
         54..=56 => Op::Limits { chance },
         57..=58 => Op::Push { chance },
