@@ -113,7 +113,7 @@ pub(super) const PLANTS: &[Plant] = &[
         ("clock-retry", "a retry waits until the clock has caught up"),
         "orchd/core/src/entity/backoff.rs",
         ("from <= now && now < until", "from <= until && now < until"),
-        &[Finder::Clock, Finder::Kept],
+        &[Finder::Clock],
     ),
     plant(
         ("clock-age", "priority that was gained by a clock that was ahead is kept"),
@@ -209,7 +209,7 @@ pub(super) const PLANTS: &[Plant] = &[
             "if launch::give_back(app, &run).await? {",
             "if launch::give_back(app, &run).await? || !id.to_string().is_empty() {",
         ),
-        &[Finder::Daemon, Finder::Kept],
+        &[Finder::Kept],
     ),
     plant(
         ("runner-drain", "a run is settled before the rest of its log is on record"),
