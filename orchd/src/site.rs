@@ -1,6 +1,6 @@
 //! The world as those see it who bring runs and changes to their end: the state, the time, processes, branches.
 //!
-//! The daemon's is [`App`](crate::app::App). A simulation has one of its own, in which everything can fail, come late or end at
+//! The daemon's is its `App`. A simulation has one of its own, in which everything can fail, come late or end at
 //! any moment; what is played there are the reconcilers themselves. What blocks says so, and is called by [`Site::blocking`].
 
 use std::sync::Arc;
