@@ -1,6 +1,6 @@
 //! Reconcilers: each looks at the state, does what is missing, and reports what it did as commands.
 //!
-//! They take no input, are idempotent, run when the state changes and when something is due, and do not retry by
+//! They take no input, are idempotent, run when something happened that concerns them and when something is due, and do not retry by
 //! themselves: what failed is tried again because the state still says so.
 
 mod changes;

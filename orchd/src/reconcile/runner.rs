@@ -99,6 +99,8 @@ pub(super) async fn look_after<S: Site>(app: Arc<S>, run: Run, bell: Arc<Notify>
         };
         match followed {
             Ok(Followed::ToTheEnd) => return,
+            // What could not be done now is not done while the daemon stops either.
+            Ok(Followed::Overtaken) if app.is_stopping() => return,
             Ok(Followed::Overtaken) => {
                 run = load_open(&app, id).await;
                 continue;
@@ -203,17 +205,12 @@ async fn set_out<S: Site>(
     (looked, sight): (&mut Option<oneshot::Sender<()>>, &mut Sight),
 ) -> Result<Result<S::Watch, Followed>, PassError> {
     let id = run.id;
-    let is_taken = if !is_before_start(&run) {
-        true
-    } else if lease::is_over(&run, app.now()) {
-        if launch::give_back(app, &run).await? {
-            return Ok(Err(Followed::Overtaken));
-        }
-        true
-    } else {
-        false
-    };
-    if is_taken {
+    let is_over = lease::is_over(&run, app.now());
+    if is_over && launch::give_back(app, &run).await? {
+        return Ok(Err(Followed::Overtaken));
+    }
+    // One that was to be given back and that somebody has taken is looked at like all that were begun.
+    if is_over || !is_before_start(&run) {
         sight.taken_up(&**app, &run);
         // It may be gone with a power loss.
         app.prepare(id);

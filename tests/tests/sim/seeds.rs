@@ -2,8 +2,11 @@
 //!
 //! `ORCH_SIM_SEEDS=100000` runs so many, `ORCH_SIM_SEED=123` runs that one. `ORCH_SIM_TRIES=0` makes no failure shorter.
 
+use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::shrink::shrink;
 
 /// Seeds that are run when nobody says how many.
 pub(crate) const SEEDS: u64 = 200;
@@ -37,7 +40,7 @@ pub(crate) fn run(one: impl Fn(u64) -> Result<(), String> + Sync) -> Result<u64,
 ///
 /// # Panics
 /// When the environment asks for what is no number.
-pub(crate) fn tries() -> u32 {
+fn tries() -> u32 {
     number("ORCH_SIM_TRIES").map_or(TRIES, |tries| u32::try_from(tries).unwrap_or(u32::MAX))
 }
 
@@ -73,7 +76,7 @@ pub(crate) fn first_failing(count: u64, one: impl Fn(u64) -> Result<(), String> 
 }
 
 /// Runs one seed; a panic is a failure.
-pub(crate) fn attempt(one: impl Fn(u64) -> Result<(), String>, seed: u64) -> Option<Failed> {
+fn attempt(one: impl Fn(u64) -> Result<(), String>, seed: u64) -> Option<Failed> {
     let why = match catch_unwind(AssertUnwindSafe(|| one(seed))) {
         Ok(Ok(())) => return None,
         Ok(Err(why)) => why,
@@ -84,4 +87,24 @@ pub(crate) fn attempt(one: impl Fn(u64) -> Result<(), String>, seed: u64) -> Opt
         }
     };
     Some(Failed { seed, why })
+}
+
+/// A failure with all that is needed to look into it: `on` says where it happened, `run` runs what is left of `ops`, and `test` is
+/// the test that runs the seed again.
+pub(crate) fn told<Op: Clone + Debug>(
+    Failed { seed, why }: &Failed,
+    (test, on): (&str, &str),
+    ops: &[Op],
+    run: impl Fn(&[Op]) -> Result<(), String>,
+) -> String {
+    let fails = |ops: &[Op]| attempt(|_| run(ops), *seed);
+    let shortest = shrink(ops.to_vec(), tries(), |ops| fails(ops).is_some());
+    let again = fails(&shortest).map_or_else(|| "it did not fail again".to_owned(), |failed| failed.why);
+    let lines: Vec<String> = shortest.iter().enumerate().map(|(at, op)| format!("  {at}: {op:?}")).collect();
+    format!(
+        "seed {seed} failed: {why}\non {on}, of {} things that happen these are enough:\n{}\nwhich fails: {again}\nagain: \
+         ORCH_SIM_SEED={seed} cargo test -p orch-tests --test sim {test}",
+        ops.len(),
+        lines.join("\n"),
+    )
 }

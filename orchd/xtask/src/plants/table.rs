@@ -206,8 +206,8 @@ pub(super) const PLANTS: &[Plant] = &[
         ("runner-give-back", "a claim that the daemon before this one made is given back again and again"),
         "orchd/src/reconcile/runner.rs",
         (
-            "if launch::give_back(app, &run).await? {",
-            "if launch::give_back(app, &run).await? || !id.to_string().is_empty() {",
+            "if is_over && launch::give_back(app, &run).await? {",
+            "if is_over && (launch::give_back(app, &run).await? || is_over) {",
         ),
         &[Finder::Kept],
     ),

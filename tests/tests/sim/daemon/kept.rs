@@ -11,7 +11,7 @@ pub(crate) fn scripts() -> Vec<(&'static str, Script)> {
     vec![
         ("a clock that went ahead and is put back", ahead_and_back()),
         ("a clock that is put back while runs fail", back_while_runs_fail()),
-        ("a daemon that is killed while it gives back a run", killed_while_it_gives_back()),
+        ("a run whose giving back is not heard of", given_back_unheard()),
     ]
 }
 
@@ -57,7 +57,7 @@ fn back_while_runs_fail() -> Script {
 
 /// The claim with which a daemon kept a run from starting, to give it back, was taken for that of a shim when it could not say so
 /// and tried again, and by the next daemon: the run was given back again and again without an end.
-fn killed_while_it_gives_back() -> Script {
+fn given_back_unheard() -> Script {
     let mut ops = vec![
         Op::Users { chance: 6_615_243_180_022_254_543, count: 12 },
         Op::Steps { chance: 6_040_688_372_127_882_893, count: 32 },

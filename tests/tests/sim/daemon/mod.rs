@@ -19,7 +19,6 @@ mod kept;
 use std::sync::Mutex;
 
 use crate::seeds::{self, Failed};
-use crate::shrink::shrink;
 
 use script::{Op, Script};
 use world::{Tally, run};
@@ -71,23 +70,10 @@ fn what_failed_once_holds() {
 
 /// A failure with all that is needed to look into it.
 fn told(failed: &Failed) -> String {
-    let Failed { seed, why } = failed;
-    let script = Script::of(*seed);
-    let fails = |ops: &[Op]| {
-        let shorter = Script { ops: ops.to_vec(), ..script.clone() };
-        seeds::attempt(|_| run(&shorter).map(drop), *seed)
-    };
-    let ops = shrink(script.ops.clone(), seeds::tries(), |ops| fails(ops).is_some());
-    let shortest = fails(&ops).map_or_else(|| "it did not fail again".to_owned(), |failed| failed.why);
-    let lines: Vec<String> = ops.iter().enumerate().map(|(at, op)| format!("  {at}: {op:?}")).collect();
-    format!(
-        "seed {seed} failed: {why}\non {:?} with {}, of {} things that happen these are enough:\n{}\nwhich fails: \
-         {shortest}\nagain: ORCH_SIM_SEED={seed} cargo test -p orch-tests --test sim daemon::it_runs",
-        script.traits,
-        script.seed,
-        script.ops.len(),
-        lines.join("\n"),
-    )
+    let script = Script::of(failed.seed);
+    let on = format!("{:?} with {}", script.traits, script.seed);
+    let again = |ops: &[Op]| run(&Script { ops: ops.to_vec(), ..script.clone() }).map(drop);
+    seeds::told(failed, ("daemon::it_runs", &on), &script.ops, again)
 }
 
 #[test]

@@ -10,7 +10,6 @@ use std::sync::Mutex;
 
 use crate::disk::Traits;
 use crate::seeds::{self, Failed};
-use crate::shrink::shrink;
 
 pub(crate) use known::chain;
 use script::{Op, Script};
@@ -58,22 +57,10 @@ fn what_failed_once_holds() {
 
 /// A failure with all that is needed to look into it.
 fn told(failed: &Failed) -> String {
-    let Failed { seed, why } = failed;
-    let script = Script::of(*seed);
-    let fails = |ops: &[Op]| {
-        let shorter = Script { ops: ops.to_vec(), ..script.clone() };
-        seeds::attempt(|_| run(&shorter).map(drop), *seed)
-    };
-    let ops = shrink(script.ops.clone(), seeds::tries(), |ops| fails(ops).is_some());
-    let shortest = fails(&ops).map_or_else(|| "it did not fail again".to_owned(), |failed| failed.why);
-    let lines: Vec<String> = ops.iter().enumerate().map(|(at, op)| format!("  {at}: {op:?}")).collect();
-    format!(
-        "seed {seed} failed: {why}\non {:?}, of {} things that happen these are enough:\n{}\nwhich fails: {shortest}\nagain: \
-         ORCH_SIM_SEED={seed} cargo test -p orch-tests --test sim store::it_keeps_its_word",
-        script.traits,
-        script.ops.len(),
-        lines.join("\n"),
-    )
+    let script = Script::of(failed.seed);
+    let on = format!("{:?} with {}", script.traits, script.seed);
+    let again = |ops: &[Op]| run(&Script { ops: ops.to_vec(), ..script.clone() }).map(drop);
+    seeds::told(failed, ("store::it_keeps_its_word", &on), &script.ops, again)
 }
 
 #[test]
