@@ -162,6 +162,8 @@ async fn follow<S: Site>(
                     return Ok(Followed::ToTheEnd);
                 }
             }
+            // Nothing of it is there, and that it is to start is not on record.
+            Ok(Looked::Absent) if is_before_start(&run) => return Ok(Followed::Overtaken),
             Ok(Looked::Absent) if run.cancel_requested.is_none() && !app.holds() => {
                 tracing::debug!(run = %run.id, "a run waits until the sandbox withstands everything again");
             }
