@@ -74,7 +74,14 @@ impl<'a> Site<'a> {
             self.is_watched = true;
             match self.story.start_with(watched).await {
                 Ok(()) => return Ok(()),
-                Err(error) => self.bury(trace::take_report(self.story.env()).context(error)?)?,
+                Err(error) => {
+                    // It may have said that it is ready, and died before a client was connected: what watched it is
+                    // about to write then.
+                    if self.story.daemon_pid().is_ok() {
+                        self.story.ended().await.map_err(|late| late.context(format!("{error:#}")))?;
+                    }
+                    self.bury(trace::take_report(self.story.env()).context(error)?)?;
+                }
             }
         }
         self.story.start_with(Daemon::command_on(self.story.env(), &self.state)).await
