@@ -202,7 +202,9 @@ pub(crate) fn open_reader(location: &Location) -> Result<Connection, DbError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = location.connect(flags).during("open the database for reading")?;
     common(&conn)?;
-    conn.execute_batch("PRAGMA query_only = ON").during("set up a reading connection")?;
+    // Every commit makes SQLite forget the pages that a reader knows, so that many of them are memory without a use; the
+    // operating system has them as well.
+    conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -512").during("set up a reading connection")?;
     Ok(conn)
 }
 
