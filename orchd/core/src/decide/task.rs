@@ -10,7 +10,7 @@ use super::bounds::{self, NAMED_MAX, QUEUED_MAX};
 use super::{Context, DecideError, conflict_with_hint, dependency, project, question, terms, text, title};
 use crate::command::NewTask;
 use crate::entity::{
-    Approval, ApprovalSubject, Change, Project, Run, RunEvent, Task, TaskEvent, TaskSpec, Terms, Work,
+    Approval, ApprovalEvent, ApprovalSubject, Change, Project, Run, RunEvent, Task, TaskEvent, TaskSpec, Terms, Work,
 };
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
@@ -75,7 +75,7 @@ pub(super) fn edit<V: View>(
     bounds::spec(spec, Some(&task.spec))?;
     cx.touch(EntityKind::Task, id);
     // What is given may need an approval that it did not need when nobody was asked.
-    let asks = task.approval.is_none() && needs_approval && !matches!(task.state, TaskState::Cancelled { .. });
+    let asks = task.approval.is_none() && needs_approval;
     if task.spec == *spec && !asks {
         cx.note("the edit changes nothing");
         return Ok(());
@@ -94,11 +94,23 @@ pub(super) fn edit<V: View>(
         approval::withdraw(cx, asked, "the task was changed")?;
     }
     if task.approval.is_some() || needs_approval {
-        // A cancelled task asks when it is tried again: an answer now could change nothing.
-        if !matches!(task.state, TaskState::Cancelled { .. }) {
-            let asked = ask_to_start(cx, task.project, id, (task.number, &task.title), spec)?;
-            cx.emit((id, TaskEvent::ApprovalAsked { approval: asked }));
-        }
+        ask_about_edit(cx, &task, spec)?;
+    }
+    Ok(())
+}
+
+/// Asks whether a task that was changed may start. A cancelled one asks when it is tried again, since an answer now could
+/// change nothing: until then its question is there and void.
+fn ask_about_edit<V: View>(cx: &mut Context<'_, V>, task: &Task, spec: &TaskSpec) -> Result<(), DecideError> {
+    let is_cancelled = matches!(task.state, TaskState::Cancelled { .. });
+    if is_cancelled && task.approval.is_some() {
+        return Ok(());
+    }
+    let asked = ask_to_start(cx, task.project, task.id, (task.number, &task.title), spec)?;
+    cx.emit((task.id, TaskEvent::ApprovalAsked { approval: asked }));
+    if is_cancelled {
+        let reason = "the task is cancelled; it asks when it is tried again".to_owned();
+        cx.emit((asked, ApprovalEvent::Voided { reason }));
     }
     Ok(())
 }

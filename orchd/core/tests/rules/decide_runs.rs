@@ -422,9 +422,9 @@ fn an_edit_that_needs_approval_asks() {
     scene.start(task);
 }
 
-/// What a cancelled task was given by an edit is asked about when the edit is made again, though that changes nothing else.
+/// What a cancelled task was given by an edit is asked about when it is tried again, and once.
 #[test]
-fn an_edit_that_changes_nothing_asks_what_was_never_asked() {
+fn what_a_cancelled_task_was_given_is_asked_about_when_it_is_tried_again() {
     let (mut scene, project) = Scene::ready("shop");
     let task = scene.task(project, "modest");
     let edit = |needs_approval| {
@@ -433,8 +433,24 @@ fn an_edit_that_changes_nothing_asks_what_was_never_asked() {
     };
     scene.does(&Command::CancelTask { task, reason: "no".into() });
     scene.does(&edit(true));
+    let is_pending = |asked: &Approval| matches!(asked.state, ApprovalState::Pending { .. });
+    assert_eq!(scene.view.all::<Approval>().iter().filter(|asked| is_pending(asked)).count(), 0, "nothing to answer yet");
     scene.does(&retry(task));
-    assert_eq!(scene.one::<Task>(task).approval, None);
+    assert_eq!(scene.refuses(&start(task)).to_string(), "T-1 waits for A-2");
+    let asked = scene.one::<Task>(task).approval.unwrap();
+    scene.does(&approve(asked));
+    scene.start(task);
+}
+
+/// What needs an approval by now and was never asked about is asked by an edit that changes nothing else.
+#[test]
+fn an_edit_that_changes_nothing_asks_what_was_never_asked() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "modest");
+    let edit = |needs_approval| {
+        let spec = Box::new(step_spec("curl https://example.org"));
+        Command::EditTask { task, spec, needs_approval }
+    };
     scene.does(&edit(false));
     assert_eq!(scene.one::<Task>(task).approval, None, "nothing is to be asked");
     scene.does(&edit(true));

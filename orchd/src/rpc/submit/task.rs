@@ -67,11 +67,11 @@ pub(super) fn edit(app: &App, request: Request) -> Result<Command, RpcError> {
     let file_name = recipe_name.unwrap_or_else(|| "recipe.yaml".into());
     let parsed = recipe.map(|text| run_recipe(&text, &file_name)).transpose()?;
     let found = with_view(app, |view| resolve::entity::<Task>(view, &task))?;
-    let mut spec = found.spec;
+    let (mut spec, mut wants_approval) = (found.spec, false);
     if parsed.is_some() || capability.is_some() {
-        let (work, retries, _) = work(parsed.as_ref(), &file_name, capability)?;
+        let (work, retries, wants) = work(parsed.as_ref(), &file_name, capability)?;
         check_isolation(app, &work)?;
-        spec.work = work;
+        (spec.work, wants_approval) = (work, wants);
         if let Some(recipe) = &parsed {
             (spec.retries, spec.timeout_ms) = (retries, recipe.timeout_ms);
         }
@@ -82,7 +82,7 @@ pub(super) fn edit(app: &App, request: Request) -> Result<Command, RpcError> {
     if let Some(acceptance) = acceptance {
         spec.acceptance = acceptance;
     }
-    let needs_approval = !app.config.network.questions(&spec.work.access()).is_empty();
+    let needs_approval = wants_approval || !app.config.network.questions(&spec.work.access()).is_empty();
     Ok(Command::EditTask { task: found.id, spec: Box::new(spec), needs_approval })
 }
 
