@@ -445,7 +445,11 @@ fn step_spec(step: &Step, name: String) -> StepSpec {
 }
 
 fn planned_steps(steps: &[Step]) -> impl Iterator<Item = PlannedStep> {
-    steps.iter().zip(unique_names(steps)).map(|(step, name)| PlannedStep::new(name, step.run.clone()))
+    let planned = |(step, name): (&Step, String)| PlannedStep {
+        once: !step.idempotent,
+        ..PlannedStep::new(name, step.run.clone())
+    };
+    steps.iter().zip(unique_names(steps)).map(planned)
 }
 
 /// Names as the sandbox takes them: short printable ASCII, each once.

@@ -323,21 +323,13 @@ fn tools(app: &App, run: &Run, task: &Task, project: &Project) -> Result<ToolSet
 
 #[cfg(test)]
 mod tests {
-    use orch_core::state::step::StepState;
-
     use super::*;
 
     #[test]
     fn a_check_runs_the_gates_that_it_began_with_or_none() {
         let step = |name: &str| Step::new(name, "true");
         let began = [step("build"), step("test")];
-        let record = |step: PlannedStep| StepRecord {
-            name: step.name,
-            command: step.command,
-            inputs: None,
-            state: StepState::Pending,
-        };
-        let steps: Vec<StepRecord> = job::gate_steps(&began).into_iter().map(record).collect();
+        let steps: Vec<StepRecord> = job::gate_steps(&began).into_iter().map(StepRecord::new).collect();
         assert!(is_promised(&began, &steps));
         for now in [&[][..], &[step("build")], &[step("build"), step("lint")]] {
             assert!(!is_promised(now, &steps), "{now:?}");

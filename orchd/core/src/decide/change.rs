@@ -259,7 +259,7 @@ pub(super) fn reject<V: View>(
             fail_task(cx, change, reason)?;
             let task: Task = cx.get(change.task)?;
             if task.state == (TaskState::InReview { change: change.id }) {
-                question::escalate(cx, &task, reason, LOSSES_MAX)?;
+                question::escalate(cx, &task, reason, &question::Trouble::Repeated(LOSSES_MAX))?;
             }
             Ok(())
         }

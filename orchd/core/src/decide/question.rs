@@ -154,17 +154,38 @@ pub(super) fn outcome_of(run: &Run, outcome: &RunOutcome) -> RunOutcome {
     }
 }
 
-/// Asks what is to become of a task that failed again and again.
+/// Why a task that failed is not simply tried again.
+pub(super) enum Trouble {
+    /// It failed so many times.
+    Repeated(u32),
+    /// This step of it may have been done, and is not to be done twice.
+    DoneOnce(String),
+}
+
+/// Asks what is to become of a task that failed.
 pub(super) fn escalate<V: View>(
     cx: &mut Context<'_, V>,
     found: &Task,
     reason: &str,
-    times: u32,
+    trouble: &Trouble,
 ) -> Result<(), DecideError> {
+    let name = format!("T-{} {}", found.number, found.title);
+    let (action, rule) = match trouble {
+        Trouble::Repeated(times) => (
+            format!("{name} failed {times} times; what is to become of it?"),
+            "a task that failed although it was tried again needs a person",
+        ),
+        Trouble::DoneOnce(step) => (
+            format!(
+                "{name} failed and may have done `{step}`, which is not to be done twice; what is to become of it?"
+            ),
+            "a step with `idempotent: false` is not begun again without a person",
+        ),
+    };
     let question = Question {
         project: found.project,
         subject: ApprovalSubject::Failure { id: found.id },
-        action: format!("T-{} {} failed {times} times; what is to become of it?", found.number, found.title),
+        action,
         details: vec![
             format!("last: {reason}"),
             format!("{}: it is tried again, with all its retries", Choice::Retry.label()),
@@ -172,7 +193,7 @@ pub(super) fn escalate<V: View>(
             format!("{}: it stays failed", Choice::Leave.label()),
             format!("`orchctl task edit T-{}` changes what it does first", found.number),
         ],
-        rule: "a task that failed although it was tried again needs a person",
+        rule,
         digest: Digest::of_json(&("failure", found.id, found.attempts, reason)),
         choices: vec![Choice::Retry, Choice::Cancel, Choice::Leave],
     };

@@ -5,9 +5,12 @@ use orch_proto::{EntityKind, Timestamp};
 
 use super::{Context, DecideError, budget, change, conflict, question};
 use crate::command::Command;
-use crate::entity::{Change, ChangeEvent, ChangeProposal, Run, RunEvent, RunPurpose, Task, TaskEvent, loss_backoff_ms};
+use crate::entity::{
+    Change, ChangeEvent, ChangeProposal, Run, RunEvent, RunPurpose, StepRecord, Task, TaskEvent, loss_backoff_ms,
+};
 use crate::state::change::ChangeState;
 use crate::state::run::{FailureClass, RunOutcome, RunState};
+use crate::state::step::StepState;
 use crate::state::task::TaskState;
 use crate::view::View;
 
@@ -150,27 +153,47 @@ pub(super) fn after_failure<V: View>(
         | FailureClass::Policy
         | FailureClass::Isolation => None,
     };
-    let not_before = wait_ms.map(|wait_ms| cx.now.plus_ms(wait_ms));
+    let once = if wait_ms.is_some() { begun_once(cx, task, class)? } else { None };
+    let not_before = wait_ms.filter(|_| once.is_none()).map(|wait_ms| cx.now.plus_ms(wait_ms));
     let is_late = |not_before: &Timestamp| task.terms.deadline.is_some_and(|deadline| deadline <= *not_before);
     let event = match not_before {
         Some(not_before) if is_late(&not_before) => {
             TaskEvent::Failed { reason: format!("{reason}; its deadline leaves no time for another attempt") }
         }
         Some(not_before) => TaskEvent::RetryScheduled { class, reason: reason.to_owned(), not_before },
-        None if is_stuck => {
-            TaskEvent::Failed { reason: format!("{reason}; it failed in this way {times_alike} times in a row") }
-        }
-        None => TaskEvent::Failed { reason: reason.to_owned() },
+        None => TaskEvent::Failed {
+            reason: match &once {
+                Some(step) => format!("{reason}; `{step}` may have been done, and is not to be done twice"),
+                None if is_stuck => format!("{reason}; it failed in this way {times_alike} times in a row"),
+                None => reason.to_owned(),
+            },
+        },
     };
     let gives_up = matches!(event, TaskEvent::Failed { .. });
     cx.emit((task.id, event));
     cx.touch(EntityKind::Task, task.id);
+    if let Some(step) = once {
+        return question::escalate(cx, task, reason, &question::Trouble::DoneOnce(step));
+    }
     match task.failures.saturating_add(task.losses).max(times_alike - 1) {
         // It failed at the first go: nobody has tried again, and there is nothing that repeats.
         0 => Ok(()),
-        before if gives_up => question::escalate(cx, task, reason, before.saturating_add(1)),
+        before if gives_up => {
+            question::escalate(cx, task, reason, &question::Trouble::Repeated(before.saturating_add(1)))
+        }
         _ => Ok(()),
     }
+}
+
+/// The step of the last attempt that is not to be done twice and has begun, or may have: what was lost may have done more
+/// than its log says.
+fn begun_once<V: View>(cx: &Context<'_, V>, task: &Task, class: FailureClass) -> Result<Option<String>, DecideError> {
+    let Some(last) = task.last_run else { return Ok(None) };
+    let run: Run = cx.get(last)?;
+    let is_unknown = class == FailureClass::Lost && !matches!(run.state, RunState::Queued | RunState::Leased { .. });
+    let may_have_begun =
+        |step: &&StepRecord| step.once && (step.has_begun() || is_unknown && step.state == StepState::Pending);
+    Ok(run.steps.iter().find(may_have_begun).map(|step| step.name.clone()))
 }
 
 fn failure(outcome: &RunOutcome) -> (FailureClass, String) {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use orch_proto::id::RunId;
 use serde::{Deserialize, Serialize};
 
-use super::run::{PlannedStep, Run};
+use super::run::Run;
+use super::step::PlannedStep;
 use crate::digest::Digest;
 use crate::recipe::{Access, Step};
 use crate::state::run::{FailureClass, RunState};

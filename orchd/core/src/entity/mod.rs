@@ -15,6 +15,7 @@ mod project;
 mod removal;
 mod requirements;
 mod run;
+mod step;
 mod task;
 mod terms;
 mod vision;
@@ -38,9 +39,10 @@ pub use project::{GatesOn, Pause, Project, ProjectEvent, RepositorySource, Share
 pub use removal::{Removal, Removed, RunPart};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
 pub use run::{
-    Artifact, Guarantee, GuaranteeState, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation,
-    PlannedStep, Run, RunEvent, RunPause, RunPurpose, StepRecord,
+    Artifact, Guarantee, GuaranteeState, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation, Run,
+    RunEvent, RunPause, RunPurpose,
 };
+pub use step::{PlannedStep, StepRecord};
 pub use task::{BACKOFF_MS_MAX, RetryPolicy, Task, TaskEvent, TaskSpec, Work};
 pub use terms::{Asks, RUN_MS_MAX, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Terms, UNITS_MAX};
 pub use vision::{Vision, VisionEvent};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::Checkpoint;
 use super::patience::Silence;
 use super::removal::{Removal, Removed, RunPart};
+use super::step::{PlannedStep, StepRecord};
 use super::terms::Asks;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::digest::Digest;
@@ -115,34 +116,6 @@ pub enum RunPurpose {
     Work,
     /// The gates, on the tree that would be merged.
     Gate { change: ChangeId },
-}
-
-/// A step as it was planned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedStep {
-    pub name: String,
-    pub command: String,
-    /// It keeps the workspace as it is then; the digest of all that decides what that is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inputs: Option<Digest>,
-}
-
-impl PlannedStep {
-    /// One that keeps nothing.
-    pub fn new(name: impl Into<String>, command: impl Into<String>) -> Self {
-        Self { name: name.into(), command: command.into(), inputs: None }
-    }
-}
-
-/// A step and how it goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepRecord {
-    pub name: String,
-    pub command: String,
-    /// As [`PlannedStep::inputs`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inputs: Option<Digest>,
-    pub state: StepState,
 }
 
 /// How far a guarantee held.
@@ -347,12 +320,7 @@ impl Run {
         else {
             return Ok(None);
         };
-        let steps = steps.iter().map(|step| StepRecord {
-            name: step.name.clone(),
-            command: step.command.clone(),
-            inputs: step.inputs,
-            state: StepState::Pending,
-        });
+        let steps = steps.iter().cloned().map(StepRecord::new);
         Ok(Some(Self {
             id,
             project: *project,

@@ -152,7 +152,7 @@ pub struct Step {
     pub cwd: RelPath,
     /// Files to keep when the step has ended.
     pub artifacts: Vec<Glob>,
-    /// Whether the step may run again after a loss that tells nothing about it.
+    /// Whether the step may be done again without harm. Otherwise, once it has begun, only a person has the work tried again.
     pub idempotent: bool,
     /// Whether the workspace is kept as the step leaves it, so that an attempt after one that was interrupted goes on from there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

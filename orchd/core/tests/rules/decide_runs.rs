@@ -434,7 +434,11 @@ fn what_a_cancelled_task_was_given_is_asked_about_when_it_is_tried_again() {
     scene.does(&Command::CancelTask { task, reason: "no".into() });
     scene.does(&edit(true));
     let is_pending = |asked: &Approval| matches!(asked.state, ApprovalState::Pending { .. });
-    assert_eq!(scene.view.all::<Approval>().iter().filter(|asked| is_pending(asked)).count(), 0, "nothing to answer yet");
+    assert_eq!(
+        scene.view.all::<Approval>().iter().filter(|asked| is_pending(asked)).count(),
+        0,
+        "nothing to answer yet"
+    );
     scene.does(&retry(task));
     assert_eq!(scene.refuses(&start(task)).to_string(), "T-1 waits for A-2");
     let asked = scene.one::<Task>(task).approval.unwrap();

@@ -22,6 +22,8 @@ mod decide_runs;
 
 mod history;
 
+mod once;
+
 mod patience;
 
 mod schedule_choice;

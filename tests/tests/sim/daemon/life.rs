@@ -447,7 +447,7 @@ impl Site for Life {
                 commit: branches.commit(&format!("check-{change}"), base.as_deref()),
                 base,
                 tree,
-                steps: vec![PlannedStep { name: "gate".into(), command: "true".into(), inputs: None }],
+                steps: vec![PlannedStep::new("gate", "true")],
                 concerns: Vec::new(),
                 required_level: LEVEL,
                 lease_ms: LEASE_MS,
