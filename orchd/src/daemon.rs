@@ -30,7 +30,7 @@ use crate::{host, jail, reconcile, state_dir, upkeep};
 
 /// Threads for what blocks: reads of the state, files, git. Each keeps some memory, and with many runs there is work for
 /// hundreds of them, which none would do sooner.
-const BLOCKING_MAX: usize = 64;
+const BLOCKING_MAX: usize = 32;
 /// How long a start waits for the lock of the state directory, and how often it looks.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 const LOCK_LOOK: Duration = Duration::from_millis(20);

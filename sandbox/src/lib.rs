@@ -54,7 +54,7 @@ pub use remove::{RemoveError, remove_tree};
 pub use secrets::Secrets;
 pub use spawner::{Prewarm, START_MAX, SpawnError, Spawned, Spawner, SpawnerOptions};
 pub use spec::RunSpec;
-pub use sys::memory::share_heaps;
+pub use sys::memory::{give_memory_back, share_heaps};
 
 /// An error with all its causes, in one line.
 fn chain(error: &dyn std::error::Error) -> String {

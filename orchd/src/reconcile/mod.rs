@@ -13,6 +13,7 @@ mod log;
 mod outage;
 mod own_site;
 mod projects;
+mod quiet;
 mod retention;
 mod runner;
 mod runs;
@@ -92,6 +93,7 @@ pub(crate) fn start(app: &Arc<App>, runs: Runs) -> JoinSet<()> {
     parts.spawn(retention::run(Arc::clone(app)));
     parts.spawn(retention::collect(Arc::clone(app)));
     parts.spawn(history::follow(Arc::clone(app)));
+    parts.spawn(quiet::give_memory_back(Arc::clone(app)));
     parts
 }
 

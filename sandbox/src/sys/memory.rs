@@ -39,6 +39,14 @@ pub fn share_heaps() {
     let _is_set = unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
 }
 
+/// Gives memory that was freed back to the system, from within the heaps as well as from their ends. Takes milliseconds, in which
+/// others wait who allocate. Where the allocator is another, nothing changes.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: a plain number, and the call takes the allocator's own locks. Memory that others have stays where it is.
+    let _gave_any = unsafe { libc::malloc_trim(0) };
+}
+
 /// Start and length for a line of `/proc/PID/maps`; none for what is shared, only read, or large. Of the stack only what
 /// lies above `stack_from`.
 fn writable_mapping(line: &str, stack_from: usize) -> Option<(usize, usize)> {

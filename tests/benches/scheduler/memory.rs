@@ -17,8 +17,10 @@ static FINISHED: Bar = at_most("memory-finished", "an empty state; resident, 10^
 pub(crate) static BARS: &[&Bar] = &[&QUEUED, &FINISHED];
 
 const PLACES: u32 = 100;
-/// How long a daemon is left alone before its memory is looked at, in milliseconds: what it does by itself is done.
+/// How long a daemon is left alone before its memory is looked at, so often so many milliseconds: what it does by itself is
+/// done, also what it does when it has been quiet for a while.
 const REST_MS: u8 = 250;
+const RESTS: u32 = 8;
 
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
@@ -75,7 +77,9 @@ async fn read_up(site: &Site) -> anyhow::Result<Used> {
 }
 
 fn rested(site: &Site) -> anyhow::Result<Used> {
-    turns::pass(REST_MS)?;
+    for _ in 0..RESTS {
+        turns::pass(REST_MS)?;
+    }
     site.used()
 }
 
