@@ -1,10 +1,14 @@
 //! Which seeds a simulation runs, on all processors, and how a failure is told.
 //!
-//! `ORCH_SIM_SEEDS=100000` runs so many, `ORCH_SIM_SEED=123` runs that one. `ORCH_SIM_TRIES=0` makes no failure shorter.
+//! `ORCH_SIM_SEEDS=100000` runs so many, `ORCH_SIM_FROM=5000` with that number for the first, `ORCH_SIM_SEED=123` runs that one.
+//! `ORCH_SIM_TRIES=0` makes no failure shorter. Of many seeds it is told now and then how many are done.
 
 use std::fmt::Debug;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use orch_tests::tell;
 
 use crate::shrink::shrink;
 
@@ -13,6 +17,9 @@ pub(crate) const SEEDS: u64 = 200;
 
 /// How often what failed is run again to make it shorter, when nobody says how often.
 const TRIES: u32 = 400;
+
+/// After how many seeds it is told that they are done.
+const TOLD_EVERY: u64 = 1_000;
 
 /// What a seed came to, when it failed.
 #[derive(Clone, Debug)]
@@ -30,7 +37,8 @@ pub(crate) fn run(one: impl Fn(u64) -> Result<(), String> + Sync) -> Result<u64,
         Some(seed) => (1, attempt(&one, seed)),
         None => {
             let count = number("ORCH_SIM_SEEDS").unwrap_or(SEEDS);
-            (count, first_failing(count, one))
+            let from = number("ORCH_SIM_FROM").unwrap_or(0);
+            (count, first_failing(from..from.saturating_add(count), one))
         }
     };
     failed.map_or(Ok(count), Err)
@@ -51,15 +59,19 @@ fn number(name: &str) -> Option<u64> {
     number
 }
 
-/// Runs the seeds below `count` and answers the smallest that failed. Larger ones are not begun after that.
-pub(crate) fn first_failing(count: u64, one: impl Fn(u64) -> Result<(), String> + Sync) -> Option<Failed> {
-    let (next, end) = (AtomicU64::new(0), AtomicU64::new(count));
+/// Runs the seeds and answers the smallest that failed. Larger ones are not begun after that.
+pub(crate) fn first_failing(seeds: Range<u64>, one: impl Fn(u64) -> Result<(), String> + Sync) -> Option<Failed> {
+    let (next, end) = (AtomicU64::new(seeds.start), AtomicU64::new(seeds.end));
     let worker = || {
         let mut failed: Option<Failed> = None;
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= end.load(Ordering::Relaxed) {
                 return failed;
+            }
+            let done = seed - seeds.start;
+            if done > 0 && done.is_multiple_of(TOLD_EVERY) {
+                tell(&format!("{done} of {} seeds", seeds.end - seeds.start));
             }
             if let Some(found) = attempt(&one, seed) {
                 end.fetch_min(seed, Ordering::Relaxed);

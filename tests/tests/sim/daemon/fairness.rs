@@ -21,7 +21,7 @@ const STARTS: usize = 105;
 
 #[test]
 fn shares_are_by_weight_under_overload() {
-    let failed = seeds::first_failing(6, one);
+    let failed = seeds::first_failing(0..6, one);
     if let Some(failed) = failed {
         panic!("seed {}: {}", failed.seed, failed.why);
     }

@@ -79,6 +79,6 @@ fn a_disk_that_lies_is_found_out() {
         let traits = Traits { lies: true, ..script.traits };
         run(&Script { traits, ..script }).map(drop)
     };
-    let failed = seeds::first_failing(20, one);
+    let failed = seeds::first_failing(0..20, one);
     assert!(failed.is_some(), "nothing was lost on twenty of them");
 }
