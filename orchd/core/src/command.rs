@@ -48,6 +48,14 @@ pub struct RequirementEdit {
     pub content: Requirement,
 }
 
+/// What the log of a run says between its cursor, which is `from`, and `cursor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub from: u64,
+    pub cursor: u64,
+    pub observations: Vec<Observation>,
+}
+
 /// A person's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -371,10 +379,11 @@ pub enum Command {
         cursor: u64,
         observations: Vec<Observation>,
     },
-    /// The run is over; `proposal` is what it wants to merge.
+    /// The run is over; `said` is the rest of what its log says, and `proposal` what it wants to merge.
     SettleRun {
         run: RunId,
         fence: u64,
+        said: Option<Box<Said>>,
         outcome: RunOutcome,
         artifacts: Vec<Artifact>,
         log_dropped_bytes: u64,

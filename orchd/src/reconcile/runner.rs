@@ -175,8 +175,7 @@ async fn follow<S: Site>(
                 watch.ask(app).await;
             }
             Ok(Looked::Ended(ended)) => {
-                log::drain(app, &run, &mut scanned).await?;
-                return settle::ended(app, &run, *ended).await.map(|()| Followed::ToTheEnd);
+                return settle::ended(app, &run, &mut scanned, *ended).await.map(|()| Followed::ToTheEnd);
             }
             Ok(Looked::Lost) => {
                 log::drain(app, &run, &mut scanned).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orch_adapters::git::{CommitId, IngestLimits, NameError, ReadError, TakeError, Taken, branch_name};
-use orch_core::command::Command;
+use orch_core::command::{Command, Said};
 use orch_core::entity::{Artifact, ChangeProposal, DiffStat, Project, Run, RunPurpose, Task};
 use orch_core::recipe::Glob;
 use orch_core::state::run::{FailureClass, RunOutcome, RunState};
@@ -16,7 +16,7 @@ use orch_sandbox::artifacts;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::limit::LimitKind;
 
-use super::{PassError, gates};
+use super::{PassError, gates, log};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 use crate::site::Site;
@@ -59,8 +59,8 @@ pub(super) async fn without_result<S: Site>(
     if let Some(found) = found {
         take_kept(app, found, outcome.clone()).await?;
     }
-    let command =
-        Command::SettleRun { run, fence, outcome, artifacts: Vec::new(), log_dropped_bytes: 0, proposal: None };
+    let (said, artifacts, proposal) = (None, Vec::new(), None);
+    let command = Command::SettleRun { run, fence, said, outcome, artifacts, log_dropped_bytes: 0, proposal };
     app.execute("runner", command).await?;
     if let Some(project) = project {
         forget(app, project).await;
@@ -70,20 +70,33 @@ pub(super) async fn without_result<S: Site>(
 }
 
 /// Settles a run by what its exit record says, once all that its log says is on record.
-pub(super) async fn ended<S: Site>(app: &Arc<S>, run: &Run, ended: Ended) -> Result<(), PassError> {
+pub(super) async fn ended<S: Site>(
+    app: &Arc<S>,
+    run: &Run,
+    scanned: &mut u64,
+    mut ended: Ended,
+) -> Result<(), PassError> {
     let is_kept = has_checkpoints(run);
-    if is_kept && let Command::SettleRun { outcome, .. } = &ended.settle {
-        let (id, outcome) = (run.id, outcome.clone());
+    if is_kept {
+        log::drain(app, run, scanned).await?;
+        let (id, outcome) = (run.id, ended.outcome.clone());
         // As it is now: the rest of its log was put on record since it was looked at.
         if let Some(newest) = app.read(move |view| view.get::<Run>(id)).await? {
             take_kept(app, newest, outcome).await?;
         }
+    } else {
+        // One commit for both.
+        ended.said = log::rest(app, run, scanned).await?.map(Box::new);
     }
-    app.execute("runner", ended.settle).await?;
+    let is_collected = ended.is_collected();
+    let settled = app.execute("runner", ended.settle(run)).await?;
+    for note in settled.notes {
+        tracing::warn!(run = %run.id, note, "settled a run");
+    }
     if is_kept {
         forget(app, run.project).await;
     }
-    clean_up(app, run.id, ended.is_collected).await;
+    clean_up(app, run.id, is_collected).await;
     Ok(())
 }
 
@@ -112,26 +125,31 @@ fn has_checkpoints(run: &Run) -> bool {
 /// What is to be put on record of a run that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    settle: Command,
-    /// Whether nothing that it left is needed once that is on record.
-    is_collected: bool,
+    outcome: RunOutcome,
+    artifacts: Vec<Artifact>,
+    proposal: Option<Box<ChangeProposal>>,
+    log_dropped_bytes: u64,
+    /// The rest of what its log says.
+    said: Option<Box<Said>>,
 }
 
 impl Ended {
     /// A run has ended so, leaving that, to be merged if it proposes something.
     #[must_use]
-    pub fn new(run: &Run, exit: &ExitRecord, left: (RunOutcome, Vec<Artifact>, Option<ChangeProposal>)) -> Self {
+    pub fn new(exit: &ExitRecord, left: (RunOutcome, Vec<Artifact>, Option<ChangeProposal>)) -> Self {
         let (outcome, artifacts, proposal) = left;
-        let is_collected = outcome == RunOutcome::Succeeded;
-        let settle = Command::SettleRun {
-            run: run.id,
-            fence: run.fence,
-            outcome,
-            artifacts,
-            log_dropped_bytes: exit.dropped_bytes,
-            proposal: proposal.map(Box::new),
-        };
-        Self { settle, is_collected }
+        let proposal = proposal.map(Box::new);
+        Self { outcome, artifacts, proposal, log_dropped_bytes: exit.dropped_bytes, said: None }
+    }
+
+    /// Whether nothing that the run left is needed once this is on record.
+    fn is_collected(&self) -> bool {
+        self.outcome == RunOutcome::Succeeded
+    }
+
+    fn settle(self, run: &Run) -> Command {
+        let Self { outcome, artifacts, proposal, log_dropped_bytes, said } = self;
+        Command::SettleRun { run: run.id, fence: run.fence, said, outcome, artifacts, log_dropped_bytes, proposal }
     }
 }
 
@@ -142,7 +160,7 @@ impl Ended {
 pub(super) fn take_in(app: &App, run: &Run, exit: &ExitRecord) -> Result<Ended, orch_core::view::ReadError> {
     let (task, project) =
         app.store.read(|view| Ok((view.get::<Task>(run.task)?, view.get::<Project>(run.project)?)))?;
-    Ok(Ended::new(run, exit, result(app, run, exit, task.as_ref(), project.as_ref())))
+    Ok(Ended::new(exit, result(app, run, exit, task.as_ref(), project.as_ref())))
 }
 
 fn result(

@@ -68,6 +68,7 @@ pub(crate) fn settle(run: RunId, fence: u32) -> Command {
     Command::SettleRun {
         run,
         fence: u64::from(fence),
+        said: None,
         outcome: RunOutcome::Succeeded,
         artifacts: Vec::new(),
         log_dropped_bytes: 0,

@@ -4,9 +4,10 @@ use orch_proto::id::ChangeId;
 use orch_proto::{EntityKind, Timestamp};
 
 use super::{Context, DecideError, budget, change, conflict, question};
-use crate::command::Command;
+use crate::command::{Command, Said};
 use crate::entity::{
-    Change, ChangeEvent, ChangeProposal, Run, RunEvent, RunPurpose, StepRecord, Task, TaskEvent, loss_backoff_ms,
+    Change, ChangeEvent, ChangeProposal, Entity as _, Meta, Run, RunEvent, RunPurpose, StepRecord, Task, TaskEvent,
+    loss_backoff_ms,
 };
 use crate::state::change::ChangeState;
 use crate::state::run::{FailureClass, RunOutcome, RunState};
@@ -21,7 +22,7 @@ pub const LOSSES_MAX: u32 = 10;
 pub const ALIKE_MAX: u32 = 5;
 
 pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
-    let Command::SettleRun { run: id, fence, outcome, artifacts, log_dropped_bytes, proposal } = command else {
+    let Command::SettleRun { run: id, fence, said, outcome, artifacts, log_dropped_bytes, proposal } = command else {
         return Err(conflict("not the end of a run"));
     };
     let run: Run = cx.get(*id)?;
@@ -31,6 +32,7 @@ pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Res
         cx.note("the run was over before; its result is on record but not taken");
         return Ok(());
     }
+    let run = hear(cx, run, said.as_deref());
     question::end_of_silence(cx, &run, "the run is over")?;
     let outcome = &question::outcome_of(&run, outcome);
     let ended = RunEvent::Ended {
@@ -49,6 +51,24 @@ pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Res
         // The task was cancelled while its run was under way.
         RunPurpose::Work => Ok(()),
         RunPurpose::Gate { change } => gate_ended(cx, &run, change, outcome),
+    }
+}
+
+/// Puts on record what else the log of a run says; the run as it is then. What was taken before is skipped by its cursor, and
+/// what makes no sense is not worth the end of the run.
+fn hear<V: View>(cx: &mut Context<'_, V>, run: Run, said: Option<&Said>) -> Run {
+    let Some(said) = said.filter(|said| said.from == run.log_cursor) else { return run };
+    let (id, observations) = (run.id, said.observations.clone());
+    let observed = RunEvent::Observed { cursor: said.cursor, observations };
+    match Run::apply(Some(run.clone()), id, &observed, Meta { at: cx.now, actor: cx.actor }) {
+        Ok(heard) => {
+            cx.emit((id, observed));
+            heard
+        }
+        Err(error) => {
+            cx.note(format!("the rest of its log makes no sense and was left out: {error}"));
+            run
+        }
     }
 }
 

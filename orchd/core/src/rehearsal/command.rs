@@ -6,7 +6,7 @@ use orch_proto::Timestamp;
 use orch_proto::id::{ProjectId, TaskId};
 
 use super::sample::{new_task, plan_content, proposal, requirements, step_spec, vision};
-use crate::command::{Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Subject, TermsChange};
+use crate::command::{Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Said, Subject, TermsChange};
 use crate::digest::Digest;
 use crate::entity::{
     Approval, BudgetKey, Change, Condition, Entity, Join, Meter, Observation, Period, Plan, PlannedStep, Project,
@@ -301,6 +301,10 @@ impl Scene {
             _ => Some(Command::SettleRun {
                 run: run.id,
                 fence,
+                said: (dice.jitter(4) == 0).then(|| {
+                    let (from, observations) = (run.log_cursor, vec![random_observation(dice)]);
+                    Box::new(Said { from, cursor: from + 10, observations })
+                }),
                 outcome: random_outcome(dice),
                 artifacts: Vec::new(),
                 log_dropped_bytes: 0,

@@ -12,6 +12,7 @@ mod budgets;
 mod checkpoints;
 
 mod decide_archive;
+mod decide_ends;
 mod decide_flow;
 mod decide_plans;
 mod decide_random;

@@ -392,7 +392,7 @@ impl Site for Life {
         let keeps = task.is_some_and(|task| task.spec.work.keeps_changes());
         let wanted = outcome == RunOutcome::Succeeded && run.purpose == RunPurpose::Work && keeps;
         let proposal = wanted.then(|| proposal(run));
-        Ok(Ended::new(run, exit, (outcome, Vec::new(), proposal)))
+        Ok(Ended::new(exit, (outcome, Vec::new(), proposal)))
     }
 
     fn inputs(&self, _task: &Task, _project: &Project) -> Option<Inputs> {
