@@ -236,6 +236,10 @@ pub enum Request {
     },
     /// Gives up a change that is not merged; its task fails.
     ChangeClose { change: Ref, reason: Option<String> },
+    /// Takes a decision back where nothing was built on it: the one that an event belongs to, by the event's number, or the
+    /// caller's last that is not taken back. An undo is a decision like others: taken back, what it undid is done again.
+    /// The role is that of the decision; what others decided, only an admin takes back.
+    Undo { event: Option<u64> },
 }
 
 /// What a request touched.
@@ -328,7 +332,8 @@ impl Request {
             | Self::QuestionAnswer { .. }
             | Self::ProjectPause { .. }
             | Self::ProjectResume { .. }
-            | Self::ChangeClose { .. } => Role::Operator,
+            | Self::ChangeClose { .. }
+            | Self::Undo { .. } => Role::Operator,
         }
     }
 }

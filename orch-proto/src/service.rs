@@ -9,7 +9,7 @@ use crate::request::{Accepted, Bytes, Envelope};
 use crate::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, LogPage,
     PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView,
-    TaskFilter, TaskView, TraceView, UpkeepRequest, UpkeepView, VisionView,
+    TaskFilter, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
 };
 
 /// What the daemon does for its clients. All methods but `submit`, `shutdown` and those that say otherwise need the
@@ -61,6 +61,9 @@ pub trait Orch {
     /// Events after `after`, oldest first, at most `limit`. With `wait_ms` the call is held until there is one or the
     /// time is over. `with_data` adds the stored data, for exports.
     async fn events_since(after: u64, limit: u32, wait_ms: u32, with_data: bool) -> Result<EventPage, RpcError>;
+    /// What it would be to take a decision back: the one that the event belongs to, or the caller's last. Needs the role
+    /// operator.
+    async fn undo_preview(event: Option<u64>) -> Result<UndoView, RpcError>;
     /// What the log says of how long things take, in a project or over all.
     async fn stats(project: Option<Ref>) -> Result<StatsView, RpcError>;
     /// Verifies the hash chain of the whole log.

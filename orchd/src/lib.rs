@@ -22,6 +22,7 @@ mod rpc;
 pub mod site;
 mod state_dir;
 pub mod troubles;
+pub mod undo;
 mod upkeep;
 mod watches;
 mod workspaces;

@@ -11,6 +11,7 @@ mod requirements;
 mod run;
 mod stats;
 mod task;
+mod undo;
 mod upkeep;
 
 pub use audit::{AuditReport, CheckReport, EventPage, EventView, Orphan};
@@ -32,4 +33,5 @@ pub use stats::{
     SpreadView, StateTimeView, StatsView, StuckView,
 };
 pub use task::{Column, Condition, Join, Remedy, TaskFilter, TaskState, TaskView, Terms, Timeout, WaitView};
+pub use undo::UndoView;
 pub use upkeep::{BackupReport, GcKind, GcReport, UpkeepOutcome, UpkeepRequest, UpkeepView};

@@ -152,6 +152,8 @@ pub(crate) enum Command {
     /// Changes of the repository, on their way to the default branch
     #[command(subcommand, visible_aliases = ["changes", "ch"])]
     Change(cmd::change::ChangeCommand),
+    /// Take back what you decided last, or what an event belongs to, where nothing was built on it
+    Undo(cmd::undo::UndoArgs),
     /// What happens, as it happens
     #[command(subcommand, visible_aliases = ["event", "ev"])]
     Events(cmd::events::EventsCommand),

@@ -371,6 +371,23 @@ impl Orch for Service {
         }))
     }
 
+    async fn undo_preview(self, _: Context, event: Option<u64>) -> Result<UndoView, RpcError> {
+        let last = event.unwrap_or(4);
+        let against = (last == 2).then(|| {
+            RpcError::new(ErrorCode::Conflict, "R-1 has begun since then").hint("end it with `orchctl run cancel R-1`")
+        });
+        Ok(UndoView {
+            event: last,
+            last_event: last,
+            at: Timestamp::from_unix_us(0),
+            actor: "user:ann".into(),
+            done: vec![format!("task.held shop/T-{last}: held: \x1b[31mlunch")],
+            undid: None,
+            back: if against.is_none() { vec![format!("T-{last} is approved again")] } else { Vec::new() },
+            against,
+        })
+    }
+
     async fn stats(self, _: Context, project: Option<Ref>) -> Result<StatsView, RpcError> {
         let project = project.map(|project| project.0);
         Ok(self.see(|state| StatsView { project, ..state.stats.clone().unwrap_or_else(samples::no_stats) }))

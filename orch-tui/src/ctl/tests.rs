@@ -3,6 +3,7 @@
 mod documents;
 mod records;
 mod stats;
+mod undo;
 mod upkeep;
 
 use std::cell::RefCell;

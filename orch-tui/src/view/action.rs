@@ -1,6 +1,6 @@
 //! The action registry: everything a person can do, once. Keymap, help, palette and footer are made from it.
 //!
-//! Lower-case keys look, upper-case keys change something. What an action does is in `update` and the screens; an
+//! Lower-case keys look, upper-case keys change something; only `u` does, too, and takes back what was changed. What an action does is in `update` and the screens; an
 //! action that is not possible now says why.
 //!
 //! **Invariant:** within the scopes that are active together no key sequence hides another (a test walks all of them).
@@ -62,6 +62,7 @@ pub(crate) enum Action {
     Deny,
     Verify,
     Doctor,
+    Undo,
 }
 
 /// Where an action is valid.
@@ -247,6 +248,9 @@ pub(crate) static ACTIONS: &[Spec] = &[
     spec(Action::PreviousScreen, Scope::Global, &["-"], "go.previous", "go to the screen before"),
     spec(Action::Project, Scope::Global, &["p"], "project.switch", "switch the project"),
     spec(Action::Refresh, Scope::Global, &["r"], "refresh", "fetch again what is shown, or connect now"),
+    spec(Action::Undo, Scope::Global, &["u"], "undo", "take back what you decided last, if nothing was built on it")
+        .cli("undo")
+        .when(enabled::undo),
     spec(Action::Palette, Scope::Global, &[":"], "palette", "find an action by name"),
     spec(Action::Help, Scope::Global, &["?"], "help", "show what can be done here").short("help"),
     spec(Action::Errors, Scope::Global, &["g e"], "errors", "show past errors"),

@@ -13,6 +13,10 @@ pub(crate) fn connected(model: &Model) -> Verdict {
     if matches!(model.link, Link::Up) { Ok(()) } else { Err("not connected to the daemon") }
 }
 
+pub(crate) fn undo(model: &Model) -> Verdict {
+    may(model, Role::Operator)
+}
+
 pub(crate) fn task(model: &Model) -> Verdict {
     model.selected_task().map(|_| ()).ok_or("no task is selected")
 }

@@ -65,8 +65,10 @@ pub(crate) enum Prompt {
 /// A request that was sent and not answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
-    /// What to say when it is done, as `approved A-3`.
-    pub(crate) done: SafeText,
+    /// What to say when it is done, as `approved A-3`; nothing: what the daemon says of it.
+    pub(crate) done: Option<SafeText>,
+    /// It can be taken back as long as nothing begins because of it, which is said, too.
+    pub(crate) can_be_undone: bool,
     /// What to say when it is not, as `approve`.
     pub(crate) what: &'static str,
 }

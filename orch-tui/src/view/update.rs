@@ -1,21 +1,23 @@
 //! The one place where the state of the UI changes: a message comes in, commands go out.
 
 use super::action::Action;
+use super::canvas::text;
 use super::edit::Edit;
 use super::focus::{Pane, Screen};
 use super::input;
 use super::log::TimeColumn;
-use super::model::{Chosen, Link, Model, Prompt};
+use super::model::{Chosen, Link, Model, Prompt, Sent};
 use super::msg::{Cmd, LinkEvent, Loaded, Msg, Query};
 use super::overlay::{self, Picker, PickerKind, Viewer, ViewerBody};
 use super::rows::StatusRow;
 use super::screen::{audit, board, inbox, plan, runs, system};
 use super::toast::Fault;
 use super::when::{self, Now};
-use super::{doc::Doc, layout};
+use super::{doc::Doc, layout, submit};
 use crate::text::SafeText;
 use crate::view::theme::Role;
 use orch_proto::id::RunId;
+use orch_proto::request::{Accepted, Request};
 use orch_proto::view::LogPage;
 use orch_proto::{ErrorCode, RpcError};
 
@@ -62,7 +64,7 @@ fn handle(model: &mut Model, msg: Msg) -> Vec<Cmd> {
         Msg::Log { run, offset, result } => on_log(model, run, offset, result),
         Msg::Submitted { ticket, result } => {
             model.dirty = true;
-            on_submitted(model, ticket, result.err());
+            on_submitted(model, ticket, result);
         }
         Msg::Timer => model.dirty = true,
     }
@@ -136,14 +138,30 @@ fn on_log(model: &mut Model, run: RunId, offset: u64, result: Result<LogPage, Rp
     }
 }
 
-fn on_submitted(model: &mut Model, ticket: u32, error: Option<RpcError>) {
-    let fault = error.as_ref().map(Fault::from);
+fn on_submitted(model: &mut Model, ticket: u32, result: Result<Accepted, RpcError>) {
+    let fault = result.as_ref().err().map(Fault::from);
     overlay::on_submitted(model, ticket, fault.clone());
     model.loader.touch();
     let Some(sent) = model.sent.remove(&ticket) else { return };
-    match fault {
-        None => model.toasts.good(model.now, sent.done),
-        Some(fault) => model.toasts.fault(model.now, sent.what, fault),
+    match result {
+        Ok(accepted) => {
+            let said = sent.done.unwrap_or_else(|| undone(&accepted));
+            let said = if sent.can_be_undone { text(format_args!("{said}; u undoes it")) } else { said };
+            model.toasts.good(model.now, said);
+        }
+        Err(error) => model.toasts.fault(model.now, sent.what, Fault::from(&error)),
+    }
+}
+
+/// What an undo did, in a line.
+fn undone(accepted: &Accepted) -> SafeText {
+    let (first, more) = match accepted.notes.as_slice() {
+        [] => ("it is as it was", 0),
+        [first, rest @ ..] => (first.as_str(), rest.len()),
+    };
+    match more {
+        0 => SafeText::line(&format!("undone: {first}")),
+        more => SafeText::line(&format!("undone: {first}, and {more} more")),
     }
 }
 
@@ -218,6 +236,10 @@ pub(super) fn run_action(model: &mut Model, action: Action) -> Vec<Cmd> {
         Action::Back => back(model),
         Action::Close => return close(model),
         Action::Refresh => return refresh(model),
+        Action::Undo => {
+            let sent = Sent { done: None, can_be_undone: false, what: "undo" };
+            return submit::send(model, Request::Undo { event: None }, sent).1;
+        }
         Action::Repaint => return vec![Cmd::Repaint],
         Action::Suspend => return vec![Cmd::Suspend],
         Action::QuitTwice => return vec![Cmd::Quit],

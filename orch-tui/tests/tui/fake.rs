@@ -12,7 +12,7 @@ use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, EventView,
     LogChunk, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView,
-    StatsView, StatusView, TaskFilter, TaskState, TaskView, TraceView, UpkeepRequest, UpkeepView, VisionView,
+    StatsView, StatusView, TaskFilter, TaskState, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError, wire};
 use tarpc::context::Context;
@@ -288,6 +288,9 @@ impl Orch for State {
             .unwrap_or_default();
         let next = events.last().map_or(after, |event| event.seq);
         Ok(EventPage { events, next, head: self.world.lock().unwrap().status.seq, outage: false })
+    }
+    async fn undo_preview(self, _: Context, _: Option<u64>) -> Result<UndoView, RpcError> {
+        absent()
     }
     async fn stats(self, _: Context, _: Option<Ref>) -> Result<StatsView, RpcError> {
         Err(RpcError::new(ErrorCode::Internal, "nothing is counted here"))

@@ -19,6 +19,7 @@ use crate::planner::{Extraction, Requirement, RequirementKey};
 use crate::recipe::Glob;
 use crate::state::run::RunOutcome;
 use crate::toolchain::Toolchain;
+use crate::undo::Operation;
 
 /// A command with where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -438,4 +439,9 @@ pub enum Command {
 
     /// The time of pending approvals is over.
     ExpireApprovals,
+
+    /// What one command of a person made happen is taken back. Read from the log, which says what was before.
+    Undo {
+        operation: Box<Operation>,
+    },
 }

@@ -19,6 +19,7 @@ pub mod view;
 pub mod planning;
 pub mod printable;
 pub mod retention;
+pub mod undo;
 
 pub mod blueprint;
 pub mod planner;

@@ -2,8 +2,8 @@
 
 use orch_core::entity::{
     Approval, ApprovalEvent, Change, ChangeEvent, Condition, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent,
-    Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, Timeout, Vision,
-    VisionEvent,
+    Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, TaskPart, Timeout,
+    Vision, VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
 use orch_core::state::run::RunOutcome;
@@ -15,16 +15,7 @@ use super::{budget, name_by_id, patience};
 
 /// An event; with its data as stored when that was asked for.
 pub(crate) fn event_view(view: &impl View, recorded: &Recorded, with_data: bool) -> Result<EventView, ReadError> {
-    let subject = match &recorded.event {
-        Event::Project { id, .. } => name_by_id::<Project>(view, *id)?,
-        Event::Vision { id, .. } => name_by_id::<Vision>(view, *id)?,
-        Event::Requirements { id, .. } => name_by_id::<Requirements>(view, *id)?,
-        Event::Plan { id, .. } => name_by_id::<Plan>(view, *id)?,
-        Event::Task { id, .. } => name_by_id::<Task>(view, *id)?,
-        Event::Run { id, .. } => name_by_id::<Run>(view, *id)?,
-        Event::Approval { id, .. } => name_by_id::<Approval>(view, *id)?,
-        Event::Change { id, .. } => name_by_id::<Change>(view, *id)?,
-    };
+    let subject = subject(view, &recorded.event)?;
     let project = subject.split('/').next().map(str::to_owned);
     Ok(EventView {
         seq: recorded.seq,
@@ -37,6 +28,24 @@ pub(crate) fn event_view(view: &impl View, recorded: &Recorded, with_data: bool)
         hash: recorded.hash.to_string(),
         data: if with_data { serde_json::to_value(&recorded.event).ok() } else { None },
     })
+}
+
+/// What happened to what, in a line: `task.cancelled shop/T-3: cancelled: not now`.
+pub(crate) fn event_text(view: &impl View, event: &Event) -> Result<String, ReadError> {
+    Ok(format!("{} {}: {}", event.kind(), subject(view, event)?, text(event)))
+}
+
+fn subject(view: &impl View, event: &Event) -> Result<String, ReadError> {
+    match event {
+        Event::Project { id, .. } => name_by_id::<Project>(view, *id),
+        Event::Vision { id, .. } => name_by_id::<Vision>(view, *id),
+        Event::Requirements { id, .. } => name_by_id::<Requirements>(view, *id),
+        Event::Plan { id, .. } => name_by_id::<Plan>(view, *id),
+        Event::Task { id, .. } => name_by_id::<Task>(view, *id),
+        Event::Run { id, .. } => name_by_id::<Run>(view, *id),
+        Event::Approval { id, .. } => name_by_id::<Approval>(view, *id),
+        Event::Change { id, .. } => name_by_id::<Change>(view, *id),
+    }
 }
 
 /// What happened, in a line.
@@ -80,6 +89,7 @@ fn project(event: &ProjectEvent) -> String {
         }
         ProjectEvent::Budget { key, event } => budget::event_text(*key, event),
         ProjectEvent::BudgetUsed { uses, .. } => budget::uses_text(uses),
+        ProjectEvent::Undone { operation, .. } => undone(*operation),
         ProjectEvent::ShareSet { share } => {
             let bound =
                 |bound: Option<u32>| bound.map_or_else(|| "any number of".to_owned(), |bound| bound.to_string());
@@ -100,6 +110,7 @@ fn requirements(event: &RequirementsEvent) -> String {
         RequirementsEvent::Approved => "approved".into(),
         RequirementsEvent::Rejected => "rejected".into(),
         RequirementsEvent::Superseded => "superseded by a newer version".into(),
+        RequirementsEvent::Undone { operation, state } => format!("{}; now {}", undone(*operation), state.label()),
     }
 }
 
@@ -112,6 +123,7 @@ fn plan(event: &PlanEvent) -> String {
         PlanEvent::Approved => "approved".into(),
         PlanEvent::Rejected => "rejected".into(),
         PlanEvent::Superseded => "superseded by a newer version".into(),
+        PlanEvent::Undone { operation, state } => format!("{}; now {}", undone(*operation), state.label()),
     }
 }
 
@@ -146,7 +158,19 @@ fn task(event: &TaskEvent) -> String {
             format!("could begin for {} and has not{asked}", patience::span(overdue.timeout.after_ms))
         }
         TaskEvent::Escalated { .. } => "a person is asked what is to become of it".into(),
+        TaskEvent::Undone { operation, parts } => {
+            let state = parts.iter().find_map(|part| match part {
+                TaskPart::State { state, .. } => Some(format!("; now {}", state.label())),
+                _ => None,
+            });
+            format!("{}{}", undone(*operation), state.unwrap_or_default())
+        }
     }
+}
+
+/// That a decision was taken back, by the number of its first event.
+fn undone(operation: u64) -> String {
+    format!("event {operation} taken back")
 }
 
 fn run(event: &RunEvent) -> String {
@@ -161,6 +185,8 @@ fn run(event: &RunEvent) -> String {
         RunEvent::Observed { observations, .. } => observations.iter().map(observation).collect::<Vec<_>>().join("; "),
         RunEvent::PauseRequested { pause } => format!("to stand still: {}", pause.reason),
         RunEvent::ResumeRequested => "to go on".into(),
+        RunEvent::Undone { operation, pause: Some(_) } => format!("{}, to stand still", undone(*operation)),
+        RunEvent::Undone { operation, pause: None } => format!("{}, to go on", undone(*operation)),
         RunEvent::Silent { silence } => {
             let asked = if silence.question.is_some() { "; a person is asked" } else { "" };
             format!("nothing was heard of it for {}{asked}", patience::span(silence.timeout.after_ms))
@@ -253,6 +279,7 @@ fn approval(event: &ApprovalEvent) -> String {
         ApprovalEvent::Expired => "expired".into(),
         ApprovalEvent::Voided { reason } => format!("void: {reason}"),
         ApprovalEvent::Answered { name, choice, .. } => format!("{name} chose {}", choice.label()),
+        ApprovalEvent::Undone { operation, state, .. } => format!("{}; now {}", undone(*operation), state.label()),
     }
 }
 
@@ -274,6 +301,7 @@ fn change(event: &ChangeEvent) -> String {
         ChangeEvent::Merged => "merged".into(),
         ChangeEvent::MergeRefused => "the branch was moved by somebody else".into(),
         ChangeEvent::Closed { reason } => format!("closed: {reason}"),
+        ChangeEvent::Undone { operation, state, .. } => format!("{}; now {}", undone(*operation), state.label()),
     }
 }
 

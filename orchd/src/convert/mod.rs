@@ -20,7 +20,7 @@ use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 
-pub(crate) use audit::event_view;
+pub(crate) use audit::{event_text, event_view};
 pub(crate) use change::{approval_view, change_view};
 pub(crate) use eta::{Outlook, Room};
 pub(crate) use isolation::isolation_view;

@@ -23,7 +23,8 @@ const NEWS_MAX: u32 = 10_000;
 /// The event with which a run begins.
 const BEGUN: &str = "queued";
 /// Events that somebody else than its follower makes happen to a run, and that its follower has to heed.
-const DECIDED: [&str; 5] = ["cancel_requested", "pause_requested", "resume_requested", "over_budget", "ended"];
+const DECIDED: [&str; 6] =
+    ["cancel_requested", "pause_requested", "resume_requested", "undone", "over_budget", "ended"];
 
 /// Whether what happened is a run that begins, or something that its follower has to heed.
 pub(super) fn heeds(event: &Event) -> bool {
@@ -152,6 +153,7 @@ mod tests {
             RunEvent::CancelRequested { reason: String::new() },
             RunEvent::PauseRequested { pause },
             RunEvent::ResumeRequested,
+            RunEvent::Undone { operation: 1, pause: None },
             RunEvent::OverBudget { reason: String::new() },
             RunEvent::Ended { outcome: RunOutcome::Succeeded, artifacts: Vec::new(), log_dropped_bytes: 0 },
         ];

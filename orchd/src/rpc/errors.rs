@@ -50,7 +50,7 @@ fn busy(message: &str) -> RpcError {
     busy
 }
 
-fn decide(error: &DecideError) -> RpcError {
+pub(super) fn decide(error: &DecideError) -> RpcError {
     let message = error.to_string();
     match error {
         DecideError::NotFound { .. } => RpcError::new(ErrorCode::NotFound, message),

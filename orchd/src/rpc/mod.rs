@@ -8,5 +8,6 @@ mod resolve;
 mod server;
 mod service;
 mod submit;
+mod undo;
 
 pub(crate) use server::Listener;

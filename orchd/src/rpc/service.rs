@@ -9,7 +9,7 @@ use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, LogPage,
     PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView,
-    TaskFilter, TaskView, TraceView, UpkeepRequest, UpkeepView, VisionView,
+    TaskFilter, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError};
 use tarpc::context::Context;
@@ -84,6 +84,7 @@ reads! {
     change(change: Ref) -> ChangeView, Viewer;
     change_diff(change: Ref) -> DiffView, Viewer;
     events_since(after: u64, limit: u32, wait_ms: u32, with_data: bool) -> EventPage, Viewer;
+    undo_preview(event: Option<u64>) -> UndoView, Operator;
     stats(project: Option<Ref>) -> StatsView, Viewer;
     audit_verify() -> AuditReport, Viewer;
     check() -> CheckReport, Operator;

@@ -30,7 +30,7 @@ mod sqlite;
 pub use copy::{CopyError, Watch};
 pub use execute::{Committed, ExecuteError};
 pub use file::DatabaseFile;
-pub use log::{Happened, Outcome, StoredEvent};
+pub use log::{Happened, Outcome, StoredEvent, Trace};
 pub use reader::{
     EventQuery, READ_DEADLINE_MS, READ_DEADLINE_MS_MAX, READ_DEADLINE_MS_MIN, READERS_MAX, ReadFault, ReadView,
 };

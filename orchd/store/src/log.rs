@@ -3,6 +3,8 @@
 //! Appends and reads; changes nothing that is there. The bytes of an event are hashed exactly as they are stored, so that
 //! a later reader needs no knowledge of their shape to verify them.
 
+use std::ops::ControlFlow;
+
 use orch_core::actor::Actor;
 use orch_core::command::Envelope;
 use orch_core::digest::Digest;
@@ -35,6 +37,17 @@ pub struct Happened {
     pub kind: String,
     /// Full id of what it happened to.
     pub subject: String,
+}
+
+/// An event without what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    pub seq: u64,
+    pub actor: Actor,
+    /// The command that made it.
+    pub command: CommandId,
+    /// `task.started`.
+    pub kind: String,
 }
 
 /// What a command came to, beside its events.
@@ -144,6 +157,55 @@ pub(crate) fn happened_since(conn: &Connection, after: u64, limit: u32) -> Resul
             rows.collect()
         })
         .during("read the log")
+}
+
+/// Calls `take` with each event before `before`, the newest first and without what it was, until it wants no more. Looks at
+/// `limit` events at most; whether there are more.
+pub(crate) fn each_before(
+    conn: &Connection,
+    (before, limit): (u64, u32),
+    mut take: impl FnMut(Trace) -> ControlFlow<()>,
+) -> Result<bool, DbError> {
+    let during = "read the log";
+    let mut statement = conn
+        .prepare_cached("SELECT seq, actor, command, kind FROM events WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2")
+        .during(during)?;
+    let mut rows = statement.query(params![before.cast_signed(), limit]).during(during)?;
+    let mut last = 1;
+    while let Some(row) = rows.next().during(during)? {
+        let found = trace(row)?;
+        last = found.seq;
+        if take(found).is_break() {
+            return Ok(false);
+        }
+    }
+    Ok(last > 1)
+}
+
+/// The newest event after `after` that happened to the thing with this full id.
+pub(crate) fn newest_of(conn: &Connection, subject: &str, after: u64) -> Result<Option<Trace>, DbError> {
+    let during = "read the log";
+    let mut statement = conn
+        .prepare_cached(
+            "SELECT seq, actor, command, kind FROM events WHERE subject = ?1 AND seq > ?2 ORDER BY seq DESC LIMIT 1",
+        )
+        .during(during)?;
+    let mut rows = statement.query(params![subject, after.cast_signed()]).during(during)?;
+    rows.next().during(during)?.map(trace).transpose()
+}
+
+fn trace(row: &Row<'_>) -> Result<Trace, DbError> {
+    let during = "read the log";
+    let seq = row.get::<_, i64>(0).during(during)?.cast_unsigned();
+    let actor = row.get_ref(1).and_then(|actor| Ok(actor.as_str()?)).during(during)?;
+    let actor = serde_json::from_str(actor).map_err(|source| DbError::Event {
+        seq,
+        schema_version: EVENT_SCHEMA_VERSION,
+        source,
+    })?;
+    let command = row.get_ref(2).and_then(|command| Ok(command.as_str()?)).during(during)?;
+    let command = command.parse().map_err(|_| DbError::Column { seq, column: "command" })?;
+    Ok(Trace { seq, actor, command, kind: row.get(3).during(during)? })
 }
 
 /// Calls `take` with each event after `after` whose kind is wanted, in order, and without who did it. Looks at `limit`

@@ -19,7 +19,7 @@ use rusqlite::Connection;
 
 use crate::counts;
 use crate::execute::{self, Committed, ExecuteError};
-use crate::log::{self, Happened, RawEvent, StoredEvent};
+use crate::log::{self, Happened, RawEvent, StoredEvent, Trace};
 use crate::newest;
 use crate::sqlite::{DbError, During as _, Location, open_reader};
 use crate::tables;
@@ -119,6 +119,28 @@ impl ReadView<'_> {
     /// When the log cannot be read.
     pub fn happened_since(&self, after: u64, limit: u32) -> Result<Vec<Happened>, ReadError> {
         self.timed(|conn| log::happened_since(conn, after, limit))
+    }
+
+    /// Calls `take` with each event before `before`, the newest first and without what it was, until it wants no more.
+    /// Looks at `limit` events at most; answers whether there are more before them.
+    ///
+    /// # Errors
+    /// When the log cannot be read. Some may have been taken.
+    pub fn each_event_before(
+        &self,
+        before: u64,
+        limit: u32,
+        take: impl FnMut(Trace) -> ControlFlow<()>,
+    ) -> Result<bool, ReadError> {
+        self.timed(|conn| log::each_before(conn, (before, limit), take))
+    }
+
+    /// The newest event after `after` that happened to the thing with this full id, without what it was.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn newest_event_of(&self, subject: &str, after: u64) -> Result<Option<Trace>, ReadError> {
+        self.timed(|conn| log::newest_of(conn, subject, after))
     }
 
     /// Calls `take` with number, time and content of each event after `after` whose kind, as `task.started`, is wanted,

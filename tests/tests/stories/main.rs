@@ -36,6 +36,7 @@ mod state_file;
 mod steering;
 mod terminal;
 mod terms;
+mod undo;
 mod weakening;
 
 use orch_tests::{Programs, Setup, Story};

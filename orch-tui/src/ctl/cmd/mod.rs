@@ -28,4 +28,5 @@ pub(crate) mod task_form;
 pub(crate) mod task_terms;
 pub(crate) mod task_tree;
 pub(crate) mod trace;
+pub(crate) mod undo;
 pub(crate) mod vision;

@@ -138,7 +138,11 @@ impl Choose {
             not_before: None,
             priority: None,
         };
-        let sent = Sent { done: text(format_args!("answered {}: {}", self.name, choice.label())), what: "answer" };
+        let sent = Sent {
+            done: Some(text(format_args!("answered {}: {}", self.name, choice.label()))),
+            can_be_undone: !matches!(choice, Choice::End | Choice::Retry),
+            what: "answer",
+        };
         let (ticket, commands) = submit::send(model, request, sent);
         (self.ticket, self.fault) = (Some(ticket), None);
         model.overlays.push(Overlay::Choose(self));

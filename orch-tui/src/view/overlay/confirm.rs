@@ -217,6 +217,7 @@ impl Confirm {
     }
 
     fn go(mut self, model: &mut Model) -> Vec<Cmd> {
+        let sent = |done, can_be_undone, what| Sent { done: Some(done), can_be_undone, what };
         let (request, sent) = match &self.ask {
             Ask::Approve { approval, digest } => {
                 let request = Request::ApprovalDecide {
@@ -227,15 +228,15 @@ impl Confirm {
                 };
                 let row = model.data.approvals.iter().flatten().find(|row| row.id == *approval);
                 let name = row.map_or_else(SafeText::default, |row| row.full_name.clone());
-                (request, Sent { done: text(format_args!("approved {name}")), what: "approve" })
+                (request, sent(text(format_args!("approved {name}")), true, "approve"))
             }
             Ask::CancelTask { task, name, .. } => {
                 let request = Request::TaskCancel { task: Ref(task.to_string()), reason: None };
-                (request, Sent { done: text(format_args!("cancelled {name}")), what: "cancel the task" })
+                (request, sent(text(format_args!("cancelled {name}")), true, "cancel the task"))
             }
             Ask::CancelRun { run, name, .. } => {
                 let request = Request::RunCancel { run: Ref(run.to_string()), reason: None };
-                (request, Sent { done: text(format_args!("killed {name}")), what: "kill the run" })
+                (request, sent(text(format_args!("killed {name}")), false, "kill the run"))
             }
         };
         let (ticket, commands) = submit::send(model, request, sent);

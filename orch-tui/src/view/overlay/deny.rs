@@ -61,7 +61,8 @@ impl Deny {
                     digest: Some(self.digest.clone()),
                     reason: Some(self.edit.text().trim().to_owned()),
                 };
-                let sent = Sent { done: text(format_args!("denied {}", self.name)), what: "deny" };
+                let sent =
+                    Sent { done: Some(text(format_args!("denied {}", self.name))), can_be_undone: true, what: "deny" };
                 let (ticket, sending) = submit::send(model, request, sent);
                 (self.ticket, self.fault) = (Some(ticket), None);
                 commands = sending;

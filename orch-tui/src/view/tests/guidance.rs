@@ -1,10 +1,13 @@
 //! What a person is told who does not know the way yet.
 
+use orch_proto::request::{Accepted, Request};
 use orch_proto::view::TaskState;
+use orch_proto::{ErrorCode, RpcError};
 use ratatui::style::Modifier;
 
 use super::harness::{Harness, World};
-use crate::view::{Answer, Query};
+use crate::view::samples::NOW;
+use crate::view::{Answer, Msg, Query};
 
 fn online() -> Harness {
     Harness::online((80, 24), World::Normal)
@@ -102,4 +105,37 @@ fn an_empty_column_takes_the_room_of_its_heading_only() {
     harness.press("/");
     harness.type_text("nowhere");
     assert_eq!(divided(&heading(&harness)), in_review);
+}
+
+/// Goal: a slip of the hand is taken back with a key that the message names, and why it cannot be is said.
+#[test]
+fn what_was_decided_is_taken_back_with_u() {
+    let mut harness = online();
+    let accepted = |notes: &[&str]| Accepted {
+        seq: 9,
+        at: NOW,
+        duplicate: false,
+        touched: Vec::new(),
+        notes: notes.iter().map(ToString::to_string).collect(),
+    };
+    harness.press("H");
+    let held = harness.requests.pop().unwrap();
+    assert!(matches!(held.1, Request::TaskHold { .. }), "{held:?}");
+    harness.message(Msg::Submitted { ticket: held.0, result: Ok(accepted(&[])) });
+    assert!(harness.screen().contains("held; u undoes it"), "{}", harness.screen());
+    harness.press("u");
+    let (ticket, request) = harness.requests.pop().unwrap();
+    assert_eq!(request, Request::Undo { event: None });
+    harness.message(Msg::Submitted { ticket, result: Ok(accepted(&["T-2 is \x1b[2Japproved again", "A-1 waits"])) });
+    assert!(harness.screen().contains("undone: T-2 is "), "{}", harness.screen());
+    assert!(harness.screen().contains("approved again, and 1 more"), "{}", harness.screen());
+    harness.press("u");
+    let ticket = harness.requests.pop().unwrap().0;
+    let error = RpcError::new(ErrorCode::Conflict, "R-3 has begun since then").hint("orchctl run cancel R-3");
+    harness.message(Msg::Submitted { ticket, result: Err(error) });
+    let screen = harness.screen();
+    assert!(
+        screen.contains("undo: E_CONFLICT R-3 has begun since then") && screen.contains("run cancel R-3"),
+        "{screen}"
+    );
 }

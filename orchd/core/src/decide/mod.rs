@@ -19,6 +19,7 @@ mod run;
 mod settle;
 mod task;
 mod terms;
+mod undo;
 
 use std::collections::BTreeMap;
 
@@ -44,6 +45,7 @@ pub use project::SLUG_CHARS_MAX;
 pub use replan::PRIORITY_DEFAULT;
 pub use settle::{ALIKE_MAX, LOSSES_MAX};
 pub use task::PRIORITY_MAX;
+pub use undo::is_irrevocable;
 
 /// Most tasks in one plan, and most open tasks in one project.
 pub const TASKS_MAX: usize = 100_000;
@@ -149,9 +151,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::EditRequirements { project, base_version, upsert, remove, reason } => {
             document::edit(cx, *project, *base_version, (upsert, remove), reason)
         }
-        Command::CommentRequirements { requirements, key, text } => {
-            document::comment(cx, *requirements, key.as_ref(), text)
-        }
+        Command::CommentRequirements { requirements: id, key, text } => document::comment(cx, *id, key.as_ref(), text),
         Command::ProposePlan { project, requirements, content, reason } => {
             plan::propose(cx, *project, *requirements, content, reason)
         }
@@ -196,6 +196,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::RefuseMerge { change } => change::refuse_merge(cx, *change),
         Command::CloseChange { change, reason } => change::close(cx, *change, reason),
         Command::ExpireApprovals => approval::expire(cx),
+        Command::Undo { operation } => undo::undo(cx, operation),
     }
 }
 

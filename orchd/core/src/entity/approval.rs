@@ -107,6 +107,17 @@ pub enum ApprovalEvent {
         name: String,
         choice: Choice,
     },
+    /// The operation that began with event number `operation` was taken back: what was answered is as it was before.
+    Undone {
+        operation: u64,
+        /// Where it belongs, for those who forgot what was answered.
+        project: ProjectId,
+        subject: ApprovalSubject,
+        state: ApprovalState,
+        granted_by: BTreeMap<u32, String>,
+        decided_at: Option<Timestamp>,
+        requested_at: Timestamp,
+    },
 }
 
 impl ApprovalSubject {
@@ -141,6 +152,7 @@ impl ApprovalEvent {
             Self::Expired => ApprovalStep::Expired,
             Self::Voided { reason } => ApprovalStep::Voided { reason: reason.clone() },
             Self::Answered { by, choice, .. } => ApprovalStep::Answered { by: *by, choice: *choice },
+            Self::Undone { state, .. } => ApprovalStep::Undone { to: state.clone() },
         }
     }
 }
@@ -176,7 +188,10 @@ impl Entity for Approval {
         if let ApprovalEvent::Granted { by, name } | ApprovalEvent::Answered { by, name, .. } = event {
             approval.granted_by.insert(*by, name.clone());
         }
-        if !matches!(approval.state, ApprovalState::Pending { .. }) {
+        if let ApprovalEvent::Undone { granted_by, decided_at, .. } = event {
+            approval.granted_by.clone_from(granted_by);
+            approval.decided_at = *decided_at;
+        } else if !matches!(approval.state, ApprovalState::Pending { .. }) {
             approval.decided_at = Some(meta.at);
         }
         Ok(approval)

@@ -98,6 +98,14 @@ pub enum ChangeEvent {
     Closed {
         reason: String,
     },
+    /// The operation that began with event number `operation` was taken back: its state is as it was before.
+    Undone {
+        operation: u64,
+        /// Where it belongs, for those who forgot what was closed.
+        project: ProjectId,
+        task: TaskId,
+        state: ChangeState,
+    },
 }
 
 impl Change {
@@ -133,6 +141,7 @@ impl ChangeEvent {
             Self::Merged => ChangeStep::Merged,
             Self::MergeRefused => ChangeStep::MergeRefused,
             Self::Closed { reason } => ChangeStep::Closed { reason: reason.clone() },
+            Self::Undone { state, .. } => ChangeStep::Undone { to: state.clone() },
         }
     }
 }

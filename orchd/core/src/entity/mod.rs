@@ -18,6 +18,7 @@ mod run;
 mod step;
 mod task;
 mod terms;
+mod undone;
 mod vision;
 
 use orch_proto::id::{Id, ProjectId};
@@ -45,6 +46,7 @@ pub use run::{
 pub use step::{PlannedStep, StepRecord};
 pub use task::{BACKOFF_MS_MAX, RetryPolicy, Task, TaskEvent, TaskSpec, Work};
 pub use terms::{Asks, RUN_MS_MAX, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Terms, UNITS_MAX};
+pub use undone::{ProjectPart, TaskPart};
 pub use vision::{Vision, VisionEvent};
 
 use crate::actor::Actor;

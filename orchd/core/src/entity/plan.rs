@@ -96,6 +96,11 @@ pub enum PlanEvent {
     Approved,
     Rejected,
     Superseded,
+    /// The operation that began with event number `operation` was taken back: its state is as it was before.
+    Undone {
+        operation: u64,
+        state: DocumentState,
+    },
 }
 
 impl Plan {
@@ -142,6 +147,7 @@ impl Entity for Plan {
             PlanEvent::Approved => plan.step(DocumentStep::Approved)?,
             PlanEvent::Rejected => plan.step(DocumentStep::Rejected)?,
             PlanEvent::Superseded => plan.step(DocumentStep::Superseded)?,
+            PlanEvent::Undone { state, .. } => plan.step(DocumentStep::Undone { to: *state })?,
         }
         Ok(plan)
     }
@@ -177,6 +183,7 @@ impl Entity for Plan {
             PlanEvent::Approved => "approved",
             PlanEvent::Rejected => "rejected",
             PlanEvent::Superseded => "superseded",
+            PlanEvent::Undone { .. } => "undone",
         }
     }
 }

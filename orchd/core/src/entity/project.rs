@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{self, Budget, BudgetEvent, BudgetKey, BudgetUse};
 use super::patience::Patience;
+use super::undone::ProjectPart;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::recipe::{Glob, Step};
 use crate::state::project::{ProjectState, ProjectStep};
@@ -174,6 +175,11 @@ pub enum ProjectEvent {
         run: RunId,
         uses: Vec<BudgetUse>,
     },
+    /// What the operation that began with event number `operation` changed of it is as it was before.
+    Undone {
+        operation: u64,
+        parts: Vec<ProjectPart>,
+    },
 }
 
 impl Project {
@@ -291,6 +297,7 @@ impl Entity for Project {
             ProjectEvent::PatienceSet { patience } => project.patience = *patience,
             ProjectEvent::Budget { key, event } => budget::apply(&mut project.budgets, *key, event, meta.at),
             ProjectEvent::BudgetUsed { uses, .. } => budget::count(&mut project.budgets, uses),
+            ProjectEvent::Undone { parts, .. } => parts.iter().for_each(|part| project.put_back(part, meta.at)),
             ProjectEvent::Archived => {
                 project.state = ProjectState::next(Some(&project.state), &ProjectStep::Archived)?;
             }
@@ -338,6 +345,7 @@ impl Entity for Project {
             ProjectEvent::PatienceSet { .. } => "patience_set",
             ProjectEvent::Budget { event, .. } => event.label(),
             ProjectEvent::BudgetUsed { .. } => "budget_used",
+            ProjectEvent::Undone { .. } => "undone",
         }
     }
 }

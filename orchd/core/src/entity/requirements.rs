@@ -43,12 +43,28 @@ pub struct Comment {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum RequirementsEvent {
-    Drafted { project: ProjectId, version: u32, vision: VisionId, content: Box<Extraction>, reason: String },
-    Proposed { approval: ApprovalId },
-    Commented { key: Option<RequirementKey>, text: String },
+    Drafted {
+        project: ProjectId,
+        version: u32,
+        vision: VisionId,
+        content: Box<Extraction>,
+        reason: String,
+    },
+    Proposed {
+        approval: ApprovalId,
+    },
+    Commented {
+        key: Option<RequirementKey>,
+        text: String,
+    },
     Approved,
     Rejected,
     Superseded,
+    /// The operation that began with event number `operation` was taken back: its state is as it was before.
+    Undone {
+        operation: u64,
+        state: DocumentState,
+    },
 }
 
 impl Requirements {
@@ -107,6 +123,7 @@ impl Entity for Requirements {
             RequirementsEvent::Approved => document.step(DocumentStep::Approved)?,
             RequirementsEvent::Rejected => document.step(DocumentStep::Rejected)?,
             RequirementsEvent::Superseded => document.step(DocumentStep::Superseded)?,
+            RequirementsEvent::Undone { state, .. } => document.step(DocumentStep::Undone { to: *state })?,
         }
         Ok(document)
     }
@@ -143,6 +160,7 @@ impl Entity for Requirements {
             RequirementsEvent::Approved => "approved",
             RequirementsEvent::Rejected => "rejected",
             RequirementsEvent::Superseded => "superseded",
+            RequirementsEvent::Undone { .. } => "undone",
         }
     }
 }

@@ -252,6 +252,11 @@ pub enum RunEvent {
         pause: RunPause,
     },
     ResumeRequested,
+    /// The operation that began with event number `operation` was taken back: it stands still, or does not, as before.
+    Undone {
+        operation: u64,
+        pause: Option<RunPause>,
+    },
     /// Nothing was heard of it for longer than it should be silent.
     Silent {
         silence: Silence,
@@ -490,6 +495,7 @@ impl Entity for Run {
             RunEvent::CancelRequested { reason } => run.cancel_requested = Some(reason.clone()),
             RunEvent::PauseRequested { pause } => run.pause = Some(pause.clone()),
             RunEvent::ResumeRequested => run.pause = None,
+            RunEvent::Undone { pause, .. } => run.pause.clone_from(pause),
             RunEvent::Silent { silence } => run.silence = Some(*silence),
             RunEvent::Heard => run.silence = None,
             RunEvent::Resumed { checkpoint } => run.resume(checkpoint)?,
@@ -547,6 +553,7 @@ impl Entity for Run {
             RunEvent::Observed { .. } => "observed",
             RunEvent::CancelRequested { .. } => "cancel_requested",
             RunEvent::PauseRequested { .. } => "pause_requested",
+            RunEvent::Undone { .. } => "undone",
             RunEvent::ResumeRequested => "resume_requested",
             RunEvent::Silent { .. } => "silent",
             RunEvent::Heard => "heard",

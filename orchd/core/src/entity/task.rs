@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::dependency::{Condition, Standing, Verdict};
 use super::patience::Overdue;
 use super::terms::Terms;
+use super::undone::TaskPart;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::planner::RequirementKey;
 use crate::recipe::{Access, Glob, Isolation, Step};
@@ -203,6 +204,11 @@ pub enum TaskEvent {
     Escalated {
         question: ApprovalId,
     },
+    /// What the operation that began with event number `operation` changed of it is as it was before.
+    Undone {
+        operation: u64,
+        parts: Vec<TaskPart>,
+    },
 }
 
 /// How much of a reason says in which way a task failed, in characters.
@@ -368,6 +374,15 @@ impl Task {
         }))
     }
 
+    /// Has it be scheduled on these terms.
+    pub(super) fn set_terms(&mut self, terms: &Terms) {
+        if self.overdue.is_some() && terms.patience.queue != self.terms.patience.queue {
+            // It may wait for another time now.
+            (self.overdue, self.question) = (None, None);
+        }
+        self.terms = terms.clone();
+    }
+
     /// What it had failed before counts no more.
     fn tried_anew(&mut self, step: &TaskStep, at: Timestamp) -> Result<(), ApplyError> {
         self.step(step, at)?;
@@ -422,13 +437,7 @@ impl Entity for Task {
                 task.depends_on.remove(depends_on);
                 task.conditions.remove(depends_on);
             }
-            TaskEvent::TermsSet { terms } => {
-                if task.overdue.is_some() && terms.patience.queue != task.terms.patience.queue {
-                    // It may wait for another time now.
-                    (task.overdue, task.question) = (None, None);
-                }
-                task.terms = (**terms).clone();
-            }
+            TaskEvent::TermsSet { terms } => task.set_terms(terms),
             TaskEvent::Prioritized { priority } => task.priority = *priority,
             TaskEvent::Started { run, attempt } => {
                 task.step(&TaskStep::Started { run: *run }, meta.at)?;
@@ -463,6 +472,7 @@ impl Entity for Task {
                 task.question = *question;
             }
             TaskEvent::Escalated { question } => task.question = Some(*question),
+            TaskEvent::Undone { parts, .. } => parts.iter().try_for_each(|part| task.put_back(part, meta.at))?,
         }
         Ok(task)
     }
@@ -514,6 +524,7 @@ impl Entity for Task {
             TaskEvent::ApprovalAsked { .. } => "approval_asked",
             TaskEvent::Overdue { .. } => "overdue",
             TaskEvent::Escalated { .. } => "escalated",
+            TaskEvent::Undone { .. } => "undone",
         }
     }
 }

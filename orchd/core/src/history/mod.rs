@@ -6,6 +6,7 @@
 
 mod story;
 mod told;
+mod undone;
 
 mod figures;
 mod kinds;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 
-use crate::entity::{Condition, Join, Standing, TaskEvent, Verdict};
+use crate::entity::{Condition, Join, Standing, TaskEvent, TaskPart, Verdict};
 use crate::state::approval::ApprovalState;
+use crate::state::task::TaskState;
 
 /// The state of a task without what belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +26,7 @@ pub enum Stage {
 
 impl Stage {
     /// Where an event brings a task; none when it stays. Only for events that happened: they are legal.
-    pub(super) const fn after(event: &TaskEvent) -> Option<Self> {
+    pub(super) fn after(event: &TaskEvent) -> Option<Self> {
         Some(match event {
             TaskEvent::Created { .. } => Self::Proposed,
             TaskEvent::Queued
@@ -39,6 +40,12 @@ impl Stage {
             TaskEvent::Failed { .. } | TaskEvent::Expired { .. } => Self::Failed,
             TaskEvent::Cancelled { .. } => Self::Cancelled,
             TaskEvent::Held { .. } => Self::Paused,
+            TaskEvent::Undone { parts, .. } => {
+                return parts.iter().find_map(|part| match part {
+                    TaskPart::State { state, .. } => Some(Self::of(state)),
+                    _ => None,
+                });
+            }
             TaskEvent::Respecified { .. }
             | TaskEvent::Linked { .. }
             | TaskEvent::Unlinked { .. }
@@ -48,6 +55,20 @@ impl Stage {
             | TaskEvent::Escalated { .. }
             | TaskEvent::ApprovalAsked { .. } => return None,
         })
+    }
+
+    /// That of a task in this state.
+    const fn of(state: &TaskState) -> Self {
+        match state {
+            TaskState::Proposed => Self::Proposed,
+            TaskState::Approved { .. } => Self::Approved,
+            TaskState::Running { .. } => Self::Running,
+            TaskState::InReview { .. } => Self::InReview,
+            TaskState::Done { .. } => Self::Done,
+            TaskState::Failed { .. } => Self::Failed,
+            TaskState::Cancelled { .. } => Self::Cancelled,
+            TaskState::Paused { .. } => Self::Paused,
+        }
     }
 
     /// How those see it that depend on a task in it.

@@ -25,7 +25,7 @@ const EXPIRED: &str = "expired";
 pub fn counts(kind: &str) -> bool {
     match kind.split_once('.') {
         Some(("task", event)) => event != "prioritized",
-        Some(("run", event)) => matches!(event, "queued" | "pause_requested" | "ended"),
+        Some(("run", event)) => matches!(event, "queued" | "pause_requested" | "undone" | "ended"),
         Some(("change" | "approval", _)) => true,
         Some(("project", event)) => event == "archived",
         _ => false,
@@ -72,14 +72,7 @@ impl History {
                 }
                 return;
             }
-            TaskEvent::Respecified { spec } => {
-                let label = self.open.label(label_of(&spec.work.label()));
-                let old = match self.open.tasks.get_mut(&id) {
-                    Some(task) => std::mem::replace(&mut task.label, label),
-                    None => label,
-                };
-                self.open.drop_label(&old);
-            }
+            TaskEvent::Respecified { spec } => self.respecified(id, &spec.work.label()),
             TaskEvent::Linked { depends_on, condition } => self.open.link(id, (*depends_on, *condition), at),
             TaskEvent::Unlinked { depends_on } => self.open.unlink(id, *depends_on, at),
             TaskEvent::TermsSet { terms } => {
@@ -97,6 +90,9 @@ impl History {
         }
         if let Some(stage) = Stage::after(event) {
             self.moved(id, stage, event, at);
+        }
+        if let TaskEvent::Undone { parts, .. } = event {
+            parts.iter().for_each(|part| self.put_back(id, part, at));
         }
     }
 
@@ -206,7 +202,7 @@ impl History {
             RunEvent::Queued { project, task, purpose: RunPurpose::Work, .. } => {
                 self.open.runs.insert(id, OpenRun { project: *project, task: *task, queued_at: at, was_paused: false });
             }
-            RunEvent::PauseRequested { .. } => {
+            RunEvent::PauseRequested { .. } | RunEvent::Undone { pause: Some(_), .. } => {
                 if let Some(run) = self.open.runs.get_mut(&id) {
                     run.was_paused = true;
                 }
@@ -222,6 +218,7 @@ impl History {
             | RunEvent::Observed { .. }
             | RunEvent::CancelRequested { .. }
             | RunEvent::ResumeRequested
+            | RunEvent::Undone { pause: None, .. }
             | RunEvent::Silent { .. }
             | RunEvent::Heard
             | RunEvent::OverBudget { .. }
@@ -259,6 +256,12 @@ impl History {
             self.open.changes.insert(id, (*project, *task));
             return;
         }
+        if let ChangeEvent::Undone { project, task, state, .. } = event
+            && state.is_open()
+        {
+            self.open.changes.insert(id, (*project, *task));
+            return;
+        }
         let Some((project, task)) = self.open.changes.get(&id).copied() else { return };
         match event {
             ChangeEvent::CheckFailed { .. } => self.not_taken(project, Some(task), GATES, at),
@@ -274,7 +277,7 @@ impl History {
                     self.count_in(project, |figures| figures.merging_again.add(at.ms_since(since)));
                 }
             }
-            ChangeEvent::Closed { .. } => {}
+            ChangeEvent::Closed { .. } | ChangeEvent::Undone { .. } => {}
             ChangeEvent::Opened { .. }
             | ChangeEvent::ApprovalAsked { .. }
             | ChangeEvent::CheckStarted { .. }
@@ -298,6 +301,10 @@ impl History {
 
     fn approval(&mut self, id: ApprovalId, event: &ApprovalEvent, at: Timestamp) {
         let step = match event {
+            ApprovalEvent::Undone { project, subject, state, decided_at, requested_at, .. } => {
+                self.reopened(id, (*project, subject), state, (*requested_at, *decided_at));
+                return;
+            }
             ApprovalEvent::Requested { project, subject, needed, expires, .. } => {
                 let step = ApprovalStep::Requested { needed: *needed, expires: *expires };
                 let task = match subject {

@@ -3,15 +3,17 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 
-use orch_proto::id::ProjectId;
+use orch_proto::id::{CommandId, ProjectId};
 use orch_proto::{EntityKind, Timestamp};
 
 use crate::actor::Actor;
 use crate::command::Command;
 use crate::decide::{DecideError, Decided, decide};
+use crate::digest::Digest;
 use crate::entity::{ApplyError, Approval, Change, Entity, Meta, Plan, Project, Requirements, Run, Task, Vision};
-use crate::event::Event;
-use crate::ids::IdSource;
+use crate::event::{Event, Recorded};
+use crate::ids::{IdSource, sample_id};
+use crate::undo::Operation;
 use crate::view::{Filter, ReadError, View};
 
 type Key = (EntityKind, String);
@@ -22,6 +24,9 @@ pub struct MemoryView {
     things: BTreeMap<Key, Box<dyn Any + Send>>,
     /// What happened, in order.
     pub events: Vec<Event>,
+    /// The same with who did it and when, and before it what it happened to. Links of the chain are none.
+    log: Vec<(String, Recorded)>,
+    commands: u128,
     /// When the last of it was. It never runs backward, whatever the clock does.
     at: Option<Timestamp>,
 }
@@ -59,7 +64,30 @@ impl MemoryView {
         self.at = Some(at);
         self.things.extend(staged);
         self.events.extend(decided.events.iter().cloned());
+        self.commands += 1;
+        let id: CommandId = sample_id(self.commands);
+        for event in &decided.events {
+            let (seq, event) = (self.log.len() as u64 + 1, event.clone());
+            let told = Recorded { seq, at, actor: actor.clone(), command: id, event, hash: Digest::ZERO };
+            self.log.push((told.event.subject(), told));
+        }
         Ok(decided)
+    }
+
+    /// The operation that the event with this number belongs to.
+    ///
+    /// # Panics
+    /// When there is no such event: memory can be read.
+    #[must_use]
+    pub fn operation(&self, seq: u64) -> Operation {
+        let all = || self.log.iter().map(|(_, told)| told);
+        let of = all().find(|told| told.seq == seq).expect("the test made it").command;
+        let events: Vec<Recorded> = all().filter(|told| told.command == of).cloned().collect();
+        let past = |subject: &str, after: u64| {
+            let since = self.log.iter().skip(usize::try_from(after).unwrap_or(usize::MAX));
+            Ok(since.filter(|(of, _)| of == subject).take(16).map(|(_, told)| told.clone()).collect())
+        };
+        Operation::read(events, past).expect("memory can be read").expect("it has an event")
     }
 
     /// All of a kind, by number.

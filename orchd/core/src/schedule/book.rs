@@ -148,10 +148,13 @@ impl Book {
         self.to_open.insert(facts.id);
         self.budgets.put(facts.id, &facts.budgets);
         let id = facts.id;
-        let queue_timeout = facts.queue_timeout;
+        let (queue_timeout, pauses) = (facts.queue_timeout, (facts.pause.clone(), facts.resumed_at));
         let before = self.projects.insert(id, facts);
-        if before.is_none_or(|before| before.queue_timeout != queue_timeout) {
+        if before.as_ref().is_none_or(|before| before.queue_timeout != queue_timeout) {
             self.watch_again(Some(id));
+        } else if before.is_some_and(|before| (before.pause, before.resumed_at) != pauses) {
+            // A pause that came and went between two looks begins waits anew, too.
+            self.watch_waiting(id);
         }
     }
 

@@ -113,6 +113,13 @@ impl Book {
         ready.into_iter().for_each(|id| self.watch(id));
     }
 
+    /// Watches those tasks of a project anew that have a time-out: it may have been closed in the meantime.
+    pub(super) fn watch_waiting(&mut self, project: ProjectId) {
+        let of_project = self.waiting.stands.iter().filter(|(_, (of, _))| *of == project);
+        let waiting: Vec<TaskId> = of_project.map(|(id, _)| *id).collect();
+        waiting.into_iter().for_each(|id| self.watch(id));
+    }
+
     /// Finds what has waited for too long by now.
     pub(super) fn tell_overdue(&mut self, now: Timestamp) {
         if self.waiting.told_at.replace(now).is_some_and(|before| now < before) {

@@ -97,6 +97,10 @@ pub enum ApprovalStep {
         by: u32,
         choice: Choice,
     },
+    /// What brought it where it is was taken back.
+    Undone {
+        to: ApprovalState,
+    },
 }
 
 impl ApprovalState {
@@ -129,6 +133,7 @@ impl ApprovalState {
             (Some(Self::Pending { .. } | Self::Granted { .. }), Step::Voided { reason }) => {
                 Ok(Self::Void { reason: reason.clone() })
             }
+            (Some(state), Step::Undone { to }) if *state != Self::Expired && *to != Self::Expired => Ok(to.clone()),
             _ => Err(IllegalTransition {
                 machine: "approval",
                 state: state.map_or("absent", Self::label),
@@ -162,6 +167,7 @@ impl ApprovalStep {
             Self::Expired => "expired",
             Self::Voided { .. } => "voided",
             Self::Answered { .. } => "answered",
+            Self::Undone { .. } => "undone",
         }
     }
 }

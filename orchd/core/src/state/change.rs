@@ -87,6 +87,10 @@ pub enum ChangeStep {
     Closed {
         reason: String,
     },
+    /// That it was closed was taken back, or closed again.
+    Undone {
+        to: ChangeState,
+    },
 }
 
 impl ChangeState {
@@ -134,6 +138,7 @@ impl ChangeState {
                 ),
                 Step::Closed { reason },
             ) => Ok(Self::Closed { reason: reason.clone() }),
+            (Some(state), Step::Undone { to }) if state.is_revocable() && to.is_revocable() => Ok(to.clone()),
             _ => Err(IllegalTransition {
                 machine: "change",
                 state: state.map_or("absent", Self::label),
@@ -155,6 +160,11 @@ impl ChangeState {
             Self::Conflicted { .. } => "conflicted",
             Self::Closed { .. } => "closed",
         }
+    }
+
+    /// Whether a person's decision can bring it there or away: nothing is under way for it, and nothing of it is merged.
+    const fn is_revocable(&self) -> bool {
+        !matches!(self, Self::Checking { .. } | Self::Queued { .. } | Self::Merged { .. })
     }
 
     /// Whether it can still be merged.
@@ -182,6 +192,7 @@ impl ChangeStep {
             Self::Merged => "merged",
             Self::MergeRefused => "merge_refused",
             Self::Closed { .. } => "closed",
+            Self::Undone { .. } => "undone",
         }
     }
 }

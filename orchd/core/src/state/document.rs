@@ -27,6 +27,10 @@ pub enum DocumentStep {
     Approved,
     Rejected,
     Superseded,
+    /// What brought it where it is was taken back.
+    Undone {
+        to: DocumentState,
+    },
 }
 
 impl DocumentState {
@@ -42,6 +46,7 @@ impl DocumentState {
             (Some(Self::Proposed), Step::Approved) => Ok(Self::Approved),
             (Some(Self::Proposed), Step::Rejected) => Ok(Self::Rejected),
             (Some(Self::Draft | Self::Proposed | Self::Approved), Step::Superseded) => Ok(Self::Superseded),
+            (Some(state), Step::Undone { to }) if state.is_revocable() && to.is_revocable() => Ok(to),
             _ => Err(IllegalTransition {
                 machine: "document",
                 state: match state {
@@ -51,6 +56,10 @@ impl DocumentState {
                 event: step.label(),
             }),
         }
+    }
+
+    const fn is_revocable(self) -> bool {
+        !matches!(self, Self::Draft)
     }
 
     /// The word for the state.
@@ -76,6 +85,7 @@ impl DocumentStep {
             Self::Approved => "approved",
             Self::Rejected => "rejected",
             Self::Superseded => "superseded",
+            Self::Undone { .. } => "undone",
         }
     }
 }

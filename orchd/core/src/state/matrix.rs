@@ -3,202 +3,29 @@
 //! `orchd/docs/states.md` holds the same edges with a drawing of each. After a wanted change: run the tests of this module
 //! with `ORCH_UPDATE_DOCS=1`, and mend the snapshots.
 
+mod samples;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use insta::assert_snapshot;
-use orch_proto::Timestamp;
 use proptest::prelude::*;
 
 use super::IllegalTransition;
-use super::approval::{ApprovalState, ApprovalStep, Choice};
+use super::approval::{ApprovalState, ApprovalStep};
 use super::change::{ChangeState, ChangeStep};
 use super::document::{DocumentState, DocumentStep};
 use super::project::{ProjectState, ProjectStep};
-use super::run::{FailureClass, RunOutcome, RunState, RunStep};
-use super::step::{StepEnd, StepEvent, StepState};
+use super::run::{RunState, RunStep};
+use super::step::{StepEvent, StepState};
 use super::task::{TaskState, TaskStep};
-use crate::ids::sample_id;
+use samples::{
+    approval_states, approval_steps, approval_steps_once, change_states, change_steps, change_steps_once,
+    document_states, document_steps, project_states, project_steps, run_states, run_steps, step_events, step_states,
+    task_states, task_steps,
+};
 
 const DOCUMENT: &str = include_str!("../../../docs/states.md");
-const AT: Timestamp = Timestamp::from_unix_us(1_795_165_557_000_000);
-
-/// Lists samples of every variant. A variant without one does not compile.
-macro_rules! samples {
-    ($name:ident, $type:ty, { $($pattern:pat => [$($sample:expr),+],)+ }) => {
-        fn $name() -> Vec<$type> {
-            let listed = |sample: &$type| match sample { $($pattern => {})+ };
-            let samples: Vec<$type> = vec![$($($sample),+),+];
-            samples.iter().for_each(listed);
-            samples
-        }
-    };
-}
-
-fn text() -> String {
-    "because".into()
-}
-
-samples!(project_states, ProjectState, {
-    ProjectState::Preparing => [ProjectState::Preparing],
-    ProjectState::Ready => [ProjectState::Ready],
-    ProjectState::Failed { .. } => [ProjectState::Failed { reason: text() }],
-    ProjectState::Archived => [ProjectState::Archived],
-});
-
-samples!(project_steps, ProjectStep, {
-    ProjectStep::Created => [ProjectStep::Created],
-    ProjectStep::Prepared => [ProjectStep::Prepared],
-    ProjectStep::PreparationFailed { .. } => [ProjectStep::PreparationFailed { reason: text() }],
-    ProjectStep::Retried => [ProjectStep::Retried],
-    ProjectStep::Archived => [ProjectStep::Archived],
-});
-
-samples!(document_states, DocumentState, {
-    DocumentState::Draft => [DocumentState::Draft],
-    DocumentState::Proposed => [DocumentState::Proposed],
-    DocumentState::Approved => [DocumentState::Approved],
-    DocumentState::Rejected => [DocumentState::Rejected],
-    DocumentState::Superseded => [DocumentState::Superseded],
-});
-
-samples!(document_steps, DocumentStep, {
-    DocumentStep::Drafted => [DocumentStep::Drafted],
-    DocumentStep::Proposed => [DocumentStep::Proposed],
-    DocumentStep::Approved => [DocumentStep::Approved],
-    DocumentStep::Rejected => [DocumentStep::Rejected],
-    DocumentStep::Superseded => [DocumentStep::Superseded],
-});
-
-samples!(task_states, TaskState, {
-    TaskState::Proposed => [TaskState::Proposed],
-    TaskState::Approved { .. } => [TaskState::Approved { not_before: None }, TaskState::Approved { not_before: Some(AT) }],
-    TaskState::Running { .. } => [TaskState::Running { run: sample_id(1) }],
-    TaskState::InReview { .. } => [TaskState::InReview { change: sample_id(1) }],
-    TaskState::Done { .. } => [TaskState::Done { change: None }],
-    TaskState::Failed { .. } => [TaskState::Failed { reason: text() }],
-    TaskState::Cancelled { .. } => [TaskState::Cancelled { reason: text() }],
-    TaskState::Paused { .. } => [TaskState::Paused { reason: text() }],
-});
-
-samples!(task_steps, TaskStep, {
-    TaskStep::Created => [TaskStep::Created],
-    TaskStep::Queued => [TaskStep::Queued],
-    TaskStep::Started { .. } => [TaskStep::Started { run: sample_id(2) }],
-    TaskStep::RetryScheduled { .. } => [TaskStep::RetryScheduled { not_before: AT }],
-    TaskStep::ReviewStarted { .. } => [TaskStep::ReviewStarted { change: sample_id(2) }],
-    TaskStep::Completed { .. } => [TaskStep::Completed { change: None }],
-    TaskStep::Failed { .. } => [TaskStep::Failed { reason: text() }],
-    TaskStep::Expired { .. } => [TaskStep::Expired { reason: text() }],
-    TaskStep::Cancelled { .. } => [TaskStep::Cancelled { reason: text() }],
-    TaskStep::Held { .. } => [TaskStep::Held { reason: text() }],
-    TaskStep::Released => [TaskStep::Released],
-    TaskStep::Reopened => [TaskStep::Reopened],
-    TaskStep::Requeued => [TaskStep::Requeued],
-});
-
-samples!(run_states, RunState, {
-    RunState::Queued => [RunState::Queued],
-    RunState::Leased { .. } => [RunState::Leased { until: AT }],
-    RunState::Starting => [RunState::Starting],
-    RunState::Running => [RunState::Running],
-    RunState::AwaitingInput { .. } => [RunState::AwaitingInput { question: text() }],
-    RunState::AwaitingApproval { .. } => [RunState::AwaitingApproval { action: text() }],
-    RunState::Paused => [RunState::Paused],
-    RunState::Succeeded => [RunState::Succeeded],
-    RunState::Failed { .. } => [RunState::Failed { class: FailureClass::Task, reason: text() }],
-    RunState::TimedOut { .. } => [RunState::TimedOut { reason: text() }],
-    RunState::Cancelled { .. } => [RunState::Cancelled { reason: text() }],
-    RunState::Lost { .. } => [RunState::Lost { reason: text() }],
-});
-
-samples!(run_outcomes, RunOutcome, {
-    RunOutcome::Succeeded => [RunOutcome::Succeeded],
-    RunOutcome::Failed { .. } => [RunOutcome::Failed { class: FailureClass::Policy, reason: text() }],
-    RunOutcome::TimedOut { .. } => [RunOutcome::TimedOut { reason: text() }],
-    RunOutcome::Cancelled { .. } => [RunOutcome::Cancelled { reason: text() }],
-    RunOutcome::Lost { .. } => [RunOutcome::Lost { reason: text() }],
-});
-
-samples!(run_steps_before_the_end, RunStep, {
-    RunStep::Queued => [RunStep::Queued],
-    RunStep::Leased { .. } => [RunStep::Leased { until: AT }],
-    RunStep::Starting => [RunStep::Starting],
-    RunStep::Started => [RunStep::Started],
-    RunStep::InputRequested { .. } => [RunStep::InputRequested { question: text() }],
-    RunStep::ApprovalRequested { .. } => [RunStep::ApprovalRequested { action: text() }],
-    RunStep::Answered => [RunStep::Answered],
-    RunStep::Paused => [RunStep::Paused],
-    RunStep::Resumed | RunStep::Ended { .. } => [RunStep::Resumed],
-});
-
-fn run_steps() -> Vec<RunStep> {
-    let ends = run_outcomes().into_iter().map(|outcome| RunStep::Ended { outcome });
-    run_steps_before_the_end().into_iter().chain(ends).collect()
-}
-
-samples!(step_states, StepState, {
-    StepState::Pending => [StepState::Pending],
-    StepState::Running { .. } => [StepState::Running { started_at: AT }],
-    StepState::Ended { .. } => [StepState::Ended { started_at: AT, finished_at: AT, end: StepEnd::TimedOut }],
-    StepState::Skipped => [StepState::Skipped],
-    StepState::Kept => [StepState::Kept],
-});
-
-samples!(step_events, StepEvent, {
-    StepEvent::Started { .. } => [StepEvent::Started { at: AT }],
-    StepEvent::Ended { .. } => [StepEvent::Ended { at: AT, end: StepEnd::Succeeded }],
-    StepEvent::Skipped => [StepEvent::Skipped],
-    StepEvent::Kept => [StepEvent::Kept],
-});
-
-samples!(approval_states, ApprovalState, {
-    ApprovalState::Pending { .. } => [
-        ApprovalState::Pending { needed: 1, granted: BTreeSet::new(), expires: None },
-        ApprovalState::Pending { needed: 2, granted: BTreeSet::new(), expires: Some(AT) }
-    ],
-    ApprovalState::Granted { .. } => [ApprovalState::Granted { by: BTreeSet::from([7]) }],
-    ApprovalState::Denied { .. } => [ApprovalState::Denied { by: 7, reason: text() }],
-    ApprovalState::Expired => [ApprovalState::Expired],
-    ApprovalState::Void { .. } => [ApprovalState::Void { reason: text() }],
-    ApprovalState::Answered { .. } => [ApprovalState::Answered { by: 7, choice: Choice::Retry }],
-});
-
-samples!(approval_steps, ApprovalStep, {
-    ApprovalStep::Requested { .. } => [ApprovalStep::Requested { needed: 1, expires: None }],
-    ApprovalStep::Granted { .. } => [ApprovalStep::Granted { by: 8 }],
-    ApprovalStep::Denied { .. } => [ApprovalStep::Denied { by: 8, reason: text() }],
-    ApprovalStep::Expired => [ApprovalStep::Expired],
-    ApprovalStep::Voided { .. } => [ApprovalStep::Voided { reason: text() }],
-    ApprovalStep::Answered { .. } => [ApprovalStep::Answered { by: 8, choice: Choice::Cancel }],
-});
-
-samples!(change_states, ChangeState, {
-    ChangeState::Opened { .. } => [ChangeState::Opened { not_before: None }, ChangeState::Opened { not_before: Some(AT) }],
-    ChangeState::Checking { .. } => [ChangeState::Checking { run: sample_id(1), base: None, tree: text() }],
-    ChangeState::ChangesRequested { .. } => [ChangeState::ChangesRequested { reason: text() }],
-    ChangeState::Mergeable { .. } => [ChangeState::Mergeable { base: None, tree: text() }],
-    ChangeState::Queued { .. } => [ChangeState::Queued { base: None, commit: text() }],
-    ChangeState::Merged { .. } => [ChangeState::Merged { commit: text() }],
-    ChangeState::Conflicted { .. } => [ChangeState::Conflicted { paths: vec![text()] }],
-    ChangeState::Closed { .. } => [ChangeState::Closed { reason: text() }],
-});
-
-samples!(change_steps, ChangeStep, {
-    ChangeStep::Opened => [ChangeStep::Opened],
-    ChangeStep::ApprovalAsked => [ChangeStep::ApprovalAsked],
-    ChangeStep::CheckStarted { .. } => [ChangeStep::CheckStarted { run: sample_id(2), base: None, tree: text() }],
-    ChangeStep::CheckPassed => [ChangeStep::CheckPassed],
-    ChangeStep::CheckSkipped { .. } => [ChangeStep::CheckSkipped { base: None, tree: text() }],
-    ChangeStep::CheckFailed { .. } => [ChangeStep::CheckFailed { reason: text() }],
-    ChangeStep::CheckLost { .. } => [ChangeStep::CheckLost { not_before: AT }],
-    ChangeStep::BaseMoved => [ChangeStep::BaseMoved],
-    ChangeStep::Conflicted { .. } => [ChangeStep::Conflicted { paths: vec![text()] }],
-    ChangeStep::MergeStarted { .. } => [ChangeStep::MergeStarted { commit: text() }],
-    ChangeStep::Merged => [ChangeStep::Merged],
-    ChangeStep::MergeRefused => [ChangeStep::MergeRefused],
-    ChangeStep::Closed { .. } => [ChangeStep::Closed { reason: text() }],
-});
 
 /// A legal step: state, event, next state, by their labels.
 type Edge = (&'static str, &'static str, &'static str);
@@ -264,19 +91,30 @@ fn change() -> Vec<Edge> {
     edges(&change_states(), &change_steps(), ChangeState::next, (ChangeState::label, ChangeStep::label))
 }
 
-/// One edge a line.
+/// The event that leads to many states.
+const UNDONE: &str = "undone";
+
+/// One edge a line, those of an undo of the same state in one.
 fn matrix(edges: &[Edge]) -> String {
-    edges.iter().fold(String::new(), |mut matrix, (from, event, to)| {
-        writeln!(matrix, "{from} + {event} -> {to}").unwrap();
-        matrix
-    })
+    let mut matrix = String::new();
+    for (at, (from, event, to)) in edges.iter().enumerate() {
+        let goes_on = |(other, also, _): &Edge| (other, also) == (from, event);
+        match at.checked_sub(1).and_then(|before| edges.get(before)).filter(|_| *event == UNDONE) {
+            Some(before) if goes_on(before) => write!(matrix, ", {to}").unwrap(),
+            _ if at == 0 => write!(matrix, "{from} + {event} -> {to}").unwrap(),
+            _ => write!(matrix, "\n{from} + {event} -> {to}").unwrap(),
+        }
+    }
+    matrix.push('\n');
+    matrix
 }
 
-/// The edges as a drawing, those between the same two states as one arrow.
+/// The edges as a drawing, those between the same two states as one arrow, without those of an undo.
 fn drawing(edges: &[Edge]) -> String {
+    let edges: Vec<&Edge> = edges.iter().filter(|(_, event, _)| *event != UNDONE).collect();
     let mut arrows: Vec<(Ends, Vec<&str>)> = Vec::new();
     let mut places = BTreeMap::new();
-    for (from, event, to) in edges {
+    for (from, event, to) in &edges {
         let place = *places.entry((*from, *to)).or_insert(arrows.len());
         match arrows.get_mut(place) {
             Some((_, events)) => events.push(event),
@@ -369,14 +207,24 @@ proptest! {
     #[test]
     fn what_is_over_stays_so(list in prop::collection::vec(any::<prop::sample::Index>(), 0..60)) {
         fold((&run_steps(), &list), RunState::next, |before, after| assert!(!before.is_final(), "{before:?} became {after:?}"));
+        // Also when something is taken back.
         fold((&task_steps(), &list), TaskState::next, |before, after| {
             assert!(!matches!(before, TaskState::Done { .. }), "{before:?} became {after:?}");
         });
         fold((&change_steps(), &list), ChangeState::next, |before, after| {
-            let is_over = matches!(before, ChangeState::Merged { .. } | ChangeState::Closed { .. });
-            assert!(!is_over, "{before:?} became {after:?}");
+            assert!(!matches!(before, ChangeState::Merged { .. }), "{before:?} became {after:?}");
         });
         fold((&approval_steps(), &list), ApprovalState::next, |before, after| {
+            assert!(!matches!(before, ApprovalState::Expired), "{before:?} became {after:?}");
+        });
+        // Without that, an answer stays one, and what is closed is closed.
+        let once = |steps: usize| steps - 1;
+        let changes = change_steps_once();
+        fold((&changes[..once(changes.len())], &list), ChangeState::next, |before, after| {
+            assert!(!matches!(before, ChangeState::Closed { .. }), "{before:?} became {after:?}");
+        });
+        let approvals = approval_steps_once();
+        fold((&approvals[..once(approvals.len())], &list), ApprovalState::next, |before, after| {
             let is_void = matches!(after, ApprovalState::Void { .. });
             assert!(matches!(before, ApprovalState::Pending { .. }) || is_void, "{before:?} became {after:?}");
         });
@@ -424,7 +272,11 @@ fn document_matrix() {
     proposed + approved -> approved
     proposed + rejected -> rejected
     proposed + superseded -> superseded
+    proposed + undone -> proposed, approved, rejected, superseded
     approved + superseded -> superseded
+    approved + undone -> proposed, approved, rejected, superseded
+    rejected + undone -> proposed, approved, rejected, superseded
+    superseded + undone -> proposed, approved, rejected, superseded
     ");
 }
 
@@ -435,10 +287,12 @@ fn task_matrix() {
     proposed + queued -> approved
     proposed + cancelled -> cancelled
     proposed + held -> paused
+    proposed + undone -> proposed, approved, in_review, failed, cancelled, paused
     approved + started -> running
     approved + expired -> failed
     approved + cancelled -> cancelled
     approved + held -> paused
+    approved + undone -> proposed, approved, in_review, failed, cancelled, paused
     running + retry_scheduled -> approved
     running + review_started -> in_review
     running + completed -> done
@@ -449,11 +303,15 @@ fn task_matrix() {
     in_review + completed -> done
     in_review + failed -> failed
     in_review + cancelled -> cancelled
+    in_review + undone -> proposed, approved, in_review, failed, cancelled, paused
     failed + cancelled -> cancelled
     failed + reopened -> approved
+    failed + undone -> proposed, approved, in_review, failed, cancelled, paused
     cancelled + reopened -> approved
+    cancelled + undone -> proposed, approved, in_review, failed, cancelled, paused
     paused + cancelled -> cancelled
     paused + released -> approved
+    paused + undone -> proposed, approved, in_review, failed, cancelled, paused
     ");
 }
 
@@ -525,8 +383,13 @@ fn approval_matrix() {
     pending + expired -> expired
     pending + voided -> void
     pending + answered -> answered
+    pending + undone -> pending, granted, denied, void, answered
     pending + granted -> pending
     granted + voided -> void
+    granted + undone -> pending, granted, denied, void, answered
+    denied + undone -> pending, granted, denied, void, answered
+    void + undone -> pending, granted, denied, void, answered
+    answered + undone -> pending, granted, denied, void, answered
     ");
 }
 
@@ -539,17 +402,22 @@ fn change_matrix() {
     opened + check_skipped -> mergeable
     opened + conflicted -> conflicted
     opened + closed -> closed
+    opened + undone -> opened, changes_requested, mergeable, conflicted, closed
     checking + check_passed -> mergeable
     checking + check_failed -> changes_requested
     checking + check_lost -> opened
     checking + closed -> closed
     changes_requested + closed -> closed
+    changes_requested + undone -> opened, changes_requested, mergeable, conflicted, closed
     mergeable + base_moved -> opened
     mergeable + conflicted -> conflicted
     mergeable + merge_started -> queued
     mergeable + closed -> closed
+    mergeable + undone -> opened, changes_requested, mergeable, conflicted, closed
     queued + merged -> merged
     queued + merge_refused -> opened
     conflicted + closed -> closed
+    conflicted + undone -> opened, changes_requested, mergeable, conflicted, closed
+    closed + undone -> opened, changes_requested, mergeable, conflicted, closed
     ");
 }

@@ -67,6 +67,10 @@ pub enum TaskStep {
     Reopened,
     /// A person wants it tried anew, whatever becomes of its run.
     Requeued,
+    /// What brought it where it is was taken back.
+    Undone {
+        to: TaskState,
+    },
 }
 
 impl TaskState {
@@ -111,6 +115,7 @@ impl TaskState {
                 | Self::Failed { .. },
                 Step::Cancelled { reason },
             ) => Ok(Self::Cancelled { reason: reason.clone() }),
+            (state, Step::Undone { to }) if state.is_revocable() && to.is_revocable() => Ok(to.clone()),
             _ => Err(Self::illegal(Some(state), step)),
         }
     }
@@ -132,6 +137,11 @@ impl TaskState {
             Self::Cancelled { .. } => "cancelled",
             Self::Paused { .. } => "paused",
         }
+    }
+
+    /// Whether a person's decision can bring it there or away: no run works on it, and nothing of it is merged.
+    const fn is_revocable(&self) -> bool {
+        !matches!(self, Self::Running { .. } | Self::Done { .. })
     }
 
     /// Whether nothing more happens by itself.
@@ -159,6 +169,7 @@ impl TaskStep {
             Self::Released => "released",
             Self::Reopened => "reopened",
             Self::Requeued => "requeued",
+            Self::Undone { .. } => "undone",
         }
     }
 }

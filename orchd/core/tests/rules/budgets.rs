@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use orch_core::command::{Answer, Command, Subject};
 use orch_core::entity::{
-    Approval, ApprovalSubject, Budget, BudgetKey, BudgetState, Choice, Isolation, Meter, Observation, Period, Project,
-    Run, Task,
+    Approval, ApprovalSubject, Budget, BudgetKey, BudgetState, Choice, Entity as _, Isolation, Meter, Observation,
+    Period, Project, Run, Task,
 };
 use orch_core::rehearsal::violations;
 use orch_core::schedule::{Action, Wait};
@@ -15,6 +15,7 @@ use orch_core::state::step::{StepEnd, StepEvent};
 use orch_core::state::task::TaskState;
 use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ProjectId, RunId, TaskId};
+use orch_proto::request::Role;
 
 use crate::schedule_choice::{book, limits, next_due};
 use crate::support::{Scene, lost, rule, start};
@@ -306,4 +307,38 @@ fn gates_go_on_without_a_budget_and_count() {
     scene.check(change, RunOutcome::Succeeded);
     scene.merge(change);
     assert_eq!(scene.budget(project, Period::Week).used, 10 * MINUTE_MS);
+}
+
+#[test]
+fn a_budget_is_what_it_was_unless_it_was_used() {
+    let (mut scene, project) = Scene::ready("shop");
+    let seq = |scene: &Scene| scene.view.events.len() as u64;
+    let undo = |scene: &Scene, seq| Command::Undo { operation: Box::new(scene.view.operation(seq)) };
+    scene.does(&set(project, Period::Day, 10));
+    let set_at = seq(&scene);
+    assert_eq!(scene.view.operation(set_at).role(), Role::Admin);
+    let task = scene.task(project, "build");
+    let run = scene.under_way(task);
+    scene.ends_after(run, 10);
+    let used = scene.budget(project, Period::Day);
+    let refusal = scene.refuses(&undo(&scene, set_at)).to_string();
+    assert!(refusal.starts_with("the budget of `shop`, or what is used of it,"), "{refusal}");
+    scene.does(&Command::ResetBudgets { project, period: None });
+    scene.does(&undo(&scene, seq(&scene)));
+    assert_eq!(scene.budget(project, Period::Day), used, "what was used is used");
+    // More is given and taken back, as long as nothing began on it.
+    let waiting = scene.task(project, "test");
+    assert!(scene.judged());
+    let asked = scene.question(project, Period::Day);
+    scene.later_ms(1);
+    scene.does(&choose(asked.id, Choice::Raise));
+    let raised = seq(&scene);
+    assert_eq!(scene.view.operation(raised).role(), Role::Approver);
+    scene.does(&undo(&scene, raised));
+    assert!(scene.one::<Approval>(asked.id).is_open() && scene.starts() == 0, "it waits again");
+    scene.does(&undo(&scene, seq(&scene)));
+    let raised = seq(&scene);
+    scene.later_ms(1);
+    scene.start(waiting);
+    assert_eq!(scene.refuses(&undo(&scene, raised)).to_string(), "R-2 has begun since then");
 }

@@ -33,3 +33,6 @@ mod schedule_pauses;
 mod schedule_shares;
 mod schedule_terms;
 mod schedule_waits;
+
+mod undo;
+mod undo_refusals;

@@ -9,6 +9,7 @@ mod logs;
 mod secrets;
 mod stats;
 mod system;
+mod undo;
 mod upkeep;
 mod work;
 
@@ -32,6 +33,7 @@ pub(super) use logs::{artifact, change_diff, events_since, run_log};
 pub(super) use secrets::{secret_remove, secret_set, secrets};
 pub(super) use stats::stats;
 pub(super) use system::{audit_verify, check, doctor, shutdown, status};
+pub(super) use undo::undo_preview;
 pub(super) use upkeep::{upkeep, upkeep_cancel, upkeep_start};
 pub(super) use work::{approval, approvals, change, changes, run, runs, task, tasks};
 

@@ -12,12 +12,13 @@ use orch_core::command::{Answer, Command, Envelope as CoreEnvelope, Subject};
 use orch_core::digest::Digest;
 use orch_core::entity::{Approval, Change, Plan, Project, Requirements, Run, Task, Vision};
 use orch_core::view::{ReadError, View as _};
+use orch_proto::id::CommandId;
 use orch_proto::request::{Accepted, Decision, Envelope, Request, Touched};
 use orch_proto::{EntityKind, ErrorCode, RpcError};
-use orch_store::{Committed, ReadView};
+use orch_store::{Committed, ExecuteError, ReadView};
 
 use super::identity::Caller;
-use super::{errors, resolve};
+use super::{errors, resolve, undo};
 use crate::app::{App, blocking};
 use crate::convert;
 
@@ -27,28 +28,40 @@ const TOUCHED_MAX: usize = 1_000;
 /// Does what a request says, once per key.
 pub(super) async fn submit(app: &Arc<App>, caller: &Caller, envelope: Envelope) -> Result<Accepted, RpcError> {
     let request = Digest::of_json(&envelope.request);
+    // Once it is done, the last decision is another.
+    if matches!(envelope.request, Request::Undo { .. })
+        && let Some(first) = answered(app, envelope.key, request).await?
+    {
+        return answer(app, first.map_err(|error| errors::execute(&error))?).await;
+    }
+    let key = envelope.key;
     let made = {
-        let app = Arc::clone(app);
-        blocking(move || command(&app, envelope.request)).await
+        let (app, caller) = (Arc::clone(app), caller.clone());
+        blocking(move || command(&app, &caller, envelope.request)).await
     };
     let committed = match made {
         Ok(command) => {
-            let sent = CoreEnvelope { id: envelope.key, actor: caller.actor(), request, command };
+            let sent = CoreEnvelope { id: key, actor: caller.actor(), request, command };
             app.store.execute(sent).await
         }
         // The state moved on since the request was done: it still gets its first answer.
-        Err(refused) => {
-            let key = envelope.key;
-            let answered = app.read(move |view| view.answered(key, request)).await;
-            answered.map_err(|error| errors::read(&error))?.ok_or(refused)?
-        }
+        Err(refused) => answered(app, key, request).await?.ok_or(refused)?,
     };
     let committed = committed.map_err(|error| errors::execute(&error))?;
-    tracing::info!(user = caller.name, key = %envelope.key, seq = committed.last_seq, "request committed");
+    tracing::info!(user = caller.name, key = %key, seq = committed.last_seq, "request committed");
     answer(app, committed).await
 }
 
-fn command(app: &App, request: Request) -> Result<Command, RpcError> {
+/// What the request was answered with when it was sent before.
+async fn answered(
+    app: &Arc<App>,
+    key: CommandId,
+    request: Digest,
+) -> Result<Option<Result<Committed, ExecuteError>>, RpcError> {
+    app.read(move |view| view.answered(key, request)).await.map_err(|error| errors::read(&error))
+}
+
+fn command(app: &App, caller: &Caller, request: Request) -> Result<Command, RpcError> {
     match request {
         Request::ProjectCreate { name, repo } => documents::create_project(app, name, repo),
         Request::VisionSubmit { project, file_name, text } => {
@@ -67,6 +80,7 @@ fn command(app: &App, request: Request) -> Result<Command, RpcError> {
         Request::TaskCreate { .. } => task::create(app, request),
         Request::TaskEdit { .. } => task::edit(app, request),
         Request::TaskQueue { tasks } => task::queue(app, &tasks),
+        Request::Undo { event } => with_view(app, |view| undo::command(view, caller, event)),
         other => with_view(app, |view| steering(view, other)),
     }
 }
@@ -136,7 +150,8 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
         | Request::PlanPropose { .. }
         | Request::TaskCreate { .. }
         | Request::TaskEdit { .. }
-        | Request::TaskQueue { .. } => Err(RpcError::new(ErrorCode::Internal, "the request was sent the wrong way")),
+        | Request::TaskQueue { .. }
+        | Request::Undo { .. } => Err(RpcError::new(ErrorCode::Internal, "the request was sent the wrong way")),
     }
 }
 

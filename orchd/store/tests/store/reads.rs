@@ -13,7 +13,7 @@ use orch_proto::EntityKind;
 use orch_store::{EventQuery, FailPoint, Faults, Injected, READ_DEADLINE_MS_MIN, ReadFault};
 use rusqlite::Connection;
 
-use crate::support::{Bed, assert_sound, create, envelope, open};
+use crate::support::{Bed, assert_sound, create, envelope, open, person};
 
 /// Every project is one event here, so their number in one state is that state's event number.
 #[test]
@@ -154,6 +154,35 @@ fn events_are_told_in_pages_without_what_nobody_wants() {
     assert_eq!((last, told), (Some(3), same));
     assert_eq!(page((3, 10), "task.created"), (Some(5), vec![]));
     assert_eq!(page((5, 10), "project.created"), (None, vec![]));
+}
+
+/// From the end of the log, as far as is wanted, and no further than is allowed.
+#[test]
+fn events_are_told_from_the_newest_on() {
+    let bed = Bed::new();
+    for id in 0..5 {
+        bed.store().execute_blocking(envelope(id, create(&format!("p{id}")))).unwrap();
+    }
+    let back = |before: u64, limit: u32, until: u64| {
+        let mut told = Vec::new();
+        let is_more = bed.store().read(|view| {
+            view.each_event_before(before, limit, |trace| {
+                told.push(trace.seq);
+                if trace.seq == until { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        });
+        (is_more.unwrap(), told)
+    };
+    assert_eq!(back(6, 10, 0), (false, vec![5, 4, 3, 2, 1]));
+    assert_eq!(back(5, 2, 0), (true, vec![4, 3]));
+    assert_eq!(back(6, 10, 4), (false, vec![5, 4]));
+    let subject = bed.store().read(|view| view.events(2, 1)).unwrap()[0].recorded.event.subject();
+    let newest = |after: u64| bed.store().read(|view| view.newest_event_of(&subject, after)).unwrap();
+    assert_eq!(
+        newest(0).map(|trace| (trace.seq, trace.kind, trace.actor)),
+        Some((3, "project.created".into(), person()))
+    );
+    assert_eq!(newest(3), None);
 }
 
 #[test]

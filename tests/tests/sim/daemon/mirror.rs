@@ -9,6 +9,7 @@ use orch_core::entity::{
 use orch_core::event::{Event, Recorded};
 use orch_core::state::change::ChangeState;
 use orch_core::state::run::RunOutcome;
+use orch_core::undo::undone_by;
 use orch_core::view::ReadError;
 use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
@@ -38,6 +39,8 @@ pub(super) struct Mirror {
     pub(super) attempts: BTreeMap<(ProjectId, i64), u32>,
     fences: BTreeMap<TaskId, u64>,
     pub(super) late_results: u64,
+    /// Events with which something is as it was before.
+    pub(super) undone: u64,
 }
 
 /// What is true while events happen.
@@ -83,6 +86,7 @@ impl Mirror {
 
     fn happened(&mut self, recorded: &Recorded, at: &Circumstances<'_>) -> Held {
         self.judge(&recorded.event, recorded.at, at)?;
+        self.undone += u64::from(undone_by(&recorded.event).is_some());
         let meta = Meta { at: recorded.at, actor: &recorded.actor };
         match &recorded.event {
             Event::Project { id, event } => apply(&mut self.projects, *id, event, meta),

@@ -46,6 +46,7 @@ fn it_runs_everything_once_and_loses_nothing() {
         ("done", sum(|tally| tally.done)),
         ("merged", sum(|tally| tally.merged)),
         ("late results", sum(|tally| tally.late_results)),
+        ("taken back", sum(|tally| tally.undone)),
         ("decisions that were overtaken", sum(|tally| tally.refused)),
         ("commands of people in doubt", sum(|tally| tally.in_doubt)),
     ];

@@ -9,12 +9,18 @@ use orch_core::entity::{RunEvent, TaskEvent};
 use orch_core::event::Event;
 use orch_store::{Committed, ExecuteError};
 use orchd::site::Site as _;
+use orchd::undo::{NotFound, Which, find};
 
 use super::mirror::Held;
 use super::users;
 use super::world::World;
 use crate::dice::Dice;
 use crate::store::chain;
+
+/// The one person.
+const ADA: u32 = 1_000;
+/// What somebody regrets has chances of its own, so that the rest is much the same without it.
+const REGRETS: u64 = 0x7265_6772_6574;
 
 /// A command of a person that was sent and is not answered yet.
 pub(super) struct Pending(Pin<Box<dyn Future<Output = Result<Committed, ExecuteError>> + Send>>);
@@ -26,7 +32,34 @@ impl World {
         let now = self.now();
         let commands = (0..count).map(|_| users::command(&self.mirror, now, &mut dice)).collect();
         self.send(commands);
-        if dice.once_in(2) { self.settle_people() } else { Ok(()) }
+        let (waits, mut regrets) = (dice.once_in(2), Dice::new(chance ^ REGRETS));
+        if waits {
+            self.settle_people()?;
+        }
+        for _ in 0..count {
+            self.regret(&mut regrets)?;
+        }
+        if waits { self.settle_people() } else { Ok(()) }
+    }
+
+    /// Now and then somebody wants that something is as it was: mostly what was decided last, often what has been built on.
+    pub(super) fn regret(&mut self, dice: &mut Dice) -> Held {
+        if !dice.once_in(8) {
+            return Ok(());
+        }
+        let which = match dice.once_in(3) {
+            true => Which::Event(1 + dice.below(self.mirror.seq.max(1))),
+            false => Which::LastOf(ADA),
+        };
+        let found = self.read(|view| match find(view, which) {
+            Ok(found) => Ok(Some(found.operation)),
+            Err(NotFound::Read(error)) => Err(error),
+            Err(_) => Ok(None),
+        })?;
+        if let Some(operation) = found.flatten() {
+            self.send(vec![Command::Undo { operation: Box::new(operation) }]);
+        }
+        Ok(())
     }
 
     pub(super) fn flood(&mut self, chance: u64, count: u64) -> Held {
@@ -116,5 +149,5 @@ impl World {
 }
 
 fn ada() -> Actor {
-    Actor::User { uid: 1_000, name: "ada".into() }
+    Actor::User { uid: ADA, name: "ada".into() }
 }

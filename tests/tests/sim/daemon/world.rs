@@ -77,6 +77,7 @@ pub(super) struct Tally {
     pub(super) done: u64,
     pub(super) merged: u64,
     pub(super) late_results: u64,
+    pub(super) undone: u64,
     pub(super) refused: u64,
     pub(super) in_doubt: u64,
     pub(super) checks: u64,
@@ -202,13 +203,14 @@ impl World {
     }
 
     fn steps(&mut self, chance: u64, count: u64) -> Held {
-        let mut dice = Dice::new(chance);
+        let (mut dice, mut regrets) = (Dice::new(chance), Dice::new(!chance));
         let is_even = self.around().host.is_even;
         for _ in 0..count {
             if dice.once_in(30) && !is_even {
                 // Somebody is heard between any two steps.
                 let command = users::command(&self.mirror, self.now(), &mut dice);
                 self.send(vec![command]);
+                self.regret(&mut regrets)?;
             }
             self.step(&mut dice)?;
             if dice.once_in(CHECK_STEPS) {
@@ -436,6 +438,7 @@ impl World {
             merged: merged.count() as u64,
             trace: self.disk.trace(),
             late_results: mirror.late_results,
+            undone: mirror.undone,
             ..self.tally
         }
     }

@@ -274,7 +274,7 @@ fn request(model: &mut Model, action: Action) -> Vec<Cmd> {
         _ if is_held => (Request::TaskRelease { task: reference }, "released", "release the task"),
         _ => (Request::TaskHold { task: reference, reason: None }, "held", "hold the task"),
     };
-    submit::send(model, request, Sent { done: text(format_args!("{name} {done}")), what }).1
+    submit::send(model, request, Sent { done: Some(text(format_args!("{name} {done}"))), can_be_undone: true, what }).1
 }
 
 fn open_task(model: &mut Model) {
