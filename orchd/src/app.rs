@@ -211,6 +211,7 @@ impl App {
             level_fix: host.fix.clone(),
             freezes: self.config.freezes.clone(),
             patience: self.config.patience,
+            hold_ms: self.config.hold_ms,
             paused: self.standstill(),
         }
     }

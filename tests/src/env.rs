@@ -38,7 +38,10 @@ impl Env {
         for name in ["home", "tmp", "run"] {
             std::fs::create_dir(root.join(name))?;
         }
-        std::fs::write(root.join("orchd.toml"), "[limits]\nruns_max = 4\n[workspaces]\nprepare_from_files = 0\n")?;
+        std::fs::write(
+            root.join("orchd.toml"),
+            "[limits]\nruns_max = 4\n[workspaces]\nprepare_from_files = 0\n[approvals]\nhold_ms = 0\n",
+        )?;
         let keep = std::env::var_os("ORCH_TEST_KEEP").is_some();
         let directory = if keep {
             tell(&format!("kept: {}", directory.keep().display()));

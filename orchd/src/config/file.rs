@@ -11,6 +11,7 @@ use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
 
+use super::approvals::ApprovalsSection;
 use super::freeze::FreezeSection;
 use super::leases::LeasesSection;
 use super::network::NetworkSection;
@@ -36,6 +37,7 @@ pub(super) struct ConfigFile {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) freeze: Vec<FreezeSection>,
     pub(super) patience: PatienceSection,
+    pub(super) approvals: ApprovalsSection,
     pub(super) leases: LeasesSection,
     pub(super) recipes: Recipes,
     pub(super) roles: Roles,

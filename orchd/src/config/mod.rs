@@ -1,5 +1,6 @@
 //! Configuration: a TOML file, then environment, then flags. Raw values become a checked [`Config`] once, here.
 
+mod approvals;
 mod doubts;
 mod file;
 mod freeze;
@@ -53,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) semaphores: BTreeMap<String, u32>,
     /// Times in which nothing of some projects begins.
     pub(crate) freezes: Vec<Freeze>,
+    /// How long nothing begins because of a grant, in milliseconds.
+    pub(crate) hold_ms: u64,
     /// How long things may take where nobody said so of their task or project.
     pub(crate) patience: Patience,
     /// Where the service manager leaves credentials.
@@ -112,6 +115,7 @@ impl Config {
             semaphores: self.semaphores.clone(),
             freeze: self.freezes.iter().map(Into::into).collect(),
             patience: self.patience.into(),
+            approvals: self.hold_ms.into(),
             leases: self.leases.into(),
             workspaces: file::WorkspacesSection::from(self.workspaces),
             retention: self.retention.into(),
@@ -174,10 +178,8 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
             .map(freeze::FreezeSection::checked)
             .collect::<Result<_, _>>()
             .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
-        patience: file
-            .patience
-            .checked()
-            .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
+        patience: file.patience.checked().map_err(unusable)?,
+        hold_ms: file.approvals.checked().map_err(unusable)?,
         leases: file
             .leases
             .checked()
@@ -196,6 +198,11 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         recipes_dir: file.recipes.directory,
         roles: file.roles.by_role(),
     })
+}
+
+/// A value that says nothing usable, and what is wrong with it.
+fn unusable((key, problem): (&'static str, String)) -> RpcError {
+    RpcError::new(ErrorCode::Config, format!("`{key}` {problem}"))
 }
 
 fn read_file(args: &Args, env: &impl Fn(&str) -> Option<String>) -> Result<ConfigFile, RpcError> {

@@ -36,6 +36,10 @@ fn words(task: &str, wait: &Wait) -> Words {
             let text = format!("waits for approval {name}, which is {state}");
             ("approval", text, Some(format!("orchctl approval get {name}")))
         }
+        Wait::Granted { name, ms } => {
+            let text = format!("{name} is approved, held for {} s more", ms.div_ceil(1_000));
+            ("held_grant", text, Some("take it back with `orchctl undo`".into()))
+        }
         Wait::Agent { capability } => agent(task, capability),
         Wait::Tool { name, fix } => ("tool", format!("needs `{name}`, which is not installed"), Some(fix.clone())),
         Wait::Secret { name } => {

@@ -246,7 +246,8 @@ async fn restart(story: &mut Story, network: &str) -> anyhow::Result<()> {
     let script = format!("#!/bin/sh\nexec unshare {} sh -c '{inside}' sh \"$@\"\n", unshare().join(" "));
     std::fs::write(&program, script)?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
-    let config = format!("[sandbox]\nprogram = \"{}\"\n[network]\n{network}", program.display());
+    let config =
+        format!("[sandbox]\nprogram = \"{}\"\n[approvals]\nhold_ms = 0\n[network]\n{network}", program.display());
     std::fs::write(env.path("orchd.toml"), config)?;
     story.start().await
 }

@@ -200,3 +200,29 @@ async fn as_nobody(story: &Story, arguments: &[&str]) -> anyhow::Result<Output> 
     command.args(arguments).uid(NOBODY).gid(NOBODY).current_dir("/");
     output(command).await
 }
+
+#[test]
+fn what_was_approved_can_be_taken_back_before_it_begins() -> anyhow::Result<()> {
+    story("a grant that is held", Setup::Runs, async |story| {
+        story.stop().await?;
+        std::fs::write(story.env().path("orchd.toml"), "[approvals]\nhold_ms = 6000\n")?;
+        story.start().await?;
+        story.project_create("shop", RepoSource::Empty).await?;
+        let task = needing_approval(story).await?;
+        orchctl(story.env(), &["approval", "approve", "A-1", "--yes"]).await?.ok()?;
+        // Also a daemon that is started anew knows for how long.
+        story.kill9().await?;
+        story.start().await?;
+        let why = orchctl(story.env(), &["task", "why", &task]).await?.ok()?;
+        ensure!(why.contains("A-1 is approved, held for") && why.contains("orchctl undo"), "{why}");
+        orchctl(story.env(), &["undo"]).await?.ok()?;
+        let asked = story.approvals_pending("shop").await?.pop().context("a question")?;
+        ensure!(story.task(&task).await?.attempts == 0, "nothing has begun");
+        orchctl(story.env(), &["approval", "approve", &asked.name, "--yes"]).await?.ok()?;
+        story.task_in(&task, TaskState::Done).await?;
+        let run = story.run_of(&task).await?;
+        let granted = story.approvals("shop").await?.pop().and_then(|asked| asked.decided_at).context("a time")?;
+        ensure!(run.queued_at.ms_since(granted) >= 6_000, "it was held: {run:#?}");
+        Ok(())
+    })
+}

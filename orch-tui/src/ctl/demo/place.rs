@@ -61,7 +61,8 @@ impl Place {
         let root = fs::canonicalize(&root).map_err(|error| cannot(error.to_string()))?;
         fs::write(
             root.join("orchd.toml"),
-            "# The demo uses the defaults, whatever this machine's configuration says.\n",
+            "# The demo uses the defaults, whatever this machine's configuration says; nobody takes an answer back.\n\
+             [approvals]\nhold_ms = 0\n",
         )?;
         Ok(Self { socket: root.join("orchd.sock"), sandbox, daemon, path: env("PATH").unwrap_or_default(), root })
     }

@@ -15,6 +15,7 @@ use super::budgets::Budgets;
 use super::classes::ClassId;
 use super::facts::{ApprovalFacts, ChangeFacts, Phase, ProjectFacts, RunFacts, TaskFacts, Wants};
 use super::fairness::CHARGE_MS;
+use super::grants::Grants;
 use super::lanes::{Lanes, Order, Place};
 use super::ledger::{Holder, Ledger};
 use super::limits::Limits;
@@ -123,6 +124,8 @@ pub struct Book {
     pub(super) opened_at: Option<Timestamp>,
     /// Tasks in the queue to which a time matters.
     pub(super) times: Times,
+    /// Grants that are held.
+    pub(super) grants: Grants,
     /// Tasks by rank whose chains are to be computed anew.
     pub(super) unsettled: BTreeSet<(u32, TaskId)>,
     /// Chosen tasks that are not under way yet, with their classes.
@@ -190,11 +193,12 @@ impl Book {
     }
 
     /// An approval as it is now.
-    pub fn put_approval(&mut self, facts: ApprovalFacts) {
+    pub fn put_approval(&mut self, mut facts: ApprovalFacts) {
         let tasks = self.asked_by.get(&facts.id).cloned().unwrap_or_default();
         if tasks.is_empty() && !self.queues.names(facts.id) {
             return;
         }
+        self.note_grant(&mut facts);
         self.queues.approval_changed(&facts);
         self.approvals.insert(facts.id, facts);
         tasks.into_iter().for_each(|task| self.refresh(task));
@@ -256,7 +260,11 @@ impl Book {
             self.to_open.extend(self.projects.keys());
         }
         let is_otherwise = self.limits.patience.queue != limits.patience.queue;
+        let holds_otherwise = self.limits.hold_ms != limits.hold_ms;
         self.limits = limits;
+        if holds_otherwise {
+            self.hold_again();
+        }
         if is_otherwise {
             self.watch_again(None);
         }
@@ -284,6 +292,7 @@ impl Book {
     /// nothing begins now. What is being merged goes on.
     pub fn fronts(&mut self, now: Timestamp, rests: &BTreeSet<ChangeId>) -> Vec<ChangeId> {
         self.open_projects(now);
+        self.look_at_grants(now);
         self.queues.fronts(|change| rests.contains(&change.id) || self.holds_back(change))
     }
 
@@ -336,6 +345,7 @@ impl Book {
     /// Lets the time pass: what waited for it becomes ready, what waited long gains priority, what runs is counted.
     pub(super) fn advance(&mut self, now: Timestamp) {
         self.look_at_times(now);
+        self.look_at_grants(now);
         self.open_projects(now);
         self.tell_late(now);
         self.tell_overdue(now);

@@ -105,9 +105,11 @@ impl Book {
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let task = self.times.next();
+        let grant = self.grants.next();
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let opening = self.openings.first().map(|(at, _)| *at);
         task.into_iter()
+            .chain(grant)
             .chain(deadline)
             .chain(opening)
             .chain(self.waiting.next_due())

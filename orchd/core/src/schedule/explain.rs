@@ -41,6 +41,11 @@ pub enum Wait {
         name: String,
         state: &'static str,
     },
+    /// What it waited for was granted a moment ago, and is held for so long yet.
+    Granted {
+        name: String,
+        ms: u64,
+    },
     Agent {
         capability: String,
     },
@@ -184,7 +189,8 @@ impl Book {
         let own = self.projects.get(&node.facts.project).filter(|project| project.is_ready);
         waits.extend(own.and_then(|project| self.closed(project, now)));
         waits.extend(self.dependencies(node));
-        waits.extend(node.facts.approval.and_then(|id| self.approval(id)));
+        waits.extend(node.facts.approval.and_then(|id| self.approval(id, now)));
+        waits.extend(self.held_plan(&node.facts, now));
         waits.extend(self.limits.lacks(&node.facts.wants));
         waits.extend(self.limits.weakness());
         let under_way = self.under_way.get(&node.facts.id).into_iter().flat_map(|runs| runs.values());
@@ -220,10 +226,10 @@ impl Book {
         })
     }
 
-    fn approval(&self, id: ApprovalId) -> Option<Wait> {
+    fn approval(&self, id: ApprovalId, now: Timestamp) -> Option<Wait> {
         match self.approvals.get(&id) {
             None => Some(Wait::Approval { approval: id, name: id.to_string(), state: "absent" }),
-            Some(asked) if asked.is_granted => None,
+            Some(asked) if asked.is_granted => self.held_grant(asked, now),
             Some(asked) => {
                 Some(Wait::Approval { approval: id, name: format!("A-{}", asked.number), state: asked.label })
             }

@@ -63,6 +63,8 @@ pub struct TaskFacts {
     pub(super) deadline: Option<Timestamp>,
     pub(super) priority: u8,
     pub(super) approval: Option<ApprovalId>,
+    /// When its plan was approved, as long as it has not begun.
+    pub(super) planned_at: Option<Timestamp>,
     /// How long it may wait, as far as that is said of it.
     pub(super) queue_timeout: Option<Timeout>,
     /// That it waits for too long is known.
@@ -121,6 +123,7 @@ impl From<&Task> for TaskFacts {
                 .filter(|_| matches!(task.state, TaskState::Approved { .. } | TaskState::Running { .. })),
             priority: task.priority,
             approval: task.approval,
+            planned_at: (task.plan.is_some() && task.attempts == 0).then_some(task.created_at),
             queue_timeout: task.terms.patience.queue,
             is_overdue: task.overdue.is_some(),
             minutes: task.spec.estimate_minutes.map_or(1, |(_, high)| u64::from(high.max(1))),
@@ -167,10 +170,19 @@ pub struct ApprovalFacts {
     pub(super) id: ApprovalId,
     pub(super) number: u32,
     pub(super) is_granted: bool,
+    /// It was granted a moment ago, and nothing begins because of it yet.
+    pub(super) is_held: bool,
     pub(super) label: &'static str,
     /// The exact thing that was approved.
     pub(super) digest: Digest,
     pub(super) decided_at: Option<Timestamp>,
+}
+
+impl ApprovalFacts {
+    /// Whether what waits for it may begin.
+    pub(super) const fn lets_begin(&self) -> bool {
+        self.is_granted && !self.is_held
+    }
 }
 
 impl From<&Approval> for ApprovalFacts {
@@ -179,6 +191,7 @@ impl From<&Approval> for ApprovalFacts {
             id: approval.id,
             number: approval.number,
             is_granted: matches!(approval.state, ApprovalState::Granted { .. }),
+            is_held: false,
             label: approval.state.label(),
             digest: approval.digest,
             decided_at: approval.decided_at,

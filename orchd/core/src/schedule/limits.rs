@@ -30,6 +30,8 @@ pub struct Limits {
     pub freezes: Vec<Freeze>,
     /// How long tasks may wait where nobody said so of them or their project.
     pub patience: Patience,
+    /// How long nothing begins because of a grant, so that it can be taken back, in milliseconds; 0: it begins at once.
+    pub hold_ms: u64,
     /// The daemon starts nothing new: it drains or cannot write.
     pub paused: Option<String>,
 }

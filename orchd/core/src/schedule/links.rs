@@ -54,6 +54,7 @@ impl Book {
         if self.asked_by.get(&id).is_none_or(BTreeSet::is_empty) && !self.queues.names(id) {
             self.asked_by.remove(&id);
             self.approvals.remove(&id);
+            self.grants.forget(id);
         }
     }
 

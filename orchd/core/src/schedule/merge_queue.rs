@@ -21,7 +21,7 @@ pub(super) struct MergeQueues {
 
 /// Whether the change may merge as far as people are concerned.
 fn is_approved(change: &ChangeFacts, approvals: &BTreeMap<ApprovalId, ApprovalFacts>) -> bool {
-    let grants = |approval: &ApprovalFacts| approval.is_granted && approval.digest == change.digest;
+    let grants = |approval: &ApprovalFacts| approval.lets_begin() && approval.digest == change.digest;
     change.approval.is_none_or(|id| approvals.get(&id).is_some_and(grants))
 }
 

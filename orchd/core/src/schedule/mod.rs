@@ -12,6 +12,7 @@ mod explain;
 mod budgets;
 mod facts;
 mod freeze;
+mod grants;
 mod ledger;
 mod limits;
 mod links;

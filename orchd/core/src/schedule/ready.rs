@@ -6,7 +6,7 @@ use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ProjectId, TaskId};
 
 use super::book::{Book, Node};
-use super::facts::Phase;
+use super::facts::{ApprovalFacts, Phase};
 use super::lanes::{Order, Place};
 use super::ledger::{Holder, Resource};
 use crate::entity::{Condition, Join, Verdict};
@@ -32,7 +32,7 @@ impl Book {
     }
 
     fn is_ready(&self, node: &Node) -> bool {
-        let approved = |id: ApprovalId| self.approvals.get(&id).is_some_and(|approval| approval.is_granted);
+        let approved = |id: ApprovalId| self.approvals.get(&id).is_some_and(ApprovalFacts::lets_begin);
         matches!(node.facts.phase, Phase::Queued { .. })
             && !node.is_early
             && !self.is_late(node)

@@ -40,16 +40,17 @@ impl TaskFacts {
         }
     }
 
-    const fn is_timed(&self) -> bool {
-        matches!(self.phase, Phase::Queued { .. }) && (self.backoff().is_some() || self.not_before.is_some())
+    fn is_timed(&self, hold_ms: u64) -> bool {
+        let waits = self.backoff().is_some() || self.not_before.is_some() || self.hold(hold_ms).is_some();
+        waits && matches!(self.phase, Phase::Queued { .. })
     }
 
     /// Whether it waits for a time at `now`, and when that is looked at again.
-    fn waits_at(&self, now: Timestamp) -> (bool, Option<Timestamp>) {
-        let backoff = self.backoff();
+    fn waits_at(&self, now: Timestamp, hold_ms: u64) -> (bool, Option<Timestamp>) {
+        let lengths = || self.backoff().into_iter().chain(self.hold(hold_ms));
         let named = self.not_before.filter(|at| now < *at);
-        let waits = named.is_some() || backoff.is_some_and(|backoff| backoff.lasts(now));
-        let edges = backoff.into_iter().flat_map(Backoff::edges).chain(named).filter(|at| now < *at);
+        let waits = named.is_some() || lengths().any(|length| length.lasts(now));
+        let edges = lengths().flat_map(Backoff::edges).chain(named).filter(|at| now < *at);
         (waits, edges.min())
     }
 }
@@ -61,7 +62,7 @@ impl Book {
         if let Some(at) = node.timer.take() {
             self.times.timers.remove(&(at, id));
         }
-        node.is_early = node.facts.is_timed();
+        node.is_early = node.facts.is_timed(self.limits.hold_ms);
         if node.is_early {
             self.times.all.insert(id);
             self.times.new.insert(id);
@@ -83,7 +84,7 @@ impl Book {
         }
         for id in due {
             let Some(node) = self.tasks.get_mut(&id) else { continue };
-            let (is_early, next) = node.facts.waits_at(now);
+            let (is_early, next) = node.facts.waits_at(now, self.limits.hold_ms);
             if let Some(before) = std::mem::replace(&mut node.timer, next) {
                 self.times.timers.remove(&(before, id));
             }

@@ -29,6 +29,7 @@ mod patience;
 
 mod schedule_choice;
 mod schedule_clock;
+mod schedule_grants;
 mod schedule_pauses;
 mod schedule_shares;
 mod schedule_terms;

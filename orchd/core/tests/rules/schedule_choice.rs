@@ -63,6 +63,7 @@ pub(crate) fn limits(runs_max: u32) -> Limits {
         level_fix: "enable user namespaces".into(),
         freezes: Vec::new(),
         patience: Patience::default(),
+        hold_ms: 0,
         paused: None,
     }
 }

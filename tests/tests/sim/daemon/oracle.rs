@@ -117,6 +117,10 @@ fn hindrance(mirror: &Mirror, limits: &Limits, now: Timestamp, task: &Task) -> O
     if limits.freezes.iter().filter(of).any(|freeze| freeze.window.lasts_until(now).is_some()) {
         return Some("its project is frozen".into());
     }
+    let granted = task.approval.and_then(|id| mirror.approvals.get(&id)?.decided_at);
+    if granted.is_some_and(|at| at <= now && now < at.plus_ms(limits.hold_ms)) {
+        return Some("its grant may be taken back yet".into());
+    }
     obstacle(mirror, now, task)
 }
 

@@ -458,8 +458,11 @@ fn limits(dice: &mut Dice) -> Limits {
     let from = at(dice);
     let window = Window::Once { from, until: from.plus_ms(dice.below(2 * 3_600_000)) };
     let freeze = Freeze { projects: [format!("p{}", dice.below(5))].into(), window, reason: "nobody is here".into() };
+    let runs_max = 1 + u32::try_from(dice.below(6)).unwrap_or(0);
     Limits {
-        runs_max: 1 + u32::try_from(dice.below(6)).unwrap_or(0),
+        runs_max,
+        // Of the same chance, so that all else is as it was without holds.
+        hold_ms: 20_000 * u64::from(runs_max % 3),
         totals: Totals {
             memory_bytes,
             run_memory_bytes: 1 << 30,
