@@ -59,7 +59,8 @@ struct Group {
     command: CommandId,
     actor: Actor,
     first: u64,
-    is_undo: bool,
+    /// Number of one of its events that take something back.
+    undone: Option<u64>,
 }
 
 /// Finds the operation.
@@ -143,10 +144,13 @@ fn last_of(view: &ReadView<'_>, uid: u32) -> Result<(u64, Option<u64>), NotFound
     let mut group: Option<Group> = None;
     let is_more = view.each_event_before(view.seq() + 1, LOOKED_AT_MAX, |trace| {
         match &mut group {
-            Some(group) if group.command == trace.command => group.first = trace.seq,
+            Some(group) if group.command == trace.command => {
+                group.first = trace.seq;
+                group.undone = group.undone.or(undone(&trace));
+            }
             _ => {
-                let is_undo = trace.kind.ends_with(".undone");
-                let next = Group { command: trace.command, actor: trace.actor, first: trace.seq, is_undo };
+                let undone = undone(&trace);
+                let next = Group { command: trace.command, actor: trace.actor, first: trace.seq, undone };
                 if let Some(done) = group.replace(next) {
                     return search.judge(&done);
                 }
@@ -170,6 +174,11 @@ fn last_of(view: &ReadView<'_>, uid: u32) -> Result<(u64, Option<u64>), NotFound
     }
 }
 
+/// The number of the event, if it takes something back. A question that is withdrawn with that comes before it.
+fn undone(trace: &Trace) -> Option<u64> {
+    trace.kind.ends_with(".undone").then_some(trace.seq)
+}
+
 struct Search<'a, 'v> {
     view: &'a ReadView<'v>,
     uid: u32,
@@ -186,8 +195,8 @@ impl Search<'_, '_> {
         if self.taken.contains(&group.first) {
             return ControlFlow::Continue(());
         }
-        if group.is_undo {
-            match taken_back_by(self.view, group.first) {
+        if let Some(undone) = group.undone {
+            match taken_back_by(self.view, undone) {
                 Ok(operation) => self.taken.extend(operation),
                 Err(error) => {
                     self.failed = Some(error);

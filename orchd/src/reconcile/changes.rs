@@ -4,6 +4,7 @@
 //! compare-and-set; the intent is on record before, and after a crash the branch itself is asked what happened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use orch_adapters::git::{
     BareRepo, CommitError, CommitId, CommitSpec, Identity, MergeError, MergeOutcome, Message, NameError, RefError,
@@ -15,6 +16,7 @@ use orch_core::entity::{Approval, Change, GatesOn, Project, Run, Task};
 use orch_core::event::Event;
 use orch_core::state::change::ChangeState;
 use orch_core::view::{ReadError, View as _};
+use orch_proto::Timestamp;
 use orch_proto::id::ChangeId;
 use orch_store::{READ_DEADLINE_MS_MAX, ReadView};
 
@@ -61,7 +63,7 @@ pub(super) const fn heeds(event: &Event) -> bool {
 
 /// Moves every project's merge queue on.
 pub(super) async fn pass<S: Site>(app: Arc<S>) -> Result<Again, PassError> {
-    let fronts = {
+    let (fronts, due) = {
         let site = Arc::clone(&app);
         app.blocking(move || fronts(&*site)).await?
     };
@@ -77,23 +79,26 @@ pub(super) async fn pass<S: Site>(app: Arc<S>) -> Result<Again, PassError> {
             Err(error) => app.troubles().met(&change, &project, &error, app.instant()),
         }
     }
-    Ok(app.troubles().again())
+    let due = due.map(|due| Duration::from_millis(due.ms_since(app.now()) + 1));
+    Ok([due, app.troubles().again()].into_iter().flatten().min())
 }
 
-/// The fronts of all merge queues. Changes that just could not go on are left alone for a moment, and hold nobody up.
-fn fronts(app: &impl Site) -> Result<Vec<Front>, ReadError> {
+/// The fronts of all merge queues, and when a grant is held no more. Changes that just could not go on are left alone for a moment,
+/// and hold nobody up.
+fn fronts(app: &impl Site) -> Result<(Vec<Front>, Option<Timestamp>), ReadError> {
+    app.renew_limits();
     app.store().read_within(READ_DEADLINE_MS_MAX, |view| {
-        let changes = {
+        let (changes, due) = {
             let now = app.now();
             let mut kept = app.book().at(view, now)?;
             app.troubles().keep(|change| kept.book.has_change(*change));
-            kept.book.fronts(now, &app.troubles().resting(app.instant()))
+            (kept.book.fronts(now, &app.troubles().resting(app.instant())), kept.book.next_grant())
         };
         let mut fronts = Vec::new();
         for id in changes {
             fronts.extend(front(view, id)?);
         }
-        Ok(fronts)
+        Ok((fronts, due))
     })
 }
 

@@ -137,9 +137,11 @@ pub(super) fn last_words(directory: &Path) -> Result<Option<String>, ReadLogErro
     run_log::lease_lost(&executor::log_path(directory), executor::LOG_START, LOG_PIECE_BYTES)
 }
 
-/// The end of a run that left no result.
+/// The end of a run that left no result. One that was to be ended is so, but what it may have done that is not to be done twice is
+/// not known then either.
 pub(super) fn outcome(run: &Run, reason: String) -> RunOutcome {
     match &run.cancel_requested {
+        Some(_) if run.steps.iter().any(|step| step.once) => RunOutcome::Lost { reason },
         Some(reason) => RunOutcome::Cancelled { reason: reason.clone() },
         None => RunOutcome::Lost { reason },
     }

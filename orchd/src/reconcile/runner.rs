@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use orch_adapters::executor::Observed;
 use orch_core::command::Command;
 use orch_core::entity::Run;
-use orch_core::state::run::{FailureClass, RunOutcome, RunState};
+use orch_core::state::run::{RunOutcome, RunState};
 use orch_core::view::{ReadError, View as _};
 use orch_proto::id::RunId;
 use orch_store::ExecuteError;
@@ -188,7 +188,8 @@ async fn follow<S: Site>(
                 let lasts = app.instant().saturating_duration_since(readable_at);
                 if lasts > UNREADABLE_MAX && is_gone(app, id).await {
                     let reason = format!("its directory cannot be read: {error}");
-                    let outcome = RunOutcome::Failed { class: FailureClass::Infrastructure, reason };
+                    // Its log tells no more what it did.
+                    let outcome = RunOutcome::Lost { reason };
                     settle::without_result(app, id, run.fence, outcome).await?;
                     return Ok(Followed::ToTheEnd);
                 }

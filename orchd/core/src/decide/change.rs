@@ -283,7 +283,7 @@ pub(super) fn after_rejection<V: View>(
     }
     let task: Task = cx.get(change.task)?;
     if task.state == (TaskState::InReview { change: change.id }) {
-        return after_failure(cx, &task, class, reason);
+        return after_failure(cx, &task, class, reason, None);
     }
     Ok(())
 }

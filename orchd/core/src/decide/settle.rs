@@ -91,7 +91,7 @@ fn work_ended<V: View>(
         }
         (ended, _) => {
             let (class, reason) = failure(ended);
-            after_failure(cx, task, class, &reason)
+            after_failure(cx, task, class, &reason, Some(run))
         }
     }
 }
@@ -141,12 +141,14 @@ fn earlier_losses<V: View>(cx: &Context<'_, V>, change: &Change) -> Result<u32, 
     Ok(losses)
 }
 
-/// What follows a failed attempt: another one, or a person.
+/// What follows a failed attempt: another one, or a person. `last` is that attempt as it is with what the command brings; none
+/// when it is as the table has it.
 pub(super) fn after_failure<V: View>(
     cx: &mut Context<'_, V>,
     task: &Task,
     class: FailureClass,
     reason: &str,
+    last: Option<&Run>,
 ) -> Result<(), DecideError> {
     let policy = &task.spec.retries;
     let times_alike = task.alike_with(class, reason).map_or(1, |(_, _, times)| times);
@@ -173,7 +175,7 @@ pub(super) fn after_failure<V: View>(
         | FailureClass::Policy
         | FailureClass::Isolation => None,
     };
-    let once = if wait_ms.is_some() { begun_once(cx, task, class)? } else { None };
+    let once = if wait_ms.is_some() { begun_once(cx, task, class, last)? } else { None };
     let not_before = wait_ms.filter(|_| once.is_none()).map(|wait_ms| cx.now.plus_ms(wait_ms));
     let is_late = |not_before: &Timestamp| task.terms.deadline.is_some_and(|deadline| deadline <= *not_before);
     let event = match not_before {
@@ -207,9 +209,17 @@ pub(super) fn after_failure<V: View>(
 
 /// The step of the last attempt that is not to be done twice and has begun, or may have: what was lost may have done more
 /// than its log says.
-fn begun_once<V: View>(cx: &Context<'_, V>, task: &Task, class: FailureClass) -> Result<Option<String>, DecideError> {
-    let Some(last) = task.last_run else { return Ok(None) };
-    let run: Run = cx.get(last)?;
+fn begun_once<V: View>(
+    cx: &Context<'_, V>,
+    task: &Task,
+    class: FailureClass,
+    last: Option<&Run>,
+) -> Result<Option<String>, DecideError> {
+    let run = match (last, task.last_run) {
+        (Some(last), _) => last.clone(),
+        (None, Some(last)) => cx.get(last)?,
+        (None, None) => return Ok(None),
+    };
     let is_unknown = class == FailureClass::Lost && !matches!(run.state, RunState::Queued | RunState::Leased { .. });
     let may_have_begun =
         |step: &&StepRecord| step.once && (step.has_begun() || is_unknown && step.state == StepState::Pending);

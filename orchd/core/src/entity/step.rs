@@ -47,9 +47,9 @@ impl StepRecord {
         Self { name, command, inputs, once, state: StepState::Pending }
     }
 
-    /// Whether it was executed in this run, at least in part.
+    /// Whether it was executed, at least in part, in this run or in one whose work this one went on from.
     #[must_use]
     pub const fn has_begun(&self) -> bool {
-        matches!(self.state, StepState::Running { .. } | StepState::Ended { .. })
+        matches!(self.state, StepState::Running { .. } | StepState::Ended { .. } | StepState::Kept)
     }
 }

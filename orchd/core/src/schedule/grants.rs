@@ -89,6 +89,12 @@ impl Book {
         }
     }
 
+    /// When a grant may be held no more, the next time.
+    #[must_use]
+    pub fn next_grant(&self) -> Option<Timestamp> {
+        self.grants.next()
+    }
+
     /// Looks at everything that may be held before the next choice: holds are of another length.
     pub(super) fn hold_again(&mut self) {
         let tasks: Vec<TaskId> = self.tasks.keys().copied().collect();

@@ -1,13 +1,13 @@
 //! Steps that are not to be done twice: once one has begun, nobody but a person has the task tried again.
 
-use orch_core::command::{Answer, Command, Subject};
+use orch_core::command::{Answer, Command, Said, Subject};
 use orch_core::entity::{Approval, Choice, Observation, PlannedStep, Run, StepRecord, Task};
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::state::step::{StepEnd, StepEvent};
 use orch_core::state::task::TaskState;
 use orch_proto::id::{RunId, TaskId};
 
-use crate::support::{Scene, lost};
+use crate::support::{Scene, lost, settle};
 
 /// Three steps, of which the one in the middle is not to be done twice.
 fn steps() -> Vec<PlannedStep> {
@@ -119,4 +119,29 @@ fn the_mark_is_kept_with_the_step() {
     let (_, run) = scene.attempted(0);
     let marked: Vec<bool> = scene.one::<Run>(run).steps.iter().map(|step: &StepRecord| step.once).collect();
     assert_eq!(marked, [false, true, false]);
+}
+
+/// What the log says may come with the end of the run.
+#[test]
+fn what_is_told_with_the_end_has_begun() {
+    let mut scene = Scene::new();
+    let project = scene.project("shop");
+    let task = scene.task(project, "order");
+    let (steps, reason) = (steps(), "test".into());
+    let start = Command::StartRun { task, base: None, steps, required_level: 0, lease_ms: 1_000, reason };
+    let run = scene.does(&start).touched[0].1.parse().unwrap();
+    scene.does(&Command::MarkRunStarting { run });
+    let at = scene.now;
+    let said = |index, event| Observation::Step { index, event };
+    let observations = vec![
+        said(0, StepEvent::Started { at }),
+        said(0, StepEvent::Ended { at, end: StepEnd::Succeeded }),
+        said(1, StepEvent::Started { at }),
+    ];
+    let mut end = settle(run, scene.one::<Run>(run).fence, infrastructure());
+    if let Command::SettleRun { said, .. } = &mut end {
+        *said = Some(Box::new(Said { from: 0, cursor: 9, observations }));
+    }
+    scene.does(&end);
+    assert!(!scene.is_tried_again(task));
 }

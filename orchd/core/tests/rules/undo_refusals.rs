@@ -1,16 +1,16 @@
 //! Undo: what was built on a decision keeps it from being taken back.
 
 use orch_core::actor::Actor;
-use orch_core::command::{Answer, Command, Subject};
+use orch_core::command::{Answer, Command, NewTask, Subject};
 use orch_core::entity::{Approval, Change, Condition, Plan, Project, Run, Task};
-use orch_core::rehearsal::new_task;
+use orch_core::rehearsal::{new_task, step_spec};
 use orch_core::state::document::DocumentState;
 use orch_core::state::run::RunOutcome;
 use orch_core::state::task::TaskState;
-use orch_proto::id::TaskId;
+use orch_proto::id::{ApprovalId, TaskId};
 use orch_proto::request::Role;
 
-use crate::support::{Scene, user};
+use crate::support::{Scene, approve, retry, user};
 
 /// Executes a command and answers the number of its first event.
 fn did(scene: &mut Scene, command: &Command) -> u64 {
@@ -275,4 +275,52 @@ fn the_plan_before_is_approved_again() {
     did(&mut scene, &held(released));
     let seq = did(&mut scene, &Command::ReleaseTask { task: released });
     assert_eq!(undone(&mut scene, seq), ["T-2 is paused again"]);
+}
+
+fn edited(task: TaskId, command: &str) -> Command {
+    Command::EditTask { task, spec: Box::new(step_spec(command)), needs_approval: false }
+}
+
+/// A task whose start is asked about, and the question.
+fn asking(scene: &mut Scene, title: &str) -> (TaskId, ApprovalId) {
+    let project = scene.project(title);
+    let new = NewTask { needs_approval: true, ..new_task(project, title) };
+    scene.does(&Command::CreateTask { task: Box::new(new) });
+    let task = scene.view.newest::<Task>();
+    (task.id, task.approval.unwrap())
+}
+
+/// Nobody could answer so that it begins.
+#[test]
+fn a_task_does_not_come_back_with_a_question_about_something_else() {
+    for is_granted in [false, true] {
+        let mut scene = Scene::new();
+        let (task, asked) = asking(&mut scene, "shop");
+        if is_granted {
+            scene.does(&approve(asked));
+        }
+        let cancelled = did(&mut scene, &cancelled(task));
+        let edited = did(&mut scene, &edited(task, "otherwise"));
+        assert_eq!(refused(&mut scene, cancelled), "what A-1 asks about is another since then");
+        // In their order they are taken back.
+        undone(&mut scene, edited);
+        undone(&mut scene, cancelled);
+        if !is_granted {
+            scene.does(&approve(asked));
+        }
+        scene.start(task);
+    }
+}
+
+#[test]
+fn what_is_asked_about_keeps_what_it_asks_about() {
+    let mut scene = Scene::new();
+    let (task, _) = asking(&mut scene, "shop");
+    did(&mut scene, &cancelled(task));
+    let edited = did(&mut scene, &edited(task, "otherwise"));
+    did(&mut scene, &retry(task));
+    assert_eq!(refused(&mut scene, edited), "what A-2 asks about is another since then");
+    let asked = scene.one::<Task>(task).approval.unwrap();
+    scene.does(&approve(asked));
+    scene.start(task);
 }

@@ -2,6 +2,7 @@
 
 use orch_proto::id::ApprovalId;
 
+use super::super::approval::task_digest;
 use super::super::{Context, DecideError, conflict, conflict_with_hint};
 use super::{Back, happen, has_begun, is_another, is_to_be};
 use crate::entity::{
@@ -49,7 +50,8 @@ pub(super) fn approval<V: View>(
         decided_at,
         requested_at: now.requested_at,
     };
-    happen(cx, now, event)?;
+    let then = happen(cx, now, event)?;
+    back.approvals.insert(then.id, then);
     Ok(())
 }
 
@@ -138,6 +140,28 @@ pub(super) fn alive<V: View>(cx: &Context<'_, V>, back: &Back<'_>) -> Result<(),
         let asked: Approval = cx.get(*id)?;
         if !is_alive(cx, back, &asked)? {
             return Err(is_another(&format!("what A-{} asks about", asked.number)));
+        }
+    }
+    Ok(())
+}
+
+/// What a task waits for is the question whether it may do what it is to do then: one that is void, or was asked about something
+/// else, nobody could answer so that it begins.
+pub(super) fn fits<V: View>(cx: &Context<'_, V>, back: &Back<'_>) -> Result<(), DecideError> {
+    let asked_about = back.approvals.values().filter_map(|approval| match approval.subject {
+        ApprovalSubject::Task { id } if !back.tasks.contains_key(&id) => Some(id),
+        _ => None,
+    });
+    let others = asked_about.map(|id| cx.get::<Task>(id)).collect::<Result<Vec<_>, _>>()?;
+    for task in back.tasks.values().chain(&others) {
+        let Some(id) = task.approval.filter(|_| !matches!(task.state, TaskState::Done { .. })) else { continue };
+        // Tried again, these ask when nobody is asked.
+        let asks_again = matches!(task.state, TaskState::Cancelled { .. } | TaskState::Failed { .. });
+        let approval = back.approvals.get(&id).cloned().map_or_else(|| cx.get::<Approval>(id), Ok)?;
+        let is_asked = matches!(approval.state, ApprovalState::Pending { .. } | ApprovalState::Granted { .. });
+        let is_of_that = approval.digest == task_digest(task.project, &task.title, &task.spec);
+        if !(is_asked && is_of_that || !is_asked && asks_again) {
+            return Err(is_another(&format!("what A-{} asks about", approval.number)));
         }
     }
     Ok(())

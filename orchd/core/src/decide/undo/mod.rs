@@ -16,7 +16,7 @@ use orch_proto::id::{ApprovalId, ChangeId, PlanId, ProjectId, RequirementsId, Ta
 
 use super::{Context, DecideError, conflict, conflict_with_hint, project as projects};
 use crate::actor::Actor;
-use crate::entity::{ApplyError, Change, Entity, Meta, Plan, Project, Requirements, Run, RunPurpose, Task};
+use crate::entity::{ApplyError, Approval, Change, Entity, Meta, Plan, Project, Requirements, Run, RunPurpose, Task};
 use crate::event::Event;
 use crate::undo::{Operation, Past};
 use crate::view::View;
@@ -34,6 +34,7 @@ struct Back<'a> {
     plans: BTreeMap<PlanId, Plan>,
     tasks: BTreeMap<TaskId, Task>,
     changes: BTreeMap<ChangeId, Change>,
+    approvals: BTreeMap<ApprovalId, Approval>,
     /// Questions that wait for an answer again.
     asked: Vec<ApprovalId>,
     lines: Vec<String>,
@@ -60,6 +61,7 @@ pub(super) fn undo<V: View>(cx: &mut Context<'_, V>, operation: &Operation) -> R
         plans: BTreeMap::new(),
         tasks: BTreeMap::new(),
         changes: BTreeMap::new(),
+        approvals: BTreeMap::new(),
         asked: Vec::new(),
         lines: Vec::new(),
     };
@@ -78,6 +80,7 @@ pub(super) fn undo<V: View>(cx: &mut Context<'_, V>, operation: &Operation) -> R
         }
     }
     asked::alive(cx, &back)?;
+    asked::fits(cx, &back)?;
     task::no_circles(cx, &back)?;
     if cx.decided.events.is_empty() {
         return Err(conflict(format!("event {number} changed nothing that is left to be taken back")));
