@@ -50,7 +50,8 @@ fn nothing_is_lost_when_the_disk_is_full() -> anyhow::Result<()> {
         let made = usize::from(under_way.is_some());
         let visions = until_full(story, vision).await?;
         let tasks = until_full(story, task).await?;
-        ensure!(visions > 5 && tasks > 0, "{visions} Visions and {tasks} tasks fitted");
+        // Where no Vision fits any more, a task may or may not.
+        ensure!(visions > 5, "{visions} Visions and {tasks} tasks fitted");
         // Full as it is, it answers, and what it has is right.
         let seq = story.status().await?.seq;
         ensure!(counts(story).await? == (visions, tasks + made), "{:?}", counts(story).await?);
