@@ -213,8 +213,8 @@ pub(super) const PLANTS: &[Plant] = &[
     ),
     plant(
         ("runner-drain", "a run is settled before the rest of its log is on record"),
-        "orchd/src/reconcile/runner.rs",
-        ("log::drain(app, &run, &mut scanned).await?;\n                return settle::ended", "return settle::ended"),
+        "orchd/src/reconcile/settle.rs",
+        ("ended.said = log::rest(app, run, scanned).await?.map(Box::new);", ""),
         &[Finder::Daemon],
     ),
     plant(
