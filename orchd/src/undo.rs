@@ -215,11 +215,13 @@ impl Search<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
 
-    use orch_core::command::{Command, Envelope};
+    use orch_core::command::{Command, Envelope, NewTask};
     use orch_core::digest::Digest;
-    use orch_core::entity::{Project, RepositorySource};
+    use orch_core::entity::{Project, Remedy, RepositorySource, RetryPolicy, Task, TaskSpec, Terms, Timeout, Work};
     use orch_core::ids::sample_id;
     use orch_core::view::View as _;
     use orch_proto::Timestamp;
@@ -237,7 +239,9 @@ mod tests {
     impl Bed {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
-            let clock = Arc::new(|| Timestamp::from_unix_us(1_795_165_557_000_000));
+            // A second goes by with each look.
+            let now = AtomicI64::new(1_795_165_557_000_000);
+            let clock = Arc::new(move || Timestamp::from_unix_us(now.fetch_add(1_000_000, Ordering::Relaxed)));
             let options = OpenOptions { seed: [1; 32], clock, vfs: None };
             let store = Store::open(&dir.path().join("orch.db"), options).unwrap();
             let mut bed = Self { store, commands: 0, _dir: dir };
@@ -248,9 +252,12 @@ mod tests {
 
         /// Executes a command of a person; answers the number of its last event.
         fn does(&mut self, uid: u32, command: Command) -> u64 {
+            self.does_as(Actor::User { uid, name: format!("u{uid}") }, command)
+        }
+
+        fn does_as(&mut self, actor: Actor, command: Command) -> u64 {
             self.commands += 1;
             let request = Digest::of(format!("{command:?}").as_bytes());
-            let actor = Actor::User { uid, name: format!("u{uid}") };
             let sent = Envelope { id: sample_id(self.commands), actor, request, command };
             self.store.execute_blocking(sent).unwrap().last_seq
         }
@@ -302,5 +309,48 @@ mod tests {
             came_after(view, &found.operation)
         });
         assert!(after.unwrap().is_some_and(|trace| trace.seq > other && trace.kind == "project.undone"));
+    }
+
+    /// An undo that withdraws a question begins with that, and is one all the same.
+    #[test]
+    fn what_was_taken_back_with_a_question_is_not_found_again() {
+        let mut bed = Bed::new();
+        let project = bed.store.read(|view| view.project_by_slug("shop")).unwrap().unwrap().id;
+        let default_branch = "main".to_owned();
+        bed.does_as(
+            Actor::daemon("projects"),
+            Command::PrepareProject { project, default_branch, head: None, toolchains: Vec::new() },
+        );
+        let spec = TaskSpec {
+            work: Work::Agent { capability: "developer".into() },
+            requirements: Vec::new(),
+            acceptance: Vec::new(),
+            retries: RetryPolicy::default(),
+            estimate_minutes: None,
+            risk: None,
+            timeout_ms: None,
+        };
+        let new = NewTask {
+            project,
+            title: "late".into(),
+            spec,
+            depends_on: BTreeMap::new(),
+            terms: Terms::default(),
+            priority: 5,
+            needs_approval: false,
+            queue: false,
+        };
+        let made = bed.does(1, Command::CreateTask { task: Box::new(new) });
+        let task = bed.store.read(|view| view.list::<Task>(&orch_core::view::Filter::default())).unwrap()[0].id;
+        let queued = bed.does(1, Command::QueueTasks { tasks: vec![task] });
+        let timeout = Timeout { after_ms: 1, then: Remedy::Ask };
+        let since = Timestamp::from_unix_us(0);
+        bed.does_as(Actor::daemon("scheduler"), Command::OverdueTask { task, since, timeout });
+        assert_eq!(bed.last_of(1).unwrap(), (queued, Some(made)));
+        bed.undoes(1, Which::LastOf(1));
+        let told = bed.store.read(|view| view.events(queued, 10)).unwrap();
+        let kinds: Vec<String> = told.iter().map(|told| told.recorded.event.kind()).collect();
+        assert_eq!(kinds[kinds.len() - 2..], ["approval.voided", "task.undone"]);
+        assert_eq!(bed.last_of(1).unwrap().0, made);
     }
 }

@@ -23,11 +23,16 @@ impl Scene {
         (task, self.attempt_once(task, done))
     }
 
-    fn attempt_once(&mut self, task: TaskId, done: u32) -> RunId {
-        self.later_ms(3_600_000);
+    /// An attempt that was chosen.
+    fn choose_once(&mut self, task: TaskId) -> RunId {
         let (steps, reason) = (steps(), "test".into());
         let start = Command::StartRun { task, base: None, steps, required_level: 0, lease_ms: 1_000, reason };
-        let run = self.does(&start).touched[0].1.parse().unwrap();
+        self.does(&start).touched[0].1.parse().unwrap()
+    }
+
+    fn attempt_once(&mut self, task: TaskId, done: u32) -> RunId {
+        self.later_ms(3_600_000);
+        let run = self.choose_once(task);
         self.does(&Command::MarkRunStarting { run });
         let at = self.now;
         let said = |index, event| Observation::Step { index, event };
@@ -97,9 +102,7 @@ fn what_was_given_back_has_not_begun() {
     let mut scene = Scene::new();
     let project = scene.project("shop");
     let task = scene.task(project, "order");
-    let (steps, reason) = (steps(), "test".into());
-    let start = Command::StartRun { task, base: None, steps, required_level: 0, lease_ms: 1_000, reason };
-    let run = scene.does(&start).touched[0].1.parse().unwrap();
+    let run = scene.choose_once(task);
     scene.settle(run, lost());
     assert!(scene.is_tried_again(task));
 }
@@ -127,9 +130,7 @@ fn what_is_told_with_the_end_has_begun() {
     let mut scene = Scene::new();
     let project = scene.project("shop");
     let task = scene.task(project, "order");
-    let (steps, reason) = (steps(), "test".into());
-    let start = Command::StartRun { task, base: None, steps, required_level: 0, lease_ms: 1_000, reason };
-    let run = scene.does(&start).touched[0].1.parse().unwrap();
+    let run = scene.choose_once(task);
     scene.does(&Command::MarkRunStarting { run });
     let at = scene.now;
     let said = |index, event| Observation::Step { index, event };

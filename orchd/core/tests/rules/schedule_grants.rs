@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use orch_core::command::Command;
-use orch_core::entity::{Approval, Change, Task};
+use orch_core::entity::{Approval, Task};
 use orch_core::rehearsal::new_task;
 use orch_core::schedule::{Action, Limits, Wait};
-use orch_core::state::run::RunOutcome;
 use orch_proto::id::TaskId;
 
 use crate::schedule_choice::{book, limits};
@@ -82,11 +81,7 @@ fn tasks_of_a_plan_begin_when_its_hold_is_over() {
 #[test]
 fn a_change_merges_when_its_hold_is_over() {
     let (mut scene, project) = Scene::ready("shop");
-    let task = scene.task(project, "workflow");
-    let run = scene.start(task);
-    let change = scene.proposes(run, &["ci.yml"]);
-    scene.check(change, RunOutcome::Succeeded);
-    let asked = scene.one::<Change>(change).approval.unwrap();
+    let (change, asked) = scene.asking_to_merge(project);
     scene.later_ms(500);
     scene.does(&approve(asked));
     let mut followed = book(&scene.view, &holding());
@@ -99,11 +94,9 @@ fn a_change_merges_when_its_hold_is_over() {
 #[test]
 fn a_clock_that_is_put_back_holds_nothing_for_longer() {
     let (mut scene, project) = Scene::ready("shop");
-    let mut new = new_task(project, "deploy");
-    new.needs_approval = true;
-    scene.does(&Command::CreateTask { task: Box::new(new) });
+    let (_, asked) = scene.needs_approval(project, "deploy");
     scene.later_ms(500);
-    scene.does(&approve(scene.view.newest::<Approval>().id));
+    scene.does(&approve(asked));
     let mut followed = book(&scene.view, &holding());
     assert_eq!(followed.choose(scene.now, &BTreeSet::new()), []);
     let before = scene.now.minus_ms(60_000);

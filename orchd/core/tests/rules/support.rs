@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orch_core::actor::Actor;
-use orch_core::command::{Answer, Command, Subject};
+use orch_core::command::{Answer, Command, NewTask, Subject};
 use orch_core::decide::{DecideError, Decided};
 use orch_core::entity::{Change, Condition, Entity, PlannedStep, Project, RepositorySource, Run, Task};
 use orch_core::ids::IdSource;
@@ -76,6 +76,23 @@ impl Scene {
     pub(crate) fn task(&mut self, project: ProjectId, title: &str) -> TaskId {
         let made = self.does(&Command::CreateTask { task: Box::new(new_task(project, title)) });
         made.touched[0].1.parse().unwrap()
+    }
+
+    /// A task whose start is asked about, and the question.
+    pub(crate) fn needs_approval(&mut self, project: ProjectId, title: &str) -> (TaskId, ApprovalId) {
+        let new = NewTask { needs_approval: true, ..new_task(project, title) };
+        self.does(&Command::CreateTask { task: Box::new(new) });
+        let task = self.view.newest::<Task>();
+        (task.id, task.approval.unwrap())
+    }
+
+    /// A change of a new task that passed its gates and whose merge is asked about, and the question.
+    pub(crate) fn asking_to_merge(&mut self, project: ProjectId) -> (ChangeId, ApprovalId) {
+        let task = self.task(project, "workflow");
+        let run = self.start(task);
+        let change = self.proposes(run, &["ci.yml"]);
+        self.check(change, RunOutcome::Succeeded);
+        (change, self.one::<Change>(change).approval.unwrap())
     }
 
     /// The task of a plan with this key that is newest.

@@ -1,13 +1,13 @@
 //! Undo: what was built on a decision keeps it from being taken back.
 
 use orch_core::actor::Actor;
-use orch_core::command::{Answer, Command, NewTask, Subject};
-use orch_core::entity::{Approval, Change, Condition, Plan, Project, Run, Task};
+use orch_core::command::{Answer, Command, Subject};
+use orch_core::entity::{Approval, Condition, Plan, Project, Run, Task};
 use orch_core::rehearsal::{new_task, step_spec};
 use orch_core::state::document::DocumentState;
 use orch_core::state::run::RunOutcome;
 use orch_core::state::task::TaskState;
-use orch_proto::id::{ApprovalId, TaskId};
+use orch_proto::id::TaskId;
 use orch_proto::request::Role;
 
 use crate::support::{Scene, approve, retry, user};
@@ -62,10 +62,7 @@ fn what_has_begun_is_not_taken_back() {
 #[test]
 fn a_cancelled_task_comes_back_with_its_question() {
     let (mut scene, project) = Scene::ready("shop");
-    let mut new = new_task(project, "deploy");
-    new.needs_approval = true;
-    scene.does(&Command::CreateTask { task: Box::new(new) });
-    let task = scene.view.newest::<Task>().id;
+    let (task, _) = scene.needs_approval(project, "deploy");
     let cancelled = did(&mut scene, &cancelled(task));
     assert_eq!(undone(&mut scene, cancelled), ["T-1 is approved again", "A-1 waits for an answer again"]);
     assert_eq!(scene.one::<Task>(task).since, scene.now, "it waits from now on");
@@ -234,11 +231,7 @@ fn requirements_stay_approved_when_a_plan_was_made_from_them() {
 #[test]
 fn a_denied_change_is_asked_about_again() {
     let (mut scene, project) = Scene::ready("shop");
-    let task = scene.task(project, "workflow");
-    let run = scene.start(task);
-    let change = scene.proposes(run, &["ci.yml"]);
-    scene.check(change, RunOutcome::Succeeded);
-    let asked = scene.one::<Change>(change).approval.unwrap();
+    let (change, asked) = scene.asking_to_merge(project);
     let answer = Answer::Deny { reason: "no".into() };
     let denied = did(&mut scene, &Command::Decide { subject: Subject::Approval(asked), answer, digest: None });
     let closed = [
@@ -281,21 +274,13 @@ fn edited(task: TaskId, command: &str) -> Command {
     Command::EditTask { task, spec: Box::new(step_spec(command)), needs_approval: false }
 }
 
-/// A task whose start is asked about, and the question.
-fn asking(scene: &mut Scene, title: &str) -> (TaskId, ApprovalId) {
-    let project = scene.project(title);
-    let new = NewTask { needs_approval: true, ..new_task(project, title) };
-    scene.does(&Command::CreateTask { task: Box::new(new) });
-    let task = scene.view.newest::<Task>();
-    (task.id, task.approval.unwrap())
-}
-
 /// Nobody could answer so that it begins.
 #[test]
 fn a_task_does_not_come_back_with_a_question_about_something_else() {
     for is_granted in [false, true] {
         let mut scene = Scene::new();
-        let (task, asked) = asking(&mut scene, "shop");
+        let project = scene.project("shop");
+        let (task, asked) = scene.needs_approval(project, "deploy");
         if is_granted {
             scene.does(&approve(asked));
         }
@@ -315,7 +300,8 @@ fn a_task_does_not_come_back_with_a_question_about_something_else() {
 #[test]
 fn what_is_asked_about_keeps_what_it_asks_about() {
     let mut scene = Scene::new();
-    let (task, _) = asking(&mut scene, "shop");
+    let project = scene.project("shop");
+    let (task, _) = scene.needs_approval(project, "deploy");
     did(&mut scene, &cancelled(task));
     let edited = did(&mut scene, &edited(task, "otherwise"));
     did(&mut scene, &retry(task));
