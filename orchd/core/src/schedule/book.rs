@@ -259,7 +259,8 @@ impl Book {
         if self.limits.freezes != limits.freezes {
             self.to_open.extend(self.projects.keys());
         }
-        let is_otherwise = self.limits.patience.queue != limits.patience.queue;
+        // Without a window that was over a wait began earlier.
+        let is_otherwise = self.limits.patience.queue != limits.patience.queue || self.limits.freezes != limits.freezes;
         let holds_otherwise = self.limits.hold_ms != limits.hold_ms;
         self.limits = limits;
         if holds_otherwise {

@@ -208,6 +208,24 @@ fn a_task_waits_for_too_long_by_the_clock_that_it_is() {
     at.scene.does(&Command::OverdueTask { task, since, timeout });
 }
 
+/// A wait that began anew with the end of a window had begun before when there was no such window.
+#[test]
+fn a_window_that_is_taken_away_held_nobody_up() {
+    let (mut scene, project) = Scene::ready("shop");
+    scene.task(project, "waits");
+    let hours = |hours| scene.now.plus_ms(hours * HOUR);
+    let window = Window::Once { from: hours(1), until: hours(2) };
+    let freeze = Freeze { projects: BTreeSet::new(), window, reason: "night".into() };
+    let queue = Some(Timeout { after_ms: 3 * HOUR, then: Remedy::Warn });
+    let patience = Patience { queue, silence: None };
+    let mut at = Followed::new(scene, Limits { freezes: vec![freeze], patience, ..limits(0) });
+    at.scene.later_ms(4 * HOUR);
+    assert_eq!(at.chooses(), [], "the freeze was over two hours ago");
+    at.limits.freezes.clear();
+    at.book.set_limits(at.limits.clone());
+    assert!(matches!(at.chooses()[..], [Decision { action: Action::Overdue { .. }, .. }]));
+}
+
 /// Who looks for what began since a time finds it by its id.
 #[test]
 fn ids_go_on_with_the_log_when_the_clock_is_put_back() {

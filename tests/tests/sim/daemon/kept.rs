@@ -12,7 +12,24 @@ pub(crate) fn scripts() -> Vec<(&'static str, Script)> {
         ("a clock that went ahead and is put back", ahead_and_back()),
         ("a clock that is put back while runs fail", back_while_runs_fail()),
         ("a run whose giving back is not heard of", given_back_unheard()),
+        ("a window that was over is taken away", window_taken_away()),
     ]
+}
+
+/// A wait that had begun anew with the end of a freeze window went on from there in a book that followed, when the window was
+/// taken out of the configuration; seed 51082.
+fn window_taken_away() -> Script {
+    let ops = vec![
+        Op::Users { chance: 1_520_760_774_532_793_466, count: 12 },
+        Op::Steps { chance: 14_895_389_221_095_488_905, count: 255 },
+        Op::Users { chance: 8_210_471_384_760_881_425, count: 8 },
+        Op::Clock { by_us: 4_670_915_344 },
+        Op::Limits { chance: 1_064_053_565_729_012_490 },
+        Op::Steps { chance: 8_986_783_641_655_796_901, count: 21 },
+        Op::Limits { chance: 10_889_784_137_644_512_577 },
+    ];
+    let traits = Traits { powersafe: false, ..TRAITS };
+    Script { traits, seed: 3_020_869_692_022_563_257, ops }
 }
 
 fn script(ops: Vec<Op>) -> Script {
