@@ -181,7 +181,7 @@ impl Codex {
             }
             // Such an item never ends a turn.
             "error" => sink(RunEvent::Error { class: ErrorClass::Transient, message: item.message.into() }),
-            kind => sink(wire::unread(line, &format!("item/{kind}"))),
+            kind => sink(wire::unknown("item", kind)),
         }
         Some(())
     }
@@ -247,7 +247,10 @@ fn given(item: &Item<'_>) -> (String, ToolKind, Text) {
         }
         "web_search" => ("web_search".into(), ToolKind::Search, item.query.clone().into()),
         "collab_tool_call" => (item.tool.name(), ToolKind::Delegate, item.prompt.clone().into()),
-        _ => (format!("{}/{}", item.server.name(), item.tool.name()), ToolKind::Other, shown(item.arguments)),
+        _ => {
+            let tool = format!("{}/{}", item.server.as_str(), item.tool.as_str());
+            (wire::name(&tool).to_owned(), ToolKind::Other, shown(item.arguments))
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub enum RunEvent {
         /// What an answer has to name: a text for claude, JSON (a number or a string) for the Agent Client Protocol.
         id: String,
         tool: String,
-        /// What the tool would be given, as in `ToolStarted`.
+        /// What the tool would be given, as in `ToolStarted`; its title where the agent says no more.
         action: Text,
         /// Answers to choose from; none when the protocol has its own.
         options: Vec<Choice>,
@@ -132,6 +132,20 @@ pub struct Choice {
     /// What the answer has to name; the label itself where the protocol has no ids for answers.
     pub id: String,
     pub label: String,
+    /// What it means for what was asked, where the protocol says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+/// What an answer to a request for leave means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    AllowOnce,
+    /// The agent will not ask again for the like.
+    AllowAlways,
+    RejectOnce,
+    RejectAlways,
 }
 
 /// What an error says about trying again. Taken from status codes and words of the program, so it is advice.

@@ -23,7 +23,7 @@ mod codex;
 
 pub use acp::PROMPT_ID;
 pub use event::{
-    Choice, ErrorClass, FileOp, PlanItem, PlanStatus, RawReason, Role, RunEvent, Stop, ToolKind, ToolStatus,
+    Choice, ErrorClass, FileOp, PlanItem, PlanStatus, RawReason, Role, RunEvent, Stop, ToolKind, ToolStatus, Verdict,
 };
 pub use lines::LINE_BYTES_MAX;
 pub use parser::{Parser, Protocol};

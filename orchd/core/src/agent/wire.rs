@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{self, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -326,7 +326,7 @@ impl<'de> Visitor<'de> for Probe<'_, 'de> {
         while let Some(key) = map.next_key::<Str<'_>>()? {
             if key.as_str() == self.key {
                 *self.found = Some(map.next_value()?);
-                return Err(A::Error::custom("found"));
+                return Ok(());
             }
             map.next_value::<IgnoredAny>()?;
         }
@@ -347,6 +347,11 @@ pub(super) fn pass(line: &[u8]) -> Option<()> {
 /// The start of a text, as an id or a name.
 pub(super) fn name(text: &str) -> &str {
     text::start(text, NAME_BYTES_MAX)
+}
+
+/// A part of a line that means nothing here: what it is part of, and what it calls itself.
+pub(super) fn unknown(of: &str, kind: &str) -> RunEvent {
+    RunEvent::Unknown { kind: Some(name(&format!("{of}/{kind}")).to_owned()) }
 }
 
 /// What is told of a line that has not the form which its `kind` should have.

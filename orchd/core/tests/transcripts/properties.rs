@@ -93,9 +93,9 @@ fn cut<'a>(stream: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     places.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect()
 }
 
-/// The longest string in an event, by the bounds of the field it stands in.
+/// Whether every string in an event is as short as its field says.
 fn keeps_bounds(event: &RunEvent) -> bool {
-    let is_name = |name: &str| name.len() <= 2 * NAME_BYTES_MAX;
+    let is_name = |name: &str| name.len() <= NAME_BYTES_MAX;
     let is_text = |text: &orch_core::agent::Text| text.text.len() <= TEXT_BYTES_MAX;
     match event {
         RunEvent::SessionStarted { native_id, model } => is_name(native_id) && model.as_deref().is_none_or(is_name),

@@ -65,7 +65,7 @@ impl Acp {
             }
             // About the client's menus.
             "available_commands_update" | "current_mode_update" | "session_info_update" | "config_option_update" => {}
-            other => sink(RunEvent::Unknown { kind: Some(format!("session/update/{}", wire::name(other))) }),
+            other => sink(wire::unknown("session/update", other)),
         }
     }
 }
@@ -78,7 +78,7 @@ fn chunk(update: Update<'_>, sink: &mut dyn FnMut(RunEvent), event: impl FnOnce(
     let block = update.content.into_block();
     match block.kind.as_str() {
         "text" => sink(event(block.text.into())),
-        kind => sink(RunEvent::Unknown { kind: Some(format!("content/{}", wire::name(kind))) }),
+        kind => sink(wire::unknown("content", kind)),
     }
 }
 

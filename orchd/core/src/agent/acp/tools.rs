@@ -4,7 +4,7 @@
 use serde_json::value::RawValue;
 
 use super::types::{Answer, Asked, Entry, Metadata, RawInput, RawOutput, Update};
-use crate::agent::event::{Choice, FileOp, RunEvent, ToolKind, ToolStatus};
+use crate::agent::event::{FileOp, RunEvent, ToolKind, ToolStatus};
 use crate::agent::open_tools::{OpenTool, OpenTools};
 use crate::agent::text::{PATH_BYTES_MAX, Text};
 use crate::agent::wire::{Content, Str, inside, shown};
@@ -35,6 +35,12 @@ pub(super) fn updated(tools: &mut OpenTools, update: Update<'_>, sink: &mut dyn 
             return;
         }
     };
+    finished(tool, status, update, sink);
+}
+
+/// A tool is done: what it gave back and changed.
+fn finished(tool: OpenTool, status: ToolStatus, update: Update<'_>, sink: &mut dyn FnMut(RunEvent)) {
+    let OpenTool { id, files, .. } = tool;
     let contents = update.content.into_list();
     contents.tell_dropped(sink);
     let raw: RawOutput<'_> = update.raw_output.and_then(inside).unwrap_or_default();
@@ -42,7 +48,7 @@ pub(super) fn updated(tools: &mut OpenTools, update: Update<'_>, sink: &mut dyn 
     let texts = contents.items.into_iter().map(|content| content.content.text).filter(|text| !text.is_empty());
     let mut texts: Vec<Text> = texts.map(Text::from).collect();
     if texts.is_empty() {
-        texts.push(raw.output.0.or(raw.error.0).map_or_else(|| shown(update.raw_output), Text::from));
+        texts.push(shown(raw.output.or(raw.error).or(update.raw_output)));
     }
     for text in texts.into_iter().filter(|text| !text.text.is_empty()) {
         sink(RunEvent::ToolOutput { id: id.clone(), text });
@@ -52,7 +58,7 @@ pub(super) fn updated(tools: &mut OpenTools, update: Update<'_>, sink: &mut dyn 
     let status = if exit_code.is_none_or(|code| code == 0) { status } else { ToolStatus::Failed };
     if status == ToolStatus::Succeeded {
         let op = |meant| if exists == Some(false) { FileOp::Added } else { meant };
-        tool.files.into_iter().for_each(|(path, meant)| sink(RunEvent::FileChanged { path, op: op(meant) }));
+        files.into_iter().for_each(|(path, meant)| sink(RunEvent::FileChanged { path, op: op(meant) }));
     }
     sink(RunEvent::ToolFinished { id, status, exit_code });
 }
@@ -90,8 +96,7 @@ pub(super) fn asked(tools: &mut OpenTools, asked: &Asked<'_>, sink: &mut dyn FnM
     let action = if input.text.is_empty() { call.title.clone().into() } else { input };
     let named = if call.name.is_empty() { call.title.name() } else { call.name.name() };
     let tool = known.map_or(named, |tool| tool.tool.clone());
-    let choice = |answer: &Answer<'_>| Choice { id: answer.option_id.name(), label: answer.name.start(PATH_BYTES_MAX) };
-    let options = asked.params.options.items.iter().map(choice).collect();
+    let options = asked.params.options.items.iter().map(Answer::choice).collect();
     sink(RunEvent::ApprovalRequested { id: asked.id(), tool, action, options });
 }
 

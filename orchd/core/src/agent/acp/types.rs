@@ -7,7 +7,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::agent::event::{PlanItem, PlanStatus};
+use crate::agent::event::{Choice, PlanItem, PlanStatus, Verdict};
 use crate::agent::text::PATH_BYTES_MAX;
 use crate::agent::usage::Usage;
 use crate::agent::wire::{Content, Count, List, Maybe, Number, Str, name};
@@ -118,8 +118,9 @@ pub(super) struct AskedParams<'a> {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Answer<'a> {
     #[serde(borrow)]
-    pub(super) option_id: Str<'a>,
-    pub(super) name: Str<'a>,
+    option_id: Str<'a>,
+    name: Str<'a>,
+    kind: Str<'a>,
 }
 
 /// An answer to a request of the client.
@@ -193,8 +194,8 @@ pub(super) struct RawInput<'a> {
 #[serde(default)]
 pub(super) struct RawOutput<'a> {
     #[serde(borrow)]
-    pub(super) output: Maybe<Str<'a>>,
-    pub(super) error: Maybe<Str<'a>>,
+    pub(super) output: Option<&'a RawValue>,
+    pub(super) error: Option<&'a RawValue>,
     pub(super) exit_code: Number,
     pub(super) metadata: Maybe<Metadata>,
 }
@@ -215,6 +216,19 @@ impl Entry<'_> {
             _ => PlanStatus::Pending,
         };
         PlanItem { text: self.content.start(PATH_BYTES_MAX), status }
+    }
+}
+
+impl Answer<'_> {
+    pub(super) fn choice(&self) -> Choice {
+        let verdict = match self.kind.as_str() {
+            "allow_once" => Some(Verdict::AllowOnce),
+            "allow_always" => Some(Verdict::AllowAlways),
+            "reject_once" => Some(Verdict::RejectOnce),
+            "reject_always" => Some(Verdict::RejectAlways),
+            _ => None,
+        };
+        Choice { id: self.option_id.name(), label: self.name.start(PATH_BYTES_MAX), verdict }
     }
 }
 

@@ -85,7 +85,7 @@ impl Claude {
             }
             // How far an answer is that comes whole later.
             "status" | "thinking_tokens" => {}
-            subtype => sink(RunEvent::Unknown { kind: Some(format!("system/{}", wire::name(subtype))) }),
+            subtype => sink(wire::unknown("system", subtype)),
         }
     }
 
@@ -128,15 +128,16 @@ impl Claude {
                 "redacted_thinking" => {}
                 "tool_use" | "server_tool_use" | "mcp_tool_use" => self.tool_use(&block, sink),
                 kind if kind.ends_with("tool_result") => self.tool_result(block, *known, sink),
-                kind => sink(RunEvent::Unknown { kind: Some(format!("content/{}", wire::name(kind))) }),
+                kind => sink(wire::unknown("content", kind)),
             }
         }
+        self.tasks.tell_changes(sink);
     }
 
     fn tool_use(&mut self, block: &Block<'_>, sink: &mut dyn FnMut(RunEvent)) {
         self.tools.open(tools::started(block, sink));
         if block.name.as_str() == tasks::UPDATE {
-            self.tasks.update(block.input, sink);
+            self.tasks.update(block.input);
         }
     }
 
@@ -165,7 +166,7 @@ impl Claude {
             let (name, files) = tool.map(|tool| (tool.tool, tool.files)).unwrap_or_default();
             files.into_iter().for_each(|(path, op)| sink(RunEvent::FileChanged { path, op: tools::op(op, known) }));
             if name == tasks::CREATE {
-                self.tasks.create(known, sink);
+                self.tasks.create(known);
             }
         }
         sink(RunEvent::ToolFinished { id, status, exit_code });

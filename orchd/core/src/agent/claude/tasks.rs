@@ -5,18 +5,21 @@ use serde_json::value::RawValue;
 
 use super::tools::plan_status;
 use crate::agent::event::{PlanItem, PlanStatus, RunEvent};
-use crate::agent::text::PATH_BYTES_MAX;
 use crate::agent::wire::{Str, inside};
 
 pub(super) const CREATE: &str = "TaskCreate";
 pub(super) const UPDATE: &str = "TaskUpdate";
 
-/// Most tasks that are remembered; later ones are not in the plan.
-const TASKS_MAX: usize = 256;
+/// Most tasks that are remembered; later ones are not in the plan. Every small change of one tells all of them again, so
+/// they are few, and a line tells them once.
+const TASKS_MAX: usize = 64;
 
-/// The tasks with their ids, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Tasks(Vec<(String, PlanItem)>);
+pub(super) struct Tasks {
+    /// With their ids, in the order in which they came.
+    items: Vec<(String, PlanItem)>,
+    is_changed: bool,
+}
 
 /// What the program says when a task was made.
 #[derive(Default, Deserialize)]
@@ -45,32 +48,35 @@ struct Change<'a> {
 }
 
 impl Tasks {
-    pub(super) fn create(&mut self, made: Option<&RawValue>, sink: &mut dyn FnMut(RunEvent)) {
+    pub(super) fn create(&mut self, made: Option<&RawValue>) {
         let Some(Created { task }) = made.and_then(inside) else { return };
-        if self.0.len() < TASKS_MAX && !task.id.is_empty() {
-            let item = PlanItem { text: task.subject.start(PATH_BYTES_MAX), status: PlanStatus::Pending };
-            self.0.push((task.id.name(), item));
-            self.tell(sink);
+        if self.items.len() < TASKS_MAX && !task.id.is_empty() {
+            let item = PlanItem { text: task.subject.name(), status: PlanStatus::Pending };
+            self.items.push((task.id.name(), item));
+            self.is_changed = true;
         }
     }
 
-    pub(super) fn update(&mut self, input: Option<&RawValue>, sink: &mut dyn FnMut(RunEvent)) {
+    pub(super) fn update(&mut self, input: Option<&RawValue>) {
         let Some(Change { task_id, status, subject }) = input.and_then(inside) else { return };
-        let Some(place) = self.0.iter().position(|(id, _)| id == task_id.as_str()) else { return };
+        let Some(place) = self.items.iter().position(|(id, _)| id == task_id.as_str()) else { return };
         if status.as_str() == "deleted" {
-            self.0.remove(place);
-        } else if let Some((_, item)) = self.0.get_mut(place) {
+            self.items.remove(place);
+        } else if let Some((_, item)) = self.items.get_mut(place) {
             if !status.is_empty() {
                 item.status = plan_status(status.as_str());
             }
             if !subject.is_empty() {
-                item.text = subject.start(PATH_BYTES_MAX);
+                item.text = subject.name();
             }
         }
-        self.tell(sink);
+        self.is_changed = true;
     }
 
-    fn tell(&self, sink: &mut dyn FnMut(RunEvent)) {
-        sink(RunEvent::Plan { items: self.0.iter().map(|(_, item)| item.clone()).collect() });
+    /// Tells the plan when it is another one than was told.
+    pub(super) fn tell_changes(&mut self, sink: &mut dyn FnMut(RunEvent)) {
+        if std::mem::take(&mut self.is_changed) {
+            sink(RunEvent::Plan { items: self.items.iter().map(|(_, item)| item.clone()).collect() });
+        }
     }
 }

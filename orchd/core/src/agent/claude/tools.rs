@@ -85,7 +85,11 @@ pub(super) fn request(line: &ControlLine<'_>, sink: &mut dyn FnMut(RunEvent)) {
             }
             for Question { question, options } in asked.questions.items {
                 let label = |answer: &Answer<'_>| answer.label.start(PATH_BYTES_MAX);
-                let choices = options.items.iter().map(|answer| Choice { id: label(answer), label: label(answer) });
+                let choices = options.items.iter().map(|answer| Choice {
+                    id: label(answer),
+                    label: label(answer),
+                    verdict: None,
+                });
                 let options = choices.collect();
                 sink(RunEvent::InfoRequested { id: id.clone(), question: question.into(), options });
             }
@@ -98,10 +102,7 @@ pub(super) fn request(line: &ControlLine<'_>, sink: &mut dyn FnMut(RunEvent)) {
             let question = request.message.0.clone().unwrap_or_default().into();
             sink(RunEvent::InfoRequested { id, question, options: Vec::new() });
         }
-        subtype => {
-            let subtype = wire::name(subtype);
-            sink(RunEvent::Unknown { kind: Some(format!("control_request/{subtype}")) });
-        }
+        subtype => sink(wire::unknown("control_request", subtype)),
     }
 }
 

@@ -97,7 +97,7 @@ fn leave_and_answers_are_asked_for() {
     assert_eq!(
         told(Protocol::Acp, stream.concat())[1..],
         [
-            r#"{"type":"approval_requested","data":{"id":"5","tool":"bash","action":{"text":"rm x"},"options":[{"id":"once","label":"Allow once"}]}}"#,
+            r#"{"type":"approval_requested","data":{"id":"5","tool":"bash","action":{"text":"rm x"},"options":[{"id":"once","label":"Allow once","verdict":"allow_once"}]}}"#,
             r#"{"type":"approval_requested","data":{"id":"\"six\"","tool":"Delete it","action":{"text":"Delete it"},"options":[]}}"#,
             r#"{"type":"info_requested","data":{"id":"7","question":{"text":"Name?"},"options":[]}}"#,
             r#"{"type":"unknown","data":{"kind":"fs/write_text_file"}}"#,
