@@ -31,9 +31,7 @@ impl Acp {
         let method = wire::text_at(line, "method").unwrap_or_default();
         let is_read = match method.as_str() {
             "session/update" => read(line).map(|call: Call<Updated<'_>>| self.update(call.params.update, sink)),
-            "session/request_permission" => {
-                read(line).map(|asked: Asked<'_>| tools::asked(&mut self.tools, &asked, sink))
-            }
+            "session/request_permission" => read(line).map(|asked: Asked<'_>| tools::asked(&self.tools, &asked, sink)),
             "elicitation/create" => read(line).map(|asked: Asked<'_>| {
                 let question = asked.params.message.clone().into();
                 sink(RunEvent::InfoRequested { id: asked.id(), question, options: Vec::new() });

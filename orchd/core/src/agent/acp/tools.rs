@@ -88,7 +88,7 @@ fn remember_files(tool: &mut OpenTool, update: &Update<'_>) {
 }
 
 /// The agent asks for leave to use a tool.
-pub(super) fn asked(tools: &mut OpenTools, asked: &Asked<'_>, sink: &mut dyn FnMut(RunEvent)) {
+pub(super) fn asked(tools: &OpenTools, asked: &Asked<'_>, sink: &mut dyn FnMut(RunEvent)) {
     let call = &asked.params.tool_call;
     let known = tools.get(call.tool_call_id.as_str());
     let known_kind = known.map_or(ToolKind::Other, |tool| tool.kind);
