@@ -21,6 +21,8 @@ pub mod printable;
 pub mod retention;
 pub mod undo;
 
+pub mod agent;
+
 pub mod blueprint;
 pub mod planner;
 pub mod recipe;

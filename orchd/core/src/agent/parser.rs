@@ -1,0 +1,88 @@
+//! From bytes to events: one parser for each run, whatever the program is.
+
+use serde::{Deserialize, Serialize};
+
+use super::acp::Acp;
+use super::claude::Claude;
+use super::codex::Codex;
+use super::event::{RawReason, Role, RunEvent};
+use super::lines::{Line, Lines};
+use super::text::{self, Text};
+
+/// How a program tells what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// `codex exec --json`.
+    CodexExec,
+    /// `claude -p --output-format stream-json --verbose`.
+    ClaudeStream,
+    /// The Agent Client Protocol, version 1: what the agent sends.
+    Acp,
+    /// A program that prints text: each line is a message.
+    Plain,
+}
+
+/// Reads what a program prints, from the beginning.
+#[derive(Debug)]
+pub struct Parser {
+    lines: Lines,
+    reader: Reader,
+}
+
+#[derive(Debug)]
+enum Reader {
+    Codex(Codex),
+    Claude(Claude),
+    Acp(Acp),
+    Plain,
+}
+
+impl Parser {
+    #[must_use]
+    pub fn new(protocol: Protocol) -> Self {
+        let reader = match protocol {
+            Protocol::CodexExec => Reader::Codex(Codex::default()),
+            Protocol::ClaudeStream => Reader::Claude(Claude::default()),
+            Protocol::Acp => Reader::Acp(Acp::default()),
+            Protocol::Plain => Reader::Plain,
+        };
+        Self { lines: Lines::default(), reader }
+    }
+
+    /// Takes the next bytes and gives the events of each line that ends in them, with where the line begins in the stream.
+    /// How the stream is cut into pieces makes no difference.
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut impl FnMut(u64, RunEvent)) {
+        let Self { lines, reader } = self;
+        lines.feed(bytes, &mut |at, line| reader.line(line, &mut |event| sink(at, event)));
+    }
+
+    /// Nothing more comes: a last line without an end is taken as it is.
+    pub fn finish(&mut self, sink: &mut impl FnMut(u64, RunEvent)) {
+        let Self { lines, reader } = self;
+        lines.finish(&mut |at, line| reader.line(line, &mut |event| sink(at, event)));
+    }
+}
+
+impl Reader {
+    fn line(&mut self, line: Line<'_>, sink: &mut dyn FnMut(RunEvent)) {
+        let Line::Whole(line) = line else {
+            sink(RunEvent::Raw { why: RawReason::TooLong });
+            return;
+        };
+        let is_blank = line.trim_ascii().is_empty();
+        match self {
+            Self::Plain => sink(said(line)),
+            _ if is_blank => {}
+            Self::Codex(codex) => codex.line(line, sink),
+            Self::Claude(claude) => claude.line(line, sink),
+            Self::Acp(acp) => acp.line(line, sink),
+        }
+    }
+}
+
+/// Text may be in any encoding; what is not UTF-8 is replaced.
+fn said(line: &[u8]) -> RunEvent {
+    let (text, dropped_bytes) = text::lossy(line);
+    RunEvent::Message { role: Role::Agent, text: Text::new(text, dropped_bytes), is_part: false }
+}

@@ -1,0 +1,164 @@
+//! `codex exec --json`.
+
+use super::*;
+
+fn item(phase: &str, rest: &str) -> String {
+    format!("{{\"type\":\"item.{phase}\",\"item\":{{\"id\":\"item_1\",{rest}}}}}\n")
+}
+
+#[test]
+fn a_command_begins_and_ends() {
+    let stream = [
+        item(
+            "started",
+            r#""type":"command_execution","command":"ls","aggregated_output":"","exit_code":null,"status":"in_progress""#,
+        ),
+        item(
+            "completed",
+            r#""type":"command_execution","command":"ls","aggregated_output":"a\n","exit_code":-1,"status":"failed""#,
+        ),
+    ];
+    assert_eq!(
+        told(Protocol::CodexExec, stream.concat()),
+        [
+            r#"{"type":"tool_started","data":{"id":"item_1","tool":"shell","kind":"execute","input":{"text":"ls"}}}"#,
+            r#"{"type":"tool_output","data":{"id":"item_1","text":{"text":"a\n"}}}"#,
+            r#"{"type":"tool_finished","data":{"id":"item_1","status":"failed","exit_code":-1}}"#,
+        ]
+    );
+}
+
+#[test]
+fn changed_files_are_told_when_the_patch_was_applied() {
+    let change = |status: &str| {
+        item(
+            "completed",
+            &format!(
+                r#""type":"file_change","changes":[{{"path":"a","kind":"add"}},{{"path":"b","kind":"delete"}},{{"path":"c","kind":"update"}}],"status":"{status}""#
+            ),
+        )
+    };
+    let files = |events: Vec<RunEvent>| {
+        events.into_iter().filter_map(|event| match event {
+            RunEvent::FileChanged { path, op } => Some((path, op)),
+            _ => None,
+        })
+    };
+    let changed: Vec<_> = files(events(Protocol::CodexExec, change("completed"))).collect();
+    let expected = [("a", FileOp::Added), ("b", FileOp::Deleted), ("c", FileOp::Modified)];
+    assert_eq!(changed, expected.map(|(path, op)| (path.to_owned(), op)));
+    assert_eq!(files(events(Protocol::CodexExec, change("failed"))).count(), 0);
+    assert_eq!(
+        events(Protocol::CodexExec, change("failed")).first(),
+        Some(&RunEvent::ToolStarted {
+            id: "item_1".into(),
+            tool: "apply_patch".into(),
+            kind: ToolKind::Edit,
+            input: "add a\ndelete b\nupdate c".into()
+        })
+    );
+}
+
+#[test]
+fn tools_of_servers_are_told_with_what_they_gave_back() {
+    let stream = [
+        item(
+            "started",
+            r#""type":"mcp_tool_call","server":"docs","tool":"find","arguments":{"q":"x"},"status":"in_progress""#,
+        ),
+        item(
+            "completed",
+            r#""type":"mcp_tool_call","server":"docs","tool":"find","arguments":{"q":"x"},"result":{"content":[{"type":"text","text":"found"},{"type":"image","data":"..."}],"structured_content":null},"error":null,"status":"completed""#,
+        ),
+        item(
+            "completed",
+            r#""type":"mcp_tool_call","server":"docs","tool":"find","arguments":null,"error":{"message":"gone"},"status":"failed""#,
+        ),
+    ];
+    assert_eq!(
+        told(Protocol::CodexExec, stream.concat()),
+        [
+            r#"{"type":"tool_started","data":{"id":"item_1","tool":"docs/find","kind":"other","input":{"text":"{\"q\":\"x\"}"}}}"#,
+            r#"{"type":"tool_output","data":{"id":"item_1","text":{"text":"found"}}}"#,
+            r#"{"type":"tool_finished","data":{"id":"item_1","status":"succeeded","exit_code":null}}"#,
+            r#"{"type":"tool_started","data":{"id":"item_1","tool":"docs/find","kind":"other","input":{"text":""}}}"#,
+            r#"{"type":"tool_output","data":{"id":"item_1","text":{"text":"gone"}}}"#,
+            r#"{"type":"tool_finished","data":{"id":"item_1","status":"failed","exit_code":null}}"#,
+        ]
+    );
+}
+
+#[test]
+fn what_a_search_was_for_is_told_when_it_is_known() {
+    let stream = [
+        item("started", r#""type":"web_search","query":"""#),
+        item("completed", r#""type":"web_search","query":"rust","action":{"type":"search"}"#),
+    ];
+    assert_eq!(
+        told(Protocol::CodexExec, stream.concat()),
+        [
+            r#"{"type":"tool_started","data":{"id":"item_1","tool":"web_search","kind":"search","input":{"text":""}}}"#,
+            r#"{"type":"tool_started","data":{"id":"item_1","tool":"web_search","kind":"search","input":{"text":"rust"}}}"#,
+            r#"{"type":"tool_finished","data":{"id":"item_1","status":"succeeded","exit_code":null}}"#,
+        ]
+    );
+}
+
+#[test]
+fn a_failed_turn_does_not_tell_its_error_twice() {
+    let stream = concat!(
+        "{\"type\":\"error\",\"message\":\"unexpected status 401 Unauthorized\"}\n",
+        "{\"type\":\"turn.failed\",\"error\":{\"message\":\"unexpected status 401 Unauthorized\"}}\n",
+        "{\"type\":\"turn.failed\",\"error\":null}\n",
+    );
+    let error = |class, message: &str| RunEvent::Error { class, message: message.into() };
+    let failed = RunEvent::TurnFinished { stop: Stop::Failed };
+    assert_eq!(
+        events(Protocol::CodexExec, stream),
+        [
+            error(ErrorClass::Auth, "unexpected status 401 Unauthorized"),
+            failed.clone(),
+            error(ErrorClass::Fatal, ""),
+            failed
+        ]
+    );
+}
+
+#[test]
+fn tokens_are_those_of_the_thread() {
+    let stream = r#"{"type":"turn.completed","usage":{"input_tokens":10,"cached_input_tokens":4,"output_tokens":3,"reasoning_output_tokens":1,"cache_write_input_tokens":0}}"#;
+    let usage = Usage {
+        input: Some(10),
+        cached: Some(4),
+        output: Some(3),
+        reasoning: Some(1),
+        cost_usd_micros: None,
+        cumulative: true,
+    };
+    assert_eq!(
+        events(Protocol::CodexExec, stream),
+        [RunEvent::Usage(usage), RunEvent::TurnFinished { stop: Stop::Completed }]
+    );
+}
+
+#[test]
+fn what_is_not_known_is_named() {
+    let stream = [
+        item("completed", r#""type":"hologram","text":[1]"#),
+        item("completed", r#""type":"hologram","text":"x""#),
+        "{\"type\":\"item.plan.delta\",\"delta\":\"x\"}\n{\"type\":7}\n{}\n[]\n7\n".to_owned(),
+    ];
+    let nameless = RunEvent::Unknown { kind: None };
+    assert_eq!(
+        events(Protocol::CodexExec, stream.concat()),
+        [
+            unknown("item.completed"),
+            unknown("item/hologram"),
+            unknown("item.plan.delta"),
+            nameless.clone(),
+            nameless.clone(),
+            nameless.clone(),
+            nameless
+        ]
+    );
+}
