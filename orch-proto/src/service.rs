@@ -46,8 +46,8 @@ pub trait Orch {
     async fn runs(filter: RunFilter) -> Result<Vec<RunView>, RpcError>;
     async fn run(run: Ref) -> Result<RunView, RpcError>;
     /// Reads a log from a byte offset. With `wait_ms` the call is held until there is more, the run ends or the time
-    /// is over (at most [`crate::WAIT_MS_MAX`]).
-    async fn run_log(run: Ref, offset: u64, bytes_max: u32, wait_ms: u32) -> Result<LogPage, RpcError>;
+    /// is over (at most [`crate::WAIT_MS_MAX`]). Unless it is wanted `raw`, what an agent printed is in words.
+    async fn run_log(run: Ref, offset: u64, bytes_max: u32, wait_ms: u32, raw: bool) -> Result<LogPage, RpcError>;
     /// Bytes of an artifact of the run, named by its path in the workspace.
     async fn artifact(run: Ref, path: String, offset: u64) -> Result<Bytes, RpcError>;
 

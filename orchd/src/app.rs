@@ -1,11 +1,12 @@
 //! What all parts of the daemon share: the state, the doors to effects, what is known of the host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use orch_adapters::blobs::BlobStore;
 use orch_adapters::executor::Executor;
 use orch_adapters::fingerprint::Fingerprints;
+use orch_adapters::gateway::{Client, ClientError};
 use orch_adapters::git::{BareRepo, Hardened, OpenError};
 use orch_adapters::host_tools::{HostTools, ToolSet};
 use orch_adapters::recipe_store::RecipeStore;
@@ -71,6 +72,8 @@ pub(crate) struct App {
     /// Held by those who launch a run: there are not threads for any number of them.
     pub(crate) launches: Semaphore,
     tool_sets: Mutex<BTreeMap<String, ToolSet>>,
+    /// Connections to the servers of models, from the first agent on.
+    models: OnceLock<Client>,
     /// Repositories that were opened. What git said of them then does not change.
     repositories: Mutex<BTreeMap<ProjectId, BareRepo>>,
 }
@@ -118,6 +121,7 @@ impl App {
             woken: watch::Sender::new(0),
             launches: Semaphore::new(LAUNCHES_MAX),
             tool_sets: Mutex::default(),
+            models: OnceLock::new(),
             repositories: Mutex::default(),
         })
     }
@@ -183,9 +187,20 @@ impl App {
         set
     }
 
-    /// What the agents that are configured can do. This version has none.
-    pub(crate) const fn capabilities() -> BTreeSet<String> {
-        BTreeSet::new()
+    /// What asks models. Reads the certificates that the host trusts, the first time.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub(crate) fn models(&self) -> Result<Client, ClientError> {
+        match self.models.get() {
+            Some(client) => Ok(client.clone()),
+            None => Client::new().map(|client| self.models.get_or_init(|| client).clone()),
+        }
+    }
+
+    /// What the agents that are configured can do.
+    pub(crate) fn capabilities(&self) -> BTreeSet<String> {
+        self.config.agents.capabilities()
     }
 
     /// Tells the book what scheduling may use at the moment. Blocks: looking for programs asks the file system, and a
@@ -203,7 +218,7 @@ impl App {
         Limits {
             runs_max: self.config.runs_max,
             totals: self.config.totals(host.bounds_memory(), self.disk_free()),
-            capabilities: Self::capabilities(),
+            capabilities: self.capabilities(),
             missing_tools,
             missing_secrets,
             level: host.level,

@@ -3,6 +3,7 @@
 //! The domain is in `orch-core`, the state in `orch-store`, effects in `orch-adapters`. In reading order: `daemon`
 //! starts everything, `app` is what its parts share, `reconcile` does the work, `rpc` answers clients.
 
+mod agents;
 mod app;
 mod args;
 mod checkpoints;
@@ -11,6 +12,7 @@ mod config;
 mod convert;
 mod daemon;
 mod error_chain;
+mod gateway;
 mod host;
 mod instance_lock;
 mod jail;

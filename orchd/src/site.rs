@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use orch_adapters::executor::Observed;
 use orch_adapters::run_log::Piece;
 use orch_core::command::Command;
-use orch_core::entity::{Change, Inputs, Observation, Project, Run, Task};
+use orch_core::entity::{AgentUse, Change, Inputs, Observation, Project, Run, Task};
 use orch_core::state::run::RunOutcome;
 use orch_core::toolchain::Toolchain;
 use orch_core::view::ReadError;
@@ -101,6 +101,10 @@ pub trait Site: Send + Sync + Sized + 'static {
     /// # Errors
     /// When the state cannot be read.
     fn result(&self, run: &Run, exit: &ExitRecord) -> Result<Ended, ReadError>;
+    /// The agent for work that asks for this.
+    fn agent_for(&self, capability: &str) -> Option<AgentUse>;
+    /// Passes on what a living run asks of models, until what this answers is dropped.
+    fn serve_models(self: &Arc<Self>, run: &Run) -> Option<Served>;
     /// What decides what the next attempt at a task leaves, when something of that is to be kept. Blocks.
     fn inputs(&self, task: &Task, project: &Project) -> Option<Inputs>;
     /// Takes in what a run kept that is over with this outcome; what is to be put on record of that. Blocks.
@@ -182,6 +186,24 @@ pub trait Lookout<S>: Send {
     fn ask(&mut self, app: &S) -> impl Future<Output = ()> + Send;
     /// Waits until it is worth looking again, somebody decided something about the run, or the daemon stops.
     fn wait(&mut self, app: &S, bell: &Notify, at_most: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// Work for a run that goes on until this is dropped.
+#[derive(Debug)]
+pub struct Served(tokio::task::AbortHandle);
+
+impl Served {
+    /// For a task that does it.
+    #[must_use]
+    pub const fn by(task: tokio::task::AbortHandle) -> Self {
+        Self(task)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// How an attempt at starting a run went.

@@ -301,7 +301,7 @@ impl Client {
             let name = Ref::from(run);
             let page = self
                 .wire
-                .call(async |orch, context| orch.run_log(context, name, offset, LOG_PAGE_BYTES_MAX, 0).await)
+                .call(async |orch, context| orch.run_log(context, name, offset, LOG_PAGE_BYTES_MAX, 0, true).await)
                 .await?;
             if page.chunks.is_empty() {
                 return Ok(chunks);
@@ -342,7 +342,9 @@ impl Client {
             let name = Ref::from(run);
             let page = self
                 .wire
-                .call(async |orch, context| orch.run_log(context, name, offset, LOG_PAGE_BYTES_MAX, WAIT_MS).await)
+                .call(async |orch, context| {
+                    orch.run_log(context, name, offset, LOG_PAGE_BYTES_MAX, WAIT_MS, true).await
+                })
                 .await?;
             if page.chunks.iter().any(|chunk| chunk.stream == LogStream::Stdout && wanted(&chunk.bytes.0)) {
                 return Ok(());

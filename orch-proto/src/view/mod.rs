@@ -24,9 +24,9 @@ pub use requirements::{
     TraceView,
 };
 pub use run::{
-    ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream, NetworkState,
-    NetworkUseView, NextLevelView, RemovedView, RunFilter, RunPurpose, RunState, RunView, SilenceView, StepState,
-    StepView,
+    AgentUseView, ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream,
+    NetworkState, NetworkUseView, NextLevelView, RemovedView, RunFilter, RunPurpose, RunState, RunView, SilenceView,
+    StepState, StepView,
 };
 pub use stats::{
     BrokenView, CountView, EtaBasis, EtaView, FailureView, KindView, PlanEtaView, ReadingView, RecoveryView,

@@ -162,6 +162,28 @@ pub struct NetworkUseView {
     pub count: u64,
 }
 
+/// The agent that does the work of a run, and what it used of its model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentUseView {
+    /// As the daemon's configuration names it.
+    pub name: String,
+    /// Its program: `codex`, `claude`.
+    pub kind: String,
+    /// The model that it is told to use.
+    pub model: Option<String>,
+    /// Requests to models that left.
+    pub exchanges: u32,
+    /// Of these, those without an answer so far.
+    pub waiting: u32,
+    /// Tokens of prompts, those that came from a cache included.
+    pub input_tokens: u64,
+    pub cached_tokens: u64,
+    /// Tokens that were made, reasoning included.
+    pub output_tokens: u64,
+    /// Some of the figures are no server's: answers broke off.
+    pub is_estimate: bool,
+}
+
 /// A file that a step declared and the daemon collected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactView {
@@ -208,6 +230,9 @@ pub struct RunView {
     /// The checkpoint of an earlier attempt that it went on from, and the digest of what that was decided by.
     #[serde(default)]
     pub resumed: Option<String>,
+    /// Who does its work; none does known steps.
+    #[serde(default)]
+    pub agent: Option<AgentUseView>,
     /// What it is given beyond its workspace, as `network: example.org:443` or `secret: TOKEN (file)`.
     #[serde(default)]
     pub given: Vec<String>,
@@ -315,6 +340,7 @@ mod tests {
             pause: None,
             silence: None,
             resumed: None,
+            agent: None,
             given: vec![],
             network: vec![],
             network_left_out: 0,

@@ -12,7 +12,9 @@ pub(super) async fn follow(client: Client, run: RunId, mut offset: u64, messages
     loop {
         let reference = Ref(run.to_string());
         let result = client
-            .call(async |orch, context| orch.run_log(context, reference, offset, LOG_PAGE_BYTES_MAX, WAIT_MS_MAX).await)
+            .call(async |orch, context| {
+                orch.run_log(context, reference, offset, LOG_PAGE_BYTES_MAX, WAIT_MS_MAX, false).await
+            })
             .await;
         let next = result.as_ref().ok().filter(|page| !page.end).map(|page| page.next_offset);
         if messages.send(Msg::Log { run, offset, result }).await.is_err() {

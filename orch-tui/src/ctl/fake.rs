@@ -309,7 +309,15 @@ impl Orch for Service {
         self.see(|state| find(&state.runs, &run, |item| (item.name.clone(), item.id.to_string())))
     }
 
-    async fn run_log(self, _: Context, _: Ref, offset: u64, _: u32, wait_ms: u32) -> Result<LogPage, RpcError> {
+    async fn run_log(
+        self,
+        _: Context,
+        _: Ref,
+        offset: u64,
+        _: u32,
+        wait_ms: u32,
+        _: bool,
+    ) -> Result<LogPage, RpcError> {
         let from = usize::try_from(offset).unwrap();
         let head = *self.head.borrow();
         if self.see(|state| state.log.len() <= from && !state.log_end) {

@@ -3,6 +3,7 @@
 //! Pure: a view and the time in, text out. What comes from a view passes through [`SafeText`](crate::text::SafeText)
 //! here; the machine formats keep the data whole and escape what a terminal would obey.
 
+pub(crate) mod agent;
 pub mod color;
 mod count;
 pub mod diff;

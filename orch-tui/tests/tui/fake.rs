@@ -236,7 +236,15 @@ impl Orch for State {
         let runs = self.world.lock().unwrap().samples.runs();
         runs.into_iter().find(|known| known.id.to_string() == run.0).map_or_else(absent, Ok)
     }
-    async fn run_log(self, _: Context, run: Ref, offset: u64, _: u32, wait_ms: u32) -> Result<LogPage, RpcError> {
+    async fn run_log(
+        self,
+        _: Context,
+        run: Ref,
+        offset: u64,
+        _: u32,
+        wait_ms: u32,
+        _: bool,
+    ) -> Result<LogPage, RpcError> {
         let from = usize::try_from(offset).unwrap();
         let known = |world: &World| world.logs.iter().any(|(known, _)| known.to_string() == run.0);
         if !known(&self.world.lock().unwrap()) {

@@ -7,9 +7,9 @@ use orch_proto::id::{ApprovalId, ChangeId, Id as _, InstanceId, PlanId, ProjectI
 use orch_proto::reference::EntityKind;
 use orch_proto::request::{Bytes, Role};
 use orch_proto::view::{
-    ApprovalState, ApprovalView, ArtifactView, CaseResult, CaseView, CheckResult, DiffView, DoctorCheck, DoctorReport,
-    DocumentState, EtaBasis, EtaView, EventView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogStream,
-    NetworkState, NetworkUseView, NextLevelView, PlanEtaView, PlanNode, PlanView, ProjectState, ProjectView,
+    AgentUseView, ApprovalState, ApprovalView, ArtifactView, CaseResult, CaseView, CheckResult, DiffView, DoctorCheck,
+    DoctorReport, DocumentState, EtaBasis, EtaView, EventView, GuaranteeState, GuaranteeView, IsolationView, LogChunk,
+    LogStream, NetworkState, NetworkUseView, NextLevelView, PlanEtaView, PlanNode, PlanView, ProjectState, ProjectView,
     RequirementView, RequirementsView, RunPurpose, RunState, RunView, StatementView, StatusView, StepState, StepView,
     StuckView, TaskState, TaskView, WaitView,
 };
@@ -266,6 +266,17 @@ impl Samples {
             pause: None,
             silence: None,
             resumed: None,
+            agent: Some(AgentUseView {
+                name: self.text("coder"),
+                kind: "codex".into(),
+                model: Some(self.text("gpt-5-codex")),
+                exchanges: 12,
+                waiting: 1,
+                input_tokens: 34_120,
+                cached_tokens: 20_000,
+                output_tokens: 2_048,
+                is_estimate: false,
+            }),
             given: vec![self.text("network: registry.example.org:443"), self.text("secret: TOKEN (file)")],
             network: vec![NetworkUseView {
                 way: "connect".into(),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use orch_core::entity::{Inputs, PlannedStep, Project, Run, RunPurpose, Task, Work};
+use orch_core::entity::{AgentUse, Inputs, PlannedStep, Project, Run, RunPurpose, Task, Work};
 use orch_core::recipe::{self, Access, Domain, Reach, SecretUse, Step};
 use orch_sandbox::egress::{AllowEntry, EgressPolicy, ListError, Network, PatternError, Port};
 use orch_sandbox::level::{Level, UnknownLevel};
@@ -16,6 +16,7 @@ use orch_sandbox::spec::{
     SecretSpec, StepSpec, SyscallProfile,
 };
 
+use crate::agent::{AGENT, AgentJob, Session};
 use crate::git::{
     BareRepo, CheckoutSpec, CollectSpec, CommitError, CommitId, Identity, KeepSpec, NameError, OBJECTS_INSIDE,
     branch_name,
@@ -76,6 +77,8 @@ pub struct Job<'a> {
     /// Files of the project's blueprint, on the host.
     pub blueprint: Option<&'a Path>,
     pub tools: &'a ToolSet,
+    /// Who does the work when it is not known steps.
+    pub agent: Option<AgentJob<'a>>,
     pub limits: &'a JobLimits,
     /// Hosts of the house.
     pub house: &'a [House],
@@ -112,9 +115,10 @@ pub enum JobError {
     Network(#[from] ListError),
 }
 
-/// The steps that an attempt at the work has, as they are shown to people. `inputs` decide what checkpoints are, beside the steps.
+/// The steps that an attempt at the work has, as they are shown to people. `inputs` decide what checkpoints are, beside the steps;
+/// `agent` does the work when it is not known steps.
 #[must_use]
-pub fn work_steps(work: &Work, inputs: Option<&Inputs>) -> Vec<PlannedStep> {
+pub fn work_steps(work: &Work, inputs: Option<&Inputs>, agent: Option<&AgentUse>) -> Vec<PlannedStep> {
     let own = |name: &str, command: &str| PlannedStep::new(name, command);
     let steps: &[Step] = match work {
         Work::Steps { steps, .. } => steps,
@@ -131,6 +135,10 @@ pub fn work_steps(work: &Work, inputs: Option<&Inputs>) -> Vec<PlannedStep> {
             let inputs = inputs.map(|inputs| inputs.digest(&steps[..=index]));
             planned.push(PlannedStep { inputs, ..PlannedStep::new(checkpoint_name(index), command) });
         }
+    }
+    if let Some(agent) = agent {
+        let model = agent.model.as_deref().map_or(String::new(), |model| format!(" with {model}"));
+        planned.push(own(AGENT, &format!("{} ({}{model}) works on the task", agent.name, agent.kind)));
     }
     if work.keeps_changes() {
         planned.push(own(COLLECT, "commit what the steps changed"));
@@ -150,13 +158,19 @@ pub fn gate_steps(gates: &[Step]) -> Vec<PlannedStep> {
 /// # Errors
 /// When the run cannot be executed as it is.
 pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
+    let mut session = None;
     let (steps, step_env) = match job.run.purpose {
         RunPurpose::Gate { .. } => {
             (job.gates, job.project.blueprint.as_ref().map(|(_, parameters)| parameters.clone()).unwrap_or_default())
         }
         RunPurpose::Work => match &job.task.spec.work {
             Work::Steps { steps, env, .. } => (steps.as_slice(), env.clone()),
-            Work::Agent { capability } => return Err(JobError::NeedsAgent { capability: capability.clone() }),
+            Work::Agent { capability } => {
+                let agent = job.agent.as_ref();
+                let agent = agent.ok_or_else(|| JobError::NeedsAgent { capability: capability.clone() })?;
+                session = Some(Session::new(agent, job.limits.wall_ms));
+                (&[][..], BTreeMap::new())
+            }
         },
     };
     let work = work_of(job.run, job.task);
@@ -179,6 +193,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         // An earlier attempt did these; the first step brings what they left.
         specs.drain(1..=(resumed.step as usize).min(specs.len().saturating_sub(1)));
     }
+    specs.extend(session.iter().map(|session| session.step.clone()));
     if collects {
         specs.push(own_step(COLLECT, collect(job)?, Phase::Always));
     }
@@ -195,7 +210,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         workspace: job.workspace.to_owned(),
         workspace_base: job.layers.map(<[PathBuf]>::to_vec),
         workspace_at: PathBuf::from(WORKSPACE_INSIDE),
-        mounts: mounts(job),
+        mounts: mounts(job).into_iter().chain(session.iter().flat_map(|session| session.mounts.clone())).collect(),
         out: (collects || keeps).then(|| job.out.to_owned()),
         env,
         steps: specs,
@@ -203,7 +218,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         required_level: Level::try_from(job.run.required_level)?,
         isolation: Isolation::Sandboxed,
         egress: egress(access, job.house)?,
-        listeners: Vec::new(),
+        listeners: session.into_iter().map(|session| session.listener).collect(),
         secrets: access.secrets.iter().map(secret_spec).collect(),
         syscalls: SyscallProfile::Standard,
         lease: Some(job.lease.clone()),

@@ -4,9 +4,11 @@
 //! of it. **Invariant I12:** what a repository or an agent wrote is never executed here, and never parsed as
 //! configuration, outside a sandbox.
 
+pub mod agent;
 pub mod blobs;
 pub mod executor;
 pub mod fingerprint;
+pub mod gateway;
 pub mod git;
 pub mod host_tools;
 pub mod job;

@@ -79,7 +79,8 @@ pub fn isolation(report: &LevelReport) -> Isolation {
     Isolation { level: u8::from(report.level), guarantees: guarantees.collect() }
 }
 
-fn read(log: &Path, offset: u64, bytes_max: usize) -> Result<(Vec<Record>, u64), ReadLogError> {
+/// Records of a log from `offset` on, and where to read on.
+pub(crate) fn read(log: &Path, offset: u64, bytes_max: usize) -> Result<(Vec<Record>, u64), ReadLogError> {
     if !log.exists() {
         return Ok((Vec::new(), offset));
     }
@@ -124,7 +125,8 @@ fn network(record: &EgressRecord, count: u64) -> Observation {
     Observation::Network { used: NetworkUse { way, host, port: record.port, verdict, count } }
 }
 
-fn chunk(record: Record) -> Option<LogChunk> {
+/// What a person reads of a record.
+pub(crate) fn chunk(record: Record) -> Option<LogChunk> {
     let at = timestamp(record.time_us);
     let step = record.step.map(u32::from);
     let (stream, bytes) = match record.stream {

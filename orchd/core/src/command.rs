@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
-    Artifact, BudgetKey, ChangeProposal, Choice, Condition, Join, Observation, Patience, Period, PlanContent,
-    PlannedStep, Removal, RepositorySource, TaskSpec, Terms, Timeout,
+    AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, Join, ModelAnswer, ModelRequest, Observation,
+    Patience, Period, PlanContent, PlannedStep, Removal, RepositorySource, TaskSpec, Terms, Timeout,
 };
 use crate::planner::{Extraction, Requirement, RequirementKey};
 use crate::recipe::Glob;
@@ -348,6 +348,8 @@ pub enum Command {
         task: TaskId,
         base: Option<String>,
         steps: Vec<PlannedStep>,
+        /// Who does the work; none does known steps.
+        agent: Option<AgentUse>,
         required_level: u8,
         lease_ms: u64,
         reason: String,
@@ -364,6 +366,19 @@ pub enum Command {
     /// The runner is about to start the process tree.
     MarkRunStarting {
         run: RunId,
+    },
+    /// The run asks a model for something, which is about to leave. Exchanges of a run are numbered in their order.
+    AskModel {
+        run: RunId,
+        fence: u64,
+        number: u32,
+        request: Box<ModelRequest>,
+    },
+    /// What came of that.
+    AnswerModel {
+        run: RunId,
+        number: u32,
+        answer: Box<ModelAnswer>,
     },
     /// The workspace as it was after a step is in the project's repository, as this commit.
     KeepCheckpoint {

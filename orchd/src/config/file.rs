@@ -11,6 +11,7 @@ use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
 
+use super::agents::{AgentSection, AgentsConfig, ModelsSection};
 use super::approvals::ApprovalsSection;
 use super::freeze::FreezeSection;
 use super::leases::LeasesSection;
@@ -31,6 +32,10 @@ pub(super) struct ConfigFile {
     pub(super) run: RunSection,
     pub(super) sandbox: Sandbox,
     pub(super) network: NetworkSection,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) models: BTreeMap<String, ModelsSection>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) agents: BTreeMap<String, AgentSection>,
     pub(super) workspaces: WorkspacesSection,
     pub(super) retention: RetentionSection,
     pub(super) semaphores: BTreeMap<String, u32>,
@@ -311,6 +316,9 @@ fn check(file: &ConfigFile, text: &str, path: &Path) -> Result<(), RpcError> {
     }
     if let Err((key, problem)) = file.network.checked() {
         return wrong(key, &problem);
+    }
+    if let Err((key, problem)) = AgentsConfig::checked(&file.models, &file.agents) {
+        return wrong(&key, &problem);
     }
     if let Err((key, problem)) = file.retention.checked() {
         return wrong(key, &problem);

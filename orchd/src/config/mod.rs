@@ -1,5 +1,6 @@
 //! Configuration: a TOML file, then environment, then flags. Raw values become a checked [`Config`] once, here.
 
+mod agents;
 mod approvals;
 mod doubts;
 mod file;
@@ -22,6 +23,7 @@ use orch_sandbox::limit::Ceilings;
 
 use crate::args::Args;
 use crate::workspaces::WorkspacesConfig;
+pub(crate) use agents::{AgentConfig, AgentsConfig, ModelServer};
 use file::ConfigFile;
 pub(crate) use leases::LeasesConfig;
 pub(crate) use network::NetworkConfig;
@@ -50,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionConfig,
     pub(crate) leases: LeasesConfig,
     pub(crate) network: NetworkConfig,
+    /// Agents, and the servers of models that they ask.
+    pub(crate) agents: AgentsConfig,
     /// Units of named semaphores. All others have one.
     pub(crate) semaphores: BTreeMap<String, u32>,
     /// Times in which nothing of some projects begins.
@@ -91,6 +95,7 @@ impl Config {
 
     /// The configuration as a file that says all of it.
     pub(crate) fn to_file(&self) -> Result<String, toml::ser::Error> {
+        let (models, agents) = self.agents.sections();
         let file = ConfigFile {
             daemon: file::Daemon {
                 state_dir: Some(self.state_dir.clone()),
@@ -112,6 +117,8 @@ impl Config {
                 program: Some(self.sandbox_program.clone()),
             },
             network: (&self.network).into(),
+            models,
+            agents,
             semaphores: self.semaphores.clone(),
             freeze: self.freezes.iter().map(Into::into).collect(),
             patience: self.patience.into(),
@@ -187,6 +194,8 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         network: file
             .network
             .checked()
+            .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
+        agents: AgentsConfig::checked(&file.models, &file.agents)
             .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
         credentials: set("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute()),
         required_level: file.sandbox.required_level.unwrap_or(3),

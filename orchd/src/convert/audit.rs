@@ -1,9 +1,9 @@
 //! Events in words.
 
 use orch_core::entity::{
-    Approval, ApprovalEvent, Change, ChangeEvent, Condition, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent,
-    Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, TaskPart, Timeout,
-    Vision, VisionEvent,
+    Approval, ApprovalEvent, Change, ChangeEvent, Condition, ModelAnswer, ModelRequest, NetworkUse, NetworkVerdict,
+    Observation, Plan, PlanEvent, Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, Task,
+    TaskEvent, TaskPart, Timeout, Vision, VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
 use orch_core::state::run::RunOutcome;
@@ -204,6 +204,8 @@ fn run(event: &RunEvent) -> String {
             short(&checkpoint.commit),
             short(&checkpoint.inputs.to_string())
         ),
+        RunEvent::ModelAsked { exchange, request } => model_asked(exchange.number, request),
+        RunEvent::ModelAnswered { number, answer } => model_answered(*number, answer),
         RunEvent::OverBudget { reason } => format!("to be ended: {reason}"),
         RunEvent::CancelRequested { reason } => format!("to be cancelled: {reason}"),
         RunEvent::Removing { removals } => removals.iter().map(removal).collect::<Vec<_>>().join("; "),
@@ -213,6 +215,21 @@ fn run(event: &RunEvent) -> String {
             format!("late result with fence {fence} not taken: {}", outcome_text(outcome))
         }
     }
+}
+
+fn model_asked(number: u32, request: &ModelRequest) -> String {
+    let model = request.model.as_deref().unwrap_or("a model");
+    let (path, bytes, digest) = (&request.path, request.body_bytes, short(&request.body.to_string()).to_owned());
+    format!("request {number} to {model}: {path}, {bytes} bytes, {digest}")
+}
+
+fn model_answered(number: u32, answer: &ModelAnswer) -> String {
+    let status = answer.status.map_or_else(String::new, |status| format!(" {status}"));
+    let about = if answer.is_estimate { "about " } else { "" };
+    let digest = answer.body.as_ref().map_or_else(String::new, |body| format!(", {}", short(&body.to_string())));
+    let tries = if answer.tries > 1 { format!(", sent {} times", answer.tries) } else { String::new() };
+    let (input, output) = (answer.tokens.input, answer.tokens.output);
+    format!("answer {number}{status} is {}: {about}{input} tokens in, {output} out{digest}{tries}", answer.end)
 }
 
 fn removal(removal: &Removal) -> String {

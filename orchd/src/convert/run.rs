@@ -1,12 +1,15 @@
 //! Runs.
 
-use orch_core::entity::{NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPurpose as Purpose, StepRecord, Task};
+use orch_core::entity::{
+    AgentUse, ModelUse, NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPurpose as Purpose, StepRecord, Task,
+};
 use orch_core::state::run::RunState as State;
 use orch_core::state::step::{StepEnd, StepState as Step};
 use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
 use orch_proto::view::{
-    ArtifactView, NetworkState, NetworkUseView, RemovedView, RunPurpose, RunState, RunView, StepState, StepView,
+    AgentUseView, ArtifactView, NetworkState, NetworkUseView, RemovedView, RunPurpose, RunState, RunView, StepState,
+    StepView,
 };
 
 use super::{isolation_view, patience, slug};
@@ -61,6 +64,7 @@ pub(crate) fn run_view(
             let name = run.steps.get(from.step as usize).map_or("a checkpoint", |step| step.name.as_str());
             format!("{}, {name}, inputs {}", EntityKind::Run.short(from.number), from.inputs)
         }),
+        agent: run.agent.as_ref().map(|used| agent(used, &run.models)),
         given: run.access.lines(),
         network: run.network.iter().map(network).collect(),
         network_left_out: run.network_left_out,
@@ -74,6 +78,20 @@ pub(crate) fn run_view(
         reason: run.reason.clone(),
         directory: place.directory,
     })
+}
+
+fn agent(agent: &AgentUse, models: &ModelUse) -> AgentUseView {
+    AgentUseView {
+        name: agent.name.clone(),
+        kind: agent.kind.clone(),
+        model: agent.model.clone(),
+        exchanges: models.exchanges,
+        waiting: u32::try_from(models.open.len()).unwrap_or(u32::MAX),
+        input_tokens: models.tokens.input,
+        cached_tokens: models.tokens.cached,
+        output_tokens: models.tokens.output,
+        is_estimate: models.is_estimate,
+    }
 }
 
 fn removed(removed: &Removed) -> RemovedView {

@@ -28,7 +28,7 @@ pub(super) enum ConcernError {
 
 /// The gates for the tree of `commit`, which is to become the branch. Of a tree that cannot be looked at all are lost, so
 /// that a person is asked.
-pub(super) fn on(app: &App, project: &Project, commit: &str) -> GatesOn {
+pub(crate) fn on(app: &App, project: &Project, commit: &str) -> GatesOn {
     project.gates_on(&projects::detect(app, project.id, commit).unwrap_or_default())
 }
 

@@ -15,6 +15,7 @@ use orch_core::view::{ReadError, View as _};
 use orch_sandbox::{START_MAX, Secrets};
 
 use super::{PassError, gates, lease, settle};
+use crate::agents::{AgentError, RunAgent};
 use crate::app::{App, blocking};
 use crate::checkpoints;
 use crate::error_chain::chain;
@@ -52,6 +53,8 @@ enum LaunchError {
     NoIsolation,
     #[error("{0}; {1}")]
     Secret(SecretStoreError, String),
+    #[error(transparent)]
+    Agent(#[from] AgentError),
     #[error(
         "secret `{name}` has a NUL byte and cannot be a variable; take `env` out of the recipe, so that it is a file"
     )]
@@ -127,6 +130,7 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
                 LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
                 // Trying again does not help before somebody mends the host.
                 LaunchError::Tool { .. }
+                | LaunchError::Agent(_)
                 | LaunchError::NotAllowed { .. }
                 | LaunchError::NoIsolation
                 | LaunchError::Secret(..)
@@ -204,13 +208,16 @@ fn launch(
         Some(name) => Some(app.recipes.blueprint(&name)?.1),
         None => None,
     };
-    let tools = tools(app, run, task, project)?;
     let gates = match (&run.purpose, &run.base) {
         (RunPurpose::Gate { .. }, Some(commit)) => promised_gates(app, run, project, commit)?,
         _ => Vec::new(),
     };
     let secrets = granted(app, run, task)?;
+    let agent = RunAgent::of(app, run)?;
+    let tools = tools(app, (run, task, project), agent.as_ref().is_some_and(RunAgent::needs_node))?;
+    agent.as_ref().map(|agent| agent.tell(app, (run, task, project))).transpose()?;
     let job = Job {
+        agent: agent.as_ref().map(RunAgent::job),
         project,
         task,
         run,
@@ -231,7 +238,7 @@ fn launch(
 /// Whether the checkpoints of a run are decided by what they were planned with: a program may have become another since.
 fn has_planned_inputs(app: &App, (run, task, project): (&Run, &Task, &Project)) -> bool {
     let inputs = checkpoints::inputs(app, task, project, run.base.as_deref());
-    let planned = job::work_steps(&task.spec.work, inputs.as_ref());
+    let planned = job::work_steps(&task.spec.work, inputs.as_ref(), run.agent.as_ref());
     planned.iter().map(|step| step.inputs).eq(run.steps.iter().map(|step| step.inputs))
 }
 
@@ -301,7 +308,8 @@ fn blueprint_of(run: &Run, task: &Task, project: &Project) -> Option<String> {
     }
 }
 
-fn tools(app: &App, run: &Run, task: &Task, project: &Project) -> Result<ToolSet, LaunchError> {
+/// Mounts and paths of the programs of a run; `needs_node` says that its agent is a script of Node.js.
+fn tools(app: &App, (run, task, project): (&Run, &Task, &Project), needs_node: bool) -> Result<ToolSet, LaunchError> {
     let needed = match (&run.purpose, &task.spec.work) {
         (RunPurpose::Work, Work::Steps { tools, .. }) => {
             // What the repository builds with is there in every task, named or not.
@@ -311,7 +319,13 @@ fn tools(app: &App, run: &Run, task: &Task, project: &Project) -> Result<ToolSet
                 .chain(project.gate_tools().into_iter().filter(|tool| app.tools.require(tool).is_ok()))
                 .collect()
         }
-        (RunPurpose::Work, Work::Agent { .. }) => Vec::new(),
+        // An agent runs what its result is checked with.
+        (RunPurpose::Work, Work::Agent { .. }) => {
+            let mut tools = project.gate_tools();
+            tools.retain(|tool| app.tools.require(tool).is_ok());
+            tools.extend(needs_node.then(|| "node".to_owned()));
+            tools
+        }
         (RunPurpose::Gate { .. }, _) => project.gate_tools(),
     };
     let set = app.tool_set(&needed);

@@ -5,7 +5,7 @@
 
 mod changes;
 mod cramped;
-mod gates;
+pub(crate) mod gates;
 mod history;
 mod launch;
 mod lease;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use orch_adapters::executor::Observed;
 use orch_adapters::run_log::Piece;
 use orch_core::command::Command;
-use orch_core::entity::{Change, Inputs, Observation, Project, Run, Task};
+use orch_core::entity::{AgentUse, Change, Inputs, Observation, Project, Run, Task};
 use orch_core::state::run::RunOutcome;
 use orch_core::view::ReadError;
 use orch_proto::Timestamp;
@@ -23,8 +23,9 @@ use super::{launch, lease, log};
 use crate::app::{App, blocking};
 use crate::checkpoints;
 use crate::error_chain::chain;
+use crate::gateway;
 use crate::kept_book::KeptBook;
-use crate::site::{Launched, Moved, Site};
+use crate::site::{Launched, Moved, Served, Site};
 use crate::troubles::Troubles;
 
 impl Site for App {
@@ -120,6 +121,16 @@ impl Site for App {
 
     fn observe(&self, run: &Run) -> Result<Observed, String> {
         self.executor.observe(&self.dirs.run(run.id), run.fence).map_err(|error| chain(&error))
+    }
+
+    fn agent_for(&self, capability: &str) -> Option<AgentUse> {
+        let agent = self.config.agents.agent_for(capability)?;
+        let kind = agent.kind.word().to_owned();
+        Some(AgentUse { name: agent.name.clone(), kind, model: agent.model.clone() })
+    }
+
+    fn serve_models(self: &Arc<Self>, run: &Run) -> Option<Served> {
+        gateway::serve(self, run)
     }
 
     fn has_directory(&self, run: RunId) -> bool {

@@ -137,7 +137,7 @@ async fn follow<S: Site>(
         Ok(watch) => watch,
         Err(followed) => return Ok(followed),
     };
-    let mut scanned = 0;
+    let (mut scanned, mut models) = (0, None);
     let mut steering = Steering::default();
     let mut readable_at = app.instant();
     loop {
@@ -170,6 +170,9 @@ async fn follow<S: Site>(
             Ok(Looked::Absent) => watch.until(sight.launched(launch::submit(app, &run).await?)),
             Ok(Looked::Running { renewed }) => {
                 sight.seen(app, &run, renewed).await;
+                if models.is_none() && run.agent.is_some() {
+                    models = app.serve_models(&run);
+                }
                 steering.steer(app, &run).await;
                 log::record(app, &run, &mut scanned).await?;
                 watch.ask(app).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use orch_adapters::job;
 use orch_core::command::Command;
-use orch_core::entity::{Change, Project, Task};
+use orch_core::entity::{Change, Project, Task, Work};
 use orch_core::recipe::Isolation;
 use orch_core::schedule::Action;
 use orch_core::view::{ReadError, View as _};
@@ -89,10 +89,15 @@ fn start_of(app: &impl Site, view: &ReadView<'_>, task: TaskId, reason: String) 
     let Some(task) = view.get::<Task>(task)? else { return Ok(None) };
     let Some(project) = view.get::<Project>(task.project)? else { return Ok(None) };
     let inputs = app.inputs(&task, &project);
+    let agent = match &task.spec.work {
+        Work::Agent { capability } => app.agent_for(capability),
+        Work::Steps { .. } => None,
+    };
     Ok(Some(Command::StartRun {
         task: task.id,
         base: project.head,
-        steps: job::work_steps(&task.spec.work, inputs.as_ref()),
+        steps: job::work_steps(&task.spec.work, inputs.as_ref(), agent.as_ref()),
+        agent,
         required_level: match task.spec.work.isolation() {
             Isolation::Sandbox => app.required_level(),
             Isolation::None => 0,

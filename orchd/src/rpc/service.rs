@@ -76,7 +76,7 @@ reads! {
     task(task: Ref) -> TaskView, Viewer;
     runs(filter: RunFilter) -> Vec<RunView>, Viewer;
     run(run: Ref) -> RunView, Viewer;
-    run_log(run: Ref, offset: u64, bytes_max: u32, wait_ms: u32) -> LogPage, Viewer;
+    run_log(run: Ref, offset: u64, bytes_max: u32, wait_ms: u32, raw: bool) -> LogPage, Viewer;
     artifact(run: Ref, path: String, offset: u64) -> Bytes, Viewer;
     approvals(filter: ApprovalFilter) -> Vec<ApprovalView>, Viewer;
     approval(approval: Ref) -> ApprovalView, Viewer;

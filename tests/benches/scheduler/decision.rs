@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use orch_core::entity::{
-    Asks, Project, RepositorySource, RetryPolicy, Run, RunPurpose, Share, Task, TaskSpec, Terms, Work,
+    Asks, ModelUse, Project, RepositorySource, RetryPolicy, Run, RunPurpose, Share, Task, TaskSpec, Terms, Work,
 };
 use orch_core::ids::sample_id;
 use orch_core::recipe::{Access, Isolation};
@@ -304,6 +304,8 @@ pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         pause: None,
         asks: task.terms.asks.clone(),
         access: Access::default(),
+        agent: None,
+        models: ModelUse::default(),
         network: Vec::new(),
         network_left_out: 0,
         removed: Vec::new(),

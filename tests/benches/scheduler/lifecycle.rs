@@ -45,7 +45,7 @@ pub(crate) fn create(project: ProjectId) -> Command {
 pub(crate) fn start(task: TaskId) -> Command {
     let steps = vec![PlannedStep::new("work", "true")];
     let reason = "first of its queue".into();
-    Command::StartRun { task, base: None, steps, required_level: 0, lease_ms: 60_000, reason }
+    Command::StartRun { task, base: None, steps, agent: None, required_level: 0, lease_ms: 60_000, reason }
 }
 
 pub(crate) const fn starting(run: RunId) -> Command {

@@ -15,6 +15,7 @@ use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
 use crate::ctl::input;
 use crate::ctl::session::Session;
+use crate::fmt::agent::{agent_line, model_line};
 use crate::fmt::color::{Paint, Role};
 use crate::fmt::duration::{bytes, short};
 use crate::fmt::resource::{network_state, run_detail, step_state};
@@ -255,6 +256,10 @@ fn text(run: &RunView, paint: Paint) -> String {
         }
     }
     let mut field = |name: &str, value: &str| out.push_str(&format!("  {name:<11} {}\n", SafeText::line(value)));
+    if let Some(agent) = &run.agent {
+        field("agent", &agent_line(agent));
+        field("model", &model_line(agent));
+    }
     for given in &run.given {
         field("given", given);
     }

@@ -26,7 +26,7 @@ pub(crate) struct LogArgs {
     /// Go on as more comes, until the run is over
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// The bytes as they were written; on a terminal only for runs that you trust
+    /// The bytes as they were written, also what an agent printed; on a terminal only for runs that you trust
     #[arg(long)]
     pub(crate) raw: bool,
     /// Only this step: its number from 1, or its name
@@ -90,7 +90,7 @@ async fn stream(
     let tail = args.tail.unwrap_or(0);
     loop {
         // Nothing is waited for before everything that is there has been read.
-        let page = page(session, run, offset, 0).await?;
+        let page = page(session, run, offset, (0, args.raw)).await?;
         let caught_up = page.next_offset == offset || page.end;
         offset = page.next_offset;
         for chunk in page.chunks.into_iter().filter(|chunk| filter.passes(chunk)) {
@@ -125,7 +125,7 @@ async fn follow(
 ) -> Result<(), Failure> {
     let mut away: Option<Follow<'_>> = None;
     loop {
-        match page(session, run, offset, WAIT_MS_MAX).await {
+        match page(session, run, offset, (WAIT_MS_MAX, printer.raw)).await {
             Ok(page) => {
                 away = None;
                 offset = page.next_offset;
@@ -145,9 +145,14 @@ async fn follow(
 }
 
 /// Reads a piece of the log.
-pub(crate) async fn page(session: &Session, run: &Ref, offset: u64, wait_ms: u32) -> Result<LogPage, Failure> {
+pub(crate) async fn page(
+    session: &Session,
+    run: &Ref,
+    offset: u64,
+    (wait_ms, raw): (u32, bool),
+) -> Result<LogPage, Failure> {
     let run = run.clone();
-    session.read(async |orch, context| orch.run_log(context, run, offset, LOG_PAGE_BYTES_MAX, wait_ms).await).await
+    session.read(async |orch, context| orch.run_log(context, run, offset, LOG_PAGE_BYTES_MAX, wait_ms, raw).await).await
 }
 
 /// Which chunks are shown.

@@ -205,7 +205,7 @@ fn tell_end(demo: &Demo<'_>, told: &RunTold, run: &RunView, label: &str) {
 async fn stream_log(demo: &Demo<'_>, told: &mut RunTold, run: &RunView, label: &str) -> Result<bool, Failure> {
     let id = Ref(run.id.to_string());
     loop {
-        let page = run_log::page(demo.session, &id, told.offset, 0).await?;
+        let page = run_log::page(demo.session, &id, told.offset, (0, false)).await?;
         let moved = page.next_offset != told.offset;
         told.offset = page.next_offset;
         for chunk in &page.chunks {

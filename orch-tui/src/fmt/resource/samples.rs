@@ -218,6 +218,7 @@ pub(crate) fn run(number: u32) -> RunView {
         pause: None,
         silence: None,
         resumed: None,
+        agent: None,
         given: vec![],
         network: vec![],
         network_left_out: 0,

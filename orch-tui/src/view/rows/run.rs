@@ -6,6 +6,7 @@ use orch_proto::view::{NetworkState, RunPurpose, RunState, RunView, StepState};
 
 use super::{IsolationRow, local_name, safe_all, short_hash};
 use crate::fmt::Resource as _;
+use crate::fmt::agent::{agent_line, model_line};
 use crate::text::SafeText;
 use crate::view::filter::Filtered;
 
@@ -56,6 +57,8 @@ pub(crate) struct RunRow {
     pub(crate) failure: Option<SafeText>,
     pub(crate) steps: Vec<StepRow>,
     pub(crate) isolation: Option<IsolationRow>,
+    /// Who does its work, and what that took of a model.
+    pub(crate) agent: Option<(SafeText, SafeText)>,
     /// What it is given beyond its workspace.
     pub(crate) given: Vec<SafeText>,
     pub(crate) network: Vec<NetworkRow>,
@@ -127,6 +130,10 @@ impl From<RunView> for RunRow {
             failure,
             steps: steps.collect(),
             isolation: view.isolation.as_ref().map(IsolationRow::from),
+            agent: view
+                .agent
+                .as_ref()
+                .map(|agent| (SafeText::line(&agent_line(agent)), SafeText::line(&model_line(agent)))),
             given: safe_all(&view.given),
             network: network.collect(),
             network_left_out: view.network_left_out,

@@ -111,6 +111,7 @@ pub(super) fn start_check<V: View>(cx: &mut Context<'_, V>, command: &Command) -
     ask_about(cx, &change, concerns)?;
     let source: Run = cx.get(change.run)?;
     let new = NewRun {
+        agent: None,
         project: change.project,
         task: change.task,
         purpose: RunPurpose::Gate { change: *id },

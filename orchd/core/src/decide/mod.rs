@@ -9,6 +9,7 @@ mod budget;
 mod change;
 mod dependency;
 mod document;
+mod exchange;
 mod pause;
 mod plan;
 mod project;
@@ -185,6 +186,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::StartRun { .. } => run::start(cx, command),
         Command::MarkRunStarting { run } => run::mark_starting(cx, *run),
         Command::RecordRun { .. } => run::record(cx, command),
+        Command::AskModel { .. } | Command::AnswerModel { .. } => exchange::record(cx, command),
         Command::KeepCheckpoint { run, fence, step, commit } => run::keep(cx, *run, *fence, (*step, commit)),
         Command::SettleRun { .. } => settle::settle(cx, command),
         Command::StartCheck { .. } => change::start_check(cx, command),

@@ -7,8 +7,8 @@ use super::approval::task_digest;
 use super::{Context, DecideError, budget, conflict, dependency, pause, question, text};
 use crate::command::Command;
 use crate::entity::{
-    Approval, Asks, Checkpoint, PlannedStep, Project, Run, RunEvent, RunPurpose, StepRecord, Task, TaskEvent, Verdict,
-    resumable,
+    AgentUse, Approval, Asks, Checkpoint, PlannedStep, Project, Run, RunEvent, RunPurpose, StepRecord, Task, TaskEvent,
+    Verdict, resumable,
 };
 use crate::recipe::Access;
 use crate::state::project::ProjectState;
@@ -31,6 +31,7 @@ pub(super) struct NewRun<'a> {
     pub(super) priority: u8,
     pub(super) access: Access,
     pub(super) asks: Asks,
+    pub(super) agent: Option<AgentUse>,
 }
 
 /// Queues and leases a run. Its fence is its number: it only grows, over all runs of the project and so of the task.
@@ -52,6 +53,7 @@ pub(super) fn begin<V: View>(cx: &mut Context<'_, V>, new: NewRun<'_>) -> Result
         priority: new.priority,
         access: new.access,
         asks: Box::new(new.asks),
+        agent: new.agent.map(Box::new),
     };
     cx.emit((id, event));
     cx.emit((id, RunEvent::Leased { until: cx.now.plus_ms(new.lease_ms), lease_ms: new.lease_ms }));
@@ -61,7 +63,7 @@ pub(super) fn begin<V: View>(cx: &mut Context<'_, V>, new: NewRun<'_>) -> Result
 
 /// The scheduler's choice. Checked again here: what it saw may have changed.
 pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
-    let Command::StartRun { task: id, base, steps, required_level, lease_ms, reason } = command else {
+    let Command::StartRun { task: id, base, steps, agent, required_level, lease_ms, reason } = command else {
         return Err(conflict("not the start of a run"));
     };
     let task: Task = cx.get(*id)?;
@@ -82,6 +84,7 @@ pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Resu
         priority: task.priority,
         access: task.spec.work.access(),
         asks: task.terms.asks.clone(),
+        agent: agent.clone(),
     };
     let run = begin(cx, new)?;
     let last = task.last_run.map(|last| cx.get::<Run>(last)).transpose()?;

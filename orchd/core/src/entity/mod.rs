@@ -9,6 +9,7 @@ mod budget;
 mod change;
 mod checkpoint;
 mod dependency;
+mod model_use;
 mod patience;
 mod plan;
 mod project;
@@ -34,6 +35,7 @@ pub use budget::{
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
 pub use checkpoint::{Checkpoint, Inputs, resumable};
 pub use dependency::{Condition, Join, Standing, Verdict};
+pub use model_use::{AgentUse, EXCHANGES_OPEN_MAX, ModelAnswer, ModelRequest, ModelUse, OpenExchange, TokenUse};
 pub use patience::{Overdue, Patience, Remedy, Silence, TIMEOUT_MS_MAX, Timeout};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
 pub use project::{GatesOn, Pause, Project, ProjectEvent, RepositorySource, Share, WEIGHT_MAX};

@@ -5,6 +5,7 @@ use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
+use super::model_use::{AgentUse, ModelAnswer, ModelRequest, ModelUse, OpenExchange};
 use super::patience::Silence;
 use super::removal::{Removal, Removed, RunPart};
 use super::step::{PlannedStep, StepRecord};
@@ -52,6 +53,12 @@ pub struct Run {
     /// What it has of what all runs share, as its task asked for.
     #[serde(default, skip_serializing_if = "Asks::is_nothing")]
     pub asks: Asks,
+    /// The agent that does its work; none does known steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentUse>,
+    /// What it used of models.
+    #[serde(default, skip_serializing_if = "ModelUse::is_nothing")]
+    pub models: ModelUse,
     /// What became of what it asked of the network, in the order of its first time; like things are one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network: Vec<NetworkUse>,
@@ -230,6 +237,8 @@ pub enum RunEvent {
         access: Access,
         #[serde(default, skip_serializing_if = "Asks::is_nothing")]
         asks: Box<Asks>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<Box<AgentUse>>,
     },
     /// It is to be begun until then. Once it has, it goes on for `lease_ms` without a proof that it is the one.
     Leased {
@@ -266,6 +275,16 @@ pub enum RunEvent {
     /// It is to end: a budget of its project is used up.
     OverBudget {
         reason: String,
+    },
+    /// The intent to pass on what it asks of a model.
+    ModelAsked {
+        exchange: OpenExchange,
+        request: Box<ModelRequest>,
+    },
+    /// What came of that.
+    ModelAnswered {
+        number: u32,
+        answer: Box<ModelAnswer>,
     },
     /// It goes on from what an earlier attempt kept: the steps up to that one are not run again.
     Resumed {
@@ -321,6 +340,7 @@ impl Run {
             priority,
             access,
             asks,
+            agent,
         } = event
         else {
             return Ok(None);
@@ -347,6 +367,8 @@ impl Run {
             priority: *priority,
             access: access.clone(),
             asks: (**asks).clone(),
+            agent: agent.as_deref().cloned(),
+            models: ModelUse::default(),
             network: Vec::new(),
             network_left_out: 0,
             cancel_requested: None,
@@ -498,6 +520,8 @@ impl Entity for Run {
             RunEvent::Undone { pause, .. } => run.pause.clone_from(pause),
             RunEvent::Silent { silence } => run.silence = Some(*silence),
             RunEvent::Heard => run.silence = None,
+            RunEvent::ModelAsked { exchange, .. } => run.models.asked(*exchange),
+            RunEvent::ModelAnswered { number, answer } => run.models.answered(*number, answer),
             RunEvent::Resumed { checkpoint } => run.resume(checkpoint)?,
             RunEvent::Kept { checkpoint } => run.kept.push(checkpoint.clone()),
             RunEvent::OverBudget { reason } => {
@@ -558,6 +582,8 @@ impl Entity for Run {
             RunEvent::Silent { .. } => "silent",
             RunEvent::Heard => "heard",
             RunEvent::OverBudget { .. } => "over_budget",
+            RunEvent::ModelAsked { .. } => "model_asked",
+            RunEvent::ModelAnswered { .. } => "model_answered",
             RunEvent::Resumed { .. } => "resumed",
             RunEvent::Kept { .. } => "kept",
             RunEvent::Ended { .. } => "ended",

@@ -226,6 +226,8 @@ impl History {
             | RunEvent::Removed
             | RunEvent::Resumed { .. }
             | RunEvent::Kept { .. }
+            | RunEvent::ModelAsked { .. }
+            | RunEvent::ModelAnswered { .. }
             | RunEvent::LateResult { .. } => {}
         }
     }

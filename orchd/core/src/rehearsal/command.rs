@@ -263,6 +263,7 @@ impl Scene {
             task,
             base: None,
             steps: steps(),
+            agent: None,
             required_level: 0,
             lease_ms: 1_000,
             reason: reason(),

@@ -36,6 +36,7 @@ impl Scene {
     fn attempt(&mut self, task: TaskId, inputs: Inputs) -> RunId {
         self.later_ms(3_600_000);
         let begun = self.does(&Command::StartRun {
+            agent: None,
             task,
             base: Some("b".into()),
             steps: steps(inputs),

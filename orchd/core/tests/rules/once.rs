@@ -26,7 +26,8 @@ impl Scene {
     /// An attempt that was chosen.
     fn choose_once(&mut self, task: TaskId) -> RunId {
         let (steps, reason) = (steps(), "test".into());
-        let start = Command::StartRun { task, base: None, steps, required_level: 0, lease_ms: 1_000, reason };
+        let start =
+            Command::StartRun { task, base: None, steps, agent: None, required_level: 0, lease_ms: 1_000, reason };
         self.does(&start).touched[0].1.parse().unwrap()
     }
 

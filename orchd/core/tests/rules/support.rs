@@ -180,7 +180,15 @@ pub(crate) fn link(task: TaskId, depends_on: TaskId) -> Command {
 }
 
 pub(crate) fn start(task: TaskId) -> Command {
-    Command::StartRun { task, base: None, steps: steps(), required_level: 0, lease_ms: 1_000, reason: "test".into() }
+    Command::StartRun {
+        task,
+        base: None,
+        steps: steps(),
+        agent: None,
+        required_level: 0,
+        lease_ms: 1_000,
+        reason: "test".into(),
+    }
 }
 
 pub(crate) fn settle(run: RunId, fence: u64, outcome: RunOutcome) -> Command {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orch_adapters::agent::{self, AgentKind, AgentOutput};
 use orch_adapters::git::CommitId;
 use orch_adapters::{executor, run_log as log};
 use orch_core::entity::{Change, Run, RunPart};
@@ -29,6 +30,7 @@ pub(crate) async fn run_log(
     offset: u64,
     bytes_max: u32,
     wait_ms: u32,
+    raw: bool,
 ) -> Result<LogPage, RpcError> {
     let run = with_view(app, move |view| {
         let run = resolve::entity::<Run>(view, &run)?;
@@ -37,6 +39,7 @@ pub(crate) async fn run_log(
     .await?;
     let id = run.id;
     let path = executor::log_path(&app.dirs.run(id));
+    let agent = agent_output(&run).filter(|_| !raw);
     let bytes_max = bytes_max.clamp(1, LOG_PAGE_BYTES_MAX) as usize;
     let offset = offset.max(executor::LOG_START);
     let until = tokio::time::Instant::now() + Duration::from_millis(u64::from(wait_ms.min(WAIT_MS_MAX)));
@@ -51,9 +54,12 @@ pub(crate) async fn run_log(
             over = readable(app.read(move |view| view.get::<Run>(id)).await)?.is_none_or(|run| run.state.is_final());
         }
         let log = path.clone();
-        let mut piece = blocking(move || log::chunks(&log, offset, bytes_max))
-            .await
-            .map_err(|error| errors::internal("failed to read the log of the run", &error))?;
+        let mut piece = blocking(move || match agent {
+            Some(agent) => agent::told(&log, offset, (bytes_max, over), agent),
+            None => log::chunks(&log, offset, bytes_max),
+        })
+        .await
+        .map_err(|error| errors::internal("failed to read the log of the run", &error))?;
         // The log knows the steps that are executed, people all of them.
         piece.items.iter_mut().for_each(|chunk| chunk.step = chunk.step.map(|step| run.step_at(step)));
         let moved = piece.next_offset > offset;
@@ -66,6 +72,13 @@ pub(crate) async fn run_log(
             () = tokio::time::sleep(LOG_LOOK) => {}
         }
     }
+}
+
+/// Which of its output is that of an agent. Steps that an earlier attempt did are not executed, but an agent's work has none.
+fn agent_output(run: &Run) -> Option<AgentOutput> {
+    let kind = AgentKind::of(&run.agent.as_ref()?.kind)?;
+    let step = run.steps.iter().position(|step| step.name == agent::AGENT)?;
+    Some(AgentOutput { step: u16::try_from(step).ok()?, protocol: kind.protocol() })
 }
 
 pub(crate) async fn artifact(

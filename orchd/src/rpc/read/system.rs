@@ -19,7 +19,7 @@ use super::super::identity::Caller;
 use super::{readable, with_view};
 use crate::app::{App, blocking};
 use crate::convert;
-use crate::{host, upkeep};
+use crate::{agents, host, upkeep};
 
 /// Most changes in trouble that are named.
 const WARNINGS_MAX: usize = 20;
@@ -192,6 +192,7 @@ pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, R
     Ok(blocking(move || {
         let required = facts.required(app.config.required_level);
         let mut checks = host::checks(&app.tools, &facts, required, &app.git.version().to_string());
+        checks.extend(agents::checks(&app));
         if let Some(outage) = &*app.store.outage().borrow() {
             checks.push(DoctorCheck {
                 name: "state".into(),

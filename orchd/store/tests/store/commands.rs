@@ -110,7 +110,7 @@ fn rules_look_at_the_clock_and_not_at_the_end_of_the_log() {
     let task = made.touched[0].1.parse().unwrap();
     let start = |id| {
         let (base, steps, reason) = (None, Vec::new(), "test".to_owned());
-        envelope(id, Command::StartRun { task, base, steps, required_level: 0, lease_ms: 1_000, reason })
+        envelope(id, Command::StartRun { task, base, steps, agent: None, required_level: 0, lease_ms: 1_000, reason })
     };
     let refused = bed.store().execute_blocking(start(5)).unwrap_err();
     assert!(refused.to_string().contains("not to begin yet"), "{refused}");

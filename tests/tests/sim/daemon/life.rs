@@ -13,7 +13,7 @@ use orch_core::actor::Actor;
 use orch_core::command::{Command, Envelope};
 use orch_core::digest::Digest;
 use orch_core::entity::{
-    Change, ChangeProposal, DiffStat, Inputs, Observation, PlannedStep, Project, Run, RunPurpose, Task,
+    AgentUse, Change, ChangeProposal, DiffStat, Inputs, Observation, PlannedStep, Project, Run, RunPurpose, Task,
 };
 use orch_core::ids::sample_id;
 use orch_core::schedule::Limits;
@@ -26,7 +26,7 @@ use orch_sandbox::exit_record::ExitRecord;
 use orch_store::{Committed, ExecuteError, Store};
 use orchd::kept_book::KeptBook;
 use orchd::reconcile::{self, Ended, Front};
-use orchd::site::{Launched, Lookout, Moved, Site};
+use orchd::site::{Launched, Lookout, Moved, Served, Site};
 use orchd::troubles::Troubles;
 use tokio::sync::{Notify, watch};
 
@@ -367,6 +367,14 @@ impl Site for Life {
 
     fn observe(&self, run: &Run) -> Result<Observed, String> {
         self.around().host.observe(run).map_err(|_| "broken".to_owned())
+    }
+
+    fn agent_for(&self, _capability: &str) -> Option<AgentUse> {
+        None
+    }
+
+    fn serve_models(self: &Arc<Self>, _run: &Run) -> Option<Served> {
+        None
     }
 
     fn has_directory(&self, run: RunId) -> bool {

@@ -175,9 +175,12 @@ fn sandbox(run: &RunRow, columns: usize) -> Vec<Line> {
     rows
 }
 
-/// What the run is given beyond its workspace, and what it asked of the network.
+/// Who does its work, what it is given beyond its workspace, and what it asked of the network.
 fn given(run: &RunRow, columns: usize) -> Vec<Line> {
     let mut rows = Doc::new();
+    if let Some((agent, model)) = &run.agent {
+        rows = rows.item("agent", agent.clone(), Role::Strong).item("model", model.clone(), Role::Text);
+    }
     for given in &run.given {
         rows = rows.item("given", given.clone(), Role::Text);
     }

@@ -108,6 +108,8 @@ const fn run(event: &RunEvent) -> Option<(&'static str, &'static str)> {
         | RunEvent::Heard
         | RunEvent::Resumed { .. }
         | RunEvent::Kept { .. }
+        | RunEvent::ModelAsked { .. }
+        | RunEvent::ModelAnswered { .. }
         | RunEvent::Ended { .. }
         | RunEvent::Removing { .. }
         | RunEvent::Removed

@@ -1,0 +1,132 @@
+//! What an agent is told: the task, what has to hold afterwards, how that is looked at, and what went wrong before.
+//!
+//! The same task in the same state gives the same text. It has a bound; what does not fit is left out from the end of its
+//! longest part, with a line that says so, and never what has to hold.
+
+use std::fmt::Write as _;
+
+/// Most bytes of a prompt. About 12,000 tokens: an agent reads the files itself.
+pub const PROMPT_BYTES_MAX: usize = 48 << 10;
+/// Most bytes of one part that is quoted: a requirement, or what went wrong.
+const QUOTE_BYTES_MAX: usize = 8 << 10;
+
+/// What a prompt is made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brief {
+    /// `T-12`.
+    pub task: String,
+    pub title: String,
+    /// What has to hold, in sentences.
+    pub acceptance: Vec<String>,
+    /// Requirements that the task serves: `REQ-3`, title, text.
+    pub requirements: Vec<(String, String, String)>,
+    /// What is run on the result: name and command.
+    pub gates: Vec<(String, String)>,
+    /// From 1.
+    pub attempt: u32,
+    /// Why the attempt before was not good enough.
+    pub last_failure: Option<String>,
+}
+
+/// The text of it.
+#[must_use]
+pub fn prompt(brief: &Brief) -> String {
+    let mut text = format!("# {}: {}\n\n", brief.task, brief.title);
+    text.push_str(
+        "You work alone in a checkout of the project's repository, which is the current directory. Nobody can answer \
+         questions. There is no network. Change the files so that the task is done, and run what checks them. Do not \
+         commit, push, or change `.git`: whatever you leave in the directory is taken as your result and checked again.\n",
+    );
+    if !brief.acceptance.is_empty() {
+        text.push_str("\n## What has to hold afterwards\n\n");
+        for line in &brief.acceptance {
+            line_of(&mut text, format_args!("- {}", line.trim()));
+        }
+    }
+    if !brief.gates.is_empty() {
+        text.push_str("\n## What is run on your result\n\n");
+        for (name, command) in &brief.gates {
+            line_of(&mut text, format_args!("- {name}: `{command}`"));
+        }
+    }
+    if let Some(reason) = &brief.last_failure {
+        line_of(
+            &mut text,
+            format_args!("\n## Attempt {} before this one was not accepted", brief.attempt.saturating_sub(1)),
+        );
+        line_of(&mut text, format_args!("\n{}", quoted(reason)));
+    }
+    if !brief.requirements.is_empty() {
+        text.push_str("\n## Requirements that this serves\n");
+        for (key, title, body) in &brief.requirements {
+            let part = format!("\n### {key}: {title}\n\n{}\n", quoted(body));
+            if text.len() + part.len() > PROMPT_BYTES_MAX {
+                text.push_str("\nMore requirements are left out here.\n");
+                break;
+            }
+            text.push_str(&part);
+        }
+    }
+    text
+}
+
+fn line_of(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string does not fail.
+    let written = text.write_fmt(line).and_then(|()| text.write_char('\n'));
+    debug_assert!(written.is_ok());
+}
+
+/// A text of somebody else, cut to its bound.
+fn quoted(text: &str) -> String {
+    let text = text.trim();
+    if text.len() <= QUOTE_BYTES_MAX {
+        return text.to_owned();
+    }
+    let end = (0..=QUOTE_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}\n[{} more bytes are left out]", &text[..end], text.len() - end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_says_what_has_to_hold_and_what_went_wrong() {
+        let brief = Brief {
+            task: "T-7".into(),
+            title: "Say hello".into(),
+            acceptance: vec!["`hello` prints `hi`".into()],
+            requirements: vec![("REQ-1".into(), "Greeting".into(), "People are greeted.".into())],
+            gates: vec![("test".into(), "cargo test".into())],
+            attempt: 2,
+            last_failure: Some("gate `test` failed: exit code 101".into()),
+        };
+        let text = prompt(&brief);
+        for part in [
+            "# T-7: Say hello",
+            "- `hello` prints `hi`",
+            "- test: `cargo test`",
+            "Attempt 1",
+            "exit code 101",
+            "### REQ-1: Greeting",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert_eq!(text, prompt(&brief));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_and_said() {
+        let long = "\u{e9}".repeat(PROMPT_BYTES_MAX);
+        let requirement = |number: usize| (format!("REQ-{number}"), "t".to_owned(), long.clone());
+        let brief = Brief {
+            requirements: (0..20).map(requirement).collect(),
+            last_failure: Some(long.clone()),
+            ..Brief::default()
+        };
+        let text = prompt(&brief);
+        assert!(text.len() < PROMPT_BYTES_MAX + 200, "{}", text.len());
+        assert!(text.contains("More requirements are left out here."));
+        assert!(text.contains("more bytes are left out]"));
+    }
+}

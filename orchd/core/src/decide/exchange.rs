@@ -1,0 +1,51 @@
+//! What runs ask of models: each request is on record before it leaves, and what came of it afterwards.
+
+use orch_proto::id::RunId;
+
+use super::{Context, DecideError, bounds, conflict};
+use crate::command::Command;
+use crate::entity::{EXCHANGES_OPEN_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent};
+use crate::view::View;
+
+/// Takes note of a request or an answer.
+pub(super) fn record<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    match command {
+        Command::AskModel { run, fence, number, request } => ask(cx, *run, (*fence, *number), request),
+        Command::AnswerModel { run, number, answer } => self::answer(cx, *run, *number, answer),
+        _ => Err(conflict("no exchange with a model")),
+    }
+}
+
+/// A request is about to leave.
+fn ask<V: View>(
+    cx: &mut Context<'_, V>,
+    id: RunId,
+    (fence, number): (u64, u32),
+    request: &ModelRequest,
+) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    if run.fence != fence || run.state.is_final() {
+        return Err(conflict(format!("R-{} is over: nothing more is asked for it", run.number)));
+    }
+    if number <= run.models.exchanges {
+        return Err(conflict(format!("exchange {number} of R-{} is on record", run.number)));
+    }
+    if run.models.open.len() >= EXCHANGES_OPEN_MAX {
+        return Err(conflict(format!("R-{} waits for {EXCHANGES_OPEN_MAX} answers already", run.number)));
+    }
+    request.model.as_deref().map(|model| bounds::title("model", model)).transpose()?;
+    let exchange = OpenExchange { number, request_bytes: request.body_bytes };
+    cx.emit((id, RunEvent::ModelAsked { exchange, request: Box::new(request.clone()) }));
+    Ok(())
+}
+
+/// An answer has come, or none will. Counted also when the run is over: it was paid for.
+fn answer<V: View>(cx: &mut Context<'_, V>, id: RunId, number: u32, answer: &ModelAnswer) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    if !run.models.open.iter().any(|open| open.number == number) {
+        cx.note("the answer is on record; nothing changes");
+        return Ok(());
+    }
+    cx.emit((id, RunEvent::ModelAnswered { number, answer: Box::new(answer.clone()) }));
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! What the operator says of agents and of the models that they ask: which programs, which servers, whose keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use orch_adapters::agent::AgentKind;
+use orch_adapters::gateway::{Api, Upstream};
+use orch_core::recipe::SecretName;
+use serde::{Deserialize, Serialize};
+
+/// Longest name of an agent or of a server, in bytes.
+const NAME_BYTES_MAX: usize = 63;
+/// What agents can do where nothing is said: everything that the planner asks for.
+const CAPABILITIES: [&str; 5] = ["developer", "docs", "infra", "qa", "security"];
+
+/// `[models.NAME]` as it is written: a server of models.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ModelsSection {
+    api: Api,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+/// `[agents.NAME]` as it is written.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AgentSection {
+    kind: AgentKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program: Option<PathBuf>,
+    models: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capabilities: Option<BTreeSet<String>>,
+}
+
+/// A server of models, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ModelServer {
+    pub(crate) upstream: Upstream,
+    /// Secret with its key; none where it wants none.
+    pub(crate) key: Option<SecretName>,
+}
+
+/// An agent, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AgentConfig {
+    pub(crate) name: String,
+    pub(crate) kind: AgentKind,
+    /// None: looked for by its usual name in `PATH`.
+    pub(crate) program: Option<PathBuf>,
+    /// Name of the server that it asks.
+    pub(crate) models: String,
+    /// The model that it is told to use; none: what it chooses.
+    pub(crate) model: Option<String>,
+    /// What it is chosen for.
+    pub(crate) capabilities: BTreeSet<String>,
+}
+
+/// Both, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AgentsConfig {
+    pub(crate) models: BTreeMap<String, ModelServer>,
+    pub(crate) agents: BTreeMap<String, AgentConfig>,
+}
+
+type Wrong = (String, String);
+
+impl AgentsConfig {
+    /// Checks both; the error is what is wrong with which key.
+    pub(super) fn checked(
+        models: &BTreeMap<String, ModelsSection>,
+        agents: &BTreeMap<String, AgentSection>,
+    ) -> Result<Self, Wrong> {
+        let mut config = Self::default();
+        for (name, section) in models {
+            let server = server(section).map_err(|(key, problem)| (format!("models.{name}.{key}"), problem))?;
+            named("models", name)?;
+            config.models.insert(name.clone(), server);
+        }
+        for (name, section) in agents {
+            named("agents", name)?;
+            let key = format!("agents.{name}.models");
+            let server = config
+                .models
+                .get(&section.models)
+                .ok_or_else(|| (key.clone(), format!("names `{}`; there is no `[models.{0}]`", section.models)))?;
+            if server.upstream.api != section.kind.api() && server.upstream.api != Api::Ollama {
+                return Err((
+                    key,
+                    format!("names `{}`, which `{}` cannot speak to", section.models, section.kind.word()),
+                ));
+            }
+            config.agents.insert(name.clone(), agent(name, section)?);
+        }
+        Ok(config)
+    }
+
+    /// Everything that a task can ask an agent for: capabilities, and agents by name.
+    pub(crate) fn capabilities(&self) -> BTreeSet<String> {
+        let of_all = self.agents.values().flat_map(|agent| agent.capabilities.iter());
+        of_all.chain(self.agents.keys()).cloned().collect()
+    }
+
+    /// The agent for what a task asks for: the one of that name, or the first with that capability.
+    pub(crate) fn agent_for(&self, capability: &str) -> Option<&AgentConfig> {
+        let has = |agent: &&AgentConfig| agent.capabilities.contains(capability);
+        self.agents.get(capability).or_else(|| self.agents.values().find(has))
+    }
+
+    /// The sections that say the same.
+    pub(super) fn sections(&self) -> (BTreeMap<String, ModelsSection>, BTreeMap<String, AgentSection>) {
+        let server = |server: &ModelServer| ModelsSection {
+            api: server.upstream.api,
+            url: server.upstream.url().to_owned(),
+            key: server.key.as_ref().map(ToString::to_string),
+        };
+        let agent = |agent: &AgentConfig| AgentSection {
+            kind: agent.kind,
+            program: agent.program.clone(),
+            models: agent.models.clone(),
+            model: agent.model.clone(),
+            capabilities: Some(agent.capabilities.clone()),
+        };
+        let models = self.models.iter().map(|(name, found)| (name.clone(), server(found))).collect();
+        (models, self.agents.iter().map(|(name, found)| (name.clone(), agent(found))).collect())
+    }
+}
+
+fn server(section: &ModelsSection) -> Result<ModelServer, (&'static str, String)> {
+    let upstream = Upstream::new(section.api, &section.url).map_err(|error| ("url", error.to_string()))?;
+    let key = section.key.as_deref().map(SecretName::parse).transpose();
+    let key = key.map_err(|error| ("key", format!("is no name of a secret: {error}")))?;
+    Ok(ModelServer { upstream, key })
+}
+
+fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
+    let wrong = |key: &str, problem: &str| Err((format!("agents.{name}.{key}"), problem.to_owned()));
+    if section.program.as_ref().is_some_and(|program| !program.is_absolute()) {
+        return wrong("program", "must be an absolute path");
+    }
+    let is_text = |text: &String| !text.is_empty() && text.len() <= 200 && text.chars().all(|char| !char.is_control());
+    if section.model.as_ref().is_some_and(|model| !is_text(model) || model.starts_with('-')) {
+        return wrong("model", "must be the name of a model");
+    }
+    let capabilities = match &section.capabilities {
+        Some(capabilities) if !capabilities.iter().all(is_text) => {
+            return wrong("capabilities", "has an empty name, or one with control characters");
+        }
+        Some(capabilities) => capabilities.clone(),
+        None => CAPABILITIES.iter().map(ToString::to_string).collect(),
+    };
+    Ok(AgentConfig {
+        name: name.to_owned(),
+        kind: section.kind,
+        program: section.program.clone(),
+        models: section.models.clone(),
+        model: section.model.clone(),
+        capabilities,
+    })
+}
+
+fn named(section: &str, name: &str) -> Result<(), Wrong> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err((format!("{section}.{name}"), format!("must be named with 1 to {NAME_BYTES_MAX} of `a-z`, `0-9` and `-`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct File {
+        #[serde(default)]
+        models: BTreeMap<String, ModelsSection>,
+        #[serde(default)]
+        agents: BTreeMap<String, AgentSection>,
+    }
+
+    fn checked(text: &str) -> Result<AgentsConfig, Wrong> {
+        let file: File = toml::from_str(text).unwrap();
+        AgentsConfig::checked(&file.models, &file.agents)
+    }
+
+    const MODELS: &str = "[models.open]\napi = \"openai\"\nurl = \"https://api.openai.com\"\nkey = \"openai-key\"\n\
+                          [models.local]\napi = \"ollama\"\nurl = \"http://127.0.0.1:11434\"\n";
+
+    #[test]
+    fn a_task_gets_the_agent_that_it_names_or_the_first_that_can() {
+        let text = format!(
+            "{MODELS}[agents.a]\nkind = \"codex\"\nmodels = \"open\"\ncapabilities = [\"qa\"]\n\
+             [agents.b]\nkind = \"codex\"\nmodels = \"local\"\nmodel = \"qwen\"\n"
+        );
+        let config = checked(&text).unwrap();
+        let name = |capability: &str| config.agent_for(capability).map(|agent| agent.name.as_str());
+        assert_eq!(
+            [name("qa"), name("b"), name("developer"), name("cooking")],
+            [Some("a"), Some("b"), Some("b"), None]
+        );
+        assert!(config.capabilities().contains("a") && config.capabilities().contains("infra"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (more, key) in [
+            ("[models.x]\napi = \"openai\"\nurl = \"ftp://a\"\n", "models.x.url"),
+            ("[models.x]\napi = \"openai\"\nurl = \"http://a\"\nkey = \"a b\"\n", "models.x.key"),
+            ("[models.\"X y\"]\napi = \"openai\"\nurl = \"http://a\"\n", "models.X y"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"none\"\n", "agents.x.models"),
+            ("[agents.x]\nkind = \"claude\"\nmodels = \"open\"\n", "agents.x.models"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nprogram = \"codex\"\n", "agents.x.program"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nmodel = \"--x\"\n", "agents.x.model"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncapabilities = [\"\"]\n", "agents.x.capabilities"),
+        ] {
+            let (found, problem) = checked(&format!("{MODELS}{more}")).unwrap_err();
+            assert_eq!(found, key, "{problem}");
+        }
+    }
+}
