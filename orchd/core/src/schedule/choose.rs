@@ -7,7 +7,7 @@ use orch_proto::id::{ChangeId, ProjectId, TaskId};
 
 use super::book::Book;
 use super::lanes::{LaneId, Order};
-use super::ledger::{Holder, Resource};
+use super::ledger::{Amounts, Holder, Resource};
 use crate::entity::{Asks, Timeout};
 
 /// Most ends at once: they are commands, and others have to come through.
@@ -131,8 +131,8 @@ impl Book {
                     self.choose_one(order.id, project);
                     return Some(Decision { action: Action::Run(order.id), reason });
                 }
-                Some((resource, amount)) => {
-                    self.lanes.park(lane, resource, amount);
+                Some((resource, amounts)) => {
+                    self.lanes.park(lane, resource, amounts);
                     self.reseat(project);
                 }
             }
@@ -140,12 +140,16 @@ impl Book {
     }
 
     /// What the tasks of a lane ask for and cannot have now: because it is not free, or is kept for a higher level.
-    fn obstacle(&self, lane: LaneId) -> Option<(Resource, u64)> {
+    fn obstacle(&self, lane: LaneId) -> Option<(Resource, Amounts)> {
         let (asks, level) = self.lanes.asks(lane)?;
         let amounts = self.ledger.totals().amounts(asks);
         let has_turn = |project| self.turns.has_turn(project);
-        let is_kept = |resource: &Resource| self.lanes.is_reserved(resource, level, has_turn);
-        amounts.into_iter().find(|(resource, amount)| !self.ledger.fits(resource, *amount) || is_kept(resource))
+        let is_in_the_way = |(resource, amount): &&(Resource, u64)| {
+            let free = self.ledger.free(resource);
+            free.is_some_and(|free| *amount > free) || self.lanes.is_reserved(resource, level, free, has_turn)
+        };
+        let on = amounts.iter().find(is_in_the_way)?.0.clone();
+        Some((on, amounts))
     }
 
     fn reason(&self, level: u8, order: &Order) -> String {

@@ -1,7 +1,8 @@
 //! Lanes: the ready tasks of a project that have one priority and need the same of the host, best first.
 //!
 //! What a host lacks it lacks for a whole lane at once, so that a choice never looks at tasks that cannot start. A lane
-//! whose tasks ask for more than is free is parked until more is; what it waits for is not given to lower levels.
+//! whose tasks ask for more than is free is parked until more is; what it cannot have is not given to lower levels, whichever
+//! of it it was that it waits for.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use orch_proto::id::{ProjectId, TaskId};
 use super::classes::{ClassId, Classes};
 use super::explain::Wait;
 use super::facts::Wants;
-use super::ledger::Resource;
+use super::ledger::{Amounts, Resource};
 use crate::entity::Asks;
 
 /// The order of ready tasks of one level; the smallest goes first. Ends with the id, so that ties are stable.
@@ -48,17 +49,29 @@ struct Lane {
     /// What the host has not; tasks of the lane start when it has.
     lacks: Vec<Wait>,
     ready: BTreeSet<Order>,
-    /// What it waits for, how much of it, and its level as it is listed there.
-    parked: Option<(Resource, u64, u8)>,
+    parked: Option<Parked>,
     /// Its entry among the heads.
     listed: Option<Head>,
 }
 
-/// Lanes that wait for a resource.
+/// A lane that cannot start.
+#[derive(Debug)]
+struct Parked {
+    /// What was in its way when it was looked at.
+    on: Resource,
+    /// All that it asks for of what there is not without bound: it may lack any of it by now.
+    amounts: Amounts,
+    /// Its level as it is listed.
+    level: u8,
+}
+
+/// Lanes that wait and ask for a resource.
 #[derive(Debug, Default)]
 struct Waiting {
+    /// Those in whose way it was, by how much of it they ask for.
     by_need: BTreeSet<(u64, LaneId)>,
-    by_level: BTreeSet<(Reverse<u8>, LaneId)>,
+    /// All of them, with how much of it they ask for.
+    by_level: BTreeMap<(Reverse<u8>, LaneId), u64>,
 }
 
 /// All lanes.
@@ -183,25 +196,37 @@ impl Lanes {
         self.lanes.get(&id).map(|lane| (&lane.wants.asks, self.classes.level(lane.class)))
     }
 
-    /// Has a lane wait until that much of a resource is free.
-    pub(super) fn park(&mut self, id: LaneId, resource: Resource, amount: u64) {
+    /// Has a lane wait that asks for these amounts, until there is enough of the resource that is in its way.
+    pub(super) fn park(&mut self, id: LaneId, on: Resource, amounts: Amounts) {
         self.unpark(id);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let level = self.classes.level(lane.class);
-        let waiting = self.waiting.entry(resource.clone()).or_default();
-        waiting.by_need.insert((amount, id));
-        waiting.by_level.insert((Reverse(level), id));
-        lane.parked = Some((resource, amount, level));
+        for (resource, amount) in &amounts {
+            let waiting = self.waiting.entry(resource.clone()).or_default();
+            waiting.by_level.insert((Reverse(level), id), *amount);
+            if *resource == on {
+                waiting.by_need.insert((*amount, id));
+            }
+        }
+        lane.parked = Some(Parked { on, amounts, level });
         *self.parked.entry(lane.class.project).or_insert(0) += 1;
         self.relist(id);
     }
 
-    /// Lets lanes look again that wait for no more of a resource than is free now; none is without bound. Answers their projects.
-    pub(super) fn wake(&mut self, resource: &Resource, free: Option<u64>) -> BTreeSet<ProjectId> {
+    /// Lets lanes look again in whose way a resource was and is no more; `free` is how much of it there is, none without bound.
+    /// Answers their projects.
+    pub(super) fn wake(
+        &mut self,
+        resource: &Resource,
+        free: Option<u64>,
+        has_turn: impl Fn(ProjectId) -> bool,
+    ) -> BTreeSet<ProjectId> {
         self.unreserved.remove(resource);
         let Some(waiting) = self.waiting.get(resource) else { return BTreeSet::new() };
         let fits = |(amount, _): &&(u64, LaneId)| free.is_none_or(|free| *amount <= free);
-        let woken: Vec<LaneId> = waiting.by_need.iter().take_while(fits).map(|(_, id)| *id).collect();
+        let fitting = waiting.by_need.iter().take_while(fits).map(|(_, id)| *id);
+        let level = |id: &LaneId| self.lanes.get(id).map_or(0, |lane| self.classes.level(lane.class));
+        let woken: Vec<LaneId> = fitting.filter(|id| !self.is_reserved(resource, level(id), free, &has_turn)).collect();
         for id in &woken {
             self.unpark(*id);
             self.relist(*id);
@@ -216,12 +241,20 @@ impl Lanes {
         std::mem::take(&mut self.unreserved)
     }
 
-    /// Whether something waits for a resource that goes before everything of this level. `has_turn` says whose tasks could
-    /// start if it were there.
-    pub(super) fn is_reserved(&self, resource: &Resource, level: u8, has_turn: impl Fn(ProjectId) -> bool) -> bool {
-        let Some(waiting) = self.waiting.get(resource) else { return false };
-        let mut before = waiting.by_level.iter().take_while(|(waits, _)| waits.0 > level);
-        before.any(|(_, lane)| self.lanes.get(lane).is_some_and(|lane| has_turn(lane.class.project)))
+    /// Whether something that goes before everything of this level waits and asks for more of a resource than is free; none is
+    /// without bound. `has_turn` says whose tasks could start if it were there.
+    pub(super) fn is_reserved(
+        &self,
+        resource: &Resource,
+        level: u8,
+        free: Option<u64>,
+        has_turn: impl Fn(ProjectId) -> bool,
+    ) -> bool {
+        let (Some(waiting), Some(free)) = (self.waiting.get(resource), free) else { return false };
+        let before = waiting.by_level.iter().take_while(|((waits, _), _)| waits.0 > level);
+        let mut lacking =
+            before.filter(|(_, amount)| **amount > free).filter_map(|((_, lane), _)| self.lanes.get(lane));
+        lacking.any(|lane| has_turn(lane.class.project))
     }
 
     /// Whether tasks of the project wait for what all runs share.
@@ -245,23 +278,27 @@ impl Lanes {
         let first = (ClassId { project, priority: 0 }, Arc::default());
         let of_project = self.ids.range(first..).take_while(|((class, _), _)| class.project == project);
         let parked = of_project.filter_map(|(_, id)| self.lanes.get(id)?.parked.as_ref());
-        let resources: Vec<Resource> = parked.map(|(resource, _, _)| resource.clone()).collect();
+        let resources: Vec<Resource> =
+            parked.flat_map(|parked| parked.amounts.iter().map(|(resource, _)| resource.clone())).collect();
         self.unreserved.extend(resources);
     }
 
     fn unpark(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        let Some((resource, amount, level)) = lane.parked.take() else { return };
+        let Some(Parked { on, amounts, level }) = lane.parked.take() else { return };
         if let Some(count) = self.parked.get_mut(&lane.class.project) {
             *count -= 1;
             if *count == 0 {
                 self.parked.remove(&lane.class.project);
             }
         }
-        if let Some(waiting) = self.waiting.get_mut(&resource) {
-            waiting.by_need.remove(&(amount, id));
+        for (resource, amount) in amounts {
+            let Some(waiting) = self.waiting.get_mut(&resource) else { continue };
             waiting.by_level.remove(&(Reverse(level), id));
-            if waiting.by_need.is_empty() {
+            if resource == on {
+                waiting.by_need.remove(&(amount, id));
+            }
+            if waiting.by_level.is_empty() {
                 self.waiting.remove(&resource);
             } else {
                 self.unreserved.insert(resource);
@@ -273,13 +310,15 @@ impl Lanes {
     fn relevel(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let now = self.classes.level(lane.class);
-        let Some((resource, _, level)) = lane.parked.as_mut().filter(|(_, _, level)| *level != now) else { return };
-        if let Some(waiting) = self.waiting.get_mut(resource) {
-            waiting.by_level.remove(&(Reverse(*level), id));
-            waiting.by_level.insert((Reverse(now), id));
+        let Some(parked) = lane.parked.as_mut().filter(|parked| parked.level != now) else { return };
+        for (resource, amount) in &parked.amounts {
+            if let Some(waiting) = self.waiting.get_mut(resource) {
+                waiting.by_level.remove(&(Reverse(parked.level), id));
+                waiting.by_level.insert((Reverse(now), id), *amount);
+            }
+            self.unreserved.insert(resource.clone());
         }
-        self.unreserved.insert(resource.clone());
-        *level = now;
+        parked.level = now;
     }
 
     fn relist(&mut self, id: LaneId) {

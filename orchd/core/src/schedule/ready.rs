@@ -130,7 +130,8 @@ impl Book {
     /// Lets look again who waits for what is free now.
     pub(super) fn wake(&mut self, freed: impl IntoIterator<Item = Resource>) {
         for resource in freed {
-            for project in self.lanes.wake(&resource, self.ledger.free(&resource)) {
+            let has_turn = |project| self.turns.has_turn(project);
+            for project in self.lanes.wake(&resource, self.ledger.free(&resource), has_turn) {
                 self.reseat(project);
             }
         }

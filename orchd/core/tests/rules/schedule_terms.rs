@@ -196,6 +196,35 @@ fn what_a_higher_priority_waits_for_is_kept_for_it() {
     assert_eq!(names_within(&scene, &within), ["fresh"]);
 }
 
+/// Whatever it was that it lacked first, as a book sees it that comes to it only now.
+#[test]
+fn what_a_higher_priority_lacks_by_now_is_kept_for_it_as_well() {
+    let (mut scene, project) = Scene::ready("shop");
+    let other = scene.project("other");
+    let holder = scene.asking(other, "holder", 5, Asks { memory_bytes: Some(0), ..semaphore("database", 1) });
+    scene.start(holder);
+    scene.asking(project, "both", 8, Asks { memory_bytes: Some(3 << 30), ..semaphore("database", 1) });
+    let within = with_memory(4, 9);
+    let mut followed = book(&scene.view, &within);
+    let mut told = scene.view.events.len();
+    let mut starts = |scene: &Scene| {
+        told = crate::schedule_choice::follow(&mut followed, &scene.view, told);
+        followed.give_back();
+        let chosen = followed.choose(scene.now, &std::collections::BTreeSet::new());
+        assert_eq!(chosen.len(), names_within(scene, &within).len(), "{chosen:?}");
+        chosen.len()
+    };
+    assert_eq!(starts(&scene), 0, "the semaphore is taken, and memory is not");
+    let large = scene.asking(other, "large", 5, memory(2));
+    assert_eq!(starts(&scene), 1);
+    scene.start(large);
+    scene.asking(other, "small", 5, memory(1));
+    assert_eq!(starts(&scene), 0, "what is left of the memory is too little for both, and kept");
+    scene.does(&Command::CancelTask { task: large, reason: "no".into() });
+    scene.settle(scene.one::<Task>(large).last_run.unwrap(), RunOutcome::Cancelled { reason: "no".into() });
+    assert_eq!(starts(&scene), 1, "there is enough for both again");
+}
+
 #[test]
 fn a_task_begins_neither_too_early_nor_too_late() {
     let (mut scene, project) = Scene::ready("shop");

@@ -13,6 +13,7 @@ pub(crate) fn scripts() -> Vec<(&'static str, Script)> {
         ("a clock that is put back while runs fail", back_while_runs_fail()),
         ("a run whose giving back is not heard of", given_back_unheard()),
         ("a window that was over is taken away", window_taken_away()),
+        ("a task that lacks a second thing", lacks_a_second_thing()),
     ]
 }
 
@@ -30,6 +31,31 @@ fn window_taken_away() -> Script {
     ];
     let traits = Traits { powersafe: false, ..TRAITS };
     Script { traits, seed: 3_020_869_692_022_563_257, ops }
+}
+
+/// In a book that followed, a task that waited for a semaphore kept no memory that it came to lack later; seed 868.
+fn lacks_a_second_thing() -> Script {
+    let ops = vec![
+        Op::Users { chance: 17_994_842_505_332_048_313, count: 12 },
+        Op::Steps { chance: 15_641_367_171_790_424_177, count: 157 },
+        Op::Users { chance: 5_391_602_957_740_212_863, count: 5 },
+        Op::Steps { chance: 11_864_502_381_113_835_402, count: 26 },
+        Op::Users { chance: 1_406_331_055_320_303_727, count: 6 },
+        Op::Steps { chance: 14_469_033_834_759_867_227, count: 330 },
+        Op::Steps { chance: 2_278_393_112_875_982_062, count: 21 },
+        Op::Steps { chance: 14_857_152_791_791_642_685, count: 275 },
+        Op::Steps { chance: 13_069_713_750_536_171_684, count: 99 },
+        Op::Users { chance: 10_843_129_165_902_732_158, count: 4 },
+        Op::Steps { chance: 10_321_414_426_677_118_938, count: 371 },
+        Op::Steps { chance: 15_872_137_633_546_314_067, count: 336 },
+        Op::Steps { chance: 3_230_447_301_706_392_084, count: 138 },
+        Op::Steps { chance: 1_247_664_933_907_526_188, count: 347 },
+    ];
+    script_of(6_393_351_640_043_932_471, ops)
+}
+
+fn script_of(seed: u64, ops: Vec<Op>) -> Script {
+    Script { seed, ..script(ops) }
 }
 
 fn script(ops: Vec<Op>) -> Script {
