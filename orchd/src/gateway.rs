@@ -1,7 +1,7 @@
 //! The models of runs: serves each living run of an agent with a gateway, and keeps its books in the state.
 //!
 //! A daemon that comes back serves the same listener again; what its predecessor had under way is put on record as broken
-//! off, since nobody knows what became of it. **Invariant:** a request is on record before it leaves, whatever the state of
+//! off, since nobody knows what became of it. **Invariant:** a request that costs something is on record before it leaves, whatever the state of
 //! the disk: while nothing can be written, agents wait.
 
 use std::fs::OpenOptions;

@@ -1,7 +1,6 @@
 //! Real agent programs do tasks, from the request to the merge. Their model is a script; all else is what people use.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use orch_proto::request::RepoSource;
@@ -79,7 +78,7 @@ fn an_agent_goes_on_when_the_daemon_is_killed_in_the_middle_of_an_answer() -> an
     story("kill -9 in the middle of a turn", Setup::Runs, async |story| {
         let script = [
             Turn::run("printf 'once\\n' >> hello.txt").usage(500, 100),
-            Turn::run("printf 'twice\\n' >> hello.txt").usage(500, 100).delay_first_byte(Duration::from_secs(2)),
+            Turn::run("printf 'twice\\n' >> hello.txt").usage(500, 100).hold(),
             Turn::say("It is done.").usage(500, 100),
         ];
         let Some(server) = begin(story, CODEX, Script::new(script)).await? else { return Ok(()) };
@@ -88,6 +87,9 @@ fn an_agent_goes_on_when_the_daemon_is_killed_in_the_middle_of_an_answer() -> an
             .await?;
         story.kill9().await?;
         story.start().await?;
+        // Asked again, by way of the next daemon.
+        orch_tests::poll::until("a third request", async || Ok((server.requests().len() >= 3).then_some(()))).await?;
+        server.release();
         let done = story.task_in(&task, TaskState::Done).await?;
         ensure!(done.attempts == 1 && done.last_failure.is_none(), "{done:#?}");
         let run = story.run_of(&task).await?;

@@ -1,11 +1,12 @@
 //! The model gateway: the only way from a run to a model.
 //!
 //! A run finds a listener on its own loopback (see the sandbox's `listeners`), which the daemon serves here. Requests go
-//! to the upstream that is configured, byte for byte but for what names or hides somebody: the key, which the run never
-//! has, is put in, values of the run's secrets are taken out. In reading order: `api` says what may be asked for, `meter`
-//! counts tokens while an answer passes, `room` bounds what runs send, `upstream` asks with patience, `ledger` is whoever decides and keeps the books,
-//! `exchange` is one request and its answer, `serve` takes connections. **Invariant:** nothing leaves before the ledger knows of it. **Invariant:** the end of an
-//! answer reaches the run after the ledger knows what it cost.
+//! to the upstream that is configured: the key, which the run never has, is put in, values of the run's secrets are taken
+//! out, and a stream of Chat Completions is asked to say what it cost; the rest is as it was. In reading order: `api` says
+//! what may be asked for, `meter` counts tokens while an answer passes, `room` bounds what runs send, `upstream` asks with
+//! patience, `ledger` is whoever decides and keeps the books, `exchange` is one request and its answer, `serve` takes
+//! connections. **Invariant:** nothing that costs something leaves before the ledger knows of it. **Invariant:** the end of
+//! an answer reaches the run after the ledger knows what it cost.
 
 mod api;
 mod exchange;
