@@ -301,6 +301,12 @@ fn watches() -> Option<Arc<Watches>> {
     }
 }
 
+/// Does work that may wait for a disk, on this thread: somebody waits for its answer and nothing else, and another thread
+/// goes on with everything else. Sooner done than [`blocking`], which wakes two threads one after the other.
+pub(crate) fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
+}
+
 /// Runs blocking work off the async threads. A panic in it goes on here.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {

@@ -13,6 +13,7 @@ pub mod history;
 pub mod ids;
 pub mod schedule;
 
+pub mod names;
 pub mod state;
 pub mod view;
 

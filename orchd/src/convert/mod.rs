@@ -15,9 +15,10 @@ mod task;
 pub(crate) mod terms;
 mod wait;
 
-use orch_core::entity::{Entity, Project};
+use orch_core::entity::Project;
+use orch_core::names::name_by_id;
+pub(crate) use orch_core::names::name_of;
 use orch_core::view::{ReadError, View};
-use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 
 pub(crate) use audit::{event_text, event_view};
@@ -34,18 +35,4 @@ pub(crate) use task::{state_label as task_state_label, task_view};
 /// Name of a project, or its id while it cannot be found.
 fn slug(view: &impl View, project: ProjectId) -> Result<String, ReadError> {
     Ok(view.get::<Project>(project)?.map_or_else(|| project.to_string(), |project| project.slug))
-}
-
-/// What people call a thing: `shop/T-12`.
-pub(crate) fn name_of<E: Entity>(view: &impl View, entity: &E) -> Result<String, ReadError> {
-    let slug = slug(view, entity.project())?;
-    Ok(if E::KIND == EntityKind::Project { slug } else { format!("{slug}/{}", E::KIND.short(entity.number())) })
-}
-
-/// What people call the thing with this id; the id itself when there is none.
-fn name_by_id<E: Entity>(view: &impl View, id: E::Id) -> Result<String, ReadError> {
-    match view.get::<E>(id)? {
-        Some(entity) => name_of(view, &entity),
-        None => Ok(id.to_string()),
-    }
 }

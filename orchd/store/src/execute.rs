@@ -14,6 +14,7 @@ use orch_core::decide::{DecideError, decide};
 use orch_core::digest::Digest;
 use orch_core::entity::{ApplyError, Entity, Meta};
 use orch_core::ids::IdSource;
+use orch_core::names::name_by_text;
 use orch_core::view::{Filter, ReadError, View};
 use orch_proto::id::{CommandId, ProjectId};
 use orch_proto::{EntityKind, Timestamp};
@@ -25,6 +26,9 @@ use crate::listeners::Listeners;
 use crate::log::{self, Finished, Head, Outcome};
 use crate::sqlite::{Cause, DbError, During as _};
 use crate::tables::{self, TableError};
+
+/// Most things that are named in an answer.
+pub const NAMED_MAX: usize = 1_000;
 
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub struct Committed {
     pub duplicate: bool,
     /// Kind and full id of what it made or changed, the most important first.
     pub touched: Vec<(EntityKind, String)>,
+    /// What people call the first [`NAMED_MAX`] of them now; nothing for the daemon's own parts, who know ids.
+    pub names: Vec<String>,
     /// Worth knowing, no errors.
     pub notes: Vec<String>,
 }
@@ -183,7 +189,8 @@ impl Batch<'_> {
 
     fn attempt(&mut self, envelope: &Envelope, now: Timestamp) -> Result<Committed, Attempt> {
         if let Some(finished) = log::finished(self.conn, envelope.id)? {
-            return again(envelope.id, envelope.request, finished).map_err(Attempt::Refused);
+            let view = TxView { conn: self.conn, kept: RefCell::new(self.kept) };
+            return again(&view, envelope.id, (envelope.request, finished))?.map_err(Attempt::Refused);
         }
         self.faults.point(FailPoint::Deciding)?;
         // The log's time never runs backward, whatever the clock does, and neither do ids. Rules look at the clock, as those do
@@ -210,7 +217,10 @@ impl Batch<'_> {
             log::finish(self.conn, envelope.id, &finished)?;
             self.faults.point(FailPoint::Finished)?;
         }
-        Ok(committed(finished, false))
+        let asks = !matches!(envelope.actor, Actor::Daemon { .. });
+        let view = TxView { conn: self.conn, kept: RefCell::new(self.kept) };
+        let names = if asks { names(&view, &finished)? } else { Vec::new() };
+        Ok(committed(finished, names, false))
     }
 }
 
@@ -235,6 +245,12 @@ impl From<TableError> for Attempt {
     }
 }
 
+impl From<ReadError> for Attempt {
+    fn from(error: ReadError) -> Self {
+        DecideError::Read(error).into()
+    }
+}
+
 impl From<DecideError> for Attempt {
     fn from(error: DecideError) -> Self {
         match error {
@@ -249,13 +265,26 @@ impl From<DecideError> for Attempt {
 }
 
 /// The first answer to a command that was committed before, if it was this request's.
-pub(crate) fn again(id: CommandId, request: Digest, finished: Finished) -> Result<Committed, ExecuteError> {
-    if finished.request == request { Ok(committed(finished, true)) } else { Err(ExecuteError::KeyReused { id }) }
+pub(crate) fn again(
+    view: &impl View,
+    id: CommandId,
+    (request, finished): (Digest, Finished),
+) -> Result<Result<Committed, ExecuteError>, ReadError> {
+    if finished.request != request {
+        return Ok(Err(ExecuteError::KeyReused { id }));
+    }
+    let names = names(view, &finished)?;
+    Ok(Ok(committed(finished, names, true)))
 }
 
-fn committed(finished: Finished, duplicate: bool) -> Committed {
+fn names(view: &impl View, finished: &Finished) -> Result<Vec<String>, ReadError> {
+    let touched = finished.outcome.touched.iter().take(NAMED_MAX);
+    touched.map(|(kind, id)| name_by_text(view, *kind, id)).collect()
+}
+
+fn committed(finished: Finished, names: Vec<String>, duplicate: bool) -> Committed {
     let Finished { first_seq, last_seq, at, outcome: Outcome { touched, notes }, request: _ } = finished;
-    Committed { first_seq, last_seq, at, duplicate, touched, notes }
+    Committed { first_seq, last_seq, at, duplicate, touched, names, notes }
 }
 
 /// The text that a panic came with.

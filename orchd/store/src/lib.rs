@@ -28,7 +28,7 @@ mod schema;
 mod sqlite;
 
 pub use copy::{CopyError, Watch};
-pub use execute::{Committed, ExecuteError};
+pub use execute::{Committed, ExecuteError, NAMED_MAX};
 pub use file::DatabaseFile;
 pub use log::{Happened, Outcome, StoredEvent, Trace};
 pub use reader::{

@@ -110,7 +110,7 @@ impl ReadView<'_> {
         request: Digest,
     ) -> Result<Option<Result<Committed, ExecuteError>>, ReadError> {
         let finished = self.timed(|conn| log::finished(conn, id))?;
-        Ok(finished.map(|finished| execute::again(id, request, finished)))
+        finished.map(|finished| execute::again(self, id, (request, finished))).transpose()
     }
 
     /// What happened after `after`, in order and without what it was: at most `limit`.

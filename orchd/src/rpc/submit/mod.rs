@@ -10,20 +10,16 @@ use std::sync::Arc;
 
 use orch_core::command::{Answer, Command, Envelope as CoreEnvelope, Subject};
 use orch_core::digest::Digest;
-use orch_core::entity::{Approval, Change, Plan, Project, Requirements, Run, Task, Vision};
-use orch_core::view::{ReadError, View as _};
+use orch_core::entity::{Approval, Change, Plan, Requirements, Run};
 use orch_proto::id::CommandId;
 use orch_proto::request::{Accepted, Decision, Envelope, Request, Touched};
-use orch_proto::{EntityKind, ErrorCode, RpcError};
+use orch_proto::{ErrorCode, RpcError};
 use orch_store::{Committed, ExecuteError, ReadView};
 
 use super::identity::Caller;
 use super::{errors, resolve, undo};
-use crate::app::{App, blocking};
+use crate::app::{App, in_place};
 use crate::convert;
-
-/// Most things that an answer names.
-const TOUCHED_MAX: usize = 1_000;
 
 /// Does what a request says, once per key.
 pub(super) async fn submit(app: &Arc<App>, caller: &Caller, envelope: Envelope) -> Result<Accepted, RpcError> {
@@ -32,14 +28,10 @@ pub(super) async fn submit(app: &Arc<App>, caller: &Caller, envelope: Envelope) 
     if matches!(envelope.request, Request::Undo { .. })
         && let Some(first) = answered(app, envelope.key, request).await?
     {
-        return answer(app, first.map_err(|error| errors::execute(&error))?).await;
+        return first.map(answer).map_err(|error| errors::execute(&error));
     }
     let key = envelope.key;
-    let made = {
-        let (app, caller) = (Arc::clone(app), caller.clone());
-        blocking(move || command(&app, &caller, envelope.request)).await
-    };
-    let committed = match made {
+    let committed = match in_place(|| command(app, caller, envelope.request)) {
         Ok(command) => {
             let sent = CoreEnvelope { id: key, actor: caller.actor(), request, command };
             app.store.execute(sent).await
@@ -49,7 +41,7 @@ pub(super) async fn submit(app: &Arc<App>, caller: &Caller, envelope: Envelope) 
     };
     let committed = committed.map_err(|error| errors::execute(&error))?;
     tracing::info!(user = caller.name, key = %key, seq = committed.last_seq, "request committed");
-    answer(app, committed).await
+    Ok(answer(committed))
 }
 
 /// What the request was answered with when it was sent before.
@@ -216,41 +208,8 @@ fn with_view<T>(app: &App, read: impl FnOnce(&ReadView<'_>) -> Result<T, RpcErro
     app.store.read(|view| Ok(read(view))).map_err(|error| errors::read(&error))?
 }
 
-async fn answer(app: &Arc<App>, committed: Committed) -> Result<Accepted, RpcError> {
-    let named = committed.touched;
-    let touched = app
-        .read(move |view| {
-            named.into_iter().take(TOUCHED_MAX).map(|(kind, id)| touched(view, kind, id)).collect::<Result<Vec<_>, _>>()
-        })
-        .await
-        .map_err(|error| errors::read(&error))?;
-    Ok(Accepted {
-        seq: committed.last_seq,
-        at: committed.at,
-        duplicate: committed.duplicate,
-        touched,
-        notes: committed.notes,
-    })
-}
-
-fn touched(view: &ReadView<'_>, kind: EntityKind, id: String) -> Result<Touched, ReadError> {
-    let name = match kind {
-        EntityKind::Project => named::<Project>(view, &id),
-        EntityKind::Vision => named::<Vision>(view, &id),
-        EntityKind::Requirements => named::<Requirements>(view, &id),
-        EntityKind::Plan => named::<Plan>(view, &id),
-        EntityKind::Task => named::<Task>(view, &id),
-        EntityKind::Run => named::<Run>(view, &id),
-        EntityKind::Approval => named::<Approval>(view, &id),
-        EntityKind::Change => named::<Change>(view, &id),
-    }?;
-    Ok(Touched { kind, id, name })
-}
-
-fn named<E: orch_core::entity::Entity>(view: &ReadView<'_>, id: &str) -> Result<String, ReadError> {
-    let Ok(parsed) = id.parse::<E::Id>() else { return Ok(id.to_owned()) };
-    match view.get::<E>(parsed)? {
-        Some(entity) => convert::name_of(view, &entity),
-        None => Ok(id.to_owned()),
-    }
+fn answer(committed: Committed) -> Accepted {
+    let Committed { first_seq: _, last_seq: seq, at, duplicate, touched, names, notes } = committed;
+    let touched = touched.into_iter().zip(names).map(|((kind, id), name)| Touched { kind, id, name });
+    Accepted { seq, at, duplicate, touched: touched.collect(), notes }
 }
