@@ -12,6 +12,7 @@ use orch_core::entity::{PlannedStep, Project, Remedy, Run, RunPurpose, StepRecor
 use orch_core::recipe::{Isolation, Step};
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::{ReadError, View as _};
+use orch_proto::id::RunId;
 use orch_sandbox::{START_MAX, Secrets};
 
 use super::{PassError, gates, lease, settle};
@@ -179,10 +180,22 @@ async fn give_up<S: Site>(app: &Arc<S>, run: &Run, outcome: RunOutcome) -> Resul
     match forestall {
         Ok(false) => return Ok(false),
         Ok(true) => {}
+        // An earlier start has come through in what cannot be read.
+        Err(error) if !is_gone(app, run.id).await => {
+            tracing::warn!(run = %run.id, error, "a run that was to be given up lives");
+            return Ok(false);
+        }
         Err(error) => tracing::warn!(run = %run.id, error, "a run is given up without its claim"),
     }
     settle::without_result(app, run.id, run.fence, outcome).await?;
     Ok(true)
+}
+
+/// Whether a run that cannot be looked at is over for sure. It may live, and what is missing may be a descriptor: given up
+/// too early there would be two of it. One that lives goes on, and its sandbox ends it when its time is over.
+pub(super) async fn is_gone<S: Site>(app: &Arc<S>, id: RunId) -> bool {
+    let site = Arc::clone(app);
+    app.blocking(move || site.is_gone(id)).await
 }
 
 fn launch(

@@ -189,7 +189,7 @@ async fn follow<S: Site>(
             Err(error) => {
                 tracing::warn!(run = %id, error, "failed to look at a run; looking again");
                 let lasts = app.instant().saturating_duration_since(readable_at);
-                if lasts > UNREADABLE_MAX && is_gone(app, id).await {
+                if lasts > UNREADABLE_MAX && launch::is_gone(app, id).await {
                     let reason = format!("its directory cannot be read: {error}");
                     // Its log tells no more what it did.
                     let outcome = RunOutcome::Lost { reason };
@@ -291,13 +291,6 @@ async fn wait_for_jails<S: Site>(app: &Arc<S>, id: RunId, bell: &Notify) -> Resu
             () = app.sleep(LOOK_AGAIN) => {}
         }
     }
-}
-
-/// Whether a run that cannot be looked at is over for sure. It may live, and what is missing may be a descriptor: given up
-/// too early there would be two of it. One that lives goes on, and its sandbox ends it when its time is over.
-async fn is_gone<S: Site>(app: &Arc<S>, id: RunId) -> bool {
-    let site = Arc::clone(app);
-    app.blocking(move || site.is_gone(id)).await
 }
 
 /// Puts on record that a run that was not started yet is to be. The run as it is then; none when it is not to be any more.

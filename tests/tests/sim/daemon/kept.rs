@@ -14,6 +14,7 @@ pub(crate) fn scripts() -> Vec<(&'static str, Script)> {
         ("a run whose giving back is not heard of", given_back_unheard()),
         ("a window that was over is taken away", window_taken_away()),
         ("a task that lacks a second thing", lacks_a_second_thing()),
+        ("a start that comes through unseen", starts_unseen()),
     ]
 }
 
@@ -52,6 +53,21 @@ fn lacks_a_second_thing() -> Script {
         Op::Steps { chance: 1_247_664_933_907_526_188, count: 347 },
     ];
     script_of(6_393_351_640_043_932_471, ops)
+}
+
+/// A start that was not answered came through while the directory of its run could not be read, and the run was given up when it
+/// was tried again; seed 3537.
+fn starts_unseen() -> Script {
+    let ops = vec![
+        Op::Users { chance: 11_225_944_169_550_972_344, count: 12 },
+        Op::Steps { chance: 4_085_269_319_826_561_898, count: 358 },
+        Op::Steps { chance: 10_653_729_523_375_922_362, count: 39 },
+        Op::Steps { chance: 9_647_462_906_327_258_025, count: 39 },
+        Op::Break { chance: 14_274_434_425_712_427_828, ms: 60_000 },
+        Op::Steps { chance: 9_047_757_384_058_750_382, count: 117 },
+        Op::Steps { chance: 5_085_773_188_134_578_105, count: 112 },
+    ];
+    Script { traits: Traits { powersafe: false, ..TRAITS }, ..script_of(2_342_707_144_842_692_903, ops) }
 }
 
 fn script_of(seed: u64, ops: Vec<Op>) -> Script {
