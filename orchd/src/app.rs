@@ -23,6 +23,7 @@ use orch_store::{Committed, ExecuteError, Outage, ReadView, Store};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
+use crate::gateway::Gateways;
 use crate::host::{self, HostFacts};
 use crate::jail::JailError;
 use crate::kept_book::KeptBook;
@@ -72,6 +73,8 @@ pub(crate) struct App {
     /// Held by those who launch a run: there are not threads for any number of them.
     pub(crate) launches: Semaphore,
     tool_sets: Mutex<BTreeMap<String, ToolSet>>,
+    /// What runs ask of models.
+    pub(crate) gateways: Gateways,
     /// Connections to the servers of models, from the first agent on.
     models: OnceLock<Client>,
     /// Repositories that were opened. What git said of them then does not change.
@@ -121,6 +124,7 @@ impl App {
             woken: watch::Sender::new(0),
             launches: Semaphore::new(LAUNCHES_MAX),
             tool_sets: Mutex::default(),
+            gateways: Gateways::default(),
             models: OnceLock::new(),
             repositories: Mutex::default(),
         })
@@ -147,7 +151,19 @@ impl App {
         part: &str,
         command: Command,
     ) -> impl Future<Output = Result<Committed, ExecuteError>> + Send + 'static + use<> {
-        let id = CommandId::generate();
+        self.execute_as(CommandId::generate(), part, command)
+    }
+
+    /// The same under an id that was used for the same before: it happens once, however often it is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub(crate) fn execute_as(
+        &self,
+        id: CommandId,
+        part: &str,
+        command: Command,
+    ) -> impl Future<Output = Result<Committed, ExecuteError>> + Send + 'static + use<> {
         let request = Digest::of(id.to_string().as_bytes());
         self.store.execute(Envelope { id, actor: Actor::daemon(part), request, command })
     }

@@ -26,7 +26,7 @@ use crate::logging::Logging;
 use crate::rpc::Listener;
 use crate::state_dir::StateDir;
 use crate::workspaces::Workspaces;
-use crate::{host, jail, reconcile, state_dir, upkeep};
+use crate::{gateway, host, jail, reconcile, state_dir, upkeep};
 
 /// Threads for what blocks: reads of the state, files, git. Each keeps some memory, and with many runs there is work for
 /// hundreds of them, which none would do sooner.
@@ -93,6 +93,7 @@ async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
             tracing::error!(%error, "a reconciler failed");
         }
     }
+    gateway::settle(&app).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -171,6 +171,43 @@ impl SecretStore {
         Ok(secrets)
     }
 
+    /// The values of all secrets that have at least so many bytes, in as many sets as they need.
+    ///
+    /// # Errors
+    /// When they cannot be listed or one cannot be read.
+    pub fn all(&self, bytes_min: usize) -> Result<Vec<Secrets>, SecretStoreError> {
+        let mut sets = vec![Secrets::new()];
+        for SecretEntry { name, size_bytes, .. } in self.list()? {
+            // What is larger was never set here, and is given to no run.
+            if size_bytes < bytes_min as u64 || size_bytes > VALUES_BYTES_MAX as u64 {
+                continue;
+            }
+            let one = match self.values([&name]) {
+                Ok(one) => one,
+                // Removed since, or nothing but white space.
+                Err(SecretStoreError::Missing { .. } | SecretStoreError::Value { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            for (name, value) in one.iter().filter(|(_, value)| value.trim_ascii().len() >= bytes_min) {
+                let set = sets.last_mut().filter(|set| set.has_room_for(value));
+                let set = match set {
+                    Some(set) => set,
+                    None => {
+                        sets.push(Secrets::new());
+                        let Some(set) = sets.last_mut() else { continue };
+                        set
+                    }
+                };
+                // There is room, its name was checked, and it is there once.
+                if let Err(error) = set.insert(name, value.to_vec()) {
+                    tracing::warn!(%error, "a secret is not taken out of what agents ask");
+                }
+            }
+        }
+        sets.retain(|set| !set.is_empty());
+        Ok(sets)
+    }
+
     fn path(&self, name: &SecretName) -> Option<PathBuf> {
         let places = [Some(&self.directory), self.credentials.as_ref()];
         places.into_iter().flatten().map(|place| place.join(name.as_str())).find(|path| path.is_file())
@@ -225,6 +262,22 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn all_values_are_found_in_as_many_sets_as_they_need_but_short_ones() {
+        let place = tempfile::tempdir().unwrap();
+        let store = SecretStore::open(place.path(), None).unwrap();
+        assert!(store.all(8).unwrap().is_empty());
+        let large = vec![b'x'; VALUES_BYTES_MAX - 4];
+        for (own, value) in
+            [("a-word", &b"word"[..]), ("key", b"a-longer-value"), ("large", &large), ("more", b"the-last-one")]
+        {
+            store.set(&name(own), value).unwrap();
+        }
+        let sets = store.all(8).unwrap();
+        let found: Vec<&str> = sets.iter().flat_map(Secrets::iter).map(|(name, _)| name).collect();
+        assert_eq!((found, sets.len()), (vec!["key", "large", "more"], 3));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use orch_adapters::agent::AgentKind;
 use orch_adapters::gateway::{Api, Upstream};
+use orch_core::entity::ServerUse;
 use orch_core::recipe::SecretName;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ pub(super) struct ModelsSection {
     url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    hosted: bool,
 }
 
 /// `[agents.NAME]` as it is written.
@@ -43,6 +46,8 @@ pub(crate) struct ModelServer {
     pub(crate) upstream: Upstream,
     /// Secret with its key; none where it wants none.
     pub(crate) key: Option<SecretName>,
+    /// Requests may ask for what it does by itself: its own tools, data that it has or fetches.
+    pub(crate) hosted: bool,
 }
 
 /// An agent, checked.
@@ -88,10 +93,19 @@ impl AgentsConfig {
                 .models
                 .get(&section.models)
                 .ok_or_else(|| (key.clone(), format!("names `{}`; there is no `[models.{0}]`", section.models)))?;
-            if server.upstream.api != section.kind.api() && server.upstream.api != Api::Ollama {
+            // Of what Ollama understands the gateway passes on what Codex speaks.
+            let is_ollama = server.upstream.api == Api::Ollama && section.kind.api() == Api::OpenAi;
+            if server.upstream.api != section.kind.api() && !is_ollama {
                 return Err((
                     key,
-                    format!("names `{}`, which `{}` cannot speak to", section.models, section.kind.word()),
+                    format!(
+                        "names `{}`, whose api is `{}`; `{}` speaks to `{}`{}",
+                        section.models,
+                        server.upstream.api.word(),
+                        section.kind.word(),
+                        section.kind.api().word(),
+                        if section.kind.api() == Api::OpenAi { " and `ollama`" } else { "" },
+                    ),
                 ));
             }
             config.agents.insert(name.clone(), agent(name, section)?);
@@ -111,12 +125,20 @@ impl AgentsConfig {
         self.agents.get(capability).or_else(|| self.agents.values().find(has))
     }
 
+    /// The server of an agent, as it is put on record with each of its runs.
+    pub(crate) fn server_of(&self, agent: &AgentConfig) -> Option<ServerUse> {
+        let upstream = &self.models.get(&agent.models)?.upstream;
+        let (api, url) = (upstream.api.word().to_owned(), upstream.url().to_owned());
+        Some(ServerUse { name: agent.models.clone(), api, url })
+    }
+
     /// The sections that say the same.
     pub(super) fn sections(&self) -> (BTreeMap<String, ModelsSection>, BTreeMap<String, AgentSection>) {
         let server = |server: &ModelServer| ModelsSection {
             api: server.upstream.api,
             url: server.upstream.url().to_owned(),
             key: server.key.as_ref().map(ToString::to_string),
+            hosted: server.hosted,
         };
         let agent = |agent: &AgentConfig| AgentSection {
             kind: agent.kind,
@@ -134,7 +156,11 @@ fn server(section: &ModelsSection) -> Result<ModelServer, (&'static str, String)
     let upstream = Upstream::new(section.api, &section.url).map_err(|error| ("url", error.to_string()))?;
     let key = section.key.as_deref().map(SecretName::parse).transpose();
     let key = key.map_err(|error| ("key", format!("is no name of a secret: {error}")))?;
-    Ok(ModelServer { upstream, key })
+    if key.is_some() && upstream.is_open_to_others() {
+        let problem = "goes to another host without TLS, where anybody on the way reads the key; use `https://`";
+        return Err(("url", problem.to_owned()));
+    }
+    Ok(ModelServer { upstream, key, hosted: section.hosted })
 }
 
 fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
@@ -211,9 +237,11 @@ mod tests {
         for (more, key) in [
             ("[models.x]\napi = \"openai\"\nurl = \"ftp://a\"\n", "models.x.url"),
             ("[models.x]\napi = \"openai\"\nurl = \"http://a\"\nkey = \"a b\"\n", "models.x.key"),
+            ("[models.x]\napi = \"openai\"\nurl = \"http://a.example\"\nkey = \"k\"\n", "models.x.url"),
             ("[models.\"X y\"]\napi = \"openai\"\nurl = \"http://a\"\n", "models.X y"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"none\"\n", "agents.x.models"),
             ("[agents.x]\nkind = \"claude\"\nmodels = \"open\"\n", "agents.x.models"),
+            ("[agents.x]\nkind = \"claude\"\nmodels = \"local\"\n", "agents.x.models"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nprogram = \"codex\"\n", "agents.x.program"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nmodel = \"--x\"\n", "agents.x.model"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncapabilities = [\"\"]\n", "agents.x.capabilities"),

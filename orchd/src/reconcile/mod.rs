@@ -48,7 +48,9 @@ pub(crate) async fn recover(app: &Arc<App>) -> Runs {
     if let Err(error) = settle::clean_up_all(app).await {
         tracing::warn!(error = crate::error_chain::chain(&error), "not cleaned up after runs that are over");
     }
-    recover_runs(app).await
+    let runs = recover_runs(app).await;
+    crate::gateway::recover(app);
+    runs
 }
 
 /// Takes up every open run. Returns once each was looked at: who lives is followed, who is over is settled or being settled,

@@ -126,11 +126,16 @@ impl Site for App {
     fn agent_for(&self, capability: &str) -> Option<AgentUse> {
         let agent = self.config.agents.agent_for(capability)?;
         let kind = agent.kind.word().to_owned();
-        Some(AgentUse { name: agent.name.clone(), kind, model: agent.model.clone() })
+        let server = self.config.agents.server_of(agent);
+        Some(AgentUse { name: agent.name.clone(), kind, model: agent.model.clone(), server })
     }
 
     fn serve_models(self: &Arc<Self>, run: &Run) -> Option<Served> {
         gateway::serve(self, run)
+    }
+
+    fn end_models(self: &Arc<Self>, run: RunId) {
+        gateway::ended(self, run);
     }
 
     fn has_directory(&self, run: RunId) -> bool {

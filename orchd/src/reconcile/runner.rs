@@ -88,13 +88,21 @@ pub(super) async fn recover<S: Site>(app: &Arc<S>) -> Runs {
 
 /// Brings one run to its end, over failures of the state and restarts of itself.
 pub(super) async fn look_after<S: Site>(app: Arc<S>, run: Run, bell: Arc<Notify>, looked: oneshot::Sender<()>) {
+    let (id, is_agents) = (run.id, run.agent.is_some());
+    follow_to_the_end(&app, run, &bell, looked).await;
+    if is_agents {
+        app.end_models(id);
+    }
+}
+
+async fn follow_to_the_end<S: Site>(app: &Arc<S>, run: Run, bell: &Notify, looked: oneshot::Sender<()>) {
     let id = run.id;
     let mut pause = Duration::from_millis(100);
     let (mut run, mut looked, mut sight) = (Ok(Some(run)), Some(looked), Sight::default());
     loop {
         let followed = match run {
             Ok(None) => return,
-            Ok(Some(run)) => follow(&app, run, &bell, (&mut looked, &mut sight)).await,
+            Ok(Some(run)) => follow(app, run, bell, (&mut looked, &mut sight)).await,
             Err(error) => Err(error),
         };
         match followed {
@@ -102,7 +110,7 @@ pub(super) async fn look_after<S: Site>(app: Arc<S>, run: Run, bell: Arc<Notify>
             // What could not be done now is not done while the daemon stops either.
             Ok(Followed::Overtaken) if app.is_stopping() => return,
             Ok(Followed::Overtaken) => {
-                run = load_open(&app, id).await;
+                run = load_open(app, id).await;
                 continue;
             }
             Err(error) => tracing::warn!(run = %id, error = chain(&error), "following a run was interrupted"),
@@ -113,7 +121,7 @@ pub(super) async fn look_after<S: Site>(app: Arc<S>, run: Run, bell: Arc<Notify>
             () = app.sleep(pause) => {}
         }
         pause = (pause * 2).min(Duration::from_secs(5));
-        run = load_open(&app, id).await;
+        run = load_open(app, id).await;
     }
 }
 

@@ -27,7 +27,7 @@ mod tests;
 mod views;
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::secrets::{Secrets, VALUE_BYTES_MIN, wipe};
 use views::{Cursor, Region, Views};
@@ -57,11 +57,11 @@ impl fmt::Debug for Patterns {
 
 impl Patterns {
     /// All forms of all values; `None` without secrets, when nothing has to be looked for.
-    pub fn new(secrets: &Secrets) -> Option<Rc<Self>> {
+    pub fn new(secrets: &Secrets) -> Option<Arc<Self>> {
         (!secrets.is_empty()).then(|| {
             let mut patterns = Self::of(secrets, forms::add_all);
             patterns.learn_beginnings();
-            Rc::new(patterns)
+            Arc::new(patterns)
         })
     }
 
@@ -124,7 +124,7 @@ impl Patterns {
     }
 
     /// `text` without values, for what is no stream.
-    pub fn text(self: &Rc<Self>, text: &str) -> String {
+    pub fn text(self: &Arc<Self>, text: &str) -> String {
         let (mut redactor, mut out) = (Redactor::new(self), Vec::new());
         redactor.feed(text.as_bytes(), &mut out);
         redactor.finish(&mut out);
@@ -147,7 +147,7 @@ impl Patterns {
 /// One stream on its way to whoever reads it.
 #[derive(Debug)]
 pub struct Redactor {
-    patterns: Rc<Patterns>,
+    patterns: Arc<Patterns>,
     cursor: Cursor,
     /// The bytes from `settled` on.
     held: Vec<u8>,
@@ -159,8 +159,8 @@ pub struct Redactor {
 
 impl Redactor {
     /// A new stream.
-    pub fn new(patterns: &Rc<Patterns>) -> Self {
-        let patterns = Rc::clone(patterns);
+    pub fn new(patterns: &Arc<Patterns>) -> Self {
+        let patterns = Arc::clone(patterns);
         Self { patterns, cursor: Cursor::default(), held: Vec::new(), settled: 0, found: Vec::new() }
     }
 

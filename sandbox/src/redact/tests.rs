@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn patterns(values: &[&[u8]]) -> Rc<Patterns> {
+fn patterns(values: &[&[u8]]) -> Arc<Patterns> {
     let mut secrets = Secrets::new();
     for (index, value) in values.iter().enumerate() {
         secrets.insert(&format!("S{index}"), value.to_vec()).unwrap();
@@ -15,7 +15,7 @@ fn patterns(values: &[&[u8]]) -> Rc<Patterns> {
 }
 
 /// What comes out when `text` goes in cut into pieces of these lengths, over and over.
-fn redacted(patterns: &Rc<Patterns>, text: &[u8], cuts: &[usize]) -> Vec<u8> {
+fn redacted(patterns: &Arc<Patterns>, text: &[u8], cuts: &[usize]) -> Vec<u8> {
     let (mut redactor, mut out, mut rest) = (Redactor::new(patterns), Vec::new(), text);
     let mut cuts = cuts.iter().cycle();
     while !rest.is_empty() {

@@ -122,12 +122,17 @@ impl Secrets {
         if value.0.trim_ascii().len() < VALUE_BYTES_MIN {
             return Err(SecretsError::TooShort { name });
         }
-        let bytes: usize = self.values.values().map(|value| value.0.len()).sum();
-        if bytes + value.0.len() > VALUES_BYTES_MAX || self.values.len() == SECRETS_MAX {
+        if !self.has_room_for(&value.0) {
             return Err(SecretsError::TooMuch);
         }
         self.values.insert(name, value);
         Ok(())
+    }
+
+    /// Whether one more value like this can be added.
+    pub fn has_room_for(&self, value: &[u8]) -> bool {
+        let bytes: usize = self.values.values().map(|value| value.0.len()).sum();
+        bytes + value.len() <= VALUES_BYTES_MAX && self.values.len() < SECRETS_MAX
     }
 
     /// The value of the secret `name`.

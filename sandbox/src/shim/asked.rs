@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** no name goes to the log that has not been through here.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::egress::NAME_BYTES_MAX;
 use crate::log::ControlEvent;
@@ -15,17 +15,17 @@ const HIDDEN: &str = "[hidden: it may hold a secret]";
 /// Takes values out of what was asked for.
 #[derive(Debug)]
 pub(super) struct AskedFilter {
-    patterns: Rc<Patterns>,
+    patterns: Arc<Patterns>,
     /// The values in lower case, into which clients put names.
     folded: Patterns,
 }
 
 impl AskedFilter {
     /// For a run with `secrets`, of which `patterns` are the forms.
-    pub(super) fn new(patterns: &Rc<Patterns>, secrets: &Secrets) -> Result<Self, SecretsError> {
+    pub(super) fn new(patterns: &Arc<Patterns>, secrets: &Secrets) -> Result<Self, SecretsError> {
         let mut folded = Secrets::new();
         secrets.iter().try_for_each(|(name, value)| folded.insert(name, value.to_ascii_lowercase()))?;
-        Ok(Self { patterns: Rc::clone(patterns), folded: Patterns::of_values(&folded) })
+        Ok(Self { patterns: Arc::clone(patterns), folded: Patterns::of_values(&folded) })
     }
 
     /// `event` as it may be logged.

@@ -3,7 +3,7 @@
 //! Made as early as can be: what the shim keeps of a run in its directory is made while the first step is on its way.
 
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 
@@ -28,7 +28,7 @@ pub(super) struct Claimed {
     /// What the run finds listening, if that is made already.
     pub(super) listeners: Vec<OwnedFd>,
     /// What is taken out of everything that a step writes.
-    pub(super) patterns: Option<Rc<Patterns>>,
+    pub(super) patterns: Option<Arc<Patterns>>,
     /// What is taken out of everything that the run asks its proxy for.
     pub(super) asked: Option<AskedFilter>,
     /// What the first process has found so far.

@@ -6,9 +6,10 @@ use anyhow::{Context as _, ensure};
 use orch_proto::request::RepoSource;
 use orch_proto::view::{AgentUseView, RunState, RunView, TaskState};
 use orch_tests::command_line::orchctl;
-use orch_tests::model_server::{Misbehave as _, ModelServer, Script, Turn};
-use orch_tests::{Setup, Story, agents};
+use orch_tests::model_server::{Misbehave as _, ModelServer, Request, Script, Turn};
+use orch_tests::{Setup, Story, agents, poll, processes};
 
+use crate::kills::shim_pid;
 use crate::story;
 
 /// What no run may find.
@@ -21,7 +22,13 @@ const CLAUDE: (&str, &str) = ("claude", "anthropic");
 /// Looks for the key where a process can look, and asks the gateway for what is none of its business.
 const LOOK: &str = r#"env; cat /proc/*/environ /proc/*/cmdline | tr '\0' '\n'
 python3 - <<'E'
-import urllib.error, urllib.request
+import json, urllib.error, urllib.request
+for path, tool in [("/v1/responses", "web_search"), ("/v1/messages", "web_search_20250305")]:
+    body = json.dumps({"model": "m", "store": False, "input": "x", "tools": [{"type": tool}]}).encode()
+    try:
+        urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:4141" + path, data=body))
+    except urllib.error.HTTPError as error:
+        print("asked to search at", path, error.code)
 for method, path in [("GET", "/v1/files"), ("POST", "/v1/files"), ("GET", "/v1/organization/api_keys")]:
     headers = {"Authorization": "Bearer own"}
     request = urllib.request.Request("http://127.0.0.1:4141" + path, method=method, headers=headers)
@@ -67,6 +74,8 @@ fn does_a_task(agent: (&'static str, &'static str)) -> anyhow::Result<()> {
         ensure!(*used == expected, "{used:#?}");
         let asked = server.requests();
         ensure!(asked.iter().filter(|request| request.is_turn()).count() == 2, "{asked:#?}");
+        let searches = |request: &Request| String::from_utf8_lossy(&request.body).contains("\"type\":\"web_search");
+        ensure!(!asked.iter().any(searches), "no vendor is asked to search: {asked:#?}");
         is_merged(story, "hello.txt", "hi\n").await?;
         nowhere(story, &run).await
     })
@@ -83,12 +92,11 @@ fn an_agent_goes_on_when_the_daemon_is_killed_in_the_middle_of_an_answer() -> an
         ];
         let Some(server) = begin(story, CODEX, Script::new(script)).await? else { return Ok(()) };
         let task = hand_in(story, "Say hello").await?;
-        orch_tests::poll::until("the second request", async || Ok((server.requests().len() >= 2).then_some(())))
-            .await?;
+        poll::until("the second request", async || Ok((server.requests().len() >= 2).then_some(()))).await?;
         story.kill9().await?;
         story.start().await?;
         // Asked again, by way of the next daemon.
-        orch_tests::poll::until("a third request", async || Ok((server.requests().len() >= 3).then_some(()))).await?;
+        poll::until("a third request", async || Ok((server.requests().len() >= 3).then_some(()))).await?;
         server.release();
         let done = story.task_in(&task, TaskState::Done).await?;
         ensure!(done.attempts == 1 && done.last_failure.is_none(), "{done:#?}");
@@ -102,6 +110,89 @@ fn an_agent_goes_on_when_the_daemon_is_killed_in_the_middle_of_an_answer() -> an
         let count = |kind: &str| events.iter().filter(|event| event.kind == kind).count();
         ensure!((count("run.model_asked"), count("run.model_answered")) == (4, 4), "every exchange has an end");
         ensure!(events.iter().any(|event| event.text.contains("is unknown")), "nobody knows what became of one");
+        Ok(())
+    })
+}
+
+/// A run that ends while there is no daemon leaves no request without an end on record.
+#[test]
+fn what_a_run_asked_that_ended_without_a_daemon_comes_to_its_end() -> anyhow::Result<()> {
+    story("a run that ends without a daemon", Setup::Runs, async |story| {
+        let script =
+            [Turn::run("printf 'hi\\n' > hello.txt").usage(500, 100).hold(), Turn::say("It is done.").usage(500, 100)];
+        let Some(server) = begin(story, CODEX, Script::new(script)).await? else { return Ok(()) };
+        let task = hand_in(story, "Say hello").await?;
+        poll::until("a request", async || Ok((!server.requests().is_empty()).then_some(()))).await?;
+        let run = story.run_of(&task).await?;
+        story.kill9().await?;
+        processes::kill9(shim_pid(&run)?)?;
+        story.start().await?;
+        server.release();
+        let done = story.task_in(&task, TaskState::Done).await?;
+        ensure!(done.attempts == 2, "the first was lost: {done:#?}");
+        let lost = poll::until("its end on record", async || {
+            let runs = story.runs("shop").await?;
+            let run = runs.into_iter().find(|found| found.name == run.name).context("it is on record")?;
+            Ok(run.agent.as_ref().is_some_and(|used| used.waiting == 0).then_some(run))
+        });
+        let lost = lost.await?;
+        ensure!(lost.state == RunState::Lost && lost.agent.is_some_and(|used| used.is_estimate), "nobody knows");
+        is_merged(story, "hello.txt", "hi\n").await
+    })
+}
+
+/// A run asks the server that it was made with and none that has got its name since; put back, it goes on.
+#[test]
+fn a_run_asks_no_other_server_than_the_one_that_it_was_made_with() -> anyhow::Result<()> {
+    story("another server under the same name", Setup::Runs, async |story| {
+        let script =
+            [Turn::run("printf 'hi\\n' > hello.txt").usage(500, 100).hold(), Turn::say("It is done.").usage(500, 100)];
+        let Some(server) = begin(story, CODEX, Script::new(script)).await? else { return Ok(()) };
+        let other = ModelServer::start(Script::new([Turn::say("I am another.")])).await?;
+        let task = hand_in(story, "Say hello").await?;
+        poll::until("a request", async || Ok((!server.requests().is_empty()).then_some(()))).await?;
+        let run = story.run_of(&task).await?;
+        let file = story.env().path("orchd.toml");
+        let config = std::fs::read_to_string(&file)?;
+        let url = |server: &ModelServer| format!("http://{}", server.address());
+        story.stop().await?;
+        std::fs::write(&file, config.replace(&url(&server), &url(&other)))?;
+        story.start().await?;
+        poll::until("what its agent is told", async || {
+            let said = String::from_utf8_lossy(&story.stdout(&run.name, 1).await?).into_owned();
+            Ok(said.contains("is another than the one that this run was made with").then_some(()))
+        })
+        .await?;
+        ensure!(other.requests().is_empty(), "nothing goes there");
+        story.kill9().await?;
+        std::fs::write(&file, config)?;
+        server.release();
+        story.start().await?;
+        let done = story.task_in(&task, TaskState::Done).await?;
+        ensure!(done.attempts == 1 && other.requests().is_empty(), "{done:#?}");
+        let events = story.events().await?;
+        ensure!(!events.iter().any(|event| event.text.contains("is unknown")), "a daemon that stops puts it on record");
+        is_merged(story, "hello.txt", "hi\n").await
+    })
+}
+
+/// What a task is for is what its agent reads.
+#[test]
+fn an_agent_is_told_the_texts_of_the_requirements_that_its_task_names() -> anyhow::Result<()> {
+    const VISION: &str =
+        "# Greeter\n\n## Functional requirements\n\n- FR-1: People are greeted by their name, politely.\n";
+    story("requirements in a prompt", Setup::Runs, async |story| {
+        let script = Script::new([Turn::say("There is nothing to do.")]).endless();
+        let Some(_server) = begin(story, CODEX, script).await? else { return Ok(()) };
+        let (_, plan) = story.plan_from("shop", VISION.as_bytes()).await?;
+        story.plan_approve(&plan).await?;
+        let told = poll::until("a prompt", async || {
+            let runs = story.runs("shop").await?;
+            let prompts = runs.iter().map(|run| std::fs::read_to_string(Path::new(&run.directory).join("prompt.md")));
+            Ok(prompts.flatten().find(|prompt| prompt.contains("Requirements that this serves")))
+        });
+        let told = told.await?;
+        ensure!(told.contains("FR-1") && told.contains("People are greeted by their name, politely."), "{told}");
         Ok(())
     })
 }
@@ -205,7 +296,10 @@ async fn nowhere(story: &Story, run: &RunView) -> anyhow::Result<()> {
     }
     ensure!(with_key.is_empty(), "the key is in {with_key:#?}");
     let said = String::from_utf8_lossy(&story.stdout(&run.name, 1).await?).into_owned();
+    let used = run.agent.as_ref().context("it was an agent's")?;
     ensure!(said.contains("held-by-the-gateway"), "what stands in its place is not even there: {said}");
+    let own = if used.kind == CODEX.0 { "/v1/responses" } else { "/v1/messages" };
+    ensure!(said.contains(&format!("asked to search at {own} 400")), "{said}");
     for asked in ["GET /v1/files 404", "POST /v1/files 404", "GET /v1/organization/api_keys 404"] {
         ensure!(said.contains(&format!("asked for {asked}")), "{asked}: {said}");
     }

@@ -72,6 +72,8 @@ fn codex(model: Option<&str>) -> Words {
     let mut words = words(&["exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]);
     words.extend(["-c".into(), "model_provider=\"orch\"".into(), "-c".into(), provider]);
     words.extend(model.into_iter().flat_map(|model| ["-m".to_owned(), model.to_owned()]));
+    // Of a search that the vendor makes nothing comes: no request that asks for one is passed on.
+    words.extend(["-c".into(), "web_search=\"disabled\"".into()]);
     // Without it the program waits for seconds at its end for somebody whom it cannot reach.
     words.extend(["-c".into(), "analytics.enabled=false".into()]);
     // The prompt is its standard input.
@@ -83,6 +85,8 @@ fn codex(model: Option<&str>) -> Words {
 fn claude(model: Option<&str>) -> Words {
     let mut words = words(&["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]);
     words.extend(model.into_iter().flat_map(|model| ["--model".to_owned(), model.to_owned()]));
+    // The vendor would search, and there is no network to fetch from.
+    words.push("--disallowedTools=WebSearch,WebFetch".to_owned());
     let home = format!("{HOME_INSIDE}/.claude");
     let base = format!("http://127.0.0.1:{GATEWAY_PORT}");
     let env = variables(&[

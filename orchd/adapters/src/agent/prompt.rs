@@ -1,12 +1,16 @@
 //! What an agent is told: the task, what has to hold afterwards, how that is looked at, and what went wrong before.
 //!
 //! The same task in the same state gives the same text. It has a bound; what does not fit is left out from the end of its
-//! longest part, with a line that says so, and never what has to hold.
+//! longest part, with a line that says so: first of the requirements, and of what has to hold only far beyond what a person
+//! reads.
 
 use std::fmt::Write as _;
 
 /// Most bytes of a prompt. About 12,000 tokens: an agent reads the files itself.
 pub const PROMPT_BYTES_MAX: usize = 48 << 10;
+/// Most bytes of what has to hold, and of what is run on the result.
+const ACCEPTANCE_BYTES_MAX: usize = 20 << 10;
+const GATES_BYTES_MAX: usize = 6 << 10;
 /// Most bytes of one part that is quoted: a requirement, or what went wrong.
 const QUOTE_BYTES_MAX: usize = 8 << 10;
 
@@ -39,15 +43,16 @@ pub fn prompt(brief: &Brief) -> String {
     );
     if !brief.acceptance.is_empty() {
         text.push_str("\n## What has to hold afterwards\n\n");
-        for line in &brief.acceptance {
-            line_of(&mut text, format_args!("- {}", line.trim()));
-        }
+        let lines = brief.acceptance.iter().map(|line| format!("- {}", line.trim()));
+        lines_of(&mut text, lines, ACCEPTANCE_BYTES_MAX);
     }
     if !brief.gates.is_empty() {
         text.push_str("\n## What is run on your result\n\n");
-        for (name, command) in &brief.gates {
-            line_of(&mut text, format_args!("- {name}: `{command}`"));
-        }
+        lines_of(
+            &mut text,
+            brief.gates.iter().map(|(name, command)| format!("- {name}: `{command}`")),
+            GATES_BYTES_MAX,
+        );
     }
     if let Some(reason) = &brief.last_failure {
         line_of(
@@ -68,6 +73,22 @@ pub fn prompt(brief: &Brief) -> String {
         }
     }
     text
+}
+
+/// As many of these lines as fit, and how many do not.
+fn lines_of(text: &mut String, lines: impl Iterator<Item = String>, bytes_max: usize) {
+    let (mut left, mut left_out) = (bytes_max, 0_usize);
+    for line in lines {
+        if left_out > 0 || line.len() >= left {
+            left_out += 1;
+        } else {
+            left -= line.len() + 1;
+            line_of(text, format_args!("{line}"));
+        }
+    }
+    if left_out > 0 {
+        line_of(text, format_args!("\n[{left_out} more lines are left out]"));
+    }
 }
 
 fn line_of(text: &mut String, line: std::fmt::Arguments<'_>) {
@@ -122,11 +143,14 @@ mod tests {
         let brief = Brief {
             requirements: (0..20).map(requirement).collect(),
             last_failure: Some(long.clone()),
+            acceptance: vec!["x".repeat(4 << 10); 200],
+            gates: vec![("gate".to_owned(), "y".repeat(1 << 10)); 50],
             ..Brief::default()
         };
         let text = prompt(&brief);
         assert!(text.len() < PROMPT_BYTES_MAX + 200, "{}", text.len());
         assert!(text.contains("More requirements are left out here."));
         assert!(text.contains("more bytes are left out]"));
+        assert!(text.contains("[196 more lines are left out]"), "of what has to hold");
     }
 }

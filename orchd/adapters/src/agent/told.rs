@@ -19,8 +19,14 @@ use crate::run_log::{self, Piece};
 const OUTPUT_LINES_MAX: usize = 20;
 /// Most bytes of a line that could not be read.
 const RAW_BYTES_MAX: usize = 4 << 10;
+/// Most lines of what it says itself.
+const MESSAGE_LINES_MAX: usize = 1_000;
 /// Longest line that is waited for before it is shown as it is, in bytes.
-const LINE_BYTES_MAX: usize = 16 << 20;
+const LINE_BYTES_MAX: usize = 4 << 20;
+/// About as many bytes are answered at once. A short line of an agent can become very many.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+/// About how many bytes a line takes on its way beside its text.
+const CHUNK_BYTES: usize = 160;
 
 /// Which output of a run is that of its agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,20 +64,26 @@ pub fn told(
         let whole = whole_lines(&records, agent);
         let is_all = whole == records.len();
         if whole > 0 || records.is_empty() || is_over && is_all {
-            let next_offset = records.get(whole).map_or(next_offset, |record| record.offset);
-            return Ok(Piece { items: in_words(&records[..whole], agent), next_offset });
+            return Ok(page(&records, whole, next_offset, agent));
         }
         // The first line is longer than what was read, or not all there.
         let read = next_offset.saturating_sub(offset);
         let has_more = read >= bytes_max as u64 / 2;
         if bytes_max >= LINE_BYTES_MAX || is_over && !has_more {
-            return Ok(Piece { items: in_words(&records, agent), next_offset });
+            return Ok(page(&records, records.len(), next_offset, agent));
         }
         if !has_more {
             return Ok(Piece { items: Vec::new(), next_offset: offset });
         }
         bytes_max = bytes_max.saturating_mul(4).min(LINE_BYTES_MAX);
     }
+}
+
+/// The first of these records in words, at most `whole` of them, and where the next one is.
+fn page(records: &[Record], whole: usize, end: u64, agent: AgentOutput) -> Piece<LogChunk> {
+    let (items, used) = in_words(&records[..whole], agent);
+    let next_offset = records.get(used).map_or(end, |record| record.offset);
+    Piece { items, next_offset }
 }
 
 fn is_agents(record: &Record, agent: AgentOutput) -> bool {
@@ -90,24 +102,32 @@ fn whole_lines(records: &[Record], agent: AgentOutput) -> usize {
     begins.unwrap_or(records.len())
 }
 
-fn in_words(records: &[Record], agent: AgentOutput) -> Vec<LogChunk> {
-    let mut chunks = Vec::with_capacity(records.len());
+/// As many records as make a page, and how many those are.
+fn in_words(records: &[Record], agent: AgentOutput) -> (Vec<LogChunk>, usize) {
+    let mut chunks = Vec::with_capacity(records.len().min(1_024));
     let (mut parser, mut line) = (Parser::new(agent.protocol), Vec::new());
+    let (mut bytes, mut counted, mut used) = (0, 0, 0);
     for record in records {
-        if !is_agents(record, agent) {
+        if is_agents(record, agent) {
+            line.extend_from_slice(&record.payload);
+            if record.ending != Ending::Continues {
+                say(&mut parser, &line, record, &mut chunks);
+                line.clear();
+            }
+        } else {
             chunks.extend(run_log::chunk(record.clone()));
-            continue;
         }
-        line.extend_from_slice(&record.payload);
-        if record.ending != Ending::Continues {
-            say(&mut parser, &line, record, &mut chunks);
-            line.clear();
+        used += 1;
+        bytes += chunks[counted..].iter().map(|chunk| chunk.bytes.0.len() + CHUNK_BYTES).sum::<usize>();
+        counted = chunks.len();
+        if bytes >= PAGE_BYTES_MAX {
+            break;
         }
     }
-    if let (false, Some(last)) = (line.is_empty(), records.iter().rfind(|record| is_agents(record, agent))) {
+    if let (false, Some(last)) = (line.is_empty(), records[..used].iter().rfind(|record| is_agents(record, agent))) {
         say(&mut parser, &line, last, &mut chunks);
     }
-    chunks
+    (chunks, used)
 }
 
 /// What one line of the agent says.
@@ -136,7 +156,7 @@ fn words(event: &RunEvent) -> Vec<String> {
             let model = model.as_ref().map_or_else(String::new, |model| format!(" with {model}"));
             vec![format!("session {native_id}{model}")]
         }
-        RunEvent::Message { role: Role::Agent, text, .. } => block("", text, usize::MAX),
+        RunEvent::Message { role: Role::Agent, text, .. } => block("", text, MESSAGE_LINES_MAX),
         RunEvent::Message { role: Role::User, text, .. } => block("> ", text, OUTPUT_LINES_MAX),
         RunEvent::Thought { text, .. } => block("~ ", text, OUTPUT_LINES_MAX),
         RunEvent::Plan { items } => items.iter().map(plan_item).collect(),
@@ -235,7 +255,7 @@ mod tests {
 
     fn lines(records: &[Record]) -> Vec<String> {
         let text = |chunk: &LogChunk| String::from_utf8_lossy(&chunk.bytes.0).into_owned();
-        in_words(records, AGENT).iter().map(text).collect()
+        in_words(records, AGENT).0.iter().map(text).collect()
     }
 
     #[test]
@@ -272,6 +292,18 @@ mod tests {
         assert_eq!(whole_lines(&records, AGENT), 1);
         assert_eq!(whole_lines(&records[..1], AGENT), 1);
         assert_eq!(lines(&records), ["a", "c", "bd"]);
+    }
+
+    #[test]
+    fn a_page_has_a_bound_however_many_lines_a_line_becomes() {
+        let text = "\\n".repeat(60_000);
+        let message =
+            format!(r#"{{"type":"item.completed","item":{{"id":"m","type":"agent_message","text":"a{text}b"}}}}"#);
+        let records: Vec<Record> = (0..100).map(|at| record(at, 1, &message, Ending::Newline)).collect();
+        let page = page(&records, records.len(), 100, AGENT);
+        let bytes: usize = page.items.iter().map(|chunk| chunk.bytes.0.len() + CHUNK_BYTES).sum();
+        assert!(page.items.len() > MESSAGE_LINES_MAX && bytes < 2 * PAGE_BYTES_MAX, "{bytes}");
+        assert!(page.next_offset < 100, "the rest comes with the next: {}", page.next_offset);
     }
 
     #[test]

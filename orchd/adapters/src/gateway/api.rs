@@ -60,6 +60,22 @@ const KEY_HEADERS: [HeaderName; 3] =
     [AUTHORIZATION, HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
 
 impl Api {
+    /// The word for it, in configurations and on record.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Ollama => "ollama",
+        }
+    }
+
+    /// The one with this word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::OpenAi, Self::Anthropic, Self::Ollama].into_iter().find(|api| api.word() == word)
+    }
+
     /// What `path` asks for, without its query; none when it is nothing that a run may ask for.
     #[must_use]
     pub fn route(self, method: &Method, path: &str) -> Option<Route> {

@@ -1,9 +1,35 @@
 //! Whoever decides which requests leave and keeps what became of them: the daemon's side of a gateway.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use orch_core::entity::TokenUse;
+use orch_sandbox::redact::Patterns;
 
 use super::api::Api;
+use super::upstream::Upstream;
+
+/// How a request goes on. Asked for anew with each, so that a key which was changed is taken.
+#[derive(Clone)]
+pub struct Way {
+    pub upstream: Upstream,
+    /// None where the server wants none.
+    pub key: Option<Vec<u8>>,
+    /// The operator lets pass what the server does by itself.
+    pub hosted: bool,
+    /// What is taken out of requests, one set after the other.
+    pub secrets: Vec<Arc<Patterns>>,
+    /// What is taken out of answers: the key.
+    pub of_answers: Option<Arc<Patterns>>,
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key is nobody's business.
+        out.debug_struct("Way").field("upstream", &self.upstream).field("hosted", &self.hosted).finish_non_exhaustive()
+    }
+}
 
 /// A request that is about to leave, as it will leave.
 #[derive(Clone, Debug)]
@@ -25,11 +51,11 @@ pub struct Answered {
     pub status: Option<u16>,
     /// The model that answered, by its own word.
     pub model: Option<String>,
-    /// What the server says that it cost; none when it says nothing, as of an answer that broke off.
-    pub tokens: Option<TokenUse>,
-    /// What it may have cost otherwise, from its size: four bytes are about a token.
-    pub estimate: TokenUse,
-    /// The answer, up to [`RESPONSE_BYTES_KEPT_MAX`](super::RESPONSE_BYTES_KEPT_MAX).
+    /// What it cost.
+    pub tokens: TokenUse,
+    /// That is not what the server says, but as much as it may have been: four bytes are about a token.
+    pub is_estimate: bool,
+    /// The answer, up to [`RESPONSE_BYTES_KEPT_MAX`](super::RESPONSE_BYTES_KEPT_MAX), without the key.
     pub body: Vec<u8>,
     /// How much of it is not in `body`, in bytes.
     pub left_out: u64,
@@ -47,7 +73,7 @@ pub enum End {
     Broken,
     /// Nothing came for too long.
     Silent,
-    /// The run did not want the rest.
+    /// The run did not want the rest, or did not read it.
     Unwanted,
     /// It never answered.
     Unreachable,
@@ -60,6 +86,8 @@ pub struct Refusal {
     pub code: &'static str,
     /// For whoever reads the agent's log: what, and the next step.
     pub message: String,
+    /// The same request may leave later.
+    pub is_passing: bool,
 }
 
 /// Decides and remembers. A gateway asks before each request and tells after each answer.
@@ -67,7 +95,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// What names an exchange from its beginning to its end.
     type Ticket: Send + 'static;
 
-    /// Puts on record that a request is about to leave. May take as long as a person does who is asked whether it may.
+    /// How requests of the run go on at the moment, if they do: also those that cost nothing and are not put on record.
+    fn way(&self) -> impl Future<Output = Result<Way, Refusal>> + Send;
+
+    /// Puts on record that a request is about to leave. May take as long as a person does who is asked whether it may. It is
+    /// brought to its end, and what it answers is closed, also when the run does not wait.
     fn open(&self, asked: Asked) -> impl Future<Output = Result<Self::Ticket, Refusal>> + Send;
 
     /// Puts on record what came of it. The run is given the end of the answer afterwards.

@@ -48,15 +48,15 @@ impl Meter {
         Self { route, form, lines: Lines::default(), tokens: None, model: None, bytes: 0, is_over: false }
     }
 
-    /// Follows the next bytes of the answer.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    /// Follows the next bytes of the answer. Without room for it, what has not ended is not looked at.
+    pub(super) fn feed(&mut self, bytes: &[u8], has_room: bool) {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         let (route, form) = (self.route, self.form);
         if form == Form::Document {
             return;
         }
         let mut lines = std::mem::take(&mut self.lines);
-        lines.feed(bytes, |line| match form {
+        lines.feed(bytes, has_room, |line| match form {
             Form::Events => {
                 if let Some(data) = line.strip_prefix(b"data:") {
                     self.hear(route, data.trim_ascii());
@@ -84,18 +84,28 @@ impl Meter {
         self.is_over
     }
 
-    pub(super) const fn tokens(&self) -> Option<TokenUse> {
-        self.tokens
+    /// How many bytes it holds.
+    pub(super) const fn held(&self) -> usize {
+        self.lines.held()
     }
 
     pub(super) fn model(&self) -> Option<&str> {
         self.model.as_deref()
     }
 
-    /// What the answer, and a request of this size, may have cost.
-    pub(super) fn estimate(&self, request_bytes: u64) -> TokenUse {
-        let of = |bytes: u64| bytes.div_ceil(BYTES_OF_TOKEN);
-        TokenUse { input: of(request_bytes), output: of(self.bytes), ..TokenUse::default() }
+    /// What the answer to a request of this size cost, and whether that is an estimate. Only a server that came to its end
+    /// has said all: what it said before is less than it was.
+    pub(super) fn cost(&self, request_bytes: u64, is_whole: bool) -> (TokenUse, bool) {
+        let (said, is_all) = match self.tokens {
+            Some(tokens) => (tokens, is_whole && (self.is_over || self.form == Form::Document)),
+            None => (TokenUse::default(), false),
+        };
+        if is_all {
+            return (said, false);
+        }
+        let about = sizes(request_bytes, self.bytes);
+        let input = if said.input > 0 { said.input } else { about.input };
+        (TokenUse { input, output: said.output.max(about.output), ..said }, true)
     }
 
     fn hear(&mut self, route: Route, json: &[u8]) {
@@ -161,6 +171,17 @@ impl Meter {
                 reasoning: 0,
             });
         }
+    }
+}
+
+/// What a request and an answer of these sizes may have cost.
+pub(super) const fn sizes(request_bytes: u64, answer_bytes: u64) -> TokenUse {
+    TokenUse {
+        input: request_bytes.div_ceil(BYTES_OF_TOKEN),
+        output: answer_bytes.div_ceil(BYTES_OF_TOKEN),
+        cached: 0,
+        cache_written: 0,
+        reasoning: 0,
     }
 }
 
@@ -292,9 +313,14 @@ mod tests {
 
     fn metered(route: Route, content_type: &str, answer: &str, piece: usize) -> Meter {
         let mut meter = Meter::new(route, content_type);
-        answer.as_bytes().chunks(piece).for_each(|piece| meter.feed(piece));
+        answer.as_bytes().chunks(piece).for_each(|piece| meter.feed(piece, true));
         meter.finish(answer.as_bytes());
         meter
+    }
+
+    /// What a whole answer to no request cost.
+    fn cost(meter: &Meter) -> (TokenUse, bool) {
+        meter.cost(0, true)
     }
 
     fn tokens(input: u64, cached: u64, output: u64, reasoning: u64) -> TokenUse {
@@ -312,14 +338,15 @@ mod tests {
         for piece in [1, 7, 4096] {
             let meter = metered(Route::Responses, "text/event-stream; charset=utf-8", &stream, piece);
             assert!(meter.is_over());
-            assert_eq!((meter.model(), meter.tokens()), (Some("m"), Some(tokens(500, 300, 100, 40))));
+            assert_eq!((meter.model(), cost(&meter)), (Some("m"), (tokens(500, 300, 100, 40), false)));
         }
         let cut = &stream[..stream.len() - 40];
         let meter = metered(Route::Responses, "text/event-stream", cut, 100);
-        assert_eq!((meter.is_over(), meter.tokens()), (false, None));
+        let about = TokenUse { output: (cut.len() as u64).div_ceil(4), ..TokenUse::default() };
+        assert_eq!((meter.is_over(), cost(&meter)), (false, (about, true)));
         let document = format!("{{\"object\":\"response\",\"model\":\"m\",{usage}}}");
         let meter = metered(Route::Responses, "application/json", &document, 9);
-        assert_eq!(meter.tokens(), Some(tokens(500, 300, 100, 40)));
+        assert_eq!(cost(&meter), (tokens(500, 300, 100, 40), false));
     }
 
     #[test]
@@ -328,7 +355,7 @@ mod tests {
                       data: {\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3,\"prompt_tokens_details\":{\"cached_tokens\":2}}}\n\n\
                       data: [DONE]\n\n";
         let meter = metered(Route::Chat, "text/event-stream", stream, 5);
-        assert_eq!((meter.is_over(), meter.tokens()), (true, Some(tokens(7, 2, 3, 0))));
+        assert_eq!((meter.is_over(), cost(&meter)), (true, (tokens(7, 2, 3, 0), false)));
     }
 
     #[test]
@@ -338,11 +365,13 @@ mod tests {
         let stream = format!("data: {start}\n\ndata: {delta}\n\ndata: {{\"type\":\"message_stop\"}}\n\n");
         let meter = metered(Route::Messages, "text/event-stream", &stream, 11);
         let expected = TokenUse { cache_written: 5, ..tokens(105, 90, 42, 0) };
-        assert_eq!((meter.is_over(), meter.model(), meter.tokens()), (true, Some("c"), Some(expected)));
-        // One that broke off is known to have cost what it began with.
-        let meter = metered(Route::Messages, "text/event-stream", &format!("data: {start}\n\n"), 11);
-        let expected = TokenUse { cache_written: 5, ..tokens(105, 90, 1, 0) };
-        assert_eq!((meter.is_over(), meter.tokens()), (false, Some(expected)));
+        assert_eq!((meter.is_over(), meter.model(), cost(&meter)), (true, Some("c"), (expected, false)));
+        // One that broke off has cost what it began with, and as much as it said: its first figure is one token.
+        let text = "x".repeat(800);
+        let cut = format!("data: {start}\n\ndata: {{\"type\":\"content_block_delta\",\"text\":\"{text}\"}}\n\n");
+        let meter = metered(Route::Messages, "text/event-stream", &cut, 11);
+        let expected = TokenUse { cache_written: 5, ..tokens(105, 90, (cut.len() as u64).div_ceil(4), 0) };
+        assert_eq!((meter.is_over(), cost(&meter)), (false, (expected, true)));
     }
 
     #[test]
@@ -350,18 +379,22 @@ mod tests {
         let stream = "{\"model\":\"q\",\"message\":{\"content\":\"x\"},\"done\":false}\n\
                       {\"model\":\"q\",\"done\":true,\"prompt_eval_count\":26,\"eval_count\":259}\n";
         let meter = metered(Route::Ollama, "application/x-ndjson", stream, 13);
-        assert_eq!((meter.is_over(), meter.tokens()), (true, Some(tokens(26, 0, 259, 0))));
+        assert_eq!((meter.is_over(), cost(&meter)), (true, (tokens(26, 0, 259, 0), false)));
         let document = "{\"model\":\"q\",\"done\":true,\"prompt_eval_count\":1,\"eval_count\":2}";
-        assert_eq!(metered(Route::Ollama, "application/json", document, 13).tokens(), Some(tokens(1, 0, 2, 0)));
+        assert_eq!(cost(&metered(Route::Ollama, "application/json", document, 13)), (tokens(1, 0, 2, 0), false));
     }
 
     #[test]
     fn figures_that_make_no_sense_are_none() {
         for usage in [r#"{"input_tokens":-1,"output_tokens":1}"#, r#"{"input_tokens":"9","output_tokens":1}"#, "7"] {
             let event = format!("data: {{\"type\":\"response.completed\",\"response\":{{\"usage\":{usage}}}}}\n\n");
-            assert_eq!(metered(Route::Responses, "text/event-stream", &event, 64).tokens(), None);
+            assert!(cost(&metered(Route::Responses, "text/event-stream", &event, 64)).1, "{usage}");
         }
-        let estimate = metered(Route::Responses, "text/event-stream", &"x".repeat(401), 64).estimate(1_000);
-        assert_eq!((estimate.input, estimate.output), (250, 101));
+        let silent = metered(Route::Responses, "text/event-stream", &"x".repeat(401), 64);
+        assert_eq!(silent.cost(1_000, true), (tokens(250, 0, 101, 0), true));
+        // What an answer says in the end counts only when that came to its end.
+        let usage = r#"data: {"usage":{"prompt_tokens":7,"completion_tokens":3}}"#;
+        let cut = metered(Route::Chat, "text/event-stream", &format!("{usage}\n\n"), 64);
+        assert!(cut.cost(0, true).1 && cut.cost(0, false).1);
     }
 }

@@ -9,46 +9,38 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use orch_sandbox::Secrets;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::api::Api;
 use super::exchange;
 use super::ledger::Ledger;
 use super::room::RunRoom;
-use super::upstream::{Client, Upstream};
+use super::upstream::Client;
 
 /// Connections of one run at once; further ones wait in the listener.
-const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = 32;
 /// How long a run may take for the header of a request.
 const HEADER_MAX: Duration = Duration::from_secs(30);
+/// Most bytes that are read from a connection at once, the header of a request among them.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Wait after the daemon had no descriptor left for a connection.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// What one run is served with.
+#[derive(Debug)]
 pub struct Gateway<L> {
-    pub upstream: Upstream,
+    /// How the run speaks to it.
+    pub api: Api,
     pub client: Client,
-    /// The key; none where the server wants none.
-    pub key: Option<Vec<u8>>,
-    /// Values that are taken out of requests.
-    pub secrets: Secrets,
+    /// Says with each request how it goes on.
     pub ledger: L,
-}
-
-impl<L> std::fmt::Debug for Gateway<L> {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The key is nobody's business.
-        out.debug_struct("Gateway").field("upstream", &self.upstream).finish_non_exhaustive()
-    }
 }
 
 /// The same while it serves.
 pub(super) struct Served<L> {
-    pub(super) upstream: Upstream,
+    pub(super) api: Api,
     pub(super) client: Client,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) secrets: Secrets,
     pub(super) ledger: L,
     pub(super) room: RunRoom,
 }
@@ -60,17 +52,23 @@ impl<L: Ledger> Gateway<L> {
     /// When the listener cannot be used any more: the run has ended.
     pub async fn serve(self, listener: StdListener) -> io::Result<Infallible> {
         let listener = TcpListener::from_std(listener)?;
-        let Self { upstream, client, key, secrets, ledger } = self;
-        let room = client.room.of_run();
-        let gateway = Arc::new(Served { upstream, client, key, secrets, ledger, room });
+        let Self { api, client, ledger } = self;
+        let (room, places) = (client.room.of_run(), Arc::clone(&client.connections));
+        let gateway = Arc::new(Served { api, client, ledger, room });
         let mut connections = JoinSet::new();
         loop {
-            let stream = tokio::select! {
-                biased;
-                Some(_) = connections.join_next() => continue,
-                stream = accept(&listener), if connections.len() < CONNECTIONS_MAX => stream?,
-            };
-            connections.spawn(connection(Arc::clone(&gateway), stream));
+            while connections.len() >= CONNECTIONS_MAX {
+                let _ended = connections.join_next().await;
+            }
+            let stream = accept(&listener).await?;
+            while connections.try_join_next().is_some() {}
+            // One connection of each run waits so, and no more are taken. It is closed by nobody.
+            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            let gateway = Arc::clone(&gateway);
+            connections.spawn(async move {
+                connection(gateway, stream).await;
+                drop(place);
+            });
         }
     }
 }
@@ -102,6 +100,7 @@ async fn connection<L: Ledger>(gateway: Arc<Served<L>>, stream: TcpStream) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), answer);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection of a run to its model broke");

@@ -4,6 +4,9 @@
 //! Anthropic) is asked for again a few times, after as long as its `Retry-After` says or twice as long as the last time.
 //! That is only done before anything was passed on: what follows is the agent's to decide.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +18,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::Semaphore;
 
 use super::api::Api;
 use super::room::Room;
@@ -30,6 +34,12 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const BEGIN_MAX: Duration = Duration::from_secs(15 * 60);
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Connections to one server that are kept for the next request.
+const IDLE_CONNECTIONS_MAX: usize = 16;
+/// Most bytes of an answer that are taken from a connection at once.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+/// Connections of all runs to their gateways: each can have one to a server, and both are descriptors of the daemon.
+const CONNECTIONS_MAX: usize = 256;
 
 /// Where requests go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +82,15 @@ impl Upstream {
         Ok(Self { api, base })
     }
 
+    /// Whether what is sent there can be read on the way: it goes without TLS to another machine, as far as the name tells.
+    #[must_use]
+    pub fn is_open_to_others(&self) -> bool {
+        let Ok(parsed) = self.base.parse::<Uri>() else { return true };
+        let host = parsed.host().unwrap_or_default().trim_matches(['[', ']']);
+        let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        parsed.scheme_str() != Some("https") && !is_here
+    }
+
     /// Where it is, without what requests add.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -92,8 +111,10 @@ pub struct ClientError(#[source] std::io::Error);
 /// Connections to model servers, shared by all runs.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// For requests of all runs.
+    /// For what all runs ask and are answered.
     pub(super) room: Room,
+    /// For connections of all runs.
+    pub(super) connections: Arc<Semaphore>,
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -124,18 +145,21 @@ impl Client {
             .wrap_connector(connector);
         let pool = Pool::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .http1_max_buf_size(PIECE_BYTES_MAX)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { room: Room::default(), pool })
+        Ok(Self { room: Room::default(), connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)), pool })
     }
 
-    /// Sends a request until there is an answer that is worth passing on; with how often it was sent.
+    /// Sends a request until there is an answer that is worth passing on. `tries` says how often that was, at any time.
     ///
     /// # Errors
-    /// When there is none at all, with the reason.
-    pub(super) async fn ask(&self, sent: &Sent) -> (Result<Response<Incoming>, String>, u32) {
-        let (mut tries, mut backoff) = (1, BACKOFF);
+    /// When there is none at all.
+    pub(super) async fn ask(&self, sent: &Sent, tries: &AtomicU32) -> Result<Response<Incoming>, Failed> {
+        let mut backoff = BACKOFF;
         loop {
+            let sent_now = tries.fetch_add(1, Ordering::Relaxed) + 1;
             let answer = self.ask_once(sent).await;
             let wait = match &answer {
                 Ok(answer) if is_passing(answer.status()) => {
@@ -146,13 +170,10 @@ impl Client {
                 // It may have been answered, and paid for.
                 Err(Failed::Since(_)) => None,
             };
-            let Some(wait) = wait.filter(|_| tries < TRIES_MAX) else {
-                let answer = answer.map_err(|(Failed::Before(reason) | Failed::Since(reason))| reason);
-                return (answer, tries);
-            };
-            tracing::debug!(tries, ?wait, address = %sent.address, "a model's server is asked again");
+            let Some(wait) = wait.filter(|_| sent_now < TRIES_MAX) else { return answer };
+            tracing::debug!(tries = sent_now, ?wait, address = %sent.address, "a model's server is asked again");
             tokio::time::sleep(wait).await;
-            (tries, backoff) = (tries + 1, backoff * 2);
+            backoff *= 2;
         }
     }
 
@@ -171,7 +192,8 @@ impl Client {
 }
 
 /// How there is no answer.
-enum Failed {
+#[derive(Debug)]
+pub(super) enum Failed {
     /// Nothing was sent.
     Before(String),
     /// The server may have the request.
@@ -224,6 +246,21 @@ mod tests {
             "https://a.example?k=1",
         ] {
             assert!(address(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_goes_to_this_machine_or_through_tls_is_read_by_nobody_on_the_way() {
+        for (url, is_open) in [
+            ("https://a.example", false),
+            ("http://127.0.0.1:8080", false),
+            ("http://[::1]:1/x", false),
+            ("http://localhost:11434", false),
+            ("http://a.example", true),
+            ("http://10.0.0.7:11434", true),
+            ("http://127.0.0.1.a.example", true),
+        ] {
+            assert_eq!(Upstream::new(Api::OpenAi, url).unwrap().is_open_to_others(), is_open, "{url}");
         }
     }
 

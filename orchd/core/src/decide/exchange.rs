@@ -2,9 +2,11 @@
 
 use orch_proto::id::RunId;
 
-use super::{Context, DecideError, bounds, conflict};
+use super::{Context, DecideError, bounds, conflict, conflict_with_hint};
 use crate::command::Command;
-use crate::entity::{EXCHANGES_OPEN_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent};
+use crate::entity::{
+    EXCHANGES_MAX, EXCHANGES_OPEN_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent, model_name,
+};
 use crate::view::View;
 
 /// Takes note of a request or an answer.
@@ -27,6 +29,13 @@ fn ask<V: View>(
     if run.fence != fence || run.state.is_final() {
         return Err(conflict(format!("R-{} is over: nothing more is asked for it", run.number)));
     }
+    if let Some(reason) = &run.cancel_requested {
+        return Err(conflict(format!("R-{} is to end, nothing more is asked for it: {reason}", run.number)));
+    }
+    if run.models.exchanges >= EXCHANGES_MAX {
+        let message = format!("R-{} asked models {EXCHANGES_MAX} times, which is all that a run may", run.number);
+        return Err(conflict_with_hint(message, "make smaller tasks of it; each run counts for itself"));
+    }
     if number <= run.models.exchanges {
         return Err(conflict(format!("exchange {number} of R-{} is on record", run.number)));
     }
@@ -46,6 +55,12 @@ fn answer<V: View>(cx: &mut Context<'_, V>, id: RunId, number: u32, answer: &Mod
         cx.note("the answer is on record; nothing changes");
         return Ok(());
     }
-    cx.emit((id, RunEvent::ModelAnswered { number, answer: Box::new(answer.clone()) }));
+    // What a server says of itself has no more room here than anything else.
+    let answer = ModelAnswer {
+        model: answer.model.as_deref().and_then(model_name),
+        tokens: answer.tokens.capped(),
+        ..answer.clone()
+    };
+    cx.emit((id, RunEvent::ModelAnswered { number, answer: Box::new(answer) }));
     Ok(())
 }

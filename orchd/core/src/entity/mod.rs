@@ -35,7 +35,10 @@ pub use budget::{
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
 pub use checkpoint::{Checkpoint, Inputs, resumable};
 pub use dependency::{Condition, Join, Standing, Verdict};
-pub use model_use::{AgentUse, EXCHANGES_OPEN_MAX, ModelAnswer, ModelRequest, ModelUse, OpenExchange, TokenUse};
+pub use model_use::{
+    AgentUse, EXCHANGES_MAX, EXCHANGES_OPEN_MAX, MODEL_CHARS_MAX, ModelAnswer, ModelRequest, ModelUse, OpenExchange,
+    ServerUse, TOKENS_MAX, TokenUse, model_name,
+};
 pub use patience::{Overdue, Patience, Remedy, Silence, TIMEOUT_MS_MAX, Timeout};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
 pub use project::{GatesOn, Pause, Project, ProjectEvent, RepositorySource, Share, WEIGHT_MAX};

@@ -3,9 +3,26 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::printable::misleads;
 
 /// Most exchanges of one run that are under way at once.
 pub const EXCHANGES_OPEN_MAX: usize = 256;
+/// Most exchanges of one run. Each is two events; an agent that works for a day has a few thousand.
+pub const EXCHANGES_MAX: u32 = 10_000;
+/// Most tokens of a kind that one exchange can have cost: more is no figure.
+pub const TOKENS_MAX: u64 = 1 << 40;
+/// Longest name of a model that is put on record, in characters.
+pub const MODEL_CHARS_MAX: usize = 200;
+
+/// The name of a model as it is put on record: without what a terminal would take for more than text. None when nothing is
+/// left of it.
+#[must_use]
+pub fn model_name(text: &str) -> Option<String> {
+    let plain = text.chars().filter(|char| !char.is_control() && !misleads(*char));
+    let name: String = plain.take(MODEL_CHARS_MAX).collect();
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
 
 /// Tokens, as the model's own server counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +54,19 @@ impl TokenUse {
         self.input.saturating_add(self.output)
     }
 
+    /// The same, with no figure above [`TOKENS_MAX`].
+    #[must_use]
+    pub fn capped(self) -> Self {
+        let capped = |tokens: u64| tokens.min(TOKENS_MAX);
+        Self {
+            input: capped(self.input),
+            cached: capped(self.cached),
+            cache_written: capped(self.cache_written),
+            output: capped(self.output),
+            reasoning: capped(self.reasoning),
+        }
+    }
+
     /// Both together.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -60,6 +90,19 @@ pub struct AgentUse {
     /// The model that it is told to use; none: what it chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The server that it asks, as it was when the run was made; none of versions that did not put it on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerUse>,
+}
+
+/// A server of models. A run asks the one that it was made with, and no other that has got its name since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerUse {
+    /// As the configuration names it.
+    pub name: String,
+    /// How it is spoken to: `openai`, `anthropic`, `ollama`.
+    pub api: String,
+    pub url: String,
 }
 
 /// A request to a model that left and has no answer on record.
@@ -131,4 +174,30 @@ pub struct ModelAnswer {
     pub body_bytes: u64,
     /// How often the request was sent.
     pub tries: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_model_is_text_and_nothing_more() {
+        assert_eq!(model_name("gpt-5\u{1b}[2J\u{202e}x"), Some("gpt-5[2Jx".to_owned()));
+        assert_eq!(model_name(&"m".repeat(999)).map(|name| name.len()), Some(MODEL_CHARS_MAX));
+        assert_eq!([model_name(""), model_name("\n \u{7}")], [None, None]);
+    }
+
+    #[test]
+    fn no_sum_of_figures_of_a_server_runs_over() {
+        let wild = TokenUse { input: u64::MAX, cached: 7, cache_written: 0, output: u64::MAX, reasoning: 3 };
+        let capped = wild.capped();
+        assert_eq!((capped.input, capped.cached, capped.output), (TOKENS_MAX, 7, TOKENS_MAX));
+        assert_eq!(wild.plus(wild).total(), u64::MAX);
+    }
+
+    #[test]
+    fn an_agent_of_an_older_version_has_no_server_on_record() {
+        let old: AgentUse = serde_json::from_str(r#"{"name":"coder","kind":"codex"}"#).unwrap();
+        assert_eq!((old.server, old.model), (None, None));
+    }
 }

@@ -9,8 +9,9 @@ use super::sample::{new_task, plan_content, proposal, requirements, step_spec, v
 use crate::command::{Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Said, Subject, TermsChange};
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, BudgetKey, Change, Condition, Entity, Join, Meter, Observation, Period, Plan, PlannedStep, Project,
-    Remedy, Removal, RepositorySource, Requirements, Run, RunPart, Task, Timeout, Vision,
+    Approval, BudgetKey, Change, Condition, Entity, Join, Meter, ModelAnswer, ModelRequest, Observation, Period, Plan,
+    PlannedStep, Project, Remedy, Removal, RepositorySource, Requirements, Run, RunPart, Task, Timeout, TokenUse,
+    Vision,
 };
 use crate::ids::IdSource;
 use crate::state::change::ChangeState;
@@ -257,6 +258,31 @@ impl Scene {
         pick(&self.tasks, dice).map(|task| task.id)
     }
 
+    /// What a run asks a model, or what comes of it; also twice, of the wrong run, and beyond all sense.
+    fn exchange(&self, dice: &mut IdSource) -> Option<Command> {
+        let run = pick_open(&self.runs, dice)?;
+        let (roll, body) = (dice.jitter(6), Digest::of(b"exchange"));
+        if roll < 3 {
+            let number = run.models.exchanges.saturating_add(u32::try_from(roll).unwrap_or(0));
+            let model = Some("some-model".to_owned());
+            let request = ModelRequest { path: "/v1/responses".into(), model, body, body_bytes: dice.jitter(9_000) };
+            return Some(Command::AskModel { run: run.id, fence: run.fence, number, request: Box::new(request) });
+        }
+        let number = pick(&run.models.open, dice).map_or(1, |open| open.number);
+        let tokens = TokenUse { input: dice.jitter(500), output: dice.jitter(u64::MAX), ..TokenUse::default() };
+        let answer = ModelAnswer {
+            status: Some(200),
+            model: Some("some\u{7}-model".to_owned()),
+            tokens,
+            is_estimate: roll == 5,
+            end: "complete".into(),
+            body: Some(body),
+            body_bytes: 7,
+            tries: 1,
+        };
+        Some(Command::AnswerModel { run: run.id, number, answer: Box::new(answer) })
+    }
+
     fn start(&self, dice: &mut IdSource) -> Option<Command> {
         let task = pick_open(&self.tasks, dice)?.id;
         Some(Command::StartRun {
@@ -277,6 +303,7 @@ impl Scene {
             1 => return Some(Command::ResumeRun { run: run.id }),
             2..=4 => return self.silence(dice).or_else(|| self.start(dice)),
             5..=6 => return self.removal(dice),
+            7..=8 => return self.exchange(dice),
             _ => {}
         }
         let fence = if dice.jitter(10) == 0 { run.fence.saturating_sub(1) } else { run.fence };

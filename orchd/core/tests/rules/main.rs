@@ -21,6 +21,8 @@ mod decide_replans;
 mod decide_retention;
 mod decide_runs;
 
+mod exchanges;
+
 mod history;
 
 mod once;

@@ -22,6 +22,9 @@ use crate::convert;
 const DIFF_BYTES_MAX: u64 = 1 << 20;
 /// How often a log that is waited for is looked at.
 const LOG_LOOK: Duration = Duration::from_millis(40);
+/// By which part of what waits to be read it has to grow before it is read again: a long line that does not end is not read
+/// anew with each of its bytes.
+const GROWTH: u64 = 8;
 
 pub(crate) async fn run_log(
     app: &Arc<App>,
@@ -46,6 +49,8 @@ pub(crate) async fn run_log(
     let mut changed = app.store.subscribe();
     let mut over = false;
     let mut asked = false;
+    // How large it was when it was read and gave nothing.
+    let mut read_at = None;
     loop {
         // Whether the run is over is asked before its log is read: what was written before its end is then seen.
         if !asked || changed.has_changed().unwrap_or(false) {
@@ -54,6 +59,19 @@ pub(crate) async fn run_log(
             over = readable(app.read(move |view| view.get::<Run>(id)).await)?.is_none_or(|run| run.state.is_final());
         }
         let log = path.clone();
+        let size = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        let is_late = tokio::time::Instant::now() >= until;
+        let waits =
+            read_at.is_some_and(|read: u64| size < read.saturating_add(read.saturating_sub(offset) / GROWTH + 1));
+        if waits && !over && !is_late {
+            tokio::select! {
+                () = app.stopped() => return Ok(LogPage { chunks: Vec::new(), next_offset: offset, end: false }),
+                _ = changed.changed() => asked = false,
+                () = tokio::time::sleep(LOG_LOOK) => {}
+            }
+            continue;
+        }
+        read_at = Some(size);
         let mut piece = blocking(move || match agent {
             Some(agent) => agent::told(&log, offset, (bytes_max, over), agent),
             None => log::chunks(&log, offset, bytes_max),
@@ -63,13 +81,8 @@ pub(crate) async fn run_log(
         // The log knows the steps that are executed, people all of them.
         piece.items.iter_mut().for_each(|chunk| chunk.step = chunk.step.map(|step| run.step_at(step)));
         let moved = piece.next_offset > offset;
-        if moved || over || tokio::time::Instant::now() >= until {
+        if moved || over || is_late {
             return Ok(LogPage { chunks: piece.items, next_offset: piece.next_offset, end: over && !moved });
-        }
-        tokio::select! {
-            () = app.stopped() => return Ok(LogPage { chunks: Vec::new(), next_offset: offset, end: false }),
-            _ = changed.changed() => asked = false,
-            () = tokio::time::sleep(LOG_LOOK) => {}
         }
     }
 }

@@ -8,7 +8,7 @@ mod requests;
 
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -104,7 +104,7 @@ pub(super) struct Supervisor<'a> {
     listeners: Vec<OwnedFd>,
     streams: Vec<StepStream>,
     /// What is taken out of everything that a step writes.
-    patterns: Option<Rc<Patterns>>,
+    patterns: Option<Arc<Patterns>>,
     /// What is taken out of what the run asks its proxy for.
     asked: Option<AskedFilter>,
     /// Whether nothing runs inside but init.

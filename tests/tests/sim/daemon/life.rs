@@ -373,6 +373,8 @@ impl Site for Life {
         None
     }
 
+    fn end_models(self: &Arc<Self>, _run: RunId) {}
+
     fn serve_models(self: &Arc<Self>, _run: &Run) -> Option<Served> {
         None
     }

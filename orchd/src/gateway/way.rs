@@ -1,0 +1,100 @@
+//! How a request of a run goes on: the server that the run was made with, its key as it is now, and what is taken out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use orch_adapters::agent::AgentKind;
+use orch_adapters::gateway::{Api, Refusal, Way};
+use orch_core::entity::AgentUse;
+use orch_core::recipe::SecretName;
+use orch_sandbox::Secrets;
+use orch_sandbox::redact::Patterns;
+
+use crate::app::App;
+use crate::config::ModelServer;
+use crate::error_chain::chain;
+
+/// Shortest value that is taken out of requests, in bytes. Shorter ones are words that stand everywhere.
+const VALUE_BYTES_MIN: usize = 8;
+
+/// What is taken out of requests and answers, made anew when a value changed.
+#[derive(Debug, Default)]
+pub(super) struct Redactions {
+    of_requests: Mutex<(Vec<Secrets>, Vec<Arc<Patterns>>)>,
+    of_answers: Mutex<BTreeMap<SecretName, KeyPatterns>>,
+}
+
+/// A key, and what it looks like.
+type KeyPatterns = (Secrets, Option<Arc<Patterns>>);
+
+impl Redactions {
+    fn of_requests(&self, values: Vec<Secrets>) -> Vec<Arc<Patterns>> {
+        let mut known = self.of_requests.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != values {
+            let patterns = values.iter().filter_map(Patterns::new).collect();
+            *known = (values, patterns);
+        }
+        known.1.clone()
+    }
+
+    fn of_answers(&self, name: &SecretName, value: Secrets) -> Option<Arc<Patterns>> {
+        let mut known = self.of_answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(name).is_none_or(|(of, _)| *of != value) {
+            let patterns = Patterns::new(&value);
+            known.insert(name.clone(), (value, patterns));
+        }
+        known.get(name).and_then(|(_, patterns)| patterns.clone())
+    }
+}
+
+/// How the run of `agent` speaks to its model; none when no such agent is known.
+pub(super) fn api(app: &App, agent: &AgentUse) -> Option<Api> {
+    let on_record = agent.server.as_ref().and_then(|server| Api::of(&server.api));
+    let configured = || server(app, agent).ok().map(|server| server.upstream.api);
+    on_record.or_else(configured).or_else(|| AgentKind::of(&agent.kind).map(AgentKind::api))
+}
+
+/// The server that the run of `agent` asks, if it is what it was.
+fn server<'a>(app: &'a App, agent: &AgentUse) -> Result<&'a ModelServer, String> {
+    let (models, agents) = (&app.config.agents.models, &app.config.agents.agents);
+    let Some(on_record) = &agent.server else {
+        let found = agents.get(&agent.name).and_then(|agent| models.get(&agent.models));
+        return found
+            .ok_or_else(|| format!("the agent `{0}` is not configured any more: put `[agents.{0}]` back", agent.name));
+    };
+    let name = &on_record.name;
+    let found = models.get(name).ok_or_else(|| {
+        format!("the server `{name}`, which this run asks, is not configured any more: put `[models.{name}]` back")
+    })?;
+    if found.upstream.url() == on_record.url && found.upstream.api.word() == on_record.api {
+        return Ok(found);
+    }
+    Err(format!(
+        "the server `{name}` is another than the one that this run was made with, {}: put that back, or end the run",
+        on_record.url
+    ))
+}
+
+/// How a request goes on at the moment. Blocks: values are read with each.
+pub(super) fn find(app: &App, agent: &AgentUse) -> Result<Way, Refusal> {
+    let not_now = |code, message| Refusal { code, message, is_passing: true };
+    let server = server(app, agent).map_err(|message| not_now("no_model_server", message))?;
+    let redactions = &app.gateways.redactions;
+    let (mut key, mut of_answers) = (None, None);
+    if let Some(name) = &server.key {
+        let value = app.secrets.values([name]).map_err(|error| {
+            not_now("no_key", format!("{}; set it with `orchctl secret set {name}`", chain(&error)))
+        })?;
+        key = value.get(name.as_str()).map(<[u8]>::to_vec);
+        of_answers = redactions.of_answers(name, value);
+    }
+    let values = app.secrets.all(VALUE_BYTES_MIN);
+    let values = values.map_err(|error| not_now("no_secrets", format!("nothing is passed on: {}", chain(&error))))?;
+    Ok(Way {
+        upstream: server.upstream.clone(),
+        key,
+        hosted: server.hosted,
+        secrets: redactions.of_requests(values),
+        of_answers,
+    })
+}
