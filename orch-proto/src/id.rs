@@ -99,6 +99,8 @@ ids! {
     ApprovalId = "approval",
     /// A proposed change of a project's repository.
     ChangeId = "change",
+    /// A question of a run that a person answers field by field.
+    InfoRequestId = "info",
     /// One request of a client; the key of its idempotency.
     CommandId = "cmd",
     /// One state directory: two daemons with the same one are the same installation.

@@ -17,6 +17,7 @@ pub enum EntityKind {
     Run,
     Approval,
     Change,
+    InfoRequest,
 }
 
 impl EntityKind {
@@ -32,6 +33,7 @@ impl EntityKind {
             Self::Run => Some("R"),
             Self::Approval => Some("A"),
             Self::Change => Some("C"),
+            Self::InfoRequest => Some("I"),
         }
     }
 
@@ -47,6 +49,7 @@ impl EntityKind {
             Self::Run => "run",
             Self::Approval => "approval",
             Self::Change => "change",
+            Self::InfoRequest => "info_request",
         }
     }
 

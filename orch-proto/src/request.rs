@@ -234,6 +234,8 @@ pub enum Request {
         #[serde(default)]
         priority: Option<u8>,
     },
+    /// Declines to answer a question of a run, which is told so.
+    InfoCancel { info: Ref, reason: Option<String> },
     /// Gives up a change that is not merged; its task fails.
     ChangeClose { change: Ref, reason: Option<String> },
     /// Takes a decision back where nothing was built on it: the one that an event belongs to, by the event's number, or the
@@ -332,6 +334,7 @@ impl Request {
             | Self::QuestionAnswer { .. }
             | Self::ProjectPause { .. }
             | Self::ProjectResume { .. }
+            | Self::InfoCancel { .. }
             | Self::ChangeClose { .. }
             | Self::Undo { .. } => Role::Operator,
         }

@@ -3,13 +3,17 @@
 //! Methods only read or enqueue: a call that the client drops either committed whole or did nothing, and a retry with
 //! the same key gets the first answer.
 
+use std::collections::BTreeMap;
+
 use crate::error::RpcError;
+use crate::id::CommandId;
 use crate::reference::Ref;
 use crate::request::{Accepted, Bytes, Envelope};
 use crate::view::{
-    ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, LogPage,
-    PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView,
-    TaskFilter, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
+    ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage,
+    InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter,
+    RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView,
+    VisionView,
 };
 
 /// What the daemon does for its clients. All methods but `submit`, `shutdown` and those that say otherwise need the
@@ -53,6 +57,12 @@ pub trait Orch {
 
     async fn approvals(filter: ApprovalFilter) -> Result<Vec<ApprovalView>, RpcError>;
     async fn approval(approval: Ref) -> Result<ApprovalView, RpcError>;
+    /// Questions of runs.
+    async fn info_requests(filter: InfoRequestFilter) -> Result<Vec<InfoRequestView>, RpcError>;
+    async fn info_request(info: Ref) -> Result<InfoRequestView, RpcError>;
+    /// Answers a question of a run, by the names of its fields, once per key. It is no request, so that no record has values
+    /// of secrets. Needs the role operator.
+    async fn info_answer(info: Ref, key: CommandId, values: BTreeMap<String, Bytes>) -> Result<Accepted, RpcError>;
     async fn changes(project: Option<Ref>) -> Result<Vec<ChangeView>, RpcError>;
     async fn change(change: Ref) -> Result<ChangeView, RpcError>;
     /// The change as a unified diff against what it was made on.

@@ -8,6 +8,8 @@ pub mod text;
 pub mod clock;
 pub mod fmt;
 
+mod agent;
+mod channel;
 pub mod ctl;
 
 pub mod app;

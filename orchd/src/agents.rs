@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use orch_adapters::agent::{AgentJob, AgentKind, Brief, Program, ProgramError, prompt};
+use orch_adapters::agent::{AgentJob, AgentKind, Brief, Driven, Manner, Program, ProgramError, Settings, prompt};
 use orch_core::entity::{AgentUse, Project, Requirements, Run, Task};
 use orch_core::planner::Requirement;
+use orch_core::recipe::Role;
 use orch_core::state::document::DocumentState;
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::EntityKind;
@@ -17,6 +18,8 @@ use crate::reconcile::gates;
 
 /// What an agent is told, in the directory of its run.
 const PROMPT_FILE: &str = "prompt.md";
+/// What it finds in its home, in the directory of its run.
+const HOME_DIRECTORY: &str = "agent-home";
 
 /// Why the agent of a run cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +28,14 @@ pub(crate) enum AgentError {
     Unknown { name: String },
     #[error("the agent `{name}` cannot be started; install it, or say in `agents.{name}.program` where it is")]
     Program {
+        name: String,
+        #[source]
+        source: ProgramError,
+    },
+    #[error(
+        "the agent `{name}` cannot be spoken to; `orchctl` belongs beside `orchd`, or `daemon.orchctl` says where it is"
+    )]
+    Driver {
         name: String,
         #[source]
         source: ProgramError,
@@ -39,15 +50,26 @@ pub(crate) enum AgentError {
     Requirements(#[source] orch_core::view::ReadError),
     #[error("failed to write what its agent is told")]
     Prompt(#[source] std::io::Error),
+    #[error("failed to write what its agent finds in its home")]
+    Files(#[source] std::io::Error),
 }
 
 /// The agent of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunAgent {
-    kind: AgentKind,
     program: Program,
     model: Option<String>,
     prompt: PathBuf,
+    has_channel: bool,
+    manner: RunManner,
+}
+
+/// How its program is worked with.
+#[derive(Clone, Debug)]
+enum RunManner {
+    Codex,
+    Claude,
+    Acp { driver: PathBuf, settings: Settings, home: PathBuf },
 }
 
 impl RunAgent {
@@ -55,22 +77,75 @@ impl RunAgent {
     pub(crate) fn of(app: &App, run: &Run) -> Result<Option<Self>, AgentError> {
         let Some(agent) = &run.agent else { return Ok(None) };
         let (config, program) = ready(app, agent)?;
-        let prompt = app.dirs.run(run.id).join(PROMPT_FILE);
-        Ok(Some(Self { kind: config.kind, program, model: agent.model.clone(), prompt }))
+        let directory = app.dirs.run(run.id);
+        let manner = match config.kind {
+            AgentKind::Codex => RunManner::Codex,
+            AgentKind::Claude => RunManner::Claude,
+            AgentKind::Acp => RunManner::Acp {
+                driver: driver(app, config)?,
+                settings: config.settings.filled(agent.model.as_deref()),
+                home: directory.join(HOME_DIRECTORY),
+            },
+        };
+        let has_channel = run.access.channel && app.channel_program.is_some();
+        let prompt = directory.join(PROMPT_FILE);
+        Ok(Some(Self { program, model: agent.model.clone(), prompt, has_channel, manner }))
     }
 
     pub(crate) const fn needs_node(&self) -> bool {
         self.program.needs_node
     }
 
-    /// Writes what it is told about the task.
+    /// Writes what it is told about the task, and what it finds in its home.
     pub(crate) fn tell(&self, app: &App, (run, task, project): (&Run, &Task, &Project)) -> Result<(), AgentError> {
+        if let RunManner::Acp { settings, home, .. } = &self.manner {
+            settings.write_files(home).map_err(AgentError::Files)?;
+        }
         let brief = brief(app, run, task, project)?;
         std::fs::write(&self.prompt, prompt(&brief)).map_err(AgentError::Prompt)
     }
 
     pub(crate) fn job(&self) -> AgentJob<'_> {
-        AgentJob { kind: self.kind, program: &self.program, model: self.model.as_deref(), prompt: &self.prompt }
+        let manner = match &self.manner {
+            RunManner::Codex => Manner::Codex,
+            RunManner::Claude => Manner::Claude,
+            RunManner::Acp { driver, settings, home } => {
+                let home = (!settings.files.is_empty()).then_some(home.as_path());
+                Manner::Acp(Driven { driver, settings, home })
+            }
+        };
+        AgentJob {
+            manner,
+            program: &self.program,
+            model: self.model.as_deref(),
+            prompt: &self.prompt,
+            has_channel: self.has_channel,
+        }
+    }
+}
+
+/// The agent for what a task of a project asks for: the one of that name, the one that the role for it names, or the first that
+/// can. With what the role says of it.
+pub(crate) fn choose(app: &App, project: &Project, capability: &str) -> Option<AgentUse> {
+    let agents = &app.config.agents;
+    let role = app.roles.role_for(&project.slug, capability);
+    let of_role = || role.and_then(|role| agents.agents.get(role.agent.as_ref()?.as_str()));
+    let named = agents.agents.get(capability);
+    let config = named.or_else(of_role).or_else(|| agents.agent_for(capability))?;
+    Some(used(app, config, role))
+}
+
+/// An agent as a run has it. What its role says goes before what the agent says.
+fn used(app: &App, config: &AgentConfig, role: Option<&Role>) -> AgentUse {
+    let (of_run, of_task) = role.map(|role| (role.of_run, role.of_task)).unwrap_or_default();
+    AgentUse {
+        name: config.name.clone(),
+        kind: config.kind.word().to_owned(),
+        model: role.and_then(|role| role.model.clone()).or_else(|| config.model.clone()),
+        of_run: of_run.or(config.of_run),
+        of_task: of_task.or(config.of_task),
+        role: role.map(|role| role.name.to_string()),
+        server: app.config.agents.server_of(config),
     }
 }
 
@@ -83,6 +158,9 @@ fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Program
         return Err(AgentError::Server { name: agent.name.clone() });
     }
     let program = program(app, config)?;
+    if config.kind == AgentKind::Acp {
+        driver(app, config)?;
+    }
     let key = app.config.agents.models.get(&config.models).and_then(|server| server.key.as_ref());
     match key.filter(|key| !app.secrets.has(key)) {
         Some(key) => Err(AgentError::Key { agent: config.name.clone(), secret: key.to_string() }),
@@ -91,15 +169,26 @@ fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Program
 }
 
 fn program(app: &App, config: &AgentConfig) -> Result<Program, AgentError> {
-    let word = config.kind.word();
-    let by_name = || app.tools.program(word).unwrap_or_else(|| PathBuf::from(word));
+    let by_name = || {
+        let name = config.kind.program().unwrap_or_default();
+        app.tools.program(name).unwrap_or_else(|| PathBuf::from(name))
+    };
     let path = config.program.clone().unwrap_or_else(by_name);
     Program::find(&path).map_err(|source| AgentError::Program { name: config.name.clone(), source })
 }
 
+/// What speaks to an agent that wants a conversation.
+fn driver(app: &App, config: &AgentConfig) -> Result<PathBuf, AgentError> {
+    let found = Program::real(&app.config.orchctl_program);
+    found.map_err(|source| AgentError::Driver { name: config.name.clone(), source })
+}
+
 fn brief(app: &App, run: &Run, task: &Task, project: &Project) -> Result<Brief, AgentError> {
     let gates = run.base.as_deref().map(|commit| gates::on(app, project, commit).run).unwrap_or_default();
+    let role = run.agent.as_ref().and_then(|agent| app.roles.named(&project.slug, agent.role.as_deref()?));
     Ok(Brief {
+        role: role.map(|role| (role.name.to_string(), role.instructions.clone())),
+        tokens_max: role.and_then(|role| role.prompt_tokens),
         task: EntityKind::Task.short(task.number),
         title: task.title.clone(),
         acceptance: task.spec.acceptance.clone(),
@@ -130,8 +219,7 @@ fn requirements(app: &App, task: &Task, project: &Project) -> Result<Vec<(String
 /// Whether every agent that is configured has what it needs. Nothing is asked of a model.
 pub(crate) fn checks(app: &App) -> Vec<DoctorCheck> {
     let check = |config: &AgentConfig| {
-        let kind = config.kind.word().to_owned();
-        let agent = AgentUse { name: config.name.clone(), kind, model: None, server: None };
+        let agent = AgentUse { server: None, ..used(app, config, None) };
         let found = ready(app, &agent);
         let server = app.config.agents.models.get(&config.models).map_or("", |server| server.upstream.url());
         let detail = match &found {
@@ -141,7 +229,13 @@ pub(crate) fn checks(app: &App) -> Vec<DoctorCheck> {
         let fix = match &found {
             Ok(_) => None,
             Err(AgentError::Key { secret, .. }) => Some(format!("orchctl secret set {secret}")),
-            Err(_) => Some(format!("install `{0}`, or set `agents.{1}.program`", config.kind.word(), config.name)),
+            Err(AgentError::Driver { .. }) => {
+                Some("install `orchctl` beside `orchd`, or set `daemon.orchctl`".to_owned())
+            }
+            Err(_) => {
+                let program = config.kind.program().unwrap_or("its program");
+                Some(format!("install `{program}`, or set `agents.{}.program`", config.name))
+            }
         };
         let result = if fix.is_none() { CheckResult::Ok } else { CheckResult::Failed };
         DoctorCheck { name: format!("agent {}", config.name), result, detail, fix }

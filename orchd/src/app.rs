@@ -1,6 +1,7 @@
 //! What all parts of the daemon share: the state, the doors to effects, what is known of the host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use orch_adapters::blobs::BlobStore;
@@ -10,11 +11,12 @@ use orch_adapters::gateway::{Client, ClientError};
 use orch_adapters::git::{BareRepo, Hardened, OpenError};
 use orch_adapters::host_tools::{HostTools, ToolSet};
 use orch_adapters::recipe_store::RecipeStore;
+use orch_adapters::roles::Roles;
 use orch_adapters::secret_store::SecretStore;
 use orch_core::actor::Actor;
 use orch_core::command::{Command, Envelope};
 use orch_core::digest::Digest;
-use orch_core::recipe::SecretName;
+use orch_core::recipe::{Prices, Role, SecretName};
 use orch_core::schedule::Limits;
 use orch_core::view::ReadError;
 use orch_proto::Timestamp;
@@ -22,6 +24,7 @@ use orch_proto::id::{CommandId, ProjectId};
 use orch_store::{Committed, ExecuteError, Outage, ReadView, Store};
 use tokio::sync::{Semaphore, watch};
 
+use crate::answers::Answers;
 use crate::config::Config;
 use crate::gateway::Gateways;
 use crate::host::{self, HostFacts};
@@ -40,6 +43,9 @@ const DISK_UNIT: u64 = 1 << 30;
 /// Runs that are launched at once: each waits for the disk a few times, in a thread of its own.
 const LAUNCHES_MAX: usize = 16;
 
+/// Files of runs that are taken in at once: each has a thread of its own, and a run can be slow.
+const INTAKES_MAX: usize = 4;
+
 /// The shared parts. One per process, behind an [`Arc`].
 #[derive(Debug)]
 pub(crate) struct App {
@@ -49,12 +55,20 @@ pub(crate) struct App {
     pub(crate) git: Hardened,
     pub(crate) blobs: BlobStore,
     pub(crate) recipes: RecipeStore,
+    /// What agents are for.
+    pub(crate) roles: Roles,
+    /// What models cost.
+    pub(crate) prices: Prices,
     /// Digests of programs.
     pub(crate) fingerprints: Fingerprints,
     pub(crate) tools: HostTools,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workspaces: Workspaces,
     pub(crate) secrets: SecretStore,
+    /// Values that people answered questions of runs with.
+    pub(crate) answers: Answers,
+    /// The program that speaks to the channels of runs; none when it is not installed.
+    pub(crate) channel_program: Option<PathBuf>,
     pub(crate) started_at: Timestamp,
     /// Nothing lives that an earlier daemon has begun: the host was started anew since.
     pub(crate) is_new_boot: bool,
@@ -72,6 +86,8 @@ pub(crate) struct App {
     pub(crate) woken: watch::Sender<u64>,
     /// Held by those who launch a run: there are not threads for any number of them.
     pub(crate) launches: Semaphore,
+    /// Held by those who take in a file of a run, for as long as that comes.
+    pub(crate) intakes: Semaphore,
     tool_sets: Mutex<BTreeMap<String, ToolSet>>,
     /// What runs ask of models.
     pub(crate) gateways: Gateways,
@@ -90,16 +106,21 @@ pub(crate) struct Parts {
     pub(crate) git: Hardened,
     pub(crate) blobs: BlobStore,
     pub(crate) recipes: RecipeStore,
+    pub(crate) roles: Roles,
+    pub(crate) prices: Prices,
     pub(crate) tools: HostTools,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workspaces: Workspaces,
     pub(crate) secrets: SecretStore,
+    pub(crate) answers: Answers,
     pub(crate) host: HostFacts,
     pub(crate) is_new_boot: bool,
 }
 
 impl App {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        // As what it is and no link: that is how it is mounted.
+        let channel_program = parts.config.orchctl_program.canonicalize().ok().filter(|program| program.is_file());
         Arc::new(Self {
             config: parts.config,
             dirs: parts.dirs,
@@ -107,11 +128,15 @@ impl App {
             git: parts.git,
             blobs: parts.blobs,
             recipes: parts.recipes,
+            roles: parts.roles,
+            prices: parts.prices,
             tools: parts.tools,
             fingerprints: Fingerprints::default(),
             executor: parts.executor,
             workspaces: parts.workspaces,
             secrets: parts.secrets,
+            answers: parts.answers,
+            channel_program,
             started_at: crate::clock::now(),
             is_new_boot: parts.is_new_boot,
             host: RwLock::new(parts.host),
@@ -123,6 +148,7 @@ impl App {
             stopping: watch::Sender::new(false),
             woken: watch::Sender::new(0),
             launches: Semaphore::new(LAUNCHES_MAX),
+            intakes: Semaphore::new(INTAKES_MAX),
             tool_sets: Mutex::default(),
             gateways: Gateways::default(),
             models: OnceLock::new(),
@@ -214,9 +240,15 @@ impl App {
         }
     }
 
-    /// What the agents that are configured can do.
+    /// What the agents that are configured can do, by themselves and in their roles.
     pub(crate) fn capabilities(&self) -> BTreeSet<String> {
-        self.config.agents.capabilities()
+        let mut capabilities = self.config.agents.capabilities();
+        let has_agent = |role: &&Role| {
+            role.agent.as_ref().is_some_and(|agent| self.config.agents.agents.contains_key(agent.as_str()))
+        };
+        let of_roles = self.roles.common().filter(has_agent).flat_map(|role| &role.capabilities);
+        capabilities.extend(of_roles.map(ToString::to_string));
+        capabilities
     }
 
     /// Tells the book what scheduling may use at the moment. Blocks: looking for programs asks the file system, and a

@@ -11,13 +11,14 @@ use orch_adapters::blobs::BlobStore;
 use orch_adapters::executor::Local;
 use orch_adapters::git::{BareRepo, Hardened};
 use orch_adapters::host_tools::HostTools;
-use orch_adapters::recipe_store::RecipeStore;
+use orch_adapters::recipe_store::{RecipeStore, RecipeStoreError};
 use orch_adapters::secret_store::SecretStore;
 use orch_proto::{ErrorCode, RpcError};
 use orch_sandbox::SpawnerOptions;
 use orch_store::{OpenOptions, Store};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::answers::{self, Answers};
 use crate::app::{App, Parts};
 use crate::config::Config;
 use crate::error_chain::chain;
@@ -65,6 +66,7 @@ async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
     upkeep::refuse_half_restored(dirs.root())?;
     upkeep::clear_left_over(&dirs);
     let app = App::new(parts(config, dirs).await?);
+    answers::sweep(&app);
     let runs = reconcile::recover(&app).await;
     let listener = Listener::bind(&app.config.socket, app.config.socket_group.as_deref())
         .map_err(|error| RpcError::new(ErrorCode::Config, chain(&error)).hint(error.hint()))?;
@@ -127,8 +129,13 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
     let blobs = BlobStore::open(&dirs.blobs()).map_err(|error| internal("failed to open the blobs", &error))?;
     let recipes = RecipeStore::install(&dirs.recipes(), config.recipes_dir.clone())
         .map_err(|error| internal("failed to install the recipes", &error))?;
+    let wrong = |error: RecipeStoreError| {
+        RpcError::new(ErrorCode::Config, chain(&error)).hint("mend the file, or take it out of your own recipes")
+    };
+    let (roles, prices) = (recipes.roles().map_err(wrong)?, recipes.prices().map_err(wrong)?);
     let secrets = SecretStore::open(&dirs.secrets(), config.credentials.clone())
         .map_err(|error| internal("failed to open the secrets", &error))?;
+    let answers = Answers::open(&dirs.secrets()).map_err(|error| internal("failed to open the answers", &error))?;
     let tools = HostTools::new(|name| std::env::var(name).ok());
     let options = SpawnerOptions::with_ceilings(config.ceilings.clone());
     let executor = Local::start(&config.sandbox_program, options).map_err(|error| {
@@ -151,10 +158,13 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
         git,
         blobs,
         recipes,
+        roles,
+        prices,
         tools,
         executor: Arc::new(executor),
         workspaces,
         secrets,
+        answers,
         host,
         is_new_boot,
     })

@@ -4,8 +4,10 @@
 //! starts everything, `app` is what its parts share, `reconcile` does the work, `rpc` answers clients.
 
 mod agents;
+mod answers;
 mod app;
 mod args;
+mod channel;
 mod checkpoints;
 mod clock;
 mod config;

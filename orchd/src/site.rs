@@ -101,12 +101,14 @@ pub trait Site: Send + Sync + Sized + 'static {
     /// # Errors
     /// When the state cannot be read.
     fn result(&self, run: &Run, exit: &ExitRecord) -> Result<Ended, ReadError>;
-    /// The agent for work that asks for this.
-    fn agent_for(&self, capability: &str) -> Option<AgentUse>;
+    /// The agent for work of a project that asks for this.
+    fn agent_for(&self, project: &Project, capability: &str) -> Option<AgentUse>;
     /// Passes on what a living run asks of models, until what this answers is dropped.
     fn serve_models(self: &Arc<Self>, run: &Run) -> Option<Served>;
     /// Nobody follows the run of an agent any more: what it asked of models comes to its end on record if it is over.
     fn end_models(self: &Arc<Self>, run: RunId);
+    /// Takes what a living run says over its channel, until what this answers is dropped.
+    fn serve_channel(self: &Arc<Self>, run: &Run) -> Option<Served>;
     /// What decides what the next attempt at a task leaves, when something of that is to be kept. Blocks.
     fn inputs(&self, task: &Task, project: &Project) -> Option<Inputs>;
     /// Takes in what a run kept that is over with this outcome; what is to be put on record of that. Blocks.

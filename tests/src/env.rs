@@ -93,6 +93,7 @@ impl Env {
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("LC_ALL", "C.UTF-8")
             .env("ORCH_SANDBOX_PROGRAM", self.programs.sandbox)
+            .env("ORCHCTL_PROGRAM", self.programs.orchctl)
             .env("ORCH_SOCKET", self.socket())
             .envs(machine())
             .current_dir(&self.root)

@@ -3,12 +3,13 @@
 //! In reading order: `story` is what a test calls; it makes an `env`, starts a `daemon` and gives the test a `client`.
 //! `trace` ends a daemon at a moment that is named, which `effects` finds.
 //! `command_line` runs `orchctl`, `terminal` holds a program in a terminal,
-//! `agents` are the real agent programs, `model_server` plays their models. `repository` makes git repositories, `processes` looks at what runs, `requirement`
+//! `agents` are the real agent programs, `asker` is one that only measures, `model_server` plays their models. `repository` makes git repositories, `processes` looks at what runs, `requirement`
 //! decides between skipping and failing.
 //! **Invariants:** nothing is left behind, whatever happens; the environment of the test process is never changed; every
 //! wait is for a state and has a bound.
 
 pub mod agents;
+pub mod asker;
 pub mod client;
 pub mod command_line;
 pub mod daemon;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use orch_core::blueprint;
-use orch_core::recipe::{Recipe, parse, parse_policy};
+use orch_core::recipe::{Recipe, parse, parse_policy, parse_prices, parse_role};
 
 fn recipes() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes")
@@ -44,6 +44,30 @@ fn policies_parse() {
         let policy = parse_policy(&text, &file).unwrap_or_else(|error| panic!("{error} {:?}", error.hint()));
         assert!(policy.protects(".github/workflows/ci.yml").is_some());
         assert_eq!(policy.protects("src/main.py"), None);
+    }
+}
+
+#[test]
+fn roles_parse_and_no_two_do_the_same() {
+    let mut capabilities = BTreeSet::new();
+    for (file, text) in yaml_files("roles") {
+        let role = parse_role(&text, &file).unwrap_or_else(|error| panic!("{error} {:?}", error.hint()));
+        assert!(file.ends_with(&format!("/{}.yaml", role.name)), "{file}");
+        for capability in role.capabilities {
+            assert!(capabilities.insert(capability.to_string()), "{capability} of {file}");
+        }
+    }
+    for asked in ["developer", "docs", "infra", "qa", "security"] {
+        assert!(capabilities.contains(asked), "the planner asks for {asked}");
+    }
+}
+
+#[test]
+fn prices_parse() {
+    for (file, text) in yaml_files("models") {
+        let prices = parse_prices(&text, &file).unwrap_or_else(|error| panic!("{error} {:?}", error.hint()));
+        assert!(prices.of("claude-opus-5-5-20260922").is_some_and(|price| price.cached < price.input));
+        assert_eq!(prices.of("some-model"), None);
     }
 }
 

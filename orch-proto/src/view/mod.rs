@@ -5,6 +5,7 @@
 mod audit;
 mod change;
 mod daemon;
+mod info;
 mod plan;
 mod project;
 mod requirements;
@@ -17,6 +18,7 @@ mod upkeep;
 pub use audit::{AuditReport, CheckReport, EventPage, EventView, Orphan};
 pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, Choice, DiffView};
 pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, OutageView, SecretView, StatusView};
+pub use info::{FieldKind, FieldSpec, InfoRequestFilter, InfoRequestState, InfoRequestView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};
 pub use project::{BudgetView, Meter, PauseView, Period, ProjectState, ProjectView, ToolchainView, VisionView};
 pub use requirements::{
@@ -24,9 +26,9 @@ pub use requirements::{
     TraceView,
 };
 pub use run::{
-    AgentUseView, ArtifactView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage, LogStream,
-    NetworkState, NetworkUseView, NextLevelView, RemovedView, RunFilter, RunPurpose, RunState, RunView, SilenceView,
-    StepState, StepView,
+    AgentUseView, ArtifactView, ChannelView, GuaranteeState, GuaranteeView, IsolationView, LogChunk, LogPage,
+    LogStream, NetworkState, NetworkUseView, NextLevelView, NoteView, ProgressView, RemovedView, RunFilter, RunPurpose,
+    RunState, RunView, SilenceView, StepState, StepView,
 };
 pub use stats::{
     BrokenView, CountView, EtaBasis, EtaView, FailureView, KindView, PlanEtaView, ReadingView, RecoveryView,

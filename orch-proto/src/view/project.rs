@@ -89,6 +89,10 @@ pub struct ProjectView {
 pub enum Meter {
     /// Time in which steps of runs are under way, in milliseconds.
     RunTime,
+    /// Tokens that models were asked for, in and out.
+    Tokens,
+    /// What those cost, in millionths of a dollar.
+    Cost,
 }
 
 /// The time that a budget is for.

@@ -171,6 +171,8 @@ pub struct AgentUseView {
     pub kind: String,
     /// The model that it is told to use.
     pub model: Option<String>,
+    /// The role that it has.
+    pub role: Option<String>,
     /// Requests to models that left.
     pub exchanges: u32,
     /// Of these, those without an answer so far.
@@ -182,9 +184,41 @@ pub struct AgentUseView {
     pub output_tokens: u64,
     /// Some of the figures are no server's: answers broke off.
     pub is_estimate: bool,
+    /// What the tokens cost, in millionths of a dollar.
+    pub cost_micros: u64,
+    /// The same in words: `$1.25`; none where nothing has a price.
+    pub cost_text: Option<String>,
+    /// Some of them are of models without a price, and not in the cost.
+    pub is_unpriced: bool,
+    /// What it may spend and has spent, a line for each bound: `600 of 1,000 tokens for this attempt`.
+    pub spending: Vec<String>,
 }
 
-/// A file that a step declared and the daemon collected.
+/// How far a run says it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressView {
+    pub percent: Option<u8>,
+    pub text: String,
+    pub at: Timestamp,
+}
+
+/// A remark of a run on its own record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoteView {
+    pub text: String,
+    pub at: Timestamp,
+}
+
+/// What a run says over its channel: its own words, counted for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelView {
+    pub progress: Option<ProgressView>,
+    pub notes: Vec<NoteView>,
+    /// What it waits for: its question, or what it wants to do.
+    pub waits_for: Option<String>,
+}
+
+/// A file that a step declared and the daemon collected, or that the run handed in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactView {
     pub path: String,
@@ -233,6 +267,9 @@ pub struct RunView {
     /// Who does its work; none does known steps.
     #[serde(default)]
     pub agent: Option<AgentUseView>,
+    /// What it says over its channel, when it has one.
+    #[serde(default)]
+    pub channel: Option<ChannelView>,
     /// What it is given beyond its workspace, as `network: example.org:443` or `secret: TOKEN (file)`.
     #[serde(default)]
     pub given: Vec<String>,
@@ -341,6 +378,7 @@ mod tests {
             silence: None,
             resumed: None,
             agent: None,
+            channel: None,
             given: vec![],
             network: vec![],
             network_left_out: 0,

@@ -149,6 +149,9 @@ pub(crate) enum Command {
     /// Questions that wait for a person
     #[command(subcommand, visible_aliases = ["approvals", "ap"])]
     Approval(cmd::approval::ApprovalCommand),
+    /// What runs ask people for
+    #[command(subcommand, visible_aliases = ["questions", "qu"])]
+    Question(cmd::question::QuestionCommand),
     /// Changes of the repository, on their way to the default branch
     #[command(subcommand, visible_aliases = ["changes", "ch"])]
     Change(cmd::change::ChangeCommand),
@@ -163,6 +166,9 @@ pub(crate) enum Command {
     /// Secrets that runs can be given: names, and values on their way in
     #[command(subcommand, visible_aliases = ["secrets"])]
     Secret(cmd::secret::SecretCommand),
+    /// From inside a run: say how it goes, hand in files, ask people, speak to an agent program
+    #[command(subcommand)]
+    Agent(cmd::agent::AgentCommand),
     /// Check what this machine gives, with the fix for what is missing
     Doctor,
     /// What an error code means

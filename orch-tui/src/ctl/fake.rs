@@ -3,12 +3,15 @@
 //! Decides nothing by itself but what a test cannot do in time: it knows keys that were used and makes an event per
 //! change, so that long polls wake.
 
+mod hostile;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use orch_proto::id::{ApprovalId, ChangeId, InstanceId};
+use orch_proto::id::{CommandId, InstanceId};
 use orch_proto::request::{Accepted, Bytes, Envelope, Request, Role, Touched};
 use orch_proto::service::Orch;
 use orch_proto::view::*;
@@ -20,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::fmt::samples;
+pub(super) use hostile::hostile;
 
 /// What the fake daemon knows.
 #[derive(Debug, Default)]
@@ -33,6 +37,9 @@ pub(super) struct State {
     pub(super) log_end: bool,
     pub(super) approvals: Vec<ApprovalView>,
     pub(super) changes: Vec<ChangeView>,
+    pub(super) infos: Vec<InfoRequestView>,
+    /// What questions were answered with.
+    pub(super) answered: Vec<BTreeMap<String, Bytes>>,
     pub(super) diff: String,
     pub(super) artifact: Vec<u8>,
     pub(super) doctor: Vec<DoctorCheck>,
@@ -345,6 +352,25 @@ impl Orch for Service {
         self.see(|state| find(&state.approvals, &approval, |item| (item.name.clone(), item.id.to_string())))
     }
 
+    async fn info_requests(self, _: Context, _: InfoRequestFilter) -> Result<Vec<InfoRequestView>, RpcError> {
+        Ok(self.see(|state| state.infos.clone()))
+    }
+
+    async fn info_request(self, _: Context, info: Ref) -> Result<InfoRequestView, RpcError> {
+        self.see(|state| find(&state.infos, &info, |item| (item.name.clone(), item.id.to_string())))
+    }
+
+    async fn info_answer(
+        self,
+        _: Context,
+        _: Ref,
+        _: CommandId,
+        values: BTreeMap<String, Bytes>,
+    ) -> Result<Accepted, RpcError> {
+        self.see(|state| state.answered.push(values));
+        Ok(Accepted { seq: 1, at: samples::AT, duplicate: false, touched: Vec::new(), notes: Vec::new() })
+    }
+
     async fn changes(self, _: Context, _: Option<Ref>) -> Result<Vec<ChangeView>, RpcError> {
         Ok(self.see(|state| state.changes.clone()))
     }
@@ -532,69 +558,5 @@ fn set_versions(state: &mut State) {
     for project in &mut state.projects {
         project.requirements_version = state.requirements.last().map(|reqs| reqs.version);
         project.plan_version = state.plans.last().map(|plan| plan.version);
-    }
-}
-
-/// A state with one of each thing, with hostile text wherever a repository or an agent could put it.
-pub(super) fn hostile() -> State {
-    let evil = "evil\x1b[2J\x07\u{202e}\u{9b}31m\r\nnext";
-    let mut task = samples::task(1);
-    task.title = evil.into();
-    task.waits = vec![WaitView { code: "agent".into(), text: evil.into(), hint: Some(evil.into()) }];
-    task.last_failure = Some(evil.into());
-    task.acceptance = vec![evil.into()];
-    let mut run = samples::run(1);
-    run.task_title = evil.into();
-    run.state = RunState::Failed { class: "task".into(), reason: evil.into() };
-    run.steps[0].name = evil.into();
-    run.steps[0].command = evil.into();
-    run.artifacts = vec![ArtifactView { path: "out/a.txt".into(), size_bytes: 10, digest: evil.into() }];
-    let mut approval = samples::approval(1);
-    approval.id = samples::id::<ApprovalId>(1);
-    approval.action = evil.into();
-    approval.details = vec![evil.into()];
-    let mut change = samples::change(1);
-    change.id = samples::id::<ChangeId>(1);
-    change.title = evil.into();
-    change.protected = vec![evil.into()];
-    let mut requirements = samples::requirements();
-    requirements.requirements[0].title = evil.into();
-    requirements.open_questions[0].text = evil.into();
-    let mut plan = samples::plan();
-    plan.nodes[0].title = evil.into();
-    plan.warnings = vec![evil.into()];
-    let mut project = samples::project();
-    project.gates = vec![evil.into()];
-    State {
-        projects: vec![project],
-        requirements: vec![requirements],
-        plans: vec![plan],
-        tasks: vec![task],
-        runs: vec![run],
-        approvals: vec![approval],
-        changes: vec![change],
-        diff: format!("+{evil}\n"),
-        artifact: b"0123456789".to_vec(),
-        log_end: true,
-        doctor: vec![DoctorCheck {
-            name: "git".into(),
-            result: CheckResult::Failed,
-            detail: evil.into(),
-            fix: Some("apt-get install git".into()),
-        }],
-        isolation: IsolationView {
-            level: 3,
-            required: 3,
-            guarantees: vec![GuaranteeView {
-                name: evil.into(),
-                state: GuaranteeState::Degraded,
-                how: evil.into(),
-                evidence: evil.into(),
-                fix: Some(evil.into()),
-            }],
-            next: Some(NextLevelView { level: 4, missing: vec![evil.into()] }),
-        },
-        cases: vec![CaseView { id: evil.into(), what: evil.into(), result: CaseResult::Open, detail: evil.into() }],
-        ..State::default()
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Launch {
     pub(crate) config: Option<PathBuf>,
     /// Where standard output and error of the daemon go.
     pub(crate) log: PathBuf,
+    /// Variables of this program that the daemon does not get.
+    pub(crate) without: &'static [&'static str],
 }
 
 impl Launch {
@@ -92,7 +94,11 @@ pub(crate) async fn start(session: &Session, launch: &Launch) -> Result<StatusVi
     let log = open_log(&launch.log)?;
     let from = log.metadata()?.len();
     session.debug(&format!("starting `{}`, messages in `{}`", launch.program.display(), launch.log.display()));
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    for name in launch.without {
+        command.env_remove(name);
+    }
+    let mut child = command
         .arg("internal-detach")
         .arg(&launch.program)
         .args(launch.arguments())

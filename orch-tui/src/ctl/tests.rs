@@ -1,5 +1,6 @@
 //! Whole commands against a fake daemon on a real socket.
 
+mod demo;
 mod documents;
 mod records;
 mod stats;

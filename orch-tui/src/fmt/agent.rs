@@ -4,11 +4,12 @@ use orch_proto::view::AgentUseView;
 
 use super::count::thousands;
 
-/// `coder (codex, gpt-5-codex)`.
+/// `coder (codex, gpt-5-codex) as developer`.
 pub(crate) fn agent_line(agent: &AgentUseView) -> String {
+    let role = agent.role.as_ref().map_or_else(String::new, |role| format!(" as {role}"));
     match &agent.model {
-        Some(model) => format!("{} ({}, {model})", agent.name, agent.kind),
-        None => format!("{} ({})", agent.name, agent.kind),
+        Some(model) => format!("{} ({}, {model}){role}", agent.name, agent.kind),
+        None => format!("{} ({}){role}", agent.name, agent.kind),
     }
 }
 
@@ -27,11 +28,18 @@ pub(crate) fn model_line(agent: &AgentUseView) -> String {
         if agent.cached_tokens == 0 { String::new() } else { format!(" ({} cached)", thousands(agent.cached_tokens)) };
     let about = if agent.is_estimate { "about " } else { "" };
     format!(
-        "{} {requests}{waiting}; {about}{} tokens in{cached}, {} out",
+        "{} {requests}{waiting}; {about}{} tokens in{cached}, {} out{}",
         thousands(agent.exchanges.into()),
         thousands(agent.input_tokens),
-        thousands(agent.output_tokens)
+        thousands(agent.output_tokens),
+        cost(agent)
     )
+}
+
+/// `; $1.25 and what has no price`. Nothing where no model has one.
+fn cost(agent: &AgentUseView) -> String {
+    let unpriced = if agent.is_unpriced { " and what has no price" } else { "" };
+    agent.cost_text.as_ref().map_or_else(String::new, |cost| format!("; {cost}{unpriced}"))
 }
 
 #[cfg(test)]
@@ -44,18 +52,40 @@ mod tests {
             name: "coder".into(),
             kind: "codex".into(),
             model: None,
+            role: None,
             exchanges: 0,
             waiting: 0,
             input_tokens: 0,
             cached_tokens: 0,
             output_tokens: 0,
             is_estimate: false,
+            cost_micros: 0,
+            cost_text: None,
+            is_unpriced: false,
+            spending: Vec::new(),
         };
         assert_eq!(agent_line(&agent), "coder (codex)");
         assert_eq!(model_line(&agent), "asked for nothing so far");
         agent = AgentUseView { exchanges: 1_200, waiting: 2, input_tokens: 34_120, output_tokens: 9, ..agent };
-        agent = AgentUseView { model: Some("gpt".into()), cached_tokens: 20_000, is_estimate: true, ..agent };
-        assert_eq!(agent_line(&agent), "coder (codex, gpt)");
+        agent = AgentUseView {
+            model: Some("gpt".into()),
+            role: Some("qa".into()),
+            cached_tokens: 20_000,
+            is_estimate: true,
+            ..agent
+        };
+        assert_eq!(agent_line(&agent), "coder (codex, gpt) as qa");
         assert_eq!(model_line(&agent), "1,200 requests, 2 wait; about 34,120 tokens in (20,000 cached), 9 out");
+        agent = AgentUseView {
+            cost_text: Some("$1.25".into()),
+            is_unpriced: true,
+            is_estimate: false,
+            waiting: 0,
+            ..agent
+        };
+        assert_eq!(
+            model_line(&agent),
+            "1,200 requests; 34,120 tokens in (20,000 cached), 9 out; $1.25 and what has no price"
+        );
     }
 }

@@ -1,18 +1,20 @@
 //! A daemon for the terminal tests: the real service on a real Unix socket, with a world that the test changes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use orch_proto::id::RunId;
+use orch_proto::id::{CommandId, RunId};
 use orch_proto::reference::EntityKind;
 use orch_proto::request::{Accepted, Bytes, Envelope, Request, Touched};
 use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, EventView,
-    LogChunk, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView,
-    StatsView, StatusView, TaskFilter, TaskState, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
+    InfoRequestFilter, InfoRequestView, LogChunk, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView,
+    RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskState, TaskView, TraceView, UndoView,
+    UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError, wire};
 use tarpc::context::Context;
@@ -263,6 +265,24 @@ impl Orch for State {
     async fn artifact(self, _: Context, _: Ref, _: String, _: u64) -> Result<Bytes, RpcError> {
         absent()
     }
+    async fn info_requests(self, _: Context, _: InfoRequestFilter) -> Result<Vec<InfoRequestView>, RpcError> {
+        Ok(Vec::new())
+    }
+
+    async fn info_request(self, _: Context, _: Ref) -> Result<InfoRequestView, RpcError> {
+        absent()
+    }
+
+    async fn info_answer(
+        self,
+        _: Context,
+        _: Ref,
+        _: CommandId,
+        _: BTreeMap<String, Bytes>,
+    ) -> Result<Accepted, RpcError> {
+        absent()
+    }
+
     async fn approvals(self, _: Context, _: ApprovalFilter) -> Result<Vec<ApprovalView>, RpcError> {
         Ok(self.world.lock().unwrap().approvals.clone())
     }

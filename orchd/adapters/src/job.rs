@@ -17,6 +17,7 @@ use orch_sandbox::spec::{
 };
 
 use crate::agent::{AGENT, AgentJob, Session};
+use crate::channel;
 use crate::git::{
     BareRepo, CheckoutSpec, CollectSpec, CommitError, CommitId, Identity, KeepSpec, NameError, OBJECTS_INSIDE,
     branch_name,
@@ -79,6 +80,8 @@ pub struct Job<'a> {
     pub tools: &'a ToolSet,
     /// Who does the work when it is not known steps.
     pub agent: Option<AgentJob<'a>>,
+    /// The program that speaks to the run's channel, on the host; none when it is not installed.
+    pub channel: Option<&'a Path>,
     pub limits: &'a JobLimits,
     /// Hosts of the house.
     pub house: &'a [House],
@@ -198,6 +201,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         specs.push(own_step(COLLECT, collect(job)?, Phase::Always));
     }
     let access = &job.run.access;
+    let listener = access.channel.then(channel::listener);
     let mut env = environment(job, step_env);
     // The value of a secret wins over whatever else has its variable.
     for variable in access.secrets.iter().filter_map(|secret| secret.env.as_ref()) {
@@ -218,7 +222,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         required_level: Level::try_from(job.run.required_level)?,
         isolation: Isolation::Sandboxed,
         egress: egress(access, job.house)?,
-        listeners: session.into_iter().map(|session| session.listener).collect(),
+        listeners: session.into_iter().map(|session| session.listener).chain(listener).collect(),
         secrets: access.secrets.iter().map(secret_spec).collect(),
         syscalls: SyscallProfile::Standard,
         lease: Some(job.lease.clone()),
@@ -387,11 +391,14 @@ fn mounts(job: &Job<'_>) -> Vec<ReadOnlyMount> {
         mounts.push(ReadOnlyMount { source: files.to_owned(), target: BLUEPRINT_INSIDE.into() });
     }
     mounts.extend(job.tools.mounts.iter().cloned());
+    mounts.extend(job.channel.filter(|_| job.run.access.channel).map(channel::mount));
     mounts
 }
 
 fn environment(job: &Job<'_>, step_env: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let path = job.tools.path.iter().map(String::as_str).chain([SYSTEM_PATH]).collect::<Vec<_>>().join(":");
+    let of_channel = job.run.access.channel.then_some(channel::DIRECTORY_INSIDE);
+    let path = job.tools.path.iter().map(String::as_str).chain([SYSTEM_PATH]).chain(of_channel);
+    let path = path.collect::<Vec<_>>().join(":");
     let purpose = match job.run.purpose {
         RunPurpose::Work => "work",
         RunPurpose::Gate { .. } => "gate",

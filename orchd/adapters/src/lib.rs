@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod blobs;
+pub mod channel;
 pub mod executor;
 pub mod fingerprint;
 pub mod gateway;
@@ -13,6 +14,7 @@ pub mod git;
 pub mod host_tools;
 pub mod job;
 pub mod recipe_store;
+pub mod roles;
 pub mod run_log;
 pub mod secret_store;
 pub mod workspace;

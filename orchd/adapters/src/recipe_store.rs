@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use include_dir::{Dir, include_dir};
 use orch_core::blueprint::{self, Blueprint};
 use orch_core::digest::Digest;
-use orch_core::recipe::{Policy, RecipeError, parse_policy};
+use orch_core::recipe::{Policy, Prices, RecipeError, parse_policy, parse_prices};
+
+use crate::roles::Roles;
 
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../recipes");
 
@@ -42,6 +44,9 @@ pub enum RecipeStoreError {
         #[source]
         source: io::Error,
     },
+    /// A file is not named as what is in it.
+    #[error("`{}` has the role `{name}`; name the file `{name}.yaml`", path.display())]
+    Misnamed { path: PathBuf, name: String },
     /// A file has a mistake, at a place that it names.
     #[error(transparent)]
     Parse(#[from] RecipeError),
@@ -106,9 +111,30 @@ impl RecipeStore {
     /// # Errors
     /// When it cannot be read or has a mistake.
     pub fn default_policy(&self) -> Result<Policy, RecipeStoreError> {
-        let found = self.roots().map(|root| root.join("policies/default.yaml")).find(|path| path.is_file());
-        let path = found.unwrap_or_else(|| self.shipped.join("policies/default.yaml"));
-        Ok(parse_policy(&read(&path)?, "policies/default.yaml")?)
+        Ok(parse_policy(&read(&self.first("policies/default.yaml"))?, "policies/default.yaml")?)
+    }
+
+    /// What models cost.
+    ///
+    /// # Errors
+    /// When it cannot be read or has a mistake.
+    pub fn prices(&self) -> Result<Prices, RecipeStoreError> {
+        Ok(parse_prices(&read(&self.first("models/prices.yaml"))?, "models/prices.yaml")?)
+    }
+
+    /// The roles of agents.
+    ///
+    /// # Errors
+    /// When they cannot be read or one has a mistake.
+    pub fn roles(&self) -> Result<Roles, RecipeStoreError> {
+        let own = self.own.as_ref().map(|own| own.join("roles"));
+        Roles::read(own.as_deref(), &self.shipped.join("roles"))
+    }
+
+    /// The operator's file of this name, or the shipped one.
+    fn first(&self, name: &str) -> PathBuf {
+        let found = self.roots().map(|root| root.join(name)).find(|path| path.is_file());
+        found.unwrap_or_else(|| self.shipped.join(name))
     }
 
     fn roots(&self) -> impl Iterator<Item = &PathBuf> {
@@ -116,7 +142,7 @@ impl RecipeStore {
     }
 }
 
-fn read(path: &Path) -> Result<String, RecipeStoreError> {
+pub(crate) fn read(path: &Path) -> Result<String, RecipeStoreError> {
     fs::read_to_string(path).map_err(|source| RecipeStoreError::Read { path: path.to_owned(), source })
 }
 

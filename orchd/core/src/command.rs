@@ -6,14 +6,17 @@
 use std::collections::BTreeMap;
 
 use orch_proto::Timestamp;
-use orch_proto::id::{ApprovalId, ChangeId, CommandId, PlanId, ProjectId, RequirementsId, RunId, TaskId, VisionId};
+use orch_proto::id::{
+    ApprovalId, ChangeId, CommandId, InfoRequestId, PlanId, ProjectId, RequirementsId, RunId, TaskId, VisionId,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
-    AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, Join, ModelAnswer, ModelRequest, Observation,
-    Patience, Period, PlanContent, PlannedStep, Removal, RepositorySource, TaskSpec, Terms, Timeout,
+    AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, FieldValue, InfoField, Join, ModelAnswer,
+    ModelRequest, Observation, OpenExchange, Patience, Period, PlanContent, PlannedStep, Removal, RepositorySource,
+    TaskSpec, Terms, Timeout,
 };
 use crate::planner::{Extraction, Requirement, RequirementKey};
 use crate::recipe::Glob;
@@ -70,6 +73,23 @@ pub enum Answer {
         not_before: Option<Timestamp>,
         priority: Option<u8>,
     },
+}
+
+/// What a run says over its channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// How far it is; what it said before is replaced.
+    Progress { percent: Option<u8>, text: String },
+    /// Something for its record.
+    Note { text: String },
+    /// A file, which is in the blob store already.
+    HandIn { artifact: Artifact },
+    /// What it wants to know of a person, until then. `key` is its own name for it.
+    Ask { key: String, text: String, fields: Vec<InfoField>, expires: Timestamp },
+    /// What it wants to do and a person is to allow, until then.
+    Await { key: String, action: String, details: Vec<String>, expires: Timestamp },
+    /// It has the answer to its question of this name.
+    Taken { key: String },
 }
 
 /// What is to be otherwise in what is said of time-outs. The inner `None` takes away what was said.
@@ -367,11 +387,12 @@ pub enum Command {
     MarkRunStarting {
         run: RunId,
     },
-    /// The run asks a model for something, which is about to leave. Exchanges of a run are numbered in their order.
+    /// The run asks a model for something, which is about to leave when that is on record. Exchanges of a run are numbered in
+    /// their order.
     AskModel {
         run: RunId,
         fence: u64,
-        number: u32,
+        exchange: OpenExchange,
         request: Box<ModelRequest>,
     },
     /// What came of that.
@@ -379,6 +400,30 @@ pub enum Command {
         run: RunId,
         number: u32,
         answer: Box<ModelAnswer>,
+    },
+    /// What a run says over its channel.
+    Say {
+        run: RunId,
+        fence: u64,
+        word: Box<Word>,
+    },
+    /// A run waits for an answer for so long that its processes are to stand still.
+    ParkRun {
+        run: RunId,
+    },
+    /// The time of something that a run waits for may be over.
+    ExpireAsked {
+        run: RunId,
+    },
+    /// A person's answer to the question of a run, by the names of its fields. Values of secrets are in their store already.
+    AnswerInfo {
+        info: InfoRequestId,
+        answers: BTreeMap<String, FieldValue>,
+    },
+    /// A person does not answer the question of a run.
+    CancelInfo {
+        info: InfoRequestId,
+        reason: String,
     },
     /// The workspace as it was after a step is in the project's repository, as this commit.
     KeepCheckpoint {

@@ -3,15 +3,17 @@
 //! Stored events are never edited. Everything here is adjacently tagged, so that a reader of a later version knows what
 //! it sees; what changes shape gets a new variant, and the old one stays readable.
 
-use orch_proto::id::{ApprovalId, ChangeId, CommandId, PlanId, ProjectId, RequirementsId, RunId, TaskId, VisionId};
+use orch_proto::id::{
+    ApprovalId, ChangeId, CommandId, InfoRequestId, PlanId, ProjectId, RequirementsId, RunId, TaskId, VisionId,
+};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
-    ApprovalEvent, ChangeEvent, Entity as _, PlanEvent, ProjectEvent, RequirementsEvent, RunEvent, TaskEvent,
-    VisionEvent,
+    ApprovalEvent, ChangeEvent, Entity as _, InfoRequestEvent, PlanEvent, ProjectEvent, RequirementsEvent, RunEvent,
+    TaskEvent, VisionEvent,
 };
 
 /// Shape of stored events. Grows when a reader has to know more than the tags.
@@ -60,6 +62,7 @@ events! {
     Run, RunId, RunEvent, crate::entity::Run, Run;
     Approval, ApprovalId, ApprovalEvent, crate::entity::Approval, Approval;
     Change, ChangeId, ChangeEvent, crate::entity::Change, Change;
+    InfoRequest, InfoRequestId, InfoRequestEvent, crate::entity::InfoRequest, InfoRequest;
 }
 
 /// An event with its place in the log.

@@ -2,7 +2,7 @@
 
 use orch_proto::EntityKind;
 
-use crate::entity::{Approval, Change, Entity, Plan, Project, Requirements, Run, Task, Vision};
+use crate::entity::{Approval, Change, Entity, InfoRequest, Plan, Project, Requirements, Run, Task, Vision};
 use crate::view::{ReadError, View};
 
 /// The name of a thing. Of one whose project cannot be found, that has the project's id.
@@ -43,5 +43,6 @@ pub fn name_by_text(view: &impl View, kind: EntityKind, id: &str) -> Result<Stri
         EntityKind::Run => named::<Run>(view, id),
         EntityKind::Approval => named::<Approval>(view, id),
         EntityKind::Change => named::<Change>(view, id),
+        EntityKind::InfoRequest => named::<InfoRequest>(view, id),
     }
 }

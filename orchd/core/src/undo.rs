@@ -74,7 +74,7 @@ macro_rules! pasts {
             fn of(event: &Event) -> Option<Self> {
                 match event {
                     $( Event::$variant { .. } => Some(Self::$variant(Box::default())), )+
-                    Event::Vision { .. } => None,
+                    Event::Vision { .. } | Event::InfoRequest { .. } => None,
                 }
             }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use orch_adapters::agent::AgentKind;
+use orch_adapters::agent::{AgentKind, Settings};
 use orch_adapters::gateway::{Api, Upstream};
-use orch_core::entity::ServerUse;
+use orch_core::entity::{Allowance, BUDGET_MAX, ServerUse};
 use orch_core::recipe::SecretName;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,20 @@ pub(super) struct AgentSection {
     model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capabilities: Option<BTreeSet<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens_per_run: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_per_run: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens_per_task: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_per_task: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    arguments: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    environment: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    files: BTreeMap<String, String>,
 }
 
 /// A server of models, checked.
@@ -63,6 +77,12 @@ pub(crate) struct AgentConfig {
     pub(crate) model: Option<String>,
     /// What it is chosen for.
     pub(crate) capabilities: BTreeSet<String>,
+    /// What one attempt of it may spend on models.
+    pub(crate) of_run: Allowance,
+    /// What all attempts at a task may spend.
+    pub(crate) of_task: Allowance,
+    /// How a program that is any is started, and what it finds in its home.
+    pub(crate) settings: Settings,
 }
 
 /// Both, by name.
@@ -93,18 +113,15 @@ impl AgentsConfig {
                 .models
                 .get(&section.models)
                 .ok_or_else(|| (key.clone(), format!("names `{}`; there is no `[models.{0}]`", section.models)))?;
-            // Of what Ollama understands the gateway passes on what Codex speaks.
-            let is_ollama = server.upstream.api == Api::Ollama && section.kind.api() == Api::OpenAi;
-            if server.upstream.api != section.kind.api() && !is_ollama {
+            if !section.kind.can_ask(server.upstream.api) {
                 return Err((
                     key,
                     format!(
-                        "names `{}`, whose api is `{}`; `{}` speaks to `{}`{}",
+                        "names `{}`, whose api is `{}`; `{}` speaks to {}",
                         section.models,
                         server.upstream.api.word(),
                         section.kind.word(),
-                        section.kind.api().word(),
-                        if section.kind.api() == Api::OpenAi { " and `ollama`" } else { "" },
+                        section.kind.asks(),
                     ),
                 ));
             }
@@ -146,6 +163,13 @@ impl AgentsConfig {
             models: agent.models.clone(),
             model: agent.model.clone(),
             capabilities: Some(agent.capabilities.clone()),
+            tokens_per_run: agent.of_run.tokens,
+            cost_per_run: agent.of_run.cost.map(dollars),
+            tokens_per_task: agent.of_task.tokens,
+            cost_per_task: agent.of_task.cost.map(dollars),
+            arguments: agent.settings.arguments.clone(),
+            environment: agent.settings.environment.clone(),
+            files: agent.settings.files.clone(),
         };
         let models = self.models.iter().map(|(name, found)| (name.clone(), server(found))).collect();
         (models, self.agents.iter().map(|(name, found)| (name.clone(), agent(found))).collect())
@@ -168,6 +192,10 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
     if section.program.as_ref().is_some_and(|program| !program.is_absolute()) {
         return wrong("program", "must be an absolute path");
     }
+    if section.program.is_none() && section.kind.program().is_none() {
+        return wrong("program", "must be set: any program can be of this kind");
+    }
+    let settings = settings(name, section)?;
     let is_text = |text: &String| !text.is_empty() && text.len() <= 200 && text.chars().all(|char| !char.is_control());
     if section.model.as_ref().is_some_and(|model| !is_text(model) || model.starts_with('-')) {
         return wrong("model", "must be the name of a model");
@@ -179,14 +207,55 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
         Some(capabilities) => capabilities.clone(),
         None => CAPABILITIES.iter().map(ToString::to_string).collect(),
     };
+    let allowance = |of: &str, tokens: Option<u64>, cost: Option<f64>| {
+        if tokens.is_some_and(|tokens| tokens == 0 || tokens > BUDGET_MAX) {
+            return Err((format!("agents.{name}.tokens_per_{of}"), format!("must be from 1 to {BUDGET_MAX}")));
+        }
+        let cost =
+            cost.map(|cost| micros(cost).ok_or_else(|| (format!("agents.{name}.cost_per_{of}"), COST.to_owned())));
+        Ok(Allowance { tokens, cost: cost.transpose()? })
+    };
     Ok(AgentConfig {
+        of_run: allowance("run", section.tokens_per_run, section.cost_per_run)?,
+        of_task: allowance("task", section.tokens_per_task, section.cost_per_task)?,
         name: name.to_owned(),
         kind: section.kind,
         program: section.program.clone(),
         models: section.models.clone(),
         model: section.model.clone(),
         capabilities,
+        settings,
     })
+}
+
+const COST: &str = "must be dollars, from 0.000001 to 1000000";
+
+/// Dollars, in millionths.
+fn micros(cost: f64) -> Option<u64> {
+    let micros = (cost * 1e6).round();
+    // Within the range every number is exact.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
+    (1.0..=1e12).contains(&micros).then_some(micros as u64)
+}
+
+/// Millionths, in dollars.
+#[expect(clippy::cast_precision_loss, reason = "at most a million dollars")]
+fn dollars(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+/// How its program is started, which is known of all but one kind.
+fn settings(name: &str, section: &AgentSection) -> Result<Settings, Wrong> {
+    let AgentSection { kind, arguments, environment, files, .. } = section;
+    let settings = Settings { arguments: arguments.clone(), environment: environment.clone(), files: files.clone() };
+    if *kind != AgentKind::Acp && !settings.is_empty() {
+        let problem = format!("`{}` takes no `arguments`, `environment` and `files`", kind.word());
+        return Err((format!("agents.{name}.kind"), problem));
+    }
+    match settings.check(section.model.is_some()) {
+        Ok(()) => Ok(settings),
+        Err(wrong) => Err((format!("agents.{name}.{}", wrong.key), wrong.problem)),
+    }
 }
 
 fn named(section: &str, name: &str) -> Result<(), Wrong> {
@@ -232,6 +301,36 @@ mod tests {
         assert!(config.capabilities().contains("a") && config.capabilities().contains("infra"));
     }
 
+    /// The one that the documentation has.
+    #[test]
+    fn an_agent_of_any_program_is_written_as_the_documentation_says() {
+        let documented = include_str!("../../docs/agents.md");
+        let begins = documented.find("[agents.open]").expect("an example of an agent of kind `acp`");
+        let ends = begins + documented[begins..].find("```").expect("the end of the example");
+        let config =
+            checked(&format!("{MODELS}{}", documented[begins..ends].replace("\"openai\"", "\"open\""))).unwrap();
+        let agent = &config.agents["open"];
+        assert_eq!((agent.kind, agent.settings.arguments.as_slice()), (AgentKind::Acp, &["acp".to_owned()][..]));
+        let files = &agent.settings.filled(agent.model.as_deref()).files;
+        let file = &files[".config/opencode/opencode.json"];
+        let json: serde_json::Value = serde_json::from_str(file).unwrap();
+        assert_eq!(json.pointer("/provider/gateway/options/baseURL").unwrap(), "http://127.0.0.1:4141/v1", "{file}");
+        // What is printed says the same.
+        let (models, agents) = config.sections();
+        assert_eq!(AgentsConfig::checked(&models, &agents).unwrap(), config);
+    }
+
+    #[test]
+    fn what_may_be_spent_is_read_and_written_as_it_is() {
+        let more = "[agents.a]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 1000\ncost_per_task = 2.5\n";
+        let config = checked(&format!("{MODELS}{more}")).unwrap();
+        let agent = &config.agents["a"];
+        assert_eq!(agent.of_run, Allowance { tokens: Some(1_000), cost: None });
+        assert_eq!(agent.of_task, Allowance { tokens: None, cost: Some(2_500_000) });
+        let (models, agents) = config.sections();
+        assert_eq!(AgentsConfig::checked(&models, &agents).unwrap(), config);
+    }
+
     #[test]
     fn what_is_wrong_is_named() {
         for (more, key) in [
@@ -245,6 +344,19 @@ mod tests {
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nprogram = \"codex\"\n", "agents.x.program"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nmodel = \"--x\"\n", "agents.x.model"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncapabilities = [\"\"]\n", "agents.x.capabilities"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 0\n", "agents.x.tokens_per_run"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncost_per_task = -1.0\n", "agents.x.cost_per_task"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncost_per_run = 1e9\n", "agents.x.cost_per_run"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\narguments = [\"a\"]\n", "agents.x.kind"),
+            ("[agents.x]\nkind = \"acp\"\nmodels = \"open\"\n", "agents.x.program"),
+            (
+                "[agents.x]\nkind = \"acp\"\nmodels = \"open\"\nprogram = \"/a\"\narguments = [\"{model}\"]\n",
+                "agents.x.arguments",
+            ),
+            (
+                "[agents.x]\nkind = \"acp\"\nmodels = \"open\"\nprogram = \"/a\"\n[agents.x.files]\n\"../a\" = \"\"\n",
+                "agents.x.files",
+            ),
         ] {
             let (found, problem) = checked(&format!("{MODELS}{more}")).unwrap_err();
             assert_eq!(found, key, "{problem}");

@@ -55,6 +55,7 @@ pub(super) struct Daemon {
     pub(super) socket: Option<PathBuf>,
     pub(super) socket_group: Option<String>,
     pub(super) log: Option<String>,
+    pub(super) orchctl: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -81,6 +82,7 @@ pub(super) struct RunSection {
     file_size_mb: Option<u64>,
     log_mb: Option<u64>,
     tmp_mb: Option<u64>,
+    pub(super) park_seconds: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -178,11 +180,17 @@ impl From<&JobLimits> for RunSection {
             file_size_mb: mb(limits.file_size_bytes),
             log_mb: mb(limits.log_bytes_max),
             tmp_mb: mb(limits.tmp_bytes),
+            park_seconds: None,
         }
     }
 }
 
 impl RunSection {
+    /// The same with how long a run waits for a person before its processes stand still.
+    pub(super) fn parking_after(self, time: Duration) -> Self {
+        Self { park_seconds: Some(time.as_secs()), ..self }
+    }
+
     /// Limits of a run; `share` is what one run has of memory and processors unless it is said here.
     pub(super) fn limits(&self, share: RunShare) -> JobLimits {
         let mb = |value: Option<u64>, default: u64| value.unwrap_or(default).saturating_mul(1 << 20);
@@ -287,7 +295,8 @@ fn check(file: &ConfigFile, text: &str, path: &Path) -> Result<(), RpcError> {
     if file.sandbox.required_level.is_some_and(|level| level > 4) {
         return wrong("sandbox.required_level", "must be 0 to 4");
     }
-    for (key, value) in [("daemon.state_dir", &file.daemon.state_dir), ("daemon.socket", &file.daemon.socket)] {
+    let Daemon { state_dir, socket, orchctl, .. } = &file.daemon;
+    for (key, value) in [("daemon.state_dir", state_dir), ("daemon.socket", socket), ("daemon.orchctl", orchctl)] {
         if value.as_ref().is_some_and(|value| !value.is_absolute()) {
             return wrong(key, "must be an absolute path");
         }

@@ -13,6 +13,7 @@ mod share;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use orch_adapters::job::JobLimits;
 use orch_core::entity::Patience;
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     /// The same in numbers.
     pub(crate) ceilings: Ceilings,
     pub(crate) job_limits: JobLimits,
+    /// How long a run waits for a person before its processes stand still.
+    pub(crate) park_after: Duration,
     pub(crate) workspaces: WorkspacesConfig,
     pub(crate) retention: RetentionConfig,
     pub(crate) leases: LeasesConfig,
@@ -70,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) allows_none: bool,
     /// The `orch-sandbox` program.
     pub(crate) sandbox_program: PathBuf,
+    /// The `orchctl` program, part of which works inside runs.
+    pub(crate) orchctl_program: PathBuf,
     /// The operator's own recipes.
     pub(crate) recipes_dir: Option<PathBuf>,
     /// Users and `@groups` by role. The daemon's own user and root are admins in any case.
@@ -102,6 +107,7 @@ impl Config {
                 socket: Some(self.socket.clone()),
                 socket_group: self.socket_group.clone(),
                 log: Some(self.log_filter.clone()),
+                orchctl: Some(self.orchctl_program.clone()),
             },
             limits: file::LimitsSection {
                 runs_max: Some(self.runs_max),
@@ -110,7 +116,7 @@ impl Config {
                 cpu_share: Some(self.shares.cpu_percent),
                 disk_free_mb: Some(self.shares.disk_free_bytes >> 20),
             },
-            run: file::RunSection::from(&self.job_limits),
+            run: file::RunSection::from(&self.job_limits).parking_after(self.park_after),
             sandbox: file::Sandbox {
                 required_level: Some(self.required_level),
                 allow_none: Some(self.allows_none),
@@ -172,6 +178,7 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         connections_max: file.limits.connections_max.unwrap_or(256),
         shares,
         ceilings: shares.ceilings(host),
+        park_after: Duration::from_secs(file.run.park_seconds.unwrap_or(120)),
         job_limits: file.run.limits(shares.of_one_run(host, runs_max)),
         workspaces: file.workspaces.checked(),
         retention: file
@@ -187,10 +194,7 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
             .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
         patience: file.patience.checked().map_err(unusable)?,
         hold_ms: file.approvals.checked().map_err(unusable)?,
-        leases: file
-            .leases
-            .checked()
-            .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
+        leases: file.leases.checked().map_err(unusable)?,
         network: file
             .network
             .checked()
@@ -200,10 +204,8 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         credentials: set("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute()),
         required_level: file.sandbox.required_level.unwrap_or(3),
         allows_none: file.sandbox.allow_none.unwrap_or(false),
-        sandbox_program: match file.sandbox.program {
-            Some(program) => program,
-            None => set("ORCH_SANDBOX_PROGRAM").map_or_else(|| beside_own("orch-sandbox"), PathBuf::from),
-        },
+        sandbox_program: file.sandbox.program.unwrap_or_else(|| program(&set, "ORCH_SANDBOX_PROGRAM", "orch-sandbox")),
+        orchctl_program: file.daemon.orchctl.unwrap_or_else(|| program(&set, "ORCHCTL_PROGRAM", "orchctl")),
         recipes_dir: file.recipes.directory,
         roles: file.roles.by_role(),
     })
@@ -246,6 +248,11 @@ fn xdg(env: &impl Fn(&str) -> Option<String>, name: &str, below_home: &str) -> R
         None => Err(RpcError::new(ErrorCode::Config, format!("neither `{name}` nor `HOME` is set"))
             .hint("give `--state-dir` and `--socket`")),
     }
+}
+
+/// A program of ours: the one that a variable names, or that of the same installation.
+fn program(env: &impl Fn(&str) -> Option<String>, variable: &str, name: &str) -> PathBuf {
+    env(variable).map_or_else(|| beside_own(name), PathBuf::from)
 }
 
 /// A program of the same installation.

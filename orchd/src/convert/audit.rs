@@ -1,9 +1,9 @@
 //! Events in words.
 
 use orch_core::entity::{
-    Approval, ApprovalEvent, Change, ChangeEvent, Condition, ModelAnswer, ModelRequest, NetworkUse, NetworkVerdict,
-    Observation, Plan, PlanEvent, Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, Task,
-    TaskEvent, TaskPart, Timeout, Vision, VisionEvent,
+    Approval, ApprovalEvent, Change, ChangeEvent, ChannelEvent, Condition, InfoRequest, InfoRequestEvent, Meter,
+    ModelAnswer, ModelRequest, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent, Project, ProjectEvent,
+    Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, TaskPart, Timeout, Vision, VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
 use orch_core::state::run::RunOutcome;
@@ -45,6 +45,7 @@ fn subject(view: &impl View, event: &Event) -> Result<String, ReadError> {
         Event::Run { id, .. } => name_by_id::<Run>(view, *id),
         Event::Approval { id, .. } => name_by_id::<Approval>(view, *id),
         Event::Change { id, .. } => name_by_id::<Change>(view, *id),
+        Event::InfoRequest { id, .. } => name_by_id::<InfoRequest>(view, *id),
     }
 }
 
@@ -61,6 +62,7 @@ fn text(event: &Event) -> String {
         Event::Run { event, .. } => run(event),
         Event::Approval { event, .. } => approval(event),
         Event::Change { event, .. } => change(event),
+        Event::InfoRequest { event, .. } => info(event),
     }
 }
 
@@ -157,6 +159,7 @@ fn task(event: &TaskEvent) -> String {
             let asked = if question.is_some() { "; a person is asked" } else { "" };
             format!("could begin for {} and has not{asked}", patience::span(overdue.timeout.after_ms))
         }
+        TaskEvent::SpendingRaised => "its attempts may spend as much again on models".into(),
         TaskEvent::Escalated { .. } => "a person is asked what is to become of it".into(),
         TaskEvent::Undone { operation, parts } => {
             let state = parts.iter().find_map(|part| match part {
@@ -191,6 +194,7 @@ fn run(event: &RunEvent) -> String {
             let asked = if silence.question.is_some() { "; a person is asked" } else { "" };
             format!("nothing was heard of it for {}{asked}", patience::span(silence.timeout.after_ms))
         }
+        RunEvent::Channel { event } => channel(event),
         RunEvent::Heard => "is silent no more".into(),
         RunEvent::Resumed { checkpoint } => format!(
             "goes on from {} of R-{}, with the same inputs {}",
@@ -206,6 +210,8 @@ fn run(event: &RunEvent) -> String {
         ),
         RunEvent::ModelAsked { exchange, request } => model_asked(exchange.number, request),
         RunEvent::ModelAnswered { number, answer } => model_answered(*number, answer),
+        RunEvent::SpendingAsked { .. } => "a person is asked whether it may spend more on models".into(),
+        RunEvent::SpendingRaised => "it may spend as much again on models".into(),
         RunEvent::OverBudget { reason } => format!("to be ended: {reason}"),
         RunEvent::CancelRequested { reason } => format!("to be cancelled: {reason}"),
         RunEvent::Removing { removals } => removals.iter().map(removal).collect::<Vec<_>>().join("; "),
@@ -214,6 +220,44 @@ fn run(event: &RunEvent) -> String {
         RunEvent::LateResult { fence, outcome } => {
             format!("late result with fence {fence} not taken: {}", outcome_text(outcome))
         }
+    }
+}
+
+fn channel(event: &ChannelEvent) -> String {
+    match event {
+        ChannelEvent::Progressed { percent, text } => {
+            let percent = percent.map_or_else(String::new, |percent| format!("{percent} % "));
+            format!("says: {percent}{text}")
+        }
+        ChannelEvent::Noted { text } => format!("notes: {text}"),
+        ChannelEvent::HandedIn { artifact } => {
+            format!(
+                "hands in {}: {} bytes, {}",
+                artifact.path,
+                artifact.size_bytes,
+                short(&artifact.digest.to_string())
+            )
+        }
+        ChannelEvent::InputRequested { question } => format!("waits for an answer to {question}"),
+        ChannelEvent::ApprovalRequested { action } => format!("waits to be allowed: {action}"),
+        ChannelEvent::Parked => "waits for long; its processes are to stand still".into(),
+        ChannelEvent::Answered => "waits no more".into(),
+    }
+}
+
+fn info(event: &InfoRequestEvent) -> String {
+    match event {
+        InfoRequestEvent::Asked { text, fields, .. } => {
+            let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+            format!("asks for {}: {text}", names.join(", "))
+        }
+        InfoRequestEvent::Answered { name, answers, .. } => {
+            let names: Vec<&str> = answers.keys().map(String::as_str).collect();
+            format!("answered by {name}: {}", names.join(", "))
+        }
+        InfoRequestEvent::Expired => "expired".into(),
+        InfoRequestEvent::Cancelled { reason } => format!("cancelled: {reason}"),
+        InfoRequestEvent::Taken => "its run has the answer".into(),
     }
 }
 
@@ -229,7 +273,8 @@ fn model_answered(number: u32, answer: &ModelAnswer) -> String {
     let digest = answer.body.as_ref().map_or_else(String::new, |body| format!(", {}", short(&body.to_string())));
     let tries = if answer.tries > 1 { format!(", sent {} times", answer.tries) } else { String::new() };
     let (input, output) = (answer.tokens.input, answer.tokens.output);
-    format!("answer {number}{status} is {}: {about}{input} tokens in, {output} out{digest}{tries}", answer.end)
+    let cost = answer.cost.map_or_else(String::new, |cost| format!(", {}", Meter::Cost.amount(cost)));
+    format!("answer {number}{status} is {}: {about}{input} tokens in, {output} out{cost}{digest}{tries}", answer.end)
 }
 
 fn removal(removal: &Removal) -> String {

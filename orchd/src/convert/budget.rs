@@ -11,6 +11,8 @@ use super::patience;
 pub(crate) const fn key(meter: view::Meter, period: view::Period) -> BudgetKey {
     let meter = match meter {
         view::Meter::RunTime => Meter::RunTime,
+        view::Meter::Tokens => Meter::Tokens,
+        view::Meter::Cost => Meter::Cost,
     };
     BudgetKey { meter, period: self::period(period) }
 }
@@ -37,6 +39,8 @@ pub(super) fn views(view: &impl View, project: &Project, now: Timestamp) -> Resu
         Ok(BudgetView {
             meter: match current.key.meter {
                 Meter::RunTime => view::Meter::RunTime,
+                Meter::Tokens => view::Meter::Tokens,
+                Meter::Cost => view::Meter::Cost,
             },
             period: match current.key.period {
                 Period::Day => view::Period::Day,
@@ -85,7 +89,7 @@ pub(crate) fn warnings(view: &impl View, project: &Project, now: Timestamp) -> R
 /// What happened to a budget, in words.
 pub(super) fn event_text(key: BudgetKey, event: &BudgetEvent) -> String {
     let period = key.period.phrase();
-    let amount = |amount: u64| key.meter.amounts(0, amount).trim_start_matches("0 of ").to_owned();
+    let amount = |amount: u64| key.meter.amount(amount);
     match event {
         BudgetEvent::Set { limit, is_hard: false, .. } => format!("runs may use {} {period}", amount(*limit)),
         BudgetEvent::Set { limit, is_hard: true, .. } => {
@@ -104,8 +108,12 @@ pub(super) fn event_text(key: BudgetKey, event: &BudgetEvent) -> String {
 
 /// What a run used, in words.
 pub(super) fn uses_text(uses: &[BudgetUse]) -> String {
-    let used = uses.iter().map(|used| used.amount).max().unwrap_or(0);
-    format!("a run used {} of its budgets", patience::span(used))
+    let most = |meter: Meter| uses.iter().filter(|used| used.key.meter == meter).map(|used| used.amount).max();
+    let words = [Meter::RunTime, Meter::Tokens, Meter::Cost].into_iter().filter_map(|meter| {
+        let used = most(meter)?;
+        Some(if meter == Meter::RunTime { patience::span(used) } else { meter.amount(used) })
+    });
+    format!("a run used {} of its budgets", words.collect::<Vec<_>>().join(", "))
 }
 
 fn is_low(budget: &BudgetView) -> bool {
@@ -116,5 +124,6 @@ fn is_low(budget: &BudgetView) -> bool {
 fn used(current: &Budget, open: &[Run], now: Timestamp) -> u64 {
     match current.key.meter {
         Meter::RunTime => current.used_with(open.iter().filter_map(|run| run.started_at), now),
+        Meter::Tokens | Meter::Cost => current.used,
     }
 }

@@ -48,7 +48,9 @@ pub(crate) fn approval_view(view: &impl View, approval: &Approval) -> Result<App
     let (subject_kind, subject) = match approval.subject {
         ApprovalSubject::Requirements { id } => (EntityKind::Requirements, name_by_id::<Requirements>(view, id)?),
         ApprovalSubject::Plan { id } => (EntityKind::Plan, name_by_id::<Plan>(view, id)?),
-        ApprovalSubject::Silence { id } => (EntityKind::Run, name_by_id::<Run>(view, id)?),
+        ApprovalSubject::Silence { id } | ApprovalSubject::Spending { id } | ApprovalSubject::Action { id } => {
+            (EntityKind::Run, name_by_id::<Run>(view, id)?)
+        }
         ApprovalSubject::Task { id } | ApprovalSubject::Wait { id } | ApprovalSubject::Failure { id } => {
             (EntityKind::Task, name_by_id::<Task>(view, id)?)
         }

@@ -1,16 +1,17 @@
 //! Runs.
 
+use orch_core::decide::spending;
 use orch_core::entity::{
-    AgentUse, ModelUse, NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPurpose as Purpose, StepRecord, Task,
+    AgentUse, Meter, NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPurpose as Purpose, StepRecord, Task,
 };
 use orch_core::state::run::RunState as State;
 use orch_core::state::step::{StepEnd, StepState as Step};
 use orch_core::view::{ReadError, View};
-use orch_proto::EntityKind;
 use orch_proto::view::{
-    AgentUseView, ArtifactView, NetworkState, NetworkUseView, RemovedView, RunPurpose, RunState, RunView, StepState,
-    StepView,
+    AgentUseView, ArtifactView, ChannelView, NetworkState, NetworkUseView, NoteView, ProgressView, RemovedView,
+    RunPurpose, RunState, RunView, StepState, StepView,
 };
+use orch_proto::{EntityKind, Timestamp};
 
 use super::{isolation_view, patience, slug};
 use crate::host::HostFacts;
@@ -64,7 +65,8 @@ pub(crate) fn run_view(
             let name = run.steps.get(from.step as usize).map_or("a checkpoint", |step| step.name.as_str());
             format!("{}, {name}, inputs {}", EntityKind::Run.short(from.number), from.inputs)
         }),
-        agent: run.agent.as_ref().map(|used| agent(used, &run.models)),
+        agent: run.agent.as_ref().map(|used| agent(view, (used, run), now)).transpose()?,
+        channel: run.access.channel.then(|| channel(run)),
         given: run.access.lines(),
         network: run.network.iter().map(network).collect(),
         network_left_out: run.network_left_out,
@@ -80,17 +82,40 @@ pub(crate) fn run_view(
     })
 }
 
-fn agent(agent: &AgentUse, models: &ModelUse) -> AgentUseView {
-    AgentUseView {
+fn agent(view: &impl View, (agent, run): (&AgentUse, &Run), now: Timestamp) -> Result<AgentUseView, ReadError> {
+    let models = &run.models;
+    Ok(AgentUseView {
         name: agent.name.clone(),
         kind: agent.kind.clone(),
         model: agent.model.clone(),
+        role: agent.role.clone(),
         exchanges: models.exchanges,
         waiting: u32::try_from(models.open.len()).unwrap_or(u32::MAX),
         input_tokens: models.tokens.input,
         cached_tokens: models.tokens.cached,
         output_tokens: models.tokens.output,
         is_estimate: models.is_estimate,
+        cost_micros: models.cost,
+        cost_text: (models.cost > 0).then(|| Meter::Cost.amount(models.cost)),
+        is_unpriced: models.is_unpriced,
+        spending: spending(view, run, now)?,
+    })
+}
+
+fn channel(run: &Run) -> ChannelView {
+    let said = &run.channel;
+    ChannelView {
+        progress: said.progress.as_ref().map(|progress| ProgressView {
+            percent: progress.percent,
+            text: progress.text.clone(),
+            at: progress.at,
+        }),
+        notes: said.notes.iter().map(|note| NoteView { text: note.text.clone(), at: note.at }).collect(),
+        waits_for: match &run.state {
+            State::AwaitingInput { question } => Some(question.clone()),
+            State::AwaitingApproval { action } => Some(action.clone()),
+            _ => None,
+        },
     }
 }
 

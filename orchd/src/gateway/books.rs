@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use orch_adapters::gateway::{Answered, Asked, End, Ledger, Refusal, Way};
 use orch_core::command::Command;
-use orch_core::decide::DecideError;
+use orch_core::decide::{DecideError, Standing, standing};
 use orch_core::digest::Digest;
-use orch_core::entity::{ModelAnswer, ModelRequest, OpenExchange, Run, TokenUse, model_name};
+use orch_core::entity::{ModelAnswer, ModelRequest, OpenExchange, Run, Spend, TokenUse, model_name};
 use orch_core::view::View as _;
 use orch_proto::id::{CommandId, RunId};
 use orch_store::ExecuteError;
@@ -27,6 +27,10 @@ use crate::error_chain::chain;
 const PART: &str = "gateway";
 /// About how many bytes of a request are a token.
 const BYTES_OF_TOKEN: u64 = 4;
+/// How many tokens are kept for an answer of which the request does not say how long it may be.
+const OUTPUT_TOKENS: u64 = 8_192;
+/// Most tokens that are kept for an answer: more is no figure.
+const OUTPUT_TOKENS_MAX: u64 = 1 << 20;
 /// How much of what passed between a run and its model is kept, in bytes. Beyond it the record has the digest alone.
 const KEPT_BYTES_MAX: u64 = 1 << 30;
 
@@ -53,6 +57,14 @@ impl Book {
     }
 }
 
+/// A request that is on record.
+#[derive(Clone, Debug)]
+pub(super) struct Ticket {
+    number: u32,
+    /// The model that it names.
+    model: Option<String>,
+}
+
 /// The books of one run, for whoever serves it.
 #[derive(Clone, Debug)]
 pub(super) struct Books {
@@ -63,7 +75,7 @@ pub(super) struct Books {
 }
 
 impl Ledger for Books {
-    type Ticket = u32;
+    type Ticket = Ticket;
 
     async fn way(&self) -> Result<Way, Refusal> {
         let run = self.run_that_may_ask().await?;
@@ -73,7 +85,7 @@ impl Ledger for Books {
         blocking(move || way::find(&app, &agent)).await
     }
 
-    async fn open(&self, asked: Asked) -> Result<u32, Refusal> {
+    async fn open(&self, asked: Asked) -> Result<Ticket, Refusal> {
         let body = asked.body;
         let hashed = body.clone();
         let request = ModelRequest {
@@ -82,21 +94,29 @@ impl Ledger for Books {
             body: blocking(move || Digest::of(&hashed)).await,
             body_bytes: body.len() as u64,
         };
-        self.wait_while_paused().await?;
-        let number = self.record(request).await?;
+        let reserved = self.reserved(&request, asked.output_max);
+        let number = loop {
+            self.wait_until_it_may_spend().await?;
+            if let Some(number) = self.record(&request, reserved).await? {
+                break number;
+            }
+            self.wait().await?;
+        };
         self.keep(number, "request", body).await;
-        Ok(number)
+        Ok(Ticket { number, model: request.model })
     }
 
-    async fn close(&self, number: u32, answered: Answered) {
+    async fn close(&self, ticket: Ticket, answered: Answered) {
+        let Ticket { number, model: asked } = ticket;
         let body_bytes = answered.body.len() as u64 + answered.left_out;
         let body = (!answered.body.is_empty()).then(|| Digest::of(&answered.body));
         self.keep(number, "answer", answered.body.into()).await;
         let answer = ModelAnswer {
             status: answered.status,
-            model: answered.model,
+            cost: self.cost([answered.model.as_deref(), asked.as_deref()], &answered.tokens),
             tokens: answered.tokens,
             is_estimate: answered.is_estimate,
+            model: answered.model,
             end: word(answered.end).to_owned(),
             body,
             body_bytes,
@@ -128,6 +148,8 @@ impl Books {
         let answer = ModelAnswer {
             status: None,
             model: None,
+            // As much as was kept for it.
+            cost: (open.reserved.cost > 0).then_some(open.reserved.cost),
             tokens,
             is_estimate: true,
             end: "unknown".to_owned(),
@@ -161,14 +183,25 @@ impl Books {
         }
     }
 
-    /// A run that stands still asks for nothing; what it has sent already waits.
-    async fn wait_while_paused(&self) -> Result<(), Refusal> {
+    /// A run that stands still asks for nothing, and one that may not spend more waits; what it has sent already waits, too.
+    async fn wait_until_it_may_spend(&self) -> Result<(), Refusal> {
+        let mut changed = self.app.store.subscribe();
         loop {
+            changed.mark_unchanged();
             let run = self.run_that_may_ask().await?;
-            if !run.pause.is_some_and(|pause| pause.lasts(crate::clock::now())) {
-                return Ok(());
+            let now = crate::clock::now();
+            match self.app.read(move |view| standing(view, &run, now)).await {
+                // When nothing is left, to ask for more is what has a person asked.
+                Ok(Standing::Free | Standing::Held) => return Ok(()),
+                Ok(Standing::Waits) => {}
+                Err(error) => {
+                    tracing::warn!(run = %self.run, error = chain(&error), "an agent waits: its project cannot be read");
+                }
             }
-            self.wait().await?;
+            tokio::select! {
+                waited = self.wait() => waited?,
+                _ = changed.changed() => {}
+            }
         }
     }
 
@@ -179,17 +212,37 @@ impl Books {
         }
     }
 
-    /// Puts a request on record. While that cannot be written the same is tried again, under the same number.
-    async fn record(&self, request: ModelRequest) -> Result<u32, Refusal> {
+    /// What a request may come to.
+    fn reserved(&self, request: &ModelRequest, output_max: Option<u64>) -> Spend {
+        let output = output_max.unwrap_or(OUTPUT_TOKENS).min(OUTPUT_TOKENS_MAX);
+        let tokens = TokenUse { input: request.body_bytes.div_ceil(BYTES_OF_TOKEN), output, ..TokenUse::default() };
+        let price = request.model.as_deref().and_then(|model| self.app.prices.of(model));
+        Spend { tokens: tokens.total(), cost: price.map_or(0, |price| price.of(&tokens)) }
+    }
+
+    /// What an answer cost, by the name that the model has by its own word, or as it was asked for.
+    fn cost(&self, names: [Option<&str>; 2], tokens: &TokenUse) -> Option<u64> {
+        names.into_iter().flatten().find_map(|model| self.app.prices.of(model)).map(|price| price.of(tokens))
+    }
+
+    /// Puts a request on record; none when it may not leave yet. While that cannot be written the same is tried again, under
+    /// the same number.
+    async fn record(&self, request: &ModelRequest, reserved: Spend) -> Result<Option<u32>, Refusal> {
         let _recording = self.book.recording.lock().await;
         let number = self.run_that_may_ask().await?.models.exchanges.saturating_add(1);
         let id = CommandId::generate();
         self.is_under_way(number);
         loop {
             let request = Box::new(request.clone());
-            let command = Command::AskModel { run: self.run, fence: self.fence, number, request };
+            let exchange = OpenExchange { number, request_bytes: request.body_bytes, reserved };
+            let command = Command::AskModel { run: self.run, fence: self.fence, exchange, request };
             let refusal = match self.app.execute_as(id, PART, command).await {
-                Ok(_) => return Ok(number),
+                // What may not leave yet says so.
+                Ok(done) if done.notes.is_empty() => return Ok(Some(number)),
+                Ok(_) => {
+                    self.is_done_with(number);
+                    return Ok(None);
+                }
                 Err(ExecuteError::Rejected(refusal)) => over(told(&refusal)),
                 Err(ExecuteError::Closed) => stopping(),
                 Err(error) => {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use orch_adapters::agent::MODEL_LISTENER;
 use orch_adapters::gateway::{Api, Gateway};
+use orch_adapters::secret_store::SecretStoreError;
 use orch_core::entity::{OpenExchange, Run};
 use orch_core::view::View as _;
 use orch_proto::id::RunId;
@@ -103,6 +104,14 @@ async fn attend(app: Arc<App>, run: Run, api: Api) {
 
 fn is_over(run: Option<&Run>) -> bool {
     run.is_none_or(|run| run.state.is_final())
+}
+
+/// What a run says, without the values of stored secrets. Blocks.
+///
+/// # Errors
+/// When they cannot be read.
+pub(crate) fn without_secrets(app: &App, said: Vec<u8>) -> Result<Vec<u8>, SecretStoreError> {
+    way::without_secrets(app, said)
 }
 
 /// Nobody looks after a run any more: if it is over, what is left open of it on record comes to its end.

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use orch_adapters::agent::AgentKind;
 use orch_adapters::gateway::{Api, Refusal, Way};
+use orch_adapters::secret_store::SecretStoreError;
 use orch_core::entity::AgentUse;
 use orch_core::recipe::SecretName;
 use orch_sandbox::Secrets;
-use orch_sandbox::redact::Patterns;
+use orch_sandbox::redact::{Patterns, Redactor};
 
 use crate::app::App;
 use crate::config::ModelServer;
@@ -51,7 +52,7 @@ impl Redactions {
 pub(super) fn api(app: &App, agent: &AgentUse) -> Option<Api> {
     let on_record = agent.server.as_ref().and_then(|server| Api::of(&server.api));
     let configured = || server(app, agent).ok().map(|server| server.upstream.api);
-    on_record.or_else(configured).or_else(|| AgentKind::of(&agent.kind).map(AgentKind::api))
+    on_record.or_else(configured).or_else(|| AgentKind::of(&agent.kind)?.usual_api())
 }
 
 /// The server that the run of `agent` asks, if it is what it was.
@@ -97,4 +98,18 @@ pub(super) fn find(app: &App, agent: &AgentUse) -> Result<Way, Refusal> {
         secrets: redactions.of_requests(values),
         of_answers,
     })
+}
+
+/// Bytes without the values of all stored secrets, as requests to models leave. Blocks: values are read each time.
+///
+/// # Errors
+/// When they cannot be read.
+pub(super) fn without_secrets(app: &App, bytes: Vec<u8>) -> Result<Vec<u8>, SecretStoreError> {
+    let patterns = app.gateways.redactions.of_requests(app.secrets.all(VALUE_BYTES_MIN)?);
+    Ok(patterns.iter().fold(bytes, |bytes, patterns| {
+        let (mut redactor, mut clear) = (Redactor::new(patterns), Vec::with_capacity(bytes.len()));
+        redactor.feed(&bytes, &mut clear);
+        redactor.finish(&mut clear);
+        clear
+    }))
 }

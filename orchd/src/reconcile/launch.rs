@@ -52,6 +52,8 @@ enum LaunchError {
         "has `isolation: none`, which the configuration does not allow any more; set `sandbox.allow_none` or edit its recipe"
     )]
     NoIsolation,
+    #[error("has `channel: true`, and `orchctl` is not beside `orchd`, where it belongs")]
+    NoChannel,
     #[error("{0}; {1}")]
     Secret(SecretStoreError, String),
     #[error(transparent)]
@@ -134,6 +136,7 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
                 | LaunchError::Agent(_)
                 | LaunchError::NotAllowed { .. }
                 | LaunchError::NoIsolation
+                | LaunchError::NoChannel
                 | LaunchError::Secret(..)
                 | LaunchError::NoVariable { .. } => FailureClass::Isolation,
                 _ => FailureClass::Infrastructure,
@@ -225,12 +228,16 @@ fn launch(
         (RunPurpose::Gate { .. }, Some(commit)) => promised_gates(app, run, project, commit)?,
         _ => Vec::new(),
     };
+    if run.access.channel && run.agent.is_none() && app.channel_program.is_none() {
+        return Err(LaunchError::NoChannel);
+    }
     let secrets = granted(app, run, task)?;
     let agent = RunAgent::of(app, run)?;
     let tools = tools(app, (run, task, project), agent.as_ref().is_some_and(RunAgent::needs_node))?;
     agent.as_ref().map(|agent| agent.tell(app, (run, task, project))).transpose()?;
     let job = Job {
         agent: agent.as_ref().map(RunAgent::job),
+        channel: app.channel_program.as_deref(),
         project,
         task,
         run,

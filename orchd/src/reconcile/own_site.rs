@@ -21,12 +21,13 @@ use super::settle::{self, Ended};
 use super::watch::Watch;
 use super::{launch, lease, log};
 use crate::app::{App, blocking};
-use crate::checkpoints;
+use crate::channel;
 use crate::error_chain::chain;
 use crate::gateway;
 use crate::kept_book::KeptBook;
 use crate::site::{Launched, Moved, Served, Site};
 use crate::troubles::Troubles;
+use crate::{agents, checkpoints};
 
 impl Site for App {
     type Watch = Watch;
@@ -123,11 +124,8 @@ impl Site for App {
         self.executor.observe(&self.dirs.run(run.id), run.fence).map_err(|error| chain(&error))
     }
 
-    fn agent_for(&self, capability: &str) -> Option<AgentUse> {
-        let agent = self.config.agents.agent_for(capability)?;
-        let kind = agent.kind.word().to_owned();
-        let server = self.config.agents.server_of(agent);
-        Some(AgentUse { name: agent.name.clone(), kind, model: agent.model.clone(), server })
+    fn agent_for(&self, project: &Project, capability: &str) -> Option<AgentUse> {
+        agents::choose(self, project, capability)
     }
 
     fn serve_models(self: &Arc<Self>, run: &Run) -> Option<Served> {
@@ -136,6 +134,10 @@ impl Site for App {
 
     fn end_models(self: &Arc<Self>, run: RunId) {
         gateway::ended(self, run);
+    }
+
+    fn serve_channel(self: &Arc<Self>, run: &Run) -> Option<Served> {
+        channel::serve(self, run)
     }
 
     fn has_directory(&self, run: RunId) -> bool {

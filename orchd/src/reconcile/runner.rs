@@ -145,7 +145,7 @@ async fn follow<S: Site>(
         Ok(watch) => watch,
         Err(followed) => return Ok(followed),
     };
-    let (mut scanned, mut models) = (0, None);
+    let (mut scanned, mut models, mut channel) = (0, None, None);
     let mut steering = Steering::default();
     let mut readable_at = app.instant();
     loop {
@@ -180,6 +180,9 @@ async fn follow<S: Site>(
                 sight.seen(app, &run, renewed).await;
                 if models.is_none() && run.agent.is_some() {
                     models = app.serve_models(&run);
+                }
+                if channel.is_none() && run.access.channel {
+                    channel = app.serve_channel(&run);
                 }
                 steering.steer(app, &run).await;
                 log::record(app, &run, &mut scanned).await?;

@@ -23,8 +23,8 @@ const NEWS_MAX: u32 = 10_000;
 /// The event with which a run begins.
 const BEGUN: &str = "queued";
 /// Events that somebody else than its follower makes happen to a run, and that its follower has to heed.
-const DECIDED: [&str; 6] =
-    ["cancel_requested", "pause_requested", "resume_requested", "undone", "over_budget", "ended"];
+const DECIDED: [&str; 8] =
+    ["cancel_requested", "pause_requested", "resume_requested", "parked", "answered", "undone", "over_budget", "ended"];
 
 /// Whether what happened is a run that begins, or something that its follower has to heed.
 pub(super) fn heeds(event: &Event) -> bool {
@@ -141,18 +141,20 @@ fn news(view: &ReadView<'_>, after: Option<u64>) -> Result<News, ReadError> {
 
 #[cfg(test)]
 mod tests {
-    use orch_core::entity::{Entity as _, RunEvent, RunPause};
+    use orch_core::entity::{ChannelEvent, Entity as _, RunEvent, RunPause};
     use orch_core::state::run::RunOutcome;
 
     use super::*;
 
     #[test]
     fn what_is_decided_about_a_run_is_known_by_its_name() {
-        let pause = RunPause { reason: String::new(), with_project: false, until: None };
+        let pause = RunPause::asked("", false, None);
         let decided = [
             RunEvent::CancelRequested { reason: String::new() },
             RunEvent::PauseRequested { pause },
             RunEvent::ResumeRequested,
+            RunEvent::Channel { event: ChannelEvent::Parked },
+            RunEvent::Channel { event: ChannelEvent::Answered },
             RunEvent::Undone { operation: 1, pause: None },
             RunEvent::OverBudget { reason: String::new() },
             RunEvent::Ended { outcome: RunOutcome::Succeeded, artifacts: Vec::new(), log_dropped_bytes: 0 },

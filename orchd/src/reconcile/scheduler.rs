@@ -90,7 +90,7 @@ fn start_of(app: &impl Site, view: &ReadView<'_>, task: TaskId, reason: String) 
     let Some(project) = view.get::<Project>(task.project)? else { return Ok(None) };
     let inputs = app.inputs(&task, &project);
     let agent = match &task.spec.work {
-        Work::Agent { capability } => app.agent_for(capability),
+        Work::Agent { capability } => app.agent_for(&project, capability),
         Work::Steps { .. } => None,
     };
     Ok(Some(Command::StartRun {

@@ -17,6 +17,7 @@ use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::limit::LimitKind;
 
 use super::{PassError, gates, log};
+use crate::answers;
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 use crate::site::Site;
@@ -335,6 +336,7 @@ async fn clean_up<S: Site>(app: &Arc<S>, run: RunId, is_collected: bool) {
 
 /// The same for one run of this machine; `is_collected` says that all of it was taken in. Blocks.
 pub(super) fn clean_up_one(app: &App, id: RunId, is_collected: bool) -> Result<(), orch_core::view::ReadError> {
+    answers::forget_of(app, id);
     if is_collected {
         remove_leavings(app, id);
         return Ok(());

@@ -11,7 +11,7 @@ use orch_store::{ExecuteError, ReadFault};
 
 use crate::error_chain::chain;
 
-pub(super) fn read(error: &ReadError) -> RpcError {
+pub(crate) fn read(error: &ReadError) -> RpcError {
     if let Some(fault @ (ReadFault::Busy | ReadFault::Deadline { .. })) = error.0.downcast_ref::<ReadFault>() {
         tracing::warn!(%fault, "a read was not answered");
         return busy(&fault.to_string()).hint("try again in a moment; ask for less if it stays");
@@ -20,7 +20,7 @@ pub(super) fn read(error: &ReadError) -> RpcError {
     RpcError::new(ErrorCode::Storage, chain(error)).hint("try again; if it stays, look into the daemon's log")
 }
 
-pub(super) fn execute(error: &ExecuteError) -> RpcError {
+pub(crate) fn execute(error: &ExecuteError) -> RpcError {
     match error {
         ExecuteError::Rejected(refusal) => decide(refusal),
         ExecuteError::KeyReused { .. } => {
@@ -130,7 +130,7 @@ pub(super) fn unless_removed(run: &Run, part: RunPart) -> Result<(), RpcError> {
 }
 
 /// A fault of the daemon. The log has the details.
-pub(super) fn internal(what: &str, error: &dyn std::error::Error) -> RpcError {
+pub(crate) fn internal(what: &str, error: &dyn std::error::Error) -> RpcError {
     tracing::error!(error = chain(error), "{what}");
     RpcError::new(ErrorCode::Internal, format!("{what}: {}", chain(error))).hint("the daemon's log has the details")
 }

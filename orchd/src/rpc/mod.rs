@@ -1,7 +1,7 @@
 //! The socket: who connects, what they may do, and the answers.
 
 mod answer_size;
-mod errors;
+pub(crate) mod errors;
 mod identity;
 mod read;
 mod resolve;

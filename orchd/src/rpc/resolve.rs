@@ -75,7 +75,7 @@ pub(super) fn entity<E: Entity>(view: &ReadView<'_>, reference: &Ref) -> Result<
 }
 
 fn form(kind: EntityKind, number: u32) -> String {
-    let article = if kind == EntityKind::Approval { "an" } else { "a" };
+    let article = if matches!(kind, EntityKind::Approval | EntityKind::InfoRequest) { "an" } else { "a" };
     format!("{article} {kind} is named like `{}`", kind.short(number))
 }
 

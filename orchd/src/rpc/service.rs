@@ -1,15 +1,18 @@
 //! The methods of the contract: who may call them, and that a fault in one fails that call only.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
+use orch_proto::id::CommandId;
 use orch_proto::request::{Accepted, Bytes, Envelope, Role};
 use orch_proto::service::Orch;
 use orch_proto::view::{
-    ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, LogPage,
-    PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView,
-    TaskFilter, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
+    ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage,
+    InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter,
+    RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView,
+    VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError};
 use tarpc::context::Context;
@@ -53,6 +56,19 @@ macro_rules! reads {
                 self.call(role, async |app, caller| submit::submit(app, caller, envelope).await).await
             }
 
+            async fn info_answer(
+                self,
+                _: Context,
+                info: Ref,
+                key: CommandId,
+                values: BTreeMap<String, Bytes>,
+            ) -> Result<Accepted, RpcError> {
+                let answer = async |app: &Arc<App>, caller: &Caller| {
+                    submit::info_answer(app, caller, info, key, values).await
+                };
+                self.call(Role::Operator, answer).await
+            }
+
             $( async fn $method(self, _: Context, $( $arg: $ty ),* ) -> Result<$answer, RpcError> {
                 self.call(Role::$role, async |app, caller| read::$method(app, caller, $( $arg ),*).await).await
             } )+
@@ -80,6 +96,8 @@ reads! {
     artifact(run: Ref, path: String, offset: u64) -> Bytes, Viewer;
     approvals(filter: ApprovalFilter) -> Vec<ApprovalView>, Viewer;
     approval(approval: Ref) -> ApprovalView, Viewer;
+    info_requests(filter: InfoRequestFilter) -> Vec<InfoRequestView>, Viewer;
+    info_request(info: Ref) -> InfoRequestView, Viewer;
     changes(project: Option<Ref>) -> Vec<ChangeView>, Viewer;
     change(change: Ref) -> ChangeView, Viewer;
     change_diff(change: Ref) -> DiffView, Viewer;

@@ -21,7 +21,7 @@ use crate::tables::{self, KINDS, TableError};
 
 /// Tables that another version made are made anew at the next start. Raise the number when entities or tables change
 /// shape between two releases.
-const PROJECTION_VERSION: &str = concat!("5 of ", env!("CARGO_PKG_VERSION"));
+const PROJECTION_VERSION: &str = concat!("6 of ", env!("CARGO_PKG_VERSION"));
 /// Events that are read at once.
 const PAGE_EVENTS: u32 = 2_000;
 /// Most differences that a report names.

@@ -127,7 +127,8 @@ impl OpenError {
 }
 
 /// Never change an entry; append one. What changes the projected tables also raises `PROJECTION_VERSION`.
-const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql"), include_str!("schema/v3.sql")];
 
 /// Refuses a file that must not be touched, without touching it.
 pub(crate) fn check_untouched(location: &Location) -> Result<(), OpenError> {

@@ -3,7 +3,9 @@
 //! A row is what `Entity::apply` made of the events of one subject. Knows no rules and no history; all that is not needed
 //! to find rows is JSON.
 
-use orch_core::entity::{ApplyError, Approval, Change, Entity, Meta, Plan, Project, Requirements, Run, Task, Vision};
+use orch_core::entity::{
+    ApplyError, Approval, Change, Entity, InfoRequest, Meta, Plan, Project, Requirements, Run, Task, Vision,
+};
 use orch_core::event::Event;
 use orch_core::view::Filter;
 use orch_proto::EntityKind;
@@ -24,7 +26,7 @@ pub(crate) enum TableError {
 }
 
 /// Every kind, in the order of their tables.
-pub(crate) const KINDS: [EntityKind; 8] = [
+pub(crate) const KINDS: [EntityKind; 9] = [
     EntityKind::Project,
     EntityKind::Vision,
     EntityKind::Requirements,
@@ -33,6 +35,7 @@ pub(crate) const KINDS: [EntityKind; 8] = [
     EntityKind::Run,
     EntityKind::Approval,
     EntityKind::Change,
+    EntityKind::InfoRequest,
 ];
 
 /// Puts the name of a kind's table into a statement.
@@ -47,6 +50,7 @@ macro_rules! sql {
             EntityKind::Run => concat!($before, "runs", $after),
             EntityKind::Approval => concat!($before, "approvals", $after),
             EntityKind::Change => concat!($before, "changes", $after),
+            EntityKind::InfoRequest => concat!($before, "info_requests", $after),
         }
     };
 }
@@ -68,6 +72,7 @@ pub(crate) fn apply(
         Event::Run { id, event } => apply_to::<Run>((conn, kept), (seq, *id), event, meta),
         Event::Approval { id, event } => apply_to::<Approval>((conn, kept), (seq, *id), event, meta),
         Event::Change { id, event } => apply_to::<Change>((conn, kept), (seq, *id), event, meta),
+        Event::InfoRequest { id, event } => apply_to::<InfoRequest>((conn, kept), (seq, *id), event, meta),
     }
 }
 

@@ -13,15 +13,18 @@ const SANDBOX: &str = "orch-sandbox";
 /// The package whose benchmark is that of workspaces.
 const ADAPTERS: &str = "orch-adapters";
 
-/// The package with the benchmark of the scheduler.
+/// The package with the benchmarks of the scheduler and of agents.
 const TESTS: &str = "orch-tests";
+/// The package whose benchmark is that of transcripts.
+const CORE: &str = "orch-core";
 
 /// Measures `area` with the benchmarks' own arguments.
 pub(crate) fn run(area: &str, arguments: &[String]) -> anyhow::Result<ExitCode> {
     match area {
         "sandbox" => sandbox(arguments),
         "scheduler" => scheduler(arguments),
-        other => bail!("there is no bench area `{other}`; there are: sandbox, scheduler"),
+        "agents" => agents(arguments),
+        other => bail!("there is no bench area `{other}`; there are: agents, sandbox, scheduler"),
     }
 }
 
@@ -47,6 +50,34 @@ fn sandbox(arguments: &[String]) -> anyhow::Result<ExitCode> {
 fn scheduler(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let held = benchmark(&workspace::root()?, TESTS, "scheduler", arguments)?;
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The gateway, and how fast transcripts are read. Each gets the sizes that it knows.
+fn agents(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let root = workspace::root()?;
+    let mut held = true;
+    if wants(arguments, |bar| bar.starts_with("gateway") || "gateway".starts_with(bar)) {
+        held &= benchmark(&root, TESTS, "agents", &without(arguments, &["--megabytes"]))?;
+    }
+    if wants(arguments, |bar| bar.starts_with("agents") || "agents".starts_with(bar)) {
+        let sizes = ["--blocks", "--requests", "--seconds"];
+        held &= benchmark(&root, CORE, "transcripts", &without(arguments, &sizes))?;
+    }
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The arguments but for these, each of which has a value.
+fn without(arguments: &[String], names: &[&str]) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        if names.contains(&word.as_str()) {
+            words.next();
+        } else {
+            left.push(word.clone());
+        }
+    }
+    left
 }
 
 /// Whether `--only` names nothing, or something that is `meant`.
@@ -111,6 +142,13 @@ mod tests {
         assert!(wants(&words(&["--only", "start", "--only", "workspace-100k"]), is_workspace));
         assert!(!wants(&words(&["--only", "start-cli", "--runs", "9"]), is_workspace));
         assert!(wants(&words(&["--only", "esc"]), |bar| "escapes".starts_with(bar)));
+    }
+
+    #[test]
+    fn sizes_of_another_benchmark_are_left_out() {
+        let all = words(&["--json", "--requests", "9", "--rounds", "1", "--megabytes", "5"]);
+        assert_eq!(without(&all, &["--megabytes"]), words(&["--json", "--requests", "9", "--rounds", "1"]));
+        assert_eq!(without(&all, &["--requests", "--blocks"]), words(&["--json", "--rounds", "1", "--megabytes", "5"]));
     }
 
     #[test]

@@ -16,6 +16,10 @@ usage: cargo xtask COMMAND
   ci                   all that CI checks, on the tools that are installed (the same as .ci/run --no-install)
   bench sandbox [--json] [--only BAR]... [--runs N] [--user NAME]
                        measure the sandbox beside bubblewrap and print the bars; as root, as the user NAME
+  bench scheduler [--json] [--only BAR]... [--tasks N] [--rounds N] [--queued N] [--finished N]
+                       measure the scheduler and the state beside other queues
+  bench agents [--json] [--only BAR]... [--blocks N] [--requests N] [--rounds N] [--seconds N] [--megabytes N]
+                       measure the model gateway beside the direct way, and how fast transcripts are read
   escape --against bwrap|nsjail|none
                        try the attacks of the escape suite in our sandbox and in another one
   plants [NAME]...     plant faults into a copy of the repository, one at a time, and see whether the tests find each
@@ -55,7 +59,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         }
         "bench" => match rest.split_first() {
             Some((area, rest)) => bench::run(area, rest),
-            None => bail!("`bench` needs an area: sandbox"),
+            None => bail!("`bench` needs an area: agents, sandbox, scheduler"),
         },
         "escape" => escape::run(rest),
         "plants" => plants::run(rest),

@@ -18,7 +18,7 @@ use crate::bars::{Bar, Finding, Limit};
 use crate::options::Options;
 use crate::place::{Place, quiet};
 use crate::runs::{Runs, output, spec, step, visible, wait};
-use crate::samples::{Samples, spread};
+use crate::samples::{self, Samples};
 use crate::starts::COLD;
 use crate::turns::Gate;
 
@@ -76,11 +76,8 @@ pub(crate) fn measure(place: &Place, options: &Options) -> anyhow::Result<Vec<Fi
         gate.wait()?;
         proxied.blocks.push(through(&runs)?);
     }
-    let added = proxied.quantile(0.5) - direct.quantile(0.5);
-    let pairs = direct.blocks.iter().zip(&proxied.blocks);
-    let block = |block: &Vec<Duration>| Samples { blocks: vec![block.clone()] }.quantile(0.5);
-    let differences = pairs.map(|(direct, proxied)| block(proxied) - block(direct)).collect();
-    let finding = Finding::of(&PROXIED, added).spread(spread(differences));
+    let (added, spread) = samples::added(&proxied, &direct);
+    let finding = Finding::of(&PROXIED, added).spread(spread);
     Ok(vec![finding.note(direct.text("direct")).note(proxied.text("proxied")).note(gate.text())])
 }
 

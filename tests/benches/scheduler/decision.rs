@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use orch_core::entity::{
-    Asks, ModelUse, Project, RepositorySource, RetryPolicy, Run, RunPurpose, Share, Task, TaskSpec, Terms, Work,
+    Asks, ChannelUse, ModelUse, Project, RepositorySource, RetryPolicy, Run, RunPurpose, Share, Task, TaskSpec, Terms,
+    Work,
 };
 use orch_core::ids::sample_id;
 use orch_core::recipe::{Access, Isolation};
@@ -272,6 +273,7 @@ pub(crate) fn task(number: u128, at: Timestamp) -> Task {
         since: at,
         overdue: None,
         question: None,
+        spending_raises: 0,
     }
 }
 
@@ -306,6 +308,7 @@ pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         access: Access::default(),
         agent: None,
         models: ModelUse::default(),
+        channel: ChannelUse::default(),
         network: Vec::new(),
         network_left_out: 0,
         removed: Vec::new(),

@@ -4,9 +4,6 @@
 //! disturbs all of them. A run takes the one place that there is. A task that was a sample is cancelled before the next,
 //! and that is not timed, so that a queue keeps its length.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -14,6 +11,7 @@ use orch_proto::Ref;
 use orch_proto::request::Request;
 
 use crate::bars::{Bar, Finding, Limit};
+use crate::disk;
 use crate::options::Options;
 use crate::samples::Samples;
 use crate::site::{self, Isolation, Site};
@@ -33,7 +31,7 @@ const BLOCKS: usize = 20;
 const BLOCK: usize = 100;
 
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Vec<Finding>> {
-    crate::runtime()?.block_on(async {
+    crate::area::runtime()?.block_on(async {
         let mut queues = Vec::new();
         for queued in [0, options.queued / 10, options.queued] {
             queues.push(Queue::filled(queued).await?);
@@ -45,7 +43,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Vec<Finding>> {
                 gate.wait()?;
                 queue.block().await?;
             }
-            floor.blocks.push(appends(queues[0].site.env.root())?);
+            floor.blocks.push(disk::appends(queues[0].site.env.root(), BLOCK)?);
             queues.rotate_left(1);
         }
         queues.sort_by_key(|queue| queue.queued);
@@ -104,16 +102,4 @@ impl Queue {
             f64::from(queued) / seconds
         )
     }
-}
-
-/// What the disk alone takes: a page is appended to a file and is durable.
-fn appends(directory: &Path) -> anyhow::Result<Vec<Duration>> {
-    let mut file = File::create(directory.join("appended"))?;
-    let append = |file: &mut File| {
-        let begun = Instant::now();
-        file.write_all(&[7; 4096])?;
-        file.sync_data()?;
-        anyhow::Ok(begun.elapsed())
-    };
-    (0..BLOCK).map(|_| append(&mut file)).collect()
 }

@@ -17,7 +17,7 @@ const TOGETHER: u32 = 2_000;
 pub(crate) fn grow(store: &Store, count: u32) -> anyhow::Result<()> {
     let project = store.read(|view| view.project_by_slug(PROJECT))?.context("the project is there")?;
     let mut done = store.read(|view| view.last_number(orch_proto::EntityKind::Run, Some(project.id)))?;
-    let runtime = crate::runtime()?;
+    let runtime = crate::area::runtime()?;
     let mut left = count;
     while left > 0 {
         let now = left.min(TOGETHER);

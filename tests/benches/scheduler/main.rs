@@ -5,14 +5,19 @@
 //! own; `peers` and `postgres` are what others do; `lifecycle` and `grown` give a store what a daemon gives it; a file for
 //! each group of bars: `decision`, `fairness`, `noop`, `enqueue`, `transitions`, `started`, `memory`, `restart`, and
 //! `elsewhere` for what other programs hold. With the benchmark of the sandbox it shares `bars`, `samples`, `turns` and
-//! `bwrap`.
+//! `bwrap`, with that of the agents what is in `shared`.
 
+#[path = "../shared/area.rs"]
+mod area;
 #[path = "../../../sandbox/benches/sandbox/bars.rs"]
 mod bars;
 #[path = "../../../sandbox/benches/sandbox/bwrap.rs"]
 mod bwrap;
+#[path = "../shared/clock.rs"]
 mod clock;
 mod decision;
+#[path = "../shared/disk.rs"]
+mod disk;
 mod elsewhere;
 mod enqueue;
 mod fairness;
@@ -27,45 +32,28 @@ mod restart;
 #[path = "../../../sandbox/benches/sandbox/samples.rs"]
 #[expect(dead_code, reason = "the benchmark of the sandbox compares samples, too")]
 mod samples;
+#[path = "../shared/site.rs"]
 mod site;
 mod started;
 mod transitions;
 #[path = "../../../sandbox/benches/sandbox/turns.rs"]
 #[expect(dead_code, reason = "the benchmark of the sandbox has subjects, too")]
 mod turns;
+#[path = "../shared/words.rs"]
+mod words;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, ensure};
-use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-
-use bars::{Bar, Finding};
+use area::Group;
 use options::Options;
 
-/// Measures the bars of one group.
-type Group = fn(&Options) -> anyhow::Result<Vec<Finding>>;
-
 fn main() -> ExitCode {
-    match run() {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("bench: error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    area::ended(run())
 }
 
 fn run() -> anyhow::Result<ExitCode> {
     let options = Options::parse(&std::env::args().skip(1).collect::<Vec<_>>())?;
-    let directory = std::env::temp_dir();
-    let kind = statfs(&directory).context("failed to look at the directory for temporary files")?.filesystem_type();
-    ensure!(
-        kind != TMPFS_MAGIC,
-        "`{}` is a tmpfs, where nothing is durable; name a directory on a disk with TMPDIR",
-        directory.display()
-    );
-    let groups: [(&[&Bar], Group); 9] = [
+    let groups: [Group<Options>; 9] = [
         (decision::BARS, decision::measure),
         (fairness::BARS, fairness::measure),
         (noop::BARS, noop::measure),
@@ -76,28 +64,5 @@ fn run() -> anyhow::Result<ExitCode> {
         (restart::BARS, restart::measure),
         (elsewhere::BARS, elsewhere::measure),
     ];
-    let mut is_broken = false;
-    for (bars, measure) in groups {
-        let wanted: Vec<&str> = bars.iter().map(|bar| bar.name).filter(|name| options.wants(name)).collect();
-        if wanted.is_empty() {
-            continue;
-        }
-        eprintln!("bench: measuring {}", wanted.join(", "));
-        let findings = measure(&options).with_context(|| format!("failed to measure {}", wanted.join(", ")))?;
-        for finding in findings.iter().filter(|finding| options.wants(finding.bar.name)) {
-            is_broken |= finding.holds() == Some(false);
-            show(&if options.json { finding.json() } else { finding.text() })?;
-        }
-    }
-    Ok(if is_broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Prints a line; whoever has stopped reading ends the measurement in good order.
-fn show(line: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{line}").context("failed to print")
-}
-
-/// What clients of a daemon run on. One thread: the machine is for the daemon.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+    area::measure(&options.wanted, &options, &groups)
 }

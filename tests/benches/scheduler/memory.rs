@@ -25,7 +25,7 @@ const RESTS: u32 = 8;
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     if options.wants(QUEUED.name) {
-        findings.push(crate::runtime()?.block_on(queued(options.queued / 10))?);
+        findings.push(crate::area::runtime()?.block_on(queued(options.queued / 10))?);
     }
     if options.wants(FINISHED.name) {
         findings.push(finished(options.finished)?);
@@ -46,7 +46,7 @@ async fn queued(count: u32) -> anyhow::Result<Finding> {
 }
 
 fn finished(count: u32) -> anyhow::Result<Finding> {
-    let runtime = crate::runtime()?;
+    let runtime = crate::area::runtime()?;
     let mut site = runtime.block_on(Site::start(Isolation::Sandbox, PLACES))?;
     // As the other one is looked at: a daemon that found its state there.
     runtime.block_on(async {

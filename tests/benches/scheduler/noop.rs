@@ -152,7 +152,7 @@ impl Contest {
     }
 
     fn take_ours(&self, options: &Options, ours: &mut Taken, gate: &mut Gate) -> anyhow::Result<()> {
-        let (seconds, remark) = crate::runtime()?.block_on(self.ours(options.tasks, gate))?;
+        let (seconds, remark) = crate::area::runtime()?.block_on(self.ours(options.tasks, gate))?;
         ours.seconds.push(seconds);
         ours.remarks.push(remark);
         Ok(())

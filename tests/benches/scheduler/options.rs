@@ -1,6 +1,6 @@
 //! What this program is asked to do.
 
-use anyhow::{Context as _, bail, ensure};
+use crate::words::Wanted;
 
 const USAGE: &str = "\
 arguments: [--json] [--only BAR]... [--tasks N] [--rounds N] [--queued N] [--finished N]
@@ -16,8 +16,7 @@ arguments: [--json] [--only BAR]... [--tasks N] [--rounds N] [--queued N] [--fin
 /// The arguments.
 #[derive(Debug)]
 pub(crate) struct Options {
-    pub(crate) json: bool,
-    only: Vec<String>,
+    pub(crate) wanted: Wanted,
     pub(crate) tasks: u32,
     pub(crate) rounds: u32,
     pub(crate) queued: u32,
@@ -26,34 +25,19 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn parse(words: &[String]) -> anyhow::Result<Self> {
-        let mut options =
-            Self { json: false, only: Vec::new(), tasks: 10_000, rounds: 3, queued: 100_000, finished: 1_000_000 };
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            let mut value = || words.next().with_context(|| format!("`{word}` needs a value\n{USAGE}"));
-            match word.as_str() {
-                // Cargo says so to every benchmark.
-                "--bench" => {}
-                "--json" => options.json = true,
-                "--only" => options.only.push(value()?.clone()),
-                "--tasks" => options.tasks = number(word, value()?)?,
-                "--rounds" => options.rounds = number(word, value()?)?,
-                "--queued" => options.queued = number(word, value()?)?,
-                "--finished" => options.finished = number(word, value()?)?,
-                other => bail!("there is no argument `{other}`\n{USAGE}"),
-            }
-        }
-        Ok(options)
+        let (mut tasks, mut rounds, mut queued, mut finished) = (10_000, 3, 100_000, 1_000_000);
+        let mut numbers = [
+            ("--tasks", &mut tasks),
+            ("--rounds", &mut rounds),
+            ("--queued", &mut queued),
+            ("--finished", &mut finished),
+        ];
+        let wanted = Wanted::read(words, USAGE, &mut numbers)?;
+        Ok(Self { wanted, tasks, rounds, queued, finished })
     }
 
     /// Whether a bar is to be measured.
     pub(crate) fn wants(&self, bar: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| bar.starts_with(only.as_str()))
+        self.wanted.wants(bar)
     }
-}
-
-fn number(word: &str, text: &str) -> anyhow::Result<u32> {
-    let number = text.parse().with_context(|| format!("`{word}` needs a number"))?;
-    ensure!(number > 0, "`{word}` needs at least 1");
-    Ok(number)
 }

@@ -26,7 +26,7 @@ pub(crate) static BARS: &[&Bar] = &[&RESTART];
 const PLACES: u32 = 100;
 
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Vec<Finding>> {
-    let runtime = crate::runtime()?;
+    let runtime = crate::area::runtime()?;
     let mut site = runtime.block_on(Site::start(Isolation::Sandbox, PLACES))?;
     runtime.block_on(site.stop())?;
     grown::grow(&site.state()?, options.finished.div_ceil(lifecycle::EVENTS))?;

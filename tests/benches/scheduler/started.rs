@@ -42,7 +42,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Vec<Finding>> {
 }
 
 fn of(isolation: Isolation, bar: &'static Bar) -> anyhow::Result<Finding> {
-    crate::runtime()?.block_on(async {
+    crate::area::runtime()?.block_on(async {
         let mut site = Site::start(isolation, PLACES).await?;
         for _ in 0..TASKS {
             let task = hand_in(&site, isolation, None).await?;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::ledger::Ledger;
 use super::manner::Manner;
@@ -82,6 +83,8 @@ pub(super) struct ReplyBody {
     cut_after: Option<u64>,
     /// Before each step.
     pause: Duration,
+    /// When the step before was due: one that comes late makes the next ones no later.
+    due: Option<Instant>,
     /// What the rest waits for.
     wait: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     is_flushed: bool,
@@ -94,7 +97,8 @@ impl ReplyBody {
         let Manner { hold_after, cut_after, .. } = manner;
         let (hold_after, cut_after, pause) = (*hold_after, *cut_after, Duration::ZERO);
         let pieces = pieces.into();
-        Self { pieces, sending, sent: 0, hold_after, cut_after, pause, wait: None, is_flushed: false, length: None }
+        let (due, wait, length) = (None, None, None);
+        Self { pieces, sending, sent: 0, hold_after, cut_after, pause, due, wait, is_flushed: false, length }
     }
 
     /// Takes so many seconds for all its steps.
@@ -167,11 +171,14 @@ impl Body for ReplyBody {
                 self.sending.end(Delivery::Cut);
                 return Poll::Ready(Some(Err(Dropped)));
             } else if is_step && !self.pause.is_zero() {
-                let pause = self.pause;
+                let now = Instant::now();
+                // What was held back is not caught up with.
+                let due = self.due.unwrap_or(now).checked_add(self.pause).map_or(now, |due| due.max(now));
+                self.due = Some(due);
                 if let Some(piece) = self.pieces.front_mut() {
                     piece.is_step = false;
                 }
-                self.wait = Some(Box::pin(tokio::time::sleep(pause)));
+                self.wait = Some(Box::pin(tokio::time::sleep_until(due)));
             } else {
                 let next = self.next(room);
                 // Whoever knows the length does not ask for the end.

@@ -8,19 +8,47 @@ use orch_proto::view::{AgentUseView, RunState, RunView, TaskState};
 use orch_tests::command_line::orchctl;
 use orch_tests::model_server::{Misbehave as _, ModelServer, Request, Script, Turn};
 use orch_tests::{Setup, Story, agents, poll, processes};
+use serde_json::json;
 
 use crate::kills::shim_pid;
-use crate::story;
+use crate::{channel, story};
 
 /// What no run may find.
 const KEY: &str = "sk-story-5f1c0a7e9d3b4c62";
 
-/// The agents: the program, and how it speaks.
-const CODEX: (&str, &str) = ("codex", "openai");
-const CLAUDE: (&str, &str) = ("claude", "anthropic");
+/// An agent: its program, its kind, and how its server is spoken to.
+#[derive(Clone, Copy)]
+pub(crate) struct Agent {
+    program: &'static str,
+    kind: &'static str,
+    api: &'static str,
+}
+
+pub(crate) const CODEX: Agent = Agent { program: "codex", kind: "codex", api: "openai" };
+const CLAUDE: Agent = Agent { program: "claude", kind: "claude", api: "anthropic" };
+const OPENCODE: Agent = Agent { program: "opencode", kind: "acp", api: "openai" };
+
+/// What the documentation has an operator write for opencode.
+const DOCUMENTED: &str = include_str!("../../../orchd/docs/agents.md");
+
+/// An agent of no vendor, which speaks as little of the protocol as there is.
+const SPARSE: &str = r#"#!/bin/sh
+set -e
+read line; echo '{"jsonrpc":"2.0","id":"initialize","result":{"protocolVersion":1}}'
+read line; echo '{"jsonrpc":"2.0","id":"new","result":{"sessionId":"s"}}'
+read line
+say() {
+    echo '{"method":"session/update","params":{"update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"'"$1"'"}}}}'
+}
+say 'I was told '; say "with $GREETING."
+case $line in *"Say hello"*) cp "$HOME/notes/greeting" hello.txt ;; esac
+printf 'changed\n' >> "$HOME/notes/greeting"
+echo '{"jsonrpc":"2.0","id":"prompt-0","result":{"stopReason":"'"$1"'"}}'
+cat > /dev/null
+"#;
 
 /// Looks for the key where a process can look, and asks the gateway for what is none of its business.
-const LOOK: &str = r#"env; cat /proc/*/environ /proc/*/cmdline | tr '\0' '\n'
+const LOOK: &str = r#"env; cat "$HOME/.config/opencode/opencode.json" 2> /dev/null; cat /proc/*/environ /proc/*/cmdline | tr '\0' '\n'
 python3 - <<'E'
 import json, urllib.error, urllib.request
 for path, tool in [("/v1/responses", "web_search"), ("/v1/messages", "web_search_20250305")]:
@@ -49,9 +77,14 @@ fn claude_does_a_task_to_the_merge() -> anyhow::Result<()> {
     does_a_task(CLAUDE)
 }
 
+#[test]
+fn opencode_does_a_task_to_the_merge() -> anyhow::Result<()> {
+    does_a_task(OPENCODE)
+}
+
 /// The work is merged, counted by the server's own figures, and nothing of the run ever had the key.
-fn does_a_task(agent: (&'static str, &'static str)) -> anyhow::Result<()> {
-    story(&format!("{} does a task", agent.0), Setup::Runs, async |story| {
+fn does_a_task(agent: Agent) -> anyhow::Result<()> {
+    story(&format!("{} does a task", agent.program), Setup::Runs, async |story| {
         let look = format!("printf 'hi\\n' > hello.txt\n{LOOK}");
         let script = [Turn::run(look).usage(500, 100), Turn::say("It is done.").usage(500, 100)];
         let Some(server) = begin(story, agent, Script::new(script).require_key(KEY)).await? else { return Ok(()) };
@@ -62,14 +95,19 @@ fn does_a_task(agent: (&'static str, &'static str)) -> anyhow::Result<()> {
         let used = run.agent.as_ref().context("it was an agent's")?;
         let expected = AgentUseView {
             name: "coder".into(),
-            kind: agent.0.into(),
+            kind: agent.kind.into(),
             model: Some("some-model".into()),
+            role: Some("developer".into()),
             exchanges: used.exchanges,
             waiting: 0,
             input_tokens: 1_000,
             cached_tokens: 0,
             output_tokens: 200,
             is_estimate: false,
+            cost_micros: 0,
+            cost_text: None,
+            is_unpriced: true,
+            spending: Vec::new(),
         };
         ensure!(*used == expected, "{used:#?}");
         let asked = server.requests();
@@ -77,7 +115,60 @@ fn does_a_task(agent: (&'static str, &'static str)) -> anyhow::Result<()> {
         let searches = |request: &Request| String::from_utf8_lossy(&request.body).contains("\"type\":\"web_search");
         ensure!(!asked.iter().any(searches), "no vendor is asked to search: {asked:#?}");
         is_merged(story, "hello.txt", "hi\n").await?;
+        let log = orchctl(story.env(), &["run", "logs", &run.name]).await?.ok()?;
+        ensure!(log.contains("$ ") && log.contains("hello.txt") && log.contains("It is done."), "{log}");
         nowhere(story, &run).await
+    })
+}
+
+#[test]
+fn codex_asks_a_person_by_a_tool_of_its_channel() -> anyhow::Result<()> {
+    asks_a_person(CODEX)
+}
+
+#[test]
+fn claude_asks_a_person_by_a_tool_of_its_channel() -> anyhow::Result<()> {
+    asks_a_person(CLAUDE)
+}
+
+/// The agent has the answer, over a daemon that is killed while it waits; its model is not told what is secret.
+fn asks_a_person(agent: Agent) -> anyhow::Result<()> {
+    const TOKEN: &str = "hunter2-of-the-agent";
+    story(&format!("{} asks a person", agent.program), Setup::Runs, async |story| {
+        let fields = json!([
+            {"name": "region", "kind": "choice", "choices": ["eu", "us"]},
+            {"name": "token", "label": "The token", "kind": "secret"}
+        ]);
+        let script = [
+            Turn::call("request_info", json!({"question": "Where to?", "fields": fields})),
+            Turn::run("rev \"$HOME\"/.orch/*/token > hello.txt"),
+            Turn::call("note", json!({"text": "it is told"})),
+            Turn::say("It is done."),
+        ];
+        let Some(server) = begin(story, agent, Script::new(script)).await? else { return Ok(()) };
+        let task = hand_in(story, "Say hello").await?;
+        let asked = channel::question(story, "Where to?").await?;
+        ensure!(story.run_of(&task).await?.state == RunState::AwaitingInput, "it waits");
+        story.kill9().await?;
+        story.start().await?;
+        let file = story.env().path("token");
+        std::fs::write(&file, TOKEN)?;
+        let token = format!("token={}", file.display());
+        let answer = ["question", "answer", &asked.name, "--value", "region=eu", "--value-file", &token];
+        orchctl(story.env(), &answer).await?.ok()?;
+        std::fs::remove_file(&file)?;
+        story.task_in(&task, TaskState::Done).await?;
+        let reversed: String = TOKEN.chars().rev().collect();
+        is_merged(story, "hello.txt", &reversed).await?;
+        let run = story.run_of(&task).await?;
+        let channel = run.channel.context("agents have one")?;
+        ensure!(channel.notes.iter().map(|note| note.text.as_str()).eq(["it is told"]), "{channel:#?}");
+        let told = |words: &str| {
+            let has = |body: &[u8]| body.windows(words.len()).any(|window| window == words.as_bytes());
+            server.requests().iter().any(|request| has(&request.body))
+        };
+        ensure!(told("/token") && !told(TOKEN), "the model is told where the token is, and not what");
+        channel::nowhere(&story.env().state(), &[TOKEN])
     })
 }
 
@@ -193,7 +284,29 @@ fn an_agent_is_told_the_texts_of_the_requirements_that_its_task_names() -> anyho
         });
         let told = told.await?;
         ensure!(told.contains("FR-1") && told.contains("People are greeted by their name, politely."), "{told}");
-        Ok(())
+        end_all(story).await
+    })
+}
+
+/// So does one that is spoken to: its driver is in its run, and nothing of the daemon's.
+#[test]
+fn a_conversation_goes_on_when_the_daemon_is_killed() -> anyhow::Result<()> {
+    story("kill -9 in the middle of a conversation", Setup::Runs, async |story| {
+        let script = [Turn::run("printf 'once\\n' >> hello.txt"), Turn::say("It is done.").hold()];
+        let Some(server) = begin(story, OPENCODE, Script::new(script)).await? else { return Ok(()) };
+        let task = hand_in(story, "Say hello").await?;
+        let asked = async |count: usize| {
+            let turns = || server.requests().iter().filter(|request| request.is_turn()).count();
+            orch_tests::poll::until("its next request", async || Ok((turns() >= count).then_some(()))).await
+        };
+        asked(2).await?;
+        story.kill9().await?;
+        story.start().await?;
+        asked(3).await?;
+        server.release();
+        let done = story.task_in(&task, TaskState::Done).await?;
+        ensure!(done.attempts == 1 && done.last_failure.is_none(), "{done:#?}");
+        is_merged(story, "hello.txt", "once\n").await
     })
 }
 
@@ -231,9 +344,61 @@ fn an_agent_that_is_not_ready_says_what_it_needs() -> anyhow::Result<()> {
     })
 }
 
+/// A program that nobody here knows is driven by its configuration alone, and what it says is shown as one text.
+#[test]
+fn an_agent_of_any_program_does_a_task_by_its_configuration() -> anyhow::Result<()> {
+    story("an agent of any program", Setup::Runs, async |story| {
+        sparse(story, "end_turn").await?;
+        let task = hand_in(story, "Say hello").await?;
+        story.task_in(&task, TaskState::Done).await?;
+        is_merged(story, "hello.txt", "hi from the-model by http://127.0.0.1:4141/v1\n").await?;
+        let run = story.run_of(&task).await?;
+        let log = orchctl(story.env(), &["run", "logs", &run.name]).await?.ok()?;
+        ensure!(log.contains("I was told with held-by-the-gateway.") && log.contains("its turn ended"), "{log}");
+        Ok(())
+    })
+}
+
+/// A turn that ended otherwise is no result, whatever the agent left; and the host's part of the driver is looked for.
+#[test]
+fn an_agent_of_any_program_that_is_not_done_fails_its_run() -> anyhow::Result<()> {
+    story("an agent that refuses", Setup::Runs, async |story| {
+        sparse(story, "refusal").await?;
+        let task = hand_in(story, "Say hello").await?;
+        let failed = story.task_in(&task, TaskState::Failed).await?;
+        let run = story.run_of(&task).await?;
+        let log = orchctl(story.env(), &["run", "logs", &run.name]).await?.stdout;
+        ensure!(log.contains("its model refuses to do this (refusal)"), "{failed:#?}\n{log}");
+        let path = story.env().path("orchd.toml");
+        let config = std::fs::read_to_string(&path)?;
+        story.stop().await?;
+        std::fs::write(path, format!("[daemon]\norchctl = \"/nowhere/orchctl\"\n{config}"))?;
+        story.start().await?;
+        let doctor = orchctl(story.env(), &["doctor"]).await?.stdout;
+        ensure!(doctor.contains("agent coder: the agent `coder` cannot be spoken to"), "{doctor}");
+        Ok(())
+    })
+}
+
+/// A daemon whose only agent is the sparse one, which ends its turn for this reason.
+async fn sparse(story: &mut Story, reason: &str) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = story.env().path("sparse-agent");
+    std::fs::write(&program, SPARSE)?;
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+    let config = format!(
+        "[models.none]\napi = \"ollama\"\nurl = \"http://127.0.0.1:9\"\n[agents.coder]\nkind = \"acp\"\n\
+         models = \"none\"\nmodel = \"the-model\"\nprogram = \"{}\"\narguments = [\"{reason}\"]\n\
+         environment = {{ GREETING = \"{{key}}\" }}\n\
+         files = {{ \"notes/greeting\" = \"hi from {{model}} by {{gateway}}/v1\\n\" }}\n",
+        program.display()
+    );
+    begin_with(story, &config).await
+}
+
 /// A daemon whose only agent asks a server with this script. None where the program is not installed.
-async fn begin(story: &mut Story, agent: (&str, &str), script: Script) -> anyhow::Result<Option<ModelServer>> {
-    let program = match agents::program(agent.0) {
+pub(crate) async fn begin(story: &mut Story, agent: Agent, script: Script) -> anyhow::Result<Option<ModelServer>> {
+    let program = match agents::program(agent.program) {
         Ok(program) => program,
         Err(missing) => return missing.holds().map(|_| None),
     };
@@ -247,27 +412,55 @@ async fn begin(story: &mut Story, agent: (&str, &str), script: Script) -> anyhow
     Ok(Some(server))
 }
 
-async fn configure(story: &mut Story, program: &Path, agent: (&str, &str), url: &str) -> anyhow::Result<()> {
+async fn configure(story: &mut Story, program: &Path, agent: Agent, url: &str) -> anyhow::Result<()> {
+    let Agent { kind, api, .. } = agent;
+    let program = program.display();
+    let own = match kind {
+        "acp" => documented()?
+            .replace("/opt/opencode/bin/opencode", &program.to_string())
+            .replace("\"openai\"", "\"scripted\"")
+            .replace("\"gpt-5\"", "\"some-model\"")
+            .replace("agents.open", "agents.coder"),
+        _ => format!(
+            "[agents.coder]\nkind = \"{kind}\"\nmodels = \"scripted\"\nmodel = \"some-model\"\nprogram = \"{program}\"\n"
+        ),
+    };
+    let server = format!("[models.scripted]\napi = \"{api}\"\nurl = \"{url}\"\nkey = \"model-key\"\n");
+    begin_with(story, &format!("{server}{own}")).await
+}
+
+/// The example of an agent of kind `acp`.
+fn documented() -> anyhow::Result<&'static str> {
+    let begins = DOCUMENTED.find("[agents.open]").context("an example")?;
+    let ends = DOCUMENTED[begins..].find("```").context("the end of the example")?;
+    Ok(&DOCUMENTED[begins..begins + ends])
+}
+
+async fn begin_with(story: &mut Story, config: &str) -> anyhow::Result<()> {
     story.stop().await?;
-    let (kind, api) = agent;
-    let config = format!(
-        "[models.scripted]\napi = \"{api}\"\nurl = \"{url}\"\nkey = \"model-key\"\n\
-         [agents.coder]\nkind = \"{kind}\"\nmodels = \"scripted\"\nmodel = \"some-model\"\nprogram = \"{}\"\n",
-        program.display()
-    );
     std::fs::write(story.env().path("orchd.toml"), config)?;
     story.start().await?;
     story.project_create("shop", RepoSource::Empty).await.map(drop)
 }
 
-async fn hand_in(story: &Story, title: &str) -> anyhow::Result<String> {
+pub(crate) async fn hand_in(story: &Story, title: &str) -> anyhow::Result<String> {
     let accept = ["--accept", "`hello.txt` says hi", "--queue", "-o", "name"];
     let words = ["--project", "shop", "task", "create", title].into_iter().chain(accept).collect::<Vec<_>>();
     Ok(orchctl(story.env(), &words).await?.ok()?.trim().to_owned())
 }
 
+/// Ends what is under way: a run goes on without its daemon, and its agent without its model for ever.
+async fn end_all(story: &Story) -> anyhow::Result<()> {
+    orchctl(story.env(), &["project", "archive", "shop"]).await?.ok()?;
+    let over = poll::until("the end of all runs", async || {
+        let runs = story.runs("shop").await?;
+        Ok(runs.iter().all(|run| run.state.is_final()).then_some(()))
+    });
+    over.await
+}
+
 /// What the project's branch has of a file.
-async fn is_merged(story: &Story, path: &str, expected: &str) -> anyhow::Result<()> {
+pub(crate) async fn is_merged(story: &Story, path: &str, expected: &str) -> anyhow::Result<()> {
     let project = story.project("shop").await?;
     let repository = story.env().state().join("repos").join(format!("{}.git", project.id));
     let object = format!("{}:{path}", project.default_branch);
@@ -298,7 +491,7 @@ async fn nowhere(story: &Story, run: &RunView) -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&story.stdout(&run.name, 1).await?).into_owned();
     let used = run.agent.as_ref().context("it was an agent's")?;
     ensure!(said.contains("held-by-the-gateway"), "what stands in its place is not even there: {said}");
-    let own = if used.kind == CODEX.0 { "/v1/responses" } else { "/v1/messages" };
+    let own = if used.kind == CLAUDE.kind { "/v1/messages" } else { "/v1/responses" };
     ensure!(said.contains(&format!("asked to search at {own} 400")), "{said}");
     for asked in ["GET /v1/files 404", "POST /v1/files 404", "GET /v1/organization/api_keys 404"] {
         ensure!(said.contains(&format!("asked for {asked}")), "{asked}: {said}");

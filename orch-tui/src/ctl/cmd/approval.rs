@@ -217,6 +217,7 @@ async fn diff(session: &Session, approval: &ApprovalView, raw: bool) -> Result<(
         | EntityKind::Plan
         | EntityKind::Task
         | EntityKind::Run
+        | EntityKind::InfoRequest
         | EntityKind::Approval => {
             let look = match approval.subject_kind {
                 EntityKind::Requirements => format!("orchctl req show -p {}", approval.project),

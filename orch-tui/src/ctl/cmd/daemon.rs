@@ -122,6 +122,7 @@ pub(crate) async fn up(session: &Session, args: UpArgs) -> Result<(), Failure> {
         state_dir: args.state_dir,
         config: args.config,
         log,
+        without: &[],
     };
     let status = launch::start(session, &launch).await?;
     report_up(session, &status, "started")

@@ -1,11 +1,13 @@
 //! The verbs of `orchctl`, one file per noun: its arguments, its calls and its text.
 
+pub(crate) mod agent;
 pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod backup;
 mod budget;
 pub(crate) mod change;
 pub(crate) mod daemon;
+mod drive;
 pub(crate) mod events;
 mod gc;
 mod isolation;
@@ -13,6 +15,7 @@ mod patience;
 pub(crate) mod plan;
 pub(crate) mod plan_text;
 pub(crate) mod project;
+pub(crate) mod question;
 pub(crate) mod reference;
 pub(crate) mod req;
 mod req_draft;

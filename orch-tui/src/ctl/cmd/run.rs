@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use orch_proto::request::Request;
-use orch_proto::view::{NetworkState, NetworkUseView, RunFilter, RunState, RunView};
+use orch_proto::view::{ChannelView, NetworkState, NetworkUseView, RunFilter, RunState, RunView};
 use orch_proto::{ErrorCode, Ref};
 
 use super::{isolation, run_log};
@@ -259,6 +259,10 @@ fn text(run: &RunView, paint: Paint) -> String {
     if let Some(agent) = &run.agent {
         field("agent", &agent_line(agent));
         field("model", &model_line(agent));
+        agent.spending.iter().for_each(|line| field("may spend", line));
+    }
+    if let Some(channel) = &run.channel {
+        channel_lines(channel).iter().for_each(|(name, line)| field(name, line));
     }
     for given in &run.given {
         field("given", given);
@@ -280,6 +284,16 @@ fn text(run: &RunView, paint: Paint) -> String {
     field("directory", &run.directory);
     field("id", &run.id.to_string());
     out
+}
+
+/// What the run says of itself, a line each.
+fn channel_lines(channel: &ChannelView) -> Vec<(&'static str, String)> {
+    let progress = channel.progress.iter().map(|progress| {
+        let percent = progress.percent.map_or_else(String::new, |percent| format!("{percent} % "));
+        ("says", format!("{percent}{}", progress.text))
+    });
+    let notes = channel.notes.iter().map(|note| ("notes", note.text.clone()));
+    progress.chain(notes).chain(channel.waits_for.iter().map(|what| ("waits for", what.clone()))).collect()
 }
 
 /// What became of something that a run asked of the network, in a line.

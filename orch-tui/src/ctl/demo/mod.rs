@@ -4,11 +4,13 @@
 //! it can look at: commits are looked up in the repository, overlap is computed from the times of the runs, tests and
 //! service of the result run again, in a sandbox, since a repository wrote them (invariant I12).
 
+mod agent;
 mod blueprint;
 mod checks;
 mod git;
 mod narrator;
 mod place;
+mod search;
 mod stages;
 mod summary;
 mod verify;
@@ -24,6 +26,7 @@ use orch_proto::request::Request;
 use orch_proto::view::{RunFilter, TaskFilter};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::agent::{Agent, AgentArgs};
 use self::checks::Checks;
 use self::narrator::Narrator;
 use self::place::Place;
@@ -50,6 +53,8 @@ pub(crate) struct DemoArgs {
     /// Directory for everything; must be empty or not there [default: a new one for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
+    #[command(flatten)]
+    agent: AgentArgs,
 }
 
 /// What all stages share.
@@ -59,12 +64,26 @@ struct Demo<'a> {
     narrator: Narrator<'a>,
     checks: Checks,
     project: Ref,
+    /// The program that does one task; none: all is done by scripted steps.
+    agent: Option<Agent>,
     /// The daemon stays up at the end.
     keep: bool,
 }
 
+impl Demo<'_> {
+    /// Whether a task is the agent's, and not of the plan.
+    fn is_agents(&self, task: &str) -> bool {
+        self.agent.as_ref().is_some_and(|agent| agent.has(task))
+    }
+}
+
 pub(crate) async fn run_all(session: &mut Session, args: DemoArgs) -> Result<(), Failure> {
-    let place = Place::make(args.directory.as_deref(), |name| session.console.env(name))?;
+    let agent = Agent::find(session, &args.agent)?;
+    if let Some(agent) = &agent {
+        agent.confirm(session).await?;
+    }
+    let configuration = agent.as_ref().map(Agent::configuration).unwrap_or_default();
+    let place = Place::make(args.directory.as_deref(), &configuration, |name| session.console.env(name))?;
     session.use_socket(place.socket.clone());
     let session = &*session;
     let mut demo = Demo {
@@ -73,6 +92,7 @@ pub(crate) async fn run_all(session: &mut Session, args: DemoArgs) -> Result<(),
         narrator: Narrator::new(session),
         checks: Checks::default(),
         project: Ref::from(PROJECT),
+        agent,
         keep: args.keep,
     };
     let outcome = tokio::select! {
@@ -83,7 +103,7 @@ pub(crate) async fn run_all(session: &mut Session, args: DemoArgs) -> Result<(),
         // The terminal shows `^C` in the line.
         session.note("");
     }
-    let ended = if args.keep && outcome.is_ok() { Ok(()) } else { end(session).await };
+    let ended = if args.keep && outcome.is_ok() { Ok(()) } else { end(session, demo.agent.as_ref()).await };
     demo.narrator.line(&format!("everything is in {}", place.root.display()));
     outcome.and(ended)
 }
@@ -100,7 +120,7 @@ async fn asked_to_end() -> Result<(), io::Error> {
 }
 
 /// Ends what is under way, since runs outlive the daemon, and then the daemon.
-async fn end(session: &Session) -> Result<(), Failure> {
+async fn end(session: &Session, agent: Option<&Agent>) -> Result<(), Failure> {
     let Ok(status) = session.read(async |orch, context| orch.status(context).await).await else {
         // It never came up, or it is gone: nothing to stop.
         return Ok(());
@@ -119,6 +139,11 @@ async fn end(session: &Session) -> Result<(), Failure> {
     });
     if tokio::time::timeout(RUNS_END_TIMEOUT, idle).await.is_err() {
         session.note("some runs do not end; they go on without the daemon");
+    }
+    if let Some(agent) = agent
+        && let Err(failure) = agent.take_back(session).await
+    {
+        session.note(&format!("the daemon still has the key, in its state directory: {failure}"));
     }
     launch::stop(session, status.pid).await
 }

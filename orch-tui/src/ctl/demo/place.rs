@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use orch_proto::ErrorCode;
 use orch_proto::id::CommandId;
 
+use super::agent::KEY_VARIABLES;
 use crate::ctl::failure::Failure;
 use crate::ctl::launch::{Launch, find, in_path};
 
@@ -29,7 +30,12 @@ pub(super) struct Place {
 
 impl Place {
     /// Makes the directory, once it is known that nothing is missing.
-    pub(super) fn make(wanted: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
+    /// The daemon's configuration gets `more`.
+    pub(super) fn make(
+        wanted: Option<&Path>,
+        more: &str,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
         for (tool, fix) in TOOLS {
             if in_path(tool, &env).is_none() {
                 return Err(Failure::new(ErrorCode::ToolMissing, format!("`{tool}` is not installed"), fix));
@@ -61,8 +67,10 @@ impl Place {
         let root = fs::canonicalize(&root).map_err(|error| cannot(error.to_string()))?;
         fs::write(
             root.join("orchd.toml"),
-            "# The demo uses the defaults, whatever this machine's configuration says; nobody takes an answer back.\n\
-             [approvals]\nhold_ms = 0\n",
+            format!(
+                "# The demo uses the defaults, whatever this machine's configuration says; nobody takes an answer back.\n\
+                 [approvals]\nhold_ms = 0\n{more}"
+            ),
         )?;
         Ok(Self { socket: root.join("orchd.sock"), sandbox, daemon, path: env("PATH").unwrap_or_default(), root })
     }
@@ -75,6 +83,7 @@ impl Place {
             state_dir: Some(self.root.join("state")),
             config: Some(self.root.join("orchd.toml")),
             log: self.root.join("orchd.out"),
+            without: &KEY_VARIABLES,
         }
     }
 }

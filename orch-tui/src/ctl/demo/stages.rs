@@ -5,7 +5,7 @@ use orch_proto::view::{ChangeState, ChangeView, CheckResult, DocumentState, Plan
 use orch_proto::{ErrorCode, Ref};
 
 use super::watch::{self, Work};
-use super::{Demo, PROJECT, VISION, summary, verify};
+use super::{Demo, PROJECT, VISION, agent, summary, verify};
 use crate::clock;
 use crate::ctl::cmd::{plan, project, req};
 use crate::ctl::digest;
@@ -46,6 +46,9 @@ async fn start(demo: &mut Demo<'_>) -> Result<(), Failure> {
         status.isolation_required,
         status.runs_max
     ));
+    if let Some(agent) = &demo.agent {
+        agent.hand_over(demo.session).await?;
+    }
     let report = demo.session.read(async |orch, context| orch.doctor(context).await).await?;
     // A guarantee that this host lacks without falling below the level that runs need is worth a line, no more.
     let confined = report.isolation_level >= report.isolation_required;
@@ -159,6 +162,7 @@ async fn plan(demo: &mut Demo<'_>) -> Result<PlanView, Failure> {
 
 async fn work(demo: &mut Demo<'_>) -> Result<Work, Failure> {
     demo.narrator.stage("Run the tasks, each in a sandbox of its own");
+    agent::hand_in(demo).await?;
     let work = watch::until_done(demo).await?;
     let failed: Vec<_> = work
         .tasks

@@ -6,6 +6,7 @@ use orch_proto::view::{
 use orch_proto::{EntityKind, Timestamp};
 use serde::Serialize;
 
+use super::agent::{self, Done};
 use super::stages::Agreed;
 use super::watch::Work;
 use super::{Demo, PROJECT};
@@ -29,6 +30,8 @@ struct Report<'a> {
     tasks: usize,
     runs: usize,
     changes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<Done>,
     checks: &'a super::checks::Checks,
     ok: bool,
 }
@@ -51,6 +54,7 @@ pub(super) async fn stage(
     show_tasks(demo, work);
     work_checks(demo, agreed, work);
     change_checks(demo, changes).await?;
+    agent::checks(demo, work, changes);
     trace_checks(demo, &traces);
     record_checks(demo).await?;
     show_checks(demo);
@@ -121,7 +125,8 @@ fn show_tasks(demo: &Demo<'_>, work: &Work) {
 }
 
 fn work_checks(demo: &mut Demo<'_>, agreed: &Agreed, work: &Work) {
-    let done = work.tasks.iter().filter(|task| task.state == TaskState::Done).count();
+    let of_plan = work.tasks.iter().filter(|task| !demo.is_agents(&task.name));
+    let done = of_plan.filter(|task| task.state == TaskState::Done).count();
     let planned = agreed.plan.nodes.len();
     demo.checks.note("every planned task is done", done == planned && planned > 0, format!("{done} of {planned}"));
     let attempts: Vec<&RunView> = work.runs.iter().filter(|run| run.purpose == RunPurpose::Work).collect();
@@ -238,6 +243,10 @@ fn look_around(demo: &Demo<'_>, work: &Work) {
     demo.narrator.line("");
     if demo.keep {
         demo.narrator.line("the daemon stays up; look around, and stop it at the end:");
+        if let Some(secret) = demo.agent.as_ref().and_then(agent::Agent::secret) {
+            demo.narrator.line("  (it keeps your key until then, and after it; this removes it)");
+            demo.narrator.line(&format!("  orchctl --socket {socket} --yes secret rm {secret}"));
+        }
     } else {
         demo.narrator.line("the daemon stops now; look around by starting it again:");
         demo.narrator.line(&format!("  orchctl --socket {socket} up --state-dir {}", state.display()));
@@ -263,6 +272,7 @@ fn report(demo: &Demo<'_>, agreed: &Agreed, work: &Work, changes: &[ChangeView])
             tasks: work.tasks.len(),
             runs: work.runs.len(),
             changes: changes.len(),
+            agent: agent::done(demo, work),
             checks: &demo.checks,
             ok: failed == 0,
         };

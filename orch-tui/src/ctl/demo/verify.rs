@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
 use super::blueprint::{Blueprint, Parameters, variable};
-use super::{Demo, VISION, git};
+use super::{Demo, VISION, agent, git};
 use crate::ctl::cmd::project;
 use crate::ctl::failure::Failure;
 use crate::fmt::color::Role;
@@ -41,10 +41,12 @@ pub(super) async fn stage(demo: &mut Demo<'_>, changes: &[ChangeView]) -> Result
     let (blueprint, parameters) = Blueprint::load(VISION)?;
     let spec = spec(demo, &checkout, &blueprint, &parameters).await?;
     let passed = sandboxed(demo, &spec).await?;
+    let (gates, calls) = (blueprint.gates.len(), blueprint.verify.calls.len());
+    let asked = if demo.agent.is_some() { ", and what the agent was asked for" } else { "" };
     demo.checks.note(
         "tests of the checkout pass, and the service answers as it should",
         passed,
-        format!("{} gates and {} calls, in a sandbox", blueprint.gates.len(), blueprint.verify.calls.len()),
+        format!("{gates} gates and {calls} calls{asked}, in a sandbox"),
     );
     Ok(())
 }
@@ -116,6 +118,9 @@ async fn spec(
     let step = |name: &str, argv: &[&str], seconds: u64| json!({ "name": name, "argv": argv, "env": {}, "cwd": "", "timeout_ms": seconds * 1_000, "phase": "main" });
     let mut steps: Vec<_> =
         blueprint.gates.iter().map(|gate| step(&gate.name, &["sh", "-c", &gate.run], gate.timeout)).collect();
+    if demo.agent.is_some() {
+        steps.push(step("the agent's work", &["sh", "-c", agent::CHECK], 10));
+    }
     let script = format!("{CLIENT_AT}/client.py");
     let calls = format!("{CLIENT_AT}/calls.json");
     steps.push(step(&blueprint.verify.start.name, &["python3", &script, &calls], blueprint.verify.start.timeout));
@@ -157,7 +162,11 @@ async fn spec(
 
 /// Runs it and shows what it says. True if every step succeeded.
 async fn sandboxed(demo: &Demo<'_>, spec: &Path) -> Result<bool, Failure> {
-    let mut child = Command::new(&demo.place.sandbox)
+    let mut command = Command::new(&demo.place.sandbox);
+    for name in agent::KEY_VARIABLES {
+        command.env_remove(name);
+    }
+    let mut child = command
         .arg("run")
         .arg(spec)
         .stdin(Stdio::null())

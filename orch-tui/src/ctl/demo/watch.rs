@@ -14,6 +14,7 @@ use orch_proto::{EntityKind, ErrorCode, Ref};
 use tokio::time::Instant;
 
 use super::Demo;
+use super::agent::{ATTEMPT_SECONDS, ATTEMPTS};
 use crate::ctl::cmd::{approval, change, run, run_log, task};
 use crate::ctl::digest;
 use crate::ctl::failure::Failure;
@@ -23,14 +24,17 @@ use crate::fmt::duration::short;
 use crate::fmt::resource::task_detail;
 use crate::text::SafeText;
 
-/// Longest time that the tasks may take unless `--timeout` says otherwise.
+/// Longest time that the tasks may take unless `--timeout` says otherwise, and that of an agent beside them.
 const PATIENCE: Duration = Duration::from_secs(300);
+const AGENT_PATIENCE: Duration = Duration::from_secs(ATTEMPT_SECONDS * ATTEMPTS);
 
 /// How long one wait for events is held. Logs make no events, so they are looked at this often.
 const WAIT_MS: u32 = 150;
 
 /// Lines of output that are shown of each run, besides those that explain a failure on purpose.
 const LINES_PER_RUN_MAX: u32 = 3;
+/// The same of an agent's run: nobody knows beforehand what it does.
+const LINES_PER_AGENT_MAX: u32 = 40;
 
 /// Steps that the daemon adds to every run to bring the repository in and the result out.
 const PREPARING: [&str; 2] = ["checkout", "collect"];
@@ -69,7 +73,8 @@ struct RunTold {
 
 /// Follows until every task has come to its end.
 pub(super) async fn until_done(demo: &mut Demo<'_>) -> Result<Work, Failure> {
-    let deadline = Instant::now() + demo.session.options.timeout.unwrap_or(PATIENCE);
+    let patience = if demo.agent.is_some() { PATIENCE + AGENT_PATIENCE } else { PATIENCE };
+    let deadline = Instant::now() + demo.session.options.timeout.unwrap_or(patience);
     let mut told = Told::default();
     let mut cursor = 0;
     loop {
@@ -230,7 +235,8 @@ fn show(demo: &Demo<'_>, told: &mut RunTold, run: &RunView, chunk: &LogChunk, la
     let text = SafeText::line_bytes(&chunk.bytes.0);
     let step = chunk.step.and_then(|at| run.steps.get(usize::try_from(at).ok()?));
     let of_task = step.is_none_or(|step| !PREPARING.contains(&step.name.as_str()));
-    let room = told.shown < LINES_PER_RUN_MAX && of_task && !text.as_str().trim().is_empty();
+    let most = if run.agent.is_some() { LINES_PER_AGENT_MAX } else { LINES_PER_RUN_MAX };
+    let room = told.shown < most && of_task && !text.as_str().trim().is_empty();
     let wanted = run.purpose == RunPurpose::Work && room;
     if wanted || marked {
         told.shown += 1;

@@ -2,12 +2,12 @@
 
 use orch_proto::EntityKind;
 use orch_proto::Timestamp;
-use orch_proto::id::{ApprovalId, ChangeId, Id, PlanId, ProjectId, RequirementsId, RunId, TaskId};
+use orch_proto::id::{ApprovalId, ChangeId, Id, InfoRequestId, PlanId, ProjectId, RequirementsId, RunId, TaskId};
 use orch_proto::view::{
-    ApprovalState, ApprovalView, BrokenView, ChangeState, ChangeView, CountView, DocumentState, FailureView, KindView,
-    PlanNode, PlanView, ProjectState, ProjectView, ReadingView, RecoveryView, RequirementView, RequirementsView,
-    RunPurpose, RunState, RunView, SpreadView, StateTimeView, StatementView, StatsView, StepState, StepView, TaskState,
-    TaskView,
+    ApprovalState, ApprovalView, BrokenView, ChangeState, ChangeView, CountView, DocumentState, FailureView, FieldKind,
+    FieldSpec, InfoRequestState, InfoRequestView, KindView, PlanNode, PlanView, ProjectState, ProjectView, ReadingView,
+    RecoveryView, RequirementView, RequirementsView, RunPurpose, RunState, RunView, SpreadView, StateTimeView,
+    StatementView, StatsView, StepState, StepView, TaskState, TaskView,
 };
 
 /// Time at which all samples were made.
@@ -33,6 +33,30 @@ fn node(key: &str, title: &str, needs: &[&str], level: u32, critical: bool) -> P
         level,
         eta: None,
         state: None,
+    }
+}
+
+/// A question of a run with these words.
+pub(crate) fn info_request(number: u32, words: &str) -> InfoRequestView {
+    let field = |name: &str, kind| FieldSpec { name: name.into(), label: words.into(), kind, required: true };
+    let choices = vec!["eu".to_owned(), words.to_owned()];
+    InfoRequestView {
+        id: id::<InfoRequestId>(number),
+        project: "shop".into(),
+        number,
+        name: format!("shop/I-{number}"),
+        state: InfoRequestState::Pending,
+        run: "shop/R-1".into(),
+        task: "shop/T-1".into(),
+        task_title: words.into(),
+        text: words.into(),
+        fields: vec![field("region", FieldKind::Choice { choices }), field("token", FieldKind::Secret)],
+        answers: std::collections::BTreeMap::new(),
+        answered_by: None,
+        taken: false,
+        asked_at: AT,
+        expires_at: Some(AT),
+        decided_at: None,
     }
 }
 
@@ -219,6 +243,7 @@ pub(crate) fn run(number: u32) -> RunView {
         silence: None,
         resumed: None,
         agent: None,
+        channel: None,
         given: vec![],
         network: vec![],
         network_left_out: 0,

@@ -1,8 +1,8 @@
 //! Tables of tasks, runs, steps, artifacts, approvals and changes.
 
 use orch_proto::view::{
-    ApprovalView, ArtifactView, ChangeView, NetworkState, NetworkUseView, RunPurpose, RunState, RunView, StepState,
-    StepView, TaskView,
+    ApprovalView, ArtifactView, ChangeView, InfoRequestView, NetworkState, NetworkUseView, RunPurpose, RunState,
+    RunView, StepState, StepView, TaskView,
 };
 
 use super::{Resource, state_role};
@@ -266,6 +266,40 @@ impl Resource for ApprovalView {
             Column { name: "by", show: OnDemand, cell: |approval, _| approval.granted_by.join(",").into() },
             Column { name: "age", show: Usual, cell: |approval, now| age(approval.requested_at, now).into() },
             Column { name: "id", show: OnDemand, cell: |approval, _| approval.id.to_string().into() },
+        ];
+        &COLUMNS
+    }
+}
+
+impl Resource for InfoRequestView {
+    const KIND: &'static str = "Question";
+    const LIST_KIND: &'static str = "QuestionList";
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn columns() -> &'static [Column<Self>] {
+        static COLUMNS: [Column<InfoRequestView>; 8] = [
+            Column { name: "name", show: Usual, cell: |asked, _| asked.name.as_str().into() },
+            Column { name: "state", show: Usual, cell: |asked, _| state(asked.state.label()) },
+            Column { name: "run", show: Usual, cell: |asked, _| asked.run.as_str().into() },
+            Column { name: "question", show: Flexible, cell: |asked, _| asked.text.as_str().into() },
+            Column {
+                name: "fields",
+                show: Usual,
+                cell: |asked, _| {
+                    let names: Vec<&str> = asked.fields.iter().map(|field| field.name.as_str()).collect();
+                    names.join(",").into()
+                },
+            },
+            Column {
+                name: "by",
+                show: OnDemand,
+                cell: |asked, _| asked.answered_by.clone().unwrap_or_default().into(),
+            },
+            Column { name: "age", show: Usual, cell: |asked, now| age(asked.asked_at, now).into() },
+            Column { name: "id", show: OnDemand, cell: |asked, _| asked.id.to_string().into() },
         ];
         &COLUMNS
     }

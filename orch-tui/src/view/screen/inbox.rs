@@ -184,6 +184,11 @@ fn dossier(model: &Model, approval: &ApprovalRow) -> Doc {
         EntityKind::Plan | EntityKind::Requirements => {
             doc.item("5", SafeText::literal("shows the plan and the requirements"), Role::Key)
         }
-        EntityKind::Project | EntityKind::Vision | EntityKind::Task | EntityKind::Run | EntityKind::Approval => doc,
+        EntityKind::Project
+        | EntityKind::Vision
+        | EntityKind::Task
+        | EntityKind::Run
+        | EntityKind::InfoRequest
+        | EntityKind::Approval => doc,
     }
 }

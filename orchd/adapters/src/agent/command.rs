@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use orch_proto::channel::VARIABLE;
 use orch_sandbox::spec::{HOME_INSIDE, ListenerSpec, Phase, ReadOnlyMount, StepSpec};
 
-use super::{AGENT, AgentJob, AgentKind};
+use super::{AGENT, AgentJob, Driven, Manner};
+use crate::channel;
 
 /// Name of the listener through which a run reaches its model.
 pub const MODEL_LISTENER: &str = "models";
@@ -18,9 +20,13 @@ pub const GATEWAY_PORT: u16 = 4141;
 pub const GATEWAY_VARIABLE: &str = "ORCH_MODELS";
 /// Where a run finds what its agent is told.
 pub const PROMPT_INSIDE: &str = "/orch/prompt.md";
+/// Where it finds what speaks to an agent that wants a conversation.
+const DRIVER_INSIDE: &str = "/orch/orchctl";
+/// Where it finds the files of its agent's home, which are copied there: an agent may change its own.
+const FILES_INSIDE: &str = "/orch/agent-home";
 
 /// What stands where a key belongs.
-const NO_KEY: &str = "held-by-the-gateway";
+pub(super) const NO_KEY: &str = "held-by-the-gateway";
 /// Variable in which Codex looks for its key.
 const CODEX_KEY: &str = "ORCH_MODEL_KEY";
 
@@ -36,24 +42,23 @@ impl Session {
     /// That of `job`, which may take so long.
     #[must_use]
     pub fn new(job: &AgentJob<'_>, timeout_ms: u64) -> Self {
-        let (arguments, mut env) = match job.kind {
-            AgentKind::Codex => codex(job.model),
-            AgentKind::Claude => claude(job.model),
+        let Start { argv, env: own, mut mounts } = match job.manner {
+            Manner::Codex => told_by_input(&job.program.inside, codex(job.model, job.has_channel)),
+            Manner::Claude => told_by_input(&job.program.inside, claude(job.model, job.has_channel)),
+            Manner::Acp(driven) => driven_by(&driven, &job.program.inside),
         };
-        env.insert("HOME".into(), HOME_INSIDE.into());
+        let mut env = variables(&[("HOME", HOME_INSIDE)]);
         for (name, below) in
             [("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache"), ("XDG_DATA_HOME", ".local/share")]
         {
             env.insert(name.into(), format!("{HOME_INSIDE}/{below}"));
         }
-        // Its input is the prompt, and ends with it: an agent that wants to ask somebody gets no answer there.
-        let script = format!("mkdir -p \"$AGENT_HOME\" && exec \"$0\" \"$@\" < {PROMPT_INSIDE}");
-        let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, job.program.inside.clone()];
-        argv.extend(arguments);
-        let prompt = ReadOnlyMount { source: job.prompt.to_owned(), target: PROMPT_INSIDE.into() };
+        env.extend(own);
+        mounts.extend(job.program.mount.clone());
+        mounts.push(ReadOnlyMount { source: job.prompt.to_owned(), target: PROMPT_INSIDE.into() });
         Self {
             step: StepSpec { name: AGENT.into(), argv, env, cwd: PathBuf::new(), timeout_ms, phase: Phase::Main },
-            mounts: job.program.mount.iter().cloned().chain([prompt]).collect(),
+            mounts,
             listener: ListenerSpec {
                 name: MODEL_LISTENER.into(),
                 port: GATEWAY_PORT,
@@ -63,9 +68,42 @@ impl Session {
     }
 }
 
+/// How an agent's step begins.
+struct Start {
+    argv: Vec<String>,
+    env: BTreeMap<String, String>,
+    /// What it needs beside its program and its prompt.
+    mounts: Vec<ReadOnlyMount>,
+}
+
+/// An agent whose input is its prompt, and ends with it: one that wants to ask somebody gets no answer there.
+fn told_by_input(program: &str, (arguments, env): Words) -> Start {
+    let script = format!("mkdir -p \"$AGENT_HOME\" && exec \"$0\" \"$@\" < {PROMPT_INSIDE}");
+    let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, program.to_owned()];
+    argv.extend(arguments);
+    Start { argv, env, mounts: Vec::new() }
+}
+
+/// An agent that is spoken to by `orchctl agent drive acp`.
+fn driven_by(driven: &Driven<'_>, program: &str) -> Start {
+    let mut mounts = vec![ReadOnlyMount { source: driven.driver.to_owned(), target: DRIVER_INSIDE.into() }];
+    let mut argv = Vec::new();
+    if let Some(home) = driven.home {
+        mounts.push(ReadOnlyMount { source: home.to_owned(), target: FILES_INSIDE.into() });
+        let script = format!("cp -R {FILES_INSIDE}/. \"$HOME\" && exec \"$0\" \"$@\"");
+        argv.extend(["/bin/sh".to_owned(), "-c".to_owned(), script]);
+    }
+    argv.extend(words(&[DRIVER_INSIDE, "agent", "drive", "acp", "--prompt", PROMPT_INSIDE, "--", program]));
+    argv.extend(driven.settings.arguments.iter().cloned());
+    Start { argv, env: driven.settings.environment.clone(), mounts }
+}
+
 type Words = (Vec<String>, BTreeMap<String, String>);
 
-fn codex(model: Option<&str>) -> Words {
+/// How long a tool of the channel may take, in seconds: it waits for people.
+const TOOL_SECONDS: u64 = 30 * 24 * 60 * 60;
+
+fn codex(model: Option<&str>, has_channel: bool) -> Words {
     let provider = format!(
         "model_providers.orch={{name=\"orch\",base_url=\"http://127.0.0.1:{GATEWAY_PORT}/v1\",wire_api=\"responses\",env_key=\"{CODEX_KEY}\"}}"
     );
@@ -76,19 +114,40 @@ fn codex(model: Option<&str>) -> Words {
     words.extend(["-c".into(), "web_search=\"disabled\"".into()]);
     // Without it the program waits for seconds at its end for somebody whom it cannot reach.
     words.extend(["-c".into(), "analytics.enabled=false".into()]);
+    if has_channel {
+        let address = channel::address();
+        // Nobody is there to allow the tools of the channel, and all they do is to ask.
+        let server = format!(
+            "mcp_servers.orch={{command=\"{}\",args=[\"agent\",\"mcp\"],env={{{VARIABLE}=\"{address}\"}},\
+             tool_timeout_sec={TOOL_SECONDS},default_tools_approval_mode=\"approve\"}}",
+            channel::PROGRAM_INSIDE
+        );
+        words.extend(["-c".into(), server]);
+    }
     // The prompt is its standard input.
     words.push("-".into());
     let home = format!("{HOME_INSIDE}/.codex");
     (words, variables(&[("AGENT_HOME", &home), ("CODEX_HOME", &home), (CODEX_KEY, NO_KEY)]))
 }
 
-fn claude(model: Option<&str>) -> Words {
+fn claude(model: Option<&str>, has_channel: bool) -> Words {
     let mut words = words(&["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]);
     words.extend(model.into_iter().flat_map(|model| ["--model".to_owned(), model.to_owned()]));
     // The vendor would search, and there is no network to fetch from.
     words.push("--disallowedTools=WebSearch,WebFetch".to_owned());
+    if has_channel {
+        let server = serde_json::json!({"mcpServers": {"orch": {
+            "type": "stdio",
+            "command": channel::PROGRAM_INSIDE,
+            "args": ["agent", "mcp"],
+            "env": {VARIABLE: channel::address()},
+        }}});
+        // A repository's own servers are not started.
+        words.extend(["--mcp-config".into(), server.to_string(), "--strict-mcp-config".into()]);
+    }
     let home = format!("{HOME_INSIDE}/.claude");
     let base = format!("http://127.0.0.1:{GATEWAY_PORT}");
+    let timeout = (TOOL_SECONDS * 1_000).to_string();
     let env = variables(&[
         ("AGENT_HOME", &home),
         ("CLAUDE_CONFIG_DIR", &home),
@@ -97,6 +156,7 @@ fn claude(model: Option<&str>) -> Words {
         // Nothing but the model can be reached, and nothing else is worth a try.
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
         ("DISABLE_AUTOUPDATER", "1"),
+        ("MCP_TOOL_TIMEOUT", &timeout),
         // It refuses to work without questions as uid 0 unless it is told that it is held.
         ("IS_SANDBOX", "1"),
     ]);
@@ -115,22 +175,55 @@ fn variables(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
 mod tests {
     use std::path::Path;
 
-    use super::super::Program;
+    use super::super::{Program, Settings};
     use super::*;
+
+    const PROGRAM: &str = "/orch/agent/x";
+
+    fn session(manner: Manner<'_>) -> Session {
+        let program = Program { inside: PROGRAM.into(), mount: None, needs_node: false };
+        let job = AgentJob {
+            manner,
+            program: &program,
+            model: Some("some-model"),
+            prompt: Path::new("/run/prompt.md"),
+            has_channel: true,
+        };
+        Session::new(&job, 7)
+    }
 
     #[test]
     fn every_agent_has_a_home_a_gateway_and_no_key() {
-        let program = Program { inside: "/orch/agent/x".into(), mount: None, needs_node: false };
-        for kind in [AgentKind::Codex, AgentKind::Claude] {
-            let job =
-                AgentJob { kind, program: &program, model: Some("some-model"), prompt: Path::new("/run/prompt.md") };
-            let Session { step, mounts, listener } = Session::new(&job, 7);
-            assert_eq!(step.argv[3], "/orch/agent/x");
+        for manner in [Manner::Codex, Manner::Claude] {
+            let Session { step, mounts, listener } = session(manner);
+            assert_eq!(step.argv[3], PROGRAM);
             assert!(step.argv.iter().any(|word| word == "some-model"), "{step:?}");
             let said = format!("{step:?}");
             assert!(said.contains(&format!("http://127.0.0.1:{}", listener.port)), "{said}");
+            assert!(said.contains(channel::PROGRAM_INSIDE) && said.contains(&channel::address()), "{said}");
             assert!(said.contains(NO_KEY) && step.env["AGENT_HOME"].starts_with(HOME_INSIDE), "{said}");
             assert_eq!(mounts.last().unwrap().target, Path::new(PROMPT_INSIDE));
         }
+    }
+
+    #[test]
+    fn an_agent_of_any_program_is_driven_with_what_its_operator_says() {
+        let settings = Settings {
+            arguments: vec!["acp".into()],
+            environment: [("KEY".to_owned(), "{key} at {gateway}".to_owned())].into(),
+            ..Settings::default()
+        };
+        let driven = |home| Driven { driver: Path::new("/opt/orchctl"), settings: &settings, home };
+        let Session { step, mounts, .. } = session(Manner::Acp(driven(None)));
+        let driver = ["/orch/orchctl", "agent", "drive", "acp", "--prompt", "/orch/prompt.md", "--", PROGRAM, "acp"];
+        assert_eq!(step.argv, driver);
+        assert_eq!(step.env["HOME"], HOME_INSIDE);
+        assert_eq!(
+            mounts.iter().map(|mount| mount.source.as_path()).collect::<Vec<_>>(),
+            [Path::new("/opt/orchctl"), Path::new("/run/prompt.md")]
+        );
+        let Session { step, mounts, .. } = session(Manner::Acp(driven(Some(Path::new("/run/agent-home")))));
+        assert_eq!((step.argv[0].as_str(), &step.argv[3..]), ("/bin/sh", &driver.map(String::from)[..]));
+        assert_eq!(mounts[1].target, Path::new(FILES_INSIDE));
     }
 }

@@ -7,7 +7,9 @@
 mod command;
 mod program;
 mod prompt;
+mod settings;
 mod told;
+mod words;
 
 use std::path::Path;
 
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use command::{GATEWAY_PORT, GATEWAY_VARIABLE, MODEL_LISTENER, PROMPT_INSIDE, Session};
 pub use program::{Program, ProgramError};
 pub use prompt::{Brief, PROMPT_BYTES_MAX, prompt};
+pub use settings::{Settings, SettingsError};
 pub use told::{AgentOutput, told};
 
 use crate::gateway::Api;
@@ -31,40 +34,98 @@ pub enum AgentKind {
     Codex,
     /// `claude -p --output-format stream-json` of `@anthropic-ai/claude-code`; written against 2.1.
     Claude,
+    /// Any program that speaks version 1 of the Agent Client Protocol.
+    Acp,
 }
 
 impl AgentKind {
-    /// The word for it, which is also the name of its program.
+    const ALL: [Self; 3] = [Self::Codex, Self::Claude, Self::Acp];
+
+    /// The word for it.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Codex => "codex",
             Self::Claude => "claude",
+            Self::Acp => "acp",
         }
     }
 
-    /// How it speaks to a model's server.
+    /// The usual name of its program; none where it can be any.
     #[must_use]
-    pub const fn api(self) -> Api {
+    pub const fn program(self) -> Option<&'static str> {
         match self {
-            Self::Codex => Api::OpenAi,
-            Self::Claude => Api::Anthropic,
+            Self::Codex | Self::Claude => Some(self.word()),
+            Self::Acp => None,
+        }
+    }
+
+    /// Whether it can ask a server that is spoken to so. Of what Ollama understands the gateway passes on what Codex speaks. Of a
+    /// program that is any, only its own configuration knows.
+    #[must_use]
+    pub const fn can_ask(self, api: Api) -> bool {
+        match self {
+            Self::Codex => matches!(api, Api::OpenAi | Api::Ollama),
+            Self::Claude => matches!(api, Api::Anthropic),
+            Self::Acp => true,
+        }
+    }
+
+    /// What it can ask, in words.
+    #[must_use]
+    pub const fn asks(self) -> &'static str {
+        match self {
+            Self::Codex => "`openai` and `ollama`",
+            Self::Claude => "`anthropic`",
+            Self::Acp => "all",
+        }
+    }
+
+    /// How its server is spoken to where nothing says so; none where that can be any.
+    #[must_use]
+    pub const fn usual_api(self) -> Option<Api> {
+        match self {
+            Self::Codex => Some(Api::OpenAi),
+            Self::Claude => Some(Api::Anthropic),
+            Self::Acp => None,
         }
     }
 
     /// The kind of this name.
     #[must_use]
     pub fn of(word: &str) -> Option<Self> {
-        [Self::Codex, Self::Claude].into_iter().find(|kind| kind.word() == word)
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
     }
 }
 
 /// How an agent takes part in a run.
 #[derive(Clone, Copy, Debug)]
 pub struct AgentJob<'a> {
-    pub kind: AgentKind,
+    pub manner: Manner<'a>,
     pub program: &'a Program,
     pub model: Option<&'a str>,
     /// What it is told, as a file on the host.
     pub prompt: &'a Path,
+    /// It finds the program that speaks to the run's channel.
+    pub has_channel: bool,
+}
+
+/// How its program is worked with.
+#[derive(Clone, Copy, Debug)]
+pub enum Manner<'a> {
+    Codex,
+    Claude,
+    /// It wants a conversation, which a driver beside it has with it.
+    Acp(Driven<'a>),
+}
+
+/// What an agent of any program is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Driven<'a> {
+    /// The program `orchctl`, on the host.
+    pub driver: &'a Path,
+    /// Its arguments and variables, with all places filled in.
+    pub settings: &'a Settings,
+    /// Directory on the host with what it finds in its home; none where that is nothing.
+    pub home: Option<&'a Path>,
 }

@@ -27,12 +27,11 @@ pub struct ProgramError {
 }
 
 impl Program {
-    /// Looks at the program at `path`, which may be a link. A package of npm is mounted with those beside it, on which it
-    /// builds; anything else is one file and has to do with what every run sees.
+    /// Where the program at `path`, which may be a link, really is.
     ///
     /// # Errors
     /// When nothing that can be executed is there.
-    pub fn find(path: &Path) -> Result<Self, ProgramError> {
+    pub fn real(path: &Path) -> Result<PathBuf, ProgramError> {
         use std::os::unix::fs::PermissionsExt as _;
         let wrong = |reason: String| ProgramError { path: path.to_owned(), reason };
         let real = path.canonicalize().map_err(|error| wrong(error.to_string()))?;
@@ -40,6 +39,16 @@ impl Program {
         if !found.is_file() || found.permissions().mode() & 0o111 == 0 {
             return Err(wrong("it cannot be executed".to_owned()));
         }
+        Ok(real)
+    }
+
+    /// Looks at the program at `path`, which may be a link. A package of npm is mounted with those beside it, on which it
+    /// builds; anything else is one file and has to do with what every run sees.
+    ///
+    /// # Errors
+    /// As [`Program::real`].
+    pub fn find(path: &Path) -> Result<Self, ProgramError> {
+        let real = Self::real(path)?;
         let needs_node = real.extension().is_some_and(|extension| extension == "js" || extension == "mjs");
         if real.starts_with("/usr") {
             return Ok(Self { inside: real.display().to_string(), mount: None, needs_node });
@@ -50,7 +59,10 @@ impl Program {
         let rest = real.strip_prefix(&source).unwrap_or(Path::new(""));
         // Joining nothing would end it in `/`.
         let inside = if rest.as_os_str().is_empty() { target.clone() } else { target.join(rest) };
-        let inside = inside.into_os_string().into_string().map_err(|_| wrong("its path is not UTF-8".to_owned()))?;
+        let inside = inside.into_os_string().into_string().map_err(|_| {
+            let reason = "its path is not UTF-8".to_owned();
+            ProgramError { path: path.to_owned(), reason }
+        })?;
         Ok(Self { inside, mount: Some(ReadOnlyMount { source, target }), needs_node })
     }
 }

@@ -14,9 +14,16 @@ const GATES_BYTES_MAX: usize = 6 << 10;
 /// Most bytes of one part that is quoted: a requirement, or what went wrong.
 const QUOTE_BYTES_MAX: usize = 8 << 10;
 
+/// About how many bytes are a token.
+const BYTES_OF_TOKEN: usize = 4;
+
 /// What a prompt is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Brief {
+    /// The name of its role, and what that says.
+    pub role: Option<(String, String)>,
+    /// How many tokens it has about at most, where less than [`PROMPT_BYTES_MAX`] is wanted.
+    pub tokens_max: Option<u64>,
     /// `T-12`.
     pub task: String,
     pub title: String,
@@ -35,23 +42,30 @@ pub struct Brief {
 /// The text of it.
 #[must_use]
 pub fn prompt(brief: &Brief) -> String {
+    let wanted = brief.tokens_max.and_then(|tokens| usize::try_from(tokens).ok()?.checked_mul(BYTES_OF_TOKEN));
+    let bytes_max = wanted.map_or(PROMPT_BYTES_MAX, |wanted| wanted.min(PROMPT_BYTES_MAX));
+    // Of parts that may be long, as much as of a prompt that has all its room.
+    let share = |most: usize| most.min(most * bytes_max / PROMPT_BYTES_MAX);
     let mut text = format!("# {}: {}\n\n", brief.task, brief.title);
     text.push_str(
         "You work alone in a checkout of the project's repository, which is the current directory. Nobody can answer \
          questions. There is no network. Change the files so that the task is done, and run what checks them. Do not \
          commit, push, or change `.git`: whatever you leave in the directory is taken as your result and checked again.\n",
     );
+    if let Some((name, instructions)) = &brief.role {
+        line_of(&mut text, format_args!("\n## Your role: {name}\n\n{}", instructions.trim()));
+    }
     if !brief.acceptance.is_empty() {
         text.push_str("\n## What has to hold afterwards\n\n");
         let lines = brief.acceptance.iter().map(|line| format!("- {}", line.trim()));
-        lines_of(&mut text, lines, ACCEPTANCE_BYTES_MAX);
+        lines_of(&mut text, lines, share(ACCEPTANCE_BYTES_MAX));
     }
     if !brief.gates.is_empty() {
         text.push_str("\n## What is run on your result\n\n");
         lines_of(
             &mut text,
             brief.gates.iter().map(|(name, command)| format!("- {name}: `{command}`")),
-            GATES_BYTES_MAX,
+            share(GATES_BYTES_MAX),
         );
     }
     if let Some(reason) = &brief.last_failure {
@@ -59,13 +73,13 @@ pub fn prompt(brief: &Brief) -> String {
             &mut text,
             format_args!("\n## Attempt {} before this one was not accepted", brief.attempt.saturating_sub(1)),
         );
-        line_of(&mut text, format_args!("\n{}", quoted(reason)));
+        line_of(&mut text, format_args!("\n{}", quoted(reason, share(QUOTE_BYTES_MAX))));
     }
     if !brief.requirements.is_empty() {
         text.push_str("\n## Requirements that this serves\n");
         for (key, title, body) in &brief.requirements {
-            let part = format!("\n### {key}: {title}\n\n{}\n", quoted(body));
-            if text.len() + part.len() > PROMPT_BYTES_MAX {
+            let part = format!("\n### {key}: {title}\n\n{}\n", quoted(body, share(QUOTE_BYTES_MAX)));
+            if text.len() + part.len() > bytes_max {
                 text.push_str("\nMore requirements are left out here.\n");
                 break;
             }
@@ -98,12 +112,12 @@ fn line_of(text: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 /// A text of somebody else, cut to its bound.
-fn quoted(text: &str) -> String {
+fn quoted(text: &str, bytes_max: usize) -> String {
     let text = text.trim();
-    if text.len() <= QUOTE_BYTES_MAX {
+    if text.len() <= bytes_max {
         return text.to_owned();
     }
-    let end = (0..=QUOTE_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     format!("{}\n[{} more bytes are left out]", &text[..end], text.len() - end)
 }
 
@@ -121,6 +135,7 @@ mod tests {
             gates: vec![("test".into(), "cargo test".into())],
             attempt: 2,
             last_failure: Some("gate `test` failed: exit code 101".into()),
+            ..Brief::default()
         };
         let text = prompt(&brief);
         for part in [
@@ -134,6 +149,19 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert_eq!(text, prompt(&brief));
+    }
+
+    #[test]
+    fn a_role_is_told_first_and_can_have_less_told() {
+        let long = "Something has to hold. ".repeat(20);
+        let role = Some(("qa".to_owned(), "Write tests.\n".to_owned()));
+        let acceptance = vec![long.clone(); 30];
+        let brief = Brief { role, acceptance, last_failure: Some(long.repeat(20)), ..Brief::default() };
+        let text = prompt(&brief);
+        assert!(text.find("## Your role: qa\n\nWrite tests.") < text.find("## What has to hold"), "{text}");
+        let short = prompt(&Brief { tokens_max: Some(1_000), ..brief.clone() });
+        assert!(short.len() < 4_500 && short.contains("more lines are left out"), "{}", short.len());
+        assert_eq!(prompt(&Brief { tokens_max: Some(u64::MAX), ..brief }), text);
     }
 
     #[test]

@@ -5,28 +5,25 @@
 
 use std::path::Path;
 
-use orch_core::agent::{
-    Choice, FileOp, Parser, PlanItem, PlanStatus, Protocol, Role, RunEvent, Text, ToolKind, ToolStatus, Usage,
-};
+use orch_core::agent::{Parser, Protocol, RunEvent};
 use orch_proto::request::Bytes;
 use orch_proto::view::{LogChunk, LogStream};
 use orch_sandbox::log::{Ending, ReadLogError, Record, Stream};
 
 use super::AgentKind;
+use super::words::words;
 use crate::run_log::{self, Piece};
 
-/// Most lines of what a tool gave back that are shown; the raw log has all.
-const OUTPUT_LINES_MAX: usize = 20;
 /// Most bytes of a line that could not be read.
 const RAW_BYTES_MAX: usize = 4 << 10;
-/// Most lines of what it says itself.
-const MESSAGE_LINES_MAX: usize = 1_000;
 /// Longest line that is waited for before it is shown as it is, in bytes.
 const LINE_BYTES_MAX: usize = 4 << 20;
 /// About as many bytes are answered at once. A short line of an agent can become very many.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 /// About how many bytes a line takes on its way beside its text.
 const CHUNK_BYTES: usize = 160;
+/// Most bytes of a log that a text which comes in parts is waited for; a longer one is shown in pieces.
+const PARTS_BYTES_MAX: u64 = 256 << 10;
 
 /// Which output of a run is that of its agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +40,14 @@ impl AgentKind {
         match self {
             Self::Codex => Protocol::CodexExec,
             Self::Claude => Protocol::ClaudeStream,
+            Self::Acp => Protocol::Acp,
         }
     }
 }
 
 /// Reads lines from `offset` on as [`run_log::chunks`] does, with those of the agent in words. `is_over` says that nothing
-/// more comes. A line of the agent that has not ended is left for the next piece, with all behind it.
+/// more comes. A line of the agent that has not ended is left for the next piece, with all behind it; so is a text that comes
+/// in parts and of which more may come.
 ///
 /// # Errors
 /// When the log exists and cannot be read, or is none.
@@ -61,16 +60,18 @@ pub fn told(
     let mut bytes_max = bytes_max;
     loop {
         let (records, next_offset) = run_log::read(log, offset, bytes_max)?;
-        let whole = whole_lines(&records, agent);
-        let is_all = whole == records.len();
-        if whole > 0 || records.is_empty() || is_over && is_all {
-            return Ok(page(&records, whole, next_offset, agent));
-        }
-        // The first line is longer than what was read, or not all there.
         let read = next_offset.saturating_sub(offset);
         let has_more = read >= bytes_max as u64 / 2;
+        let (whole, told) = tellable(&records, next_offset, has_more || !is_over, agent);
+        if whole > 0 || records.is_empty() {
+            let next_offset = records.get(whole).map_or(next_offset, |record| record.offset);
+            return Ok(Piece { items: told.chunks, next_offset });
+        }
+        // The first line is longer than what was read, or not all there.
         if bytes_max >= LINE_BYTES_MAX || is_over && !has_more {
-            return Ok(page(&records, records.len(), next_offset, agent));
+            let told = in_words(&records, agent);
+            let next_offset = records.get(told.used).map_or(next_offset, |record| record.offset);
+            return Ok(Piece { items: told.chunks, next_offset });
         }
         if !has_more {
             return Ok(Piece { items: Vec::new(), next_offset: offset });
@@ -79,11 +80,16 @@ pub fn told(
     }
 }
 
-/// The first of these records in words, at most `whole` of them, and where the next one is.
-fn page(records: &[Record], whole: usize, end: u64, agent: AgentOutput) -> Piece<LogChunk> {
-    let (items, used) = in_words(&records[..whole], agent);
-    let next_offset = records.get(used).map_or(end, |record| record.offset);
-    Piece { items, next_offset }
+/// What can be told of records that end at `end`, and of how many: where more may come, not the last line or text that may
+/// go on.
+fn tellable(records: &[Record], end: u64, may_go_on: bool, agent: AgentOutput) -> (usize, Told) {
+    let whole = whole_lines(records, agent);
+    let told = in_words(&records[..whole], agent);
+    let begun = told.begun.filter(|at| end.saturating_sub(records[*at].offset) <= PARTS_BYTES_MAX);
+    match begun.filter(|_| may_go_on && told.used == whole) {
+        Some(at) => (at, in_words(&records[..at], agent)),
+        None => (told.used, told),
+    }
 }
 
 fn is_agents(record: &Record, agent: AgentOutput) -> bool {
@@ -102,144 +108,122 @@ fn whole_lines(records: &[Record], agent: AgentOutput) -> usize {
     begins.unwrap_or(records.len())
 }
 
-/// As many records as make a page, and how many those are.
-fn in_words(records: &[Record], agent: AgentOutput) -> (Vec<LogChunk>, usize) {
-    let mut chunks = Vec::with_capacity(records.len().min(1_024));
-    let (mut parser, mut line) = (Parser::new(agent.protocol), Vec::new());
+/// Records in words.
+#[derive(Debug, Default)]
+struct Told {
+    chunks: Vec<LogChunk>,
+    /// The record with which a text begins that is the last of all and may go on.
+    begun: Option<usize>,
+    /// How many records this is: not all where they are more than a page.
+    used: usize,
+}
+
+/// As many records as make a page.
+fn in_words(records: &[Record], agent: AgentOutput) -> Told {
+    let mut telling = Telling { chunks: Vec::with_capacity(records.len().min(1_024)), open: None };
+    let (mut parser, mut line, mut begins) = (Parser::new(agent.protocol), Vec::new(), 0);
     let (mut bytes, mut counted, mut used) = (0, 0, 0);
-    for record in records {
-        if is_agents(record, agent) {
-            line.extend_from_slice(&record.payload);
-            if record.ending != Ending::Continues {
-                say(&mut parser, &line, record, &mut chunks);
-                line.clear();
-            }
-        } else {
-            chunks.extend(run_log::chunk(record.clone()));
-        }
-        used += 1;
-        bytes += chunks[counted..].iter().map(|chunk| chunk.bytes.0.len() + CHUNK_BYTES).sum::<usize>();
-        counted = chunks.len();
-        if bytes >= PAGE_BYTES_MAX {
+    for (at, record) in records.iter().enumerate() {
+        bytes += telling.chunks[counted..].iter().map(|chunk| chunk.bytes.0.len() + CHUNK_BYTES).sum::<usize>();
+        counted = telling.chunks.len();
+        if bytes >= PAGE_BYTES_MAX && line.is_empty() {
             break;
+        }
+        used = at + 1;
+        if !is_agents(record, agent) {
+            telling.close();
+            telling.chunks.extend(run_log::chunk(record.clone()));
+            continue;
+        }
+        begins = if line.is_empty() { at } else { begins };
+        line.extend_from_slice(&record.payload);
+        if record.ending != Ending::Continues {
+            telling.line(&mut parser, &line, (begins, record));
+            line.clear();
         }
     }
     if let (false, Some(last)) = (line.is_empty(), records[..used].iter().rfind(|record| is_agents(record, agent))) {
-        say(&mut parser, &line, last, &mut chunks);
+        telling.line(&mut parser, &line, (begins, last));
     }
-    (chunks, used)
+    let begun = telling.open.as_ref().map(|open| open.at);
+    telling.close();
+    Told { chunks: telling.chunks, begun, used }
 }
 
-/// What one line of the agent says.
-fn say(parser: &mut Parser, line: &[u8], record: &Record, chunks: &mut Vec<LogChunk>) {
-    let mut put = |text: &str| {
-        chunks.push(LogChunk {
-            stream: LogStream::Stdout,
-            step: record.step.map(u32::from),
-            at: run_log::timestamp(record.time_us),
-            bytes: Bytes(text.as_bytes().to_vec()),
-            newline: true,
-        });
-    };
-    let mut sink = |_, event| match event {
-        RunEvent::Raw { .. } => put(&String::from_utf8_lossy(line.get(..RAW_BYTES_MAX).unwrap_or(line))),
-        event => words(&event).iter().for_each(|text| put(text)),
-    };
-    parser.feed(line, &mut sink);
-    parser.feed(b"\n", &mut sink);
+/// What was told, and a text that comes in parts.
+struct Telling<'r> {
+    chunks: Vec<LogChunk>,
+    open: Option<Open<'r>>,
 }
 
-/// An event in lines.
-fn words(event: &RunEvent) -> Vec<String> {
-    match event {
-        RunEvent::SessionStarted { native_id, model } => {
-            let model = model.as_ref().map_or_else(String::new, |model| format!(" with {model}"));
-            vec![format!("session {native_id}{model}")]
+struct Open<'r> {
+    event: RunEvent,
+    at: usize,
+    record: &'r Record,
+}
+
+impl<'r> Telling<'r> {
+    /// What one line of the agent says, which begins with the record of this index.
+    fn line(&mut self, parser: &mut Parser, line: &[u8], (at, record): (usize, &'r Record)) {
+        let mut sink = |_, event| match event {
+            RunEvent::Raw { .. } => {
+                self.close();
+                let raw = line.get(..RAW_BYTES_MAX).unwrap_or(line);
+                self.chunks.push(chunk(record, &String::from_utf8_lossy(raw)));
+            }
+            event if is_part(&event) => {
+                let joined = self.open.as_mut().is_some_and(|open| join(&mut open.event, &event));
+                if !joined {
+                    self.close();
+                    self.open = Some(Open { event, at, record });
+                }
+            }
+            event => {
+                let words = words(&event);
+                // What says nothing ends nothing.
+                if !words.is_empty() {
+                    self.close();
+                }
+                self.chunks.extend(words.iter().map(|text| chunk(record, text)));
+            }
+        };
+        parser.feed(line, &mut sink);
+        parser.feed(b"\n", &mut sink);
+    }
+
+    fn close(&mut self) {
+        if let Some(Open { event, record, .. }) = self.open.take() {
+            self.chunks.extend(words(&event).iter().map(|text| chunk(record, text)));
         }
-        RunEvent::Message { role: Role::Agent, text, .. } => block("", text, MESSAGE_LINES_MAX),
-        RunEvent::Message { role: Role::User, text, .. } => block("> ", text, OUTPUT_LINES_MAX),
-        RunEvent::Thought { text, .. } => block("~ ", text, OUTPUT_LINES_MAX),
-        RunEvent::Plan { items } => items.iter().map(plan_item).collect(),
-        RunEvent::ToolStarted { kind: ToolKind::Execute, input, .. } => block("$ ", input, OUTPUT_LINES_MAX),
-        RunEvent::ToolStarted { tool, input, .. } => block(&format!("{tool}: "), input, 1),
-        RunEvent::ToolOutput { text, .. } => block("  | ", text, OUTPUT_LINES_MAX),
-        RunEvent::ToolFinished { status, exit_code, .. } => finished(*status, *exit_code),
-        RunEvent::FileChanged { path, op } => vec![format!("{} {path}", letter(*op))],
-        RunEvent::Usage(used) => tokens(used).into_iter().collect(),
-        RunEvent::ApprovalRequested { tool, action, .. } => block(&format!("asks for leave: {tool}: "), action, 5),
-        RunEvent::InfoRequested { question, options, .. } => {
-            let labels: Vec<&str> = options.iter().map(|Choice { label, .. }| label.as_str()).collect();
-            let mut lines = block("asks: ", question, OUTPUT_LINES_MAX);
-            lines.extend((!labels.is_empty()).then(|| format!("asks: one of {}", labels.join(", "))));
-            lines
-        }
-        RunEvent::RateLimited { resets_at } => {
-            let until = resets_at.map_or_else(String::new, |at| format!(" until {at}"));
-            vec![format!("its model's provider lets nothing more through{until}")]
-        }
-        RunEvent::Error { message, .. } => block("error: ", message, OUTPUT_LINES_MAX),
-        RunEvent::TurnFinished { stop } => {
-            let stop = serde_json::to_value(stop).ok();
-            let stop = stop.as_ref().and_then(|stop| stop.as_str()).unwrap_or("other").replace('_', " ");
-            vec![format!("its turn ended: {stop}")]
-        }
-        RunEvent::Unknown { .. } | RunEvent::Raw { .. } => Vec::new(),
     }
 }
 
-/// The lines of a text, the first behind `first` and the others below it.
-fn block(first: &str, text: &Text, lines_max: usize) -> Vec<String> {
-    let (mut lines, mut all) = (Vec::new(), text.text.trim_end().lines());
-    let below = " ".repeat(first.chars().count());
-    let repeats = first.starts_with("  ") || first.len() == 2 && !first.starts_with('$');
-    for (at, line) in all.by_ref().take(lines_max).enumerate() {
-        let margin = if at == 0 || repeats { first } else { &below };
-        lines.push(format!("{margin}{line}"));
+fn chunk(record: &Record, text: &str) -> LogChunk {
+    LogChunk {
+        stream: LogStream::Stdout,
+        step: record.step.map(u32::from),
+        at: run_log::timestamp(record.time_us),
+        bytes: Bytes(text.as_bytes().to_vec()),
+        newline: true,
     }
-    let more = all.count();
-    if more > 0 {
-        lines.push(format!("{below}... {more} more lines"));
-    }
-    if text.dropped_bytes > 0 {
-        lines.push(format!("{below}... {} more bytes", text.dropped_bytes));
-    }
-    lines
 }
 
-fn plan_item(item: &PlanItem) -> String {
-    let mark = match item.status {
-        PlanStatus::Pending => ' ',
-        PlanStatus::InProgress => '>',
-        PlanStatus::Completed => 'x',
+const fn is_part(event: &RunEvent) -> bool {
+    matches!(event, RunEvent::Message { is_part: true, .. } | RunEvent::Thought { is_part: true, .. })
+}
+
+/// Puts a part behind the parts before it; false when it is of another text.
+fn join(event: &mut RunEvent, part: &RunEvent) -> bool {
+    let (text, more) = match (event, part) {
+        (RunEvent::Message { role, text, .. }, RunEvent::Message { role: same, text: more, .. }) if role == same => {
+            (text, more)
+        }
+        (RunEvent::Thought { text, .. }, RunEvent::Thought { text: more, .. }) => (text, more),
+        _ => return false,
     };
-    format!("[{mark}] {}", item.text)
-}
-
-fn finished(status: ToolStatus, exit_code: Option<i32>) -> Vec<String> {
-    let line = match (status, exit_code) {
-        (ToolStatus::Succeeded, None | Some(0)) => return Vec::new(),
-        (_, Some(code)) => format!("  exit code {code}"),
-        (ToolStatus::Declined, None) => "  declined".to_owned(),
-        (ToolStatus::Cancelled, None) => "  cancelled".to_owned(),
-        (ToolStatus::Failed, None) => "  failed".to_owned(),
-    };
-    vec![line]
-}
-
-const fn letter(op: FileOp) -> char {
-    match op {
-        FileOp::Added => 'A',
-        FileOp::Modified => 'M',
-        FileOp::Deleted => 'D',
-    }
-}
-
-/// What the program counts, which is its own word; the run's figures are the gateway's.
-fn tokens(used: &Usage) -> Option<String> {
-    let (input, output) = (used.input?, used.output.unwrap_or(0));
-    let cached =
-        used.cached.filter(|cached| *cached > 0).map_or_else(String::new, |cached| format!(" ({cached} cached)"));
-    Some(format!("tokens: {input} in{cached}, {output} out"))
+    text.text.push_str(&more.text);
+    text.dropped_bytes += more.dropped_bytes;
+    true
 }
 
 #[cfg(test)]
@@ -255,7 +239,40 @@ mod tests {
 
     fn lines(records: &[Record]) -> Vec<String> {
         let text = |chunk: &LogChunk| String::from_utf8_lossy(&chunk.bytes.0).into_owned();
-        in_words(records, AGENT).0.iter().map(text).collect()
+        in_words(records, AGENT).chunks.iter().map(text).collect()
+    }
+
+    /// A line in which an agent says a part of something.
+    fn part(offset: u64, what: &str, text: &str) -> Record {
+        let update = format!(r#"{{"sessionUpdate":"agent_{what}_chunk","content":{{"type":"text","text":"{text}"}}}}"#);
+        let line = format!(r#"{{"method":"session/update","params":{{"sessionId":"s","update":{update}}}}}"#);
+        record(offset, 1, &line, Ending::Newline)
+    }
+
+    #[test]
+    fn a_text_in_parts_is_one_text() {
+        let agent = AgentOutput { step: 1, protocol: Protocol::Acp };
+        let nothing = r#"{"method":"session/update","params":{"update":{"sessionUpdate":"current_mode_update"}}}"#;
+        let records = [
+            part(0, "thought", "Hm"),
+            part(1, "thought", "m."),
+            part(2, "message", "I "),
+            record(3, 1, nothing, Ending::Newline),
+            part(4, "message", "look.\\nWell."),
+            record(5, 0, "other", Ending::Newline),
+            part(6, "message", "And "),
+            part(7, "message", "so"),
+        ];
+        let told = in_words(&records, agent);
+        let texts: Vec<_> = told.chunks.iter().map(|chunk| String::from_utf8_lossy(&chunk.bytes.0)).collect();
+        assert_eq!(texts, ["~ Hmm.", "I look.", "Well.", "other", "And so"]);
+        assert_eq!((told.begun, in_words(&records[..6], agent).begun), (Some(6), None));
+        // The last may go on, unless nothing more comes, or it is long already.
+        let told = |end, may_go_on| {
+            let (whole, told) = tellable(&records, end, may_go_on, agent);
+            (whole, told.chunks.len())
+        };
+        assert_eq!([told(9, true), told(9, false), told(PARTS_BYTES_MAX + 7, true)], [(6, 4), (8, 5), (8, 5)]);
     }
 
     #[test]
@@ -300,16 +317,9 @@ mod tests {
         let message =
             format!(r#"{{"type":"item.completed","item":{{"id":"m","type":"agent_message","text":"a{text}b"}}}}"#);
         let records: Vec<Record> = (0..100).map(|at| record(at, 1, &message, Ending::Newline)).collect();
-        let page = page(&records, records.len(), 100, AGENT);
-        let bytes: usize = page.items.iter().map(|chunk| chunk.bytes.0.len() + CHUNK_BYTES).sum();
-        assert!(page.items.len() > MESSAGE_LINES_MAX && bytes < 2 * PAGE_BYTES_MAX, "{bytes}");
-        assert!(page.next_offset < 100, "the rest comes with the next: {}", page.next_offset);
-    }
-
-    #[test]
-    fn what_a_tool_gave_back_is_cut_and_said_so() {
-        let text = (0..30).map(|number| format!("{number}\n")).collect::<String>();
-        let lines = block("  | ", &Text::from(text.as_str()), OUTPUT_LINES_MAX);
-        assert_eq!((lines.len(), lines[0].as_str(), lines[20].as_str()), (21, "  | 0", "    ... 10 more lines"));
+        let (used, told) = tellable(&records, 100, false, AGENT);
+        let bytes: usize = told.chunks.iter().map(|chunk| chunk.bytes.0.len() + CHUNK_BYTES).sum();
+        assert!(told.chunks.len() > 1_000 && bytes < 2 * PAGE_BYTES_MAX, "{bytes}");
+        assert!(used < 100, "the rest comes with the next: {used}");
     }
 }

@@ -57,12 +57,12 @@ async fn pass<L: Ledger>(
     let bytes_max = if route.is_metered() { REQUEST_BYTES_MAX } else { FREE_BYTES_MAX };
     let taken = gateway.room.read(body, bytes_max).await;
     let taken = taken.map_err(|(status, message)| (status, "request_not_taken", message))?;
-    let Looked { model, body, room } = looked(&head, route, &way, taken).await?;
+    let Looked { model, output_max, body, room } = looked(&head, route, &way, taken).await?;
     let sent = sent(&head, &way, body.clone())?;
     if !route.is_metered() {
         return free(gateway, &sent, &way).await;
     }
-    let asked = Asked { api: gateway.api, path: head.uri.path().to_owned(), model, body };
+    let asked = Asked { api: gateway.api, path: head.uri.path().to_owned(), model, output_max, body };
     // It is brought to its end on record, also when the run hangs up.
     let (begun, beginning) = oneshot::channel();
     let exchange = Exchange {
@@ -99,6 +99,7 @@ fn route<L: Ledger>(gateway: &Served<L>, head: &Parts, body: &Incoming) -> Resul
 /// A request that was looked at, as it leaves, and the room that it takes.
 struct Looked {
     model: Option<String>,
+    output_max: Option<u64>,
     body: Bytes,
     room: Held,
 }
@@ -107,14 +108,15 @@ struct Looked {
 async fn looked(head: &Parts, route: Route, way: &Way, taken: Taken) -> Result<Looked, NotPassed> {
     let Taken { body, room } = taken;
     if head.method == Method::GET {
-        return Ok(Looked { model: None, body, room });
+        return Ok(Looked { model: None, output_max: None, body, room });
     }
     let (path, secrets, hosted) = (head.uri.path().to_owned(), way.secrets.clone(), way.hosted);
     // With the room: it is taken until this is done, also when the run does not wait.
     let work = spawn_blocking(move || {
         let body = secrets.iter().fold(body, |body, patterns| without(patterns, &body));
         let said = request::look(route, &path, &body, hosted)?;
-        Ok(Looked { model: said.model, body: said.body.map_or(body, Bytes::from), room })
+        let (model, output_max) = (said.model, said.output_max);
+        Ok(Looked { model, output_max, body: said.body.map_or(body, Bytes::from), room })
     });
     let looked = work.await.unwrap_or_else(|_| Err("the request could not be looked at".to_owned()));
     looked.map_err(|message| (StatusCode::BAD_REQUEST, "not_passed_on", message))

@@ -40,6 +40,8 @@ pub struct Asked {
     pub path: String,
     /// The model that it names.
     pub model: Option<String>,
+    /// How many tokens its answer has at most, where it says so.
+    pub output_max: Option<u64>,
     /// Its body, without values of secrets.
     pub body: Bytes,
 }

@@ -20,6 +20,8 @@ const DEPTH_MAX: u32 = 16;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) model: Option<String>,
+    /// How many tokens its answer has at most.
+    pub(super) output_max: Option<u64>,
     /// The request with what it has to ask for beside; none: it stays as it is.
     pub(super) body: Option<Vec<u8>>,
 }
@@ -42,7 +44,16 @@ pub(super) fn look(route: Route, path: &str, body: &[u8], hosted: bool) -> Resul
     }
     let streams = members.is_set("stream")?;
     let body = if route == Route::Chat && streams { Some(counted(&members)?) } else { None };
-    Ok(Said { model, body })
+    Ok(Said { model, output_max: output_max(&members)?, body })
+}
+
+/// How many tokens an answer has at most, by whichever name that is asked for.
+fn output_max(members: &Members<'_>) -> Result<Option<u64>, String> {
+    let mut most = None;
+    for name in ["max_output_tokens", "max_completion_tokens", "max_tokens"] {
+        most = most.max(members.get(name)?.and_then(|value| value.get().parse().ok()));
+    }
+    Ok(most)
 }
 
 /// The request that also asks what its answer costs.
@@ -292,7 +303,7 @@ mod tests {
             r#""instructions":"i","input":[{"type":"additional_tools","role":"developer","tools":[{"type":"namespace","name":"functions","tools":[{"type":"custom","name":"exec","format":{"type":"grammar"}},{"type":"function","name":"wait","parameters":{"properties":{"tools":{"type":"array"},"file_id":{"type":"string"}}}}]}]},{"type":"message","role":"user","content":[{"type":"input_text","text":"hi"},{"type":"input_image","image_url":"data:image/png;base64,AA"}]},{"type":"reasoning","id":"rs","summary":[],"encrypted_content":"x"},{"type":"function_call","id":"fc","call_id":"c","name":"exec_command","arguments":"{\"file_id\":\"f\"}"},{"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"o"}]},{"role":"user","content":"more"}],"tools":[{"type":"function","name":"f"},{"type":"custom","name":"apply_patch"},{"type":"tool_search","execution":"client"},{"type":"shell","environment":{"type":"local"}},{"type":"namespace","name":"n","tools":[{"type":"function","name":"g"}]}],"tool_choice":"auto","parallel_tool_calls":true,"reasoning":{"effort":"medium"},"include":["reasoning.encrypted_content"],"prompt_cache_key":"k","text":{"verbosity":"low"},"client_metadata":{"a":"b"}"#,
         );
         let said = looked(Route::Responses, RESPONSES, &codex).unwrap();
-        assert_eq!(said, Said { model: Some("m".into()), body: None });
+        assert_eq!(said, Said { model: Some("m".into()), output_max: None, body: None });
         let claude = r#"{"model":"c","max_tokens":9,"system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{"file_id":"of-the-agent","source":{"type":"url","url":"u"}}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"image","source":{"type":"base64","data":"AA"}},{"type":"document","source":{"type":"text","data":"d"}}]}]}],"tools":[{"name":"Bash","description":"d","input_schema":{}},{"type":"bash_20250124","name":"bash"},{"type":"custom","name":"x"}],"metadata":{"user_id":"u"},"thinking":{"type":"adaptive"},"context_management":{"edits":[]},"output_config":{"effort":"high"},"stream":true}"#;
         assert!(looked(Route::Messages, MESSAGES, claude).is_ok());
         assert!(looked(Route::Free, "/v1/messages/count_tokens", claude).is_ok());

@@ -3,7 +3,7 @@
 use orch_proto::id::{ApprovalId, ProjectId};
 use orch_proto::{EntityKind, Timestamp};
 
-use super::{Context, DecideError, change, conflict, conflict_with_hint, document, plan, question, text};
+use super::{Context, DecideError, change, channel, conflict, conflict_with_hint, document, plan, question, text};
 use crate::actor::Actor;
 use crate::command::{Answer, Subject};
 use crate::digest::Digest;
@@ -50,6 +50,15 @@ pub(super) fn remark<'a>(details: &mut Vec<String>, kind: &str, remarks: impl Ex
 
 /// Asks one person; the question does not expire.
 pub(super) fn ask<V: View>(cx: &mut Context<'_, V>, question: Question) -> Result<ApprovalId, DecideError> {
+    ask_until(cx, question, None)
+}
+
+/// Asks one person, until then.
+pub(super) fn ask_until<V: View>(
+    cx: &mut Context<'_, V>,
+    question: Question,
+    expires: Option<Timestamp>,
+) -> Result<ApprovalId, DecideError> {
     let id: ApprovalId = cx.draw();
     let number = cx.number(EntityKind::Approval, Some(question.project))?;
     let event = ApprovalEvent::Requested {
@@ -61,7 +70,7 @@ pub(super) fn ask<V: View>(cx: &mut Context<'_, V>, question: Question) -> Resul
         rule: question.rule.to_owned(),
         digest: question.digest,
         needed: 1,
-        expires: None,
+        expires,
         choices: question.choices,
     };
     cx.emit((id, event));
@@ -100,7 +109,7 @@ pub(super) fn decide<V: View>(
             Ok(())
         }
         (_, ApprovalState::Pending { expires, .. }) if expires.is_some_and(|expires| cx.now >= expires) => {
-            Err(conflict_with_hint("the approval has expired", "ask for it again by retrying the task"))
+            Err(conflict_with_hint("the approval has expired", "whoever waited for it is told so, and can ask again"))
         }
         (Answer::Approve, ApprovalState::Pending { .. }) => grant(cx, &approval, uid, name),
         (Answer::Deny { reason }, ApprovalState::Pending { .. }) => {
@@ -179,10 +188,12 @@ fn grant<V: View>(cx: &mut Context<'_, V>, approval: &Approval, uid: u32, name: 
             Ok(())
         }
         ApprovalSubject::Change { id } => change::approved(cx, id, approval.digest),
+        ApprovalSubject::Action { id } => channel::decided(cx, id),
         ApprovalSubject::Wait { .. }
         | ApprovalSubject::Silence { .. }
         | ApprovalSubject::Failure { .. }
-        | ApprovalSubject::Budget { .. } => question::has_no_choices(approval),
+        | ApprovalSubject::Budget { .. }
+        | ApprovalSubject::Spending { .. } => question::has_no_choices(approval),
     }
 }
 
@@ -197,10 +208,12 @@ fn denied<V: View>(cx: &mut Context<'_, V>, subject: ApprovalSubject, reason: &s
             Ok(())
         }
         ApprovalSubject::Change { id } => change::denied(cx, id, reason),
+        ApprovalSubject::Action { id } => channel::decided(cx, id),
         ApprovalSubject::Wait { .. }
         | ApprovalSubject::Silence { .. }
         | ApprovalSubject::Failure { .. }
-        | ApprovalSubject::Budget { .. } => Err(conflict("it is answered by one of its choices")),
+        | ApprovalSubject::Budget { .. }
+        | ApprovalSubject::Spending { .. } => Err(conflict("it is answered by one of its choices")),
     }
 }
 
@@ -212,7 +225,9 @@ const fn subject_kind(approval: &Approval) -> EntityKind {
             EntityKind::Task
         }
         ApprovalSubject::Change { .. } => EntityKind::Change,
-        ApprovalSubject::Silence { .. } => EntityKind::Run,
+        ApprovalSubject::Silence { .. } | ApprovalSubject::Spending { .. } | ApprovalSubject::Action { .. } => {
+            EntityKind::Run
+        }
         ApprovalSubject::Budget { .. } => EntityKind::Project,
     }
 }

@@ -7,7 +7,7 @@ use orch_proto::id::{ApprovalId, ProjectId};
 use orch_proto::{EntityKind, Timestamp};
 
 use super::approval::{self, Question};
-use super::{Context, DecideError, conflict, conflict_with_hint, project};
+use super::{Context, DecideError, conflict, conflict_with_hint, project, spend};
 use crate::command::Command;
 use crate::digest::Digest;
 use crate::entity::{
@@ -36,7 +36,7 @@ fn set<V: View>(
     project::in_use(&found)?;
     cx.touch(EntityKind::Project, id);
     if limit > BUDGET_MAX {
-        let problem = format!("is more than {}", key.meter.amounts(0, BUDGET_MAX).trim_start_matches("0 of "));
+        let problem = format!("is more than {}", key.meter.amount(BUDGET_MAX));
         return Err(DecideError::TooLarge { field: "budget", problem });
     }
     let known = found.budgets.iter().find(|budget| budget.key == key);
@@ -45,6 +45,7 @@ fn set<V: View>(
             Some(budget) => {
                 withdraw(cx, budget, "there is no such budget any more")?;
                 tell(cx, id, key, BudgetEvent::Removed);
+                asked_again(cx, id, key)?;
             }
             None => cx.note("there is no such budget"),
         }
@@ -60,7 +61,7 @@ fn set<V: View>(
     }
     let span = key.period.span_of(cx.now);
     tell(cx, id, key, BudgetEvent::Set { limit, is_hard, span });
-    Ok(())
+    asked_again(cx, id, key)
 }
 
 /// Begins budgets anew as if nothing had been used of them.
@@ -81,7 +82,7 @@ fn reset<V: View>(cx: &mut Context<'_, V>, id: ProjectId, period: Option<Period>
         withdraw(cx, &budget, "the budget begins anew")?;
         tell(cx, id, budget.key, BudgetEvent::Reset { span: budget.key.period.span_of(cx.now) });
     }
-    Ok(())
+    spend::ask_again(cx, id)
 }
 
 /// Counts what a run that is over used. Its steps are as they are on record: their end is known, or comes with this.
@@ -93,9 +94,9 @@ pub(super) fn count<V: View>(cx: &mut Context<'_, V>, run: &Run) -> Result<(), D
     let mut uses = Vec::new();
     for budget in &found.budgets {
         let current = renewed(cx, found.id, budget)?;
-        uses.push(match budget.key.meter {
-            Meter::RunTime => current.share_of(run.worked(cx.now), cx.now),
-        });
+        if budget.key.meter == Meter::RunTime {
+            uses.push(current.share_of(run.worked(cx.now), cx.now));
+        }
     }
     uses.retain(|used| used.amount > 0);
     if !uses.is_empty() {
@@ -115,6 +116,7 @@ pub(super) fn judge<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result<(
         let current = renewed(cx, id, budget)?;
         let used = match budget.key.meter {
             Meter::RunTime => current.used_with(open.iter().filter_map(|run| run.started_at), cx.now),
+            Meter::Tokens | Meter::Cost => current.used,
         };
         match (current.state.level(), current.level(used)) {
             (Level::Enough, Level::Low) => {
@@ -157,7 +159,10 @@ pub(super) fn answer<V: View>(
     let found: Project = cx.get(id)?;
     let about = BudgetState::Spent { question: asked.id };
     match found.budgets.iter().find(|budget| budget.at(cx.now).state == about) {
-        Some(budget) if choice == Choice::Raise => tell(cx, id, budget.key, BudgetEvent::Raised { by: budget.limit }),
+        Some(budget) if choice == Choice::Raise => {
+            tell(cx, id, budget.key, BudgetEvent::Raised { by: budget.limit });
+            asked_again(cx, id, budget.key)?;
+        }
         Some(_) => {}
         None => cx.note("the budget is another now; nothing changes"),
     }
@@ -165,13 +170,19 @@ pub(super) fn answer<V: View>(
 }
 
 /// The budget as it is now. What was asked about an earlier day or week is withdrawn.
-fn renewed<V: View>(cx: &mut Context<'_, V>, id: ProjectId, budget: &Budget) -> Result<Budget, DecideError> {
+pub(super) fn renewed<V: View>(cx: &mut Context<'_, V>, id: ProjectId, budget: &Budget) -> Result<Budget, DecideError> {
     let current = budget.at(cx.now);
     if current.span != budget.span && budget.state != BudgetState::Enough {
         withdraw(cx, budget, "the budget was renewed")?;
         tell(cx, id, budget.key, BudgetEvent::Renewed { span: current.span });
+        asked_again(cx, id, budget.key)?;
     }
     Ok(current)
+}
+
+/// Runs that stood still for want of this budget ask again.
+fn asked_again<V: View>(cx: &mut Context<'_, V>, id: ProjectId, key: BudgetKey) -> Result<(), DecideError> {
+    if key.meter.is_of_models() { spend::ask_again(cx, id) } else { Ok(()) }
 }
 
 fn withdraw<V: View>(cx: &mut Context<'_, V>, budget: &Budget, why: &str) -> Result<(), DecideError> {
@@ -203,10 +214,15 @@ fn ask<V: View>(
     budget: &Budget,
     used: u64,
 ) -> Result<ApprovalId, DecideError> {
+    let BudgetKey { meter, period } = budget.key;
     let renews_at: Option<Timestamp> = budget.renews_at();
     let until = renews_at.map_or_else(|| "somebody gives more".to_owned(), |at| format!("{at}, when it is renewed"));
-    let under_way = if budget.is_hard { "are ended, and tried again when there is more" } else { "go on" };
-    let (slug, period) = (&project.slug, budget.key.period);
+    let under_way = match (budget.is_hard, meter.is_of_models()) {
+        (true, _) => "are ended, and tried again when there is more",
+        (false, true) => "stand still when they ask a model for more",
+        (false, false) => "go on",
+    };
+    let slug = &project.slug;
     let question = Question {
         project: project.id,
         subject: ApprovalSubject::Budget { id: project.id },
@@ -216,7 +232,7 @@ fn ask<V: View>(
             format!("runs under way {under_way}; gates go on"),
             format!("{}: as much again, {} more", Choice::Raise.label(), of_limit(budget)),
             format!("{}: it stays as it is, and nobody is asked again", Choice::Leave.label()),
-            format!("`orchctl project budget {slug} --run-minutes N --per {}` makes it another", period.label()),
+            format!("`orchctl project budget {slug} {} --per {}` makes it another", meter.option(), period.label()),
         ],
         rule: "the budget of the project",
         digest: Digest::of_json(&("budget", project.id, budget.key, budget.span, budget.since, budget.allowed())),
@@ -229,6 +245,5 @@ fn ask<V: View>(
 
 /// What a raise gives, in words.
 fn of_limit(budget: &Budget) -> String {
-    let amounts = budget.key.meter.amounts(0, budget.limit);
-    amounts.strip_prefix("0 of ").unwrap_or(&amounts).to_owned()
+    budget.key.meter.amount(budget.limit)
 }

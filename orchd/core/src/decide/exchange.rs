@@ -2,27 +2,28 @@
 
 use orch_proto::id::RunId;
 
+use super::spend::{self, Standing};
 use super::{Context, DecideError, bounds, conflict, conflict_with_hint};
 use crate::command::Command;
 use crate::entity::{
-    EXCHANGES_MAX, EXCHANGES_OPEN_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent, model_name,
+    EXCHANGES_MAX, EXCHANGES_OPEN_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent, Spend, model_name,
 };
 use crate::view::View;
 
 /// Takes note of a request or an answer.
 pub(super) fn record<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
     match command {
-        Command::AskModel { run, fence, number, request } => ask(cx, *run, (*fence, *number), request),
+        Command::AskModel { run, fence, exchange, request } => ask(cx, *run, (*fence, *exchange), request),
         Command::AnswerModel { run, number, answer } => self::answer(cx, *run, *number, answer),
         _ => Err(conflict("no exchange with a model")),
     }
 }
 
-/// A request is about to leave.
+/// A request is about to leave: it is on record then. When it may not yet, that is noted and it is not, and it is asked for again.
 fn ask<V: View>(
     cx: &mut Context<'_, V>,
     id: RunId,
-    (fence, number): (u64, u32),
+    (fence, exchange): (u64, OpenExchange),
     request: &ModelRequest,
 ) -> Result<(), DecideError> {
     let run: Run = cx.get(id)?;
@@ -36,14 +37,25 @@ fn ask<V: View>(
         let message = format!("R-{} asked models {EXCHANGES_MAX} times, which is all that a run may", run.number);
         return Err(conflict_with_hint(message, "make smaller tasks of it; each run counts for itself"));
     }
-    if number <= run.models.exchanges {
+    if exchange.number <= run.models.exchanges {
+        let number = exchange.number;
         return Err(conflict(format!("exchange {number} of R-{} is on record", run.number)));
     }
     if run.models.open.len() >= EXCHANGES_OPEN_MAX {
         return Err(conflict(format!("R-{} waits for {EXCHANGES_OPEN_MAX} answers already", run.number)));
     }
     request.model.as_deref().map(|model| bounds::title("model", model)).transpose()?;
-    let exchange = OpenExchange { number, request_bytes: request.body_bytes };
+    match spend::standing(cx.view, &run, cx.now)? {
+        Standing::Free => {}
+        Standing::Waits => {
+            cx.note("it waits for answers that are under way, or for the run to go on");
+            return Ok(());
+        }
+        Standing::Held => {
+            cx.note("nothing is left to spend");
+            return spend::hold(cx, &run);
+        }
+    }
     cx.emit((id, RunEvent::ModelAsked { exchange, request: Box::new(request.clone()) }));
     Ok(())
 }
@@ -61,6 +73,7 @@ fn answer<V: View>(cx: &mut Context<'_, V>, id: RunId, number: u32, answer: &Mod
         tokens: answer.tokens.capped(),
         ..answer.clone()
     };
+    let spent = Spend { tokens: answer.tokens.total(), cost: answer.cost.unwrap_or(0) };
     cx.emit((id, RunEvent::ModelAnswered { number, answer: Box::new(answer) }));
-    Ok(())
+    spend::count(cx, &run, spent)
 }

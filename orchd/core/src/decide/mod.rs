@@ -7,9 +7,11 @@ mod approval;
 mod bounds;
 mod budget;
 mod change;
+mod channel;
 mod dependency;
 mod document;
 mod exchange;
+mod info;
 mod pause;
 mod plan;
 mod project;
@@ -18,6 +20,7 @@ mod replan;
 mod retention;
 mod run;
 mod settle;
+mod spend;
 mod task;
 mod terms;
 mod undo;
@@ -41,6 +44,8 @@ use bounds::{text, title};
 pub use bounds::{
     ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, LINE_BYTES_MAX, NAMED_MAX, REQUIREMENTS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX,
 };
+pub use channel::{ASKED_MAX, ASKED_OPEN_MAX, SAID_BYTES_MAX, action_digest, may_hand_in};
+pub use info::{CHOICES_MAX, EXPIRES_MS_MAX, FIELDS_MAX, value_problem};
 pub use plan::PlanDelta;
 pub use project::SLUG_CHARS_MAX;
 pub use replan::PRIORITY_DEFAULT;
@@ -113,6 +118,8 @@ struct Context<'a, V> {
     decided: Decided,
 }
 
+pub use spend::{Standing, spending, standing};
+
 /// Decides a command.
 ///
 /// # Errors
@@ -141,10 +148,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::SetPatience { project, change } => question::set_patience(cx, *project, *change),
         Command::SetBudget { .. } | Command::ResetBudgets { .. } => budget::steer(cx, command),
         Command::JudgeBudgets { project } => budget::judge(cx, *project),
-        Command::PauseProjects { projects, reason, until, with_runs } => {
-            pause::projects(cx, projects, (reason, *until), *with_runs)
-        }
-        Command::ResumeProjects { projects } => pause::resume_projects(cx, projects),
+        Command::PauseProjects { .. } | Command::ResumeProjects { .. } => pause::steer(cx, command),
         Command::SubmitVision { .. } => project::submit_vision(cx, command),
         Command::ProposeRequirements { project, vision, content, reason } => {
             document::propose(cx, *project, *vision, content, reason)
@@ -187,6 +191,9 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::MarkRunStarting { run } => run::mark_starting(cx, *run),
         Command::RecordRun { .. } => run::record(cx, command),
         Command::AskModel { .. } | Command::AnswerModel { .. } => exchange::record(cx, command),
+        Command::Say { .. } | Command::ParkRun { .. } | Command::ExpireAsked { .. } => channel::hear(cx, command),
+        Command::AnswerInfo { info, answers } => info::answer(cx, *info, answers),
+        Command::CancelInfo { info, reason } => info::cancel(cx, *info, reason),
         Command::KeepCheckpoint { run, fence, step, commit } => run::keep(cx, *run, *fence, (*step, commit)),
         Command::SettleRun { .. } => settle::settle(cx, command),
         Command::StartCheck { .. } => change::start_check(cx, command),

@@ -4,12 +4,24 @@ use orch_proto::id::{ProjectId, RunId};
 use orch_proto::{EntityKind, Timestamp};
 
 use super::{Context, DecideError, conflict, project, text};
+use crate::command::Command;
 use crate::entity::{Entity as _, Pause, Project, ProjectEvent, Run, RunEvent, RunPause};
 use crate::state::project::ProjectState;
 use crate::view::{Filter, View};
 
+/// Pauses projects or lets them go on.
+pub(super) fn steer<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    match command {
+        Command::PauseProjects { projects: named, reason, until, with_runs } => {
+            projects(cx, named, (reason, *until), *with_runs)
+        }
+        Command::ResumeProjects { projects } => resume_projects(cx, projects),
+        _ => Err(conflict("no pause of projects")),
+    }
+}
+
 /// Pauses projects: those that are named, or all that are in use.
-pub(super) fn projects<V: View>(
+fn projects<V: View>(
     cx: &mut Context<'_, V>,
     named: &[ProjectId],
     (reason, until): (&str, Option<Timestamp>),
@@ -33,9 +45,16 @@ pub(super) fn projects<V: View>(
         if with_runs {
             for run in cx.view.list::<Run>(&Filter::of(found.id).open())? {
                 // What a person paused by itself is not resumed with the project.
-                if run.pause.as_ref().is_none_or(|pause| pause.with_project || !pause.lasts(cx.now)) {
-                    let pause = RunPause { reason: reason.to_owned(), with_project: true, until };
-                    cx.emit((run.id, RunEvent::PauseRequested { pause }));
+                if run
+                    .pause
+                    .as_ref()
+                    .is_none_or(|pause| pause.with_project || pause.is_the_runs_own() || !pause.lasts(cx.now))
+                {
+                    let pause = RunPause::asked(reason, true, until);
+                    // What is so already is no event, and nothing to take back.
+                    if run.pause.as_ref() != Some(&pause) {
+                        cx.emit((run.id, RunEvent::PauseRequested { pause }));
+                    }
                 }
             }
         }
@@ -44,7 +63,7 @@ pub(super) fn projects<V: View>(
 }
 
 /// Lets projects go on, with the runs that were paused with them.
-pub(super) fn resume_projects<V: View>(cx: &mut Context<'_, V>, named: &[ProjectId]) -> Result<(), DecideError> {
+fn resume_projects<V: View>(cx: &mut Context<'_, V>, named: &[ProjectId]) -> Result<(), DecideError> {
     for found in wanted(cx, named)? {
         cx.touch(EntityKind::Project, found.id);
         if found.pause.is_some() {
@@ -71,11 +90,11 @@ pub(super) fn of_all<V: View>(cx: &Context<'_, V>) -> Result<Option<Pause>, Deci
 
 pub(super) fn run<V: View>(cx: &mut Context<'_, V>, id: RunId, reason: &str) -> Result<(), DecideError> {
     let run: Run = open_run(cx, id)?;
-    if run.pause.is_some_and(|pause| pause.lasts(cx.now)) {
+    if run.pause.is_some_and(|pause| pause.lasts(cx.now) && !pause.is_the_runs_own()) {
         cx.note("it is paused already");
         return Ok(());
     }
-    let pause = RunPause { reason: text("reason", reason)?.to_owned(), with_project: false, until: None };
+    let pause = RunPause::asked(text("reason", reason)?, false, None);
     cx.emit((id, RunEvent::PauseRequested { pause }));
     Ok(())
 }

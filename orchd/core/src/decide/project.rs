@@ -4,12 +4,13 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, VisionId};
 
 use super::{
-    Context, DecideError, TITLE_CHARS_MAX, approval, conflict, conflict_with_hint, document, pause, plan, task, title,
+    Context, DecideError, TITLE_CHARS_MAX, approval, channel, conflict, conflict_with_hint, document, pause, plan,
+    task, title,
 };
 use crate::command::Command;
 use crate::entity::{
-    Approval, ApprovalSubject, Change, Project, ProjectEvent, RepositorySource, Share, Task, Vision, VisionEvent,
-    WEIGHT_MAX,
+    Approval, ApprovalSubject, Change, InfoRequest, Project, ProjectEvent, RepositorySource, Share, Task, Vision,
+    VisionEvent, WEIGHT_MAX,
 };
 use crate::recipe::Glob;
 use crate::state::change::ChangeState;
@@ -145,7 +146,11 @@ fn end_all<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result<(), Decide
         // The others were withdrawn with what they ask about; a task that failed may still have its question.
         let is_left = match asked.subject {
             ApprovalSubject::Task { id } => cx.get::<Task>(id)?.state.is_final(),
-            ApprovalSubject::Silence { .. } | ApprovalSubject::Failure { .. } | ApprovalSubject::Budget { .. } => true,
+            ApprovalSubject::Silence { .. }
+            | ApprovalSubject::Failure { .. }
+            | ApprovalSubject::Action { .. }
+            | ApprovalSubject::Budget { .. }
+            | ApprovalSubject::Spending { .. } => true,
             ApprovalSubject::Requirements { .. }
             | ApprovalSubject::Plan { .. }
             | ApprovalSubject::Change { .. }
@@ -154,6 +159,9 @@ fn end_all<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result<(), Decide
         if is_left {
             approval::void(cx, asked.id, ARCHIVED)?;
         }
+    }
+    for asked in cx.view.list::<InfoRequest>(&Filter::of(id).open())? {
+        channel::withdraw(cx, asked.run, ARCHIVED)?;
     }
     Ok(())
 }

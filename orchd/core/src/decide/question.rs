@@ -6,7 +6,7 @@ use orch_proto::id::{RunId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 
 use super::approval::{self, Question};
-use super::{Context, DecideError, budget, conflict, conflict_with_hint, dependency, pause, run, task};
+use super::{Context, DecideError, budget, conflict, conflict_with_hint, dependency, pause, run, spend, task};
 use crate::actor::Actor;
 use crate::command::PatienceChange;
 use crate::digest::Digest;
@@ -261,10 +261,12 @@ fn follow<V: View>(
         ApprovalSubject::Silence { id } if choice == Choice::End => return run::cancel(cx, id, &reason),
         ApprovalSubject::Silence { id } => cx.get::<Run>(id)?.task,
         ApprovalSubject::Budget { id } => return budget::answer(cx, id, asked, choice),
+        ApprovalSubject::Spending { id } => return spend::answer(cx, id, asked, choice),
         ApprovalSubject::Requirements { .. }
         | ApprovalSubject::Plan { .. }
         | ApprovalSubject::Task { .. }
-        | ApprovalSubject::Change { .. } => return Err(conflict("such an approval has no choices")),
+        | ApprovalSubject::Change { .. }
+        | ApprovalSubject::Action { .. } => return Err(conflict("such an approval has no choices")),
     };
     match choice {
         Choice::GoOn | Choice::Leave | Choice::End | Choice::Raise => Ok(()),

@@ -3,7 +3,7 @@
 use orch_proto::id::ChangeId;
 use orch_proto::{EntityKind, Timestamp};
 
-use super::{Context, DecideError, budget, change, conflict, question};
+use super::{Context, DecideError, budget, change, channel, conflict, question, spend};
 use crate::command::{Command, Said};
 use crate::entity::{
     Change, ChangeEvent, ChangeProposal, Entity as _, Meta, Run, RunEvent, RunPurpose, StepRecord, Task, TaskEvent,
@@ -34,6 +34,10 @@ pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Res
     }
     let run = hear(cx, run, said.as_deref());
     question::end_of_silence(cx, &run, "the run is over")?;
+    spend::end(cx, &run)?;
+    if run.access.channel {
+        channel::withdraw(cx, run.id, "the run is over")?;
+    }
     let outcome = &question::outcome_of(&run, outcome);
     let ended = RunEvent::Ended {
         outcome: outcome.clone(),

@@ -65,9 +65,17 @@ pub enum ApprovalSubject {
     Failure {
         id: TaskId,
     },
+    /// What a run wants to do and asks about by itself.
+    Action {
+        id: RunId,
+    },
     /// Whether there is to be more of a budget that is used up.
     Budget {
         id: ProjectId,
+    },
+    /// Whether a run may spend more on models.
+    Spending {
+        id: RunId,
     },
 }
 
@@ -129,7 +137,7 @@ impl ApprovalSubject {
             Self::Plan { id } => id.to_string(),
             Self::Task { id } | Self::Wait { id } | Self::Failure { id } => id.to_string(),
             Self::Change { id } => id.to_string(),
-            Self::Silence { id } => id.to_string(),
+            Self::Silence { id } | Self::Spending { id } | Self::Action { id } => id.to_string(),
             Self::Budget { id } => id.to_string(),
         }
     }

@@ -22,6 +22,10 @@ const DAYS_TO_MONDAY: i64 = 3;
 pub enum Meter {
     /// Time in which steps of runs were under way, gates included, in milliseconds.
     RunTime,
+    /// Tokens that models were asked for, in and out.
+    Tokens,
+    /// What those cost, in millionths of the currency that prices are in.
+    Cost,
 }
 
 /// The time that a budget is for.
@@ -269,6 +273,29 @@ impl Budget {
 }
 
 impl Meter {
+    /// Whether it is about models. What is used of it is counted with each answer, and not with the end of a run.
+    #[must_use]
+    pub const fn is_of_models(self) -> bool {
+        matches!(self, Self::Tokens | Self::Cost)
+    }
+
+    /// How `orchctl` is told of it: `--tokens N`.
+    #[must_use]
+    pub const fn option(self) -> &'static str {
+        match self {
+            Self::RunTime => "--run-minutes N",
+            Self::Tokens => "--tokens N",
+            Self::Cost => "--cost N",
+        }
+    }
+
+    /// `120 minutes`.
+    #[must_use]
+    pub fn amount(self, amount: u64) -> String {
+        let both = self.amounts(0, amount);
+        both.split_once(" of ").map_or_else(|| both.clone(), |(_, amount)| amount.to_owned())
+    }
+
     /// `118 of 120 minutes`, in a unit that fits what is allowed.
     #[must_use]
     pub fn amounts(self, used: u64, allowed: u64) -> String {
@@ -277,7 +304,25 @@ impl Meter {
                 let (unit, name) = if allowed < 120_000 { (1_000, "seconds") } else { (60_000, "minutes") };
                 format!("{} of {} {name}", tenths(used, unit), tenths(allowed, unit))
             }
+            Self::Tokens => format!("{} of {} tokens", grouped(used), grouped(allowed)),
+            Self::Cost => format!("{} of {}", money(used), money(allowed)),
         }
+    }
+}
+
+/// `1,250,000`.
+fn grouped(amount: u64) -> String {
+    let digits = amount.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect::<Vec<_>>();
+    groups.join(",")
+}
+
+/// Money from millionths: to a hundredth, more where that says nothing. Prices are in dollars, as those of the vendors are.
+fn money(micros: u64) -> String {
+    let (whole, part) = (micros / 1_000_000, micros % 1_000_000);
+    match part {
+        part if micros > 0 && (whole, part / 10_000) == (0, 0) => format!("${whole}.{part:06}"),
+        part => format!("${}.{:02}", grouped(whole), part / 10_000),
     }
 }
 

@@ -7,15 +7,19 @@ mod approval;
 mod backoff;
 mod budget;
 mod change;
+mod channel;
 mod checkpoint;
 mod dependency;
+mod info_request;
 mod model_use;
+mod network_use;
 mod patience;
 mod plan;
 mod project;
 mod removal;
 mod requirements;
 mod run;
+mod spend;
 mod step;
 mod task;
 mod terms;
@@ -33,21 +37,24 @@ pub use budget::{
     BUDGET_MAX, Budget, BudgetEvent, BudgetKey, BudgetState, BudgetUse, LOW_PERCENT, Level, Meter, Period,
 };
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
+pub use channel::{
+    ChannelEvent, ChannelUse, HANDED_IN_MAX, HANDED_IN_TIMES_MAX, NOTES_MAX, Note, PROGRESS_TIMES_MAX, Progress,
+};
 pub use checkpoint::{Checkpoint, Inputs, resumable};
 pub use dependency::{Condition, Join, Standing, Verdict};
+pub use info_request::{FieldKind, FieldValue, InfoField, InfoRequest, InfoRequestEvent};
 pub use model_use::{
     AgentUse, EXCHANGES_MAX, EXCHANGES_OPEN_MAX, MODEL_CHARS_MAX, ModelAnswer, ModelRequest, ModelUse, OpenExchange,
     ServerUse, TOKENS_MAX, TokenUse, model_name,
 };
+pub use network_use::{NETWORK_USES_MAX, NetworkUse, NetworkVerdict};
 pub use patience::{Overdue, Patience, Remedy, Silence, TIMEOUT_MS_MAX, Timeout};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
 pub use project::{GatesOn, Pause, Project, ProjectEvent, RepositorySource, Share, WEIGHT_MAX};
 pub use removal::{Removal, Removed, RunPart};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
-pub use run::{
-    Artifact, Guarantee, GuaranteeState, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation, Run,
-    RunEvent, RunPause, RunPurpose,
-};
+pub use run::{Artifact, Guarantee, GuaranteeState, Isolation, Observation, Run, RunEvent, RunPause, RunPurpose};
+pub use spend::{Allowance, Price, Spend};
 pub use step::{PlannedStep, StepRecord};
 pub use task::{BACKOFF_MS_MAX, RetryPolicy, Task, TaskEvent, TaskSpec, Work};
 pub use terms::{Asks, RUN_MS_MAX, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Terms, UNITS_MAX};

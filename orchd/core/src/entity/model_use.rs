@@ -1,7 +1,9 @@
 //! What runs used of models: tokens, exchange by exchange, and which are still under way.
 
+use orch_proto::id::ApprovalId;
 use serde::{Deserialize, Serialize};
 
+use super::spend::{Allowance, Spend};
 use crate::digest::Digest;
 use crate::printable::misleads;
 
@@ -90,6 +92,15 @@ pub struct AgentUse {
     /// The model that it is told to use; none: what it chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// What one attempt may spend on models.
+    #[serde(default, skip_serializing_if = "Allowance::is_unbounded")]
+    pub of_run: Allowance,
+    /// What all attempts at a task may spend.
+    #[serde(default, skip_serializing_if = "Allowance::is_unbounded")]
+    pub of_task: Allowance,
+    /// The role that it has, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// The server that it asks, as it was when the run was made; none of versions that did not put it on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerUse>,
@@ -110,6 +121,9 @@ pub struct ServerUse {
 pub struct OpenExchange {
     pub number: u32,
     pub request_bytes: u64,
+    /// What it may come to: so much is kept for it of what may be spent.
+    #[serde(default, skip_serializing_if = "Spend::is_nothing")]
+    pub reserved: Spend,
 }
 
 /// What a run used of models.
@@ -124,13 +138,42 @@ pub struct ModelUse {
     pub is_estimate: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open: Vec<OpenExchange>,
+    /// What `tokens` cost, in millionths of the currency that prices are in.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cost: u64,
+    /// Some of them are of models without a price, and not in `cost`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unpriced: bool,
+    /// How often a person gave it as much again.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub raises: u32,
+    /// What was asked when it had spent all that it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<ApprovalId>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none_yet(times: &u32) -> bool {
+    *times == 0
 }
 
 impl ModelUse {
-    /// Whether no model was asked for anything.
+    /// Whether no model was asked for anything, and nobody was asked about it.
     #[must_use]
     pub const fn is_nothing(&self) -> bool {
-        self.exchanges == 0
+        self.exchanges == 0 && self.question.is_none()
+    }
+
+    /// What it spent, as far as that is known.
+    #[must_use]
+    pub const fn spent(&self) -> Spend {
+        Spend { tokens: self.tokens.total(), cost: self.cost }
+    }
+
+    /// What is kept for requests under way.
+    #[must_use]
+    pub fn reserved(&self) -> Spend {
+        self.open.iter().fold(Spend::default(), |sum, open| sum.plus(open.reserved))
     }
 
     pub(super) fn asked(&mut self, exchange: OpenExchange) {
@@ -142,6 +185,8 @@ impl ModelUse {
         self.open.retain(|open| open.number != number);
         self.tokens = self.tokens.plus(answer.tokens);
         self.is_estimate |= answer.is_estimate && answer.tokens != TokenUse::default();
+        self.cost = self.cost.saturating_add(answer.cost.unwrap_or(0));
+        self.is_unpriced |= answer.cost.is_none() && answer.tokens != TokenUse::default();
     }
 }
 
@@ -165,6 +210,9 @@ pub struct ModelAnswer {
     /// The model that answered, by its own word.
     pub model: Option<String>,
     pub tokens: TokenUse,
+    /// What those cost, in millionths of the currency that prices are in; none: the model has no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<u64>,
     /// No server's figure: the answer broke off, or does not say what it cost.
     pub is_estimate: bool,
     /// How it ended, in a word: `complete`, `broken`, `silent`, `unwanted`, `unreachable`, `unknown`.

@@ -1,11 +1,13 @@
 //! A run: its steps, the isolation it had, where its log was read to, and its result.
 
-use orch_proto::id::{ChangeId, ProjectId, RunId, TaskId};
+use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::channel::{ChannelEvent, ChannelUse};
 use super::checkpoint::Checkpoint;
 use super::model_use::{AgentUse, ModelAnswer, ModelRequest, ModelUse, OpenExchange};
+use super::network_use::{NetworkUse, count};
 use super::patience::Silence;
 use super::removal::{Removal, Removed, RunPart};
 use super::step::{PlannedStep, StepRecord};
@@ -59,6 +61,9 @@ pub struct Run {
     /// What it used of models.
     #[serde(default, skip_serializing_if = "ModelUse::is_nothing")]
     pub models: ModelUse,
+    /// What it said over its channel.
+    #[serde(default, skip_serializing_if = "ChannelUse::is_nothing")]
+    pub channel: ChannelUse,
     /// What became of what it asked of the network, in the order of its first time; like things are one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network: Vec<NetworkUse>,
@@ -105,9 +110,40 @@ pub struct RunPause {
     /// It is over by itself then, like the pause of the project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// It has spent what it may, and stands still until it may spend more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_for_spending: bool,
+    /// It lasts until the run has the answer that it waits for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub for_answer: bool,
 }
 
 impl RunPause {
+    /// One that a person asked for.
+    #[must_use]
+    pub fn asked(reason: &str, with_project: bool, until: Option<Timestamp>) -> Self {
+        Self { reason: reason.to_owned(), with_project, until, is_for_spending: false, for_answer: false }
+    }
+
+    /// Whether it lasts until the run has what it waits for, and not until a person wants it to go on. What a person wants goes
+    /// before it: once the run goes on, it waits again.
+    #[must_use]
+    pub const fn is_the_runs_own(&self) -> bool {
+        self.is_for_spending || self.for_answer
+    }
+
+    /// That of a run which has spent what it may.
+    #[must_use]
+    pub fn for_spending(reason: String) -> Self {
+        Self { reason, is_for_spending: true, ..Self::asked("", false, None) }
+    }
+
+    /// That of a run which waits for an answer.
+    #[must_use]
+    pub fn for_answer() -> Self {
+        Self { for_answer: true, ..Self::asked("waits for an answer", false, None) }
+    }
+
     /// Whether it lasts.
     #[must_use]
     pub fn lasts(&self, now: Timestamp) -> bool {
@@ -156,44 +192,6 @@ pub struct Artifact {
     pub path: String,
     pub size_bytes: u64,
     pub digest: Digest,
-}
-
-/// Most different things of the network that a run keeps; the events have them all.
-pub const NETWORK_USES_MAX: usize = 200;
-
-/// Something that a run asked of the network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NetworkUse {
-    /// `connect`, `http`, `socks`, ...
-    pub way: String,
-    /// The host as the run named it, if it did, made printable.
-    pub host: Option<String>,
-    pub port: Option<u16>,
-    pub verdict: NetworkVerdict,
-    /// How often.
-    pub count: u64,
-}
-
-/// What became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", content = "data", rename_all = "snake_case")]
-pub enum NetworkVerdict {
-    /// A connection was made to this address.
-    Allowed {
-        address: String,
-    },
-    Denied {
-        reason: String,
-    },
-    /// It was allowed and did not work.
-    Failed {
-        reason: String,
-    },
-    /// An allowed connection ended.
-    Closed {
-        sent_bytes: u64,
-        received_bytes: u64,
-    },
 }
 
 /// Something read from a run's log.
@@ -276,6 +274,12 @@ pub enum RunEvent {
     OverBudget {
         reason: String,
     },
+    /// A person was asked whether it may spend more on models.
+    SpendingAsked {
+        question: ApprovalId,
+    },
+    /// A person gave it as much again as it may spend on models.
+    SpendingRaised,
     /// The intent to pass on what it asks of a model.
     ModelAsked {
         exchange: OpenExchange,
@@ -285,6 +289,10 @@ pub enum RunEvent {
     ModelAnswered {
         number: u32,
         answer: Box<ModelAnswer>,
+    },
+    /// Something happened on its channel.
+    Channel {
+        event: ChannelEvent,
     },
     /// It goes on from what an earlier attempt kept: the steps up to that one are not run again.
     Resumed {
@@ -319,7 +327,7 @@ impl Run {
         self.removed.iter().find(|removed| removed.removal.part == part)
     }
 
-    fn step(&mut self, step: &RunStep) -> Result<(), ApplyError> {
+    pub(super) fn step(&mut self, step: &RunStep) -> Result<(), ApplyError> {
         self.state = RunState::next(Some(&self.state), step)?;
         Ok(())
     }
@@ -369,6 +377,7 @@ impl Run {
             asks: (**asks).clone(),
             agent: agent.as_deref().cloned(),
             models: ModelUse::default(),
+            channel: ChannelUse::default(),
             network: Vec::new(),
             network_left_out: 0,
             cancel_requested: None,
@@ -396,8 +405,11 @@ impl Run {
             // Processes can be made to stand still before anybody has heard that they run.
             Observation::Paused if self.state == RunState::Running => self.step(&RunStep::Paused)?,
             Observation::Resumed if self.state == RunState::Paused => self.step(&RunStep::Resumed)?,
+            Observation::Paused | Observation::Resumed if self.state.is_waiting() => {
+                self.channel.stands_still = *observation == Observation::Paused;
+            }
             Observation::Paused | Observation::Resumed => {}
-            Observation::Network { used } => self.network_used(used),
+            Observation::Network { used } => count(&mut self.network, used, &mut self.network_left_out),
             Observation::NetworkLeftOut { count } => {
                 self.network_left_out = self.network_left_out.saturating_add(*count);
             }
@@ -433,32 +445,6 @@ impl Run {
         }
         self.resumed = Some(checkpoint.clone());
         Ok(())
-    }
-
-    /// Adds to what is alike, so that a run which asks without end does not grow without end.
-    fn network_used(&mut self, used: &NetworkUse) {
-        let alike = |known: &&mut NetworkUse| {
-            let verdicts = match (&known.verdict, &used.verdict) {
-                (NetworkVerdict::Closed { .. }, NetworkVerdict::Closed { .. }) => true,
-                (known, used) => known == used,
-            };
-            verdicts && (&known.way, &known.host, known.port) == (&used.way, &used.host, used.port)
-        };
-        if let Some(known) = self.network.iter_mut().find(alike) {
-            known.count = known.count.saturating_add(used.count);
-            if let (
-                NetworkVerdict::Closed { sent_bytes, received_bytes },
-                NetworkVerdict::Closed { sent_bytes: sent, received_bytes: received },
-            ) = (&mut known.verdict, &used.verdict)
-            {
-                *sent_bytes = sent_bytes.saturating_add(*sent);
-                *received_bytes = received_bytes.saturating_add(*received);
-            }
-        } else if self.network.len() < NETWORK_USES_MAX {
-            self.network.push(used.clone());
-        } else {
-            self.network_left_out = self.network_left_out.saturating_add(used.count);
-        }
     }
 
     /// From when to when each of its steps was under way, up to `now`. Taken from what its sandbox says of them, and not from
@@ -517,13 +503,20 @@ impl Entity for Run {
             RunEvent::CancelRequested { reason } => run.cancel_requested = Some(reason.clone()),
             RunEvent::PauseRequested { pause } => run.pause = Some(pause.clone()),
             RunEvent::ResumeRequested => run.pause = None,
-            RunEvent::Undone { pause, .. } => run.pause.clone_from(pause),
+            RunEvent::Undone { pause, .. } => {
+                // What waited for an answer may have it by now.
+                let is_over = |pause: &&RunPause| pause.for_answer && !run.state.is_waiting();
+                run.pause = pause.as_ref().filter(|pause| !is_over(pause)).cloned();
+            }
             RunEvent::Silent { silence } => run.silence = Some(*silence),
             RunEvent::Heard => run.silence = None,
             RunEvent::ModelAsked { exchange, .. } => run.models.asked(*exchange),
             RunEvent::ModelAnswered { number, answer } => run.models.answered(*number, answer),
+            RunEvent::Channel { event } => run.said(event, meta.at)?,
             RunEvent::Resumed { checkpoint } => run.resume(checkpoint)?,
             RunEvent::Kept { checkpoint } => run.kept.push(checkpoint.clone()),
+            RunEvent::SpendingAsked { question } => run.models.question = Some(*question),
+            RunEvent::SpendingRaised => run.models.raises = run.models.raises.saturating_add(1),
             RunEvent::OverBudget { reason } => {
                 run.cancel_requested = Some(reason.clone());
                 run.is_over_budget = true;
@@ -537,7 +530,8 @@ impl Entity for Run {
             RunEvent::Ended { outcome, artifacts, log_dropped_bytes } => {
                 run.step(&RunStep::Ended { outcome: outcome.clone() })?;
                 run.end_steps(outcome, meta.at)?;
-                run.artifacts.clone_from(artifacts);
+                // What it handed in before is replaced by what was found in the end.
+                artifacts.iter().for_each(|artifact| run.keep(artifact));
                 run.log_dropped_bytes = *log_dropped_bytes;
                 run.finished_at = Some(meta.at);
             }
@@ -582,8 +576,11 @@ impl Entity for Run {
             RunEvent::Silent { .. } => "silent",
             RunEvent::Heard => "heard",
             RunEvent::OverBudget { .. } => "over_budget",
+            RunEvent::SpendingAsked { .. } => "spending_asked",
+            RunEvent::SpendingRaised => "spending_raised",
             RunEvent::ModelAsked { .. } => "model_asked",
             RunEvent::ModelAnswered { .. } => "model_answered",
+            RunEvent::Channel { event } => event.label(),
             RunEvent::Resumed { .. } => "resumed",
             RunEvent::Kept { .. } => "kept",
             RunEvent::Ended { .. } => "ended",

@@ -59,6 +59,14 @@ pub struct Task {
     /// What a person was asked about its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<ApprovalId>,
+    /// How often a person gave its attempts as much again as they may spend on models.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub spending_raises: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_never(times: &u32) -> bool {
+    *times == 0
 }
 
 /// What a task is about.
@@ -204,6 +212,8 @@ pub enum TaskEvent {
     Escalated {
         question: ApprovalId,
     },
+    /// A person gave its attempts as much again as they may spend on models.
+    SpendingRaised,
     /// What the operation that began with event number `operation` changed of it is as it was before.
     Undone {
         operation: u64,
@@ -247,7 +257,7 @@ impl Work {
     pub fn access(&self) -> Access {
         match self {
             Self::Steps { access, .. } => access.clone(),
-            Self::Agent { .. } => Access::default(),
+            Self::Agent { .. } => Access { channel: true, ..Access::default() },
         }
     }
 
@@ -371,6 +381,7 @@ impl Task {
             since: at,
             overdue: None,
             question: None,
+            spending_raises: 0,
         }))
     }
 
@@ -472,6 +483,7 @@ impl Entity for Task {
                 task.question = *question;
             }
             TaskEvent::Escalated { question } => task.question = Some(*question),
+            TaskEvent::SpendingRaised => task.spending_raises = task.spending_raises.saturating_add(1),
             TaskEvent::Undone { parts, .. } => parts.iter().try_for_each(|part| task.put_back(part, meta.at))?,
         }
         Ok(task)
@@ -524,6 +536,7 @@ impl Entity for Task {
             TaskEvent::ApprovalAsked { .. } => "approval_asked",
             TaskEvent::Overdue { .. } => "overdue",
             TaskEvent::Escalated { .. } => "escalated",
+            TaskEvent::SpendingRaised => "spending_raised",
             TaskEvent::Undone { .. } => "undone",
         }
     }

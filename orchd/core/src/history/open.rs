@@ -53,6 +53,7 @@ impl Stage {
             | TaskEvent::Prioritized { .. }
             | TaskEvent::Overdue { .. }
             | TaskEvent::Escalated { .. }
+            | TaskEvent::SpendingRaised
             | TaskEvent::ApprovalAsked { .. } => return None,
         })
     }

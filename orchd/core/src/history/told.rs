@@ -9,7 +9,9 @@ use super::figures::Figures;
 use super::kinds::{Kind, label_of};
 use super::open::{Needs, OpenQuestion, OpenRun, OpenTask, Stage};
 use super::story::{History, RESTING_MAX};
-use crate::entity::{ApprovalEvent, ApprovalSubject, ChangeEvent, ProjectEvent, RunEvent, RunPurpose, TaskEvent};
+use crate::entity::{
+    ApprovalEvent, ApprovalSubject, ChangeEvent, ChannelEvent, ProjectEvent, RunEvent, RunPurpose, TaskEvent,
+};
 use crate::event::Event;
 use crate::state::approval::{ApprovalState, ApprovalStep};
 use crate::state::run::RunOutcome;
@@ -25,7 +27,7 @@ const EXPIRED: &str = "expired";
 pub fn counts(kind: &str) -> bool {
     match kind.split_once('.') {
         Some(("task", event)) => event != "prioritized",
-        Some(("run", event)) => matches!(event, "queued" | "pause_requested" | "undone" | "ended"),
+        Some(("run", event)) => matches!(event, "queued" | "pause_requested" | "parked" | "undone" | "ended"),
         Some(("change" | "approval", _)) => true,
         Some(("project", event)) => event == "archived",
         _ => false,
@@ -42,7 +44,11 @@ impl History {
             Event::Change { id, event } => self.change(*id, event, at),
             Event::Approval { id, event } => self.approval(*id, event, at),
             Event::Project { id, event: ProjectEvent::Archived } => self.projects.entry(id).broken_since = None,
-            Event::Project { .. } | Event::Vision { .. } | Event::Requirements { .. } | Event::Plan { .. } => {}
+            Event::Project { .. }
+            | Event::Vision { .. }
+            | Event::Requirements { .. }
+            | Event::Plan { .. }
+            | Event::InfoRequest { .. } => {}
         }
     }
 
@@ -202,7 +208,9 @@ impl History {
             RunEvent::Queued { project, task, purpose: RunPurpose::Work, .. } => {
                 self.open.runs.insert(id, OpenRun { project: *project, task: *task, queued_at: at, was_paused: false });
             }
-            RunEvent::PauseRequested { .. } | RunEvent::Undone { pause: Some(_), .. } => {
+            RunEvent::PauseRequested { .. }
+            | RunEvent::Undone { pause: Some(_), .. }
+            | RunEvent::Channel { event: ChannelEvent::Parked } => {
                 if let Some(run) = self.open.runs.get_mut(&id) {
                     run.was_paused = true;
                 }
@@ -222,12 +230,15 @@ impl History {
             | RunEvent::Silent { .. }
             | RunEvent::Heard
             | RunEvent::OverBudget { .. }
+            | RunEvent::SpendingAsked { .. }
+            | RunEvent::SpendingRaised
             | RunEvent::Removing { .. }
             | RunEvent::Removed
             | RunEvent::Resumed { .. }
             | RunEvent::Kept { .. }
             | RunEvent::ModelAsked { .. }
             | RunEvent::ModelAnswered { .. }
+            | RunEvent::Channel { .. }
             | RunEvent::LateResult { .. } => {}
         }
     }
@@ -317,7 +328,9 @@ impl History {
                     | ApprovalSubject::Wait { .. }
                     | ApprovalSubject::Silence { .. }
                     | ApprovalSubject::Failure { .. }
-                    | ApprovalSubject::Budget { .. } => None,
+                    | ApprovalSubject::Action { .. }
+                    | ApprovalSubject::Budget { .. }
+                    | ApprovalSubject::Spending { .. } => None,
                 };
                 if let Ok(state) = ApprovalState::next(None, &step) {
                     self.open.questions.insert(id, OpenQuestion { project: *project, task, state, asked_at: at });

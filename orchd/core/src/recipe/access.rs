@@ -32,6 +32,9 @@ pub struct Access {
     /// Secrets that it gets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretUse>,
+    /// It can speak to the daemon over a channel of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub channel: bool,
 }
 
 /// A host, or all hosts below a name, at some ports.
@@ -55,14 +58,15 @@ impl Access {
     /// Whether it is what every run has.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.network.is_empty() && self.secrets.is_empty()
+        self.network.is_empty() && self.secrets.is_empty() && !self.channel
     }
 
     /// What is given, a line each, for a person to decide about and to find again.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let network = self.network.iter().map(|reach| format!("network: {reach}"));
-        network.chain(self.secrets.iter().map(|secret| format!("secret: {secret}"))).collect()
+        let secrets = self.secrets.iter().map(|secret| format!("secret: {secret}"));
+        network.chain(secrets).chain(self.channel.then(|| "channel".to_owned())).collect()
     }
 }
 

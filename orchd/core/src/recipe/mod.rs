@@ -10,8 +10,10 @@ pub mod checksum;
 mod glob;
 mod parse;
 mod policy;
+mod prices;
 mod problem;
 pub(crate) mod reader;
+mod role;
 pub(crate) mod step;
 pub(crate) mod text;
 pub(crate) mod yaml;
@@ -26,7 +28,9 @@ pub use glob::{GLOB_BYTES_MAX, Glob};
 pub use parse::parse;
 pub(crate) use parse::version;
 pub use policy::{Policy, parse_policy};
+pub use prices::{Prices, parse_prices};
 pub use problem::{Place, Problem, RecipeError};
+pub use role::{PROMPT_TOKENS_MAX, Role, parse_role};
 pub use text::{
     DOMAIN_BYTES_MAX, Domain, ENV_NAME_BYTES_MAX, EnvName, KEY_BYTES_MAX, Key, Network, REL_PATH_BYTES_MAX, RelPath,
     SECRET_NAME_BYTES_MAX, SecretName, TextError,

@@ -25,6 +25,7 @@ const RUN_KEYS: &[&str] = &[
     "requires",
     "network",
     "secrets",
+    "channel",
     "checkout",
     "changes",
     "isolation",
@@ -115,7 +116,11 @@ fn run(node: &Node) -> Result<RunRecipe, Fault> {
     let starts_empty = !fields.opt("checkout", boolean)?.unwrap_or(true);
     let keeps_changes = fields.opt("changes", changes)?.unwrap_or(!starts_empty);
     let isolation = fields.opt("isolation", isolation)?.unwrap_or_default();
-    let access = Access { network: reached, secrets: fields.opt("secrets", secrets)?.unwrap_or_default() };
+    let access = Access {
+        network: reached,
+        secrets: fields.opt("secrets", secrets)?.unwrap_or_default(),
+        channel: fields.opt("channel", boolean)?.unwrap_or(false),
+    };
     let contradictions = [
         ("changes", starts_empty && keeps_changes, "without a checkout there is nothing that could have changed"),
         (
@@ -126,7 +131,7 @@ fn run(node: &Node) -> Result<RunRecipe, Fault> {
         (
             "isolation",
             isolation == Isolation::None && !access.is_nothing(),
-            "only a sandbox can give `network` and `secrets`",
+            "only a sandbox can give `network`, `secrets` and `channel`",
         ),
     ];
     if let Some(given) = fields.get("steps").filter(|_| starts_empty) {

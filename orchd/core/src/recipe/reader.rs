@@ -171,19 +171,26 @@ pub(crate) fn count(node: &Node, key: &str, max: u64) -> Result<u64, Fault> {
 
 /// Seconds with at most three decimals, as milliseconds from zero to `max_ms`.
 pub(crate) fn seconds_ms(node: &Node, key: &str, max_ms: u64) -> Result<u64, Fault> {
+    decimal(node, key, 3, max_ms)
+}
+
+/// A number with at most `places` decimals, in units of the last of them, from zero to `max` of those.
+pub(crate) fn decimal(node: &Node, key: &str, places: usize, max: u64) -> Result<u64, Fault> {
     let written = number(node, key)?;
     let (whole, decimals) = written.split_once('.').unwrap_or((written, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || !digits(decimals) || decimals.len() > 3 {
+    if !digits(whole) || !digits(decimals) || decimals.len() > places {
         return Err(node.fault(Problem::NotANumber { key: key.to_owned(), found: printable(written) }));
     }
-    let thousandths: u64 = format!("{decimals:0<3}").parse().unwrap_or(0);
-    let ms = whole.parse::<u64>().ok().and_then(|s| s.checked_mul(1000)).and_then(|ms| ms.checked_add(thousandths));
-    match ms {
-        Some(ms) if ms <= max_ms => Ok(ms),
+    let units = u32::try_from(places).ok().and_then(|places| 10_u64.checked_pow(places)).unwrap_or(u64::MAX);
+    let parts: u64 = format!("{decimals:0<places$}").parse().unwrap_or(0);
+    let amount =
+        whole.parse::<u64>().ok().and_then(|whole| whole.checked_mul(units)).and_then(|it| it.checked_add(parts));
+    match amount {
+        Some(amount) if amount <= max => Ok(amount),
         _ => {
             let found = printable(written);
-            Err(node.fault(Problem::TooBig { key: key.to_owned(), found, max: max_ms / 1000 }))
+            Err(node.fault(Problem::TooBig { key: key.to_owned(), found, max: max / units }))
         }
     }
 }

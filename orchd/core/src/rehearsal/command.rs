@@ -6,12 +6,12 @@ use orch_proto::Timestamp;
 use orch_proto::id::{ProjectId, TaskId};
 
 use super::sample::{new_task, plan_content, proposal, requirements, step_spec, vision};
+use super::{channel, models};
 use crate::command::{Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Said, Subject, TermsChange};
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, BudgetKey, Change, Condition, Entity, Join, Meter, ModelAnswer, ModelRequest, Observation, Period, Plan,
-    PlannedStep, Project, Remedy, Removal, RepositorySource, Requirements, Run, RunPart, Task, Timeout, TokenUse,
-    Vision,
+    Approval, BudgetKey, Change, Condition, Entity, InfoRequest, Join, Meter, Observation, Period, Plan, PlannedStep,
+    Project, Remedy, Removal, RepositorySource, Requirements, Run, RunPart, Task, Timeout, Vision, Work,
 };
 use crate::ids::IdSource;
 use crate::state::change::ChangeState;
@@ -34,6 +34,7 @@ pub fn random_command(view: &impl View, dice: &mut IdSource) -> Result<Command, 
         runs: view.list(&filter)?,
         changes: view.list(&filter)?,
         approvals: view.list(&filter)?,
+        infos: view.list(&filter)?,
     };
     let drawn = match dice.jitter(40) {
         0 => Some(create(dice)),
@@ -79,6 +80,7 @@ struct Scene {
     runs: Vec<Run>,
     changes: Vec<Change>,
     approvals: Vec<Approval>,
+    infos: Vec<InfoRequest>,
 }
 
 fn create(dice: &mut IdSource) -> Command {
@@ -89,13 +91,13 @@ fn create(dice: &mut IdSource) -> Command {
     }
 }
 
-fn pick<T: Clone>(from: &[T], dice: &mut IdSource) -> Option<T> {
+pub(super) fn pick<T: Clone>(from: &[T], dice: &mut IdSource) -> Option<T> {
     let at = usize::try_from(dice.jitter(from.len() as u64)).unwrap_or(0);
     from.get(at).cloned()
 }
 
 /// Mostly one that is open, since what is over is refused.
-fn pick_open<E: Entity>(from: &[E], dice: &mut IdSource) -> Option<E> {
+pub(super) fn pick_open<E: Entity>(from: &[E], dice: &mut IdSource) -> Option<E> {
     let open: Vec<E> = from.iter().filter(|thing| thing.is_open()).cloned().collect();
     if open.is_empty() || dice.jitter(8) == 0 { pick(from, dice) } else { pick(&open, dice) }
 }
@@ -140,7 +142,10 @@ fn random_budget(project: ProjectId, dice: &mut IdSource) -> Command {
     }
     Command::SetBudget {
         project,
-        key: BudgetKey { meter: Meter::RunTime, period },
+        key: BudgetKey {
+            meter: pick(&[Meter::RunTime, Meter::Tokens, Meter::Cost], dice).unwrap_or(Meter::RunTime),
+            period,
+        },
         limit: dice.jitter(4) * 10_000,
         is_hard: dice.jitter(2) == 0,
     }
@@ -161,13 +166,17 @@ fn reason() -> String {
 
 impl Scene {
     fn new_task(&self, dice: &mut IdSource) -> NewTask {
+        let mut spec = step_spec(&format!("echo {}", dice.jitter(100)));
+        if let Work::Steps { access, .. } = &mut spec.work {
+            access.channel = dice.jitter(3) != 0;
+        }
         let needed: Option<Task> = if dice.jitter(3) == 0 { pick(&self.tasks, dice) } else { None };
         NewTask {
             depends_on: needed.into_iter().map(|task| (task.id, random_condition(dice))).collect(),
             priority: u8::try_from(dice.jitter(11)).unwrap_or(0),
             needs_approval: dice.jitter(4) == 0,
             queue: dice.jitter(4) != 0,
-            spec: step_spec(&format!("echo {}", dice.jitter(100))),
+            spec,
             ..new_task(self.project, "by hand")
         }
     }
@@ -258,38 +267,13 @@ impl Scene {
         pick(&self.tasks, dice).map(|task| task.id)
     }
 
-    /// What a run asks a model, or what comes of it; also twice, of the wrong run, and beyond all sense.
-    fn exchange(&self, dice: &mut IdSource) -> Option<Command> {
-        let run = pick_open(&self.runs, dice)?;
-        let (roll, body) = (dice.jitter(6), Digest::of(b"exchange"));
-        if roll < 3 {
-            let number = run.models.exchanges.saturating_add(u32::try_from(roll).unwrap_or(0));
-            let model = Some("some-model".to_owned());
-            let request = ModelRequest { path: "/v1/responses".into(), model, body, body_bytes: dice.jitter(9_000) };
-            return Some(Command::AskModel { run: run.id, fence: run.fence, number, request: Box::new(request) });
-        }
-        let number = pick(&run.models.open, dice).map_or(1, |open| open.number);
-        let tokens = TokenUse { input: dice.jitter(500), output: dice.jitter(u64::MAX), ..TokenUse::default() };
-        let answer = ModelAnswer {
-            status: Some(200),
-            model: Some("some\u{7}-model".to_owned()),
-            tokens,
-            is_estimate: roll == 5,
-            end: "complete".into(),
-            body: Some(body),
-            body_bytes: 7,
-            tries: 1,
-        };
-        Some(Command::AnswerModel { run: run.id, number, answer: Box::new(answer) })
-    }
-
     fn start(&self, dice: &mut IdSource) -> Option<Command> {
         let task = pick_open(&self.tasks, dice)?.id;
         Some(Command::StartRun {
             task,
             base: None,
             steps: steps(),
-            agent: None,
+            agent: models::random_agent(dice),
             required_level: 0,
             lease_ms: 1_000,
             reason: reason(),
@@ -298,12 +282,19 @@ impl Scene {
 
     fn run(&self, dice: &mut IdSource) -> Option<Command> {
         let run = pick_open(&self.runs, dice)?;
+        let speaks = run.access.channel && (run.state == RunState::Running || run.state.is_waiting());
+        if speaks
+            && dice.jitter(3) != 0
+            && let Some(said) = channel::random(&self.runs, &self.infos, dice)
+        {
+            return Some(said);
+        }
         match dice.jitter(30) {
             0 => return Some(Command::PauseRun { run: run.id, reason: reason() }),
             1 => return Some(Command::ResumeRun { run: run.id }),
             2..=4 => return self.silence(dice).or_else(|| self.start(dice)),
             5..=6 => return self.removal(dice),
-            7..=8 => return self.exchange(dice),
+            7..=12 => return Some(models::random_exchange(&run, dice)),
             _ => {}
         }
         let fence = if dice.jitter(10) == 0 { run.fence.saturating_sub(1) } else { run.fence };

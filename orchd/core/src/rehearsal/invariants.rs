@@ -6,7 +6,8 @@ use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 
 use crate::entity::{
-    Approval, ApprovalSubject, BudgetState, Change, Entity, Plan, Project, Requirements, Run, RunPurpose, Task, Vision,
+    Approval, ApprovalSubject, BudgetState, Change, Entity, InfoRequest, Plan, Project, Requirements, Run, RunPurpose,
+    Task, Vision,
 };
 use crate::graph::Graph;
 use crate::state::approval::ApprovalState;
@@ -29,6 +30,7 @@ pub fn violations(view: &impl View) -> Result<Vec<String>, ReadError> {
         documents(view, project.id, &mut found)?;
         archived(view, project, &mut found)?;
         questions(view, project.id, &mut found)?;
+        waits(view, project.id, &mut found)?;
         numbers::<Vision>(view, project.id, &mut found)?;
         numbers::<Requirements>(view, project.id, &mut found)?;
         numbers::<Plan>(view, project.id, &mut found)?;
@@ -36,6 +38,7 @@ pub fn violations(view: &impl View) -> Result<Vec<String>, ReadError> {
         numbers::<Run>(view, project.id, &mut found)?;
         numbers::<Approval>(view, project.id, &mut found)?;
         numbers::<Change>(view, project.id, &mut found)?;
+        numbers::<InfoRequest>(view, project.id, &mut found)?;
     }
     let slugs: BTreeSet<&str> = projects.iter().map(|project| project.slug.as_str()).collect();
     if slugs.len() != projects.len() {
@@ -116,6 +119,9 @@ fn archived(view: &impl View, project: &Project, found: &mut Vec<String>) -> Res
     for approval in view.list::<Approval>(&open)? {
         found.push(format!("A-{} waits in an archived project", approval.number));
     }
+    for info in view.list::<InfoRequest>(&open)? {
+        found.push(format!("I-{} waits in an archived project", info.number));
+    }
     Ok(())
 }
 
@@ -175,6 +181,10 @@ fn questions(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> R
             ApprovalSubject::Silence { id } => view.get::<Run>(id)?.is_some_and(|it| {
                 it.is_open() && it.silence.is_some_and(|silence| silence.question == Some(approval.id))
             }),
+            ApprovalSubject::Spending { id } => {
+                view.get::<Run>(id)?.is_some_and(|it| it.is_open() && it.models.question == Some(approval.id))
+            }
+            ApprovalSubject::Action { id } => view.get::<Run>(id)?.is_some_and(|it| it.is_open()),
             ApprovalSubject::Budget { id } => view.get::<Project>(id)?.is_some_and(|it| {
                 let asks = BudgetState::Spent { question: approval.id };
                 it.is_open() && it.budgets.iter().any(|budget| budget.state == asks)
@@ -182,6 +192,28 @@ fn questions(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> R
         };
         if approval.is_open() && !is_alive {
             found.push(format!("A-{} waits for an answer about what is over", approval.number));
+        }
+    }
+    Ok(())
+}
+
+/// A run waits exactly as long as there is something that it waits for, unless it is to end; what waits is of a run that lives.
+fn waits(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Result<(), ReadError> {
+    for run in view.list::<Run>(&Filter::of(project).open())? {
+        let infos: Vec<InfoRequest> = view.list(&Filter::under(run.id).open())?;
+        let mut actions: Vec<Approval> = view.list(&Filter::under(run.id).open())?;
+        actions.retain(|asked| matches!(asked.subject, ApprovalSubject::Action { .. }));
+        let has_asked = !infos.is_empty() || !actions.is_empty();
+        if run.state.is_waiting() != has_asked && run.cancel_requested.is_none() {
+            found.push(format!("R-{} is {}, and {}", run.number, run.state.label(), infos.len() + actions.len()));
+        }
+        if run.pause.is_some_and(|pause| pause.for_answer) && !run.state.is_waiting() {
+            found.push(format!("R-{} stands still for an answer that it does not wait for", run.number));
+        }
+    }
+    for info in view.list::<InfoRequest>(&Filter::of(project).open())? {
+        if view.get::<Run>(info.run)?.is_none_or(|run| !run.is_open()) {
+            found.push(format!("I-{} waits for a run that is over", info.number));
         }
     }
     Ok(())

@@ -10,7 +10,9 @@ use crate::actor::Actor;
 use crate::command::Command;
 use crate::decide::{DecideError, Decided, decide};
 use crate::digest::Digest;
-use crate::entity::{ApplyError, Approval, Change, Entity, Meta, Plan, Project, Requirements, Run, Task, Vision};
+use crate::entity::{
+    ApplyError, Approval, Change, Entity, InfoRequest, Meta, Plan, Project, Requirements, Run, Task, Vision,
+};
 use crate::event::{Event, Recorded};
 use crate::ids::{IdSource, sample_id};
 use crate::undo::Operation;
@@ -132,6 +134,7 @@ impl MemoryView {
             Event::Run { id, event } => self.stage_one::<Run>(staged, *id, event, meta),
             Event::Approval { id, event } => self.stage_one::<Approval>(staged, *id, event, meta),
             Event::Change { id, event } => self.stage_one::<Change>(staged, *id, event, meta),
+            Event::InfoRequest { id, event } => self.stage_one::<InfoRequest>(staged, *id, event, meta),
         }
     }
 
@@ -192,6 +195,7 @@ impl View for MemoryView {
             EntityKind::Run => self.numbers::<Run>(project),
             EntityKind::Approval => self.numbers::<Approval>(project),
             EntityKind::Change => self.numbers::<Change>(project),
+            EntityKind::InfoRequest => self.numbers::<InfoRequest>(project),
         })
     }
 }

@@ -3,9 +3,11 @@
 //! Only with the feature `test-util`. Takes commands the way the store does, all or nothing, through the same `decide` and
 //! `apply`; knows no log, no time and no idempotency.
 
+mod channel;
 mod command;
 mod invariants;
 mod memory;
+mod models;
 mod sample;
 
 pub use command::random_command;

@@ -23,7 +23,7 @@ use super::merge_queue::MergeQueues;
 use super::overdue::Waiting;
 use super::times::Times;
 use super::turns::Turns;
-use crate::entity::{Standing, Verdict};
+use crate::entity::{Asks, Standing, Verdict};
 
 /// A task and where it stands.
 #[derive(Debug)]
@@ -226,7 +226,16 @@ impl Book {
         }
         if facts.is_open {
             self.unchoose(task);
-            self.ledger.hold(Holder::Run(id), &facts.asks, 1);
+            if facts.is_parked {
+                // Others are in its place; what it asked for is still taken, but for processors, which it does not use.
+                let memory_bytes = Some(facts.asks.memory_bytes.unwrap_or(0));
+                let asks = Asks { memory_bytes, cpu_millis: None, ..facts.asks.clone() };
+                let freed = self.ledger.release(Holder::Run(id));
+                self.ledger.hold(Holder::Run(id), &asks, 1);
+                self.wake(freed);
+            } else {
+                self.ledger.hold(Holder::Run(id), &facts.asks, 1);
+            }
             self.under_way.entry(task).or_default().insert(id, facts.number);
         } else if let Some(runs) = self.under_way.get_mut(&task) {
             runs.remove(&id);

@@ -190,7 +190,9 @@ impl Purse {
         let of_budget = |(budget, growing): &(Budget, Growing)| {
             let current = budget.at(now);
             let used = used(&current, growing, now);
+            // What is used of models grows with events, and not with time.
             let marks = [current.low_mark(), current.allowed()].into_iter().filter(|mark| *mark > used).min();
+            let marks = marks.filter(|_| !current.key.meter.is_of_models());
             let mark = marks.and_then(|mark| growing.grown_by(mark - used, now));
             mark.into_iter().chain(current.renews_at()).min()
         };
@@ -201,6 +203,7 @@ impl Purse {
 fn used(current: &Budget, growing: &Growing, now: Timestamp) -> u64 {
     match current.key.meter {
         Meter::RunTime => current.used.saturating_add(growing.at(now)),
+        Meter::Tokens | Meter::Cost => current.used,
     }
 }
 

@@ -212,6 +212,8 @@ pub struct RunFacts {
     /// That of the task when it was started.
     pub(super) priority: u8,
     pub(super) is_open: bool,
+    /// It waits for a person, and takes no place among those under way meanwhile. What it asked for it still holds.
+    pub(super) is_parked: bool,
     /// Somebody asked for its end.
     pub(super) is_ending: bool,
     pub(super) queued_at: Timestamp,
@@ -231,6 +233,7 @@ impl From<&Run> for RunFacts {
             is_work: run.purpose == RunPurpose::Work,
             priority: run.priority,
             is_open: run.is_open(),
+            is_parked: run.is_parked(),
             is_ending: run.cancel_requested.is_some(),
             queued_at: run.queued_at,
             started_at: run.started_at,
@@ -244,7 +247,17 @@ impl From<&Run> for RunFacts {
 /// end must not be told: the book has counted that run, and would count it again.
 #[must_use]
 pub fn heeds_run(label: &str) -> bool {
-    matches!(label, "queued" | "observed" | "cancel_requested" | "over_budget" | "ended")
+    matches!(
+        label,
+        "queued"
+            | "observed"
+            | "cancel_requested"
+            | "over_budget"
+            | "parked"
+            | "answered"
+            | "resume_requested"
+            | "ended"
+    )
 }
 
 /// Whether what happened may change what begins next, or when. Most of what happens to a run does not.
@@ -257,7 +270,7 @@ pub fn heeds(event: &Event) -> bool {
         }
         Event::Run { event, .. } => heeds_run(Run::event_label(event)),
         Event::Task { .. } | Event::Change { .. } | Event::Approval { .. } | Event::Project { .. } => true,
-        Event::Vision { .. } | Event::Requirements { .. } | Event::Plan { .. } => false,
+        Event::Vision { .. } | Event::Requirements { .. } | Event::Plan { .. } | Event::InfoRequest { .. } => false,
     }
 }
 
@@ -342,7 +355,7 @@ mod tests {
         let (cancelled, spent) =
             (RunEvent::CancelRequested { reason: String::new() }, RunEvent::OverBudget { reason: String::new() });
         assert!([&ended, &observed, &cancelled, &spent].into_iter().all(|event| heeds_run(Run::event_label(event))));
-        let others = [RunEvent::Starting, RunEvent::ResumeRequested, RunEvent::Removed, RunEvent::Heard];
+        let others = [RunEvent::Starting, RunEvent::Removed, RunEvent::Heard];
         assert!(!others.iter().any(|event| heeds_run(Run::event_label(event))));
         // Output and steps are no reason to choose anew, and sandboxes that stand are.
         assert!(!heeds(&Event::Run { id: sample_id(1), event: observed }));

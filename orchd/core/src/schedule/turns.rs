@@ -24,6 +24,8 @@ struct Running {
     project: ProjectId,
     began: Timestamp,
     counts_ms: u64,
+    /// It takes a place. One that waits for a person does not; with the answer it takes one, whether there is one or not.
+    has_place: bool,
 }
 
 /// A project's part of the host.
@@ -88,6 +90,8 @@ pub(super) struct Turns {
     /// Projects whose tasks may start, or may start no more, since somebody asked.
     turned: BTreeSet<ProjectId>,
     runs: BTreeMap<RunId, Running>,
+    /// How many of them take no place.
+    parked: usize,
     /// The time that use was counted up to.
     counted: Option<Timestamp>,
 }
@@ -121,14 +125,19 @@ impl Turns {
     pub(super) fn run(&mut self, facts: &RunFacts, counts_ms: u64) {
         let (id, project, began, is_open) = (facts.id, facts.project, facts.queued_at, facts.is_open);
         let known = self.runs.remove(&id);
-        let (was_open, before) = (known.is_some(), known.map_or(0, |run| run.counts_ms));
+        let was_open = known.is_some();
+        let had_place = known.as_ref().is_some_and(|run| run.has_place);
+        let before = known.map_or(0, |run| run.counts_ms);
+        let has_place = is_open && !facts.is_parked;
+        self.parked -= usize::from(was_open && !had_place);
+        self.parked += usize::from(is_open && !has_place);
         let counts_ms = if is_open { counts_ms.max(before) } else { counts_ms };
         if is_open {
-            self.runs.insert(id, Running { project, began, counts_ms });
+            self.runs.insert(id, Running { project, began, counts_ms, has_place });
         }
         self.change(project, |part| {
             part.spent.change(began, before, counts_ms);
-            match (was_open, is_open) {
+            match (had_place, has_place) {
                 (false, true) => part.running += 1,
                 (true, false) => part.running = part.running.saturating_sub(1),
                 (true, true) | (false, false) => {}
@@ -191,9 +200,9 @@ impl Turns {
         std::mem::take(&mut self.turned)
     }
 
-    /// Runs under way.
+    /// Runs under way that take a place.
     pub(super) fn running(&self) -> usize {
-        self.runs.len()
+        self.runs.len() - self.parked
     }
 
     /// Runs of the project, with those that are about to start.

@@ -15,14 +15,15 @@ use super::IllegalTransition;
 use super::approval::{ApprovalState, ApprovalStep};
 use super::change::{ChangeState, ChangeStep};
 use super::document::{DocumentState, DocumentStep};
+use super::info_request::{InfoRequestState, InfoRequestStep};
 use super::project::{ProjectState, ProjectStep};
 use super::run::{RunState, RunStep};
 use super::step::{StepEvent, StepState};
 use super::task::{TaskState, TaskStep};
 use samples::{
     approval_states, approval_steps, approval_steps_once, change_states, change_steps, change_steps_once,
-    document_states, document_steps, project_states, project_steps, run_states, run_steps, step_events, step_states,
-    task_states, task_steps,
+    document_states, document_steps, info_states, info_steps, project_states, project_steps, run_states, run_steps,
+    step_events, step_states, task_states, task_steps,
 };
 
 const DOCUMENT: &str = include_str!("../../../docs/states.md");
@@ -91,6 +92,10 @@ fn change() -> Vec<Edge> {
     edges(&change_states(), &change_steps(), ChangeState::next, (ChangeState::label, ChangeStep::label))
 }
 
+fn info_request() -> Vec<Edge> {
+    edges(&info_states(), &info_steps(), InfoRequestState::next, (InfoRequestState::label, InfoRequestStep::label))
+}
+
 /// The event that leads to many states.
 const UNDONE: &str = "undone";
 
@@ -137,7 +142,7 @@ fn drawing(edges: &[Edge]) -> String {
 /// A machine by name.
 type Machine = (&'static str, fn() -> Vec<Edge>);
 
-const MACHINES: [Machine; 7] = [
+const MACHINES: [Machine; 8] = [
     ("project", project),
     ("document", document),
     ("task", task),
@@ -145,6 +150,7 @@ const MACHINES: [Machine; 7] = [
     ("step", step),
     ("approval", approval),
     ("change", change),
+    ("info_request", info_request),
 ];
 
 /// Puts the drawing and the edges of every machine between its marks.
@@ -390,6 +396,16 @@ fn approval_matrix() {
     denied + undone -> pending, granted, denied, void, answered
     void + undone -> pending, granted, denied, void, answered
     answered + undone -> pending, granted, denied, void, answered
+    ");
+}
+
+#[test]
+fn info_request_matrix() {
+    assert_snapshot!(matrix(&info_request()), @r"
+    absent + asked -> pending
+    pending + answered -> answered
+    pending + expired -> expired
+    pending + cancelled -> cancelled
     ");
 }
 

@@ -174,6 +174,12 @@ impl RunState {
         }
     }
 
+    /// Whether it waits for a person.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self, Self::AwaitingInput { .. } | Self::AwaitingApproval { .. })
+    }
+
     /// Whether nothing more happens to it.
     #[must_use]
     pub const fn is_final(&self) -> bool {

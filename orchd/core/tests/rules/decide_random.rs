@@ -81,9 +81,21 @@ fn the_lists_reach_every_kind_of_event() {
     assert_eq!(missing, Vec::<&str>::new(), "of {kinds:?}");
 }
 
-const EXPECTED: [&str; 52] = [
+const EXPECTED: [&str; 64] = [
     "run.model_asked",
     "run.model_answered",
+    "info_request.answered",
+    "info_request.asked",
+    "info_request.cancelled",
+    "info_request.expired",
+    "info_request.taken",
+    "run.answered",
+    "run.approval_requested",
+    "run.handed_in",
+    "run.input_requested",
+    "run.noted",
+    "run.parked",
+    "run.progressed",
     "project.budget_set",
     "project.budget_removed",
     "project.budget_reset",

@@ -2,7 +2,7 @@
 
 use orch_core::command::Command;
 use orch_core::digest::Digest;
-use orch_core::entity::{EXCHANGES_MAX, ModelAnswer, ModelRequest, Run, TOKENS_MAX, TokenUse};
+use orch_core::entity::{EXCHANGES_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, Spend, TOKENS_MAX, TokenUse};
 use orch_core::state::run::RunOutcome;
 use orch_proto::id::RunId;
 
@@ -17,7 +17,8 @@ fn ask(scene: &Scene, run: RunId) -> Command {
 fn numbered(run: &Run, number: u32) -> Command {
     let body = Digest::of(b"body");
     let request = ModelRequest { path: "/v1/responses".into(), model: None, body, body_bytes: 7 };
-    Command::AskModel { run: run.id, fence: run.fence, number, request: Box::new(request) }
+    let exchange = OpenExchange { number, request_bytes: 7, reserved: Spend::default() };
+    Command::AskModel { run: run.id, fence: run.fence, exchange, request: Box::new(request) }
 }
 
 fn answered(run: RunId, number: u32, tokens: TokenUse) -> Command {
@@ -25,6 +26,7 @@ fn answered(run: RunId, number: u32, tokens: TokenUse) -> Command {
         status: Some(200),
         model: Some("m\u{1b}[2J".into()),
         tokens,
+        cost: None,
         is_estimate: false,
         end: "complete".into(),
         body: None,

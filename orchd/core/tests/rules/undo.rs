@@ -164,7 +164,7 @@ fn every_kind_of_decision_is_taken_back() {
         EXPECTED.iter().filter(|kind| !undone.iter().any(|it| it == *kind)).copied().collect()
     };
     // As many as are needed: chance is another whenever there is one more command.
-    for seed in 0..40 {
+    for seed in 0..100 {
         play([seed; 32], &mut undone);
         if missing(&undone).is_empty() {
             break;

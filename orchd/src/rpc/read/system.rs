@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use orch_core::entity::{Pause, Project, Run, Task};
+use orch_core::entity::{InfoRequest, Pause, Project, Run, Task};
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::project::ProjectState;
 use orch_core::state::task::TaskState;
@@ -107,6 +107,7 @@ impl Counted {
         let projects = readable(view.list::<Project>(&open))?;
         quiet.extend(paused(&projects));
         quiet.extend(budgets(view, &projects)?);
+        quiet.extend(asked(view)?);
         let pending = ApprovalState::Pending { needed: 1, granted: BTreeSet::new(), expires: None };
         Ok(Self {
             seq: view.seq(),
@@ -144,6 +145,17 @@ fn budgets(view: &ReadView<'_>, projects: &[Project]) -> Result<Vec<String>, Rpc
     }
     lines.truncate(WARNINGS_MAX);
     Ok(lines)
+}
+
+/// Questions of runs that wait, with the command that answers.
+fn asked(view: &ReadView<'_>) -> Result<Vec<String>, RpcError> {
+    let waiting = readable(view.list::<InfoRequest>(&Filter::default().open()))?;
+    let line = |asked: &InfoRequest| {
+        let name = readable(convert::name_of(view, asked))?;
+        let asks = asked.text.lines().next().unwrap_or_default();
+        Ok(format!("{name} waits for an answer: {asks}; `orchctl question answer {name}`"))
+    };
+    waiting.iter().take(WARNINGS_MAX).map(line).collect()
 }
 
 /// Runs of which nothing is heard for longer than they may be silent, a line each: they may be stuck.

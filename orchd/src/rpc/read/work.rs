@@ -133,7 +133,7 @@ impl Waits {
     }
 }
 
-fn project_filter(view: &ReadView<'_>, project: Option<&Ref>) -> Result<Filter, RpcError> {
+pub(super) fn project_filter(view: &ReadView<'_>, project: Option<&Ref>) -> Result<Filter, RpcError> {
     Ok(match project {
         Some(project) => Filter::of(resolve::project(view, project)?.id),
         None => Filter::default(),

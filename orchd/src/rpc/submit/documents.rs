@@ -192,7 +192,7 @@ fn recipes(error: &RecipeStoreError) -> RpcError {
         RecipeStoreError::NoBlueprint { .. } => RpcError::new(ErrorCode::NotFound, error.to_string())
             .hint("name one of these in the front matter, or leave `blueprint` out"),
         RecipeStoreError::Parse(recipe) => errors::recipe(recipe),
-        RecipeStoreError::Write { .. } | RecipeStoreError::Read { .. } => {
+        RecipeStoreError::Write { .. } | RecipeStoreError::Read { .. } | RecipeStoreError::Misnamed { .. } => {
             errors::internal("failed to read the recipes", error)
         }
     }

@@ -4,13 +4,14 @@
 //! are in the core, which judges the command on the state as it is when it is its turn.
 
 mod documents;
+mod info;
 mod task;
 
 use std::sync::Arc;
 
 use orch_core::command::{Answer, Command, Envelope as CoreEnvelope, Subject};
 use orch_core::digest::Digest;
-use orch_core::entity::{Approval, Change, Plan, Requirements, Run};
+use orch_core::entity::{Approval, Change, InfoRequest, Plan, Requirements, Run};
 use orch_proto::id::CommandId;
 use orch_proto::request::{Accepted, Decision, Envelope, Request, Touched};
 use orch_proto::{ErrorCode, RpcError};
@@ -20,6 +21,8 @@ use super::identity::Caller;
 use super::{errors, resolve, undo};
 use crate::app::{App, in_place};
 use crate::convert;
+
+pub(super) use info::info_answer;
 
 /// Does what a request says, once per key.
 pub(super) async fn submit(app: &Arc<App>, caller: &Caller, envelope: Envelope) -> Result<Accepted, RpcError> {
@@ -114,6 +117,10 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
         Request::RunCancel { run, reason: why } => Ok(Command::CancelRun {
             run: resolve::entity::<Run>(view, &run)?.id,
             reason: why.unwrap_or_else(|| "cancelled by a person".into()),
+        }),
+        Request::InfoCancel { info, reason: why } => Ok(Command::CancelInfo {
+            info: resolve::entity::<InfoRequest>(view, &info)?.id,
+            reason: why.unwrap_or_else(|| "declined by a person".into()),
         }),
         Request::ChangeClose { change, reason: why } => Ok(Command::CloseChange {
             change: resolve::entity::<Change>(view, &change)?.id,

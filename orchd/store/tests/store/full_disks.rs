@@ -15,7 +15,7 @@ use crate::support::{Bed, assert_sound, create, envelope, open, open_in_child, w
 
 #[test]
 fn a_database_that_may_not_grow_says_so_and_loses_nothing() {
-    let mut bed = Bed::with_faults(Faults { pages_max: Some(60), ..Faults::default() });
+    let mut bed = Bed::with_faults(Faults { pages_max: Some(64), ..Faults::default() });
     let mut done = 0;
     let error = loop {
         match bed.store().execute_blocking(envelope(done, create(&format!("p{done}")))) {

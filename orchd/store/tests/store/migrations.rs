@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::samples::{dump, load, objects, texts};
 use crate::support::{Bed, assert_sound, create, envelope, open, options};
 
+/// Those that every layout has.
 const TABLES: [&str; 8] = ["projects", "visions", "requirements", "plans", "tasks", "runs", "approvals", "changes"];
 
 fn samples() -> BTreeMap<u32, PathBuf> {

@@ -369,13 +369,17 @@ impl Site for Life {
         self.around().host.observe(run).map_err(|_| "broken".to_owned())
     }
 
-    fn agent_for(&self, _capability: &str) -> Option<AgentUse> {
+    fn agent_for(&self, _project: &Project, _capability: &str) -> Option<AgentUse> {
         None
     }
 
     fn end_models(self: &Arc<Self>, _run: RunId) {}
 
     fn serve_models(self: &Arc<Self>, _run: &Run) -> Option<Served> {
+        None
+    }
+
+    fn serve_channel(self: &Arc<Self>, _run: &Run) -> Option<Served> {
         None
     }
 

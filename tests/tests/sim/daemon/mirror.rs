@@ -102,7 +102,9 @@ impl Mirror {
                 };
                 Ok(())
             }
-            Event::Vision { .. } | Event::Requirements { .. } | Event::Plan { .. } => Ok(()),
+            Event::Vision { .. } | Event::Requirements { .. } | Event::Plan { .. } | Event::InfoRequest { .. } => {
+                Ok(())
+            }
         }
     }
 

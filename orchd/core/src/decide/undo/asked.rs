@@ -206,6 +206,14 @@ fn is_alive<V: View>(cx: &Context<'_, V>, back: &Back<'_>, asked: &Approval) -> 
             let found: Run = cx.get(id)?;
             found.is_open() && found.silence.is_some_and(|silence| silence.question == Some(asked.id))
         }
+        ApprovalSubject::Spending { id } => {
+            let found: Run = cx.get(id)?;
+            found.is_open() && found.models.question == Some(asked.id)
+        }
+        ApprovalSubject::Action { id } => {
+            let found: Run = cx.get(id)?;
+            return Err(conflict(format!("R-{} was told the answer and has gone by it", found.number)));
+        }
         ApprovalSubject::Budget { id } => {
             let found = back.projects.get(&id).cloned().map_or_else(|| cx.get::<Project>(id), Ok)?;
             let asks = BudgetState::Spent { question: asked.id };

@@ -16,7 +16,9 @@ use orch_proto::id::{ApprovalId, ChangeId, PlanId, ProjectId, RequirementsId, Ta
 
 use super::{Context, DecideError, conflict, conflict_with_hint, project as projects};
 use crate::actor::Actor;
-use crate::entity::{ApplyError, Approval, Change, Entity, Meta, Plan, Project, Requirements, Run, RunPurpose, Task};
+use crate::entity::{
+    ApplyError, Approval, ApprovalSubject, Change, Entity, Meta, Plan, Project, Requirements, Run, RunPurpose, Task,
+};
 use crate::event::Event;
 use crate::undo::{Operation, Past};
 use crate::view::View;
@@ -48,7 +50,7 @@ pub(super) fn undo<V: View>(cx: &mut Context<'_, V>, operation: &Operation) -> R
             "event {number} is of the daemon itself; only what a person decided is taken back"
         )));
     }
-    if let Some((why, instead)) = operation.events.iter().find_map(words::irrevocable) {
+    if let Some((why, instead)) = lasting(operation) {
         return Err(conflict_with_hint(format!("event {number} cannot be taken back: {why}"), instead));
     }
     for id in operation.things.iter().filter_map(Past::project) {
@@ -97,7 +99,19 @@ pub(super) fn undo<V: View>(cx: &mut Context<'_, V>, operation: &Operation) -> R
 /// Whether an operation can never be taken back, whatever came after it.
 #[must_use]
 pub fn is_irrevocable(operation: &Operation) -> bool {
-    operation.events.iter().any(|event| words::irrevocable(event).is_some())
+    lasting(operation).is_some()
+}
+
+/// Why an operation cannot be taken back, and what can be done instead; none where it can.
+fn lasting(operation: &Operation) -> Option<(&'static str, &'static str)> {
+    let is_of_run = |thing: &Past| match thing {
+        Past::Approval(was) => {
+            was.after.as_ref().is_some_and(|asked| matches!(asked.subject, ApprovalSubject::Action { .. }))
+        }
+        _ => false,
+    };
+    let told = || operation.things.iter().any(is_of_run).then_some(words::TOLD);
+    operation.events.iter().find_map(words::irrevocable).or_else(told)
 }
 
 /// Lets the undo happen to a thing; answers what it is then.

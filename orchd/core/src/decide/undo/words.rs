@@ -1,6 +1,8 @@
 //! What can never be taken back, and what can be done instead.
 
-use crate::entity::{ApprovalEvent, ChangeEvent, PlanEvent, ProjectEvent, RequirementsEvent, RunEvent, TaskEvent};
+use crate::entity::{
+    ApprovalEvent, ChangeEvent, InfoRequestEvent, PlanEvent, ProjectEvent, RequirementsEvent, RunEvent, TaskEvent,
+};
 use crate::event::Event;
 
 /// Why what happened cannot be taken back, and what can be done instead; none where it can.
@@ -16,6 +18,7 @@ pub(super) fn irrevocable(event: &Event) -> Option<(&'static str, &'static str)>
         Event::Run { event, .. } => run(event),
         Event::Approval { event, .. } => approval(event),
         Event::Change { event, .. } => change(event),
+        Event::InfoRequest { event, .. } => Some(info(event)),
     }
 }
 
@@ -69,6 +72,7 @@ const fn plan(event: &PlanEvent) -> Option<(&'static str, &'static str)> {
 const fn task(event: &TaskEvent) -> Option<(&'static str, &'static str)> {
     match event {
         TaskEvent::Requeued => Some(ENDED),
+        TaskEvent::SpendingRaised => Some(RAISED),
         TaskEvent::Started { .. }
         | TaskEvent::RetryScheduled { .. }
         | TaskEvent::ReviewStarted { .. }
@@ -93,6 +97,9 @@ const fn task(event: &TaskEvent) -> Option<(&'static str, &'static str)> {
     }
 }
 
+const RAISED: (&str, &str) =
+    ("a run went on to spend more on models", "end it with `orchctl run cancel`, or pause it with `orchctl run pause`");
+
 const ENDED: (&str, &str) =
     ("a run was told to end, and what it did is gone with it", "have the task tried again with `orchctl task retry`");
 
@@ -100,6 +107,7 @@ const fn run(event: &RunEvent) -> Option<(&'static str, &'static str)> {
     match event {
         RunEvent::PauseRequested { .. } | RunEvent::ResumeRequested | RunEvent::Undone { .. } => None,
         RunEvent::CancelRequested { .. } | RunEvent::OverBudget { .. } => Some(ENDED),
+        RunEvent::SpendingRaised => Some(RAISED),
         RunEvent::Queued { .. }
         | RunEvent::Leased { .. }
         | RunEvent::Starting
@@ -110,6 +118,8 @@ const fn run(event: &RunEvent) -> Option<(&'static str, &'static str)> {
         | RunEvent::Kept { .. }
         | RunEvent::ModelAsked { .. }
         | RunEvent::ModelAnswered { .. }
+        | RunEvent::SpendingAsked { .. }
+        | RunEvent::Channel { .. }
         | RunEvent::Ended { .. }
         | RunEvent::Removing { .. }
         | RunEvent::Removed
@@ -126,6 +136,17 @@ const fn approval(event: &ApprovalEvent) -> Option<(&'static str, &'static str)>
         | ApprovalEvent::Voided { .. }
         | ApprovalEvent::Answered { .. }
         | ApprovalEvent::Undone { .. } => None,
+    }
+}
+
+/// Why what a run was told stays said.
+pub(super) const TOLD: (&str, &str) =
+    ("the run was told the answer", "end it with `orchctl run cancel` if it is not to go by that");
+
+const fn info(event: &InfoRequestEvent) -> (&'static str, &'static str) {
+    match event {
+        InfoRequestEvent::Answered { .. } | InfoRequestEvent::Cancelled { .. } => TOLD,
+        InfoRequestEvent::Asked { .. } | InfoRequestEvent::Expired | InfoRequestEvent::Taken => BEGUN,
     }
 }
 

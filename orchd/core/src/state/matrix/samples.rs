@@ -7,6 +7,7 @@ use orch_proto::Timestamp;
 use super::super::approval::{ApprovalState, ApprovalStep, Choice};
 use super::super::change::{ChangeState, ChangeStep};
 use super::super::document::{DocumentState, DocumentStep};
+use super::super::info_request::{InfoRequestState, InfoRequestStep};
 use super::super::project::{ProjectState, ProjectStep};
 use super::super::run::{FailureClass, RunOutcome, RunState, RunStep};
 use super::super::step::{StepEnd, StepEvent, StepState};
@@ -166,6 +167,20 @@ samples!(approval_steps_once, ApprovalStep, {
     ApprovalStep::Voided { .. } => [ApprovalStep::Voided { reason: text() }],
     ApprovalStep::Answered { .. } => [ApprovalStep::Answered { by: 8, choice: Choice::Cancel }],
     ApprovalStep::Undone { .. } => [ApprovalStep::Undone { to: ApprovalState::Expired }],
+});
+
+samples!(info_states, InfoRequestState, {
+    InfoRequestState::Pending { .. } => [InfoRequestState::Pending { expires: AT }],
+    InfoRequestState::Answered { .. } => [InfoRequestState::Answered { by: 7 }],
+    InfoRequestState::Expired => [InfoRequestState::Expired],
+    InfoRequestState::Cancelled { .. } => [InfoRequestState::Cancelled { reason: text() }],
+});
+
+samples!(info_steps, InfoRequestStep, {
+    InfoRequestStep::Asked { .. } => [InfoRequestStep::Asked { expires: AT }],
+    InfoRequestStep::Answered { .. } => [InfoRequestStep::Answered { by: 8 }],
+    InfoRequestStep::Expired => [InfoRequestStep::Expired],
+    InfoRequestStep::Cancelled { .. } => [InfoRequestStep::Cancelled { reason: text() }],
 });
 
 samples!(change_states, ChangeState, {

@@ -88,8 +88,13 @@ pub(crate) struct Used {
 impl Site {
     /// A daemon on an empty state that has the project.
     pub(crate) async fn start(isolation: Isolation, places: u32) -> anyhow::Result<Self> {
+        Self::start_with(isolation, &configuration(isolation, places)).await
+    }
+
+    /// The same with a configuration of one's own, as the file has it.
+    pub(crate) async fn start_with(isolation: Isolation, configuration: &str) -> anyhow::Result<Self> {
         let env = Env::new(PROGRAMS)?;
-        configure(&env, isolation, places)?;
+        configure(&env, configuration)?;
         let daemon = Daemon::start(&env).await?;
         let client = Client::connect(&env.socket()).await?;
         let site = Self { client, daemon: Some(daemon), env, isolation };
@@ -107,7 +112,7 @@ impl Site {
     /// Starts the daemon on the same state again, with another number of places.
     pub(crate) async fn start_again(&mut self, places: u32) -> anyhow::Result<()> {
         ensure!(self.daemon.is_none(), "the daemon is up");
-        configure(&self.env, self.isolation, places)?;
+        configure(&self.env, &configuration(self.isolation, places))?;
         self.daemon = Some(Daemon::start(&self.env).await?);
         self.client = Client::connect(&self.env.socket()).await?;
         Ok(())
@@ -248,12 +253,15 @@ const PROGRAMS: Programs = Programs {
     tui: env!("CARGO_BIN_EXE_e2e-orch-tui"),
 };
 
-fn configure(env: &Env, isolation: Isolation, places: u32) -> anyhow::Result<()> {
+fn configuration(isolation: Isolation, places: u32) -> String {
     let more = isolation.configuration();
-    let text = format!(
+    format!(
         "[limits]\nruns_max = {places}\n[run]\ntotal_memory_mb = {RUN_MEMORY_MB}\n[workspaces]\nprepare_from_files = 0\n{more}"
-    );
-    std::fs::write(env.path("orchd.toml"), text).context("failed to write a configuration")
+    )
+}
+
+fn configure(env: &Env, configuration: &str) -> anyhow::Result<()> {
+    std::fs::write(env.path("orchd.toml"), configuration).context("failed to write a configuration")
 }
 
 fn kilobytes(text: &str, name: &str) -> anyhow::Result<f64> {

@@ -1,0 +1,210 @@
+//! The driver against agents that behave well and badly, each a process that speaks the protocol: `scripted.py`.
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::io::Write;
+use std::rc::Rc;
+
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::super::permissions::AllowInside;
+use super::*;
+use crate::ctl::Terminal;
+
+/// A stream that a test reads afterwards, and while it is written.
+#[derive(Clone, Debug, Default)]
+struct Sink(Rc<RefCell<Vec<u8>>>, Rc<Notify>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        self.1.notify_one();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink {
+    fn bytes(&self) -> Vec<u8> {
+        self.0.borrow().clone()
+    }
+
+    async fn shows(&self, text: &str) {
+        while !String::from_utf8_lossy(&self.bytes()).contains(text) {
+            self.1.notified().await;
+        }
+    }
+}
+
+/// How an agent was driven: what came of it, what was printed, and what was said beside.
+struct Driven {
+    outcome: Result<(), DriveError>,
+    out: Vec<u8>,
+    err: String,
+}
+
+impl Driven {
+    /// What the agent said, chunk by chunk.
+    fn said(&self) -> Vec<String> {
+        let chunk = |line: &[u8]| {
+            let line: Value = serde_json::from_slice(line).ok()?;
+            Some(line.pointer("/params/update/content/text")?.as_str()?.to_owned())
+        };
+        self.out.split(|&byte| byte == b'\n').filter_map(chunk).collect()
+    }
+
+    fn error(&self) -> String {
+        self.outcome.as_ref().expect_err("it is no success").to_string()
+    }
+}
+
+/// Somebody who is away.
+#[derive(Clone, Copy, Debug)]
+struct Away;
+
+impl Permissions for Away {
+    async fn decide(&self, _: Asked) -> Option<String> {
+        pending().await
+    }
+}
+
+const PATIENT: Bounds =
+    Bounds { line_bytes_max: 10_000_000, start: Duration::from_secs(60), end: Duration::from_secs(20) };
+
+/// Drives a command until it ends, or until it has printed `stop_at`.
+async fn drive_until(command: &[&str], bounds: Bounds, permissions: impl Permissions, stop_at: Option<&str>) -> Driven {
+    let (out, err) = (Sink::default(), Sink::default());
+    let streams = (Box::new(out.clone()), Box::new(err.clone()));
+    let console = Console::new(Box::new(io::empty()), streams.0, streams.1, Terminal::default());
+    let command: Vec<OsString> = command.iter().map(OsString::from).collect();
+    let job = Job { command: &command, prompt: "Say \"hi\".\n\u{e9}", directory: Path::new("/"), bounds };
+    let told_to_end = async {
+        match stop_at {
+            Some(text) => out.shows(text).await,
+            None => pending().await,
+        }
+    };
+    let outcome = drive(job, &console, permissions, told_to_end).await;
+    Driven { outcome, out: out.bytes(), err: String::from_utf8_lossy(&err.bytes()).into_owned() }
+}
+
+/// The scripted agent, which finds out how to behave in its arguments.
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/agent/acp/scripted.py");
+
+async fn agent(words: &[&str]) -> Driven {
+    let command: Vec<&str> = ["python3", SCRIPT].into_iter().chain(words.iter().copied()).collect();
+    drive_until(&command, PATIENT, AllowInside, None).await
+}
+
+#[tokio::test]
+async fn a_turn_is_printed_as_it_came_to_its_last_word() {
+    let driven = agent(&["tell"]).await;
+    assert!(driven.outcome.is_ok(), "{:?}", driven.outcome);
+    assert_eq!(driven.said(), ["Say \"hi\".\n\u{e9}", "and a last word"]);
+    let first = String::from_utf8(driven.out.split(|&byte| byte == b'\n').next().unwrap().to_vec()).unwrap();
+    assert_eq!(
+        first,
+        r#"{"jsonrpc": "2.0", "id": "initialize", "result": {"protocolVersion": 1, "agentCapabilities": {}}}"#
+    );
+    assert_eq!(driven.err, "");
+}
+
+#[tokio::test]
+async fn leave_is_given_as_little_as_is_offered() {
+    let driven = agent(&["ask"]).await;
+    assert!(driven.outcome.is_ok(), "{:?}", driven.outcome);
+    let chosen = |id: &str| format!(r#"{{"optionId": "{id}", "outcome": "selected"}}"#);
+    let expected = [chosen("once"), chosen("ever"), r#"{"outcome": "cancelled"}"#.into(), "-32602".into()];
+    assert_eq!(driven.said()[..4], expected);
+    assert_eq!(driven.err.matches("leave for: rm").count(), 3, "{}", driven.err);
+    assert!(driven.err.contains("did not give leave") && !driven.err.contains('\u{1b}'), "{:?}", driven.err);
+}
+
+#[tokio::test]
+async fn what_a_client_need_not_have_is_refused_by_name() {
+    let driven = agent(&["want"]).await;
+    assert!(driven.outcome.is_ok(), "{:?}", driven.outcome);
+    assert_eq!(driven.said(), ["-32601", "-32601", "-32601", "and a last word"]);
+}
+
+#[tokio::test]
+async fn lines_that_are_no_messages_end_nothing() {
+    let driven = agent(&["babble"]).await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    assert!(driven.said()[0].contains("once"), "{:?}", driven.said());
+    let broken: &[u8] = b"\n\n{\n[1,2]\nnull\n\"text\"\n{\"id\":[],\"method\":1}\n\xff\xfe\r\n";
+    assert!(driven.out.windows(broken.len()).any(|window| window == broken), "they are in the log all the same");
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_left_out_and_said() {
+    let driven = agent(&["drone"]).await;
+    assert!(driven.outcome.is_ok(), "{:?}", driven.outcome);
+    assert_eq!(driven.said(), ["after it", "and a last word"]);
+    assert!(driven.out.len() < 10_000, "{}", driven.out.len());
+    assert_eq!(driven.err, "a line of the agent is left out: it has 12000039 bytes\n");
+}
+
+#[tokio::test]
+async fn ends_that_are_none_are_told_apart() {
+    for (words, expected) in [
+        (&["exit"][..], "the agent ended (exit status: 3) before it answered `session/prompt`"),
+        (&["leave"], "the agent ended (exit status: 4) before it answered `session/prompt`"),
+        (&["refuse"], r#"the agent answered `session/prompt` with an error: Internal error: {"status":401}"#),
+        (&["login"], "the agent wants somebody to log in: Authentication required"),
+        (&["newer"], "the agent speaks version 2 of the Agent Client Protocol, which is not version 1"),
+        (&["nowhere"], "the agent's answer to `session/new` is not what the protocol says: {}"),
+        (&["tell", "refusal"], "the agent stopped before it was done: its model refuses to do this (refusal)"),
+        (&["tell", "max_tokens"], "the agent stopped before it was done: its model may not say more (max_tokens)"),
+        (&["tell", "cancelled"], "the agent stopped before it was done: it was cancelled (cancelled)"),
+        (
+            &["tell", "max_turn_requests"],
+            "the agent stopped before it was done: it asked its model as often as it may (max_turn_requests)",
+        ),
+        (&["tell", "boredom"], "the agent stopped before it was done: it says `boredom`, which nobody here knows"),
+    ] {
+        assert_eq!(agent(words).await.error(), expected, "{words:?}");
+    }
+    let absent = drive_until(&["/nowhere/agent"], PATIENT, AllowInside, None).await;
+    assert_eq!(absent.error(), "failed to start the agent `/nowhere/agent`");
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_greet_is_not_waited_for() {
+    let bounds = Bounds { start: Duration::from_millis(200), ..PATIENT };
+    let driven = drive_until(&["python3", SCRIPT, "mute"], bounds, AllowInside, None).await;
+    assert_eq!(driven.error(), "the agent did not answer `initialize` within 0 s");
+    // Nor is one that takes nothing in, prints no line and does not stop.
+    let bounds = Bounds { end: Duration::from_millis(100), ..bounds };
+    let driven = drive_until(&["sh", "-c", "while :; do printf x; done"], bounds, AllowInside, None).await;
+    assert_eq!(driven.error(), "the agent did not answer `initialize` within 0 s");
+}
+
+#[tokio::test]
+async fn an_agent_that_is_told_to_stop_hears_so_before_it_is_ended() {
+    let driven = drive_until(&["python3", SCRIPT, "wait"], PATIENT, Away, Some("waiting")).await;
+    assert_eq!(driven.error(), "the agent was told to stop");
+    let said = driven.said();
+    // What it asked for is answered, too, and nobody gave leave.
+    assert!(said[1].contains(r#""id": 1"#) && said[1].contains("cancelled"), "{said:?}");
+    assert_eq!((said[0].as_str(), said[2..].join(" ")), ("waiting", "\"session/cancel\" and a last word".to_owned()));
+    let stubborn = drive_until(
+        &["sh", "-c", "trap '' TERM; read x; echo up; while read x; do :; done; cat"],
+        Bounds { end: Duration::from_millis(100), ..PATIENT },
+        Away,
+        Some("up"),
+    )
+    .await;
+    assert_eq!(stubborn.error(), "the agent was told to stop");
+}
+
+#[tokio::test]
+async fn an_agent_that_stays_when_it_is_done_is_killed() {
+    let bounds = Bounds { end: Duration::from_millis(300), ..PATIENT };
+    let driven = drive_until(&["python3", SCRIPT, "stay"], bounds, AllowInside, None).await;
+    assert!(driven.outcome.is_ok(), "its work is done: {:?}", driven.outcome);
+}

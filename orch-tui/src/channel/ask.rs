@@ -1,0 +1,175 @@
+//! Questions to people, from a run: asked once by their key, waited for as long as it takes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use orch_proto::channel::{Answered, ApprovalAnswer, InfoAnswer, Verb, WAIT_MS_MAX};
+use orch_proto::{ErrorCode, RpcError};
+
+use super::client::Channel;
+
+/// Wait before a question is asked again that could not be.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What a question came to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Values by the names of the fields; of a secret the file that has it.
+    Answered(BTreeMap<String, String>),
+    Granted,
+    /// Nobody decided, or somebody decided against it: the state, and why.
+    Without {
+        state: &'static str,
+        reason: String,
+    },
+    /// It waits on, and the caller does not.
+    Waiting,
+}
+
+/// Where values of secrets go: a place that vanishes with the run.
+#[derive(Clone, Debug)]
+pub(crate) struct Secrets {
+    home: PathBuf,
+}
+
+impl Secrets {
+    /// Below the home of the run.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub(crate) fn of_run(env: impl Fn(&str) -> Option<String>) -> Result<Self, RpcError> {
+        let home = env("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        let home = home.ok_or_else(|| RpcError::new(ErrorCode::Invalid, "`HOME` names no directory for secrets"))?;
+        Ok(Self { home })
+    }
+
+    /// Writes a value for this user alone; the file that has it.
+    fn put(&self, key: &str, name: &str, value: &str) -> io::Result<String> {
+        let place = self.home.join(".orch").join(key);
+        DirBuilder::new().recursive(true).mode(0o700).create(&place)?;
+        let path = place.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(value.as_bytes())?;
+        Ok(path.display().to_string())
+    }
+}
+
+/// Asks for information and waits, at most so long, and not after `is_unwanted`.
+///
+/// # Errors
+/// When it is refused.
+pub(crate) fn request_info(
+    channel: &mut Channel,
+    question: &Verb,
+    secrets: &Secrets,
+    patience: (Option<Duration>, &dyn Fn() -> bool),
+) -> Result<Outcome, RpcError> {
+    let Verb::RequestInfo { key, .. } = question else { return Err(wrong()) };
+    loop_until(channel, question, patience, |channel, answered| {
+        let Answered::Info { state, .. } = answered else { return Err(wrong()) };
+        Ok(Some(match state {
+            InfoAnswer::Pending => return Ok(None),
+            InfoAnswer::Expired => without("expired", "nobody answered in time"),
+            InfoAnswer::Cancelled { reason } => without("cancelled", &reason),
+            InfoAnswer::Answered { mut values, secrets: given } => {
+                for (name, value) in given {
+                    let path = secrets.put(key, &name, &value).map_err(|error| {
+                        RpcError::new(ErrorCode::Storage, format!("the secret `{name}` cannot be written: {error}"))
+                    })?;
+                    values.insert(name, path);
+                }
+                channel.call(&Verb::TakeInfo { key: key.clone() })?;
+                Outcome::Answered(values)
+            }
+        }))
+    })
+}
+
+/// Asks to be allowed something and waits likewise.
+///
+/// # Errors
+/// When it is refused.
+pub(crate) fn await_approval(
+    channel: &mut Channel,
+    question: &Verb,
+    patience: (Option<Duration>, &dyn Fn() -> bool),
+) -> Result<Outcome, RpcError> {
+    loop_until(channel, question, patience, |_, answered| {
+        let Answered::Approval { state, .. } = answered else { return Err(wrong()) };
+        Ok(Some(match state {
+            ApprovalAnswer::Pending => return Ok(None),
+            ApprovalAnswer::Granted => Outcome::Granted,
+            ApprovalAnswer::Denied { reason } => without("denied", &reason),
+            ApprovalAnswer::Expired => without("expired", "nobody decided in time"),
+            ApprovalAnswer::Void { reason } => without("withdrawn", &reason),
+        }))
+    })
+}
+
+fn loop_until(
+    channel: &mut Channel,
+    question: &Verb,
+    (at_most, is_unwanted): (Option<Duration>, &dyn Fn() -> bool),
+    judge: impl Fn(&mut Channel, Answered) -> Result<Option<Outcome>, RpcError>,
+) -> Result<Outcome, RpcError> {
+    let until = at_most.map(|at_most| Instant::now() + at_most);
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match channel.once(&held(question, left)) {
+            Ok(answered) => {
+                if let Some(outcome) = judge(channel, answered)? {
+                    return Ok(outcome);
+                }
+            }
+            Err(error) if error.code.retryable() == Some(true) => std::thread::park_timeout(AGAIN),
+            Err(error) => return Err(error),
+        }
+        if is_unwanted() || left.is_some_and(|left| left.is_zero()) {
+            return Ok(Outcome::Waiting);
+        }
+    }
+}
+
+/// The question, held as long as there is time.
+fn held(question: &Verb, left: Option<Duration>) -> Verb {
+    let most = left.and_then(|left| u32::try_from(left.as_millis()).ok()).map_or(WAIT_MS_MAX, |ms| ms.min(WAIT_MS_MAX));
+    let mut question = question.clone();
+    if let Verb::RequestInfo { wait_ms, .. } | Verb::AwaitApproval { wait_ms, .. } = &mut question {
+        *wait_ms = most;
+    }
+    question
+}
+
+fn without(state: &'static str, reason: &str) -> Outcome {
+    Outcome::Without { state, reason: reason.to_owned() }
+}
+
+fn wrong() -> RpcError {
+    RpcError::new(ErrorCode::Internal, "the daemon answered another question")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_a_file_for_one_user() {
+        let home = tempfile::tempdir().unwrap();
+        let secrets = Secrets { home: home.path().to_owned() };
+        for value in ["first-value", "second"] {
+            let path = secrets.put("k", "token", value).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), value);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+}

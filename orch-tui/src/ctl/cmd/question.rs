@@ -1,0 +1,202 @@
+//! `orchctl question`: what runs ask people for, and the answers. Values of secrets come from files, never from arguments.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use orch_proto::request::{Bytes, Request};
+use orch_proto::view::{FieldKind, FieldSpec, InfoRequestFilter, InfoRequestState, InfoRequestView};
+use orch_proto::{ErrorCode, Ref};
+
+use crate::clock;
+use crate::ctl::failure::Failure;
+use crate::ctl::session::Session;
+use crate::ctl::{input, key};
+use crate::fmt::color::{Paint, Role};
+use crate::fmt::duration::age;
+use crate::text::SafeText;
+
+/// Largest value that is read, in bytes.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuestionCommand {
+    /// Questions that wait; with `--all` the others too
+    #[command(visible_alias = "ls")]
+    List {
+        /// Those that were answered or are over, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// One question: what is asked, by whom, and its fields
+    #[command(visible_alias = "show")]
+    Get {
+        /// The question, as `I-3` or `shop/I-3`
+        question: String,
+    },
+    /// Answer; what is not given here is asked for
+    Answer(AnswerArgs),
+    /// Decline to answer; the run is told so
+    Cancel {
+        /// The question, as `I-3` or `shop/I-3`
+        question: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+/// An answer.
+#[derive(Debug, Args)]
+pub(crate) struct AnswerArgs {
+    /// The question, as `I-3` or `shop/I-3`
+    question: String,
+    /// A value that is no secret, as `region=eu`
+    #[arg(long = "value", value_name = "FIELD=VALUE", value_parser = pair)]
+    values: Vec<(String, String)>,
+    /// A value from a file, `-` is standard input, as `token=FILE`; the only way for secrets
+    #[arg(long = "value-file", value_name = "FIELD=FILE", value_parser = pair)]
+    files: Vec<(String, String)>,
+}
+
+pub(crate) async fn run(session: &Session, command: QuestionCommand) -> Result<(), Failure> {
+    match command {
+        QuestionCommand::List { all } => {
+            let filter = InfoRequestFilter { project: session.given_project(), pending: !all };
+            let found = session.read(async |orch, context| orch.info_requests(context, filter.clone()).await).await?;
+            session.list(&found)
+        }
+        QuestionCommand::Get { question } => {
+            let question = get(session, &session.reference(&question)).await?;
+            session.show(&question, || text(&question, session.paint()))
+        }
+        QuestionCommand::Answer(args) => answer(session, args).await,
+        QuestionCommand::Cancel { question, reason } => {
+            let info = session.reference(&question);
+            session.change(Request::InfoCancel { info, reason }, "declined").await.map(drop)
+        }
+    }
+}
+
+async fn get(session: &Session, question: &Ref) -> Result<InfoRequestView, Failure> {
+    let question = question.clone();
+    session.read(async |orch, context| orch.info_request(context, question).await).await
+}
+
+async fn answer(session: &Session, args: AnswerArgs) -> Result<(), Failure> {
+    let question = get(session, &session.reference(&args.question)).await?;
+    let mut values = BTreeMap::new();
+    for (name, value) in args.values {
+        if known(&question, &name)?.kind == FieldKind::Secret {
+            let hint = format!("write it into a file, and use `--value-file {name}=FILE`");
+            return Err(Failure::new(ErrorCode::Usage, format!("`{name}` is a secret and is no argument"), hint));
+        }
+        values.insert(name, Bytes(value.into_bytes()));
+    }
+    for (name, file) in args.files {
+        known(&question, &name)?;
+        values.insert(name, Bytes(read(session, Path::new(&file))?));
+    }
+    if question.state == InfoRequestState::Pending {
+        ask(session, &question, &mut values).await?;
+    }
+    let key = key::command_id(session.options.idempotency_key.as_deref())?;
+    let info = Ref(question.id.to_string());
+    let accepted =
+        session.read(async |orch, context| orch.info_answer(context, info.clone(), key, values.clone()).await).await?;
+    session.accepted(&accepted, "answered")
+}
+
+/// Asks for what was not given, where somebody is there to be asked.
+async fn ask(
+    session: &Session,
+    question: &InfoRequestView,
+    values: &mut BTreeMap<String, Bytes>,
+) -> Result<(), Failure> {
+    let missing: Vec<&FieldSpec> = question.fields.iter().filter(|field| !values.contains_key(&field.name)).collect();
+    let needed = missing.iter().any(|field| field.required);
+    if !session.can_ask() || missing.is_empty() {
+        let names: Vec<&str> = missing.iter().filter(|field| field.required).map(|field| field.name.as_str()).collect();
+        let hint = "give each with `--value FIELD=VALUE`, or `--value-file FIELD=FILE`";
+        return if needed {
+            Err(Failure::new(ErrorCode::Usage, format!("missing: {}", names.join(", ")), hint))
+        } else {
+            Ok(())
+        };
+    }
+    session.console.say(text(question, session.paint_messages()).trim_end());
+    for field in missing {
+        if field.kind == FieldKind::Secret {
+            if field.required {
+                let hint = format!("what is typed would stand on the screen: `--value-file {}=FILE`", field.name);
+                return Err(Failure::new(ErrorCode::Usage, format!("`{}` is a secret", field.name), hint));
+            }
+            continue;
+        }
+        let line = session.console.ask(&format!("{}: ", SafeText::line(title(field)))).await?;
+        if !line.is_empty() || field.required {
+            values.insert(field.name.clone(), Bytes(line.into_bytes()));
+        }
+    }
+    Ok(())
+}
+
+fn known<'q>(question: &'q InfoRequestView, name: &str) -> Result<&'q FieldSpec, Failure> {
+    question.fields.iter().find(|field| field.name == name).ok_or_else(|| {
+        let names: Vec<&str> = question.fields.iter().map(|field| field.name.as_str()).collect();
+        let hint = format!("it has {}", names.join(", "));
+        Failure::new(ErrorCode::Usage, format!("{} has no field `{name}`", question.name), hint)
+    })
+}
+
+/// What a file holds, without the newline that ends a last line.
+fn read(session: &Session, file: &Path) -> Result<Vec<u8>, Failure> {
+    let mut value = input::read(session, &PathBuf::from(file), VALUE_BYTES_MAX)?.bytes;
+    if value.last() == Some(&b'\n') {
+        value.pop();
+    }
+    Ok(value)
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("is to be written as `FIELD=...`")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn title(field: &FieldSpec) -> &str {
+    if field.label.is_empty() { &field.name } else { &field.label }
+}
+
+/// The dossier of a question. Its words are those of the run.
+fn text(question: &InfoRequestView, paint: Paint) -> String {
+    let now = clock::now();
+    let head = format!("{}  {}", question.name, question.state.label());
+    let mut out = format!("{}\n", paint.apply(Role::Strong, &SafeText::line(&head)));
+    let mut field = |name: &str, value: &str| out.push_str(&format!("  {name:<9} {}\n", SafeText::line(value)));
+    field("asked by", &format!("{}, for {} {}", question.run, question.task, question.task_title));
+    for line in question.text.lines() {
+        field("asks", line);
+    }
+    for wanted in &question.fields {
+        let kind = match &wanted.kind {
+            FieldKind::Choice { choices } => choices.join(" | "),
+            other => other.label().to_owned(),
+        };
+        let optional = if wanted.required { "" } else { ", need not be given" };
+        field("field", &format!("{}: {} ({kind}{optional})", wanted.name, title(wanted)));
+    }
+    for (name, value) in &question.answers {
+        field("answer", &format!("{name}: {}", value.as_deref().unwrap_or("given, and shown to nobody")));
+    }
+    if let Some(by) = &question.answered_by {
+        field("by", &format!("{by}{}", if question.taken { "; the run has it" } else { "" }));
+    }
+    field("asked", &format!("{} ago", age(question.asked_at, now)));
+    if let Some(expires) = question.expires_at {
+        field("expires", &expires.to_string());
+    }
+    if let InfoRequestState::Cancelled { reason } = &question.state {
+        field("reason", reason);
+    }
+    out
+}

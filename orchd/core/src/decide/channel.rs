@@ -1,0 +1,262 @@
+//! What runs say over their channels, and what they wait for: of one run, by that run, and bounded.
+
+use orch_proto::EntityKind;
+use orch_proto::id::{ApprovalId, RunId};
+
+use super::approval::{self, Question};
+use super::{Context, DecideError, bounds, conflict, info};
+use crate::command::{Command, Word};
+use crate::digest::Digest;
+use crate::entity::{
+    Approval, ApprovalSubject, Artifact, ChannelEvent, Entity as _, HANDED_IN_MAX, HANDED_IN_TIMES_MAX, InfoRequest,
+    InfoRequestEvent, NOTES_MAX, PROGRESS_TIMES_MAX, Run, RunEvent,
+};
+use crate::event::Event;
+use crate::state::approval::ApprovalState;
+use crate::state::info_request::InfoRequestState;
+use crate::state::run::RunState;
+use crate::view::{Filter, View};
+
+/// Most bytes of one thing that a run says.
+pub const SAID_BYTES_MAX: usize = 4 << 10;
+/// Most questions of one run, of either kind, and most that wait at once.
+pub const ASKED_MAX: usize = 64;
+/// See [`ASKED_MAX`].
+pub const ASKED_OPEN_MAX: usize = 4;
+/// Most lines that explain what is to be allowed.
+const DETAILS_MAX: usize = 20;
+/// Longest path of a file that is handed in, in bytes.
+const PATH_BYTES_MAX: usize = 1 << 10;
+/// How much of a question is shown as what its run waits for, in characters.
+const SHOWN_CHARS_MAX: usize = 120;
+
+/// Takes note of what happens on a channel.
+pub(super) fn hear<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    match command {
+        Command::Say { run, fence, word } => say(cx, (*run, *fence), word),
+        Command::ParkRun { run } => park(cx, *run),
+        Command::ExpireAsked { run } => expire(cx, *run),
+        _ => Err(conflict("nothing of a channel")),
+    }
+}
+
+/// Takes note of what a run says.
+fn say<V: View>(cx: &mut Context<'_, V>, (id, fence): (RunId, u64), word: &Word) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    if run.fence != fence || run.state.is_final() {
+        return Err(conflict(format!("R-{} is over: nothing more is heard of it", run.number)));
+    }
+    if !run.access.channel {
+        return Err(conflict(format!("R-{} was given no channel", run.number)));
+    }
+    match word {
+        Word::Progress { percent, text } => {
+            bounds::bytes("text", text.len(), SAID_BYTES_MAX)?;
+            if percent.is_some_and(|percent| percent > 100) {
+                return Err(DecideError::Invalid { field: "percent", problem: "is more than 100".into() });
+            }
+            if run.channel.progress_times >= PROGRESS_TIMES_MAX {
+                cx.note("it was said so often that no more of it is put on record");
+                return Ok(());
+            }
+            emit(cx, id, ChannelEvent::Progressed { percent: *percent, text: text.clone() });
+            Ok(())
+        }
+        Word::Note { text } => {
+            bounds::bytes("text", text.len(), SAID_BYTES_MAX)?;
+            if run.channel.notes.iter().any(|note| note.text == *text) {
+                cx.note("it was noted before");
+                return Ok(());
+            }
+            bounds::count("notes", run.channel.notes.len() + 1, NOTES_MAX)?;
+            emit(cx, id, ChannelEvent::Noted { text: text.clone() });
+            Ok(())
+        }
+        Word::HandIn { artifact } => hand_in(cx, &run, artifact),
+        Word::Ask { key, text, fields, expires } => info::ask(cx, &run, (key, text), fields, *expires),
+        Word::Await { .. } => ask_to_allow(cx, &run, word),
+        Word::Taken { key } => info::taken(cx, &run, key),
+    }
+}
+
+fn emit<V: View>(cx: &mut Context<'_, V>, id: RunId, event: ChannelEvent) {
+    cx.emit((id, RunEvent::Channel { event }));
+    cx.touch(EntityKind::Run, id);
+}
+
+/// Whether a run may hand in a file under this path. Asked before its content is taken, and again with it.
+///
+/// # Errors
+/// What is wrong with the path, or which bound is reached.
+pub fn may_hand_in(run: &Run, path: &str) -> Result<(), DecideError> {
+    bounds::bytes("path", path.len(), PATH_BYTES_MAX)?;
+    let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    if !path.split('/').all(is_plain) || path.chars().any(char::is_control) {
+        let problem = "is no plain path below the workspace".to_owned();
+        return Err(DecideError::Invalid { field: "path", problem });
+    }
+    if run.channel.handed_in_times >= HANDED_IN_TIMES_MAX {
+        let problem = format!("were handed in {HANDED_IN_TIMES_MAX} times, which is all that a run may");
+        return Err(DecideError::TooLarge { field: "artifacts", problem });
+    }
+    let others = run.artifacts.iter().filter(|known| known.path != path).count();
+    bounds::count("artifacts", others + 1, HANDED_IN_MAX)
+}
+
+fn hand_in<V: View>(cx: &mut Context<'_, V>, run: &Run, artifact: &Artifact) -> Result<(), DecideError> {
+    may_hand_in(run, &artifact.path)?;
+    if run.artifacts.contains(artifact) {
+        cx.note("it was handed in before");
+        return Ok(());
+    }
+    emit(cx, run.id, ChannelEvent::HandedIn { artifact: artifact.clone() });
+    Ok(())
+}
+
+/// Asks a person to allow what a run wants to do.
+fn ask_to_allow<V: View>(cx: &mut Context<'_, V>, run: &Run, word: &Word) -> Result<(), DecideError> {
+    let Word::Await { key, action, details, expires } = word else { return Err(conflict("nothing to be allowed")) };
+    info::key(key)?;
+    let digest = action_digest(run.id, key, action, details);
+    if let Some(asked) = actions(cx, run.id)?.into_iter().find(|asked| asked.digest == digest) {
+        cx.touch(EntityKind::Approval, asked.id);
+        cx.note("it was asked before");
+        return Ok(());
+    }
+    let title = bounds::title("action", action)?;
+    bounds::count("details", details.len(), DETAILS_MAX)?;
+    details.iter().try_for_each(|line| bounds::bytes("detail", line.len(), SAID_BYTES_MAX))?;
+    may_ask(cx, run)?;
+    info::expiry(cx.now, *expires)?;
+    let asked = Question {
+        project: run.project,
+        subject: ApprovalSubject::Action { id: run.id },
+        action: format!("R-{} wants to: {title}", run.number),
+        details: details.clone(),
+        rule: "the run asks by itself before it goes on; the words are its own",
+        digest,
+        choices: Vec::new(),
+    };
+    let asked = approval::ask_until(cx, asked, Some(*expires))?;
+    cx.touch(EntityKind::Approval, asked);
+    waits(cx, run, ChannelEvent::ApprovalRequested { action: title });
+    Ok(())
+}
+
+/// What an approval of an action of a run is bound to.
+#[must_use]
+pub fn action_digest(run: RunId, key: &str, action: &str, details: &[String]) -> Digest {
+    Digest::of_json(&("action", run, key, action, details))
+}
+
+/// Refuses what would be too many questions.
+pub(super) fn may_ask<V: View>(cx: &Context<'_, V>, run: &Run) -> Result<(), DecideError> {
+    let infos = cx.view.list::<InfoRequest>(&Filter::under(run.id))?;
+    let actions = actions(cx, run.id)?;
+    bounds::count("questions of the run", infos.len() + actions.len() + 1, ASKED_MAX)?;
+    let open = infos.iter().filter(|it| it.is_open()).count() + actions.iter().filter(|it| it.is_open()).count();
+    bounds::count("questions that wait", open + 1, ASKED_OPEN_MAX)?;
+    match run.state {
+        RunState::Running | RunState::AwaitingInput { .. } | RunState::AwaitingApproval { .. } => Ok(()),
+        _ => Err(conflict(format!("R-{} is {} and cannot ask now", run.number, run.state.label()))),
+    }
+}
+
+/// Has the run wait, if it does not already.
+pub(super) fn waits<V: View>(cx: &mut Context<'_, V>, run: &Run, event: ChannelEvent) {
+    if run.state == RunState::Running {
+        emit(cx, run.id, event);
+    } else {
+        cx.touch(EntityKind::Run, run.id);
+    }
+}
+
+/// The first of a text, as what a run waits for.
+pub(super) fn shown(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(SHOWN_CHARS_MAX).collect()
+}
+
+/// Lets the run go on that waits for nothing any more, now that these are decided.
+pub(super) fn decided<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    if run.state.is_waiting() && open(cx, id)?.is_empty() {
+        emit(cx, id, ChannelEvent::Answered);
+    }
+    Ok(())
+}
+
+/// A thing that a run waits for.
+enum Asked {
+    Info(InfoRequest),
+    Action(Approval),
+}
+
+/// What the run waits for, without what this command has decided.
+fn open<V: View>(cx: &Context<'_, V>, run: RunId) -> Result<Vec<Asked>, DecideError> {
+    let infos = cx.view.list::<InfoRequest>(&Filter::under(run).open())?;
+    let actions = actions(cx, run)?.into_iter().filter(Approval::is_open);
+    let all = infos.into_iter().map(Asked::Info).chain(actions.map(Asked::Action));
+    let is_decided = |asked: &Asked| {
+        cx.decided.events.iter().any(|event| match (asked, event) {
+            (Asked::Info(info), Event::InfoRequest { id, .. }) => *id == info.id,
+            (Asked::Action(approval), Event::Approval { id, .. }) => *id == approval.id,
+            _ => false,
+        })
+    };
+    Ok(all.filter(|asked| !is_decided(asked)).collect())
+}
+
+fn actions<V: View>(cx: &Context<'_, V>, run: RunId) -> Result<Vec<Approval>, DecideError> {
+    let mut asked = cx.view.list::<Approval>(&Filter::under(run))?;
+    asked.retain(|asked| matches!(asked.subject, ApprovalSubject::Action { .. }));
+    Ok(asked)
+}
+
+/// Withdraws what a run waits for: nobody has a use for the answer any more.
+pub(super) fn withdraw<V: View>(cx: &mut Context<'_, V>, run: RunId, why: &str) -> Result<(), DecideError> {
+    for asked in open(cx, run)? {
+        match asked {
+            Asked::Info(info) => cx.emit((info.id, InfoRequestEvent::Cancelled { reason: why.to_owned() })),
+            Asked::Action(approval) => approval::void(cx, approval.id, why)?,
+        }
+    }
+    Ok(())
+}
+
+/// Ends what nobody answered in time.
+fn expire<V: View>(cx: &mut Context<'_, V>, run: RunId) -> Result<(), DecideError> {
+    for asked in open(cx, run)? {
+        match asked {
+            Asked::Info(InfoRequest { id, state: InfoRequestState::Pending { expires }, .. }) if expires <= cx.now => {
+                cx.emit((id, InfoRequestEvent::Expired));
+            }
+            Asked::Action(approval) => expire_action(cx, &approval),
+            Asked::Info(_) => {}
+        }
+    }
+    if cx.decided.events.is_empty() {
+        cx.note("the time of nothing is over");
+        return Ok(());
+    }
+    decided(cx, run)
+}
+
+fn expire_action<V: View>(cx: &mut Context<'_, V>, approval: &Approval) {
+    if matches!(approval.state, ApprovalState::Pending { expires: Some(expires), .. } if expires <= cx.now) {
+        let id: ApprovalId = approval.id;
+        cx.emit((id, crate::entity::ApprovalEvent::Expired));
+    }
+}
+
+/// Has the processes of a run stand still that waits for a person.
+fn park<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    cx.touch(EntityKind::Run, id);
+    let is_paused = run.pause.as_ref().is_some_and(|pause| pause.lasts(cx.now));
+    if !run.state.is_waiting() || is_paused || run.cancel_requested.is_some() {
+        cx.note("it does not wait by itself");
+        return Ok(());
+    }
+    emit(cx, id, ChannelEvent::Parked);
+    Ok(())
+}

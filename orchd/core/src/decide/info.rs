@@ -1,0 +1,224 @@
+//! Questions of runs that people answer field by field: asking, answering, and what an answer must be.
+
+use std::collections::BTreeMap;
+
+use orch_proto::id::{InfoRequestId, RunId};
+use orch_proto::{EntityKind, Timestamp};
+
+use super::channel::{self, SAID_BYTES_MAX};
+use super::{Context, DecideError, bounds, conflict, conflict_with_hint, text};
+use crate::actor::Actor;
+use crate::entity::{ChannelEvent, Entity as _, FieldKind, FieldValue, InfoField, InfoRequest, InfoRequestEvent, Run};
+use crate::state::info_request::InfoRequestState;
+use crate::view::{Filter, View};
+
+/// Most fields of one question.
+pub const FIELDS_MAX: usize = 16;
+/// Most choices of one field.
+pub const CHOICES_MAX: usize = 32;
+/// Longest time for which a question waits, in milliseconds: 30 days.
+pub const EXPIRES_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// Longest name of a field, and of a question by its run, in bytes.
+const NAME_BYTES_MAX: usize = 63;
+/// Longest label and longest choice, in bytes.
+const LABEL_BYTES_MAX: usize = 400;
+/// Longest answer that is no secret, in bytes.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
+
+/// A run asks; by a name that it has used before, it asks the same again.
+pub(super) fn ask<V: View>(
+    cx: &mut Context<'_, V>,
+    run: &Run,
+    (named, question): (&str, &str),
+    fields: &[InfoField],
+    expires: Timestamp,
+) -> Result<(), DecideError> {
+    key(named)?;
+    if let Some(asked) = by_key(cx, run.id, named)? {
+        cx.touch(EntityKind::InfoRequest, asked.id);
+        if (asked.text.as_str(), asked.fields.as_slice()) != (question, fields) {
+            return Err(conflict(format!("`{named}` is another question of R-{}", run.number)));
+        }
+        cx.note("it was asked before");
+        return Ok(());
+    }
+    check(question, fields)?;
+    expiry(cx.now, expires)?;
+    channel::may_ask(cx, run)?;
+    let id: InfoRequestId = cx.draw();
+    let number = cx.number(EntityKind::InfoRequest, Some(run.project))?;
+    let event = InfoRequestEvent::Asked {
+        project: run.project,
+        number,
+        run: run.id,
+        key: named.to_owned(),
+        text: question.to_owned(),
+        fields: fields.to_vec(),
+        expires,
+    };
+    cx.emit((id, event));
+    cx.touch(EntityKind::InfoRequest, id);
+    let shown = format!("{}: {}", EntityKind::InfoRequest.short(number), channel::shown(question));
+    channel::waits(cx, run, ChannelEvent::InputRequested { question: shown });
+    Ok(())
+}
+
+/// The run has the answer to what it asked by this name.
+pub(super) fn taken<V: View>(cx: &mut Context<'_, V>, run: &Run, named: &str) -> Result<(), DecideError> {
+    let Some(asked) = by_key(cx, run.id, named)? else {
+        return Err(conflict(format!("R-{} has asked nothing by the name `{named}`", run.number)));
+    };
+    cx.touch(EntityKind::InfoRequest, asked.id);
+    match asked.state {
+        InfoRequestState::Answered { .. } if !asked.is_taken => {
+            cx.emit((asked.id, InfoRequestEvent::Taken));
+            Ok(())
+        }
+        InfoRequestState::Answered { .. } => {
+            cx.note("it was taken before");
+            Ok(())
+        }
+        state => Err(conflict(format!("`{named}` is {} and has no answer", state.label()))),
+    }
+}
+
+/// A person answers.
+pub(super) fn answer<V: View>(
+    cx: &mut Context<'_, V>,
+    id: InfoRequestId,
+    answers: &BTreeMap<String, FieldValue>,
+) -> Result<(), DecideError> {
+    let Actor::User { uid, name } = cx.actor else { return Err(DecideError::NotAPerson) };
+    let (by, name) = (*uid, name.clone());
+    let asked = pending(cx, id)?;
+    for given in answers.keys() {
+        if !asked.fields.iter().any(|field| field.name == *given) {
+            let problem = format!("`{given}` is no field of {}", EntityKind::InfoRequest.short(asked.number));
+            return Err(DecideError::Invalid { field: "answer", problem });
+        }
+    }
+    for field in &asked.fields {
+        let problem = match answers.get(&field.name) {
+            None if field.is_required => Some("is needed".to_owned()),
+            None => None,
+            Some(FieldValue::Secret) if field.kind == FieldKind::Secret => None,
+            Some(FieldValue::Secret) => Some("is no secret".to_owned()),
+            Some(FieldValue::Plain { text }) => value_problem(&field.kind, text),
+        };
+        if let Some(problem) = problem {
+            return Err(DecideError::Invalid { field: "answer", problem: format!("`{}` {problem}", field.name) });
+        }
+    }
+    cx.emit((id, InfoRequestEvent::Answered { by, name, answers: answers.clone() }));
+    channel::decided(cx, asked.run)
+}
+
+/// A person does not answer.
+pub(super) fn cancel<V: View>(cx: &mut Context<'_, V>, id: InfoRequestId, reason: &str) -> Result<(), DecideError> {
+    let Actor::User { .. } = cx.actor else { return Err(DecideError::NotAPerson) };
+    let asked = pending(cx, id)?;
+    let reason = text("reason", reason)?.to_owned();
+    cx.emit((id, InfoRequestEvent::Cancelled { reason }));
+    channel::decided(cx, asked.run)
+}
+
+fn pending<V: View>(cx: &mut Context<'_, V>, id: InfoRequestId) -> Result<InfoRequest, DecideError> {
+    let asked: InfoRequest = cx.get(id)?;
+    cx.touch(EntityKind::InfoRequest, id);
+    let name = EntityKind::InfoRequest.short(asked.number);
+    match asked.state {
+        InfoRequestState::Pending { expires } if expires <= cx.now => {
+            Err(conflict_with_hint(format!("{name} has expired"), "its run was told so, and may ask anew"))
+        }
+        InfoRequestState::Pending { .. } => Ok(asked),
+        _ => Err(conflict(format!("{name} is {} and cannot be answered any more", asked.state_label()))),
+    }
+}
+
+fn by_key<V: View>(cx: &Context<'_, V>, run: RunId, key: &str) -> Result<Option<InfoRequest>, DecideError> {
+    Ok(cx.view.list::<InfoRequest>(&Filter::under(run))?.into_iter().find(|asked| asked.key == key))
+}
+
+/// Why a text is no value for a field, as a person is told; none when it is one. Values of secrets are never checked here.
+#[must_use]
+pub fn value_problem(kind: &FieldKind, value: &str) -> Option<String> {
+    if value.len() > ANSWER_BYTES_MAX {
+        return Some(format!("has {} bytes; {ANSWER_BYTES_MAX} are accepted", value.len()));
+    }
+    match kind {
+        FieldKind::Text => None,
+        FieldKind::Number if value.parse::<f64>().is_ok_and(f64::is_finite) => None,
+        FieldKind::Number => Some("is no number".to_owned()),
+        FieldKind::Bool if matches!(value, "true" | "false") => None,
+        FieldKind::Bool => Some("is neither `true` nor `false`".to_owned()),
+        FieldKind::Choice { choices } if choices.iter().any(|choice| choice == value) => None,
+        FieldKind::Choice { choices } => Some(format!("is none of {}", choices.join(", "))),
+        FieldKind::Secret => Some("is a secret and was given as a text".to_owned()),
+    }
+}
+
+/// Checks how long a question may wait.
+pub(super) fn expiry(now: Timestamp, expires: Timestamp) -> Result<(), DecideError> {
+    if expires > now && expires.ms_since(now) <= EXPIRES_MS_MAX {
+        return Ok(());
+    }
+    Err(DecideError::Invalid { field: "expiry", problem: "is over, or more than 30 days ahead".into() })
+}
+
+/// Checks a run's own name for a question.
+pub(super) fn key(key: &str) -> Result<(), DecideError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=NAME_BYTES_MAX).contains(&key.len()) && key.bytes().all(is_plain) {
+        return Ok(());
+    }
+    Err(DecideError::Invalid { field: "key", problem: format!("has not 1 to {NAME_BYTES_MAX} of `a-zA-Z0-9-_.`") })
+}
+
+fn check(question: &str, fields: &[InfoField]) -> Result<(), DecideError> {
+    bounds::bytes("question", question.len(), SAID_BYTES_MAX)?;
+    if question.trim().is_empty() || fields.is_empty() {
+        return Err(DecideError::Invalid { field: "question", problem: "has no text, or no fields".into() });
+    }
+    bounds::count("fields", fields.len(), FIELDS_MAX)?;
+    for (at, field) in fields.iter().enumerate() {
+        check_field(field)?;
+        if fields[..at].iter().any(|earlier| earlier.name == field.name) {
+            return Err(DecideError::Invalid { field: "fields", problem: format!("has `{}` twice", field.name) });
+        }
+    }
+    Ok(())
+}
+
+fn check_field(field: &InfoField) -> Result<(), DecideError> {
+    let wrong = |problem: &str| Err(DecideError::Invalid { field: "field", problem: problem.to_owned() });
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let starts_well = field.name.starts_with(|first: char| first.is_ascii_alphabetic());
+    if !starts_well || field.name.len() > NAME_BYTES_MAX || !field.name.bytes().all(is_plain) {
+        return wrong("is not named with a letter and up to 62 letters, digits and `_`");
+    }
+    bounds::bytes("label", field.label.len(), LABEL_BYTES_MAX)?;
+    let FieldKind::Choice { choices } = &field.kind else { return Ok(()) };
+    bounds::count("choices", choices.len(), CHOICES_MAX)?;
+    choices.iter().try_for_each(|choice| bounds::bytes("choice", choice.len(), LABEL_BYTES_MAX))?;
+    if choices.is_empty() { wrong("has no choices") } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_fits_its_field_or_says_why_not() {
+        let choices = FieldKind::Choice { choices: vec!["eu".into(), "us".into()] };
+        for (kind, fits, not) in [
+            (&FieldKind::Number, "-1.5e3", "NaN"),
+            (&FieldKind::Bool, "true", "yes"),
+            (&choices, "eu", "EU"),
+            (&FieldKind::Text, "any\nthing", &*"x".repeat(ANSWER_BYTES_MAX + 1)),
+        ] {
+            assert_eq!(value_problem(kind, fits), None);
+            assert!(value_problem(kind, not).is_some(), "{kind:?}");
+        }
+        assert!(value_problem(&FieldKind::Secret, "told to everybody").is_some());
+    }
+}

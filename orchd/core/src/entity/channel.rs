@@ -1,0 +1,166 @@
+//! What a run says of itself over its channel, and what it waits for.
+//!
+//! Said by programs that nobody vouches for: shown as theirs, counted for nothing.
+
+use orch_proto::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ApplyError;
+use super::run::{Artifact, Run, RunPause};
+use crate::state::run::RunStep;
+
+/// Most notes of one run.
+pub const NOTES_MAX: usize = 50;
+/// Most files that one run hands in over its channel.
+pub const HANDED_IN_MAX: usize = 64;
+/// How often it hands in one, those that took the place of others included.
+pub const HANDED_IN_TIMES_MAX: u32 = 256;
+/// How often it is put on record how far it is. Later words of that are not.
+pub const PROGRESS_TIMES_MAX: u32 = 2_000;
+
+/// How far a run says it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// 0 to 100, if it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    pub text: String,
+    pub at: Timestamp,
+}
+
+/// A remark of a run on its own record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    pub text: String,
+    pub at: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(amount: &u64) -> bool {
+    *amount == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_never(times: &u32) -> bool {
+    *times == 0
+}
+
+/// What a run said over its channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelUse {
+    /// The newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
+    /// Bytes of all files that it handed in while it ran, what it replaced included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub handed_in_bytes: u64,
+    /// How often it handed in a file.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub handed_in_times: u32,
+    /// How often it was put on record how far it is.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub progress_times: u32,
+    /// Its processes stand still while it waits for an answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stands_still: bool,
+}
+
+/// What happened on the channel of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum ChannelEvent {
+    Progressed {
+        percent: Option<u8>,
+        text: String,
+    },
+    Noted {
+        text: String,
+    },
+    HandedIn {
+        artifact: Artifact,
+    },
+    /// It waits for what a person knows.
+    InputRequested {
+        question: String,
+    },
+    /// It waits for a person to allow something.
+    ApprovalRequested {
+        action: String,
+    },
+    /// It waits for so long that its processes are to stand still, and its place is for others.
+    Parked,
+    /// It waits for nothing any more.
+    Answered,
+}
+
+impl ChannelUse {
+    /// Whether nothing was said.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl ChannelEvent {
+    /// The word for the event.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Progressed { .. } => "progressed",
+            Self::Noted { .. } => "noted",
+            Self::HandedIn { .. } => "handed_in",
+            Self::InputRequested { .. } => "input_requested",
+            Self::ApprovalRequested { .. } => "approval_requested",
+            Self::Parked => "parked",
+            Self::Answered => "answered",
+        }
+    }
+}
+
+impl Run {
+    /// Whether its processes stand still because it waits for an answer: its place is for others meanwhile.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        self.state.is_waiting() && self.pause.as_ref().is_some_and(|pause| pause.for_answer)
+    }
+
+    /// Takes in a file; the one before at its path goes.
+    pub(super) fn keep(&mut self, artifact: &Artifact) {
+        self.artifacts.retain(|known| known.path != artifact.path);
+        self.artifacts.push(artifact.clone());
+    }
+
+    pub(super) fn said(&mut self, event: &ChannelEvent, at: Timestamp) -> Result<(), ApplyError> {
+        match event {
+            ChannelEvent::Progressed { percent, text } => {
+                self.channel.progress_times = self.channel.progress_times.saturating_add(1);
+                self.channel.progress = Some(Progress { percent: *percent, text: text.clone(), at });
+            }
+            ChannelEvent::Noted { text } => self.channel.notes.push(Note { text: text.clone(), at }),
+            ChannelEvent::HandedIn { artifact } => {
+                let before = self.channel.handed_in_bytes;
+                self.channel.handed_in_times = self.channel.handed_in_times.saturating_add(1);
+                self.channel.handed_in_bytes = before.saturating_add(artifact.size_bytes);
+                self.keep(artifact);
+            }
+            ChannelEvent::InputRequested { question } => {
+                self.step(&RunStep::InputRequested { question: question.clone() })?;
+            }
+            ChannelEvent::ApprovalRequested { action } => {
+                self.step(&RunStep::ApprovalRequested { action: action.clone() })?;
+            }
+            ChannelEvent::Parked => self.pause = Some(RunPause::for_answer()),
+            ChannelEvent::Answered => {
+                self.step(&RunStep::Answered)?;
+                self.pause.take_if(|pause| pause.for_answer);
+                // It goes on, or stands still, as it does.
+                if std::mem::take(&mut self.channel.stands_still) {
+                    self.step(&RunStep::Paused)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

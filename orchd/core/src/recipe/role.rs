@@ -1,0 +1,152 @@
+//! Roles: who does a kind of work, what it is told beside the task, and what it may spend, as data.
+//!
+//! A role is chosen by a capability that a task asks for. It is told its instructions in front of the task; what it may do is
+//! the sandbox's business, and nothing here gives it more.
+
+use serde::{Deserialize, Serialize};
+
+use super::problem::{Problem, RecipeError};
+use super::reader::{Fields, checked, count, decimal, line, list_of, text};
+use super::text::{Key, TextError};
+use super::yaml::{self, Fault, Node};
+use crate::entity::{Allowance, BUDGET_MAX};
+
+const KEYS: &[&str] =
+    &["name", "description", "instructions", "capabilities", "agent", "model", "prompt_tokens", "budget"];
+const BUDGET_KEYS: &[&str] = &["tokens_per_run", "cost_per_run", "tokens_per_task", "cost_per_task"];
+/// Most capabilities of a role.
+const CAPABILITIES_MAX: usize = 20;
+/// Longest instructions, in bytes: about 4,000 tokens.
+const INSTRUCTIONS_BYTES_MAX: usize = 16 << 10;
+/// Longest prompt that a role can ask for, in tokens. What is longer is no task but a book.
+pub const PROMPT_TOKENS_MAX: u64 = 100_000;
+/// Longest name of a model, in bytes.
+const MODEL_BYTES_MAX: usize = 200;
+/// Largest cost, in millionths of a dollar.
+const COST_MAX: u64 = 1_000_000 * 1_000_000;
+
+/// A role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    pub name: Key,
+    /// One line for people.
+    pub description: Option<String>,
+    /// What it is told in front of each task.
+    pub instructions: String,
+    /// What a task asks for that it does. Never empty.
+    pub capabilities: Vec<Key>,
+    /// The agent of the configuration that has the role; none: the first that has the capability.
+    pub agent: Option<Key>,
+    /// The model that its agent is told to use, in place of the agent's own.
+    pub model: Option<String>,
+    /// Longest prompt, in tokens of about four bytes; none: as long as prompts may be.
+    pub prompt_tokens: Option<u64>,
+    /// What one attempt may spend on models, in place of what its agent may.
+    pub of_run: Allowance,
+    /// What all attempts at a task may spend.
+    pub of_task: Allowance,
+}
+
+/// Reads the text of a role. `file` is only used to name it in an error.
+///
+/// # Errors
+/// The first problem of the file, with its place.
+pub fn parse_role(text: &str, file: &str) -> Result<Role, RecipeError> {
+    let in_file = |fault: Fault| RecipeError { file: file.to_owned(), place: fault.place, problem: fault.problem };
+    yaml::read(text).and_then(|node| role(&node)).map_err(in_file)
+}
+
+fn role(node: &Node) -> Result<Role, Fault> {
+    let fields = Fields::of(node, "a role", KEYS)?;
+    let key = |node: &Node, key: &str| checked(node, key, Key::parse);
+    let keys =
+        |node: &Node, name: &str| list_of(node, name, CAPABILITIES_MAX, |node, name| checked(node, name, Key::parse));
+    let capabilities = fields.req("capabilities", keys)?;
+    if capabilities.is_empty() {
+        let problem = Problem::EmptyValue { key: "capabilities".into() };
+        return Err(fields.need("capabilities")?.fault(problem));
+    }
+    let (of_run, of_task) = fields.opt("budget", budget)?.unwrap_or_default();
+    Ok(Role {
+        name: fields.req("name", key)?,
+        description: fields.opt("description", line)?,
+        instructions: fields.req("instructions", |node, key| text(node, key, INSTRUCTIONS_BYTES_MAX))?,
+        capabilities,
+        agent: fields.opt("agent", key)?,
+        model: fields.opt("model", model)?,
+        prompt_tokens: fields.opt("prompt_tokens", |node, key| positive(node, key, PROMPT_TOKENS_MAX))?,
+        of_run,
+        of_task,
+    })
+}
+
+/// The name of a model, which becomes an argument of a program.
+fn model(node: &Node, key: &str) -> Result<String, Fault> {
+    let name = line(node, key)?;
+    if name.len() > MODEL_BYTES_MAX || name.starts_with('-') {
+        let error = TextError::TooLong { bytes: name.len(), max: MODEL_BYTES_MAX };
+        let wrong = node.fault(Problem::Text { key: key.to_owned(), error });
+        let option = node.fault(Problem::EmptyValue { key: key.to_owned() });
+        return Err(if name.starts_with('-') { option } else { wrong });
+    }
+    Ok(name)
+}
+
+fn budget(node: &Node, _: &str) -> Result<(Allowance, Allowance), Fault> {
+    let fields = Fields::of(node, "the budget of a role", BUDGET_KEYS)?;
+    let tokens = |key: &'static str| fields.opt(key, |node, key| positive(node, key, BUDGET_MAX));
+    let cost = |key: &'static str| {
+        fields.opt(key, |node, key| match decimal(node, key, 6, COST_MAX)? {
+            0 => Err(node.fault(Problem::Zero { key: key.to_owned() })),
+            cost => Ok(cost),
+        })
+    };
+    let of_run = Allowance { tokens: tokens("tokens_per_run")?, cost: cost("cost_per_run")? };
+    Ok((of_run, Allowance { tokens: tokens("tokens_per_task")?, cost: cost("cost_per_task")? }))
+}
+
+fn positive(node: &Node, key: &str, max: u64) -> Result<u64, Fault> {
+    match count(node, key, max)? {
+        0 => Err(node.fault(Problem::Zero { key: key.to_owned() })),
+        count => Ok(count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_read_whole() {
+        let text = "name: qa\ndescription: Looks for faults\ninstructions: |\n  Write tests.\n  Change nothing else.\n\
+            capabilities: [qa, test]\nagent: tester\nmodel: some-model\nprompt_tokens: 400\n\
+            budget: { tokens_per_run: 20000, cost_per_task: 1.5 }\n";
+        let role = parse_role(text, "qa.yaml").unwrap();
+        assert_eq!(role.instructions, "Write tests.\nChange nothing else.\n");
+        assert_eq!(role.capabilities.iter().map(ToString::to_string).collect::<Vec<_>>(), ["qa", "test"]);
+        assert_eq!((role.model.as_deref(), role.prompt_tokens), (Some("some-model"), Some(400)));
+        assert_eq!(role.of_run, Allowance { tokens: Some(20_000), cost: None });
+        assert_eq!(role.of_task, Allowance { tokens: None, cost: Some(1_500_000) });
+        let stored = serde_json::to_string(&role).unwrap();
+        assert_eq!(serde_json::from_str::<Role>(&stored).unwrap(), role);
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_place() {
+        let base = "name: a\ninstructions: b\n";
+        for (more, line) in [
+            ("capabilities: []\n", 3),
+            ("capabilities: [\"\"]\n", 3),
+            ("capabilities: [a]\nbudget: { tokens: 1 }\n", 4),
+            ("capabilities: [a]\nbudget: { cost_per_run: 0 }\n", 4),
+            ("capabilities: [a]\nprompt_tokens: 0\n", 4),
+            ("capabilities: [a]\nprompt_tokens: 1000000\n", 4),
+            ("capabilities: [a]\nnetwork: true\n", 4),
+            ("capabilities: [a]\nmodel: --yes\n", 4),
+        ] {
+            let error = parse_role(&format!("{base}{more}"), "a.yaml").unwrap_err();
+            assert_eq!(error.place.line, line, "{more}: {error}");
+        }
+        assert!(parse_role("name: a\ncapabilities: [a]\n", "a.yaml").is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! Random commands of the channels of runs: what they say, what they ask, and what people answer.
+
+use std::collections::BTreeMap;
+
+use super::command::{pick, pick_open};
+use crate::command::{Command, Word};
+use crate::digest::Digest;
+use crate::entity::{Artifact, FieldKind, FieldValue, InfoField, InfoRequest, Run};
+use crate::ids::IdSource;
+use crate::state::run::RunState;
+
+/// Something about the channel of a run that has one; none when there is no such run.
+pub(super) fn random(runs: &[Run], infos: &[InfoRequest], dice: &mut IdSource) -> Option<Command> {
+    let waits = infos.iter().any(InfoRequest::is_pending);
+    if waits && dice.jitter(3) == 0 {
+        return answer(infos, dice);
+    }
+    let speaks = |run: &&Run| run.access.channel && (run.state == RunState::Running || run.state.is_waiting());
+    let speaking: Vec<Run> = runs.iter().filter(speaks).cloned().collect();
+    let run = if dice.jitter(20) == 0 { pick(runs, dice) } else { pick(&speaking, dice) }?;
+    let told = infos.iter().find(|asked| asked.run == run.id && asked.answered_by.is_some() && !asked.is_taken);
+    match (dice.jitter(12), told) {
+        (0..=2, _) if run.state.is_waiting() => Some(Command::ParkRun { run: run.id }),
+        (3..=5, _) => Some(Command::ExpireAsked { run: run.id }),
+        (6, _) => Some(Command::ResumeRun { run: run.id }),
+        (7..=9, Some(told)) => {
+            let word = Box::new(Word::Taken { key: told.key.clone() });
+            Some(Command::Say { run: run.id, fence: run.fence, word })
+        }
+        _ => {
+            let fence = if dice.jitter(20) == 0 { run.fence + 1 } else { run.fence };
+            Some(Command::Say { run: run.id, fence, word: Box::new(word(&run, infos, dice)) })
+        }
+    }
+}
+
+fn word(run: &Run, infos: &[InfoRequest], dice: &mut IdSource) -> Word {
+    let key = format!("k{}", dice.jitter(4));
+    // Some is over before anybody can answer.
+    let expires = run.queued_at.plus_ms(1_000 + dice.jitter(120_000));
+    match dice.jitter(8) {
+        0 => Word::Progress { percent: u8::try_from(dice.jitter(110)).ok(), text: "on it".into() },
+        1 => Word::Note { text: "noted".into() },
+        2 => Word::HandIn {
+            artifact: Artifact { path: format!("out/{key}"), size_bytes: 1, digest: Digest::of(key.as_bytes()) },
+        },
+        3 => Word::Await { key, action: "drop the table".into(), details: vec!["all of it".into()], expires },
+        4 => {
+            let own: Vec<InfoRequest> = infos.iter().filter(|asked| asked.run == run.id).cloned().collect();
+            Word::Taken { key: pick(&own, dice).map_or(key, |asked| asked.key) }
+        }
+        _ => Word::Ask { key, text: "Where to?".into(), fields: fields(), expires },
+    }
+}
+
+fn fields() -> Vec<InfoField> {
+    let field =
+        |name: &str, kind, is_required| InfoField { name: name.into(), label: String::new(), kind, is_required };
+    let choices = vec!["eu".to_owned(), "us".to_owned()];
+    vec![field("region", FieldKind::Choice { choices }, true), field("key", FieldKind::Secret, false)]
+}
+
+/// Mostly to a question that waits, and mostly one that fits.
+fn answer(infos: &[InfoRequest], dice: &mut IdSource) -> Option<Command> {
+    let info = pick_open(infos, dice)?.id;
+    if dice.jitter(4) == 0 {
+        return Some(Command::CancelInfo { info, reason: "chance".into() });
+    }
+    let region = if dice.jitter(5) == 0 { "mars" } else { "eu" };
+    let mut answers = BTreeMap::from([("region".to_owned(), FieldValue::Plain { text: region.into() })]);
+    if dice.jitter(2) == 0 {
+        answers.insert("key".into(), FieldValue::Secret);
+    }
+    Some(Command::AnswerInfo { info, answers })
+}

@@ -1,0 +1,154 @@
+//! What a run asks for over its channel, done.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use orch_core::command::Word;
+use orch_core::decide::action_digest;
+use orch_core::entity::{Approval, ApprovalSubject, FieldValue, InfoRequest};
+use orch_core::state::approval::ApprovalState;
+use orch_core::state::info_request::InfoRequestState;
+use orch_core::view::{Filter, View as _};
+use orch_proto::channel::{Answer, Answered, ApprovalAnswer, InfoAnswer, Verb, WAIT_MS_MAX};
+use orch_proto::{ErrorCode, RpcError};
+use tokio::time::Instant;
+
+use super::keeper;
+use super::line::Line;
+use crate::app::blocking;
+use crate::convert;
+use crate::rpc::errors;
+
+/// Does what a call asks for.
+pub(super) async fn answer(line: &Line, verb: Verb) -> Answer {
+    line.begun().await?;
+    match verb {
+        Verb::Progress { percent, text } => {
+            if percent.is_some_and(|percent| percent > 100) || text.len() > orch_core::decide::SAID_BYTES_MAX {
+                return Err(RpcError::new(
+                    ErrorCode::Invalid,
+                    "the percentage or the text of the progress is too large",
+                ));
+            }
+            line.is_at(percent, text);
+            Ok(Answered::Done)
+        }
+        Verb::Note { text } => line.say(Word::Note { text }).await.map(|_| Answered::Done),
+        Verb::RequestInfo { .. } => request_info(line, verb).await,
+        Verb::TakeInfo { key } => take_info(line, key).await,
+        Verb::AwaitApproval { .. } => await_approval(line, verb).await,
+        Verb::Artifact { .. } => Err(RpcError::new(ErrorCode::Internal, "a file was taken for a question")),
+    }
+}
+
+async fn request_info(line: &Line, verb: Verb) -> Answer {
+    let Verb::RequestInfo { key, text, fields, expires_ms, wait_ms } = verb else {
+        return Err(RpcError::new(ErrorCode::Internal, "no question"));
+    };
+    let fields: Vec<_> = fields.into_iter().map(convert::info::field).collect();
+    let until = Instant::now() + Duration::from_millis(u64::from(wait_ms.min(WAIT_MS_MAX)));
+    let mut changed = line.app.store.subscribe_to(keeper::heeds);
+    loop {
+        changed.mark_unchanged();
+        let asked = find_info(line, &key).await?.filter(|asked| asked.text == text && asked.fields == fields);
+        match asked {
+            None => {
+                let expires = crate::clock::now().plus_ms(expires_ms);
+                let word = Word::Ask { key: key.clone(), text: text.clone(), fields: fields.clone(), expires };
+                line.say(word).await?;
+                continue;
+            }
+            Some(asked) if asked.is_pending() && Instant::now() < until => {}
+            Some(asked) => return told(line, asked).await,
+        }
+        tokio::select! {
+            () = line.app.stopped() => return Err(stopping()),
+            _ = changed.changed() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+}
+
+/// What a run is told of its question.
+async fn told(line: &Line, asked: InfoRequest) -> Answer {
+    let name = orch_proto::EntityKind::InfoRequest.short(asked.number);
+    let state = match &asked.state {
+        InfoRequestState::Pending { .. } => InfoAnswer::Pending,
+        InfoRequestState::Expired => InfoAnswer::Expired,
+        InfoRequestState::Cancelled { reason } => InfoAnswer::Cancelled { reason: reason.clone() },
+        InfoRequestState::Answered { .. } => {
+            let plain = |(field, value): (&String, &FieldValue)| match value {
+                FieldValue::Plain { text } => Some((field.clone(), text.clone())),
+                FieldValue::Secret => None,
+            };
+            let values: BTreeMap<String, String> = asked.answers.iter().filter_map(plain).collect();
+            let secrets = if asked.is_taken { BTreeMap::new() } else { secrets(line, asked).await? };
+            InfoAnswer::Answered { values, secrets }
+        }
+    };
+    Ok(Answered::Info { name, state })
+}
+
+async fn secrets(line: &Line, asked: InfoRequest) -> Result<BTreeMap<String, String>, RpcError> {
+    let app = std::sync::Arc::clone(&line.app);
+    blocking(move || app.answers.values(&asked)).await.map_err(|error| {
+        tracing::error!(run = %line.run, error = crate::error_chain::chain(&error), "an answer cannot be given");
+        RpcError::new(ErrorCode::Storage, "the answer cannot be read").hint("ask anew, with another key")
+    })
+}
+
+async fn take_info(line: &Line, key: String) -> Answer {
+    line.say(Word::Taken { key: key.clone() }).await?;
+    if let Some(asked) = find_info(line, &key).await? {
+        let app = std::sync::Arc::clone(&line.app);
+        blocking(move || app.answers.forget(&asked)).await;
+    }
+    Ok(Answered::Done)
+}
+
+async fn find_info(line: &Line, key: &str) -> Result<Option<InfoRequest>, RpcError> {
+    let (run, key) = (line.run, key.to_owned());
+    let all = line.app.read(move |view| view.list::<InfoRequest>(&Filter::under(run))).await;
+    Ok(all.map_err(|error| errors::read(&error))?.into_iter().find(|asked| asked.key == key))
+}
+
+async fn await_approval(line: &Line, verb: Verb) -> Answer {
+    let Verb::AwaitApproval { key, action, details, expires_ms, wait_ms } = verb else {
+        return Err(RpcError::new(ErrorCode::Internal, "nothing to be allowed"));
+    };
+    let digest = action_digest(line.run, &key, &action, &details);
+    let until = Instant::now() + Duration::from_millis(u64::from(wait_ms.min(WAIT_MS_MAX)));
+    let mut changed = line.app.store.subscribe_to(keeper::heeds);
+    loop {
+        changed.mark_unchanged();
+        let run = line.run;
+        let all = line.app.read(move |view| view.list::<Approval>(&Filter::under(run))).await;
+        let is_it = |asked: &Approval| asked.digest == digest && asked.subject == ApprovalSubject::Action { id: run };
+        let found = all.map_err(|error| errors::read(&error))?.into_iter().find(is_it);
+        let Some(asked) = found else {
+            let expires = crate::clock::now().plus_ms(expires_ms);
+            let word = Word::Await { key: key.clone(), action: action.clone(), details: details.clone(), expires };
+            line.say(word).await?;
+            continue;
+        };
+        let state = match asked.state {
+            ApprovalState::Pending { .. } => ApprovalAnswer::Pending,
+            ApprovalState::Granted { .. } | ApprovalState::Answered { .. } => ApprovalAnswer::Granted,
+            ApprovalState::Denied { reason, .. } => ApprovalAnswer::Denied { reason },
+            ApprovalState::Expired => ApprovalAnswer::Expired,
+            ApprovalState::Void { reason } => ApprovalAnswer::Void { reason },
+        };
+        if state != ApprovalAnswer::Pending || Instant::now() >= until {
+            return Ok(Answered::Approval { name: orch_proto::EntityKind::Approval.short(asked.number), state });
+        }
+        tokio::select! {
+            () = line.app.stopped() => return Err(stopping()),
+            _ = changed.changed() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+}
+
+fn stopping() -> RpcError {
+    RpcError::new(ErrorCode::ShuttingDown, "the daemon is stopping").hint("ask again; the next one knows the question")
+}
