@@ -24,7 +24,7 @@ const MARK: &str = "asker: ";
 /// Most bytes that are read for an order.
 const INPUT_BYTES_MAX: u64 = 1 << 20;
 /// What is asked. The key is the one that runs have.
-const BODY: &str = r#"{"model":"scripted","stream":true,"input":"Say something."}"#;
+const BODY: &str = r#"{"model":"scripted","store":false,"stream":true,"input":"Say something."}"#;
 const KEY: &str = "Bearer held-by-the-gateway";
 
 /// What is to be asked, and of whom.
