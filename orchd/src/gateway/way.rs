@@ -9,7 +9,7 @@ use orch_adapters::secret_store::SecretStoreError;
 use orch_core::entity::AgentUse;
 use orch_core::recipe::SecretName;
 use orch_sandbox::Secrets;
-use orch_sandbox::redact::{Patterns, Redactor};
+use orch_sandbox::redact::Patterns;
 
 use crate::app::App;
 use crate::config::ModelServer;
@@ -106,10 +106,5 @@ pub(super) fn find(app: &App, agent: &AgentUse) -> Result<Way, Refusal> {
 /// When they cannot be read.
 pub(super) fn without_secrets(app: &App, bytes: Vec<u8>) -> Result<Vec<u8>, SecretStoreError> {
     let patterns = app.gateways.redactions.of_requests(app.secrets.all(VALUE_BYTES_MIN)?);
-    Ok(patterns.iter().fold(bytes, |bytes, patterns| {
-        let (mut redactor, mut clear) = (Redactor::new(patterns), Vec::with_capacity(bytes.len()));
-        redactor.feed(&bytes, &mut clear);
-        redactor.finish(&mut clear);
-        clear
-    }))
+    Ok(patterns.iter().fold(bytes, |bytes, patterns| patterns.taken_out(&bytes)))
 }

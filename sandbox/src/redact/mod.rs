@@ -65,6 +65,14 @@ impl Patterns {
         })
     }
 
+    /// A whole text without them.
+    pub fn taken_out(self: &Arc<Self>, text: &[u8]) -> Vec<u8> {
+        let (mut redactor, mut clear) = (Redactor::new(self), Vec::with_capacity(text.len()));
+        redactor.feed(text, &mut clear);
+        redactor.finish(&mut clear);
+        clear
+    }
+
     /// The values themselves, escaped or not, in no other form; only for [`Patterns::first_in`], which looks at each byte.
     pub(crate) fn of_values(secrets: &Secrets) -> Self {
         Self::of(secrets, forms::add_values)

@@ -13,6 +13,7 @@ use orch_tests::client::task_request;
 use orch_tests::command_line::orchctl;
 use orch_tests::{Requirement, Setup, Story};
 
+use crate::channel::nowhere;
 use crate::story;
 
 /// Names of the house, which lead to this machine.
@@ -262,22 +263,4 @@ fn serve(listener: &TcpListener) {
             stream.write_all(answer.as_bytes()).unwrap_or_default();
         }
     }
-}
-
-/// No file of the state directory has one of these, but the store of secrets.
-fn nowhere(directory: &Path, values: &[&str]) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        let kind = path.symlink_metadata()?.file_type();
-        if kind.is_dir() && !path.ends_with("secrets") {
-            nowhere(&path, values)?;
-        } else if kind.is_file() {
-            let bytes = std::fs::read(&path)?;
-            for value in values {
-                let found = bytes.windows(value.len()).any(|window| window == value.as_bytes());
-                ensure!(!found, "`{value}` is in {}", path.display());
-            }
-        }
-    }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use orch_core::entity::TokenUse;
-use orch_sandbox::redact::{Patterns, Redactor};
+use orch_sandbox::redact::Patterns;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
@@ -113,7 +113,7 @@ async fn looked(head: &Parts, route: Route, way: &Way, taken: Taken) -> Result<L
     let (path, secrets, hosted) = (head.uri.path().to_owned(), way.secrets.clone(), way.hosted);
     // With the room: it is taken until this is done, also when the run does not wait.
     let work = spawn_blocking(move || {
-        let body = secrets.iter().fold(body, |body, patterns| without(patterns, &body));
+        let body = secrets.iter().fold(body, |body, patterns| patterns.taken_out(&body).into());
         let said = request::look(route, &path, &body, hosted)?;
         let (model, output_max) = (said.model, said.output_max);
         Ok(Looked { model, output_max, body: said.body.map_or(body, Bytes::from), room })
@@ -296,13 +296,6 @@ fn sent(head: &Parts, way: &Way, body: Bytes) -> Result<Sent, NotPassed> {
 
 fn whole(body: Vec<u8>) -> AnswerBody {
     Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync()
-}
-
-fn without(patterns: &Arc<Patterns>, body: &Bytes) -> Bytes {
-    let (mut redactor, mut clear) = (Redactor::new(patterns), Vec::with_capacity(body.len()));
-    redactor.feed(body, &mut clear);
-    redactor.finish(&mut clear);
-    clear.into()
 }
 
 fn refused(refusal: Refusal) -> NotPassed {

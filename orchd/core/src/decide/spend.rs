@@ -192,7 +192,7 @@ fn ask<V: View>(cx: &mut Context<'_, V>, run: &Run, words: &[String]) -> Result<
             format!("{}: as much again, and it goes on", Choice::Raise.label()),
             format!("{}: it is ended, and the task is given up", Choice::Cancel.label()),
         ],
-        rule: "the allowance of its agent in the configuration",
+        rule: "the allowance of its agent or role",
         digest: Digest::of_json(&("spending", run.id, agent, run.models.raises, run.models.exchanges)),
         choices: vec![Choice::Raise, Choice::Cancel],
     };

@@ -88,6 +88,8 @@ pub enum Problem {
     ReservedVariable { name: String },
     #[error("`{key}`: {error}")]
     Text { key: String, error: TextError },
+    #[error("`{key}` is `{found}`, which a program would take for an option")]
+    Option { key: String, found: String },
     #[error("version `{found}` is not a version")]
     Version { found: String },
     #[error("name `{found}` is not a tool name")]

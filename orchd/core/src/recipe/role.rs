@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, RecipeError};
 use super::reader::{Fields, checked, count, decimal, line, list_of, text};
-use super::text::{Key, TextError};
+use super::text::Key;
 use super::yaml::{self, Fault, Node};
 use crate::entity::{Allowance, BUDGET_MAX};
 
@@ -83,11 +83,11 @@ fn role(node: &Node) -> Result<Role, Fault> {
 /// The name of a model, which becomes an argument of a program.
 fn model(node: &Node, key: &str) -> Result<String, Fault> {
     let name = line(node, key)?;
-    if name.len() > MODEL_BYTES_MAX || name.starts_with('-') {
-        let error = TextError::TooLong { bytes: name.len(), max: MODEL_BYTES_MAX };
-        let wrong = node.fault(Problem::Text { key: key.to_owned(), error });
-        let option = node.fault(Problem::EmptyValue { key: key.to_owned() });
-        return Err(if name.starts_with('-') { option } else { wrong });
+    if name.len() > MODEL_BYTES_MAX {
+        return Err(node.fault(Problem::ValueTooLong { key: key.to_owned(), bytes: name.len(), max: MODEL_BYTES_MAX }));
+    }
+    if name.starts_with('-') {
+        return Err(node.fault(Problem::Option { key: key.to_owned(), found: name }));
     }
     Ok(name)
 }
