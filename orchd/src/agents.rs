@@ -132,12 +132,15 @@ pub(crate) fn choose(app: &App, project: &Project, capability: &str) -> Option<A
     let of_role = || role.and_then(|role| agents.agents.get(role.agent.as_ref()?.as_str()));
     let named = agents.agents.get(capability);
     let config = named.or_else(of_role).or_else(|| agents.agent_for(capability))?;
-    Some(used(app, config, role))
+    // Who names the agent itself has no role told to it, and is bound by what the agent is there for all the same.
+    let of_agent = || config.capabilities.iter().find_map(|own| app.roles.role_for(&project.slug, own));
+    Some(used(app, config, (role, role.or_else(of_agent))))
 }
 
-/// An agent as a run has it. What its role says goes before what the agent says.
-fn used(app: &App, config: &AgentConfig, role: Option<&Role>) -> AgentUse {
-    let (of_run, of_task) = role.map(|role| (role.of_run, role.of_task)).unwrap_or_default();
+/// An agent as a run has it, with its role and the one that bounds what it spends. What these say goes before what the agent
+/// says.
+fn used(app: &App, config: &AgentConfig, (role, bounds): (Option<&Role>, Option<&Role>)) -> AgentUse {
+    let (of_run, of_task) = bounds.map(|role| (role.of_run, role.of_task)).unwrap_or_default();
     AgentUse {
         name: config.name.clone(),
         kind: config.kind.word().to_owned(),
@@ -194,6 +197,7 @@ fn brief(app: &App, run: &Run, task: &Task, project: &Project) -> Result<Brief, 
         acceptance: task.spec.acceptance.clone(),
         requirements: requirements(app, task, project).map_err(AgentError::Requirements)?,
         gates: gates.into_iter().map(|gate| (gate.name, gate.run)).collect(),
+        has_channel: run.access.channel && app.channel_program.is_some(),
         attempt: run.attempt,
         last_failure: task.last_failure.clone(),
     })
@@ -219,7 +223,7 @@ fn requirements(app: &App, task: &Task, project: &Project) -> Result<Vec<(String
 /// Whether every agent that is configured has what it needs. Nothing is asked of a model.
 pub(crate) fn checks(app: &App) -> Vec<DoctorCheck> {
     let check = |config: &AgentConfig| {
-        let agent = AgentUse { server: None, ..used(app, config, None) };
+        let agent = AgentUse { server: None, ..used(app, config, (None, None)) };
         let found = ready(app, &agent);
         let server = app.config.agents.models.get(&config.models).map_or("", |server| server.upstream.url());
         let detail = match &found {

@@ -1,12 +1,12 @@
 //! A program that asks a model as agents do and tells when the answers came: what benchmarks put in an agent's place.
 //!
 //! Whatever its arguments are, it reads its standard input - as an agent, its prompt - for an [`Order`], and prints a line
-//! of JSON for each answer ([`Seen`]) when all are there. Knows the protocol of OpenAI Responses and nothing of what is
+//! of JSON for each answer ([`Seen`]) when all are there. In a run it leaves a note, since it changes nothing. Knows the protocol of OpenAI Responses and nothing of what is
 //! between it and the model.
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -102,6 +102,10 @@ fn run() -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     for seen in seen {
         writeln!(stdout, "{}", serde_json::to_string(&seen)?).context("failed to print")?;
+    }
+    if std::env::var_os("ORCH_CHANNEL").is_some() {
+        let noted = Command::new("orchctl").args(["agent", "note", "nothing was to be changed"]).status()?;
+        ensure!(noted.success(), "no note could be left: {noted}");
     }
     Ok(())
 }

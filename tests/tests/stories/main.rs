@@ -8,6 +8,7 @@ mod agents;
 mod approvals;
 mod archive;
 mod backups;
+mod bad_agents;
 mod bad_input;
 mod bad_peers;
 mod bad_repositories;

@@ -33,6 +33,8 @@ pub struct Brief {
     pub requirements: Vec<(String, String, String)>,
     /// What is run on the result: name and command.
     pub gates: Vec<(String, String)>,
+    /// It can speak to people.
+    pub has_channel: bool,
     /// From 1.
     pub attempt: u32,
     /// Why the attempt before was not good enough.
@@ -52,6 +54,12 @@ pub fn prompt(brief: &Brief) -> String {
          questions. There is no network. Change the files so that the task is done, and run what checks them. Do not \
          commit, push, or change `.git`: whatever you leave in the directory is taken as your result and checked again.\n",
     );
+    if brief.has_channel {
+        text.push_str(
+            "If nothing has to be changed, say why with `orchctl agent note \"...\"` or the tool `note`: without a change and \
+             without a note the task counts as not done.\n",
+        );
+    }
     if let Some((name, instructions)) = &brief.role {
         line_of(&mut text, format_args!("\n## Your role: {name}\n\n{}", instructions.trim()));
     }
@@ -133,6 +141,7 @@ mod tests {
             acceptance: vec!["`hello` prints `hi`".into()],
             requirements: vec![("REQ-1".into(), "Greeting".into(), "People are greeted.".into())],
             gates: vec![("test".into(), "cargo test".into())],
+            has_channel: true,
             attempt: 2,
             last_failure: Some("gate `test` failed: exit code 101".into()),
             ..Brief::default()
@@ -142,6 +151,7 @@ mod tests {
             "# T-7: Say hello",
             "- `hello` prints `hi`",
             "- test: `cargo test`",
+            "`orchctl agent note",
             "Attempt 1",
             "exit code 101",
             "### REQ-1: Greeting",

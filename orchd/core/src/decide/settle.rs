@@ -18,6 +18,9 @@ use crate::view::View;
 /// Runs of one task that may be lost to the infrastructure in a row before a person is asked.
 pub const LOSSES_MAX: u32 = 10;
 
+/// Why an attempt counts as failed whose agent ended well and has nothing to show for it. An agent is not believed that it is done.
+const NOTHING_DONE: &str = "its agent ended well, and left neither a change nor a note that says why none is needed";
+
 /// Failures of one task in the same way in a row, whatever its policy allows, before a person is asked.
 pub const ALIKE_MAX: u32 = 5;
 
@@ -50,7 +53,11 @@ pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Res
     match run.purpose {
         RunPurpose::Work if task.state == (TaskState::Running { run: run.id }) => {
             cx.touch(EntityKind::Task, task.id);
-            work_ended(cx, &run, &task, outcome, proposal.as_deref())
+            let has_done = run.agent.is_none()
+                || !run.channel.notes.is_empty()
+                || !run.artifacts.is_empty()
+                || !artifacts.is_empty();
+            work_ended(cx, (&run, has_done), &task, outcome, proposal.as_deref())
         }
         // The task was cancelled while its run was under way.
         RunPurpose::Work => Ok(()),
@@ -76,9 +83,10 @@ fn hear<V: View>(cx: &mut Context<'_, V>, run: Run, said: Option<&Said>) -> Run 
     }
 }
 
+/// `has_done`: it needs no change to have done something.
 fn work_ended<V: View>(
     cx: &mut Context<'_, V>,
-    run: &Run,
+    (run, has_done): (&Run, bool),
     task: &Task,
     outcome: &RunOutcome,
     proposal: Option<&ChangeProposal>,
@@ -89,10 +97,11 @@ fn work_ended<V: View>(
             cx.emit((task.id, TaskEvent::ReviewStarted { change }));
             Ok(())
         }
-        (RunOutcome::Succeeded, None) => {
+        (RunOutcome::Succeeded, None) if has_done => {
             cx.emit((task.id, TaskEvent::Completed { change: None }));
             Ok(())
         }
+        (RunOutcome::Succeeded, None) => after_failure(cx, task, FailureClass::Task, NOTHING_DONE, Some(run)),
         (ended, _) => {
             let (class, reason) = failure(ended);
             after_failure(cx, task, class, &reason, Some(run))
