@@ -6,6 +6,9 @@
 
 use orch_proto::Timestamp;
 
+use super::classes::AGING_MS;
+use crate::decide::PRIORITY_MAX;
+
 /// What a run counts for at least while it is under way, in milliseconds.
 pub const CHARGE_MS: u64 = 60_000;
 /// Time after which use counts half, in milliseconds.
@@ -27,12 +30,15 @@ pub(super) fn half_life_of(at: Timestamp) -> i64 {
     at.unix_us().div_euclid(i64::try_from(HALF_LIFE_MS * 1_000).unwrap_or(i64::MAX))
 }
 
-/// The oldest start of a run that still counts at `now`, as use or for the bound of the day.
+/// The oldest start of a run that still counts at `now`: as use, for the bound of the day, or because its class has not gained all
+/// that it can since.
 #[must_use]
 pub fn counts_since(now: Timestamp) -> Timestamp {
     let length_us = i64::try_from(HALF_LIFE_MS * 1_000).unwrap_or(i64::MAX);
     let oldest = half_life_of(now).saturating_sub(i64::try_from(HALF_LIVES).unwrap_or(i64::MAX) - 1);
-    Timestamp::from_unix_us(oldest.saturating_mul(length_us)).min(start_of_day(day_of(now)))
+    let gaining_us = i64::try_from(AGING_MS * 1_000).unwrap_or(i64::MAX).saturating_mul(i64::from(PRIORITY_MAX));
+    let gaining = Timestamp::from_unix_us(now.unix_us().saturating_sub(gaining_us));
+    Timestamp::from_unix_us(oldest.saturating_mul(length_us)).min(start_of_day(day_of(now))).min(gaining)
 }
 
 const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
@@ -108,6 +114,7 @@ mod tests {
         let mut other = Spent::default();
         [2, 1, 3, 0].map(|at: usize| changes[at]).iter().for_each(|(began, from, to)| other.change(*began, *from, *to));
         assert_eq!(forward, other);
+        assert!(counts_since(at(9)) <= at(0) && counts_since(at(60)) <= at(6), "as many hours as there are priorities");
         assert!(counts_since(at(9)) <= at(0) && counts_since(at(9)) <= start_of_day(day_of(at(9))));
         assert_eq!(start_of_day(day_of(at(0)) + 1).ms_since(start_of_day(day_of(at(0)))), 86_400_000);
     }

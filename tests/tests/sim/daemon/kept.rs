@@ -15,7 +15,23 @@ pub(crate) fn scripts() -> Vec<(&'static str, Script)> {
         ("a window that was over is taken away", window_taken_away()),
         ("a task that lacks a second thing", lacks_a_second_thing()),
         ("a start that comes through unseen", starts_unseen()),
+        ("a start of some hours ago", started_hours_ago()),
     ]
+}
+
+/// A book that is filled did not read of starts before its day and the last hours, from which classes gain for nine; a book that
+/// followed had them, and another order; seed 16148.
+fn started_hours_ago() -> Script {
+    let ops = vec![
+        Op::Steps { chance: 13_821_080_633_251_970_630, count: 20 },
+        Op::Flood { chance: 5_886_252_833_846_530_414, count: 1_718 },
+        Op::Clock { by_us: 52_745_121_671 },
+        Op::Steps { chance: 12_033_928_315_356_936_955, count: 385 },
+        Op::Clock { by_us: 19_528_161_835 },
+        Op::Steps { chance: 1_925_032_204_689_723_186, count: 383 },
+    ];
+    let traits = Traits { sector: 512, powersafe: false, ..TRAITS };
+    Script { traits, seed: 6_082_376_239_080_349_852, ops }
 }
 
 /// A wait that had begun anew with the end of a freeze window went on from there in a book that followed, when the window was
