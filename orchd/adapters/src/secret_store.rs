@@ -4,6 +4,7 @@
 //! store is not encrypted: who reads as the daemon's user reads it. A credential that systemd decrypts for the service is
 //! read from where it is, and comes after what was set here.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -34,6 +35,13 @@ pub struct SecretEntry {
     pub size_bytes: u64,
     pub changed_at: Timestamp,
 }
+
+/// Which files there were, and when each was changed last: equal ones stand for the same values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp(Vec<FileStamp>);
+
+/// Name, time of the last change, and inode and size of a file.
+type FileStamp = (OsString, [i64; 2], [u64; 2]);
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +154,19 @@ impl SecretStore {
         Ok(all)
     }
 
+    /// Tells whether a value has changed, by whomever, without a look at any. Taken before values are read, it is theirs or
+    /// that of earlier ones.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn stamp(&self) -> Result<Stamp, SecretStoreError> {
+        let failed = |source| SecretStoreError::Files { what: "list names", source };
+        let mut files = stamps(&self.directory).map_err(failed)?;
+        files.extend(self.credentials.iter().flat_map(|place| stamps(place).unwrap_or_default()));
+        files.sort_unstable();
+        Ok(Stamp(files))
+    }
+
     /// The values of these secrets, for one run.
     ///
     /// # Errors
@@ -214,6 +235,22 @@ impl SecretStore {
     }
 }
 
+fn stamps(place: &Path) -> io::Result<Vec<FileStamp>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(place)? {
+        let entry = entry?;
+        match fs::metadata(entry.path()) {
+            Ok(meta) => {
+                found.push((entry.file_name(), [meta.ctime(), meta.ctime_nsec()], [meta.ino(), meta.len()]));
+            }
+            // Removed since.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
 fn entries(place: &Path, source: SecretSource) -> io::Result<Vec<SecretEntry>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(place)? {
@@ -262,6 +299,25 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn a_change_of_any_value_is_seen_without_a_look_at_it() {
+        let [place, given] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let store = SecretStore::open(place.path(), Some(given.path().to_owned())).unwrap();
+        let mut before = store.stamp().unwrap();
+        let mut has_changed = || {
+            let now = store.stamp().unwrap();
+            std::mem::replace(&mut before, now.clone()) != now
+        };
+        assert!(!has_changed());
+        store.set(&name("token"), b"first value").unwrap();
+        assert!(has_changed());
+        store.set(&name("token"), b"other value").unwrap();
+        assert!(has_changed() && !has_changed());
+        fs::write(given.path().join("given"), "by the service").unwrap();
+        assert!(has_changed());
+        assert!(store.remove(&name("token")).unwrap() && has_changed());
     }
 
     #[test]

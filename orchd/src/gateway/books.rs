@@ -1,23 +1,20 @@
 //! The books of one run: what it asks is on record before it leaves, what came of it afterwards, and both texts are kept.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use bytes::Bytes;
-use orch_adapters::gateway::{Answered, Asked, End, Ledger, Refusal, Way};
+use orch_adapters::gateway::{Answered, Asked, End, Ledger, OUTPUT_TOKENS, Refusal, Way};
 use orch_core::command::Command;
 use orch_core::decide::{DecideError, Standing, standing};
 use orch_core::digest::Digest;
 use orch_core::entity::{ModelAnswer, ModelRequest, OpenExchange, Run, Spend, TokenUse, model_name};
-use orch_core::view::View as _;
+use orch_core::view::{ReadError, View as _};
 use orch_proto::id::{CommandId, RunId};
 use orch_store::ExecuteError;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 
 use super::{AGAIN, way};
 use crate::app::{App, blocking};
@@ -27,22 +24,22 @@ use crate::error_chain::chain;
 const PART: &str = "gateway";
 /// About how many bytes of a request are a token.
 const BYTES_OF_TOKEN: u64 = 4;
-/// How many tokens are kept for an answer of which the request does not say how long it may be.
-const OUTPUT_TOKENS: u64 = 8_192;
 /// Most tokens that are kept for an answer: more is no figure.
 const OUTPUT_TOKENS_MAX: u64 = 1 << 20;
-/// How much of what passed between a run and its model is kept, in bytes. Beyond it the record has the digest alone.
-const KEPT_BYTES_MAX: u64 = 1 << 30;
+/// How many tokens a model may have written in a second of which nobody says how many it wrote: what it thinks is not in
+/// what it sends. Hosted models write 50 to 300.
+const TOKENS_OF_SECOND: u64 = 300;
 
 /// What is known of a run's exchanges beside the record, once in a daemon.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     /// Numbers of those that are under way here.
     live: Mutex<BTreeSet<u32>>,
-    /// Held from a number until it is on record: they are used in their order, and none twice.
-    recording: tokio::sync::Mutex<()>,
+    /// The last number that is on record, once it is known. Held from a number until that is on record: they are used in
+    /// their order, and none twice.
+    recording: tokio::sync::Mutex<Option<u32>>,
     /// Bytes that are kept, those of daemons before this one included.
-    kept: OnceCell<AtomicU64>,
+    pub(super) kept: OnceCell<AtomicU64>,
     run_is_over: AtomicBool,
 }
 
@@ -58,63 +55,78 @@ impl Book {
 }
 
 /// A request that is on record.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Ticket {
     number: u32,
     /// The model that it names.
     model: Option<String>,
+    /// Tokens that are kept for its answer.
+    output: u64,
+    /// Ends when its text is kept.
+    keeping: JoinHandle<()>,
 }
 
 /// The books of one run, for whoever serves it.
 #[derive(Clone, Debug)]
 pub(super) struct Books {
-    app: Arc<App>,
-    run: RunId,
+    pub(super) app: Arc<App>,
+    pub(super) run: RunId,
     fence: u64,
-    book: Arc<Book>,
+    pub(super) book: Arc<Book>,
 }
 
 impl Ledger for Books {
     type Ticket = Ticket;
 
     async fn way(&self) -> Result<Way, Refusal> {
-        let run = self.run_that_may_ask().await?;
-        let app = Arc::clone(&self.app);
-        let no_agent = || over(format!("R-{} is no agent's", run.number));
-        let agent = run.agent.ok_or_else(no_agent)?;
-        blocking(move || way::find(&app, &agent)).await
+        loop {
+            let books = self.clone();
+            let found = blocking(move || {
+                let run = books.app.store.read(|view| view.get::<Run>(books.run))?;
+                Ok::<_, ReadError>(books.may_ask(run).and_then(|run| {
+                    let no_agent = || over(format!("R-{} is no agent's", run.number));
+                    way::find(&books.app, &run.agent.ok_or_else(no_agent)?)
+                }))
+            });
+            match found.await {
+                Ok(way) => return way,
+                Err(error) => self.cannot_read(&error).await?,
+            }
+        }
     }
 
     async fn open(&self, asked: Asked) -> Result<Ticket, Refusal> {
-        let body = asked.body;
-        let hashed = body.clone();
+        let until = asked.patience.map(|patience| Instant::now() + patience);
         let request = ModelRequest {
             path: asked.path,
             model: asked.model.as_deref().and_then(model_name),
-            body: blocking(move || Digest::of(&hashed)).await,
-            body_bytes: body.len() as u64,
+            body: asked.digest,
+            body_bytes: asked.body.len() as u64,
         };
-        let reserved = self.reserved(&request, asked.output_max);
+        let output = asked.output_max.unwrap_or(OUTPUT_TOKENS).min(OUTPUT_TOKENS_MAX);
+        let reserved = self.reserved(&request, output);
         let number = loop {
-            self.wait_until_it_may_spend().await?;
             if let Some(number) = self.record(&request, reserved).await? {
                 break number;
             }
-            self.wait().await?;
+            self.wait_until_it_may_spend(until).await?;
         };
-        self.keep(number, "request", body).await;
-        Ok(Ticket { number, model: request.model })
+        // Beside its way to the server: what is kept is for people, and its digest is on record.
+        let books = self.clone();
+        let keeping = tokio::spawn(async move { books.keep(number, "request", asked.body).await });
+        Ok(Ticket { number, model: request.model, output, keeping })
     }
 
     async fn close(&self, ticket: Ticket, answered: Answered) {
-        let Ticket { number, model: asked } = ticket;
+        let Ticket { number, model: asked, output, keeping } = ticket;
+        let tokens = cost(&answered, output);
         let body_bytes = answered.body.len() as u64 + answered.left_out;
         let body = (!answered.body.is_empty()).then(|| Digest::of(&answered.body));
         self.keep(number, "answer", answered.body.into()).await;
         let answer = ModelAnswer {
             status: answered.status,
-            cost: self.cost([answered.model.as_deref(), asked.as_deref()], &answered.tokens),
-            tokens: answered.tokens,
+            cost: self.cost([answered.model.as_deref(), asked.as_deref()], &tokens),
+            tokens,
             is_estimate: answered.is_estimate,
             model: answered.model,
             end: word(answered.end).to_owned(),
@@ -122,6 +134,9 @@ impl Ledger for Books {
             body_bytes,
             tries: answered.tries,
         };
+        if keeping.await.is_err() {
+            tracing::warn!(run = %self.run, number, "what an agent asked is not kept");
+        }
         self.put(number, answer).await;
         self.is_done_with(number);
     }
@@ -144,7 +159,9 @@ impl Books {
         if self.book.live().contains(&open.number) {
             return;
         }
-        let tokens = TokenUse { input: open.request_bytes.div_ceil(BYTES_OF_TOKEN), ..TokenUse::default() };
+        let input = open.request_bytes.div_ceil(BYTES_OF_TOKEN);
+        let output = open.reserved.tokens.saturating_sub(input);
+        let tokens = TokenUse { input, output, ..TokenUse::default() };
         let answer = ModelAnswer {
             status: None,
             model: None,
@@ -160,47 +177,58 @@ impl Books {
         self.put(open.number, answer).await;
     }
 
-    /// The run as it is, if something may be asked for it.
-    async fn run_that_may_ask(&self) -> Result<Run, Refusal> {
-        let id = self.run;
-        loop {
-            match self.app.read(move |view| view.get::<Run>(id)).await {
-                Ok(Some(run)) if run.fence != self.fence || run.state.is_final() => {
-                    return Err(over(format!("R-{} is over: nothing more is asked for it", run.number)));
-                }
-                Ok(Some(run)) => {
-                    return match &run.cancel_requested {
-                        Some(reason) => Err(over(format!("R-{} is to end: {reason}", run.number))),
-                        None => Ok(run),
-                    };
-                }
-                Ok(None) => return Err(over("there is no such run".to_owned())),
-                Err(error) => {
-                    tracing::warn!(run = %id, error = chain(&error), "an agent waits: its run cannot be read");
-                }
-            }
-            self.wait().await?;
+    /// The run, if something may be asked for it.
+    fn may_ask(&self, run: Option<Run>) -> Result<Run, Refusal> {
+        let run = run.ok_or_else(|| over("there is no such run".to_owned()))?;
+        if run.fence != self.fence || run.state.is_final() {
+            return Err(over(format!("R-{} is over: nothing more is asked for it", run.number)));
+        }
+        match &run.cancel_requested {
+            Some(reason) => Err(over(format!("R-{} is to end: {reason}", run.number))),
+            None => Ok(run),
         }
     }
 
+    /// How the run stands at the moment.
+    async fn look(&self) -> Result<(Run, Standing), Refusal> {
+        let (id, now) = (self.run, crate::clock::now());
+        loop {
+            let found = self.app.read(move |view| {
+                let run = view.get::<Run>(id)?;
+                let standing = run.as_ref().map(|run| standing(view, run, now)).transpose()?;
+                Ok((run, standing.unwrap_or(Standing::Waits)))
+            });
+            match found.await {
+                Ok((run, standing)) => return Ok((self.may_ask(run)?, standing)),
+                Err(error) => self.cannot_read(&error).await?,
+            }
+        }
+    }
+
+    async fn cannot_read(&self, error: &ReadError) -> Result<(), Refusal> {
+        tracing::warn!(run = %self.run, error = chain(error), "an agent waits: its run cannot be read");
+        self.wait().await
+    }
+
     /// A run that stands still asks for nothing, and one that may not spend more waits; what it has sent already waits, too.
-    async fn wait_until_it_may_spend(&self) -> Result<(), Refusal> {
+    /// Until then at most, where that is bounded.
+    async fn wait_until_it_may_spend(&self, until: Option<Instant>) -> Result<(), Refusal> {
         let mut changed = self.app.store.subscribe();
         loop {
-            changed.mark_unchanged();
-            let run = self.run_that_may_ask().await?;
-            let now = crate::clock::now();
-            match self.app.read(move |view| standing(view, &run, now)).await {
-                // When nothing is left, to ask for more is what has a person asked.
-                Ok(Standing::Free | Standing::Held) => return Ok(()),
-                Ok(Standing::Waits) => {}
-                Err(error) => {
-                    tracing::warn!(run = %self.run, error = chain(&error), "an agent waits: its project cannot be read");
-                }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                let message = "the run waits for leave to ask, and others need the room that its request takes";
+                return Err(Refusal { code: "waits", message: message.to_owned(), is_passing: true });
             }
-            tokio::select! {
-                waited = self.wait() => waited?,
-                _ = changed.changed() => {}
+            let has_waited = tokio::select! {
+                waited = self.wait() => waited.map(|()| true)?,
+                _ = changed.changed() => false,
+            };
+            changed.mark_unchanged();
+            match self.look().await?.1 {
+                Standing::Free => return Ok(()),
+                // To ask for more is what has a person asked, which is not done all the time.
+                Standing::Held if has_waited => return Ok(()),
+                Standing::Held | Standing::Waits => {}
             }
         }
     }
@@ -213,8 +241,7 @@ impl Books {
     }
 
     /// What a request may come to.
-    fn reserved(&self, request: &ModelRequest, output_max: Option<u64>) -> Spend {
-        let output = output_max.unwrap_or(OUTPUT_TOKENS).min(OUTPUT_TOKENS_MAX);
+    fn reserved(&self, request: &ModelRequest, output: u64) -> Spend {
         let tokens = TokenUse { input: request.body_bytes.div_ceil(BYTES_OF_TOKEN), output, ..TokenUse::default() };
         let price = request.model.as_deref().and_then(|model| self.app.prices.of(model));
         Spend { tokens: tokens.total(), cost: price.map_or(0, |price| price.of(&tokens)) }
@@ -228,8 +255,11 @@ impl Books {
     /// Puts a request on record; none when it may not leave yet. While that cannot be written the same is tried again, under
     /// the same number.
     async fn record(&self, request: &ModelRequest, reserved: Spend) -> Result<Option<u32>, Refusal> {
-        let _recording = self.book.recording.lock().await;
-        let number = self.run_that_may_ask().await?.models.exchanges.saturating_add(1);
+        let mut last = self.book.recording.lock().await;
+        let number = match *last {
+            Some(last) => last.saturating_add(1),
+            None => self.look().await?.0.models.exchanges.saturating_add(1),
+        };
         let id = CommandId::generate();
         self.is_under_way(number);
         loop {
@@ -238,7 +268,10 @@ impl Books {
             let command = Command::AskModel { run: self.run, fence: self.fence, exchange, request };
             let refusal = match self.app.execute_as(id, PART, command).await {
                 // What may not leave yet says so.
-                Ok(done) if done.notes.is_empty() => return Ok(Some(number)),
+                Ok(done) if done.notes.is_empty() => {
+                    *last = Some(number);
+                    return Ok(Some(number));
+                }
                 Ok(_) => {
                     self.is_done_with(number);
                     return Ok(None);
@@ -255,6 +288,7 @@ impl Books {
                 }
             };
             self.is_done_with(number);
+            *last = None;
             return Err(refusal);
         }
     }
@@ -286,40 +320,17 @@ impl Books {
         self.app.gateways.under_way.send_modify(|count| *count = count.saturating_sub(1));
         self.app.gateways.forget(self.run);
     }
+}
 
-    /// Keeps what was asked or answered beside the run's log. The record has its digest; without room for it the digest is
-    /// what is left.
-    async fn keep(&self, number: u32, part: &str, body: Bytes) {
-        if body.is_empty() {
-            return;
-        }
-        let directory = self.app.dirs.run(self.run);
-        let counted = directory.clone();
-        let count = async || AtomicU64::new(blocking(move || kept_bytes(&counted)).await);
-        let (kept, bytes) = (self.book.kept.get_or_init(count).await, body.len() as u64);
-        if kept.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > KEPT_BYTES_MAX {
-            kept.fetch_sub(bytes, Ordering::Relaxed);
-            tracing::warn!(run = %self.run, number, "what passes between an agent and its model is not kept any more: it is too much");
-            return;
-        }
-        let path = directory.join(format!("model-{number}.{part}"));
-        if let Err(error) = blocking(move || write(&path, &body)).await {
-            tracing::warn!(run = %self.run, number, %error, "what passed between an agent and its model is not kept");
-        }
+/// What an answer cost. Of one that broke off nobody says what was thought for it: as much as there was time for, and no more
+/// than was kept for it.
+fn cost(answered: &Answered, output: u64) -> TokenUse {
+    let tokens = answered.tokens;
+    if !answered.is_estimate || answered.end == End::Complete {
+        return tokens;
     }
-}
-
-/// Bytes of exchanges in the directory of a run.
-fn kept_bytes(directory: &Path) -> u64 {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let is_kept = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with("model-"));
-    let sizes = entries.filter(|entry| is_kept(&entry.file_name())).filter_map(|entry| entry.metadata().ok());
-    sizes.map(|meta| meta.len()).sum()
-}
-
-fn write(path: &Path, body: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(body)
+    let in_time = u64::try_from(answered.took.as_millis()).unwrap_or(u64::MAX).saturating_mul(TOKENS_OF_SECOND) / 1_000;
+    TokenUse { output: tokens.output.max(in_time.min(output)), ..tokens }
 }
 
 fn over(message: String) -> Refusal {
@@ -350,16 +361,32 @@ const fn word(end: End) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn what_daemons_before_kept_is_counted() {
-        let directory = tempfile::tempdir().unwrap();
-        for (name, bytes) in [("model-1.request", 7), ("model-1.answer", 5), ("log", 100), ("prompt.md", 9)] {
-            std::fs::write(directory.path().join(name), vec![b'x'; bytes]).unwrap();
+    fn what_broke_off_cost_what_there_was_time_for() {
+        let answered = |end, took_ms, is_estimate| Answered {
+            status: Some(200),
+            model: None,
+            tokens: TokenUse { output: 100, ..TokenUse::default() },
+            is_estimate,
+            body: Vec::new(),
+            left_out: 0,
+            end,
+            tries: 1,
+            took: Duration::from_millis(took_ms),
+        };
+        for (end, took_ms, is_estimate, expected) in [
+            (End::Complete, 10_000, true, 100),
+            (End::Complete, 10_000, false, 100),
+            (End::Broken, 200, true, 100),
+            (End::Unwanted, 10_000, true, 3_000),
+            (End::Silent, 300_000, true, 8_192),
+        ] {
+            assert_eq!(cost(&answered(end, took_ms, is_estimate), 8_192).output, expected, "{end:?}, {took_ms} ms");
         }
-        assert_eq!(kept_bytes(directory.path()), 12);
-        assert_eq!(kept_bytes(&directory.path().join("none")), 0);
     }
 
     #[test]

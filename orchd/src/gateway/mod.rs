@@ -6,6 +6,7 @@
 //! exchange that is on record comes to an end there.
 
 mod books;
+mod texts;
 mod way;
 
 use std::collections::BTreeMap;
@@ -151,9 +152,15 @@ fn has_left(run: &Run) -> bool {
 }
 
 async fn close_left(app: &Arc<App>, id: RunId) {
-    let run = match app.read(move |view| view.get::<Run>(id)).await {
-        Ok(run) => run.filter(|run| run.state.is_final()),
-        Err(error) => return tracing::warn!(run = %id, error = chain(&error), "exchanges of a run stay open on record"),
+    let run = loop {
+        match app.read(move |view| view.get::<Run>(id)).await {
+            Ok(run) => break run.filter(|run| run.state.is_final()),
+            Err(error) => tracing::warn!(run = %id, error = chain(&error), "exchanges of a run are open on record yet"),
+        }
+        tokio::select! {
+            () = app.stopped() => return,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
     };
     if let Some(run) = run {
         let books = Books::of(app, id, run.fence);

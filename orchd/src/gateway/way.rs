@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use orch_adapters::agent::AgentKind;
 use orch_adapters::gateway::{Api, Refusal, Way};
-use orch_adapters::secret_store::SecretStoreError;
+use orch_adapters::secret_store::{SecretStore, SecretStoreError, Stamp};
 use orch_core::entity::AgentUse;
 use orch_core::recipe::SecretName;
 use orch_sandbox::Secrets;
@@ -18,33 +18,53 @@ use crate::error_chain::chain;
 /// Shortest value that is taken out of requests, in bytes. Shorter ones are words that stand everywhere.
 const VALUE_BYTES_MIN: usize = 8;
 
-/// What is taken out of requests and answers, made anew when a value changed.
+/// Values of secrets and what they look like, made anew when one has changed.
 #[derive(Debug, Default)]
-pub(super) struct Redactions {
-    of_requests: Mutex<(Vec<Secrets>, Vec<Arc<Patterns>>)>,
-    of_answers: Mutex<BTreeMap<SecretName, KeyPatterns>>,
+pub(super) struct Redactions(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Of the files that this is of; none before the first look.
+    stamp: Option<Stamp>,
+    /// What is taken out of requests.
+    of_requests: Vec<Arc<Patterns>>,
+    /// Keys of servers.
+    keys: BTreeMap<SecretName, Key>,
 }
 
-/// A key, and what it looks like.
-type KeyPatterns = (Secrets, Option<Arc<Patterns>>);
+/// A key, and what is taken out of answers.
+type Key = (Arc<Secrets>, Option<Arc<Patterns>>);
 
 impl Redactions {
-    fn of_requests(&self, values: Vec<Secrets>) -> Vec<Arc<Patterns>> {
-        let mut known = self.of_requests.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 != values {
-            let patterns = values.iter().filter_map(Patterns::new).collect();
-            *known = (values, patterns);
+    /// Calls `take` with what is known of the secrets as they are now.
+    fn now<T>(
+        &self,
+        store: &SecretStore,
+        take: impl FnOnce(&mut Known) -> Result<T, SecretStoreError>,
+    ) -> Result<T, SecretStoreError> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = store.stamp()?;
+        if known.stamp.as_ref() != Some(&stamp) {
+            let of_requests = store.all(VALUE_BYTES_MIN)?.iter().filter_map(Patterns::new).collect();
+            *known = Known { stamp: Some(stamp), of_requests, keys: BTreeMap::new() };
         }
-        known.1.clone()
+        take(&mut known)
     }
 
-    fn of_answers(&self, name: &SecretName, value: Secrets) -> Option<Arc<Patterns>> {
-        let mut known = self.of_answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.get(name).is_none_or(|(of, _)| *of != value) {
+    fn of_requests(&self, store: &SecretStore) -> Result<Vec<Arc<Patterns>>, SecretStoreError> {
+        self.now(store, |known| Ok(known.of_requests.clone()))
+    }
+
+    /// A key, and what is taken out of the answers of its server.
+    fn key(&self, store: &SecretStore, name: &SecretName) -> Result<Key, SecretStoreError> {
+        self.now(store, |known| {
+            if let Some(found) = known.keys.get(name) {
+                return Ok(found.clone());
+            }
+            let value = store.values([name])?;
             let patterns = Patterns::new(&value);
-            known.insert(name.clone(), (value, patterns));
-        }
-        known.get(name).and_then(|(_, patterns)| patterns.clone())
+            Ok(known.keys.entry(name.clone()).or_insert((Arc::new(value), patterns)).clone())
+        })
     }
 }
 
@@ -76,35 +96,29 @@ fn server<'a>(app: &'a App, agent: &AgentUse) -> Result<&'a ModelServer, String>
     ))
 }
 
-/// How a request goes on at the moment. Blocks: values are read with each.
+/// How a request goes on at the moment. Blocks: the files of secrets are looked at.
 pub(super) fn find(app: &App, agent: &AgentUse) -> Result<Way, Refusal> {
     let not_now = |code, message| Refusal { code, message, is_passing: true };
     let server = server(app, agent).map_err(|message| not_now("no_model_server", message))?;
     let redactions = &app.gateways.redactions;
     let (mut key, mut of_answers) = (None, None);
     if let Some(name) = &server.key {
-        let value = app.secrets.values([name]).map_err(|error| {
+        let (value, patterns) = redactions.key(&app.secrets, name).map_err(|error| {
             not_now("no_key", format!("{}; set it with `orchctl secret set {name}`", chain(&error)))
         })?;
         key = value.get(name.as_str()).map(<[u8]>::to_vec);
-        of_answers = redactions.of_answers(name, value);
+        of_answers = patterns;
     }
-    let values = app.secrets.all(VALUE_BYTES_MIN);
-    let values = values.map_err(|error| not_now("no_secrets", format!("nothing is passed on: {}", chain(&error))))?;
-    Ok(Way {
-        upstream: server.upstream.clone(),
-        key,
-        hosted: server.hosted,
-        secrets: redactions.of_requests(values),
-        of_answers,
-    })
+    let secrets = redactions.of_requests(&app.secrets);
+    let secrets = secrets.map_err(|error| not_now("no_secrets", format!("nothing is passed on: {}", chain(&error))))?;
+    Ok(Way { upstream: server.upstream.clone(), key, hosted: server.hosted, secrets, of_answers })
 }
 
-/// Bytes without the values of all stored secrets, as requests to models leave. Blocks: values are read each time.
+/// Bytes without the values of all stored secrets, as requests to models leave. Blocks: the files of secrets are looked at.
 ///
 /// # Errors
 /// When they cannot be read.
 pub(super) fn without_secrets(app: &App, bytes: Vec<u8>) -> Result<Vec<u8>, SecretStoreError> {
-    let patterns = app.gateways.redactions.of_requests(app.secrets.all(VALUE_BYTES_MIN)?);
+    let patterns = app.gateways.redactions.of_requests(&app.secrets)?;
     Ok(patterns.iter().fold(bytes, |bytes, patterns| patterns.taken_out(&bytes)))
 }

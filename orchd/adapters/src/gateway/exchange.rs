@@ -1,14 +1,16 @@
 //! One request and its answer on their way through.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use orch_core::digest::Digest;
 use orch_core::entity::TokenUse;
 use orch_sandbox::redact::Patterns;
 use tokio::sync::oneshot;
@@ -30,6 +32,12 @@ const FREE_BYTES_MAX: usize = 4 << 20;
 const QUERY_BYTES_MAX: usize = 256;
 /// What may follow the last word of an answer, in bytes: empty lines.
 const AFTER_BYTES_MAX: usize = 64 << 10;
+/// Largest request that is looked at where it arrives, in bytes: that takes less than to wake another thread for it.
+const LOOKED_HERE_BYTES_MAX: usize = 32 << 10;
+/// How long a request waits for leave that takes room which others wait for, too.
+const SHARED_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
+/// When a run that is told "later" is to ask again, in seconds. Claude Code does not ask again where this is more than a minute.
+const ASK_AGAIN_SECONDS: &str = "5";
 
 /// What a run is told when its request is not passed on.
 type NotPassed = (StatusCode, &'static str, String);
@@ -42,6 +50,9 @@ pub(super) async fn answer<L: Ledger>(gateway: Arc<Served<L>>, request: Request<
             let mut answer = Response::new(whole(gateway.api.error_body(status, code, &message)));
             *answer.status_mut() = status;
             answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(ASK_AGAIN_SECONDS));
+            }
             answer
         }
     }
@@ -57,12 +68,14 @@ async fn pass<L: Ledger>(
     let bytes_max = if route.is_metered() { REQUEST_BYTES_MAX } else { FREE_BYTES_MAX };
     let taken = gateway.room.read(body, bytes_max).await;
     let taken = taken.map_err(|(status, message)| (status, "request_not_taken", message))?;
-    let Looked { model, output_max, body, room } = looked(&head, route, &way, taken).await?;
+    let Looked { model, output_max, body, digest, room } = looked(&head, route, &way, taken).await?;
     let sent = sent(&head, &way, body.clone())?;
     if !route.is_metered() {
         return free(gateway, &sent, &way).await;
     }
-    let asked = Asked { api: gateway.api, path: head.uri.path().to_owned(), model, output_max, body };
+    let patience = room.is_shared().then_some(SHARED_WAIT_MAX);
+    let path = head.uri.path().to_owned();
+    let asked = Asked { api: gateway.api, path, model, output_max, body, digest, patience };
     // It is brought to its end on record, also when the run hangs up.
     let (begun, beginning) = oneshot::channel();
     let exchange = Exchange {
@@ -71,6 +84,7 @@ async fn pass<L: Ledger>(
         request_bytes: asked.body.len() as u64,
         key: way.of_answers,
         tries: AtomicU32::new(0),
+        sent_at: OnceLock::new(),
     };
     tokio::spawn(exchange.run((asked, sent, room), begun));
     beginning.await.unwrap_or_else(|_| Err(unreachable("the exchange ended without an answer")))
@@ -101,24 +115,32 @@ struct Looked {
     model: Option<String>,
     output_max: Option<u64>,
     body: Bytes,
+    digest: Digest,
     room: Held,
 }
 
-/// Takes secrets out of a request and looks at what it asks for, off the async threads: both take time with its size.
+/// Takes secrets out of a request and looks at what it asks for. A large one off the async threads: that takes time with its
+/// size.
 async fn looked(head: &Parts, route: Route, way: &Way, taken: Taken) -> Result<Looked, NotPassed> {
     let Taken { body, room } = taken;
     if head.method == Method::GET {
-        return Ok(Looked { model: None, output_max: None, body, room });
+        return Ok(Looked { model: None, output_max: None, digest: Digest::of(&body), body, room });
     }
     let (path, secrets, hosted) = (head.uri.path().to_owned(), way.secrets.clone(), way.hosted);
+    let is_small = body.len() <= LOOKED_HERE_BYTES_MAX;
     // With the room: it is taken until this is done, also when the run does not wait.
-    let work = spawn_blocking(move || {
+    let work = move || {
         let body = secrets.iter().fold(body, |body, patterns| patterns.taken_out(&body).into());
         let said = request::look(route, &path, &body, hosted)?;
         let (model, output_max) = (said.model, said.output_max);
-        Ok(Looked { model, output_max, body: said.body.map_or(body, Bytes::from), room })
-    });
-    let looked = work.await.unwrap_or_else(|_| Err("the request could not be looked at".to_owned()));
+        let body = said.body.map_or(body, Bytes::from);
+        Ok(Looked { model, output_max, digest: Digest::of(&body), body, room })
+    };
+    let looked = if is_small {
+        work()
+    } else {
+        spawn_blocking(work).await.unwrap_or_else(|_| Err("the request could not be looked at".to_owned()))
+    };
     looked.map_err(|message| (StatusCode::BAD_REQUEST, "not_passed_on", message))
 }
 
@@ -157,6 +179,8 @@ struct Exchange<L: Ledger> {
     key: Option<Arc<Patterns>>,
     /// How often it was sent.
     tries: AtomicU32,
+    /// When it was sent first.
+    sent_at: OnceLock<Instant>,
 }
 
 /// Tells whoever waits for the beginning of an answer.
@@ -168,6 +192,7 @@ impl<L: Ledger> Exchange<L> {
             Ok(ticket) => ticket,
             Err(refusal) => return tell(begun, Err(refused(refusal))),
         };
+        let _first = self.sent_at.set(Instant::now());
         let answered = tokio::select! {
             biased;
             () = begun.closed() => None,
@@ -226,7 +251,8 @@ impl<L: Ledger> Exchange<L> {
                 break End::Unwanted;
             }
         };
-        let (answered, mut cleaning) = passing.answered(end, self.request_bytes, self.tries.load(Ordering::Relaxed));
+        let (tries, took) = (self.tries.load(Ordering::Relaxed), self.took());
+        let (answered, mut cleaning) = passing.answered(end, self.request_bytes, (tries, took));
         self.gateway.ledger.close(ticket, answered).await;
         // Who gets no more sees that it is not whole, as it would without anybody in between.
         if end != End::Complete || !run.send(last).await {
@@ -245,6 +271,11 @@ impl<L: Ledger> Exchange<L> {
         }
     }
 
+    /// How long it has taken by now.
+    fn took(&self) -> Duration {
+        self.sent_at.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
     /// Puts on record that there is no answer. What has left may have been answered, and paid for.
     async fn close_without_answer(&self, ticket: L::Ticket, (end, status): (End, Option<StatusCode>), has_left: bool) {
         let tokens = if has_left { meter::sizes(self.request_bytes, 0) } else { TokenUse::default() };
@@ -257,6 +288,7 @@ impl<L: Ledger> Exchange<L> {
             left_out: 0,
             end,
             tries: self.tries.load(Ordering::Relaxed),
+            took: self.took(),
         };
         self.gateway.ledger.close(ticket, answered).await;
     }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use orch_core::digest::Digest;
 use orch_core::entity::TokenUse;
 use orch_sandbox::redact::Patterns;
 
@@ -44,6 +46,10 @@ pub struct Asked {
     pub output_max: Option<u64>,
     /// Its body, without values of secrets.
     pub body: Bytes,
+    /// Of the body.
+    pub digest: Digest,
+    /// How long it may wait for leave; none: for as long as a person takes.
+    pub patience: Option<Duration>,
 }
 
 /// What came of a request.
@@ -64,6 +70,8 @@ pub struct Answered {
     pub end: End,
     /// How often it was sent.
     pub tries: u32,
+    /// How long it took, from when it was sent first.
+    pub took: Duration,
 }
 
 /// How an answer ended.
@@ -100,8 +108,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// How requests of the run go on at the moment, if they do: also those that cost nothing and are not put on record.
     fn way(&self) -> impl Future<Output = Result<Way, Refusal>> + Send;
 
-    /// Puts on record that a request is about to leave. May take as long as a person does who is asked whether it may. It is
-    /// brought to its end, and what it answers is closed, also when the run does not wait.
+    /// Puts on record that a request is about to leave. May take as long as a person does who is asked whether it may, or
+    /// as [`Asked::patience`] says. It is brought to its end, and what it answers is closed, also when the run does not wait.
     fn open(&self, asked: Asked) -> impl Future<Output = Result<Self::Ticket, Refusal>> + Send;
 
     /// Puts on record what came of it. The run is given the end of the answer afterwards.

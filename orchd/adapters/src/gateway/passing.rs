@@ -203,7 +203,12 @@ impl Passing {
     }
 
     /// What came of a request of this size, and what of the answer is still to be cleaned.
-    pub(super) fn answered(mut self, end: End, request_bytes: u64, tries: u32) -> (Answered, Cleaning) {
+    pub(super) fn answered(
+        mut self,
+        end: End,
+        request_bytes: u64,
+        (tries, took): (u32, Duration),
+    ) -> (Answered, Cleaning) {
         if self.left_out == 0 {
             self.meter.finish(&self.kept);
         }
@@ -221,6 +226,7 @@ impl Passing {
             left_out: self.left_out,
             end,
             tries,
+            took,
         };
         (answered, self.cleaning)
     }

@@ -11,6 +11,7 @@
 use serde_json::value::RawValue;
 
 use super::api::Route;
+use super::cost::{output_max, usual_price};
 use super::members::{Members, each, is_list, is_object, text};
 
 /// How deep what is looked into may nest.
@@ -44,16 +45,7 @@ pub(super) fn look(route: Route, path: &str, body: &[u8], hosted: bool) -> Resul
     }
     let streams = members.is_set("stream")?;
     let body = if route == Route::Chat && streams { Some(counted(&members)?) } else { None };
-    Ok(Said { model, output_max: output_max(&members)?, body })
-}
-
-/// How many tokens an answer has at most, by whichever name that is asked for.
-fn output_max(members: &Members<'_>) -> Result<Option<u64>, String> {
-    let mut most = None;
-    for name in ["max_output_tokens", "max_completion_tokens", "max_tokens"] {
-        most = most.max(members.get(name)?.and_then(|value| value.get().parse().ok()));
-    }
-    Ok(most)
+    Ok(Said { model, output_max: output_max(route, &members)?, body })
 }
 
 /// The request that also asks what its answer costs.
@@ -112,6 +104,7 @@ fn known(route: Route, path: &str, members: &Members<'_>, model: Option<&str>) -
         let name = name.chars().take(80).collect::<String>();
         return Err(format!("`{}` is nothing that is passed on", name.escape_debug()));
     }
+    usual_price(members)?;
     if model.is_some_and(searches) {
         return Err("a model that searches the network by itself is not asked".to_owned());
     }
@@ -336,6 +329,7 @@ mod tests {
                 r#""conversation":"c""#,
                 r#""prompt":{"id":"p"}"#,
                 r#""not_known_yet":1"#,
+                r#""service_tier":"priority""#,
             ]
             .map(response),
         );

@@ -3,7 +3,8 @@
 //! A run can send what it likes. Each has a little room of its own, which nobody can take from it, so that agents at their
 //! usual work never wait for others; what is larger comes from what all share, of which a run has a part at most. Room for a
 //! request is taken whole, before it is read: who holds some never waits for more. An answer that finds none is passed on
-//! all the same, but not kept, and counted by its size.
+//! all the same, but not kept, and counted by its size. Connections are shared in the same way: each takes descriptors of
+//! the daemon, and one whose request waits for a person takes them for as long as that takes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ const UNIT_BYTES: usize = 64 << 10;
 const REQUESTS: [usize; 3] = [4 << 20, 48 << 20, 256 << 20];
 /// Answers, the same.
 const ANSWERS: [usize; 3] = [4 << 20, 32 << 20, 128 << 20];
+/// Connections of runs, the same: each can have one to a server, and both are descriptors of the daemon.
+const CONNECTIONS: [usize; 3] = [4, 28, 192];
 /// How long a request waits for room.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long a request may take however small it is, and what comes in each further second at least.
@@ -35,6 +38,7 @@ const BYTES_OF_SECOND: u64 = 128 << 10;
 pub(super) struct Room {
     requests: Arc<Semaphore>,
     answers: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
 }
 
 /// Room of one run.
@@ -42,12 +46,15 @@ pub(super) struct Room {
 pub(super) struct RunRoom {
     requests: Share,
     answers: Share,
+    connections: Share,
 }
 
 /// Room for one kind of thing.
 #[derive(Clone, Debug)]
 struct Share {
     own: Arc<Semaphore>,
+    /// All that the run has for itself.
+    own_most: u32,
     part: Arc<Semaphore>,
     all: Arc<Semaphore>,
 }
@@ -73,22 +80,30 @@ pub(super) struct AnswerRoom {
 
 impl Default for Room {
     fn default() -> Self {
-        let of = |bytes: usize| Arc::new(Semaphore::new(bytes / UNIT_BYTES));
-        Self { requests: of(REQUESTS[2]), answers: of(ANSWERS[2]) }
+        let of = |most: usize| Arc::new(Semaphore::new(most));
+        let (requests, answers) = (REQUESTS[2] / UNIT_BYTES, ANSWERS[2] / UNIT_BYTES);
+        Self { requests: of(requests), answers: of(answers), connections: of(CONNECTIONS[2]) }
     }
 }
 
 impl Room {
     pub(super) fn of_run(&self) -> RunRoom {
-        let share = |[own, part, _]: [usize; 3], all: &Arc<Semaphore>| {
-            let of = |bytes: usize| Arc::new(Semaphore::new(bytes / UNIT_BYTES));
-            Share { own: of(own), part: of(part), all: Arc::clone(all) }
-        };
-        RunRoom { requests: share(REQUESTS, &self.requests), answers: share(ANSWERS, &self.answers) }
+        let units = |bytes: [usize; 3]| bytes.map(|bytes| bytes / UNIT_BYTES);
+        RunRoom {
+            requests: Share::new(units(REQUESTS), &self.requests),
+            answers: Share::new(units(ANSWERS), &self.answers),
+            connections: Share::new(CONNECTIONS, &self.connections),
+        }
     }
 }
 
 impl Share {
+    fn new([own, part, _]: [usize; 3], all: &Arc<Semaphore>) -> Self {
+        let of = |most: usize| Arc::new(Semaphore::new(most));
+        let own_most = u32::try_from(own).unwrap_or(u32::MAX);
+        Self { own: of(own), own_most, part: of(part), all: Arc::clone(all) }
+    }
+
     /// What the run has for itself, if there is enough.
     fn own(&self, units: u32) -> Option<Held> {
         Arc::clone(&self.own).try_acquire_many_owned(units).ok().map(|permit| Held(vec![permit]))
@@ -99,10 +114,21 @@ impl Share {
         if let Some(held) = self.own(units) {
             return Some(held);
         }
-        // Who has its part waits for the whole only, which others give back without waiting for a part.
-        let part = Arc::clone(&self.part).acquire_many_owned(units).await.ok()?;
-        let all = Arc::clone(&self.all).acquire_many_owned(units).await.ok()?;
-        Some(Held(vec![part, all]))
+        let shared = async {
+            // Who has its part waits for the whole only, which others give back without waiting for a part.
+            let part = Arc::clone(&self.part).acquire_many_owned(units).await.ok()?;
+            let all = Arc::clone(&self.all).acquire_many_owned(units).await.ok()?;
+            Some(Held(vec![part, all]))
+        };
+        // Who waits takes what is given back by and by: no more than there can be.
+        if units > self.own_most {
+            return shared.await;
+        }
+        tokio::select! {
+            biased;
+            own = Arc::clone(&self.own).acquire_many_owned(units) => own.ok().map(|own| Held(vec![own])),
+            shared = shared => shared,
+        }
     }
 
     /// The same without waiting.
@@ -116,6 +142,11 @@ impl Share {
 }
 
 impl Held {
+    /// Whether others wait for it, too.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.0.len() > 1
+    }
+
     /// Gives back all but what so many bytes need.
     fn shrink_to(&mut self, bytes: usize) {
         for permit in &mut self.0 {
@@ -126,6 +157,11 @@ impl Held {
 }
 
 impl RunRoom {
+    /// A place for a connection, once there is one.
+    pub(super) async fn place(&self) -> Option<Held> {
+        self.connections.take(1).await
+    }
+
     /// Reads a request of at most so many bytes.
     ///
     /// # Errors
@@ -225,6 +261,23 @@ mod tests {
         let other = all.of_run();
         assert!(other.requests.take(units(32)).now_or_never().is_none());
         assert!(other.requests.take(units(4)).now_or_never().flatten().is_some());
+    }
+
+    #[test]
+    fn what_is_given_back_of_its_own_goes_to_a_run_that_waits_for_others() {
+        let all = Room::default();
+        let mut greedy: Vec<Held> = Vec::new();
+        for run in (0..8).map(|_| all.of_run()) {
+            greedy.extend((0..32).map_while(|_| run.place().now_or_never().flatten()));
+        }
+        assert_eq!(greedy.len(), CONNECTIONS[2] + 8 * CONNECTIONS[0], "all that is shared, and what each has");
+        let run = all.of_run();
+        let mut own: Vec<Held> = (0..4).filter_map(|_| run.place().now_or_never().flatten()).collect();
+        assert_eq!(own.len(), CONNECTIONS[0]);
+        let mut next = Box::pin(run.place());
+        assert!((&mut next).now_or_never().is_none());
+        own.pop();
+        assert!(next.now_or_never().flatten().is_some_and(|held| !held.is_shared()));
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl<L: Ledger> Gateway<L> {
     pub async fn serve(self, listener: StdListener) -> io::Result<Infallible> {
         let listener = TcpListener::from_std(listener)?;
         let Self { api, client, ledger } = self;
-        let (room, places) = (client.room.of_run(), Arc::clone(&client.connections));
+        let room = client.room.of_run();
         let gateway = Arc::new(Served { api, client, ledger, room });
         let mut connections = JoinSet::new();
         loop {
@@ -62,8 +62,8 @@ impl<L: Ledger> Gateway<L> {
             }
             let stream = accept(&listener).await?;
             while connections.try_join_next().is_some() {}
-            // One connection of each run waits so, and no more are taken. It is closed by nobody.
-            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            // One connection of each run waits so, and no more are taken.
+            let place = gateway.room.place().await;
             let gateway = Arc::clone(&gateway);
             connections.spawn(async move {
                 connection(gateway, stream).await;

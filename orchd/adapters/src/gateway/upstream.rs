@@ -5,7 +5,6 @@
 //! That is only done before anything was passed on: what follows is the agent's to decide.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::Semaphore;
 
 use super::api::Api;
 use super::room::Room;
@@ -38,8 +36,6 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 const IDLE_CONNECTIONS_MAX: usize = 16;
 /// Most bytes of an answer that are taken from a connection at once.
 const PIECE_BYTES_MAX: usize = 64 << 10;
-/// Connections of all runs to their gateways: each can have one to a server, and both are descriptors of the daemon.
-const CONNECTIONS_MAX: usize = 256;
 
 /// Where requests go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,10 +107,8 @@ pub struct ClientError(#[source] std::io::Error);
 /// Connections to model servers, shared by all runs.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// For what all runs ask and are answered.
+    /// For what all runs ask and are answered, and for their connections.
     pub(super) room: Room,
-    /// For connections of all runs.
-    pub(super) connections: Arc<Semaphore>,
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -149,7 +143,7 @@ impl Client {
             .http1_max_buf_size(PIECE_BYTES_MAX)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { room: Room::default(), connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)), pool })
+        Ok(Self { room: Room::default(), pool })
     }
 
     /// Sends a request until there is an answer that is worth passing on. `tries` says how often that was, at any time.

@@ -179,6 +179,11 @@ impl Lab {
         self.books.record().asked.len()
     }
 
+    /// The last request that was put on record.
+    pub(crate) fn last(&self) -> Asked {
+        self.books.record().asked.last().cloned().unwrap()
+    }
+
     /// Waits until the server has seen so many requests.
     pub(crate) async fn has_seen(&self, count: usize) -> Vec<String> {
         let waited = async {

@@ -117,7 +117,18 @@ async fn a_run_that_is_over_asks_for_nothing_also_not_for_what_is_free() {
     let got = lab.ask(get).await;
     assert!(got.starts_with("HTTP/1.1 403") && got.contains("R-1 is over"), "{got}");
     let lab = Lab::refusing(Api::OpenAi, refusal(true));
-    assert!(lab.post(RESPONSES, "", RESPONSE).await.starts_with("HTTP/1.1 503"));
+    let got = lab.post(RESPONSES, "", RESPONSE).await;
+    assert!(got.starts_with("HTTP/1.1 503") && got.contains("retry-after: 5"), "{got}");
+}
+
+#[tokio::test]
+async fn what_takes_room_of_others_waits_for_leave_for_a_bounded_time() {
+    let mut lab = Lab::new(Api::OpenAi, &[&answer(200, STREAM, &completed(1, 1))]).await;
+    for (text, is_bounded) in [("hello".to_owned(), false), ("x".repeat(5 << 20), true)] {
+        lab.post(RESPONSES, "", &RESPONSE.replace("hello", &text)).await;
+        assert_eq!(lab.last().patience.is_some(), is_bounded, "{} bytes", text.len());
+        lab.answered().await;
+    }
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use super::approval::{self, Question};
 use super::{Context, DecideError, budget, task};
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, ApprovalSubject, Budget, BudgetUse, Choice, Entity as _, Meter, Project, ProjectEvent, Run, RunEvent,
-    RunPause, Spend, Task, TaskEvent,
+    Approval, ApprovalSubject, Budget, BudgetUse, Choice, Entity as _, Meter, ModelUse, Project, ProjectEvent, Run,
+    RunEvent, RunPause, Spend, Task, TaskEvent,
 };
 use crate::event::Event;
 use crate::view::{Filter, ReadError, View};
@@ -78,15 +78,25 @@ pub fn standing(view: &impl View, run: &Run, now: Timestamp) -> Result<Standing,
     })
 }
 
-/// What the run may spend on models and has spent, a line for each bound of its own: `600 of 1,000 tokens for this attempt`.
+/// What the run may spend on models and has spent, a line for each bound of its own: `600 of 1,000 tokens for this attempt`. And
+/// what it waits for, or would: answers to requests under way, its own and those of others.
 ///
 /// # Errors
 /// When the state cannot be read.
 pub fn spending(view: &impl View, run: &Run, now: Timestamp) -> Result<Vec<String>, ReadError> {
-    if run.agent.as_ref().is_none_or(|agent| agent.of_run.is_unbounded() && agent.of_task.is_unbounded()) {
-        return Ok(Vec::new());
+    let bounds = bounds(view, run, now)?;
+    let mut lines: Vec<String> = bounds.iter().filter(|bound| bound.of != Of::Project).map(words).collect();
+    if !run.state.is_final() {
+        let kept = bounds.iter().filter(|bound| bound.is_kept() && !bound.is_spent());
+        lines.extend(kept.map(|bound| {
+            let left = bound.meter.amounts(bound.reserved, bound.allowed.saturating_sub(bound.used));
+            format!(
+                "a further request waits for those under way: {left} that are left {} are kept for them",
+                whose(bound.of)
+            )
+        }));
     }
-    Ok(bounds(view, run, now)?.iter().filter(|bound| bound.of != Of::Project).map(words).collect())
+    Ok(lines)
 }
 
 fn bounds(view: &impl View, run: &Run, now: Timestamp) -> Result<Vec<Bound>, ReadError> {
@@ -103,7 +113,11 @@ fn bounds(view: &impl View, run: &Run, now: Timestamp) -> Result<Vec<Bound>, Rea
         }));
         if !agent.of_task.is_unbounded() {
             let attempts: Vec<Run> = view.list(&Filter::under(run.task))?;
-            let used = attempts.iter().fold(Spend::default(), |sum, run| sum.plus(run.models.spent()));
+            let sum = |of: fn(&ModelUse) -> Spend| {
+                attempts.iter().fold(Spend::default(), |sum, run| sum.plus(of(&run.models)))
+            };
+            // Also of attempts that are over: their last requests may be under way.
+            let (used, reserved) = (sum(ModelUse::spent), sum(ModelUse::reserved));
             let raises = view.get::<Task>(run.task)?.map_or(0, |task| task.spending_raises);
             bounds.extend(agent.of_task.bounds(raises).map(|(meter, allowed)| Bound {
                 of: Of::Task,
@@ -160,12 +174,15 @@ pub(super) fn hold<V: View>(cx: &mut Context<'_, V>, run: &Run) -> Result<(), De
 }
 
 fn words(bound: &Bound) -> String {
-    let of = match bound.of {
+    format!("{} {}", bound.meter.amounts(bound.used, bound.allowed), whose(bound.of))
+}
+
+const fn whose(of: Of) -> &'static str {
+    match of {
         Of::Run => "for this attempt",
         Of::Task => "for all attempts at its task",
         Of::Project => "for its project",
-    };
-    format!("{} {of}", bound.meter.amounts(bound.used, bound.allowed))
+    }
 }
 
 fn is_asked<V: View>(cx: &Context<'_, V>, question: Option<ApprovalId>) -> Result<bool, DecideError> {

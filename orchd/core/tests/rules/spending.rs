@@ -2,7 +2,7 @@
 //! left the run stands still until a person gives more.
 
 use orch_core::command::{Answer, Command, Subject};
-use orch_core::decide::{Standing, standing};
+use orch_core::decide::{Standing, spending, standing};
 use orch_core::digest::Digest;
 use orch_core::entity::{
     AgentUse, Allowance, Approval, ApprovalSubject, Budget, BudgetKey, BudgetState, Choice, Isolation, Meter,
@@ -175,6 +175,25 @@ fn attempts_at_a_task_share_what_it_may_spend() {
     assert_eq!(scene.one::<Task>(task).spending_raises, 1);
     assert_eq!(scene.one::<Run>(second).models.raises, 0);
     scene.spends(second, 100);
+}
+
+#[test]
+fn what_an_attempt_that_is_over_has_under_way_is_kept_for_it() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "first");
+    let doing = agent(Allowance::default(), tokens(1_000));
+    let first = scene.agent_at(task, doing.clone());
+    assert!(scene.asks(first, 1_000));
+    scene.settle(first, RunOutcome::Failed { class: FailureClass::Infrastructure, reason: "gone".into() });
+    scene.later_ms(DAY_MS);
+    let second = scene.agent_at(task, doing);
+    assert!(!scene.asks(second, 200) && !scene.stands_still(second), "it waits, and nobody is asked");
+    let told = |scene: &Scene| spending(&scene.view, &scene.one(second), scene.now).unwrap();
+    let waits = "a further request waits for those under way: 1,000 of 1,000 tokens that are left for all attempts at its task are kept for them";
+    assert_eq!(told(&scene), ["0 of 1,000 tokens for all attempts at its task", waits]);
+    scene.answered(first, (100, 0));
+    assert_eq!(told(&scene).len(), 1);
+    assert!(scene.asks(second, 200));
 }
 
 #[test]
