@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use orch_proto::id::{ProjectId, RunId};
@@ -64,6 +65,8 @@ pub(crate) fn unopened(error: &OpenError) -> RpcError {
 #[derive(Clone, Debug)]
 pub(crate) struct StateDir {
     root: PathBuf,
+    /// Device on which the directories of runs are.
+    runs_on: u64,
 }
 
 impl StateDir {
@@ -79,7 +82,14 @@ impl StateDir {
         for name in ["blobs", "runs", "repos", "workspaces", "tools", "keys", "secrets", "recipes", "logs", "jail"] {
             make(&root.join(name))?;
         }
-        Ok(Self { root })
+        let runs_on = std::fs::metadata(root.join("runs"))?.dev();
+        Ok(Self { root, runs_on })
+    }
+
+    /// Whether the directories of runs are where they were at the start. A disk of their own may have come off: what is
+    /// then seen in its place says nothing of any run.
+    pub(crate) fn has_runs(&self) -> bool {
+        std::fs::metadata(self.root.join("runs")).is_ok_and(|found| found.dev() == self.runs_on)
     }
 
     pub(crate) fn root(&self) -> &Path {

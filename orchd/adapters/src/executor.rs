@@ -188,7 +188,9 @@ impl Executor for Local {
     }
 
     fn is_gone(&self, directory: &Path) -> bool {
-        matches!(control::status(directory), Err(control::ControlError::NotRunning { .. }))
+        // Who has the lock lives, also when it answers nothing: it has just begun, or as many as it hears speak to it already.
+        let is_held = run_dir::is_held(directory).unwrap_or(false);
+        !is_held && matches!(control::status(directory), Err(control::ControlError::NotRunning { .. }))
     }
 }
 

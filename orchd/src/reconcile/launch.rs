@@ -175,7 +175,7 @@ async fn give_up<S: Site>(app: &Arc<S>, run: &Run, outcome: RunOutcome) -> Resul
         // Nothing can be written there now, but an earlier start may still be on its way.
         tokio::select! {
             biased;
-            () = app.stopped() => return Ok(true),
+            () = app.stopped() => return Ok(false),
             () = app.sleep(START_MAX) => {}
         }
         forestall = forestalled().await;

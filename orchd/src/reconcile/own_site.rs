@@ -121,6 +121,9 @@ impl Site for App {
     }
 
     fn observe(&self, run: &Run) -> Result<Observed, String> {
+        if !self.dirs.has_runs() {
+            return Err("the disk with the directories of runs is not the one of the start; mount it again".to_owned());
+        }
         self.executor.observe(&self.dirs.run(run.id), run.fence).map_err(|error| chain(&error))
     }
 
@@ -177,7 +180,7 @@ impl Site for App {
     }
 
     fn is_gone(&self, run: RunId) -> bool {
-        self.executor.is_gone(&self.dirs.run(run))
+        self.dirs.has_runs() && self.executor.is_gone(&self.dirs.run(run))
     }
 
     fn cancel(&self, run: RunId) -> Result<(), String> {
