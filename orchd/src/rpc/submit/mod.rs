@@ -19,7 +19,7 @@ use orch_store::{Committed, ExecuteError, ReadView};
 
 use super::identity::Caller;
 use super::{errors, resolve, undo};
-use crate::app::{App, in_place};
+use crate::app::{App, blocking, in_place};
 use crate::convert;
 
 pub(super) use info::info_answer;
@@ -34,7 +34,13 @@ pub(super) async fn submit(app: &Arc<App>, caller: &Caller, envelope: Envelope) 
         return first.map(answer).map_err(|error| errors::execute(&error));
     }
     let key = envelope.key;
-    let committed = match in_place(|| command(app, caller, envelope.request)) {
+    let planned = plans(&envelope.request).then(|| (Arc::clone(app), caller.clone()));
+    let command = match planned {
+        // A long text takes seconds, in which this thread would be missing.
+        Some((app, caller)) => blocking(move || command(&app, &caller, envelope.request)).await,
+        None => in_place(|| command(app, caller, envelope.request)),
+    };
+    let committed = match command {
         Ok(command) => {
             let sent = CoreEnvelope { id: key, actor: caller.actor(), request, command };
             app.store.execute(sent).await
@@ -45,6 +51,11 @@ pub(super) async fn submit(app: &Arc<App>, caller: &Caller, envelope: Envelope) 
     let committed = committed.map_err(|error| errors::execute(&error))?;
     tracing::info!(user = caller.name, key = %key, seq = committed.last_seq, "request committed");
     Ok(answer(committed))
+}
+
+/// Whether the planner reads a text for it.
+const fn plans(request: &Request) -> bool {
+    matches!(request, Request::VisionSubmit { .. } | Request::RequirementsPropose { .. } | Request::PlanPropose { .. })
 }
 
 /// What the request was answered with when it was sent before.
