@@ -76,7 +76,10 @@ impl LogReader {
     pub fn read_from(&self, offset: u64, max_bytes: usize) -> Result<(Vec<Record>, u64), ReadLogError> {
         let mut offset = offset.max(LOG_START);
         let window = max_bytes.clamp(4 << 10, 64 << 20);
-        let mut bytes = vec![0; window];
+        // No more than there is: most looks find a few lines.
+        let left = self.file.metadata().map_err(|source| ReadLogError::Read { offset, source })?.len();
+        let left = usize::try_from(left.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; window.min(left)];
         let got = read_up_to(&self.file, &mut bytes, offset)?;
         bytes.truncate(got);
         let mut records = Vec::new();

@@ -3,12 +3,16 @@
 //! Ours go over the socket of a real daemon on an empty state; all is durable when it is over. The daemon's start is no
 //! part of it, as the start of a peer's is none that takes any time. The end is a time of the log. Afterwards the state is
 //! held to having every task done, each after one run, and with a sandbox every run to level 3 or more.
+//!
+//! What a round left is removed when all are over. Without a journal ext4 gives no inode again that was freed in the last
+//! minutes, and looks at each of those whenever it makes one: what is removed between two rounds slows the second down.
 
 use anyhow::{Context as _, ensure};
 use orch_core::entity::Run;
 use orch_core::view::Filter;
 use orch_proto::EntityKind;
 use orch_store::Store;
+use tempfile::TempDir;
 
 use crate::bars::{Bar, Finding, Limit};
 use crate::clock;
@@ -68,6 +72,13 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Vec<Finding>> {
     let wanted = CONTESTS.iter().filter(|contest| contest.bars.iter().any(|(bar, _)| options.wants(bar.name)));
     let findings = wanted.map(|contest| contest.hold(options)).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(findings.into_iter().flatten().collect())
+}
+
+/// Directories of rounds that are over.
+#[derive(Default)]
+struct Left {
+    ours: Vec<Site>,
+    theirs: Vec<TempDir>,
 }
 
 /// What was measured of one of them.
@@ -134,32 +145,34 @@ impl Contest {
                 (*peer, taken(peer.name(), options.tasks.min(most)))
             })
             .collect();
+        let mut left = Left::default();
         for round in 0..options.rounds {
             if round % 2 == 1 {
-                self.take_ours(options, &mut ours, gate)?;
+                left.ours.push(self.take_ours(options, &mut ours, gate)?);
             }
             for (peer, taken) in &mut theirs {
                 gate.wait()?;
-                let seconds = peer.run(taken.tasks, self.at_once).with_context(|| peer.name())?;
+                let (seconds, place) = peer.run(taken.tasks, self.at_once).with_context(|| peer.name())?;
                 taken.seconds.push(seconds);
+                left.theirs.push(place);
             }
             if round % 2 == 0 {
-                self.take_ours(options, &mut ours, gate)?;
+                left.ours.push(self.take_ours(options, &mut ours, gate)?);
             }
             theirs.reverse();
         }
         Ok((ours, theirs))
     }
 
-    fn take_ours(&self, options: &Options, ours: &mut Taken, gate: &mut Gate) -> anyhow::Result<()> {
-        let (seconds, remark) = crate::area::runtime()?.block_on(self.ours(options.tasks, gate))?;
+    fn take_ours(&self, options: &Options, ours: &mut Taken, gate: &mut Gate) -> anyhow::Result<Site> {
+        let (seconds, remark, site) = crate::area::runtime()?.block_on(self.ours(options.tasks, gate))?;
         ours.seconds.push(seconds);
         ours.remarks.push(remark);
-        Ok(())
+        Ok(site)
     }
 
-    /// One round of ours: seconds, and what else is known of it.
-    async fn ours(&self, tasks: u32, gate: &mut Gate) -> anyhow::Result<(f64, String)> {
+    /// One round of ours: seconds, what else is known of it, and where it was.
+    async fn ours(&self, tasks: u32, gate: &mut Gate) -> anyhow::Result<(f64, String, Site)> {
         let mut site = Site::start(self.isolation, self.at_once).await?;
         gate.wait()?;
         let before = site.used()?.processor_seconds;
@@ -188,7 +201,7 @@ impl Contest {
             used.processor_seconds - before,
             used.peak_mb
         );
-        Ok((clock::seconds(begun, ended), remark))
+        Ok((clock::seconds(begun, ended), remark, site))
     }
 
     fn check(&self, store: &Store, tasks: u32) -> anyhow::Result<()> {

@@ -94,11 +94,11 @@ impl Peer {
         programs.iter().any(|program| bwrap::in_path(program).is_none()).then_some(advice)
     }
 
-    /// Runs `count` tasks, so many at once; how long it took, in seconds.
-    pub(crate) fn run(self, count: u32, at_once: u32) -> anyhow::Result<f64> {
+    /// Runs `count` tasks, so many at once; how long it took, in seconds, and the directory with what it left.
+    pub(crate) fn run(self, count: u32, at_once: u32) -> anyhow::Result<(f64, TempDir)> {
         let place = tempfile::Builder::new().prefix("bench-").tempdir()?;
         let directory = place.path();
-        match self {
+        let seconds = match self {
             Self::TaskSpooler => {
                 let seconds = script(&place, TASK_SPOOLER, (count, at_once), &[]);
                 // It stays after its last client.
@@ -118,7 +118,8 @@ impl Peer {
                 words.extend(bwrap::arguments(directory));
                 script(&place, XARGS_BWRAP, (count, at_once), &words)
             }
-        }
+        };
+        Ok((seconds?, place))
     }
 }
 
