@@ -16,6 +16,9 @@ use orch_store::{Happened, ReadView};
 /// Most news that are read one by one. With more it is less work to read the tables.
 const NEWS_MAX: u32 = 10_000;
 
+/// How far a clock may be put back without the book being read anew, in milliseconds.
+const PUT_BACK_MS: u64 = 60 * 60_000;
+
 /// The book and how far it has read.
 #[derive(Debug, Default)]
 pub struct KeptBook(Mutex<Kept>);
@@ -27,6 +30,8 @@ pub struct Kept {
     pub book: Book,
     /// Number of the last event that it knows; none before it was read.
     seq: Option<u64>,
+    /// It knows runs that are over from then on.
+    runs_since: Timestamp,
 }
 
 impl KeptBook {
@@ -76,6 +81,10 @@ impl KeptBook {
 
 impl Kept {
     fn catch_up(&mut self, view: &ReadView<'_>, now: Timestamp) -> Result<(), ReadError> {
+        if counts_since(now) < self.runs_since {
+            // The clock was put back: what began earlier counts again.
+            self.seq = None;
+        }
         match self.seq {
             Some(seq) if seq >= view.seq() => return Ok(()),
             Some(seq) => {
@@ -102,12 +111,13 @@ impl Kept {
         view.each::<Task>(&open, |task| book.put_task((&task).into()))?;
         view.each::<Change>(&open, |change| book.put_change((&change).into()))?;
         view.each::<Run>(&open, |run| book.put_run(&(&run).into()))?;
-        view.each_since::<Run>(counts_since(now), |run| {
+        let runs_since = counts_since(now).minus_ms(PUT_BACK_MS);
+        view.each_since::<Run>(runs_since, |run| {
             if !run.is_open() {
                 book.put_run(&(&run).into());
             }
         })?;
-        self.book = book;
+        (self.book, self.runs_since) = (book, runs_since);
         Ok(())
     }
 

@@ -35,10 +35,10 @@ pub(super) fn half_life_of(at: Timestamp) -> i64 {
 #[must_use]
 pub fn counts_since(now: Timestamp) -> Timestamp {
     let length_us = i64::try_from(HALF_LIFE_MS * 1_000).unwrap_or(i64::MAX);
-    let oldest = half_life_of(now).saturating_sub(i64::try_from(HALF_LIVES).unwrap_or(i64::MAX) - 1);
-    let gaining_us = i64::try_from(AGING_MS * 1_000).unwrap_or(i64::MAX).saturating_mul(i64::from(PRIORITY_MAX));
-    let gaining = Timestamp::from_unix_us(now.unix_us().saturating_sub(gaining_us));
-    Timestamp::from_unix_us(oldest.saturating_mul(length_us)).min(start_of_day(day_of(now))).min(gaining)
+    let gaining = (AGING_MS * u64::from(PRIORITY_MAX)).div_ceil(HALF_LIFE_MS);
+    let lives = HALF_LIVES.max(usize::try_from(gaining).unwrap_or(usize::MAX));
+    let oldest = half_life_of(now).saturating_sub(i64::try_from(lives).unwrap_or(i64::MAX));
+    Timestamp::from_unix_us(oldest.saturating_mul(length_us)).min(start_of_day(day_of(now)))
 }
 
 const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
