@@ -53,6 +53,8 @@ pub enum Verb {
         path: String,
         size_bytes: u64,
     },
+    /// Says what the result of the run is checked with: it can do the same before it is done.
+    Tests,
     /// Asks a person for what the run does not know. Answered as soon as there is an answer, or after `wait_ms`.
     RequestInfo {
         key: String,
@@ -64,6 +66,15 @@ pub enum Verb {
     },
     /// The answer has arrived: secrets in it are not given again.
     TakeInfo { key: String },
+    /// Nobody in the run waits for the answer to a question any more: it is not asked any more. A permission is known by its action and
+    /// details, too.
+    Withdraw {
+        key: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        action: Option<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        details: Vec<String>,
+    },
     /// Asks a person to allow an action. Answered as soon as that is decided, or after `wait_ms`.
     AwaitApproval {
         key: String,
@@ -90,6 +101,11 @@ pub enum Answered {
     Kept {
         digest: String,
     },
+    Tests {
+        /// Where the checks are done, inside the run.
+        workspace: String,
+        checks: Vec<Check>,
+    },
     Info {
         name: String,
         state: InfoAnswer,
@@ -98,6 +114,19 @@ pub enum Answered {
         name: String,
         state: ApprovalAnswer,
     },
+}
+
+/// One thing that the result of a run is checked with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    /// Text for a shell.
+    pub run: String,
+    /// Below the workspace.
+    pub cwd: String,
+    pub timeout_ms: u64,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
 }
 
 /// How far a question is.
@@ -216,7 +245,10 @@ mod tests {
             Verb::Note { text: "n".into() },
             Verb::Artifact { path: "a/b".into(), size_bytes: 3 },
             Verb::RequestInfo { key: "k".into(), text: "t".into(), fields: vec![field], expires_ms: 1, wait_ms: 2 },
+            Verb::Tests,
             Verb::TakeInfo { key: "k".into() },
+            Verb::Withdraw { key: "k".into(), action: None, details: vec![] },
+            Verb::Withdraw { key: "k".into(), action: Some("a".into()), details: vec!["d".into()] },
             Verb::AwaitApproval { key: "k".into(), action: "a".into(), details: vec![], expires_ms: 1, wait_ms: 2 },
         ];
         for verb in verbs {
@@ -230,6 +262,16 @@ mod tests {
             Ok(Answered::Done),
             Ok(Answered::Continue),
             Ok(Answered::Kept { digest: "d".into() }),
+            Ok(Answered::Tests {
+                workspace: "/work".into(),
+                checks: vec![Check {
+                    name: "test".into(),
+                    run: "make".into(),
+                    cwd: ".".into(),
+                    timeout_ms: 1,
+                    env: BTreeMap::from([("A".into(), "b".into())]),
+                }],
+            }),
             Ok(Answered::Info { name: "shop/I-1".into(), state: answered }),
             Ok(Answered::Info { name: "shop/I-1".into(), state: InfoAnswer::Cancelled { reason: "no".into() } }),
             Ok(Answered::Approval { name: "A-1".into(), state: ApprovalAnswer::Denied { reason: "no".into() } }),

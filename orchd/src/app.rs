@@ -10,6 +10,7 @@ use orch_adapters::fingerprint::Fingerprints;
 use orch_adapters::gateway::{Client, ClientError};
 use orch_adapters::git::{BareRepo, Hardened, OpenError};
 use orch_adapters::host_tools::{HostTools, ToolSet};
+use orch_adapters::providers::Providers;
 use orch_adapters::recipe_store::RecipeStore;
 use orch_adapters::roles::Roles;
 use orch_adapters::secret_store::SecretStore;
@@ -57,6 +58,8 @@ pub(crate) struct App {
     pub(crate) recipes: RecipeStore,
     /// What agents are for.
     pub(crate) roles: Roles,
+    /// What people are asked for before steps begin.
+    pub(crate) providers: Providers,
     /// What models cost.
     pub(crate) prices: Prices,
     /// Digests of programs.
@@ -107,6 +110,7 @@ pub(crate) struct Parts {
     pub(crate) blobs: BlobStore,
     pub(crate) recipes: RecipeStore,
     pub(crate) roles: Roles,
+    pub(crate) providers: Providers,
     pub(crate) prices: Prices,
     pub(crate) tools: HostTools,
     pub(crate) executor: Arc<dyn Executor>,
@@ -129,6 +133,7 @@ impl App {
             blobs: parts.blobs,
             recipes: parts.recipes,
             roles: parts.roles,
+            providers: parts.providers,
             prices: parts.prices,
             tools: parts.tools,
             fingerprints: Fingerprints::default(),

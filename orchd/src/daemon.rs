@@ -133,6 +133,7 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
         RpcError::new(ErrorCode::Config, chain(&error)).hint("mend the file, or take it out of your own recipes")
     };
     let (roles, prices) = (recipes.roles().map_err(wrong)?, recipes.prices().map_err(wrong)?);
+    let providers = recipes.providers().map_err(wrong)?;
     let secrets = SecretStore::open(&dirs.secrets(), config.credentials.clone())
         .map_err(|error| internal("failed to open the secrets", &error))?;
     let answers = Answers::open(&dirs.secrets()).map_err(|error| internal("failed to open the answers", &error))?;
@@ -159,6 +160,7 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
         blobs,
         recipes,
         roles,
+        providers,
         prices,
         tools,
         executor: Arc::new(executor),

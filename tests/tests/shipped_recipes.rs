@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use orch_core::blueprint;
-use orch_core::recipe::{Recipe, parse, parse_policy, parse_prices, parse_role};
+use orch_core::recipe::{Recipe, parse, parse_policy, parse_prices, parse_provider, parse_role};
+use orch_proto::view::FieldKind;
 
 fn recipes() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes")
@@ -45,6 +46,30 @@ fn policies_parse() {
         assert!(policy.protects(".github/workflows/ci.yml").is_some());
         assert_eq!(policy.protects("src/main.py"), None);
     }
+}
+
+/// The fields are those that the product's first description names; what is secret is never shown, and comes as a file.
+#[test]
+fn providers_parse_and_ask_for_what_is_said_of_them() {
+    let mut found = Vec::new();
+    for (file, text) in yaml_files("providers") {
+        let provider = parse_provider(&text, &file).unwrap_or_else(|error| panic!("{error} {:?}", error.hint()));
+        assert!(file.ends_with(&format!("/{}.yaml", provider.name)), "{file}");
+        for secret in provider.fields.iter().filter(|field| field.kind == FieldKind::Secret) {
+            let named = format!("{{{}}}", secret.name);
+            assert!(provider.files.iter().any(|file| file.content.contains(&named)), "{named}");
+            assert!(!provider.variables.values().any(|template| template.contains(&named)), "{named}");
+        }
+        let fields: Vec<String> = provider.fields.into_iter().map(|field| field.name).collect();
+        found.push(format!("{}: {}", provider.name, fields.join(" ")));
+    }
+    let said = [
+        "aws: AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_DEFAULT_REGION",
+        "azure: AZURE_CLIENT_ID AZURE_TENANT_ID AZURE_CLIENT_SECRET AZURE_SUBSCRIPTION_ID",
+        "gcp: GOOGLE_APPLICATION_CREDENTIALS_JSON GOOGLE_CLOUD_PROJECT",
+        "kubernetes: KUBECONFIG_CONTENT",
+    ];
+    assert_eq!(found, said);
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub struct StatusView {
     pub tasks_without_agent: u32,
     pub runs_active: u32,
     pub approvals_pending: u32,
+    /// Questions of runs that nobody has answered.
+    #[serde(default)]
+    pub questions_pending: u32,
     pub tasks_failed: u32,
     /// Runs that may be under way at once.
     pub runs_max: u32,

@@ -1,11 +1,12 @@
 //! What the view asks of the daemon, as tasks: each ends with one message, so that the event loop never waits.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use orch_proto::id::{CommandId, RunId};
-use orch_proto::request::{Accepted, Envelope, Request};
+use orch_proto::id::{CommandId, InfoRequestId, RunId};
+use orch_proto::request::{Accepted, Bytes, Envelope, Request};
 use orch_proto::wire::Client;
 use orch_proto::{ErrorCode, Ref, RpcError};
 use tokio::sync::{Notify, mpsc, watch};
@@ -78,10 +79,24 @@ impl Daemon {
 
     /// Sends a request under a key of its own.
     pub(super) fn submit(&mut self, ticket: u32, request: Request) {
-        let (clients, messages) = (self.clients.clone(), self.messages.clone());
         let envelope = Envelope { key: CommandId::generate(), request };
+        self.ask_for(ticket, async move |client: Client| client.submit(envelope.clone()).await);
+    }
+
+    /// Answers a question of a run, by the names of its fields, likewise.
+    pub(super) fn answer(&mut self, ticket: u32, info: InfoRequestId, values: BTreeMap<String, Bytes>) {
+        let (info, key) = (Ref(info.to_string()), CommandId::generate());
+        let answer = async move |client: Client| {
+            client.call(async |orch, context| orch.info_answer(context, info.clone(), key, values.clone()).await).await
+        };
+        self.ask_for(ticket, answer);
+    }
+
+    /// Has the daemon do something, and asks again when the connection broke meanwhile: its key makes that harmless.
+    fn ask_for(&mut self, ticket: u32, ask: impl AsyncFn(Client) -> Result<Accepted, RpcError> + 'static) {
+        let (clients, messages) = (self.clients.clone(), self.messages.clone());
         self.tasks.spawn_local(async move {
-            let result = tokio::time::timeout(SUBMIT_TIMEOUT, submit(clients, envelope)).await;
+            let result = tokio::time::timeout(SUBMIT_TIMEOUT, over_breaks(clients, ask)).await;
             let result = result.unwrap_or_else(|_| {
                 Err(RpcError::new(
                     ErrorCode::Timeout,
@@ -103,12 +118,15 @@ impl Daemon {
     }
 }
 
-/// Sends a request, and again with the same key when the connection broke meanwhile.
-async fn submit(mut clients: watch::Receiver<Option<Client>>, envelope: Envelope) -> Result<Accepted, RpcError> {
+/// Asks, and again when the connection broke meanwhile.
+async fn over_breaks(
+    mut clients: watch::Receiver<Option<Client>>,
+    ask: impl AsyncFn(Client) -> Result<Accepted, RpcError>,
+) -> Result<Accepted, RpcError> {
     loop {
         let client = clients.borrow_and_update().clone();
         if let Some(client) = client {
-            match client.submit(envelope.clone()).await {
+            match ask(client).await {
                 Err(error) if error.code == ErrorCode::Unreachable => {}
                 result => return result,
             }

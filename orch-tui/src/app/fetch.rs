@@ -1,6 +1,6 @@
 //! One question to the daemon, one answer.
 
-use orch_proto::view::{ApprovalFilter, RunFilter, TaskFilter};
+use orch_proto::view::{ApprovalFilter, InfoRequestFilter, RunFilter, TaskFilter};
 use orch_proto::wire::Client;
 use orch_proto::{ErrorCode, Ref, RpcError};
 
@@ -35,6 +35,10 @@ pub(super) async fn fetch(client: &Client, query: &Query, project: Option<Ref>) 
         Query::Approvals => {
             let filter = ApprovalFilter { project: None, pending: true };
             client.call(async |orch, context| orch.approvals(context, filter).await).await.map(Answer::Approvals)
+        }
+        Query::Questions => {
+            let filter = InfoRequestFilter { project: None, pending: true };
+            client.call(async |orch, context| orch.info_requests(context, filter).await).await.map(Answer::Questions)
         }
         Query::Plans => {
             let project = needed()?;

@@ -184,6 +184,7 @@ impl Loop {
                 Cmd::Follow { run, offset } => self.daemon.follow(run, offset),
                 Cmd::StopFollowing => self.daemon.stop_following(),
                 Cmd::Submit { ticket, request } => self.daemon.submit(ticket, *request),
+                Cmd::Answer { ticket, info, values } => self.daemon.answer(ticket, info, values),
                 Cmd::ConnectNow => self.daemon.connect_now(),
                 Cmd::DropInput => term::drop_pending(&mut self.inputs),
                 Cmd::Repaint => commands.extend(self.repaint()),

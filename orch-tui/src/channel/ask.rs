@@ -10,10 +10,16 @@ use std::time::{Duration, Instant};
 use orch_proto::channel::{Answered, ApprovalAnswer, InfoAnswer, Verb, WAIT_MS_MAX};
 use orch_proto::{ErrorCode, RpcError};
 
-use super::client::Channel;
+use super::client::{Channel, Wanted};
 
 /// Wait before a question is asked again that could not be.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long a daemon that is away is waited for, to take a question back.
+const WITHDRAW_MAX: Duration = Duration::from_secs(60);
+/// How long a question may be on its way to the record when it is taken back.
+const UNKNOWN_MAX: Duration = Duration::from_secs(3);
+/// Wait before that is tried again.
+const WITHDRAW_AGAIN: Duration = Duration::from_millis(200);
 
 /// What a question came to.
 #[derive(Debug)]
@@ -28,6 +34,15 @@ pub(crate) enum Outcome {
     },
     /// It waits on, and the caller does not.
     Waiting,
+    /// Nobody wanted the answer any more, and the question was taken back.
+    Withdrawn,
+}
+
+/// How long somebody waits for an answer: so long where that is said, and as long as it is wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patience {
+    pub(crate) at_most: Option<Duration>,
+    pub(crate) wanted: Wanted,
 }
 
 /// Where values of secrets go: a place that vanishes with the run.
@@ -62,7 +77,7 @@ impl Secrets {
     }
 }
 
-/// Asks for information and waits, at most so long, and not after `is_unwanted`.
+/// Asks for information and waits. What is not wanted any more is taken back.
 ///
 /// # Errors
 /// When it is refused.
@@ -70,7 +85,7 @@ pub(crate) fn request_info(
     channel: &mut Channel,
     question: &Verb,
     secrets: &Secrets,
-    patience: (Option<Duration>, &dyn Fn() -> bool),
+    patience: &Patience,
 ) -> Result<Outcome, RpcError> {
     let Verb::RequestInfo { key, .. } = question else { return Err(wrong()) };
     loop_until(channel, question, patience, |channel, answered| {
@@ -97,11 +112,7 @@ pub(crate) fn request_info(
 ///
 /// # Errors
 /// When it is refused.
-pub(crate) fn await_approval(
-    channel: &mut Channel,
-    question: &Verb,
-    patience: (Option<Duration>, &dyn Fn() -> bool),
-) -> Result<Outcome, RpcError> {
+pub(crate) fn await_approval(channel: &mut Channel, question: &Verb, patience: &Patience) -> Result<Outcome, RpcError> {
     loop_until(channel, question, patience, |_, answered| {
         let Answered::Approval { state, .. } = answered else { return Err(wrong()) };
         Ok(Some(match state {
@@ -117,24 +128,53 @@ pub(crate) fn await_approval(
 fn loop_until(
     channel: &mut Channel,
     question: &Verb,
-    (at_most, is_unwanted): (Option<Duration>, &dyn Fn() -> bool),
+    patience: &Patience,
     judge: impl Fn(&mut Channel, Answered) -> Result<Option<Outcome>, RpcError>,
 ) -> Result<Outcome, RpcError> {
-    let until = at_most.map(|at_most| Instant::now() + at_most);
+    let until = patience.at_most.map(|at_most| Instant::now() + at_most);
+    let mut asking = channel.while_wanted(&patience.wanted);
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match channel.once(&held(question, left)) {
+        match asking.once(&held(question, left)) {
             Ok(answered) => {
                 if let Some(outcome) = judge(channel, answered)? {
                     return Ok(outcome);
                 }
             }
+            Err(_) if patience.wanted.is_over() => {}
             Err(error) if error.code.retryable() == Some(true) => std::thread::park_timeout(AGAIN),
             Err(error) => return Err(error),
         }
-        if is_unwanted() || left.is_some_and(|left| left.is_zero()) {
+        if patience.wanted.is_over() {
+            withdraw(channel, question);
+            return Ok(Outcome::Withdrawn);
+        }
+        if left.is_some_and(|left| left.is_zero()) {
             return Ok(Outcome::Waiting);
         }
+    }
+}
+
+/// Takes a question back. A daemon that is away is waited for, but not for ever.
+fn withdraw(channel: &Channel, question: &Verb) {
+    let verb = match question {
+        Verb::RequestInfo { key, .. } => Verb::Withdraw { key: key.clone(), action: None, details: Vec::new() },
+        Verb::AwaitApproval { key, action, details, .. } => {
+            Verb::Withdraw { key: key.clone(), action: Some(action.clone()), details: details.clone() }
+        }
+        _ => return,
+    };
+    let (mut channel, begun) = (channel.another(), Instant::now());
+    while let Err(error) = channel.once(&verb) {
+        let most = match error.code {
+            ErrorCode::NotFound => UNKNOWN_MAX,
+            code if code.retryable() == Some(true) => WITHDRAW_MAX,
+            _ => return,
+        };
+        if begun.elapsed() >= most {
+            return;
+        }
+        std::thread::park_timeout(WITHDRAW_AGAIN);
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use orch_proto::channel::{self, Answer, Answered, CHANNEL_VERSION, Call, FILE_BYTES_MAX, VARIABLE, Verb};
@@ -23,6 +25,41 @@ const PIECE_BYTES: usize = 64 << 10;
 pub(crate) struct Channel {
     address: String,
     stream: Option<TcpStream>,
+    wanted: Wanted,
+}
+
+/// Whether what is asked over a channel is wanted. Who says that it is not any more wakes whoever waits for the answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_over: AtomicBool,
+    stream: Mutex<Option<TcpStream>>,
+}
+
+impl Wanted {
+    /// Nobody wants it any more.
+    pub(crate) fn give_up(&self) {
+        let stream = self.0.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.is_over.store(true, Ordering::Relaxed);
+        // One that is broken wakes its reader by itself.
+        let _is_broken = stream.as_ref().is_some_and(|stream| stream.shutdown(Shutdown::Both).is_err());
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Has a connection end with it.
+    fn watch(&self, new: &TcpStream) -> io::Result<()> {
+        let mut stream = self.0.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_over() {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "nobody waits for it any more"));
+        }
+        *stream = Some(new.try_clone()?);
+        Ok(())
+    }
 }
 
 impl Channel {
@@ -35,12 +72,17 @@ impl Channel {
             RpcError::new(ErrorCode::Unreachable, format!("`{VARIABLE}` is not set: this is no run with a channel"))
                 .hint("`channel: true` in a recipe gives its runs one; agents have one")
         })?;
-        Ok(Self { address, stream: None })
+        Ok(Self { address, stream: None, wanted: Wanted::default() })
     }
 
     /// Another one to the same place.
     pub(crate) fn another(&self) -> Self {
-        Self { address: self.address.clone(), stream: None }
+        self.while_wanted(&Wanted::default())
+    }
+
+    /// The same, which breaks when what is asked over it is not wanted any more.
+    pub(super) fn while_wanted(&self, wanted: &Wanted) -> Self {
+        Self { address: self.address.clone(), stream: None, wanted: wanted.clone() }
     }
 
     /// Calls, a few times if it has to be.
@@ -137,6 +179,7 @@ impl Channel {
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(ANSWER_MAX))?;
                 stream.set_write_timeout(Some(ANSWER_MAX))?;
+                self.wanted.watch(&stream)?;
                 stream
             }
         };

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read as _, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use orch_proto::RpcError;
 use serde_json::{Value, json};
 
 use super::ask::Secrets;
-use super::client::Channel;
+use super::client::{Channel, Wanted};
 use super::tools;
 
 /// Longest line that is read, in bytes.
@@ -22,23 +22,80 @@ const CALLS_MAX: usize = 6;
 /// The version of the protocol that is spoken where the other side does not say which it wants.
 const PROTOCOL: &str = "2025-06-18";
 
-/// Calls under way, by their ids, and whether each is unwanted.
-type Calls = Arc<Mutex<BTreeMap<String, Arc<AtomicBool>>>>;
+/// How long calls are waited for when nobody is there any more who wants their answers: what they ask people is taken back.
+const END_MAX: Duration = Duration::from_secs(60);
+
+/// Calls under way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calls(Arc<UnderWay>);
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    /// By their ids.
+    calls: Mutex<BTreeMap<String, Wanted>>,
+    /// Rung when one ends.
+    ended: Condvar,
+}
+
+impl Calls {
+    /// One more; none when there are too many, or one has this id.
+    fn begin(&self, id: &Value) -> Option<Wanted> {
+        let mut calls = self.lock();
+        if calls.len() >= CALLS_MAX || calls.contains_key(&id.to_string()) {
+            return None;
+        }
+        Some(calls.entry(id.to_string()).or_default().clone())
+    }
+
+    fn end(&self, id: &Value) {
+        self.lock().remove(&id.to_string());
+        self.0.ended.notify_all();
+    }
+
+    /// The answer to one is not wanted.
+    fn give_up(&self, id: &Value) {
+        // It may wake a thread that ends the call.
+        let wanted = self.lock().get(&id.to_string()).cloned();
+        wanted.iter().for_each(Wanted::give_up);
+    }
+
+    /// No answer is wanted any more. Waits a bounded while until what was asked is taken back.
+    pub(crate) fn give_up_all(&self) {
+        let all: Vec<Wanted> = self.lock().values().cloned().collect();
+        all.iter().for_each(Wanted::give_up);
+        let left = self.0.ended.wait_timeout_while(self.lock(), END_MAX, |calls| !calls.is_empty());
+        drop(left.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Wanted>> {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What writes answers, a line at a time.
 type Out = Arc<Mutex<Box<dyn Write + Send>>>;
 
-/// Serves until there is no more input.
+/// Serves until there is no more input. Then nobody waits for an answer any more, and what was asked is taken back.
 ///
 /// # Errors
 /// When a stream breaks.
 pub(crate) fn serve(
-    mut input: impl BufRead,
+    input: impl BufRead,
     output: Box<dyn Write + Send>,
-    channel: &Channel,
-    secrets: &Result<Secrets, RpcError>,
+    (channel, secrets): (&Channel, &Result<Secrets, RpcError>),
+    calls: &Calls,
 ) -> io::Result<()> {
-    let (out, calls): (Out, Calls) = (Arc::new(Mutex::new(output)), Calls::default());
+    let served = listen(input, &Arc::new(Mutex::new(output)), (channel, secrets), calls);
+    calls.give_up_all();
+    served
+}
+
+fn listen(
+    mut input: impl BufRead,
+    out: &Out,
+    (channel, secrets): (&Channel, &Result<Secrets, RpcError>),
+    calls: &Calls,
+) -> io::Result<()> {
     loop {
         let mut line = Vec::new();
         let read = input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
@@ -49,19 +106,19 @@ pub(crate) fn serve(
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long"));
         }
         let Ok(message) = serde_json::from_slice::<Value>(&line) else {
-            write(&out, &failed(&Value::Null, -32_700, "this is no JSON"))?;
+            write(out, &failed(&Value::Null, -32_700, "this is no JSON"))?;
             continue;
         };
         let (id, params) = (message["id"].clone(), message["params"].clone());
         match message["method"].as_str() {
             Some("tools/call") if !id.is_null() => {
-                begin(&out, &calls, (channel.another(), secrets.clone()), id, params)?;
+                begin(out, calls, (channel.another(), secrets.clone()), id, params)?;
             }
-            Some("notifications/cancelled") => unwanted(&calls, &params["requestId"]),
+            Some("notifications/cancelled") => calls.give_up(&params["requestId"]),
             // Notifications want no answer, and answers were not asked for.
             _ if id.is_null() => {}
-            Some(method) => write(&out, &answer(&id, method, &params))?,
-            None => write(&out, &failed(&id, -32_600, "this is no request"))?,
+            Some(method) => write(out, &answer(&id, method, &params))?,
+            None => write(out, &failed(&id, -32_600, "this is no request"))?,
         }
     }
 }
@@ -89,29 +146,17 @@ fn begin(
     id: Value,
     params: Value,
 ) -> io::Result<()> {
-    let is_unwanted = Arc::new(AtomicBool::new(false));
-    {
-        let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
-        if calls.len() >= CALLS_MAX {
-            return write(out, &told(&id, &tools::too_many().to_string(), true));
-        }
-        calls.insert(id.to_string(), Arc::clone(&is_unwanted));
-    }
-    let (out, calls) = (Arc::clone(out), Arc::clone(calls));
+    let Some(wanted) = calls.begin(&id) else {
+        return write(out, &told(&id, &tools::too_many().to_string(), true));
+    };
+    let (out, calls) = (Arc::clone(out), calls.clone());
     std::thread::Builder::new().spawn(move || {
-        let called = tools::call(&mut channel, &secrets, params, &|| is_unwanted.load(Ordering::Relaxed));
-        calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&id.to_string());
+        let called = tools::call(&mut channel, &secrets, params, wanted);
         // Without a reader there is nobody to tell.
         let _is_told = called.is_some_and(|(text, is_error)| write(&out, &told(&id, &text, is_error)).is_ok());
+        calls.end(&id);
     })?;
     Ok(())
-}
-
-fn unwanted(calls: &Calls, id: &Value) {
-    let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(call) = calls.get(&id.to_string()) {
-        call.store(true, Ordering::Relaxed);
-    }
 }
 
 fn told(id: &Value, text: &str, is_error: bool) -> Value {
@@ -156,7 +201,7 @@ mod tests {
         let kept = Kept::default();
         let channel = Channel::of_run(|_| Some("127.0.0.1:1".into())).unwrap();
         let secrets = Secrets::of_run(|_| Some("/nowhere".into()));
-        serve(input.as_bytes(), Box::new(kept.clone()), &channel, &secrets).unwrap();
+        serve(input.as_bytes(), Box::new(kept.clone()), (&channel, &secrets), &Calls::default()).unwrap();
         let written = kept.0.lock().unwrap().clone();
         written.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
@@ -172,7 +217,7 @@ mod tests {
         );
         assert_eq!(found[0]["result"]["protocolVersion"], "2024-11-05");
         assert_eq!(found[1]["error"]["code"], -32_700);
-        assert_eq!((found[2]["id"].as_str(), found[2]["result"]["tools"].as_array().unwrap().len()), (Some("a"), 5));
+        assert_eq!((found[2]["id"].as_str(), found[2]["result"]["tools"].as_array().unwrap().len()), (Some("a"), 6));
         assert_eq!(found[3]["error"]["code"], -32_601);
         assert_eq!(found[4]["result"], json!({}));
         assert_eq!(found[5]["error"]["code"], -32_600);

@@ -9,8 +9,9 @@ use orch_proto::{ErrorCode, RpcError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ask::{self, Outcome, Secrets};
-use super::client::Channel;
+use super::ask::{self, Outcome, Patience, Secrets};
+use super::checks;
+use super::client::{Channel, Wanted};
 
 /// Milliseconds of a minute.
 const MINUTE_MS: u64 = 60_000;
@@ -30,6 +31,10 @@ enum Tool {
     Artifact {
         path: String,
         name: Option<String>,
+    },
+    RunTests {
+        #[serde(default)]
+        names: Vec<String>,
     },
     RequestInfo {
         question: String,
@@ -79,6 +84,13 @@ pub(super) fn list() -> Value {
             &["path"]
         ),
         tool(
+            "run_tests",
+            "Run here what will be run on the result of this work before it is accepted: builds, tests, checks of the project. \
+             Says which failed, with the end of their output. They are run again, by others, when the work is done.",
+            json!({"names": {"type": "array", "items": {"type": "string"}, "description": "Only these; all unless said"}}),
+            &[]
+        ),
+        tool(
             "request_info",
             "Ask a person for what cannot be found out here, and wait for the answer. The value of a secret field is not \
              in the answer: the answer names a file that has it. Ask only for what is needed.",
@@ -102,14 +114,18 @@ pub(super) fn call(
     channel: &mut Channel,
     secrets: &Result<Secrets, RpcError>,
     params: Value,
-    is_unwanted: &dyn Fn() -> bool,
+    wanted: Wanted,
 ) -> Option<(String, bool)> {
     let tool = match serde_json::from_value(params) {
         Ok(tool) => tool,
         Err(error) => return Some((format!("the call does not fit the tool: {error}"), true)),
     };
-    match run(channel, secrets, tool, is_unwanted) {
-        Ok(Outcome::Waiting) => None,
+    if let Tool::RunTests { names } = tool {
+        let report = checks::report(channel, &names, &wanted);
+        return report.unwrap_or_else(|error| Some((format!("{}: {error}", error.code), true)));
+    }
+    match run(channel, secrets, tool, wanted) {
+        Ok(Outcome::Waiting | Outcome::Withdrawn) => None,
         Ok(Outcome::Granted) => Some(("granted".to_owned(), false)),
         Ok(Outcome::Answered(values)) => Some((json!(values).to_string(), false)),
         Ok(Outcome::Without { state, reason }) => Some((format!("{state}: {reason}"), true)),
@@ -121,14 +137,15 @@ fn run(
     channel: &mut Channel,
     secrets: &Result<Secrets, RpcError>,
     tool: Tool,
-    is_unwanted: &dyn Fn() -> bool,
+    wanted: Wanted,
 ) -> Result<Outcome, RpcError> {
     let key = CommandId::generate().to_string();
     let expires = |minutes: Option<u64>| minutes.map_or(EXPIRES_MS_DEFAULT, |it| it.saturating_mul(MINUTE_MS));
-    let patience = (None, is_unwanted);
+    let patience = Patience { at_most: None, wanted };
     match tool {
         Tool::Progress { percent, text } => channel.call(&Verb::Progress { percent, text }).map(|_| done()),
         Tool::Note { text } => channel.call(&Verb::Note { text }).map(|_| done()),
+        Tool::RunTests { .. } => Err(RpcError::new(ErrorCode::Internal, "no call for the daemon")),
         Tool::Artifact { path, name } => {
             channel.hand_in(Path::new(&path), name.as_deref().unwrap_or(&path)).map(|_| done())
         }
@@ -136,12 +153,12 @@ fn run(
             let expires_ms = expires(expires_minutes);
             let question = Verb::RequestInfo { key, text: question, fields, expires_ms, wait_ms: 0 };
             let secrets = secrets.as_ref().map_err(Clone::clone)?;
-            ask::request_info(channel, &question, secrets, patience)
+            ask::request_info(channel, &question, secrets, &patience)
         }
         Tool::AwaitApproval { action, details, expires_minutes } => {
             let question =
                 Verb::AwaitApproval { key, action, details, expires_ms: expires(expires_minutes), wait_ms: 0 };
-            ask::await_approval(channel, &question, patience)
+            ask::await_approval(channel, &question, &patience)
         }
     }
 }
@@ -166,6 +183,7 @@ mod tests {
             json!({"name": "progress", "arguments": {"percent": 5}}),
             json!({"name": "note", "arguments": {"text": "n"}}),
             json!({"name": "artifact", "arguments": {"path": "p"}}),
+            json!({"name": "run_tests", "arguments": {}}),
             json!({"name": "request_info", "arguments": {"question": "q", "fields": [{"name": "a", "kind": "text"}]}}),
             json!({"name": "await_approval", "arguments": {"action": "a"}}),
         ];

@@ -223,6 +223,7 @@ impl Orch for Service {
             tasks_without_agent: 0,
             runs_active: 0,
             approvals_pending: u32::try_from(state.approvals.len()).unwrap(),
+            questions_pending: 0,
             tasks_failed: 0,
             runs_max: 4,
             isolation_level: 3,

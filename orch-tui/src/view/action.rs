@@ -60,6 +60,7 @@ pub(crate) enum Action {
     Diff,
     Approve,
     Deny,
+    Answer,
     Verify,
     Doctor,
     Undo,
@@ -104,7 +105,7 @@ pub(crate) struct Spec {
     pub(crate) title: &'static str,
     /// The word in the footer; empty: not shown there.
     pub(crate) short: &'static str,
-    /// The same by `orchctl`, with `{task}`, `{run}`, `{approval}` for what is selected; empty: nothing there.
+    /// The same by `orchctl`, with `{task}`, `{run}`, `{approval}`, `{question}` for what is selected; empty: nothing there.
     pub(crate) cli: &'static str,
     /// What decides whether it is possible; none: it always is.
     condition: Option<Condition>,
@@ -149,7 +150,11 @@ pub(crate) static ACTIONS: &[Spec] = &[
         .short("approve")
         .cli("approval approve {approval}")
         .when(enabled::approval),
-    spec(Action::Deny, Scope::Answer, &["D"], "approval.deny", "deny it, with a reason")
+    spec(Action::Answer, Scope::Answer, &["Q"], "question.answer", "answer the question of a run, field by field")
+        .short("answer")
+        .cli("question answer {question}")
+        .when(enabled::answer),
+    spec(Action::Deny, Scope::Answer, &["D"], "approval.deny", "deny it, or give no answer, with a reason")
         .short("deny")
         .cli("approval deny {approval} --reason TEXT")
         .when(enabled::deny),
@@ -226,7 +231,7 @@ pub(crate) static ACTIONS: &[Spec] = &[
     spec(Action::Open, Scope::Inbox, &["enter"], "approval.open", "show the whole dossier")
         .short("open")
         .cli("approval get {approval}")
-        .when(enabled::any_approval),
+        .when(enabled::any_entry),
     // Lists.
     spec(Action::Down, Scope::List, &["j", "down"], "list.down", "move down"),
     spec(Action::Up, Scope::List, &["k", "up"], "list.up", "move up"),

@@ -6,7 +6,7 @@ use orch_proto::view::{AuditReport, CaseResult, CheckResult, DiffView, DoctorRep
 
 use super::msg::Answer;
 use super::rows::{
-    ApprovalRow, EventRow, IsolationRow, PlanRow, ProjectRow, RequirementsDoc, RunRow, StatusRow, TaskRow,
+    ApprovalRow, EventRow, IsolationRow, PlanRow, ProjectRow, QuestionRow, RequirementsDoc, RunRow, StatusRow, TaskRow,
 };
 use crate::text::SafeText;
 
@@ -64,6 +64,8 @@ pub(crate) struct Data {
     /// The run whose detail is shown.
     pub(crate) run: Option<RunRow>,
     pub(crate) approvals: Option<Vec<ApprovalRow>>,
+    /// Questions of runs.
+    pub(crate) questions: Option<Vec<QuestionRow>>,
     /// All versions, newest first.
     pub(crate) plans: Option<Vec<PlanRow>>,
     /// The inner `None`: the project has none yet.
@@ -99,6 +101,11 @@ impl Data {
                 approvals.sort_by_key(|approval| (approval.requested_at, approval.id));
                 replace(&mut self.approvals, approvals)
             }
+            Answer::Questions(views) => {
+                let mut questions: Vec<QuestionRow> = rows(views);
+                questions.sort_by_key(|question| (question.asked_at, question.id));
+                replace(&mut self.questions, questions)
+            }
             Answer::Plans(views) => replace(&mut self.plans, rows(views)),
             Answer::Requirements(view) => replace(&mut self.requirements, view.map(|view| (*view).into())),
             Answer::Doctor(report) => replace(&mut self.doctor, doctor(report)),
@@ -126,6 +133,7 @@ impl Data {
             status: self.status.take(),
             projects: self.projects.take(),
             approvals: self.approvals.take(),
+            questions: self.questions.take(),
             doctor: self.doctor.take(),
             events: std::mem::take(&mut self.events),
             events_known: self.events_known,

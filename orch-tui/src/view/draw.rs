@@ -58,16 +58,20 @@ fn status_line(model: &Model, area: Rect) -> Line {
     let left = Line::of(" orch ", Role::Strong).safe(project.clip((room / 3).max(8)), Role::Strong);
     let Some(status) = &model.data.status else { return left.pad(room).lit(" ", Role::Text).line(right) };
     let is_narrow = area.width < 60;
-    // How many of the queue no agent can take is said as fully as there is room for.
-    let notes = [" waiting for an agent)", " without agent)"].map(Some).into_iter().chain([None]);
-    let mut lines = notes.map(|note| left.clone().lit("  ", Role::Text).line(counts(status, is_narrow, note)));
+    // How many of the queue no agent can take, and what the counts are of, is said as fully as there is room for.
+    let [long, short] = [" waiting for an agent)", " without agent)"].map(Some);
+    let forms = [(long, !is_narrow), (short, !is_narrow), (short, false), (None, !is_narrow), (None, false)];
+    let mut lines = forms
+        .into_iter()
+        .map(|(note, has_words)| left.clone().lit("  ", Role::Text).line(counts(status, is_narrow, (note, has_words))));
     let fits = |line: &Line| line.width() <= room;
-    let left = lines.by_ref().find(fits).unwrap_or_else(|| left.lit("  ", Role::Text).line(counts(status, true, None)));
+    let least = || left.clone().lit("  ", Role::Text).line(counts(status, true, (None, false)));
+    let left = lines.find(fits).unwrap_or_else(least);
     left.pad(room).lit(" ", Role::Text).line(right)
 }
 
 /// What is under way, what waits, and what went wrong.
-fn counts(status: &StatusRow, is_narrow: bool, agent_note: Option<&'static str>) -> Line {
+fn counts(status: &StatusRow, is_narrow: bool, (agent_note, has_words): (Option<&'static str>, bool)) -> Line {
     let words: [&'static str; 3] = if is_narrow { ["r", "q", "!"] } else { ["run ", "queue ", "!"] };
     let mut line = Line::of(words[0], Role::Text).num(status.runs_active, Role::Text).lit("  ", Role::Text);
     line = line.lit(words[1], Role::Text).num(status.tasks_queued, Role::Text);
@@ -75,12 +79,17 @@ fn counts(status: &StatusRow, is_narrow: bool, agent_note: Option<&'static str>)
         line = line.lit(" (", Role::Text).num(status.tasks_without_agent, Role::Text).lit(note, Role::Text);
     }
     line = line.lit("  ", Role::Text).lit(words[2], Role::Text).num(status.approvals_pending, Role::Text);
-    if !is_narrow {
+    if has_words {
         line = line.lit(if status.approvals_pending == 1 { " approval" } else { " approvals" }, Role::Text);
+    }
+    if status.questions_pending > 0 {
+        line = line.lit("  ?", Role::Text).num(status.questions_pending, Role::Text);
+        let words = if status.questions_pending == 1 { " question" } else { " questions" };
+        line = if has_words { line.lit(words, Role::Text) } else { line };
     }
     if status.tasks_failed > 0 {
         line = line.lit("  x", Role::Text).num(status.tasks_failed, Role::Text);
-        line = if is_narrow { line } else { line.lit(" failed", Role::Text) };
+        line = if has_words { line.lit(" failed", Role::Text) } else { line };
     }
     line
 }
@@ -112,7 +121,8 @@ fn connection(model: &Model) -> Line {
 }
 
 fn tab_line(model: &Model) -> Line {
-    let pending = model.data.status.as_ref().map_or(0, |status| status.approvals_pending);
+    let waiting = |status: &StatusRow| status.approvals_pending.saturating_add(status.questions_pending);
+    let pending = model.data.status.as_ref().map_or(0, waiting);
     let mut line = Line::new();
     for screen in Screen::ALL {
         let (key, name) = screen.tab();

@@ -6,6 +6,9 @@ use crate::text::SafeText;
 /// Longest text, in bytes. Reasons and filters are a sentence.
 const BYTES_MAX: usize = 2_000;
 
+/// Longest text that is not shown, in bytes: as much as the value of a secret may have.
+const HIDDEN_BYTES_MAX: usize = 64 << 10;
+
 /// The text and where the cursor stands in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Edit {
@@ -91,6 +94,50 @@ impl Edit {
     }
 }
 
+/// A text that is typed and not shown: no cursor moves in it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Hidden(String);
+
+/// Nothing of it is in any log.
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hidden({} bytes)", self.0.len())
+    }
+}
+
+impl Hidden {
+    /// What was typed, without the newline that ends a last line.
+    pub(crate) fn value(&self) -> &str {
+        self.0.strip_suffix('\n').unwrap_or(&self.0)
+    }
+
+    /// Puts pasted text in, with its lines: keys and certificates have several. Terminals send them with carriage returns.
+    pub(crate) fn paste(&mut self, text: &str) {
+        text.replace("\r\n", "\n").chars().for_each(|char| self.insert(if char == '\r' { '\n' } else { char }));
+    }
+
+    /// Adds what is typed, or takes from the end of it.
+    pub(crate) fn on_key(&mut self, key: Key) {
+        if let Some(char) = key.typed() {
+            self.insert(char);
+            return;
+        }
+        match (key.code, key.ctrl) {
+            (Code::Char('u'), true) => self.0.clear(),
+            (Code::Backspace, _) => {
+                self.0.pop();
+            }
+            _ => {}
+        }
+    }
+
+    fn insert(&mut self, char: char) {
+        if self.0.len() + char.len_utf8() <= HIDDEN_BYTES_MAX {
+            self.0.push(char);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +157,20 @@ mod tests {
         edit.on_key(Key::parse("ctrl-w").unwrap());
         assert_eq!(edit.text(), "ab ");
         assert!(!edit.on_key(Key::plain(Code::Enter)));
+    }
+
+    #[test]
+    fn what_is_hidden_keeps_its_lines_and_shows_nothing() {
+        let mut hidden = Hidden::default();
+        hidden.paste("-----BEGIN\r\nhunter2\rEND\n");
+        assert_eq!(hidden.value(), "-----BEGIN\nhunter2\nEND");
+        assert!(!format!("{hidden:?}").contains("hunter2"));
+        hidden.on_key(Key::plain(Code::Backspace));
+        hidden.on_key(Key::plain(Code::Backspace));
+        assert_eq!(hidden.value(), "-----BEGIN\nhunter2\nEN");
+        hidden.on_key(Key::parse("ctrl-u").unwrap());
+        hidden.paste(&"x".repeat(HIDDEN_BYTES_MAX + 5));
+        assert_eq!(hidden.value().len(), HIDDEN_BYTES_MAX);
     }
 
     #[test]

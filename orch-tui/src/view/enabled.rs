@@ -59,17 +59,31 @@ pub(crate) fn cancel_run(model: &Model) -> Verdict {
     may(model, Role::Operator)
 }
 
-pub(crate) fn any_approval(model: &Model) -> Verdict {
-    model.selected_approval().map(|_| ()).ok_or("no approval waits")
+pub(crate) fn any_entry(model: &Model) -> Verdict {
+    model.selected_entry().map(|_| ()).ok_or("nothing waits")
+}
+
+pub(crate) fn answer(model: &Model) -> Verdict {
+    if model.selected_approval().is_some() {
+        return Err("this is no question of a run; press A");
+    }
+    model.selected_question().ok_or("no question waits")?;
+    may(model, Role::Operator)
 }
 
 pub(crate) fn approval(model: &Model) -> Verdict {
+    if model.selected_question().is_some() {
+        return Err("a question of a run is answered field by field; press Q");
+    }
     let approval = model.selected_approval().ok_or("no approval waits")?;
     // What is to become of work that is stuck is for those who steer it.
     may(model, if approval.choices.is_empty() { Role::Approver } else { Role::Operator })
 }
 
 pub(crate) fn deny(model: &Model) -> Verdict {
+    if model.selected_question().is_some() {
+        return may(model, Role::Operator);
+    }
     let approval = model.selected_approval().ok_or("no approval waits")?;
     if !approval.choices.is_empty() {
         return Err("a question of several answers is not denied; press A");
@@ -78,8 +92,7 @@ pub(crate) fn deny(model: &Model) -> Verdict {
 }
 
 pub(crate) fn diff(model: &Model) -> Verdict {
-    let approval = model.selected_approval().ok_or("no approval waits")?;
-    if approval.kind != EntityKind::Change {
+    if model.selected_approval().is_none_or(|approval| approval.kind != EntityKind::Change) {
         return Err("only an approval of a change has a diff");
     }
     connected(model)

@@ -16,8 +16,9 @@ use super::loader::Loader;
 use super::log::Logs;
 use super::msg::Query;
 use super::overlay::Overlay;
-use super::rows::{ApprovalRow, RunRow, TaskRow};
-use super::screen::{audit::Audit, board::Board, inbox::Inbox, plan::PlanScreen, runs::Runs, system::System};
+use super::rows::{ApprovalRow, QuestionRow, RunRow, TaskRow};
+use super::screen::inbox::{Entry, Inbox};
+use super::screen::{audit::Audit, board::Board, plan::PlanScreen, runs::Runs, system::System};
 use super::theme::{Role, Theme};
 use super::toast::{Fault, Toasts};
 use super::when::{self, Now};
@@ -161,10 +162,21 @@ impl Model {
         detail.or_else(|| self.data.runs.as_ref()?.iter().find(|run| run.id == id))
     }
 
-    /// The approval that the inbox's cursor stands on, while the inbox is shown.
+    /// What the inbox's cursor stands on, while the inbox is shown.
+    pub(crate) fn selected_entry(&self) -> Option<Entry> {
+        (self.screen == Screen::Inbox).then(|| self.inbox.cursor.key()).flatten()
+    }
+
+    /// That, if it is an approval.
     pub(crate) fn selected_approval(&self) -> Option<&ApprovalRow> {
-        let id = (self.screen == Screen::Inbox).then(|| self.inbox.cursor.key()).flatten()?;
+        let Entry::Approval(id) = self.selected_entry()? else { return None };
         self.data.approvals.as_ref()?.iter().find(|approval| approval.id == id)
+    }
+
+    /// That, if it is a question of a run.
+    pub(crate) fn selected_question(&self) -> Option<&QuestionRow> {
+        let Entry::Question(id) = self.selected_entry()? else { return None };
+        self.data.questions.as_ref()?.iter().find(|question| question.id == id)
     }
 
     /// The run whose log is on the screen.
@@ -189,7 +201,7 @@ impl Model {
         match self.screen {
             Screen::Board => wanted.push(Query::Tasks),
             Screen::Runs => wanted.push(self.runs.detail().map_or(Query::Runs, Query::Run)),
-            Screen::Inbox => wanted.push(Query::Approvals),
+            Screen::Inbox => wanted.extend([Query::Approvals, Query::Questions]),
             Screen::Plan if self.project.is_some() => wanted.extend([Query::Plans, Query::Requirements]),
             Screen::Plan => {}
             Screen::Audit => wanted.extend(self.audit.verify_asked.then_some(Query::Verify)),

@@ -1,10 +1,12 @@
 //! Everything that reaches `update` and everything that it asks for, in one place.
 
-use orch_proto::id::RunId;
-use orch_proto::request::{Accepted, Request};
+use std::collections::BTreeMap;
+
+use orch_proto::id::{InfoRequestId, RunId};
+use orch_proto::request::{Accepted, Bytes, Request};
 use orch_proto::view::{
-    ApprovalView, AuditReport, DiffView, DoctorReport, EventPage, LogPage, PlanView, ProjectView, RequirementsView,
-    RunView, StatusView, TaskView,
+    ApprovalView, AuditReport, DiffView, DoctorReport, EventPage, InfoRequestView, LogPage, PlanView, ProjectView,
+    RequirementsView, RunView, StatusView, TaskView,
 };
 use orch_proto::{Ref, RpcError};
 
@@ -57,6 +59,8 @@ pub(crate) enum Query {
     Runs,
     Run(RunId),
     Approvals,
+    /// Questions of runs.
+    Questions,
     Plans,
     Requirements,
     Doctor,
@@ -73,6 +77,7 @@ pub(crate) enum Answer {
     Runs(Vec<RunView>),
     Run(Box<RunView>),
     Approvals(Vec<ApprovalView>),
+    Questions(Vec<InfoRequestView>),
     Plans(Vec<PlanView>),
     Requirements(Option<Box<RequirementsView>>),
     Doctor(DoctorReport),
@@ -107,6 +112,12 @@ pub(crate) enum Cmd {
     Submit {
         ticket: u32,
         request: Box<Request>,
+    },
+    /// Answer a question of a run. It is no request: no record of those has values of secrets.
+    Answer {
+        ticket: u32,
+        info: InfoRequestId,
+        values: BTreeMap<String, Bytes>,
     },
     /// Do not wait out the pause before the next try to connect.
     ConnectNow,

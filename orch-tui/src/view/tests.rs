@@ -5,5 +5,6 @@
 mod guidance;
 mod harness;
 mod properties;
+mod questions;
 mod snapshots;
 mod stories;

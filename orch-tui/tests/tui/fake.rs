@@ -266,7 +266,7 @@ impl Orch for State {
         absent()
     }
     async fn info_requests(self, _: Context, _: InfoRequestFilter) -> Result<Vec<InfoRequestView>, RpcError> {
-        Ok(Vec::new())
+        Ok(self.world.lock().unwrap().samples.questions())
     }
 
     async fn info_request(self, _: Context, _: Ref) -> Result<InfoRequestView, RpcError> {

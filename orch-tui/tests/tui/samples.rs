@@ -3,15 +3,17 @@
 //! Shared by the snapshot tests of the view and by the fake daemon of the terminal tests.
 
 use orch_proto::Timestamp;
-use orch_proto::id::{ApprovalId, ChangeId, Id as _, InstanceId, PlanId, ProjectId, RequirementsId, RunId, TaskId};
+use orch_proto::id::{
+    ApprovalId, ChangeId, Id as _, InfoRequestId, InstanceId, PlanId, ProjectId, RequirementsId, RunId, TaskId,
+};
 use orch_proto::reference::EntityKind;
 use orch_proto::request::{Bytes, Role};
 use orch_proto::view::{
     AgentUseView, ApprovalState, ApprovalView, ArtifactView, CaseResult, CaseView, CheckResult, DiffView, DoctorCheck,
-    DoctorReport, DocumentState, EtaBasis, EtaView, EventView, GuaranteeState, GuaranteeView, IsolationView, LogChunk,
-    LogStream, NetworkState, NetworkUseView, NextLevelView, PlanEtaView, PlanNode, PlanView, ProjectState, ProjectView,
-    RequirementView, RequirementsView, RunPurpose, RunState, RunView, StatementView, StatusView, StepState, StepView,
-    StuckView, TaskState, TaskView, WaitView,
+    DoctorReport, DocumentState, EtaBasis, EtaView, EventView, FieldKind, FieldSpec, GuaranteeState, GuaranteeView,
+    InfoRequestState, InfoRequestView, IsolationView, LogChunk, LogStream, NetworkState, NetworkUseView, NextLevelView,
+    PlanEtaView, PlanNode, PlanView, ProjectState, ProjectView, RequirementView, RequirementsView, RunPurpose,
+    RunState, RunView, StatementView, StatusView, StepState, StepView, StuckView, TaskState, TaskView, WaitView,
 };
 
 /// 2026-11-20T09:05:57Z, the time at which everything is looked at.
@@ -87,6 +89,7 @@ impl Samples {
             tasks_without_agent: 1,
             runs_active: 2,
             approvals_pending: 2,
+            questions_pending: 1,
             tasks_failed: 1,
             runs_max: 4,
             isolation_level: 4,
@@ -368,6 +371,39 @@ impl Samples {
             ),
             approval(2, EntityKind::Plan, "shop/P-2", "start 11 tasks of plan v2", &["critical path 14-30 min"]),
         ]
+    }
+
+    pub(crate) fn questions(self) -> Vec<InfoRequestView> {
+        let field = |name: &str, label: &str, kind, required| FieldSpec {
+            name: name.into(),
+            label: self.text(label),
+            kind,
+            required,
+        };
+        let choices = ["eu-central-1", "us-east-1"].map(|choice| self.text(choice)).to_vec();
+        vec![InfoRequestView {
+            id: InfoRequestId::from_uuid(uuid(900)),
+            project: "shop".into(),
+            number: 4,
+            name: "shop/I-4".into(),
+            state: InfoRequestState::Pending,
+            run: "shop/R-3".into(),
+            task: "shop/T-2".into(),
+            task_title: self.text("list and create orders"),
+            text: self.text("Where is it to be deployed?\nThe account has to exist."),
+            fields: vec![
+                field("region", "Region", FieldKind::Choice { choices }, true),
+                field("token", "Token of the account", FieldKind::Secret, true),
+                field("replicas", "", FieldKind::Number, false),
+                field("public", "Reachable from outside", FieldKind::Bool, false),
+            ],
+            answers: std::collections::BTreeMap::new(),
+            answered_by: None,
+            taken: false,
+            asked_at: ago(20),
+            expires_at: Some(NOW.plus_ms(23 * 60 * 60_000)),
+            decided_at: None,
+        }]
     }
 
     fn node(self, key: &str, level: u32, needs: &[&str], (critical, state): (bool, Option<TaskState>)) -> PlanNode {

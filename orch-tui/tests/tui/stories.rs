@@ -58,7 +58,7 @@ fn an_approval_is_given_from_the_inbox_and_not_by_keys_typed_ahead() {
     let directory = directory();
     let fake = daemon(&directory);
     let mut terminal = Terminal::start(&fake.socket);
-    terminal.wait_for("Inbox(2)");
+    terminal.wait_for("Inbox(3)");
     terminal.press("a");
     terminal.wait_for("dossier shop/A-3");
     terminal.press("Ayyy");
@@ -67,7 +67,7 @@ fn an_approval_is_given_from_the_inbox_and_not_by_keys_typed_ahead() {
     assert_eq!(fake.world().requests, []);
     terminal.press("y");
     terminal.wait_for("approved shop/A-3");
-    terminal.wait_for("Inbox(1)");
+    terminal.wait_for("Inbox(2)");
     let decided = fake.world().requests.clone();
     let [Request::ApprovalDecide { decision: Decision::Approve, digest: Some(digest), .. }] = &decided[..] else {
         panic!("{decided:?}");
@@ -80,7 +80,7 @@ fn what_is_asked_about_changes_while_the_question_is_open() {
     let directory = directory();
     let fake = daemon(&directory);
     let mut terminal = Terminal::start(&fake.socket);
-    terminal.wait_for("Inbox(2)");
+    terminal.wait_for("Inbox(3)");
     terminal.press("a");
     terminal.wait_for("dossier shop/A-3");
     terminal.press("A");

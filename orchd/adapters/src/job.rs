@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use orch_core::entity::{AgentUse, Inputs, PlannedStep, Project, Run, RunPurpose, Task, Work};
-use orch_core::recipe::{self, Access, Domain, Reach, SecretUse, Step};
+use orch_core::recipe::{self, Access, Domain, Reach, STEP_TIMEOUT_MAX_MS, SecretUse, Step};
+use orch_proto::provider::Provider;
 use orch_sandbox::egress::{AllowEntry, EgressPolicy, ListError, Network, PatternError, Port};
 use orch_sandbox::level::{Level, UnknownLevel};
 use orch_sandbox::spec::{
@@ -33,6 +34,10 @@ const INDEX_INSIDE: &str = "/orch/index";
 const BLUEPRINT_INSIDE: &str = "/orch/blueprint";
 /// Name of the first step.
 pub const CHECKOUT: &str = "checkout";
+/// Name of the step that asks people for what providers need.
+const PROVIDERS: &str = "providers";
+/// Has a step find what was given: the step's own command is an argument of this one.
+const WITH_PROVIDED: &str = r#". "$HOME/.orch/provided/env" && exec /bin/sh -c "$1""#;
 /// Name of the last step of work.
 pub const COLLECT: &str = "collect";
 /// Time for the first and the last step, in milliseconds.
@@ -80,6 +85,8 @@ pub struct Job<'a> {
     pub tools: &'a ToolSet,
     /// Who does the work when it is not known steps.
     pub agent: Option<AgentJob<'a>>,
+    /// What people are asked for before the steps of the work begin.
+    pub providers: &'a [&'a Provider],
     /// The program that speaks to the run's channel, on the host; none when it is not installed.
     pub channel: Option<&'a Path>,
     pub limits: &'a JobLimits,
@@ -107,6 +114,9 @@ pub enum JobError {
     /// The author cannot be written into a commit.
     #[error("the run has no usable author")]
     Author(#[from] CommitError),
+    /// Never: it has names and texts.
+    #[error("what people are to be asked for has no form")]
+    Providers(#[from] serde_json::Error),
     /// The level is none.
     #[error(transparent)]
     Level(#[from] UnknownLevel),
@@ -130,6 +140,11 @@ pub fn work_steps(work: &Work, inputs: Option<&Inputs>, agent: Option<&AgentUse>
     let mut planned = Vec::with_capacity(steps.len() + 2);
     if !work.starts_empty() {
         planned.push(own(CHECKOUT, "check out the base into the workspace"));
+    }
+    let providers = work.access().providers;
+    if !providers.is_empty() {
+        let names: Vec<&str> = providers.iter().map(recipe::Key::as_str).collect();
+        planned.push(own(PROVIDERS, &format!("ask people for access to {}", names.join(", "))));
     }
     for (index, step) in planned_steps(steps).enumerate() {
         let command = format!("keep the workspace as `{}` leaves it", step.name);
@@ -183,10 +198,14 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
     if !work.is_some_and(Work::starts_empty) {
         specs.push(own_step(CHECKOUT, checkout(job)?, Phase::Setup));
     }
+    let provides = work.is_some() && !job.providers.is_empty();
+    if provides {
+        specs.push(provide(job.providers)?);
+    }
     let names = unique_names(steps);
     let keeps = work.is_some_and(keeps_checkpoints);
     for (index, (step, name)) in steps.iter().zip(names).enumerate() {
-        specs.push(step_spec(step, name));
+        specs.push(step_spec(step, name, provides));
         if keeps && step.checkpoint {
             let at = u32::try_from(specs.len()).unwrap_or(u32::MAX);
             specs.push(own_step(&checkpoint_name(index), keep(job, at)?, Phase::Main));
@@ -455,10 +474,18 @@ fn own_step(name: &str, argv: Vec<String>, phase: Phase) -> StepSpec {
     StepSpec { name: name.into(), argv, env: BTreeMap::new(), cwd: PathBuf::new(), timeout_ms: OWN_STEP_MS, phase }
 }
 
-fn step_spec(step: &Step, name: String) -> StepSpec {
+/// Asks people, for as long as a question waits.
+fn provide(providers: &[&Provider]) -> Result<StepSpec, JobError> {
+    let needs = serde_json::to_string(providers)?;
+    let argv = [channel::PROGRAM_INSIDE, "agent", "provide", &needs].map(ToOwned::to_owned).to_vec();
+    Ok(StepSpec { timeout_ms: STEP_TIMEOUT_MAX_MS, ..own_step(PROVIDERS, argv, Phase::Setup) })
+}
+
+fn step_spec(step: &Step, name: String, provides: bool) -> StepSpec {
+    let words: &[&str] = if provides { &["/bin/sh", "-c", WITH_PROVIDED, "sh"] } else { &["/bin/sh", "-c"] };
     StepSpec {
         name,
-        argv: vec!["/bin/sh".into(), "-c".into(), step.run.clone()],
+        argv: words.iter().copied().chain([step.run.as_str()]).map(ToOwned::to_owned).collect(),
         env: step.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
         cwd: PathBuf::from(step.cwd.as_str()),
         timeout_ms: step.timeout_ms,
@@ -476,7 +503,7 @@ fn planned_steps(steps: &[Step]) -> impl Iterator<Item = PlannedStep> {
 
 /// Names as the sandbox takes them: short printable ASCII, each once.
 fn unique_names(steps: &[Step]) -> Vec<String> {
-    let mut taken: BTreeSet<String> = [CHECKOUT.to_owned(), COLLECT.to_owned()].into();
+    let mut taken: BTreeSet<String> = [CHECKOUT, PROVIDERS, COLLECT].map(ToOwned::to_owned).into();
     let kept_after = steps.iter().enumerate().filter(|(_, step)| step.checkpoint);
     taken.extend(kept_after.map(|(index, _)| checkpoint_name(index)));
     let mut names = Vec::with_capacity(steps.len());

@@ -4,6 +4,7 @@
 //! of it. **Invariant I12:** what a repository or an agent wrote is never executed here, and never parsed as
 //! configuration, outside a sandbox.
 
+pub mod accept;
 pub mod agent;
 pub mod blobs;
 pub mod channel;
@@ -13,6 +14,7 @@ pub mod gateway;
 pub mod git;
 pub mod host_tools;
 pub mod job;
+pub mod providers;
 pub mod recipe_store;
 pub mod roles;
 pub mod run_log;

@@ -12,6 +12,7 @@ use orch_core::blueprint::{self, Blueprint};
 use orch_core::digest::Digest;
 use orch_core::recipe::{Policy, Prices, RecipeError, parse_policy, parse_prices};
 
+use crate::providers::Providers;
 use crate::roles::Roles;
 
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../recipes");
@@ -45,8 +46,8 @@ pub enum RecipeStoreError {
         source: io::Error,
     },
     /// A file is not named as what is in it.
-    #[error("`{}` has the role `{name}`; name the file `{name}.yaml`", path.display())]
-    Misnamed { path: PathBuf, name: String },
+    #[error("`{}` has the {what} `{name}`; name the file `{name}.yaml`", path.display())]
+    Misnamed { path: PathBuf, what: &'static str, name: String },
     /// A file has a mistake, at a place that it names.
     #[error(transparent)]
     Parse(#[from] RecipeError),
@@ -129,6 +130,15 @@ impl RecipeStore {
     pub fn roles(&self) -> Result<Roles, RecipeStoreError> {
         let own = self.own.as_ref().map(|own| own.join("roles"));
         Roles::read(own.as_deref(), &self.shipped.join("roles"))
+    }
+
+    /// What people are asked for.
+    ///
+    /// # Errors
+    /// When they cannot be read or one has a mistake.
+    pub fn providers(&self) -> Result<Providers, RecipeStoreError> {
+        let own = self.own.as_ref().map(|own| own.join("providers"));
+        Providers::read(own.as_deref(), &self.shipped.join("providers"))
     }
 
     /// The operator's file of this name, or the shipped one.

@@ -62,14 +62,14 @@ fn directory(path: &Path) -> Result<BTreeMap<String, Role>, RecipeStoreError> {
         if name.strip_suffix(".yaml") == Some(role.name.as_str()) {
             Ok((role.name.to_string(), role))
         } else {
-            Err(RecipeStoreError::Misnamed { path, name: role.name.to_string() })
+            Err(RecipeStoreError::Misnamed { path, what: "role", name: role.name.to_string() })
         }
     });
     roles.collect()
 }
 
 /// Names and paths of what is in a directory, by name; nothing where there is none.
-fn entries(path: &Path) -> Result<BTreeMap<String, std::path::PathBuf>, RecipeStoreError> {
+pub(crate) fn entries(path: &Path) -> Result<BTreeMap<String, std::path::PathBuf>, RecipeStoreError> {
     let wrap = |source| RecipeStoreError::Read { path: path.to_owned(), source };
     let found = match fs::read_dir(path) {
         Ok(found) => found,

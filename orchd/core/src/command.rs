@@ -90,6 +90,9 @@ pub enum Word {
     Await { key: String, action: String, details: Vec<String>, expires: Timestamp },
     /// It has the answer to its question of this name.
     Taken { key: String },
+    /// Nobody in it waits for the answer to its question of this name any more; or to that whether it may do this, with these
+    /// details.
+    Withdraw { key: String, action: Option<(String, Vec<String>)> },
 }
 
 /// What is to be otherwise in what is said of time-outs. The inner `None` takes away what was said.
@@ -409,6 +412,10 @@ pub enum Command {
     },
     /// A run waits for an answer for so long that its processes are to stand still.
     ParkRun {
+        run: RunId,
+    },
+    /// There is a place for a run that has its answer and stands still.
+    RecallRun {
         run: RunId,
     },
     /// The time of something that a run waits for may be over.

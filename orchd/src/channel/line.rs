@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use orch_core::command::{Command, Word};
-use orch_core::entity::Run;
+use orch_core::entity::{Observation, Run, RunEvent};
+use orch_core::event::Event;
 use orch_core::state::run::RunState;
 use orch_core::view::{ReadError, View as _};
 use orch_proto::RpcError;
@@ -23,11 +24,19 @@ pub(super) const PART: &str = "channel";
 const CALLS: (u32, Duration) = (50, Duration::from_millis(50));
 /// Pace of what is put on record of progress. What comes faster is left out, but the newest is put on record in the end.
 const PROGRESS: (u32, Duration) = (20, Duration::from_secs(2));
-/// How long a call waits for the record that its run runs, and how often that is looked for: what a program says first can come
-/// before its sandbox was heard of.
+/// How long a call waits for the record that its run runs: what a program says first can come before its sandbox was heard of.
 const BEGIN_MAX: Duration = Duration::from_secs(10);
-/// See [`BEGIN_MAX`].
-const BEGIN_LOOK: Duration = Duration::from_millis(20);
+
+/// Whether what happened may be that a run runs, or goes on, or is over.
+fn may_begin(event: &Event) -> bool {
+    match event {
+        Event::Run { event: RunEvent::Observed { observations, .. }, .. } => observations
+            .iter()
+            .any(|observation| matches!(observation, Observation::Isolated { .. } | Observation::Resumed)),
+        Event::Run { event: RunEvent::Ended { .. }, .. } => true,
+        _ => false,
+    }
+}
 
 /// The channel of a run.
 #[derive(Debug)]
@@ -61,19 +70,28 @@ impl Line {
         self.app.read(move |view| view.get::<Run>(id)).await
     }
 
-    /// Waits until it is on record that the run runs.
+    /// Waits until it is on record that the run runs, for a while.
     pub(super) async fn begun(&self) -> Result<(), RpcError> {
-        let until = tokio::time::Instant::now() + BEGIN_MAX;
-        loop {
-            let run = self.look().await.map_err(|error| errors::read(&error))?;
-            let is_before = |run: &Run| {
-                matches!(run.state, RunState::Queued | RunState::Leased { .. } | RunState::Starting | RunState::Paused)
-            };
-            if !run.as_ref().is_some_and(is_before) || tokio::time::Instant::now() >= until {
-                return Ok(());
-            }
-            tokio::time::sleep(BEGIN_LOOK).await;
+        if !self.is_to_begin().await? {
+            return Ok(());
         }
+        let until = tokio::time::Instant::now() + BEGIN_MAX;
+        let mut changed = self.app.store.subscribe_to(may_begin);
+        // It may have begun before anybody listened.
+        while self.is_to_begin().await? {
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = tokio::time::sleep_until(until) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_to_begin(&self) -> Result<bool, RpcError> {
+        let run = self.look().await.map_err(|error| errors::read(&error))?;
+        Ok(run.is_some_and(|run| {
+            matches!(run.state, RunState::Queued | RunState::Leased { .. } | RunState::Starting | RunState::Paused)
+        }))
     }
 
     /// Puts on record what the run says.
@@ -100,5 +118,21 @@ impl Line {
                 tracing::debug!(run = %self.run, error = chain(&error), "the progress of a run is not on record");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_core::ids::sample_id;
+
+    use super::*;
+
+    #[test]
+    fn what_programs_do_wakes_nobody_who_waits_for_a_run_to_begin() {
+        let observed =
+            |observations| Event::Run { id: sample_id(1), event: RunEvent::Observed { cursor: 1, observations } };
+        assert!(may_begin(&observed(vec![Observation::Resumed])));
+        assert!(!may_begin(&observed(vec![Observation::Paused])) && !may_begin(&observed(Vec::new())));
+        assert!(!may_begin(&Event::Run { id: sample_id(1), event: RunEvent::Starting }));
     }
 }

@@ -17,10 +17,11 @@ use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orch_adapters::accept;
 use orch_adapters::channel::LISTENER;
 use orch_core::entity::Run;
 use orch_sandbox::control::{self, ControlError};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::app::{App, blocking};
@@ -67,22 +68,8 @@ async fn listen(line: &Arc<Line>, listener: StdListener) -> io::Result<()> {
         let stream = tokio::select! {
             biased;
             Some(_) = connections.join_next() => continue,
-            stream = accept(&listener), if connections.len() < CONNECTIONS_MAX => stream?,
+            stream = accept::next(&listener, "channel"), if connections.len() < CONNECTIONS_MAX => stream?,
         };
         connections.spawn(connection::attend(Arc::clone(line), stream));
-    }
-}
-
-async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return Ok(stream),
-            // What the sandbox's listeners say when their run is over.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "failed to take a connection of a run's channel");
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
     }
 }

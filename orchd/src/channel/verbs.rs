@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use orch_adapters::job;
 use orch_core::command::Word;
 use orch_core::decide::action_digest;
-use orch_core::entity::{Approval, ApprovalSubject, FieldValue, InfoRequest};
+use orch_core::entity::{Approval, ApprovalSubject, FieldValue, InfoRequest, Project};
+use orch_core::recipe::Step;
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::info_request::InfoRequestState;
 use orch_core::view::{Filter, View as _};
-use orch_proto::channel::{Answer, Answered, ApprovalAnswer, InfoAnswer, Verb, WAIT_MS_MAX};
+use orch_proto::channel::{Answer, Answered, ApprovalAnswer, Check, InfoAnswer, Verb, WAIT_MS_MAX};
 use orch_proto::{ErrorCode, RpcError};
 use tokio::time::Instant;
 
@@ -17,6 +19,7 @@ use super::keeper;
 use super::line::Line;
 use crate::app::blocking;
 use crate::convert;
+use crate::reconcile::gates;
 use crate::rpc::errors;
 
 /// Does what a call asks for.
@@ -34,11 +37,37 @@ pub(super) async fn answer(line: &Line, verb: Verb) -> Answer {
             Ok(Answered::Done)
         }
         Verb::Note { text } => line.say(Word::Note { text }).await.map(|_| Answered::Done),
+        Verb::Tests => tests(line).await,
         Verb::RequestInfo { .. } => request_info(line, verb).await,
         Verb::TakeInfo { key } => take_info(line, key).await,
+        Verb::Withdraw { key, action, details } => {
+            let action = action.map(|action| (action, details));
+            line.say(Word::Withdraw { key, action }).await.map(|_| Answered::Done)
+        }
         Verb::AwaitApproval { .. } => await_approval(line, verb).await,
         Verb::Artifact { .. } => Err(RpcError::new(ErrorCode::Internal, "a file was taken for a question")),
     }
+}
+
+/// What is run on the result of the run, as far as that is known before there is one: on the commit that it began with.
+async fn tests(line: &Line) -> Answer {
+    let run = line.look().await.map_err(|error| errors::read(&error))?;
+    let Some(run) = run else { return Err(RpcError::new(ErrorCode::NotFound, "the run is not there any more")) };
+    let project = line.app.read(move |view| view.get::<Project>(run.project)).await;
+    let Some(project) = project.map_err(|error| errors::read(&error))? else {
+        return Err(RpcError::new(ErrorCode::NotFound, "the project of the run is not there any more"));
+    };
+    let (app, base) = (std::sync::Arc::clone(&line.app), run.base);
+    let parameters = project.blueprint.as_ref().map(|(_, parameters)| parameters.clone()).unwrap_or_default();
+    let gates = blocking(move || base.map(|commit| gates::on(&app, &project, &commit).run).unwrap_or_default()).await;
+    let check = |gate: Step| {
+        let mut env = parameters.clone();
+        env.extend(gate.env.into_iter().map(|(name, value)| (name.to_string(), value)));
+        let (run, timeout_ms) = (gate.run, gate.timeout_ms);
+        Check { name: gate.name, run, cwd: gate.cwd.as_str().to_owned(), timeout_ms, env }
+    };
+    let checks = gates.into_iter().map(check).collect();
+    Ok(Answered::Tests { workspace: job::WORKSPACE_INSIDE.to_owned(), checks })
 }
 
 async fn request_info(line: &Line, verb: Verb) -> Answer {
@@ -98,11 +127,7 @@ async fn secrets(line: &Line, asked: InfoRequest) -> Result<BTreeMap<String, Str
 }
 
 async fn take_info(line: &Line, key: String) -> Answer {
-    line.say(Word::Taken { key: key.clone() }).await?;
-    if let Some(asked) = find_info(line, &key).await? {
-        let app = std::sync::Arc::clone(&line.app);
-        blocking(move || app.answers.forget(&asked)).await;
-    }
+    line.say(Word::Taken { key }).await?;
     Ok(Answered::Done)
 }
 

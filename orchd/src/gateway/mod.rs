@@ -107,7 +107,7 @@ fn is_over(run: Option<&Run>) -> bool {
     run.is_none_or(|run| run.state.is_final())
 }
 
-/// What a run says, without the values of stored secrets. Blocks.
+/// What a run says, without the values of stored secrets and of those that people answered. Blocks.
 ///
 /// # Errors
 /// When they cannot be read.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use orch_adapters::agent::AgentKind;
 use orch_adapters::gateway::{Api, Refusal, Way};
-use orch_adapters::secret_store::{SecretStore, SecretStoreError, Stamp};
+use orch_adapters::secret_store::{SecretStoreError, Stamp};
 use orch_core::entity::AgentUse;
 use orch_core::recipe::SecretName;
 use orch_sandbox::Secrets;
@@ -18,14 +18,15 @@ use crate::error_chain::chain;
 /// Shortest value that is taken out of requests, in bytes. Shorter ones are words that stand everywhere.
 const VALUE_BYTES_MIN: usize = 8;
 
-/// Values of secrets and what they look like, made anew when one has changed.
+/// Values of secrets, those among them that people answered runs with which are not over, and what they look like: made anew
+/// when one has changed.
 #[derive(Debug, Default)]
 pub(super) struct Redactions(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     /// Of the files that this is of; none before the first look.
-    stamp: Option<Stamp>,
+    stamp: Option<[Stamp; 2]>,
     /// What is taken out of requests.
     of_requests: Vec<Arc<Patterns>>,
     /// Keys of servers.
@@ -39,29 +40,31 @@ impl Redactions {
     /// Calls `take` with what is known of the secrets as they are now.
     fn now<T>(
         &self,
-        store: &SecretStore,
+        app: &App,
         take: impl FnOnce(&mut Known) -> Result<T, SecretStoreError>,
     ) -> Result<T, SecretStoreError> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = store.stamp()?;
+        let stamp = [app.secrets.stamp()?, app.answers.stamp()?];
         if known.stamp.as_ref() != Some(&stamp) {
-            let of_requests = store.all(VALUE_BYTES_MIN)?.iter().filter_map(Patterns::new).collect();
+            let mut values = app.secrets.all(VALUE_BYTES_MIN)?;
+            values.extend(app.answers.all(VALUE_BYTES_MIN)?);
+            let of_requests = values.iter().filter_map(Patterns::new).collect();
             *known = Known { stamp: Some(stamp), of_requests, keys: BTreeMap::new() };
         }
         take(&mut known)
     }
 
-    fn of_requests(&self, store: &SecretStore) -> Result<Vec<Arc<Patterns>>, SecretStoreError> {
-        self.now(store, |known| Ok(known.of_requests.clone()))
+    fn of_requests(&self, app: &App) -> Result<Vec<Arc<Patterns>>, SecretStoreError> {
+        self.now(app, |known| Ok(known.of_requests.clone()))
     }
 
     /// A key, and what is taken out of the answers of its server.
-    fn key(&self, store: &SecretStore, name: &SecretName) -> Result<Key, SecretStoreError> {
-        self.now(store, |known| {
+    fn key(&self, app: &App, name: &SecretName) -> Result<Key, SecretStoreError> {
+        self.now(app, |known| {
             if let Some(found) = known.keys.get(name) {
                 return Ok(found.clone());
             }
-            let value = store.values([name])?;
+            let value = app.secrets.values([name])?;
             let patterns = Patterns::new(&value);
             Ok(known.keys.entry(name.clone()).or_insert((Arc::new(value), patterns)).clone())
         })
@@ -103,13 +106,13 @@ pub(super) fn find(app: &App, agent: &AgentUse) -> Result<Way, Refusal> {
     let redactions = &app.gateways.redactions;
     let (mut key, mut of_answers) = (None, None);
     if let Some(name) = &server.key {
-        let (value, patterns) = redactions.key(&app.secrets, name).map_err(|error| {
+        let (value, patterns) = redactions.key(app, name).map_err(|error| {
             not_now("no_key", format!("{}; set it with `orchctl secret set {name}`", chain(&error)))
         })?;
         key = value.get(name.as_str()).map(<[u8]>::to_vec);
         of_answers = patterns;
     }
-    let secrets = redactions.of_requests(&app.secrets);
+    let secrets = redactions.of_requests(app);
     let secrets = secrets.map_err(|error| not_now("no_secrets", format!("nothing is passed on: {}", chain(&error))))?;
     Ok(Way { upstream: server.upstream.clone(), key, hosted: server.hosted, secrets, of_answers })
 }
@@ -119,6 +122,6 @@ pub(super) fn find(app: &App, agent: &AgentUse) -> Result<Way, Refusal> {
 /// # Errors
 /// When they cannot be read.
 pub(super) fn without_secrets(app: &App, bytes: Vec<u8>) -> Result<Vec<u8>, SecretStoreError> {
-    let patterns = app.gateways.redactions.of_requests(&app.secrets)?;
+    let patterns = app.gateways.redactions.of_requests(app)?;
     Ok(patterns.iter().fold(bytes, |bytes, patterns| patterns.taken_out(&bytes)))
 }

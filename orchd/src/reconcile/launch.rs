@@ -41,6 +41,8 @@ enum LaunchError {
     #[error(transparent)]
     Recipes(#[from] orch_adapters::recipe_store::RecipeStoreError),
     #[error(transparent)]
+    Provider(#[from] orch_adapters::providers::NoProvider),
+    #[error(transparent)]
     Job(#[from] job::JobError),
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -133,6 +135,7 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
                 LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
                 // Trying again does not help before somebody mends the host.
                 LaunchError::Tool { .. }
+                | LaunchError::Provider(_)
                 | LaunchError::Agent(_)
                 | LaunchError::NotAllowed { .. }
                 | LaunchError::NoIsolation
@@ -235,7 +238,9 @@ fn launch(
     let agent = RunAgent::of(app, run)?;
     let tools = tools(app, (run, task, project), agent.as_ref().is_some_and(RunAgent::needs_node))?;
     agent.as_ref().map(|agent| agent.tell(app, (run, task, project))).transpose()?;
+    let providers = app.providers.named(&run.access.providers)?;
     let job = Job {
+        providers: &providers,
         agent: agent.as_ref().map(RunAgent::job),
         channel: app.channel_program.as_deref(),
         project,

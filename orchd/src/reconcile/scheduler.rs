@@ -68,6 +68,7 @@ fn choose(app: &impl Site) -> Result<(Chosen, Option<Timestamp>), ReadError> {
         for decision in decisions {
             match decision.action {
                 Action::Run(task) => chosen.runs.extend(start_of(app, view, task, decision.reason)?),
+                Action::Recall(run) => chosen.runs.push(Command::RecallRun { run }),
                 Action::Skip(task) => chosen.ends.push(Command::SkipTask { task }),
                 Action::Expire(task) => chosen.ends.push(Command::ExpireTask { task }),
                 Action::Overdue { task, since, timeout } => {

@@ -131,7 +131,26 @@ fn claude_asks_a_person_by_a_tool_of_its_channel() -> anyhow::Result<()> {
     asks_a_person(CLAUDE)
 }
 
-/// The agent has the answer, over a daemon that is killed while it waits; its model is not told what is secret.
+/// Has the model told what is secret, and prints nothing of it.
+fn tells_the_model(agent: Agent) -> String {
+    let (path, body) = match agent.api {
+        "anthropic" => ("messages", r#"{"max_tokens": 9, "messages": [{"role": "user", "content": said}]}"#),
+        _ => ("responses", r#"{"store": False, "input": said}"#),
+    };
+    format!(
+        r#"rev "$HOME"/.orch/*/token > hello.txt
+python3 - "$HOME"/.orch/*/token <<'E'
+import json, sys, urllib.request
+said = "It is <" + open(sys.argv[1]).read() + ">."
+body = json.dumps({{"model": "m", **{body}}}).encode()
+headers = {{"Content-Type": "application/json", "anthropic-version": "2023-06-01"}}
+urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:4141/v1/{path}", data=body, headers=headers)).read()
+E"#
+    )
+}
+
+/// The agent has the answer, over a daemon that is killed while it waits; its model is not told what is secret, also by a run that
+/// tells it.
 fn asks_a_person(agent: Agent) -> anyhow::Result<()> {
     const TOKEN: &str = "hunter2-of-the-agent";
     story(&format!("{} asks a person", agent.program), Setup::Runs, async |story| {
@@ -141,7 +160,7 @@ fn asks_a_person(agent: Agent) -> anyhow::Result<()> {
         ]);
         let script = [
             Turn::call("request_info", json!({"question": "Where to?", "fields": fields})),
-            Turn::run("rev \"$HOME\"/.orch/*/token > hello.txt"),
+            Turn::run(tells_the_model(agent)),
             Turn::call("note", json!({"text": "it is told"})),
             Turn::say("It is done."),
         ];
@@ -167,7 +186,10 @@ fn asks_a_person(agent: Agent) -> anyhow::Result<()> {
             let has = |body: &[u8]| body.windows(words.len()).any(|window| window == words.as_bytes());
             server.requests().iter().any(|request| has(&request.body))
         };
-        ensure!(told("/token") && !told(TOKEN), "the model is told where the token is, and not what");
+        ensure!(
+            told("/token") && told("It is <") && !told(TOKEN),
+            "the model is told where the token is, and not what"
+        );
         channel::nowhere(&story.env().state(), &[TOKEN])
     })
 }

@@ -32,6 +32,7 @@ steps:
       echo "answer $answer"
       token=$(echo "$answer" | sed 's/.*"token":"\([^"]*\)".*/\1/')
       stat -c %a "$token"; rev "$token"; echo
+      orchctl agent note "it is $(cat "$token")"
       orchctl agent request-info "Where to?" --key where --value region \
         --field 'region:eu|us=Region' --field 'token:secret=The token' --field 'more?'
       orchctl agent await-approval "drop the table" --detail "all of it" && echo allowed
@@ -70,18 +71,21 @@ fn a_step_says_how_it_goes_asks_and_goes_on() -> anyhow::Result<()> {
         said(story, &run).await?;
         nowhere(&story.env().state(), &[TOKEN])?;
         let answers = story.env().state().join("secrets/.answers");
-        ensure!(std::fs::read_dir(answers)?.next().is_none(), "what was given is given once");
-        Ok(())
+        let gone = async || Ok(std::fs::read_dir(&answers)?.next().is_none().then_some(()));
+        poll::until("the end of what was given", gone).await
     })
 }
 
 /// What is no answer is refused, and says what would be one.
 async fn refusals(story: &Story, name: &str) -> anyhow::Result<()> {
+    // Each of them is six as it is sent.
+    std::fs::write(story.env().path("large"), [1_u8; 60 << 10])?;
     for (given, code, says) in [
         (&["--value", "region=mars"][..], 2, "missing: token"),
         (&["--value", "region=eu", "--value", "token=typed"], 2, "is a secret and is no argument"),
         (&["--value", "place=eu"], 2, "has no field `place`"),
         (&["--value", "region=mars", "--value-file", "token=orchd.toml"], 2, "`region` is none of eu, us"),
+        (&["--value", "region=eu", "--value-file", "token=large"], 2, "are accepted: give less"),
     ] {
         let words = [&["question", "answer", name][..], given].concat();
         let said = orchctl(story.env(), &words).await?.failed(code)?;
@@ -100,7 +104,9 @@ async fn said(story: &Story, run: &RunView) -> anyhow::Result<()> {
     let channel = run.channel.as_ref().context("it has a channel")?;
     let progress = channel.progress.as_ref().context("it said how far it is")?;
     ensure!((progress.percent, progress.text.as_str()) == (Some(100), "done"), "{channel:#?}");
-    ensure!(channel.notes.iter().map(|note| note.text.as_str()).eq(["the first"]), "{channel:#?}");
+    let notes: Vec<&str> = channel.notes.iter().map(|note| note.text.as_str()).collect();
+    ensure!(notes.len() == 2 && notes[0] == "the first" && notes[1].starts_with("it is "), "{channel:#?}");
+    ensure!(!notes[1].contains(TOKEN), "what was answered is not put on record: {channel:#?}");
     ensure!(run.given == ["channel"], "{run:#?}");
     let kept: Vec<_> = run.artifacts.iter().map(|kept| (kept.path.as_str(), kept.size_bytes)).collect();
     ensure!(kept == [("out/report.txt", 7)], "{kept:?}");
@@ -142,6 +148,94 @@ fn a_run_that_waits_leaves_its_place_to_others() -> anyhow::Result<()> {
         story.task_in(&first, TaskState::Done).await?;
         let run = story.run_of(&first).await?;
         ensure!(story.stdout(&run.name, 0).await? == b"eu\n" && run.pause.is_none(), "{run:#?}");
+        Ok(())
+    })
+}
+
+/// Asks by a program that is told to end, and by tools of which one is cancelled and the others lose their client.
+const GIVES_UP: &str = r#"
+channel: true
+checkout: false
+steps:
+  - run: |
+      go_on() { orchctl agent request-info "Go on, $1?" --field a > /dev/null; }
+      orchctl agent request-info "By a program?" --field a & asker=$!
+      go_on 1
+      kill -TERM $asker; wait $asker || echo "program $?"
+      mkfifo in
+      orchctl agent mcp < in > out & server=$!
+      exec 3> in
+      call() { printf '{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":"%s","arguments":%s}}\n' "$@" >&3; }
+      call 1 request_info '{"question":"By a tool?","fields":[{"name":"a","kind":"text"}]}'
+      call 2 request_info '{"question":"To the end?","fields":[{"name":"a","kind":"text"}]}'
+      call 3 await_approval '{"action":"to the end"}'
+      go_on 2
+      printf '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}\n' >&3
+      go_on 3
+      exec 3>&-
+      wait $server && echo "server $?"; wc -l < out
+"#;
+
+/// A question whose asker does not wait any more is taken back, and the run goes on.
+#[test]
+fn a_question_is_taken_back_when_nobody_waits_for_the_answer() -> anyhow::Result<()> {
+    story("askers give up", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let task = story.task_create("shop", "Gives up", GIVES_UP).await?;
+        let given_up = question(story, "By a program?").await?;
+        go_on(story, "Go on, 1?").await?;
+        is_taken_back(story, &given_up).await?;
+        let (cancelled, last) = (question(story, "By a tool?").await?, question(story, "To the end?").await?);
+        let action = approval(story, "to the end").await?;
+        go_on(story, "Go on, 2?").await?;
+        is_taken_back(story, &cancelled).await?;
+        ensure!(get(story, &last.name).await?.state == InfoRequestState::Pending, "its call is wanted");
+        go_on(story, "Go on, 3?").await?;
+        is_taken_back(story, &last).await?;
+        story.task_in(&task, TaskState::Done).await?;
+        let pending = story.approvals_pending("shop").await?;
+        ensure!(!pending.iter().any(|asked| asked.name == action.name), "{pending:#?}");
+        let run = story.run_of(&task).await?;
+        let said = String::from_utf8(story.stdout(&run.name, 0).await?)?;
+        ensure!(said == "program 130\nserver 0\n0\n", "{said}");
+        Ok(())
+    })
+}
+
+async fn go_on(story: &Story, text: &str) -> anyhow::Result<()> {
+    let asked = question(story, text).await?;
+    orchctl(story.env(), &["question", "answer", &asked.name, "--value", "a=yes"]).await?.ok()?;
+    Ok(())
+}
+
+async fn is_taken_back(story: &Story, asked: &InfoRequestView) -> anyhow::Result<()> {
+    let over = async || Ok(Some(get(story, &asked.name).await?).filter(|it| it.state != InfoRequestState::Pending));
+    let over = poll::until("the end of a question", over).await?;
+    let reason = "the run does not wait for the answer any more".to_owned();
+    ensure!(over.state == InfoRequestState::Cancelled { reason }, "{over:#?}");
+    Ok(())
+}
+
+/// Runs that have their answers go on as there are places, and not all at once.
+#[test]
+fn an_answered_run_waits_for_its_place() -> anyhow::Result<()> {
+    story("a run has its answer and no place", Setup::Runs, async |story| {
+        configure(story, "[limits]\nruns_max = 1\n[run]\npark_seconds = 1\n").await?;
+        story.project_create("shop", RepoSource::Empty).await?;
+        let first = story.task_create("shop", "Asks", ASKS).await?;
+        let asked = question(story, "Where to?").await?;
+        let other = "channel: true\ncheckout: false\nsteps:\n  - mkfifo wait; read line < wait & orchctl agent note here; wait\n";
+        let other = story.task_create("shop", "Other", other).await?;
+        let notes = async || {
+            let run = story.run_of(&other).await.ok();
+            Ok(run.and_then(|run| run.channel).filter(|channel| !channel.notes.is_empty()).map(|_| ()))
+        };
+        poll::until("the run in its place", notes).await?;
+        orchctl(story.env(), &["question", "answer", &asked.name, "--value", "region=eu"]).await?.ok()?;
+        let run = story.run_of(&first).await?;
+        ensure!(run.pause.as_ref().is_some_and(|pause| pause.contains("waits for a place")), "{run:#?}");
+        orchctl(story.env(), &["task", "cancel", &other, "--yes"]).await?.ok()?;
+        story.task_in(&first, TaskState::Done).await?;
         Ok(())
     })
 }

@@ -30,6 +30,7 @@ mod merge_queue;
 mod metrics;
 mod patience;
 mod pauses;
+mod providers;
 mod real_repository;
 mod recovery;
 mod retention;

@@ -3,20 +3,26 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use orch_proto::ErrorCode;
 use orch_proto::channel::{EXPIRES_MS_DEFAULT, Verb};
 use orch_proto::id::CommandId;
 use orch_proto::view::{FieldKind, FieldSpec};
+use orch_proto::{ErrorCode, RpcError};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::drive::{self, DriveArgs};
-use crate::channel::{self, Channel, Outcome, Secrets};
+use super::provide::{self, ProvideArgs};
+use crate::channel::{self, Calls, Channel, Outcome, Patience, Secrets, Verdict, Wanted};
 use crate::ctl::failure::Failure;
 use crate::ctl::session::Session;
 use crate::fmt::duration;
+
+/// How long a question is waited for that is taken back: as long as a daemon that is away is.
+const GIVE_UP_MAX: Duration = Duration::from_secs(65);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {
@@ -41,12 +47,21 @@ pub(crate) enum AgentCommand {
         #[arg(long, value_name = "PATH")]
         name: Option<String>,
     },
+    /// Run here what will be run on the result of the run before it is merged; exit code 1 if something fails
+    RunTests {
+        /// Only this; can be given several times
+        #[arg(long = "only", value_name = "NAME")]
+        names: Vec<String>,
+    },
     /// Ask a person for something, and wait; prints the values as JSON, and of a secret the file that has it
     RequestInfo(InfoArgs),
     /// Ask a person to allow something, and wait; exit code 1 if it is not allowed
     AwaitApproval(ApprovalArgs),
     /// Serve the same verbs as tools of the Model Context Protocol, on standard input and output
     Mcp,
+    /// Ask people for what providers need, and leave it where the steps of the run find it. The run's own first step
+    #[command(hide = true)]
+    Provide(ProvideArgs),
     /// Start an agent program, have it do one prompt, and print every line of it. Needs no daemon
     Drive(DriveArgs),
 }
@@ -101,8 +116,115 @@ impl WaitsArgs {
 pub(crate) async fn run(session: &Session, command: AgentCommand) -> Result<(), Failure> {
     match command {
         AgentCommand::Drive(args) => drive::drive(session, args).await,
+        AgentCommand::Provide(args) => provide::run(session, args).await,
+        AgentCommand::RequestInfo(args) => {
+            let value = args.value.clone();
+            tell(session, request_info(session, args).await?, value.as_deref())
+        }
+        AgentCommand::AwaitApproval(args) => tell(session, await_approval(session, args).await?, None),
+        AgentCommand::Mcp => serve_mcp(session).await,
+        AgentCommand::RunTests { names } => run_tests(session, &names),
         of_channel => say(session, of_channel),
     }
+}
+
+async fn request_info(session: &Session, args: InfoArgs) -> Result<Outcome, Failure> {
+    let (key, expires_ms) = (args.waits.key(), args.waits.expires_ms());
+    ask(session, Verb::RequestInfo { key, text: args.question, fields: args.fields, expires_ms, wait_ms: 0 }).await
+}
+
+/// Asks people for information, and waits.
+pub(super) async fn ask(session: &Session, question: Verb) -> Result<Outcome, Failure> {
+    let env = |name: &str| session.console.env(name);
+    let (mut channel, secrets) = (Channel::of_run(env)?, Secrets::of_run(env)?);
+    let patience = Patience { at_most: session.options.timeout, wanted: Wanted::default() };
+    let wanted = patience.wanted.clone();
+    let ask = move || channel::request_info(&mut channel, &question, &secrets, &patience);
+    asked(until_told(ask, move || give_up(&wanted)).await?)
+}
+
+async fn await_approval(session: &Session, args: ApprovalArgs) -> Result<Outcome, Failure> {
+    let mut channel = Channel::of_run(|name| session.console.env(name))?;
+    let (key, expires_ms) = (args.waits.key(), args.waits.expires_ms());
+    let (action, details) = (args.action, args.details);
+    let question = Verb::AwaitApproval { key, action, details, expires_ms, wait_ms: 0 };
+    let patience = Patience { at_most: session.options.timeout, wanted: Wanted::default() };
+    let wanted = patience.wanted.clone();
+    let ask = move || channel::await_approval(&mut channel, &question, &patience);
+    asked(until_told(ask, move || give_up(&wanted)).await?)
+}
+
+fn asked(outcome: Option<Result<Outcome, RpcError>>) -> Result<Outcome, Failure> {
+    outcome.unwrap_or(Ok(Outcome::Withdrawn)).map_err(Failure::from)
+}
+
+fn run_tests(session: &Session, names: &[String]) -> Result<(), Failure> {
+    let mut channel = Channel::of_run(|name| session.console.env(name))?;
+    let (workspace, checks) = channel::list_checks(&mut channel, names)?;
+    let mut failed = Vec::new();
+    for check in &checks {
+        let mut print = |piece: &[u8]| session.console.data(piece);
+        match channel::run_check(check, Path::new(&workspace), &Wanted::default(), &mut print)? {
+            Verdict::Passed => session.note(&format!("{}: passed", check.name)),
+            Verdict::GivenUp => return Err(Failure::Detached),
+            Verdict::Failed { why } => {
+                session.note(&format!("{}: failed, {why}", check.name));
+                failed.push(check.name.as_str());
+            }
+        }
+    }
+    match (checks.is_empty(), failed.is_empty()) {
+        (true, _) => session.note("nothing is run on the result of this run"),
+        (false, true) => {}
+        (false, false) => return Err(Failure::Negative(format!("failed: {}", failed.join(", ")))),
+    }
+    Ok(())
+}
+
+async fn serve_mcp(session: &Session) -> Result<(), Failure> {
+    let env = |name: &str| session.console.env(name);
+    let (channel, secrets) = (Channel::of_run(env)?, Secrets::of_run(env));
+    // The console holds the stream itself; another descriptor of it can be read.
+    let input = BufReader::new(File::from(std::io::stdin().as_fd().try_clone_to_owned()?));
+    let calls = Calls::default();
+    let under_way = calls.clone();
+    let serve = move || channel::serve(input, Box::new(std::io::stdout()), (&channel, &secrets), &calls);
+    // It may read on for ever: what it was asked to do is done, or taken back.
+    let give_up = move || {
+        under_way.give_up_all();
+        Duration::ZERO
+    };
+    match until_told(serve, give_up).await? {
+        Some(served) => Ok(served?),
+        None => Err(Failure::Detached),
+    }
+}
+
+/// Has a question taken back; how long that may take.
+fn give_up(wanted: &Wanted) -> Duration {
+    wanted.give_up();
+    GIVE_UP_MAX
+}
+
+/// Works on a thread of its own, since what it waits for may take days. Told to end, this process has it given up, and waits
+/// for as long as that says; none when nothing came of it.
+async fn until_told<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    give_up: impl FnOnce() -> Duration,
+) -> Result<Option<T>, Failure> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (end, mut ended) = oneshot::channel();
+    std::thread::Builder::new().spawn(move || {
+        // Without a receiver nobody wants it any more.
+        let _is_late = end.send(work()).is_err();
+    })?;
+    tokio::select! {
+        outcome = &mut ended => return Ok(outcome.ok()),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let most = give_up();
+    Ok(tokio::time::timeout(most, ended).await.ok().and_then(Result::ok))
 }
 
 fn say(session: &Session, command: AgentCommand) -> Result<(), Failure> {
@@ -119,26 +241,12 @@ fn say(session: &Session, command: AgentCommand) -> Result<(), Failure> {
             let name = name.ok_or_else(|| Failure::usage("the path is not UTF-8; say `--name`"))?;
             Ok(channel.hand_in(&file, &name).map(drop)?)
         }
-        AgentCommand::RequestInfo(args) => {
-            let (key, expires_ms) = (args.waits.key(), args.waits.expires_ms());
-            let question = Verb::RequestInfo { key, text: args.question, fields: args.fields, expires_ms, wait_ms: 0 };
-            let patience = (session.options.timeout, &(|| false) as &dyn Fn() -> bool);
-            let outcome = channel::request_info(&mut channel, &question, &Secrets::of_run(env)?, patience)?;
-            tell(session, outcome, args.value.as_deref())
-        }
-        AgentCommand::AwaitApproval(args) => {
-            let (key, expires_ms) = (args.waits.key(), args.waits.expires_ms());
-            let (action, details) = (args.action, args.details);
-            let question = Verb::AwaitApproval { key, action, details, expires_ms, wait_ms: 0 };
-            let patience = (session.options.timeout, &(|| false) as &dyn Fn() -> bool);
-            tell(session, channel::await_approval(&mut channel, &question, patience)?, None)
-        }
-        AgentCommand::Drive(_) => Err(Failure::usage("it is no word for the channel")),
-        AgentCommand::Mcp => {
-            // The console holds the stream itself; another descriptor of it can be read.
-            let input = BufReader::new(File::from(std::io::stdin().as_fd().try_clone_to_owned()?));
-            Ok(channel::serve(input, Box::new(std::io::stdout()), &channel, &Secrets::of_run(env))?)
-        }
+        AgentCommand::RequestInfo(_)
+        | AgentCommand::AwaitApproval(_)
+        | AgentCommand::RunTests { .. }
+        | AgentCommand::Mcp
+        | AgentCommand::Provide(_)
+        | AgentCommand::Drive(_) => Err(Failure::usage("it is no word that is said and done")),
     }
 }
 
@@ -155,6 +263,7 @@ fn tell(session: &Session, outcome: Outcome, value: Option<&str>) -> Result<(), 
         }
         (Outcome::Granted, _) => Ok(()),
         (Outcome::Without { state, reason }, _) => Err(Failure::Negative(format!("{state}: {reason}"))),
+        (Outcome::Withdrawn, _) => Err(Failure::Detached),
         (Outcome::Waiting, _) => {
             let hint = "ask again with the same `--key`, which is the same question";
             Err(Failure::new(ErrorCode::Timeout, "nobody has answered yet", hint))

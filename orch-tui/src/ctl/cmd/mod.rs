@@ -15,6 +15,7 @@ mod patience;
 pub(crate) mod plan;
 pub(crate) mod plan_text;
 pub(crate) mod project;
+pub(crate) mod provide;
 pub(crate) mod question;
 pub(crate) mod reference;
 pub(crate) mod req;

@@ -1,11 +1,13 @@
 //! What lies above a screen and has the keys: lists to pick from, texts, questions. A stack; the last one is on top.
 
+mod answer;
 mod choose;
 mod confirm;
 mod deny;
 mod picker;
 mod viewer;
 
+pub(crate) use answer::AnswerForm;
 pub(crate) use choose::Choose;
 pub(crate) use confirm::{Ask, Confirm};
 pub(crate) use deny::Deny;
@@ -26,6 +28,7 @@ pub(crate) enum Overlay {
     Confirm(Confirm),
     Deny(Deny),
     Choose(Choose),
+    Answer(AnswerForm),
 }
 
 impl Overlay {
@@ -34,7 +37,9 @@ impl Overlay {
         match self {
             Self::Viewer(viewer) => viewer.query(),
             Self::Confirm(confirm) => confirm.query(),
-            Self::Deny(_) | Self::Choose(_) => Some(Query::Approvals),
+            Self::Deny(deny) => Some(deny.query()),
+            Self::Choose(_) => Some(Query::Approvals),
+            Self::Answer(_) => Some(Query::Questions),
             Self::Picker(_) => None,
         }
     }
@@ -44,7 +49,7 @@ impl Overlay {
         match self {
             Self::Confirm(confirm) => confirm.due_ms(now_ms),
             Self::Choose(choose) => choose.due_ms(now_ms),
-            Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) => None,
+            Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) | Self::Answer(_) => None,
         }
     }
 
@@ -54,6 +59,7 @@ impl Overlay {
             Self::Confirm(confirm) => confirm.ticket,
             Self::Deny(deny) => deny.ticket,
             Self::Choose(choose) => choose.ticket,
+            Self::Answer(form) => form.ticket,
             Self::Picker(_) | Self::Viewer(_) => None,
         }
     }
@@ -67,6 +73,7 @@ pub(crate) fn on_key(model: &mut Model, key: Key) -> Vec<Cmd> {
         Some(Overlay::Confirm(confirm)) => confirm.on_key(model, key),
         Some(Overlay::Deny(deny)) => deny.on_key(model, key),
         Some(Overlay::Choose(choose)) => choose.on_key(model, key),
+        Some(Overlay::Answer(form)) => form.on_key(model, key),
         None => Vec::new(),
     }
 }
@@ -76,6 +83,7 @@ pub(crate) fn on_paste(model: &mut Model, text: &str) {
     match model.overlays.last_mut() {
         Some(Overlay::Picker(picker)) => picker.paste(text),
         Some(Overlay::Deny(deny)) => deny.edit.paste(text),
+        Some(Overlay::Answer(form)) => form.paste(text),
         Some(Overlay::Viewer(_) | Overlay::Confirm(_) | Overlay::Choose(_)) | None => {}
     }
 }
@@ -91,6 +99,7 @@ pub(crate) fn on_submitted(model: &mut Model, ticket: u32, fault: Option<Fault>)
         Overlay::Confirm(confirm) => (confirm.ticket, confirm.fault) = (None, fault),
         Overlay::Deny(deny) => (deny.ticket, deny.fault) = (None, fault),
         Overlay::Choose(choose) => (choose.ticket, choose.fault) = (None, fault),
+        Overlay::Answer(form) => (form.ticket, form.fault) = (None, fault),
         Overlay::Picker(_) | Overlay::Viewer(_) => {}
     }
 }
@@ -110,6 +119,7 @@ pub(crate) fn settle(model: &mut Model) {
             Overlay::Confirm(confirm) => confirm.settle(model),
             Overlay::Deny(deny) => deny.settle(model),
             Overlay::Choose(choose) => choose.settle(model),
+            Overlay::Answer(form) => form.settle(model),
         };
         if stays {
             model.overlays.push(overlay);
@@ -127,6 +137,7 @@ pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>) {
             Overlay::Confirm(confirm) => confirm.draw(model, canvas),
             Overlay::Deny(deny) => deny.draw(model, canvas),
             Overlay::Choose(choose) => choose.draw(model, canvas),
+            Overlay::Answer(form) => form.draw(model, canvas),
         }
     }
 }

@@ -239,8 +239,9 @@ fn fill(cli: &str, model: &Model) -> String {
     });
     let run = model.selected_run().map(|run| run.full_name.to_string()).or(task_run);
     let approval = model.selected_approval().map(|approval| approval.full_name.to_string());
+    let question = model.selected_question().map(|question| question.full_name.to_string());
     let mut filled = cli.to_owned();
-    for (slot, name) in [("{task}", task), ("{run}", run), ("{approval}", approval)] {
+    for (slot, name) in [("{task}", task), ("{run}", run), ("{approval}", approval), ("{question}", question)] {
         if let Some(name) = name {
             filled = filled.replace(slot, &name);
         }

@@ -1,7 +1,6 @@
 //! A text over the whole screen: all about a task, a dossier, a diff, past errors.
 
 use super::Overlay;
-use orch_proto::id::ApprovalId;
 
 use crate::text::SafeText;
 use crate::view::action::{Action, Lookup, Scope, Spec, look_up};
@@ -30,8 +29,8 @@ pub(crate) enum ViewerBody {
 pub(crate) struct Viewer {
     title: SafeText,
     body: ViewerBody,
-    /// The approval that it belongs to, which can be answered from here.
-    about: Option<ApprovalId>,
+    /// What of the inbox it belongs to, which can be answered from here.
+    about: Option<inbox::Entry>,
     scroll: Scroll,
     /// A key of a longer sequence that was pressed.
     pressed: Vec<Key>,
@@ -42,8 +41,8 @@ impl Viewer {
         Overlay::Viewer(Self { title, body, about: None, scroll: Scroll::default(), pressed: Vec::new() })
     }
 
-    /// A text about an approval of the inbox.
-    pub(crate) fn of_approval(title: SafeText, body: ViewerBody, about: ApprovalId) -> Overlay {
+    /// A text about something in the inbox.
+    pub(crate) fn of_entry(title: SafeText, body: ViewerBody, about: inbox::Entry) -> Overlay {
         Overlay::Viewer(Self { title, body, about: Some(about), scroll: Scroll::default(), pressed: Vec::new() })
     }
 
@@ -52,7 +51,7 @@ impl Viewer {
     }
 
     fn pane(&self, model: &Model) -> Pane {
-        let shown = model.selected_approval().map(|approval| approval.id);
+        let shown = model.selected_entry();
         // Answered in between, by whomever: what is selected now is something else.
         if self.about.is_some() && self.about == shown { Pane::ApprovalViewer } else { Pane::Viewer }
     }

@@ -25,6 +25,7 @@ pub(crate) struct StatusRow {
     pub(crate) runs_active: u32,
     pub(crate) runs_max: u32,
     pub(crate) approvals_pending: u32,
+    pub(crate) questions_pending: u32,
     pub(crate) isolation: (u8, u8),
     /// The state cannot be written; whether for want of space.
     pub(crate) outage: Option<bool>,
@@ -48,6 +49,7 @@ impl From<StatusView> for StatusRow {
             runs_active: view.runs_active,
             runs_max: view.runs_max,
             approvals_pending: view.approvals_pending,
+            questions_pending: view.questions_pending,
             isolation: (view.isolation_level, view.isolation_required),
             outage: view.outage.map(|outage| outage.is_full),
             warnings: safe_all(&view.warnings),

@@ -1,7 +1,8 @@
-//! The inbox: approvals that wait, of all projects, and the dossier of the selected one. Nothing here approves by a
-//! single key: `A` opens a question.
+//! The inbox: approvals and questions of runs that wait, of all projects, and the dossier of the selected one. Nothing here
+//! approves by a single key: `A` opens a question, `Q` a form.
 
-use orch_proto::id::ApprovalId;
+use orch_proto::Timestamp;
+use orch_proto::id::{ApprovalId, InfoRequestId};
 use orch_proto::reference::EntityKind;
 use ratatui::layout::Rect;
 
@@ -16,8 +17,8 @@ use crate::view::focus::Pane;
 use crate::view::layout;
 use crate::view::model::Model;
 use crate::view::msg::{Cmd, Query};
-use crate::view::overlay::{Ask, Choose, Confirm, Deny, Viewer, ViewerBody};
-use crate::view::rows::{ApprovalRow, short_name};
+use crate::view::overlay::{AnswerForm, Ask, Choose, Confirm, Deny, Viewer, ViewerBody};
+use crate::view::rows::{ApprovalRow, QuestionRow, short_name};
 use crate::view::screen::{Mark, draw_absence, draw_row};
 use crate::view::theme::Role;
 use crate::view::when;
@@ -25,17 +26,27 @@ use crate::view::when;
 /// Most columns that an approval's name takes in the list.
 const NAME_COLUMNS_MAX: usize = 20;
 
+/// Something that waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Entry {
+    Approval(ApprovalId),
+    /// Of a run.
+    Question(InfoRequestId),
+}
+
 /// State of the inbox.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inbox {
-    pub(crate) cursor: Cursor<ApprovalId>,
+    pub(crate) cursor: Cursor<Entry>,
     /// The keys go to the dossier.
     in_dossier: bool,
     scroll: Scroll,
     /// What the scroll position belongs to.
-    read: Option<ApprovalId>,
+    read: Option<Entry>,
     /// A reason for denying that was begun.
-    pub(crate) draft: Option<(ApprovalId, String)>,
+    pub(crate) draft: Option<(Entry, String)>,
+    /// Answers to a question that were begun; no secrets.
+    pub(crate) form: Option<AnswerForm>,
 }
 
 impl Inbox {
@@ -44,24 +55,55 @@ impl Inbox {
     }
 }
 
-fn listed<'a>(data: &'a Data, filter: &Filter) -> Vec<&'a ApprovalRow> {
-    data.approvals.iter().flatten().filter(|approval| filter.keeps(*approval)).collect()
+/// A row of the list.
+#[derive(Clone, Copy)]
+enum Listed<'a> {
+    Approval(&'a ApprovalRow),
+    Question(&'a QuestionRow),
+}
+
+impl Listed<'_> {
+    const fn entry(self) -> Entry {
+        match self {
+            Self::Approval(row) => Entry::Approval(row.id),
+            Self::Question(row) => Entry::Question(row.id),
+        }
+    }
+
+    const fn since(self) -> Timestamp {
+        match self {
+            Self::Approval(row) => row.requested_at,
+            Self::Question(row) => row.asked_at,
+        }
+    }
+}
+
+/// What waits, that which waits longest first.
+fn listed<'a>(data: &'a Data, filter: &Filter) -> Vec<Listed<'a>> {
+    let approvals = data.approvals.iter().flatten().filter(|row| filter.keeps(*row)).map(Listed::Approval);
+    let questions = data.questions.iter().flatten().filter(|row| filter.keeps(*row)).map(Listed::Question);
+    let mut all: Vec<Listed<'a>> = approvals.chain(questions).collect();
+    all.sort_by_key(|row| (row.since(), row.entry()));
+    all
+}
+
+fn keys(model: &Model) -> Vec<Entry> {
+    listed(&model.data, &model.filter()).iter().map(|row| row.entry()).collect()
 }
 
 /// Fits the inbox to the data and the room.
 pub(crate) fn settle(model: &mut Model, body: Rect) {
-    let filter = model.filter();
-    let keys: Vec<ApprovalId> = listed(&model.data, &filter).iter().map(|approval| approval.id).collect();
-    let (list, dossier) = layout::inbox(body, keys.len());
+    let keys = keys(model);
+    let (list, area) = layout::inbox(body, keys.len());
     model.inbox.cursor.settle(&keys, usize::from(list.height.saturating_sub(1)));
-    let rows = model.selected_approval().map(|approval| rows(model, approval, dossier).len());
+    let rows = dossier(model).map(|doc| doc.rows(usize::from(area.width)).len());
     let inbox = &mut model.inbox;
     if inbox.read != inbox.cursor.key() {
         inbox.read = inbox.cursor.key();
         inbox.scroll = Scroll::default();
     }
     inbox.in_dossier &= rows.is_some();
-    inbox.scroll.settle(rows.unwrap_or(0), usize::from(dossier.height.saturating_sub(1)));
+    inbox.scroll.settle(rows.unwrap_or(0), usize::from(area.height.saturating_sub(1)));
 }
 
 /// Does an action of the inbox.
@@ -77,25 +119,23 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
             return Confirm::open(model, ask);
         }
         Action::Deny => return Deny::open(model),
+        Action::Answer => return AnswerForm::open(model),
         Action::Diff => {
             let Some(approval) = model.selected_approval() else { return Vec::new() };
             let change = approval.subject_ref.0.clone();
             let title = text(format_args!("diff of {}", approval.subject));
-            let about = approval.id;
+            let about = Entry::Approval(approval.id);
             model.data.diff = None;
             model.loader.refetch(&Query::Diff(change.clone()));
-            model.overlays.push(Viewer::of_approval(title, ViewerBody::Diff(change), about));
+            model.overlays.push(Viewer::of_entry(title, ViewerBody::Diff(change), about));
         }
         Action::Open => {
-            let Some(approval) = model.selected_approval() else { return Vec::new() };
-            let title = text(format_args!("{}  {}", approval.full_name, approval.action));
-            let (doc, about) = (dossier(model, approval), approval.id);
-            model.overlays.push(Viewer::of_approval(title, ViewerBody::Doc(doc), about));
+            let (Some(about), Some(doc)) = (model.selected_entry(), dossier(model)) else { return Vec::new() };
+            model.overlays.push(Viewer::of_entry(title(model), ViewerBody::Doc(doc), about));
         }
         _ if model.inbox.in_dossier => model.inbox.scroll.act(action),
         _ => {
-            let filter = model.filter();
-            let keys: Vec<ApprovalId> = listed(&model.data, &filter).iter().map(|approval| approval.id).collect();
+            let keys = keys(model);
             model.inbox.cursor.act(&keys, action);
         }
     }
@@ -105,43 +145,55 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
 /// Draws the inbox.
 pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     let filter = model.filter();
-    let approvals = listed(&model.data, &filter);
-    let (list, dossier) = layout::inbox(body, approvals.len());
+    let rows = listed(&model.data, &filter);
+    let (list, area) = layout::inbox(body, rows.len());
     let heading =
-        Line::of(" waits for an answer", Role::Heading).safe(text(format_args!(" ({})", approvals.len())), Role::Dim);
+        Line::of(" waits for an answer", Role::Heading).safe(text(format_args!(" ({})", rows.len())), Role::Dim);
     canvas.put(list, 0, &heading);
     let rows_area = layout::below(list, 1);
-    if approvals.is_empty() {
-        let empty: &[&str] = match &model.data.approvals {
-            None => &[],
-            Some(all) if !all.is_empty() => &["no approval matches the filter; esc clears it"],
-            Some(_) => &["nothing waits for you", "approvals of requirements, plans and protected changes come here"],
+    if rows.is_empty() {
+        let empty: &[&str] = match (&model.data.approvals, &model.data.questions) {
+            (None, _) | (_, None) => &[],
+            (Some(approvals), Some(questions)) if !approvals.is_empty() || !questions.is_empty() => {
+                &["nothing matches the filter; esc clears it"]
+            }
+            _ => &[
+                "nothing waits for you",
+                "approvals of requirements, plans and protected changes come here,",
+                "and what runs ask: `orchctl agent request-info`, or the tool of that name",
+            ],
         };
-        draw_absence(canvas, layout::below(body, 2), (model, &Query::Approvals), empty);
+        let queries = [Query::Approvals, Query::Questions];
+        let failed = queries.iter().find(|query| model.loader.fault(query).is_some()).unwrap_or(&queries[0]);
+        draw_absence(canvas, layout::below(body, 2), (model, failed), empty);
         return;
     }
-    for (row, approval) in (0..rows_area.height).zip(approvals.iter().skip(model.inbox.cursor.top())) {
-        let mark = Mark::of(model.inbox.cursor.key() == Some(approval.id), !model.inbox.in_dossier);
-        let age = when::span(model.now.wall.ms_since(approval.requested_at));
-        let line = Line::of("! ", Role::Warn)
-            .safe(short_name(&approval.full_name, NAME_COLUMNS_MAX), Role::Strong)
+    for (at, row) in (0..rows_area.height).zip(rows.iter().skip(model.inbox.cursor.top())) {
+        let mark = Mark::of(model.inbox.cursor.key() == Some(row.entry()), !model.inbox.in_dossier);
+        let age = when::span(model.now.wall.ms_since(row.since()));
+        let (glyph, name, kind, what) = match row {
+            Listed::Approval(row) => ("! ", &row.full_name, text(format_args!("{}", row.kind)), row.action.clone()),
+            Listed::Question(row) => ("? ", &row.full_name, SafeText::literal("question"), row.first_line()),
+        };
+        let line = Line::of(glyph, Role::Warn)
+            .safe(short_name(name, NAME_COLUMNS_MAX), Role::Strong)
             .safe(text(format_args!("  {:<4}", age.as_str())), Role::Dim)
-            .safe(text(format_args!("{}  ", approval.kind)), Role::Key)
-            .safe(approval.action.clone(), Role::Text);
-        draw_row(canvas, (rows_area, row), &line, mark);
+            .safe(text(format_args!("{kind}  ")), Role::Key)
+            .safe(what, Role::Text);
+        draw_row(canvas, (rows_area, at), &line, mark);
     }
     if layout::is_wide(body) {
-        canvas.divider(dossier.x.saturating_sub(1), body);
+        canvas.divider(area.x.saturating_sub(1), body);
     }
-    draw_dossier(model, canvas, dossier);
+    draw_dossier(model, canvas, area);
 }
 
 fn draw_dossier(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
-    let Some(approval) = model.selected_approval() else { return };
+    let Some(doc) = dossier(model) else { return };
     let role = if model.inbox.in_dossier { Role::Heading } else { Role::Strong };
-    canvas.rule(area, 0, &Line::of("dossier ", role).safe(approval.full_name.clone(), role));
+    canvas.rule(area, 0, &Line::of("dossier ", role).safe(full_name(model), role));
     let inside = layout::below(area, 1);
-    let rows = rows(model, approval, area);
+    let rows = doc.rows(usize::from(area.width));
     for (row, line) in (0..inside.height).zip(rows.iter().skip(model.inbox.scroll.top)) {
         canvas.put(inside, row, line);
     }
@@ -152,12 +204,58 @@ fn draw_dossier(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
-fn rows(model: &Model, approval: &ApprovalRow, area: Rect) -> Vec<Line> {
-    dossier(model, approval).rows(usize::from(area.width))
+fn full_name(model: &Model) -> SafeText {
+    let approval = model.selected_approval().map(|row| row.full_name.clone());
+    approval.or_else(|| model.selected_question().map(|row| row.full_name.clone())).unwrap_or_default()
 }
 
-/// Everything that a person has to know before answering.
-fn dossier(model: &Model, approval: &ApprovalRow) -> Doc {
+fn title(model: &Model) -> SafeText {
+    let approval = model.selected_approval().map(|row| row.action.clone());
+    let what = approval.or_else(|| model.selected_question().map(QuestionRow::first_line)).unwrap_or_default();
+    text(format_args!("{}  {what}", full_name(model)))
+}
+
+/// Everything that a person has to know of what is selected.
+fn dossier(model: &Model) -> Option<Doc> {
+    match (model.selected_approval(), model.selected_question()) {
+        (Some(row), _) => Some(of_approval(model, row)),
+        (None, Some(row)) => Some(of_question(model, row)),
+        (None, None) => None,
+    }
+}
+
+/// The same of a question of a run.
+fn of_question(model: &Model, question: &QuestionRow) -> Doc {
+    let mut doc = Doc::new();
+    for (at, line) in question.asks.iter().enumerate() {
+        doc = doc.field_as(if at == 0 { "asks" } else { "" }, line.clone(), Role::Strong);
+    }
+    doc = doc.field("project", question.project.clone()).field("run", question.run.clone());
+    doc = doc.field("for", question.task.clone());
+    for field in &question.fields {
+        doc = doc.item("-", text(format_args!("{} ({})", field.title, field.takes())), Role::Text);
+    }
+    let waits = when::span(model.now.wall.ms_since(question.asked_at));
+    let doc = doc.field("waits", text(format_args!("{waits}")));
+    expiry(doc, model, question.expires_at).item("Q", SafeText::literal("answers it"), Role::Key).item(
+        "D",
+        SafeText::literal("has the run go on without an answer"),
+        Role::Key,
+    )
+}
+
+fn expiry(doc: Doc, model: &Model, expires_at: Option<Timestamp>) -> Doc {
+    match expires_at {
+        Some(at) if at > model.now.wall => {
+            doc.field_as("expires", text(format_args!("in {}", when::span(at.ms_since(model.now.wall)))), Role::Warn)
+        }
+        Some(_) => doc.field_as("expires", text(format_args!("now")), Role::Bad),
+        None => doc,
+    }
+}
+
+/// Everything that a person has to know of an approval before answering.
+fn of_approval(model: &Model, approval: &ApprovalRow) -> Doc {
     let subject = text(format_args!("{} {}", approval.kind, approval.subject));
     let mut doc = Doc::new().field_as("action", approval.action.clone(), Role::Strong).field("about", subject);
     for detail in &approval.details {
@@ -169,13 +267,7 @@ fn dossier(model: &Model, approval: &ApprovalRow) -> Doc {
         .field("digest", approval.digest.clone())
         .field("agreed", text(format_args!("{} of {} {}", approval.granted, approval.needed, approval.granted_by)))
         .field("waits", text(format_args!("{waits}")));
-    let doc = match approval.expires_at {
-        Some(at) if at > model.now.wall => {
-            doc.field_as("expires", text(format_args!("in {}", when::span(at.ms_since(model.now.wall)))), Role::Warn)
-        }
-        Some(_) => doc.field_as("expires", text(format_args!("now")), Role::Bad),
-        None => doc,
-    };
+    let doc = expiry(doc, model, approval.expires_at);
     if !approval.choices.is_empty() {
         return doc.item("A", SafeText::literal("answers it"), Role::Key);
     }

@@ -109,6 +109,7 @@ impl Harness {
                 Answer::Run(Box::new(found.ok_or_else(|| RpcError::new(ErrorCode::NotFound, "no such run"))?))
             }
             Query::Approvals => Answer::Approvals(if is_empty { Vec::new() } else { samples.approvals() }),
+            Query::Questions => Answer::Questions(if is_empty { Vec::new() } else { samples.questions() }),
             Query::Plans => Answer::Plans(if is_empty { Vec::new() } else { samples.plans() }),
             Query::Requirements => Answer::Requirements(some(true).then(|| Box::new(samples.requirements()))),
             Query::Doctor => Answer::Doctor(samples.doctor()),

@@ -77,6 +77,16 @@ fn inbox_question() {
 }
 
 #[test]
+fn inbox_info_request() {
+    check("inbox_info_request", "3 G");
+}
+
+#[test]
+fn inbox_answer() {
+    check("inbox_answer", "3 G Q u enter h u n t e r 2");
+}
+
+#[test]
 fn inbox_denial() {
     check("inbox_denial", "3 j D n o t space y e t");
 }

@@ -17,6 +17,7 @@ use super::exchange;
 use super::ledger::Ledger;
 use super::room::RunRoom;
 use super::upstream::Client;
+use crate::accept;
 
 /// Connections of one run at once; further ones wait in the listener.
 const CONNECTIONS_MAX: usize = 32;
@@ -24,8 +25,6 @@ const CONNECTIONS_MAX: usize = 32;
 const HEADER_MAX: Duration = Duration::from_secs(30);
 /// Most bytes that are read from a connection at once, the header of a request among them.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// Wait after the daemon had no descriptor left for a connection.
-const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// What one run is served with.
 #[derive(Debug)]
@@ -60,7 +59,7 @@ impl<L: Ledger> Gateway<L> {
             while connections.len() >= CONNECTIONS_MAX {
                 let _ended = connections.join_next().await;
             }
-            let stream = accept(&listener).await?;
+            let stream = accept::next(&listener, "model").await?;
             while connections.try_join_next().is_some() {}
             // One connection of each run waits so, and no more are taken.
             let place = gateway.room.place().await;
@@ -69,21 +68,6 @@ impl<L: Ledger> Gateway<L> {
                 connection(gateway, stream).await;
                 drop(place);
             });
-        }
-    }
-}
-
-/// The next connection.
-async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return Ok(stream),
-            // What the sandbox's listeners say when their run is over.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "failed to take a connection of a run to its model");
-                tokio::time::sleep(AFTER_FAILURE).await;
-            }
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::command::{Command, Word};
 use crate::digest::Digest;
 use crate::entity::{
     Approval, ApprovalSubject, Artifact, ChannelEvent, Entity as _, HANDED_IN_MAX, HANDED_IN_TIMES_MAX, InfoRequest,
-    InfoRequestEvent, NOTES_MAX, PROGRESS_TIMES_MAX, Run, RunEvent,
+    InfoRequestEvent, NOTES_MAX, PROGRESS_TIMES_MAX, Run, RunEvent, RunPause,
 };
 use crate::event::Event;
 use crate::state::approval::ApprovalState;
@@ -76,6 +76,7 @@ fn say<V: View>(cx: &mut Context<'_, V>, (id, fence): (RunId, u64), word: &Word)
         Word::Ask { key, text, fields, expires } => info::ask(cx, &run, (key, text), fields, *expires),
         Word::Await { .. } => ask_to_allow(cx, &run, word),
         Word::Taken { key } => info::taken(cx, &run, key),
+        Word::Withdraw { key, action } => take_back(cx, &run, key, action.as_ref()),
     }
 }
 
@@ -176,11 +177,15 @@ pub(super) fn shown(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(SHOWN_CHARS_MAX).collect()
 }
 
-/// Lets the run go on that waits for nothing any more, now that these are decided.
+/// Lets the run go on that waits for nothing any more, now that these are decided. One whose place is for others meanwhile stands
+/// still until there is one for it.
 pub(super) fn decided<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
     let run: Run = cx.get(id)?;
     if run.state.is_waiting() && open(cx, id)?.is_empty() {
         emit(cx, id, ChannelEvent::Answered);
+        if run.pause.is_some_and(|pause| pause.for_answer) {
+            cx.emit((id, RunEvent::PauseRequested { pause: RunPause::for_place(cx.now) }));
+        }
     }
     Ok(())
 }
@@ -221,6 +226,40 @@ pub(super) fn withdraw<V: View>(cx: &mut Context<'_, V>, run: RunId, why: &str) 
         }
     }
     Ok(())
+}
+
+/// Takes back one question of a run, for which nobody in it waits any more.
+fn take_back<V: View>(
+    cx: &mut Context<'_, V>,
+    run: &Run,
+    key: &str,
+    action: Option<&(String, Vec<String>)>,
+) -> Result<(), DecideError> {
+    const WHY: &str = "the run does not wait for the answer any more";
+    let is_open = if let Some((action, details)) = action {
+        let digest = action_digest(run.id, key, action, details);
+        let asked = actions(cx, run.id)?.into_iter().find(|asked| asked.digest == digest);
+        let asked = asked.ok_or_else(|| never_asked(EntityKind::Approval, key))?;
+        cx.touch(EntityKind::Approval, asked.id);
+        approval::void(cx, asked.id, WHY)?;
+        asked.is_open()
+    } else {
+        let asked = info::by_key(cx, run.id, key)?.ok_or_else(|| never_asked(EntityKind::InfoRequest, key))?;
+        cx.touch(EntityKind::InfoRequest, asked.id);
+        if asked.is_pending() {
+            cx.emit((asked.id, InfoRequestEvent::Cancelled { reason: WHY.to_owned() }));
+        }
+        asked.is_pending()
+    };
+    if !is_open {
+        cx.note("it was decided before");
+        return Ok(());
+    }
+    decided(cx, run.id)
+}
+
+fn never_asked(kind: EntityKind, key: &str) -> DecideError {
+    DecideError::NotFound { kind, id: key.to_owned() }
 }
 
 /// Ends what nobody answered in time.

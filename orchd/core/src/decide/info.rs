@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use orch_proto::channel::FRAME_BYTES_MAX;
 use orch_proto::id::{InfoRequestId, RunId};
 use orch_proto::{EntityKind, Timestamp};
 
@@ -24,6 +25,8 @@ const NAME_BYTES_MAX: usize = 63;
 const LABEL_BYTES_MAX: usize = 400;
 /// Longest answer that is no secret, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
+/// Most bytes of all values of an answer, secrets included, as they are sent to the run: a frame, and room for what is around them.
+const SENT_BYTES_MAX: usize = FRAME_BYTES_MAX - (4 << 10);
 
 /// A run asks; by a name that it has used before, it asks the same again.
 pub(super) fn ask<V: View>(
@@ -97,6 +100,10 @@ pub(super) fn answer<V: View>(
             return Err(DecideError::Invalid { field: "answer", problem });
         }
     }
+    may_be_sent(answers.iter().filter_map(|(name, value)| match value {
+        FieldValue::Plain { text } => Some((name.as_str(), text.as_str())),
+        FieldValue::Secret => None,
+    }))?;
     for field in &asked.fields {
         let problem = match answers.get(&field.name) {
             None if field.is_required => Some("is needed".to_owned()),
@@ -135,7 +142,7 @@ fn pending<V: View>(cx: &mut Context<'_, V>, id: InfoRequestId) -> Result<InfoRe
     }
 }
 
-fn by_key<V: View>(cx: &Context<'_, V>, run: RunId, key: &str) -> Result<Option<InfoRequest>, DecideError> {
+pub(super) fn by_key<V: View>(cx: &Context<'_, V>, run: RunId, key: &str) -> Result<Option<InfoRequest>, DecideError> {
     Ok(cx.view.list::<InfoRequest>(&Filter::under(run))?.into_iter().find(|asked| asked.key == key))
 }
 
@@ -155,6 +162,31 @@ pub fn value_problem(kind: &FieldKind, value: &str) -> Option<String> {
         FieldKind::Choice { choices } => Some(format!("is none of {}", choices.join(", "))),
         FieldKind::Secret => Some("is a secret and was given as a text".to_owned()),
     }
+}
+
+/// Checks that all values of an answer, by the names of their fields, can be sent to the run at once.
+///
+/// # Errors
+/// With how much it is, and what to do.
+pub fn may_be_sent<'v>(values: impl Iterator<Item = (&'v str, &'v str)>) -> Result<(), DecideError> {
+    let sent: usize = values.map(|(name, value)| sent_bytes(name) + sent_bytes(value) + 2).sum();
+    if sent <= SENT_BYTES_MAX {
+        return Ok(());
+    }
+    let problem = format!(
+        "has {sent} bytes as the run is sent it; {SENT_BYTES_MAX} are accepted: give less, and put what is large where the run finds it"
+    );
+    Err(DecideError::TooLarge { field: "answer", problem })
+}
+
+/// Bytes of a text in JSON.
+fn sent_bytes(text: &str) -> usize {
+    let of_char = |character: char| match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        control if control < ' ' => 6,
+        other => other.len_utf8(),
+    };
+    2 + text.chars().map(of_char).sum::<usize>()
 }
 
 /// Checks how long a question may wait.
@@ -206,6 +238,21 @@ fn check_field(field: &InfoField) -> Result<(), DecideError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Sixteen fields of the largest size are more than a frame has, and what is escaped grows.
+    #[test]
+    fn an_answer_can_be_sent_at_once_or_is_refused() {
+        let names: Vec<String> = (0..FIELDS_MAX).map(|at| format!("field{at}")).collect();
+        let all = |value: &str| may_be_sent(names.iter().map(|name| (name.as_str(), value)));
+        all(&"x".repeat(ANSWER_BYTES_MAX - 300)).unwrap();
+        for large in ["x".repeat(ANSWER_BYTES_MAX), "\u{1}".repeat(ANSWER_BYTES_MAX / 5)] {
+            let refused = all(&large).unwrap_err().to_string();
+            assert!(refused.contains("are accepted: give less"), "{refused}");
+        }
+        for text in ["", "a\"b\\c\nd", "\u{0}\u{1f}\u{8}\u{c}\r\t", "\u{e4}\u{1f600}\u{2028}\u{7f}/"] {
+            assert_eq!(sent_bytes(text), serde_json::to_string(text).unwrap().len(), "{text:?}");
+        }
+    }
 
     #[test]
     fn a_value_fits_its_field_or_says_why_not() {

@@ -45,7 +45,7 @@ pub use bounds::{
     ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, LINE_BYTES_MAX, NAMED_MAX, REQUIREMENTS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX,
 };
 pub use channel::{ASKED_MAX, ASKED_OPEN_MAX, SAID_BYTES_MAX, action_digest, may_hand_in};
-pub use info::{CHOICES_MAX, EXPIRES_MS_MAX, FIELDS_MAX, value_problem};
+pub use info::{CHOICES_MAX, EXPIRES_MS_MAX, FIELDS_MAX, may_be_sent, value_problem};
 pub use plan::PlanDelta;
 pub use project::SLUG_CHARS_MAX;
 pub use replan::PRIORITY_DEFAULT;
@@ -183,6 +183,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::CancelRun { run, reason } => run::cancel(cx, *run, reason),
         Command::PauseRun { run, reason } => pause::run(cx, *run, reason),
         Command::ResumeRun { run } => pause::resume_run(cx, *run),
+        Command::RecallRun { run } => pause::recall(cx, *run),
         Command::SilentRun { run, since, timeout } => question::silent(cx, *run, *since, *timeout),
         Command::HeardRun { run } => question::heard(cx, *run),
         Command::RemoveParts { removals } => retention::remove(cx, removals),

@@ -109,6 +109,16 @@ pub(super) fn resume_run<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<
     Ok(())
 }
 
+/// Lets a run go on that has its answer, now that there is a place for it.
+pub(super) fn recall<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
+    let run: Run = open_run(cx, id)?;
+    if run.pause.is_none_or(|pause| pause.for_place.is_none()) {
+        return Err(conflict(format!("R-{} does not wait for a place", run.number)));
+    }
+    cx.emit((id, RunEvent::ResumeRequested));
+    Ok(())
+}
+
 /// Refuses what would begin something of a project that is paused.
 pub(super) fn may_begin<V: View>(cx: &Context<'_, V>, project: &Project) -> Result<(), DecideError> {
     match project.pause.as_ref().filter(|pause| pause.lasts(cx.now)) {

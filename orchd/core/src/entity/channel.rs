@@ -120,10 +120,12 @@ impl ChannelEvent {
 }
 
 impl Run {
-    /// Whether its processes stand still because it waits for an answer: its place is for others meanwhile.
+    /// Whether its processes stand still because it waits for an answer, or has it and waits for a place: its place is for others
+    /// meanwhile.
     #[must_use]
     pub fn is_parked(&self) -> bool {
-        self.state.is_waiting() && self.pause.as_ref().is_some_and(|pause| pause.for_answer)
+        let is_for_answer = |pause: &RunPause| pause.for_answer && self.state.is_waiting();
+        self.pause.as_ref().is_some_and(|pause| pause.for_place.is_some() || is_for_answer(pause))
     }
 
     /// Takes in a file; the one before at its path goes.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use super::reader::{Fields, checked, list, list_of, scalar, wrong_type};
-use super::text::{Domain, EnvName, SecretName};
+use super::text::{Domain, EnvName, Key, SecretName};
 use super::yaml::{Fault, Node, Value};
 
 /// Most hosts of a recipe.
@@ -35,6 +35,9 @@ pub struct Access {
     /// It can speak to the daemon over a channel of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub channel: bool,
+    /// Providers whose access people are asked for before its steps begin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<Key>,
 }
 
 /// A host, or all hosts below a name, at some ports.
@@ -58,7 +61,7 @@ impl Access {
     /// Whether it is what every run has.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.network.is_empty() && self.secrets.is_empty() && !self.channel
+        self.network.is_empty() && self.secrets.is_empty() && !self.channel && self.providers.is_empty()
     }
 
     /// What is given, a line each, for a person to decide about and to find again.
@@ -66,7 +69,8 @@ impl Access {
     pub fn lines(&self) -> Vec<String> {
         let network = self.network.iter().map(|reach| format!("network: {reach}"));
         let secrets = self.secrets.iter().map(|secret| format!("secret: {secret}"));
-        network.chain(secrets).chain(self.channel.then(|| "channel".to_owned())).collect()
+        let providers = self.providers.iter().map(|provider| format!("provider: {provider}"));
+        network.chain(secrets).chain(self.channel.then(|| "channel".to_owned())).chain(providers).collect()
     }
 }
 

@@ -12,6 +12,7 @@ mod parse;
 mod policy;
 mod prices;
 mod problem;
+mod provider;
 pub(crate) mod reader;
 mod role;
 pub(crate) mod step;
@@ -30,6 +31,7 @@ pub(crate) use parse::version;
 pub use policy::{Policy, parse_policy};
 pub use prices::{Prices, parse_prices};
 pub use problem::{Place, Problem, RecipeError};
+pub use provider::parse_provider;
 pub use role::{PROMPT_TOKENS_MAX, Role, parse_role};
 pub use text::{
     DOMAIN_BYTES_MAX, Domain, ENV_NAME_BYTES_MAX, EnvName, KEY_BYTES_MAX, Key, Network, REL_PATH_BYTES_MAX, RelPath,

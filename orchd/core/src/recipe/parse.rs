@@ -9,6 +9,7 @@ use super::checked::{
 };
 use super::checksum::Checksum;
 use super::problem::{Problem, RecipeError};
+use super::provider::providers;
 use super::reader::{Fields, boolean, checked, count, env, line, list_of, scalar, seconds_ms, wrong_type};
 use super::step::{steps, timeout, without_checkpoints};
 use super::text::{Domain, Network, printable};
@@ -26,6 +27,7 @@ const RUN_KEYS: &[&str] = &[
     "network",
     "secrets",
     "channel",
+    "providers",
     "checkout",
     "changes",
     "isolation",
@@ -116,10 +118,13 @@ fn run(node: &Node) -> Result<RunRecipe, Fault> {
     let starts_empty = !fields.opt("checkout", boolean)?.unwrap_or(true);
     let keeps_changes = fields.opt("changes", changes)?.unwrap_or(!starts_empty);
     let isolation = fields.opt("isolation", isolation)?.unwrap_or_default();
+    let providers = fields.opt("providers", providers)?.unwrap_or_default();
     let access = Access {
         network: reached,
         secrets: fields.opt("secrets", secrets)?.unwrap_or_default(),
-        channel: fields.opt("channel", boolean)?.unwrap_or(false),
+        // Asking needs one.
+        channel: fields.opt("channel", boolean)?.unwrap_or(false) || !providers.is_empty(),
+        providers,
     };
     let contradictions = [
         ("changes", starts_empty && keeps_changes, "without a checkout there is nothing that could have changed"),
@@ -131,7 +136,12 @@ fn run(node: &Node) -> Result<RunRecipe, Fault> {
         (
             "isolation",
             isolation == Isolation::None && !access.is_nothing(),
-            "only a sandbox can give `network`, `secrets` and `channel`",
+            "only a sandbox can give `network`, `secrets`, `channel` and `providers`",
+        ),
+        (
+            "providers",
+            !access.providers.is_empty() && steps.iter().flatten().any(|step| step.checkpoint),
+            "an attempt that goes on from a checkpoint asks nobody",
         ),
     ];
     if let Some(given) = fields.get("steps").filter(|_| starts_empty) {

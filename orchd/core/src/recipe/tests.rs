@@ -76,7 +76,7 @@ fn a_run_may_do_without_files_changes_or_isolation() {
         ),
         (
             "isolation: none\ncheckout: false\nsecrets: [key]",
-            "3:12: `isolation` does not go with the rest: only a sandbox can give `network`, `secrets` and `channel`",
+            "3:12: `isolation` does not go with the rest: only a sandbox can give `network`, `secrets`, `channel` and `providers`",
         ),
     ] {
         let text = format!("steps:\n  - make\n{more}\n");
@@ -114,7 +114,7 @@ fn unknown_and_missing_keys() {
     assert_eq!(shown("stpes: [a]\n"), "recipe.yaml:1:1: unknown key `stpes` in a run recipe | did you mean `steps`?");
     assert_eq!(
         shown("steps: [a]\nzzz: 1\n"),
-        "recipe.yaml:2:1: unknown key `zzz` in a run recipe | known keys: tools, steps, env, retries, requires, network, secrets, channel, checkout, \
+        "recipe.yaml:2:1: unknown key `zzz` in a run recipe | known keys: tools, steps, env, retries, requires, network, secrets, channel, providers, checkout, \
          changes, isolation, timeout"
     );
     assert_eq!(shown("name: x\nsteps: [a]\n"), "recipe.yaml:1:1: missing key `version` in a tool recipe");

@@ -22,7 +22,11 @@ pub(super) fn random(runs: &[Run], infos: &[InfoRequest], dice: &mut IdSource) -
     match (dice.jitter(12), told) {
         (0..=2, _) if run.state.is_waiting() => Some(Command::ParkRun { run: run.id }),
         (3..=5, _) => Some(Command::ExpireAsked { run: run.id }),
-        (6, _) => Some(Command::ResumeRun { run: run.id }),
+        (6, _) if dice.jitter(2) == 0 => Some(Command::ResumeRun { run: run.id }),
+        (6, _) => {
+            let returning: Vec<Run> = speaking.iter().filter(|run| run.is_parked()).cloned().collect();
+            Some(Command::RecallRun { run: pick(&returning, dice).unwrap_or(run).id })
+        }
         (7..=9, Some(told)) => {
             let word = Box::new(Word::Taken { key: told.key.clone() });
             Some(Command::Say { run: run.id, fence: run.fence, word })
@@ -38,7 +42,7 @@ fn word(run: &Run, infos: &[InfoRequest], dice: &mut IdSource) -> Word {
     let key = format!("k{}", dice.jitter(4));
     // Some is over before anybody can answer.
     let expires = run.queued_at.plus_ms(1_000 + dice.jitter(120_000));
-    match dice.jitter(8) {
+    match dice.jitter(9) {
         0 => Word::Progress { percent: u8::try_from(dice.jitter(110)).ok(), text: "on it".into() },
         1 => Word::Note { text: "noted".into() },
         2 => Word::HandIn {
@@ -48,6 +52,13 @@ fn word(run: &Run, infos: &[InfoRequest], dice: &mut IdSource) -> Word {
         4 => {
             let own: Vec<InfoRequest> = infos.iter().filter(|asked| asked.run == run.id).cloned().collect();
             Word::Taken { key: pick(&own, dice).map_or(key, |asked| asked.key) }
+        }
+        5 => {
+            let waits: Vec<InfoRequest> =
+                infos.iter().filter(|asked| asked.run == run.id && asked.is_pending()).cloned().collect();
+            let action = (dice.jitter(2) == 0).then(|| ("drop the table".to_owned(), vec!["all of it".to_owned()]));
+            let key = pick(&waits, dice).filter(|_| action.is_none()).map_or(key, |asked| asked.key);
+            Word::Withdraw { key, action }
         }
         _ => Word::Ask { key, text: "Where to?".into(), fields: fields(), expires },
     }

@@ -21,6 +21,7 @@ use super::ledger::{Holder, Ledger};
 use super::limits::Limits;
 use super::merge_queue::MergeQueues;
 use super::overdue::Waiting;
+use super::returning::Returning;
 use super::times::Times;
 use super::turns::Turns;
 use crate::entity::{Asks, Standing, Verdict};
@@ -135,6 +136,9 @@ pub struct Book {
     /// Tasks in the queue that can never begin.
     pub(super) moot: BTreeSet<TaskId>,
     pub(super) queues: MergeQueues,
+    pub(super) returning: Returning,
+    /// Runs that stand still and count for the memory that a run usually has.
+    standing_still: u64,
     pub(super) unknown: Unknown,
 }
 
@@ -213,6 +217,8 @@ impl Book {
             _ => CHARGE_MS,
         };
         self.turns.run(facts, counts_ms);
+        let recalled = self.returning.put(facts);
+        recalled.into_iter().for_each(|project| self.turns.chosen(project, false));
         self.budgets.run(facts);
         if facts.is_work {
             let class = ClassId { project: facts.project, priority: facts.priority };
@@ -227,7 +233,8 @@ impl Book {
         if facts.is_open {
             self.unchoose(task);
             if facts.is_parked {
-                // Others are in its place; what it asked for is still taken, but for processors, which it does not use.
+                // Others are in its place; what it asked for is still taken, but for processors, which it does not use. The memory
+                // that it has without asking counts with that of all others like it.
                 let memory_bytes = Some(facts.asks.memory_bytes.unwrap_or(0));
                 let asks = Asks { memory_bytes, cpu_millis: None, ..facts.asks.clone() };
                 let freed = self.ledger.release(Holder::Run(id));
@@ -245,7 +252,22 @@ impl Book {
             let freed = self.ledger.release(Holder::Run(id));
             self.wake(freed);
         }
+        self.count_standing_still();
         self.refresh(task);
+    }
+
+    /// Takes or gives back the memory of runs that stand still.
+    fn count_standing_still(&mut self) {
+        let counting = self.returning.counting(self.limits.runs_max);
+        if self.standing_still == counting {
+            return;
+        }
+        self.standing_still = counting;
+        let freed = self.ledger.release(Holder::StandingStill);
+        if counting > 0 {
+            self.ledger.hold(Holder::StandingStill, &Asks::default(), counting);
+        }
+        self.wake(freed);
     }
 
     /// A change as it is now.
@@ -272,6 +294,7 @@ impl Book {
         let is_otherwise = self.limits.patience.queue != limits.patience.queue || self.limits.freezes != limits.freezes;
         let holds_otherwise = self.limits.hold_ms != limits.hold_ms;
         self.limits = limits;
+        self.count_standing_still();
         if holds_otherwise {
             self.hold_again();
         }
@@ -291,6 +314,8 @@ impl Book {
 
     /// Tasks that were chosen and that nothing came of may be chosen again.
     pub fn give_back(&mut self) {
+        let recalled = self.returning.give_back();
+        recalled.into_iter().for_each(|project| self.turns.chosen(project, false));
         let chosen: Vec<TaskId> = self.chosen.keys().copied().collect();
         for task in chosen {
             self.unchoose(task);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orch_proto::Timestamp;
-use orch_proto::id::{ChangeId, ProjectId, TaskId};
+use orch_proto::id::{ChangeId, ProjectId, RunId, TaskId};
 
 use super::book::Book;
 use super::lanes::{LaneId, Order};
@@ -25,6 +25,8 @@ pub struct Decision {
 pub enum Action {
     /// An attempt at a task.
     Run(TaskId),
+    /// To let a run go on that stands still, has its answer, and took no place meanwhile.
+    Recall(RunId),
     /// The gates of a change, which is at the front of its project's merge queue.
     Check(ChangeId),
     /// Not to start a task, ever: what it waits for cannot happen any more.
@@ -42,8 +44,12 @@ impl Book {
     /// [`Self::give_back`]. `rests` are changes that are left alone for a moment.
     pub fn choose(&mut self, now: Timestamp, rests: &BTreeSet<ChangeId>) -> Vec<Decision> {
         self.advance(now);
-        let free = (self.limits.runs_max as usize).saturating_sub(self.turns.running() + self.chosen.len());
+        let under_way = self.turns.running() + self.chosen.len() + self.returning.chosen();
+        let free = (self.limits.runs_max as usize).saturating_sub(under_way);
         let mut decisions = self.ends();
+        let recalls = self.recalls(free);
+        let free = free - recalls.len();
+        decisions.extend(recalls);
         if !self.limits.forbid() && free > 0 {
             decisions.extend(self.starts(now, rests, free));
         }
@@ -53,6 +59,24 @@ impl Book {
         let otherwise = self.otherwise_budgets().take(ENDS_MAX);
         decisions.extend(otherwise.map(|action| Decision { action, reason: "a mark of a budget is reached".into() }));
         decisions
+    }
+
+    /// Runs that go on in that many places: before anything begins, and whether or not anything may, since they have begun. How many
+    /// processors are free is not asked: they were there before, and no run has them for itself.
+    fn recalls(&mut self, free: usize) -> Vec<Decision> {
+        let mut recalls = Vec::new();
+        for (run, project) in self.returning.in_order() {
+            if recalls.len() == free {
+                break;
+            }
+            if self.turns.has_place(project) {
+                self.turns.chosen(project, true);
+                self.returning.choose(run, project);
+                let reason = "it has its answer, and there is a place for it".into();
+                recalls.push(Decision { action: Action::Recall(run), reason });
+            }
+        }
+        recalls
     }
 
     /// What begins now in that many places.

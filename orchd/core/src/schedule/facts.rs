@@ -212,8 +212,11 @@ pub struct RunFacts {
     /// That of the task when it was started.
     pub(super) priority: u8,
     pub(super) is_open: bool,
-    /// It waits for a person, and takes no place among those under way meanwhile. What it asked for it still holds.
+    /// It waits for a person, and takes no place among those under way meanwhile. Its memory, its disk and what it asked for by
+    /// name it still holds.
     pub(super) is_parked: bool,
+    /// It has its answer, and waits for a place since then.
+    pub(super) wants_place: Option<Timestamp>,
     /// Somebody asked for its end.
     pub(super) is_ending: bool,
     pub(super) queued_at: Timestamp,
@@ -234,6 +237,7 @@ impl From<&Run> for RunFacts {
             priority: run.priority,
             is_open: run.is_open(),
             is_parked: run.is_parked(),
+            wants_place: run.pause.as_ref().and_then(|pause| pause.for_place),
             is_ending: run.cancel_requested.is_some(),
             queued_at: run.queued_at,
             started_at: run.started_at,
@@ -255,7 +259,9 @@ pub fn heeds_run(label: &str) -> bool {
             | "over_budget"
             | "parked"
             | "answered"
+            | "pause_requested"
             | "resume_requested"
+            | "undone"
             | "ended"
     )
 }

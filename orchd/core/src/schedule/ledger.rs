@@ -71,6 +71,8 @@ pub(super) enum Holder {
     Chosen(TaskId),
     /// The checks that are chosen at this moment.
     Checks,
+    /// Runs that stand still beyond those whose usual memory the host lends.
+    StandingStill,
 }
 
 /// What is held.

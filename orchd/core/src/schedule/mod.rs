@@ -19,6 +19,7 @@ mod links;
 mod opening;
 mod overdue;
 mod ready;
+mod returning;
 mod times;
 
 mod chains;

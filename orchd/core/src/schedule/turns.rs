@@ -205,6 +205,12 @@ impl Turns {
         self.runs.len() - self.parked
     }
 
+    /// Whether one more run of the project may be under way.
+    pub(super) fn has_place(&self, project: ProjectId) -> bool {
+        let part = self.parts.get(&project);
+        part.is_none_or(|part| part.share.runs_max.is_none_or(|max| part.running.saturating_add(part.chosen) < max))
+    }
+
     /// Runs of the project, with those that are about to start.
     pub(super) fn of_project(&self, project: ProjectId) -> u32 {
         self.parts.get(&project).map_or(0, |part| part.running + part.chosen)

@@ -10,6 +10,8 @@ mod spending;
 mod support;
 
 mod budgets;
+mod channel;
+
 mod checkpoints;
 
 mod decide_archive;

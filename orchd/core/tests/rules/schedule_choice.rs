@@ -77,6 +77,7 @@ pub(crate) fn names(scene: &Scene, runs_max: u32) -> Vec<String> {
     let name = |decision: Decision| match decision.action {
         Action::Run(task) => scene.one::<Task>(task).title,
         Action::Check(change) => format!("C-{}", scene.one::<Change>(change).number),
+        Action::Recall(run) => format!("recall R-{}", scene.one::<Run>(run).number),
         Action::Skip(task) => format!("skip {}", scene.one::<Task>(task).title),
         Action::Expire(task) => format!("expire {}", scene.one::<Task>(task).title),
         Action::Judge(project) => format!("judge {}", scene.one::<Project>(project).slug),
@@ -333,7 +334,7 @@ proptest! {
                 continue;
             }
             let open = scene.view.list::<Run>(&Filter::default().open()).unwrap();
-            let starts = |action| matches!(action, Action::Run(_) | Action::Check(_));
+            let starts = |action| matches!(action, Action::Run(_) | Action::Check(_) | Action::Recall(_));
             let starting = decisions.iter().filter(|decision| starts(decision.action)).count();
             // One that waits for a person takes no place.
             let in_place = open.iter().filter(|run| !run.is_parked()).count();
@@ -341,6 +342,7 @@ proptest! {
             for decision in decisions.iter().take(2).chain(decisions.iter().skip(2).next_back()) {
                 let command = match decision.action {
                     Action::Run(task) => start(task),
+                    Action::Recall(run) => Command::RecallRun { run },
                     Action::Skip(task) => Command::SkipTask { task },
                     Action::Expire(task) => Command::ExpireTask { task },
                     Action::Overdue { task, since, timeout } => Command::OverdueTask { task, since, timeout },

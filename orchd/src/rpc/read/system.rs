@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use orch_core::entity::{InfoRequest, Pause, Project, Run, Task};
 use orch_core::state::approval::ApprovalState;
+use orch_core::state::info_request::InfoRequestState;
 use orch_core::state::project::ProjectState;
 use orch_core::state::task::TaskState;
 use orch_core::view::{Filter, View as _};
@@ -65,6 +66,7 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
         tasks_without_agent: counted.tasks_without_agent,
         runs_active: counted.runs_active,
         approvals_pending: counted.approvals_pending,
+        questions_pending: counted.questions_pending,
         tasks_failed: counted.tasks_failed,
         runs_max: app.config.runs_max,
         isolation_level: host.level,
@@ -83,6 +85,7 @@ struct Counted {
     tasks_failed: u32,
     runs_active: u32,
     approvals_pending: u32,
+    questions_pending: u32,
     /// What is silent, waits for too long, is paused or nearly used up, a line each.
     quiet: Vec<String>,
 }
@@ -108,6 +111,7 @@ impl Counted {
         quiet.extend(paused(&projects));
         quiet.extend(budgets(view, &projects)?);
         quiet.extend(asked(view)?);
+        let open_question = InfoRequestState::Pending { expires: crate::clock::now() };
         let pending = ApprovalState::Pending { needed: 1, granted: BTreeSet::new(), expires: None };
         Ok(Self {
             seq: view.seq(),
@@ -117,6 +121,7 @@ impl Counted {
             tasks_failed: count(EntityKind::Task, &[TaskState::Failed { reason: String::new() }.label()])?,
             runs_active: few(runs.len()),
             approvals_pending: count(EntityKind::Approval, &[pending.label()])?,
+            questions_pending: count(EntityKind::InfoRequest, &[open_question.label()])?,
             quiet,
         })
     }

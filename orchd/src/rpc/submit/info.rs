@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use orch_adapters::secret_store::SecretStoreError;
 use orch_core::command::{Command, Envelope};
+use orch_core::decide::may_be_sent;
 use orch_core::digest::Digest;
 use orch_core::entity::{FieldKind, FieldValue, InfoRequest};
-use orch_proto::id::CommandId;
+use orch_core::view::View as _;
+use orch_proto::id::{CommandId, InfoRequestId};
 use orch_proto::request::{Accepted, Bytes};
 use orch_proto::{ErrorCode, Ref, RpcError};
+use orch_store::{Committed, ExecuteError};
 
 use super::super::identity::Caller;
 use super::super::{errors, resolve};
@@ -32,24 +35,62 @@ pub(crate) async fn info_answer(
         blocking(move || super::with_view(&app, |view| resolve::entity::<InfoRequest>(view, &info))).await?
     };
     let answers = sorted(&asked, &values)?;
+    let texts = values.iter().filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(&value.0).ok()?)));
+    may_be_sent(texts).map_err(|refused| errors::execute(&ExecuteError::Rejected(refused)))?;
     let request = Digest::of_json(&("info_answer", asked.id, &answers));
     if let Some(first) = answered(app, key, request).await? {
         return first.map(answer).map_err(|error| errors::execute(&error));
     }
-    let turn = app.answers.turn.lock().await;
-    let (site, id) = (Arc::clone(app), asked.id);
-    blocking(move || put(&site, id, &values)).await?;
-    let command = Command::AnswerInfo { info: id, answers };
-    let committed = app.store.execute(Envelope { id: key, actor: caller.actor(), request, command }).await;
-    if committed.is_err() {
-        // It was refused, or nobody knows yet; what is not on record nobody takes.
-        let site = Arc::clone(app);
-        blocking(move || crate::answers::sweep(&site)).await;
-    }
-    drop(turn);
-    let committed = committed.map_err(|error| errors::execute(&error))?;
+    let envelope =
+        Envelope { id: key, actor: caller.actor(), request, command: Command::AnswerInfo { info: asked.id, answers } };
+    let work = tokio::spawn(record(Arc::clone(app), asked.id, values, envelope));
+    let committed = match work.await {
+        Ok(committed) => committed?,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => return Err(errors::execute(&ExecuteError::Closed)),
+    };
     tracing::info!(user = caller.name, %key, seq = committed.last_seq, "a question of a run is answered");
     Ok(answer(committed))
+}
+
+/// Keeps the values and puts the answer on record, to the end, also when whoever asked hangs up: others would find a value
+/// without its record, or have their turn while this one is written.
+async fn record(
+    app: Arc<App>,
+    id: InfoRequestId,
+    values: BTreeMap<String, Bytes>,
+    envelope: Envelope,
+) -> Result<Committed, RpcError> {
+    let _turn = app.answers.turn.lock().await;
+    // Nobody knows what is on record already.
+    if app.store.outage().borrow().is_some() {
+        let error = RpcError::new(ErrorCode::Storage, "the state cannot be written at the moment");
+        return Err(error.hint("answer again when `orchctl status` says no more of it"));
+    }
+    let site = Arc::clone(&app);
+    let kept = blocking(move || put(&site, id, &values)).await;
+    let committed = match kept {
+        Ok(()) => app.store.execute(envelope).await.map_err(|error| (is_refusal(&error), errors::execute(&error))),
+        Err(error) => Err((true, error)),
+    };
+    committed.map_err(|(is_known, error)| {
+        if is_known {
+            crate::app::in_place(|| crate::answers::forget_refused(&app, id));
+        }
+        error
+    })
+}
+
+/// Whether nothing of the command is on record, nor ever will be. Of others only the next daemon, or the end of the run, knows.
+const fn is_refusal(error: &ExecuteError) -> bool {
+    matches!(
+        error,
+        ExecuteError::Rejected(_)
+            | ExecuteError::Apply(_)
+            | ExecuteError::KeyReused { .. }
+            | ExecuteError::Busy { .. }
+            | ExecuteError::Panicked { .. }
+    )
 }
 
 /// What the values are to the fields.
@@ -66,8 +107,7 @@ fn sorted(asked: &InfoRequest, values: &BTreeMap<String, Bytes>) -> Result<Answe
 }
 
 /// Keeps the values of secrets, while the question waits.
-fn put(app: &App, id: orch_proto::id::InfoRequestId, values: &BTreeMap<String, Bytes>) -> Result<(), RpcError> {
-    use orch_core::view::View as _;
+fn put(app: &App, id: InfoRequestId, values: &BTreeMap<String, Bytes>) -> Result<(), RpcError> {
     let asked = app.store.read(|view| view.get::<InfoRequest>(id)).map_err(|error| errors::read(&error))?;
     let Some(asked) = asked.filter(InfoRequest::is_pending) else { return Ok(()) };
     let is_secret = |name: &str| asked.fields.iter().any(|field| field.name == name && field.kind == FieldKind::Secret);
@@ -80,4 +120,23 @@ fn put(app: &App, id: orch_proto::id::InfoRequestId, values: &BTreeMap<String, B
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_core::decide::DecideError;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_removed_only_when_it_is_known_that_no_record_needs_it() {
+        assert!(is_refusal(&ExecuteError::Rejected(DecideError::NotAPerson)));
+        assert!(is_refusal(&ExecuteError::Busy { waiting: 1 }));
+        let cause: Arc<dyn std::error::Error + Send + Sync> = Arc::new(std::io::Error::other("torn"));
+        for doubtful in
+            [ExecuteError::Storage(Arc::clone(&cause)), ExecuteError::StorageFull(cause), ExecuteError::Closed]
+        {
+            assert!(!is_refusal(&doubtful), "{doubtful}");
+        }
+    }
 }

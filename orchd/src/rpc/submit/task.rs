@@ -41,6 +41,7 @@ pub(super) fn create(app: &App, request: Request) -> Result<Command, RpcError> {
     let parsed = recipe.map(|text| run_recipe(&text, &file_name)).transpose()?;
     let (work, retries, wants_approval) = work(parsed.as_ref(), &file_name, capability)?;
     check_isolation(app, &work)?;
+    check_providers(app, &work)?;
     let (project, depends_on) = with_view(app, |view| {
         let project = resolve::project(view, &project)?;
         let needed = depends_on.iter().map(|needed| {
@@ -71,6 +72,7 @@ pub(super) fn edit(app: &App, request: Request) -> Result<Command, RpcError> {
     if parsed.is_some() || capability.is_some() {
         let (work, retries, wants) = work(parsed.as_ref(), &file_name, capability)?;
         check_isolation(app, &work)?;
+        check_providers(app, &work)?;
         (spec.work, wants_approval) = (work, wants);
         if let Some(recipe) = &parsed {
             (spec.retries, spec.timeout_ms) = (retries, recipe.timeout_ms);
@@ -84,6 +86,15 @@ pub(super) fn edit(app: &App, request: Request) -> Result<Command, RpcError> {
     }
     let needs_approval = wants_approval || !app.config.network.questions(&spec.work.access()).is_empty();
     Ok(Command::EditTask { task: found.id, spec: Box::new(spec), needs_approval })
+}
+
+/// What recipes can ask people for is known.
+fn check_providers(app: &App, work: &Work) -> Result<(), RpcError> {
+    let known = app.providers.named(&work.access().providers).map(drop);
+    known.map_err(|error| {
+        RpcError::new(ErrorCode::Invalid, error.to_string())
+            .hint("name one of these, or have the operator add `providers/NAME.yaml` to the recipes of the house")
+    })
 }
 
 /// Only the operator can let recipes do without a sandbox.

@@ -76,7 +76,8 @@ impl World {
             match decision.action {
                 Action::Run(task) => starts.push(task),
                 Action::Check(_) => checks += 1,
-                Action::Skip(_) | Action::Expire(_) | Action::Overdue { .. } | Action::Judge(_) => {}
+                Action::Recall(_) | Action::Skip(_) | Action::Expire(_) | Action::Overdue { .. } | Action::Judge(_) => {
+                }
             }
         }
         oracle::judge(&self.mirror, &limits, now, &starts, checks)

@@ -1,0 +1,63 @@
+//! Runs that stand still: those that have the answers which they waited for, until there is a place for them among those under
+//! way, and what all of them hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orch_proto::Timestamp;
+use orch_proto::id::{ProjectId, RunId};
+
+use super::facts::RunFacts;
+
+/// Those runs, and which of them were told to go on and have not yet.
+#[derive(Debug, Default)]
+pub(super) struct Returning {
+    /// Since when each waits for a place.
+    waiting: BTreeMap<RunId, (Timestamp, ProjectId)>,
+    chosen: BTreeMap<RunId, ProjectId>,
+    /// Those that stand still, answered or not, and asked for no memory of their own.
+    usual: BTreeSet<RunId>,
+}
+
+impl Returning {
+    /// A run as it is now. Answers its project when it was chosen before: that is over.
+    pub(super) fn put(&mut self, facts: &RunFacts) -> Option<ProjectId> {
+        match facts.wants_place.filter(|_| facts.is_open && !facts.is_ending) {
+            Some(since) => self.waiting.insert(facts.id, (since, facts.project)),
+            None => self.waiting.remove(&facts.id),
+        };
+        if facts.is_open && facts.is_parked && facts.asks.memory_bytes.is_none() {
+            self.usual.insert(facts.id);
+        } else {
+            self.usual.remove(&facts.id);
+        }
+        self.chosen.remove(&facts.id)
+    }
+
+    /// Those that were not chosen, those that wait longest first.
+    pub(super) fn in_order(&self) -> Vec<(RunId, ProjectId)> {
+        let left = self.waiting.iter().filter(|(run, _)| !self.chosen.contains_key(run));
+        let mut order: Vec<_> = left.map(|(run, (since, project))| (*since, *run, *project)).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, run, project)| (run, project)).collect()
+    }
+
+    pub(super) fn choose(&mut self, run: RunId, project: ProjectId) {
+        self.chosen.insert(run, project);
+    }
+
+    /// How many of those that stand still count for the memory that a run usually has. They hold it, and their places are for
+    /// others, who need as much: so the host lends it to half as many as there are places, and to no more.
+    pub(super) fn counting(&self, runs_max: u32) -> u64 {
+        self.usual.len().saturating_sub(runs_max.div_ceil(2) as usize) as u64
+    }
+
+    /// How many were chosen and do not go on yet.
+    pub(super) fn chosen(&self) -> usize {
+        self.chosen.len()
+    }
+
+    /// Those that were chosen may be chosen again: their projects.
+    pub(super) fn give_back(&mut self) -> Vec<ProjectId> {
+        std::mem::take(&mut self.chosen).into_values().collect()
+    }
+}
