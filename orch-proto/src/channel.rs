@@ -85,6 +85,25 @@ pub enum Verb {
         #[serde(default)]
         wait_ms: u32,
     },
+    /// Asks for what people say to the agent of the run, of higher numbers than this. Answered as soon as there is something, or
+    /// after `wait_ms`.
+    TakeMessages {
+        after: u32,
+        #[serde(default)]
+        wait_ms: u32,
+    },
+    /// The agent was told the message of this number.
+    MessageTold { number: u32 },
+}
+
+/// What a person says to the agent of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Grows with each message to the same task.
+    pub number: u32,
+    /// Who says it.
+    pub from: String,
+    pub text: String,
 }
 
 /// An answer, or why there is none.
@@ -113,6 +132,10 @@ pub enum Answered {
     Approval {
         name: String,
         state: ApprovalAnswer,
+    },
+    /// In the order of their numbers.
+    Messages {
+        messages: Vec<Said>,
     },
 }
 
@@ -250,6 +273,8 @@ mod tests {
             Verb::Withdraw { key: "k".into(), action: None, details: vec![] },
             Verb::Withdraw { key: "k".into(), action: Some("a".into()), details: vec!["d".into()] },
             Verb::AwaitApproval { key: "k".into(), action: "a".into(), details: vec![], expires_ms: 1, wait_ms: 2 },
+            Verb::TakeMessages { after: 3, wait_ms: 2 },
+            Verb::MessageTold { number: 4 },
         ];
         for verb in verbs {
             let call = Call { version: CHANNEL_VERSION, verb };
@@ -275,6 +300,7 @@ mod tests {
             Ok(Answered::Info { name: "shop/I-1".into(), state: answered }),
             Ok(Answered::Info { name: "shop/I-1".into(), state: InfoAnswer::Cancelled { reason: "no".into() } }),
             Ok(Answered::Approval { name: "A-1".into(), state: ApprovalAnswer::Denied { reason: "no".into() } }),
+            Ok(Answered::Messages { messages: vec![Said { number: 4, from: "ada".into(), text: "t".into() }] }),
             Err(RpcError::new(ErrorCode::TooLarge, "no")),
         ] {
             let answer: Answer = answer;

@@ -7,6 +7,7 @@
 pub mod channel;
 pub mod error;
 pub mod id;
+pub mod leave;
 pub mod provider;
 pub mod reference;
 pub mod request;

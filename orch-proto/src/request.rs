@@ -202,6 +202,8 @@ pub enum Request {
     TaskRelease { task: Ref },
     /// Ends a task; its run is killed. What was merged stays.
     TaskCancel { task: Ref, reason: Option<String> },
+    /// Says something to a task: to the agent that works at it, or to the next one.
+    TaskSay { task: Ref, text: String },
     /// Queues a failed or cancelled task again.
     TaskRetry {
         task: Ref,
@@ -216,6 +218,8 @@ pub enum Request {
     },
     /// Kills one run; the retry policy of its task decides what follows.
     RunCancel { run: Ref, reason: Option<String> },
+    /// Says something to the agent of a run.
+    RunSay { run: Ref, text: String },
     /// Has the processes of a run stand still. Its time-outs stand still, too.
     RunPause { run: Ref, reason: Option<String> },
     /// Lets them go on.
@@ -327,6 +331,8 @@ impl Request {
             | Self::TaskRelease { .. }
             | Self::TaskCancel { .. }
             | Self::TaskRetry { .. }
+            | Self::TaskSay { .. }
+            | Self::RunSay { .. }
             | Self::RunCancel { .. }
             | Self::RunPause { .. }
             | Self::RunResume { .. }

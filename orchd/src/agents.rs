@@ -9,6 +9,7 @@ use orch_core::recipe::Role;
 use orch_core::state::document::DocumentState;
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::EntityKind;
+use orch_proto::leave::LeaveRule;
 use orch_proto::view::{CheckResult, DoctorCheck};
 
 use crate::app::App;
@@ -69,7 +70,7 @@ pub(crate) struct RunAgent {
 enum RunManner {
     Codex,
     Claude,
-    Acp { driver: PathBuf, settings: Settings, home: PathBuf },
+    Driven { driver: PathBuf, kind: AgentKind, leave: Vec<LeaveRule>, settings: Settings, home: PathBuf },
 }
 
 impl RunAgent {
@@ -79,10 +80,12 @@ impl RunAgent {
         let (config, program) = ready(app, agent)?;
         let directory = app.dirs.run(run.id);
         let manner = match config.kind {
-            AgentKind::Codex => RunManner::Codex,
-            AgentKind::Claude => RunManner::Claude,
-            AgentKind::Acp => RunManner::Acp {
+            AgentKind::Codex if !agent.is_driven => RunManner::Codex,
+            AgentKind::Claude if !agent.is_driven => RunManner::Claude,
+            kind => RunManner::Driven {
                 driver: driver(app, config)?,
+                kind,
+                leave: config.leave.clone(),
                 settings: config.settings.filled(agent.model.as_deref()),
                 home: directory.join(HOME_DIRECTORY),
             },
@@ -98,7 +101,7 @@ impl RunAgent {
 
     /// Writes what it is told about the task, and what it finds in its home.
     pub(crate) fn tell(&self, app: &App, (run, task, project): (&Run, &Task, &Project)) -> Result<(), AgentError> {
-        if let RunManner::Acp { settings, home, .. } = &self.manner {
+        if let RunManner::Driven { settings, home, .. } = &self.manner {
             settings.write_files(home).map_err(AgentError::Files)?;
         }
         let brief = brief(app, run, task, project)?;
@@ -109,9 +112,9 @@ impl RunAgent {
         let manner = match &self.manner {
             RunManner::Codex => Manner::Codex,
             RunManner::Claude => Manner::Claude,
-            RunManner::Acp { driver, settings, home } => {
+            RunManner::Driven { driver, kind, leave, settings, home } => {
                 let home = (!settings.files.is_empty()).then_some(home.as_path());
-                Manner::Acp(Driven { driver, settings, home })
+                Manner::Driven(Driven { driver, kind: *kind, leave, settings, home })
             }
         };
         AgentJob {
@@ -149,6 +152,7 @@ fn used(app: &App, config: &AgentConfig, (role, bounds): (Option<&Role>, Option<
         of_task: of_task.or(config.of_task),
         role: role.map(|role| role.name.to_string()),
         server: app.config.agents.server_of(config),
+        is_driven: config.is_driven(),
     }
 }
 
@@ -161,7 +165,7 @@ fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Program
         return Err(AgentError::Server { name: agent.name.clone() });
     }
     let program = program(app, config)?;
-    if config.kind == AgentKind::Acp {
+    if agent.is_driven || config.kind == AgentKind::Acp {
         driver(app, config)?;
     }
     let key = app.config.agents.models.get(&config.models).and_then(|server| server.key.as_ref());
@@ -200,6 +204,7 @@ fn brief(app: &App, run: &Run, task: &Task, project: &Project) -> Result<Brief, 
         has_channel: run.access.channel && app.channel_program.is_some(),
         attempt: run.attempt,
         last_failure: task.last_failure.clone(),
+        messages: task.told_before(run.id).map(|said| (said.name.clone(), said.text.clone())).collect(),
     })
 }
 

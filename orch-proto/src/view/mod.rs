@@ -34,6 +34,8 @@ pub use stats::{
     BrokenView, CountView, EtaBasis, EtaView, FailureView, KindView, PlanEtaView, ReadingView, RecoveryView,
     SpreadView, StateTimeView, StatsView, StuckView,
 };
-pub use task::{Column, Condition, Join, Remedy, TaskFilter, TaskState, TaskView, Terms, Timeout, WaitView};
+pub use task::{
+    Column, Condition, Join, MessageView, Remedy, TaskFilter, TaskState, TaskView, Terms, Timeout, WaitView,
+};
 pub use undo::UndoView;
 pub use upkeep::{BackupReport, GcKind, GcReport, UpkeepOutcome, UpkeepRequest, UpkeepView};

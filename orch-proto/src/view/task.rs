@@ -236,6 +236,23 @@ pub struct TaskView {
     pub created_at: Timestamp,
     /// When it came into its state.
     pub since: Timestamp,
+    /// What people said to it, the oldest first; of a list there is none of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<MessageView>,
+}
+
+/// What a person said to a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageView {
+    pub number: u32,
+    /// Who said it.
+    pub from: String,
+    pub text: String,
+    pub at: Timestamp,
+    /// The run whose agent it was said to, as `R-3`; none: the next one is told when it begins.
+    pub run: Option<String>,
+    /// When that agent was told.
+    pub told_at: Option<Timestamp>,
 }
 
 /// Which tasks to list. Empty fields do not restrict.

@@ -11,6 +11,8 @@ use super::session::Session;
 
 /// Most names that standard input may hold, in bytes.
 const NAMES_BYTES_MAX: u64 = 1 << 20;
+/// Most bytes of words that are said; the daemon takes less.
+const WORDS_BYTES_MAX: usize = 64 << 10;
 
 /// A file's name and bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +57,15 @@ pub(crate) fn read_text(session: &Session, path: &Path, bytes_max: usize) -> Res
     let Input { name, bytes } = read(session, path, bytes_max)?;
     let text = text(&name, bytes)?;
     Ok((name, text))
+}
+
+/// Words that are said: as they are given, or standard input for `-`.
+pub(crate) fn words(session: &Session, given: &str) -> Result<String, Failure> {
+    if given != "-" {
+        return Ok(given.to_owned());
+    }
+    let Input { name, bytes } = read(session, Path::new(given), WORDS_BYTES_MAX)?;
+    text(&name, bytes)
 }
 
 /// The bytes as text.

@@ -93,6 +93,8 @@ pub enum Word {
     /// Nobody in it waits for the answer to its question of this name any more; or to that whether it may do this, with these
     /// details.
     Withdraw { key: String, action: Option<(String, Vec<String>)> },
+    /// Its agent was told the message of this number.
+    Told { number: u32 },
 }
 
 /// What is to be otherwise in what is said of time-outs. The inner `None` takes away what was said.
@@ -305,6 +307,16 @@ pub enum Command {
     SetTerms {
         task: TaskId,
         change: Box<TermsChange>,
+    },
+    /// A person says something to the task: to the agent that works at it, or to the next one.
+    SayToTask {
+        task: TaskId,
+        text: String,
+    },
+    /// A person says something to the agent of a run.
+    SayToRun {
+        run: RunId,
+        text: String,
     },
     /// Its time is over and it has not begun.
     ExpireTask {

@@ -15,8 +15,8 @@ use orch_proto::channel::{Answer, Answered, ApprovalAnswer, Check, InfoAnswer, V
 use orch_proto::{ErrorCode, RpcError};
 use tokio::time::Instant;
 
-use super::keeper;
 use super::line::Line;
+use super::{keeper, messages};
 use crate::app::blocking;
 use crate::convert;
 use crate::reconcile::gates;
@@ -45,6 +45,8 @@ pub(super) async fn answer(line: &Line, verb: Verb) -> Answer {
             line.say(Word::Withdraw { key, action }).await.map(|_| Answered::Done)
         }
         Verb::AwaitApproval { .. } => await_approval(line, verb).await,
+        Verb::TakeMessages { after, wait_ms } => messages::take(line, after, wait_ms).await,
+        Verb::MessageTold { number } => line.say(Word::Told { number }).await.map(|_| Answered::Done),
         Verb::Artifact { .. } => Err(RpcError::new(ErrorCode::Internal, "a file was taken for a question")),
     }
 }
@@ -174,6 +176,6 @@ async fn await_approval(line: &Line, verb: Verb) -> Answer {
     }
 }
 
-fn stopping() -> RpcError {
+pub(super) fn stopping() -> RpcError {
     RpcError::new(ErrorCode::ShuttingDown, "the daemon is stopping").hint("ask again; the next one knows the question")
 }

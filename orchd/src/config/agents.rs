@@ -7,6 +7,7 @@ use orch_adapters::agent::{AgentKind, Settings};
 use orch_adapters::gateway::{Api, Upstream};
 use orch_core::entity::{Allowance, BUDGET_MAX, ServerUse};
 use orch_core::recipe::SecretName;
+use orch_proto::leave::{LeaveRule, RULES_MAX};
 use serde::{Deserialize, Serialize};
 
 /// Longest name of an agent or of a server, in bytes.
@@ -46,12 +47,16 @@ pub(super) struct AgentSection {
     tokens_per_task: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_per_task: Option<f64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    chat: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     arguments: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     environment: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     files: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ask: Vec<LeaveRule>,
 }
 
 /// A server of models, checked.
@@ -83,6 +88,17 @@ pub(crate) struct AgentConfig {
     pub(crate) of_task: Allowance,
     /// How a program that is any is started, and what it finds in its home.
     pub(crate) settings: Settings,
+    /// It can be told something while it works.
+    pub(crate) chat: bool,
+    /// What it may do without asking, what not, and what a person is asked about.
+    pub(crate) leave: Vec<LeaveRule>,
+}
+
+impl AgentConfig {
+    /// Whether a driver has a conversation with it.
+    pub(crate) fn is_driven(&self) -> bool {
+        self.kind == AgentKind::Acp || self.chat || !self.leave.is_empty()
+    }
 }
 
 /// Both, by name.
@@ -170,6 +186,8 @@ impl AgentsConfig {
             arguments: agent.settings.arguments.clone(),
             environment: agent.settings.environment.clone(),
             files: agent.settings.files.clone(),
+            chat: agent.chat,
+            ask: agent.leave.clone(),
         };
         let models = self.models.iter().map(|(name, found)| (name.clone(), server(found))).collect();
         (models, self.agents.iter().map(|(name, found)| (name.clone(), agent(found))).collect())
@@ -225,6 +243,8 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
         model: section.model.clone(),
         capabilities,
         settings,
+        chat: section.chat,
+        leave: leave(name, &section.ask)?,
     })
 }
 
@@ -258,6 +278,18 @@ fn settings(name: &str, section: &AgentSection) -> Result<Settings, Wrong> {
     }
 }
 
+/// The rules of an agent, in their order.
+fn leave(name: &str, rules: &[LeaveRule]) -> Result<Vec<LeaveRule>, Wrong> {
+    let wrong = |problem: String| Err((format!("agents.{name}.ask"), problem));
+    if rules.len() > RULES_MAX {
+        return wrong(format!("has more than {RULES_MAX} rules"));
+    }
+    match rules.iter().enumerate().find_map(|(at, rule)| rule.problem().map(|problem| (at + 1, problem))) {
+        Some((at, problem)) => wrong(format!("is wrong in rule {at}: {problem}")),
+        None => Ok(rules.to_vec()),
+    }
+}
+
 fn named(section: &str, name: &str) -> Result<(), Wrong> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(plain) {
@@ -268,6 +300,8 @@ fn named(section: &str, name: &str) -> Result<(), Wrong> {
 
 #[cfg(test)]
 mod tests {
+    use orch_proto::leave::Ruling;
+
     use super::*;
 
     #[derive(Deserialize)]
@@ -332,6 +366,19 @@ mod tests {
     }
 
     #[test]
+    fn what_an_agent_is_to_ask_about_is_read_in_its_order() {
+        let more = "[agents.a]\nkind = \"codex\"\nmodels = \"open\"\n[agents.b]\nkind = \"codex\"\nmodels = \"open\"\nchat = true\n\
+                    [[agents.a.ask]]\nof = \"command\"\nmatches = \"git push *\"\nthen = \"ask\"\n\
+                    [[agents.a.ask]]\nthen = \"deny\"\nbecause = \"it only looks\"\n";
+        let config = checked(&format!("{MODELS}{more}")).unwrap();
+        let agent = &config.agents["a"];
+        assert_eq!(agent.leave.iter().map(|rule| rule.then).collect::<Vec<_>>(), [Ruling::Ask, Ruling::Deny]);
+        assert!(agent.is_driven() && config.agents["b"].is_driven());
+        let (models, agents) = config.sections();
+        assert_eq!(AgentsConfig::checked(&models, &agents).unwrap(), config);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (more, key) in [
             ("[models.x]\napi = \"openai\"\nurl = \"ftp://a\"\n", "models.x.url"),
@@ -348,6 +395,10 @@ mod tests {
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncost_per_task = -1.0\n", "agents.x.cost_per_task"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncost_per_run = 1e9\n", "agents.x.cost_per_run"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\narguments = [\"a\"]\n", "agents.x.kind"),
+            (
+                "[agents.x]\nkind = \"codex\"\nmodels = \"open\"\n[[agents.x.ask]]\nmatches = \"\"\nthen = \"ask\"\n",
+                "agents.x.ask",
+            ),
             ("[agents.x]\nkind = \"acp\"\nmodels = \"open\"\n", "agents.x.program"),
             (
                 "[agents.x]\nkind = \"acp\"\nmodels = \"open\"\nprogram = \"/a\"\narguments = [\"{model}\"]\n",

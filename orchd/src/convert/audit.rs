@@ -159,6 +159,8 @@ fn task(event: &TaskEvent) -> String {
             let asked = if question.is_some() { "; a person is asked" } else { "" };
             format!("could begin for {} and has not{asked}", patience::span(overdue.timeout.after_ms))
         }
+        TaskEvent::Said { message } => format!("{} says: {}", message.name, message.text),
+        TaskEvent::Told { number } => format!("its agent was told message {number}"),
         TaskEvent::SpendingRaised => "its attempts may spend as much again on models".into(),
         TaskEvent::Escalated { .. } => "a person is asked what is to become of it".into(),
         TaskEvent::Undone { operation, parts } => {

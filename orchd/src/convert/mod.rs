@@ -32,7 +32,7 @@ pub(crate) use project::{project_view, vision_view};
 pub(crate) use requirements::{requirements_diff, requirements_view, trace_view};
 pub(crate) use run::{RunPlace, run_view};
 pub(crate) use stats::stats_view;
-pub(crate) use task::{state_label as task_state_label, task_view};
+pub(crate) use task::{messages, state_label as task_state_label, task_view};
 
 /// Name of a project, or its id while it cannot be found.
 fn slug(view: &impl View, project: ProjectId) -> Result<String, ReadError> {

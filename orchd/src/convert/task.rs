@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orch_core::entity::{Approval, Change, Entity as _, Run, Task};
+use orch_core::entity::{Approval, Change, Entity as _, Message, Run, Task};
 use orch_core::schedule::Wait;
 use orch_core::state::change::ChangeState;
 use orch_core::state::step::StepState;
@@ -10,7 +10,7 @@ use orch_core::state::task::TaskState as State;
 use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
 use orch_proto::id::RunId;
-use orch_proto::view::{TaskState, TaskView, WaitView};
+use orch_proto::view::{MessageView, TaskState, TaskView, WaitView};
 
 use super::wait::wait_view;
 use super::{name_by_id, patience, slug, terms};
@@ -79,7 +79,18 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
         eta: None,
         created_at: task.created_at,
         since: task.since,
+        messages: Vec::new(),
     })
+}
+
+/// What people said to a task.
+pub(crate) fn messages(view: &impl View, task: &Task) -> Result<Vec<MessageView>, ReadError> {
+    let message = |said: &Message| {
+        let run = said.run.map(|id| name_by_id::<Run>(view, id)).transpose()?;
+        let (from, text) = (said.name.clone(), said.text.clone());
+        Ok(MessageView { number: said.number, from, text, at: said.at, run, told_at: said.told_at })
+    };
+    task.thread.iter().map(message).collect()
 }
 
 /// Whether a task that waits so would start if there were a place for it.

@@ -274,6 +274,7 @@ pub(crate) fn task(number: u128, at: Timestamp) -> Task {
         overdue: None,
         question: None,
         spending_raises: 0,
+        thread: Vec::new(),
     }
 }
 

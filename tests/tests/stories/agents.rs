@@ -19,14 +19,14 @@ const KEY: &str = "sk-story-5f1c0a7e9d3b4c62";
 /// An agent: its program, its kind, and how its server is spoken to.
 #[derive(Clone, Copy)]
 pub(crate) struct Agent {
-    program: &'static str,
+    pub(crate) program: &'static str,
     kind: &'static str,
     api: &'static str,
 }
 
 pub(crate) const CODEX: Agent = Agent { program: "codex", kind: "codex", api: "openai" };
-const CLAUDE: Agent = Agent { program: "claude", kind: "claude", api: "anthropic" };
-const OPENCODE: Agent = Agent { program: "opencode", kind: "acp", api: "openai" };
+pub(crate) const CLAUDE: Agent = Agent { program: "claude", kind: "claude", api: "anthropic" };
+pub(crate) const OPENCODE: Agent = Agent { program: "opencode", kind: "acp", api: "openai" };
 
 /// What the documentation has an operator write for opencode.
 const DOCUMENTED: &str = include_str!("../../../orchd/docs/agents.md");
@@ -355,7 +355,7 @@ fn a_server_with_a_trouble_is_asked_again() -> anyhow::Result<()> {
 #[test]
 fn an_agent_that_is_not_ready_says_what_it_needs() -> anyhow::Result<()> {
     story("an agent that is not ready", Setup::Runs, async |story| {
-        configure(story, Path::new("/nowhere/codex"), CODEX, "http://127.0.0.1:9").await?;
+        configure(story, Path::new("/nowhere/codex"), CODEX, "http://127.0.0.1:9", "").await?;
         let doctor = orchctl(story.env(), &["doctor"]).await?.stdout;
         ensure!(doctor.contains("agent coder: the agent `coder` cannot be started"), "{doctor}");
         let task = hand_in(story, "Say hello").await?;
@@ -420,12 +420,22 @@ async fn sparse(story: &mut Story, reason: &str) -> anyhow::Result<()> {
 
 /// A daemon whose only agent asks a server with this script. None where the program is not installed.
 pub(crate) async fn begin(story: &mut Story, agent: Agent, script: Script) -> anyhow::Result<Option<ModelServer>> {
+    begin_as(story, agent, script, "").await
+}
+
+/// The same, with more about the agent: rules, or keys of its own.
+pub(crate) async fn begin_as(
+    story: &mut Story,
+    agent: Agent,
+    script: Script,
+    more: &str,
+) -> anyhow::Result<Option<ModelServer>> {
     let program = match agents::program(agent.program) {
         Ok(program) => program,
         Err(missing) => return missing.holds().map(|_| None),
     };
     let server = ModelServer::start(script).await?;
-    configure(story, &program, agent, &format!("http://{}", server.address())).await?;
+    configure(story, &program, agent, &format!("http://{}", server.address()), more).await?;
     let secret = story.env().path("key");
     std::fs::write(&secret, KEY)?;
     let file = secret.to_str().context("a path in UTF-8")?;
@@ -434,7 +444,7 @@ pub(crate) async fn begin(story: &mut Story, agent: Agent, script: Script) -> an
     Ok(Some(server))
 }
 
-async fn configure(story: &mut Story, program: &Path, agent: Agent, url: &str) -> anyhow::Result<()> {
+async fn configure(story: &mut Story, program: &Path, agent: Agent, url: &str, more: &str) -> anyhow::Result<()> {
     let Agent { kind, api, .. } = agent;
     let program = program.display();
     let own = match kind {
@@ -446,6 +456,14 @@ async fn configure(story: &mut Story, program: &Path, agent: Agent, url: &str) -
         _ => format!(
             "[agents.coder]\nkind = \"{kind}\"\nmodels = \"scripted\"\nmodel = \"some-model\"\nprogram = \"{program}\"\n"
         ),
+    };
+    let own = match more.starts_with("\n[[") {
+        // As the documentation says, such a program has to be told that it asks.
+        true => {
+            own.replace("\"autoupdate\": false,", "\"autoupdate\": false, \"permission\": { \"bash\": \"ask\" },")
+                + more
+        }
+        false => own.replacen("[agents.coder]\n", &format!("[agents.coder]\n{more}"), 1),
     };
     let server = format!("[models.scripted]\napi = \"{api}\"\nurl = \"{url}\"\nkey = \"model-key\"\n");
     begin_with(story, &format!("{server}{own}")).await

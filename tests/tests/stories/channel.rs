@@ -384,7 +384,7 @@ async fn get(story: &Story, name: &str) -> anyhow::Result<InfoRequestView> {
     Ok(story.wire().call(async |orch, context| orch.info_request(context, name).await).await?)
 }
 
-async fn approval(story: &Story, action: &str) -> anyhow::Result<orch_proto::view::ApprovalView> {
+pub(crate) async fn approval(story: &Story, action: &str) -> anyhow::Result<orch_proto::view::ApprovalView> {
     poll::until("an approval", async || {
         let all = story.approvals_pending("shop").await?;
         Ok(all.into_iter().find(|asked| asked.action.contains(action)))

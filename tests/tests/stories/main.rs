@@ -24,6 +24,7 @@ mod escapes;
 mod full_disk;
 mod kills;
 mod leases;
+mod leave;
 mod limits;
 mod logs;
 mod merge_queue;

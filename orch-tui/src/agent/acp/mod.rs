@@ -1,109 +1,33 @@
-//! The Agent Client Protocol, version 1: one prompt, and everything that the agent says until its turn has ended.
+//! The Agent Client Protocol, version 1: a prompt, everything that the agent says until its turn has ended, and further prompts
+//! as long as there is something to tell it.
 //!
 //! Every line of the agent is printed as it came, which is the log of the run. It is offered no files and no terminal: it
-//! has its own, in the sandbox that it is in.
+//! has its own, in the sandbox that it is in. The protocol has no place for a message while a turn goes on, nor for why leave
+//! is not given: both are told by a prompt after it.
 
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
-use std::io;
-use std::path::Path;
-use std::time::Duration;
-
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use self::wire::{Answer, Message};
-use super::lines::Line;
-use super::permissions::{Asked, Permissions};
-use super::program::Program;
+use orch_proto::channel::Said;
+
+use self::wire::{Choice, asked, outcome};
+use super::job::{DriveError, Job};
+use super::leave::{Leave, Permissions};
+use super::messages::{self, Inbox};
+use super::rpc::{self, Answer, Message};
+use super::talk::{Next, Talk};
 use crate::ctl::Console;
-use crate::text::SafeText;
 
-/// Requests for leave that are decided at once; more are not granted.
-const DECISIONS_MAX: usize = 64;
+pub(super) use wire::VERSION;
 
-/// What an agent is told, and what it may take for it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Job<'a> {
-    /// Its program and arguments.
-    pub(crate) command: &'a [OsString],
-    pub(crate) prompt: &'a str,
-    /// Where it works; absolute.
-    pub(crate) directory: &'a Path,
-    pub(crate) bounds: Bounds,
-}
-
-/// What an agent may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// Longest line that is read, in bytes; a longer one is left out.
-    pub(crate) line_bytes_max: usize,
-    /// How long it may think before it has a session. Its work is bounded by its run.
-    pub(crate) start: Duration,
-    /// How long it may take to end.
-    pub(crate) end: Duration,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { line_bytes_max: 10_000_000, start: Duration::from_secs(60), end: Duration::from_secs(3) }
-    }
-}
-
-/// Why the agent did not say that it is done.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DriveError {
-    #[error("failed to start the agent `{}`", program.display())]
-    Start {
-        program: OsString,
-        #[source]
-        source: io::Error,
-    },
-    #[error("failed to read what the agent says")]
-    Read(#[source] io::Error),
-    #[error("failed to print what the agent says")]
-    Print(#[source] io::Error),
-    #[error("the agent did not answer `{method}` within {seconds} s")]
-    Silent { method: &'static str, seconds: u64 },
-    #[error("the agent ended ({how}) before it answered `{method}`")]
-    Ended { method: &'static str, how: String },
-    #[error("the agent wants somebody to log in: {message}")]
-    Login { message: String },
-    #[error("the agent answered `{method}` with an error: {message}")]
-    Refused { method: &'static str, message: String },
-    #[error("the agent's answer to `{method}` is not what the protocol says: {answer}")]
-    Answer { method: &'static str, answer: String },
-    #[error("the agent speaks version {theirs} of the Agent Client Protocol, which is not version {}", wire::VERSION)]
-    Version { theirs: String },
-    #[error("the agent stopped before it was done: {why}")]
-    Stopped { why: String },
-    #[error("the agent was told to stop")]
-    Terminated,
-}
-
-impl DriveError {
-    /// What helps, where that is known.
-    pub(crate) const fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Start { .. } => Some("look at `program` and `arguments` of `[agents.NAME]`"),
-            Self::Silent { .. } | Self::Answer { .. } => {
-                Some("see that `arguments` of `[agents.NAME]` have the program speak the Agent Client Protocol")
-            }
-            Self::Ended { .. } => Some("what it said on its standard error is above"),
-            Self::Login { .. } => {
-                Some("have it use the gateway and `{key}`, by `environment` and `files` of `[agents.NAME]`")
-            }
-            Self::Version { .. } => Some("use a release of the agent that speaks it"),
-            _ => None,
-        }
-    }
-}
+/// Most refusals that are told of after one turn; more are not worth its while.
+const REFUSALS_MAX: usize = 16;
 
 /// Has an agent do its job, and gives up when `told_to_end` says so.
 ///
@@ -112,106 +36,114 @@ impl DriveError {
 pub(crate) async fn drive<P: Permissions>(
     job: Job<'_>,
     console: &Console,
-    permissions: P,
+    (permissions, inbox): (P, Inbox),
     told_to_end: impl Future<Output = ()>,
 ) -> Result<(), DriveError> {
-    let program = Program::start(job.command, job.bounds.line_bytes_max)
-        .map_err(|source| DriveError::Start { program: job.command.first().cloned().unwrap_or_default(), source })?;
-    let mut talk = Conversation {
-        program,
-        console,
-        permissions,
-        bounds: job.bounds,
-        session: None,
-        decisions: Decisions::default(),
-    };
+    let talk = Talk::begin(&job, console, permissions, inbox)?;
+    let mut conversation = Conversation { talk, session: None, turn: 0, said: Vec::new(), refused: Vec::new() };
     let outcome = tokio::select! {
-        outcome = talk.hold(&job) => outcome,
+        outcome = conversation.hold(&job) => outcome,
         () = told_to_end => {
-            talk.cancel().await;
+            conversation.cancel().await;
             Err(DriveError::Terminated)
         }
     };
-    talk.end().await;
+    conversation.talk.end().await;
     outcome
 }
 
-/// Requests for leave that nobody decided yet.
-#[derive(Debug, Default)]
-struct Decisions {
-    open: JoinSet<Decision>,
-    /// Their ids.
-    ids: Vec<Box<RawValue>>,
-}
-
-/// A request for leave: its id, what it is about, and which answer was chosen.
-type Decision = (Box<RawValue>, String, Option<String>);
+/// A request for leave: its id, and what it can be answered.
+type Ticket = (Box<RawValue>, Vec<Choice>);
 
 struct Conversation<'a, P> {
-    program: Program,
-    console: &'a Console,
-    permissions: P,
-    bounds: Bounds,
+    talk: Talk<'a, P, Ticket>,
     /// The session that was told the prompt.
     session: Option<String>,
-    decisions: Decisions,
+    /// The number of the prompt that it was told last.
+    turn: u32,
+    /// What people said and the agent was not told yet.
+    said: Vec<Said>,
+    /// What the agent was not given leave for in this turn: what, and why.
+    refused: Vec<String>,
 }
 
 impl<P: Permissions> Conversation<'_, P> {
-    /// From the greeting to the end of the turn.
+    /// From the greeting to the end of the last turn.
     async fn hold(&mut self, job: &Job<'_>) -> Result<(), DriveError> {
+        let session = self.begin(job).await?;
+        self.session = Some(session.clone());
+        let mut prompt = job.prompt.to_owned();
+        loop {
+            self.prompt(&session, &prompt).await?;
+            self.said.extend(self.talk.inbox.rest().await);
+            let refused = std::mem::take(&mut self.refused);
+            let said = std::mem::take(&mut self.said);
+            if refused.is_empty() && said.is_empty() {
+                return Ok(());
+            }
+            prompt = refused.into_iter().chain(said.iter().map(messages::in_words)).collect::<Vec<_>>().join("\n\n");
+            said.iter().for_each(|said| self.talk.inbox.told(said.number));
+            self.turn += 1;
+        }
+    }
+
+    /// From the greeting to the session.
+    async fn begin(&mut self, job: &Job<'_>) -> Result<String, DriveError> {
         let client = json!({
             "protocolVersion": wire::VERSION,
             "clientCapabilities": { "fs": { "readTextFile": false, "writeTextFile": false }, "terminal": false },
             "clientInfo": { "name": "orchctl", "title": "Codex Orchestrator", "version": env!("CARGO_PKG_VERSION") },
         });
-        self.program.say(wire::request(wire::INITIALIZE, "initialize", &client)).await;
+        self.talk.program.say(rpc::request(wire::INITIALIZE, "initialize", &client)).await;
         let greeting = self.answer_soon(wire::INITIALIZE, "initialize").await?;
         let agent: wire::Initialized = read(&greeting, "initialize")?;
         if agent.protocol_version.as_u64() != Some(wire::VERSION) {
-            return Err(DriveError::Version { theirs: wire::start(&agent.protocol_version.to_string()) });
+            return Err(DriveError::Version { theirs: rpc::start(&agent.protocol_version.to_string()) });
         }
         let place = json!({ "cwd": job.directory, "mcpServers": [] });
-        self.program.say(wire::request(wire::SESSION, "session/new", &place)).await;
+        self.talk.program.say(rpc::request(wire::SESSION, "session/new", &place)).await;
         let begun = self.answer_soon(wire::SESSION, "session/new").await?;
         let session = read::<wire::Begun>(&begun, "session/new")?.session_id;
-        let session = session.ok_or_else(|| not_as_said("session/new", &begun))?;
-        let prompt = json!({ "sessionId": session, "prompt": [{ "type": "text", "text": job.prompt }] });
-        self.session = Some(session);
-        self.program.say(wire::request(wire::PROMPT, "session/prompt", &prompt)).await;
-        let done = self.answer(wire::PROMPT, "session/prompt").await?;
+        session.ok_or_else(|| DriveError::not_as_said("session/new", &begun))
+    }
+
+    /// One turn, to its end.
+    async fn prompt(&mut self, session: &str, text: &str) -> Result<(), DriveError> {
+        let prompt = json!({ "sessionId": session, "prompt": [{ "type": "text", "text": text }] });
+        let id = wire::prompt_id(self.turn);
+        self.talk.program.say(rpc::request(&id, "session/prompt", &prompt)).await;
+        let done = self.answer(&id, "session/prompt").await?;
         let stop = read::<wire::Done>(&done, "session/prompt")?.stop_reason;
-        stopped(&stop.ok_or_else(|| not_as_said("session/prompt", &done))?)
+        let stop = stop.ok_or_else(|| DriveError::not_as_said("session/prompt", &done))?;
+        match stop.as_str() {
+            // Some end their turn so when they may not do something.
+            "cancelled" if !self.refused.is_empty() => Ok(()),
+            other => stopped(other),
+        }
     }
 
     /// The answer to a request before the work begins.
     async fn answer_soon(&mut self, id: &str, method: &'static str) -> Result<Box<str>, DriveError> {
-        let bound = self.bounds.start;
+        let bound = self.talk.bounds.start;
         let answer = timeout(bound, self.answer(id, method)).await;
         answer.unwrap_or(Err(DriveError::Silent { method, seconds: bound.as_secs() }))
     }
 
-    /// The answer to our request with this id. What comes before it is printed, and answered where that is wanted.
+    /// The answer to our request with this id. What comes before it is answered where that is wanted.
     async fn answer(&mut self, id: &str, method: &'static str) -> Result<Box<str>, DriveError> {
         loop {
-            let line = tokio::select! {
-                Some(decided) = self.decisions.open.join_next() => {
-                    // One that could not be made leaves the agent waiting, until its run ends.
-                    if let Ok(decided) = decided {
-                        self.tell(decided).await;
-                    }
+            let line = match self.talk.next().await? {
+                Next::Line(line) => line,
+                Next::Ended(how) => return Err(DriveError::Ended { method, how }),
+                Next::Said(said) => {
+                    self.said.push(said);
                     continue;
                 }
-                line = self.program.line() => line.map_err(DriveError::Read)?,
+                Next::Decided(ticket, leave) => {
+                    self.tell(ticket, leave).await;
+                    continue;
+                }
             };
-            let Some(line) = line else {
-                let how = self.program.ended(self.bounds.end).await;
-                let how = how.map_or_else(|| "it closed its output".to_owned(), |status| status.to_string());
-                return Err(DriveError::Ended { method, how });
-            };
-            let Some(line) = self.print(line)? else { continue };
-            // What is not UTF-8 in it is not what is looked for.
-            let line = String::from_utf8_lossy(&line);
             let Some(message) = Message::read(&line) else { continue };
             match message.answer_to(id) {
                 Some(Answer::Result(result)) => return Ok(result),
@@ -224,95 +156,56 @@ impl<P: Permissions> Conversation<'_, P> {
         }
     }
 
-    /// Prints a line as it came; none when it was too long for that.
-    fn print(&self, line: Line) -> Result<Option<Vec<u8>>, DriveError> {
-        match line {
-            Line::Whole(mut line) => {
-                line.push(b'\n');
-                self.console.data(&line).map_err(DriveError::Print)?;
-                Ok(Some(line))
-            }
-            Line::TooLong(bytes) => {
-                self.note(&format!("a line of the agent is left out: it has {bytes} bytes"));
-                Ok(None)
-            }
-        }
-    }
-
     /// Something that is no answer: a request of the agent, or a notification, of which none needs an answer.
     async fn hear(&mut self, message: &Message<'_>) {
         let (Some(id), Some(method)) = (message.id, &message.method) else { return };
         let answer = match method.as_ref() {
-            "session/request_permission" => match wire::asked(message.params) {
-                Some(asked) => return self.ask(id, asked).await,
-                None => wire::error(id, wire::INVALID_PARAMS, "the parameters cannot be read"),
+            "session/request_permission" => match asked(message.params) {
+                Some((action, choices)) => match self.talk.ask((id.to_owned(), choices), action) {
+                    Some(_) => rpc::result(id, &outcome(None)),
+                    None => return,
+                },
+                None => rpc::error(id, rpc::INVALID_PARAMS, "the parameters cannot be read"),
             },
-            _ => wire::error(id, wire::NO_SUCH_METHOD, "this client has no such method; use your own tools"),
+            _ => rpc::error(id, rpc::NO_SUCH_METHOD, "this client has no such method; use your own tools"),
         };
-        self.program.say(answer).await;
-    }
-
-    /// Has somebody decide, and goes on meanwhile.
-    async fn ask(&mut self, id: &RawValue, asked: Asked) {
-        if self.decisions.open.len() >= DECISIONS_MAX {
-            return self.program.say(wire::result(id, &wire::outcome(None))).await;
-        }
-        self.decisions.ids.push(id.to_owned());
-        let (id, title, permissions) = (id.to_owned(), asked.title.clone(), self.permissions.clone());
-        self.decisions.open.spawn(async move { (id, title, permissions.decide(asked).await) });
+        self.talk.program.say(answer).await;
     }
 
     /// Tells the agent what was decided.
-    async fn tell(&mut self, (id, title, chosen): Decision) {
-        self.decisions.ids.retain(|open| open.get() != id.get());
-        let first = title.lines().next().unwrap_or_default();
-        self.note(&format!("{} leave for: {first}", if chosen.is_some() { "gave" } else { "did not give" }));
-        self.program.say(wire::result(&id, &wire::outcome(chosen.as_deref()))).await;
+    async fn tell(&mut self, (id, choices): Ticket, leave: Leave) {
+        let chosen = wire::choose(&choices, &leave);
+        if chosen.is_none() && leave == Leave::Given {
+            self.talk.note("the agent offers no answer that gives it leave");
+        }
+        if let Leave::Refused(why) = leave
+            && self.refused.len() < REFUSALS_MAX
+        {
+            self.refused.push(format!("You were not given leave for what you asked for: {why}"));
+        }
+        self.talk.program.say(rpc::result(&id, &outcome(chosen))).await;
     }
 
     /// Has the agent stop its turn, and waits a little for what it still says.
     async fn cancel(&mut self) {
-        // Nobody decides any more: all that is open is not granted.
-        let open = std::mem::take(&mut self.decisions).ids;
+        let open = self.talk.undecided();
         let Some(session) = self.session.take() else { return };
-        let patience = self.bounds.end;
+        let patience = self.talk.bounds.end;
         let wait = async {
-            for id in open {
-                self.program.say(wire::result(&id, &wire::outcome(None))).await;
+            for (id, _) in open {
+                self.talk.program.say(rpc::result(&id, &outcome(None))).await;
             }
-            self.program.say(wire::notification("session/cancel", &json!({ "sessionId": session }))).await;
-            self.answer(wire::PROMPT, "session/prompt").await
+            let session = json!({ "sessionId": session });
+            self.talk.program.say(rpc::notification("session/cancel", &session)).await;
+            self.answer(&wire::prompt_id(self.turn), "session/prompt").await
         };
         // Whatever it says, it is to end now.
         drop(timeout(patience, wait).await);
     }
-
-    /// Ends the agent, and prints what it still says.
-    async fn end(mut self) {
-        self.program.hush();
-        let patience = self.bounds.end;
-        let rest = async {
-            while let Ok(Some(line)) = self.program.line().await {
-                if self.print(line).is_err() {
-                    return;
-                }
-            }
-        };
-        drop(timeout(patience, rest).await);
-        self.program.end(patience).await;
-    }
-
-    fn note(&self, text: &str) {
-        self.console.say(SafeText::line(text).as_str());
-    }
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(answer: &'a str, method: &'static str) -> Result<T, DriveError> {
-    serde_json::from_str(answer).map_err(|_| not_as_said(method, answer))
-}
-
-fn not_as_said(method: &'static str, answer: &str) -> DriveError {
-    DriveError::Answer { method, answer: wire::start(answer) }
+    serde_json::from_str(answer).map_err(|_| DriveError::not_as_said(method, answer))
 }
 
 /// What a turn's end means for the work.
@@ -323,7 +216,7 @@ fn stopped(reason: &str) -> Result<(), DriveError> {
         "max_turn_requests" => "it asked its model as often as it may (max_turn_requests)".to_owned(),
         "refusal" => "its model refuses to do this (refusal)".to_owned(),
         "cancelled" => "it was cancelled (cancelled)".to_owned(),
-        other => format!("it says `{}`, which nobody here knows", wire::start(other)),
+        other => format!("it says `{}`, which nobody here knows", rpc::start(other)),
     };
     Err(DriveError::Stopped { why })
 }

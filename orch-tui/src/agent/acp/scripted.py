@@ -91,6 +91,13 @@ def work(how, prompt):
     elif how == "refuse":
         send({"id": prompt["id"], "error": {"code": -32603, "message": "Internal error", "data": {"status": 401}}})
         receive()
+    elif how == "deny":
+        for identity, command in [(0, "ls"), (1, "cd x && rm -r y")]:
+            call = {"toolCallId": "t", "title": "clean up", "kind": "execute", "rawInput": {"command": command}}
+            options = [{"optionId": "yes", "kind": "allow_once"}, {"optionId": "no", "kind": "reject_once"}]
+            answer = ask(identity, "session/request_permission", {"toolCall": call, "options": options})
+            say(json.dumps(answer["result"]["outcome"]))
+        return "cancelled"
     elif how == "stay":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return sys.argv[2] if len(sys.argv) > 2 else "end_turn"
@@ -118,6 +125,11 @@ def main():
     assert prompt["params"]["sessionId"] == "s", prompt
     reason = work(how, prompt)
     send({"id": prompt["id"], "result": {"stopReason": reason}})
+    if how in ("deny", "listen"):
+        prompt = expect("session/prompt")
+        assert prompt["id"] == "prompt-1", prompt
+        say(prompt["params"]["prompt"][0]["text"])
+        send({"id": prompt["id"], "result": {"stopReason": "end_turn"}})
     say("and a last word")
     while how == "stay":
         signal.pause()

@@ -1,103 +1,20 @@
 //! The driver against agents that behave well and badly, each a process that speaks the protocol: `scripted.py`.
 
-use std::cell::RefCell;
-use std::future::pending;
-use std::io::Write;
-use std::rc::Rc;
+use std::time::Duration;
 
-use serde_json::Value;
-use tokio::sync::Notify;
-
-use super::super::permissions::AllowInside;
-use super::*;
-use crate::ctl::Terminal;
-
-/// A stream that a test reads afterwards, and while it is written.
-#[derive(Clone, Debug, Default)]
-struct Sink(Rc<RefCell<Vec<u8>>>, Rc<Notify>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        self.1.notify_one();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Sink {
-    fn bytes(&self) -> Vec<u8> {
-        self.0.borrow().clone()
-    }
-
-    async fn shows(&self, text: &str) {
-        while !String::from_utf8_lossy(&self.bytes()).contains(text) {
-            self.1.notified().await;
-        }
-    }
-}
-
-/// How an agent was driven: what came of it, what was printed, and what was said beside.
-struct Driven {
-    outcome: Result<(), DriveError>,
-    out: Vec<u8>,
-    err: String,
-}
-
-impl Driven {
-    /// What the agent said, chunk by chunk.
-    fn said(&self) -> Vec<String> {
-        let chunk = |line: &[u8]| {
-            let line: Value = serde_json::from_slice(line).ok()?;
-            Some(line.pointer("/params/update/content/text")?.as_str()?.to_owned())
-        };
-        self.out.split(|&byte| byte == b'\n').filter_map(chunk).collect()
-    }
-
-    fn error(&self) -> String {
-        self.outcome.as_ref().expect_err("it is no success").to_string()
-    }
-}
-
-/// Somebody who is away.
-#[derive(Clone, Copy, Debug)]
-struct Away;
-
-impl Permissions for Away {
-    async fn decide(&self, _: Asked) -> Option<String> {
-        pending().await
-    }
-}
-
-const PATIENT: Bounds =
-    Bounds { line_bytes_max: 10_000_000, start: Duration::from_secs(60), end: Duration::from_secs(20) };
-
-/// Drives a command until it ends, or until it has printed `stop_at`.
-async fn drive_until(command: &[&str], bounds: Bounds, permissions: impl Permissions, stop_at: Option<&str>) -> Driven {
-    let (out, err) = (Sink::default(), Sink::default());
-    let streams = (Box::new(out.clone()), Box::new(err.clone()));
-    let console = Console::new(Box::new(io::empty()), streams.0, streams.1, Terminal::default());
-    let command: Vec<OsString> = command.iter().map(OsString::from).collect();
-    let job = Job { command: &command, prompt: "Say \"hi\".\n\u{e9}", directory: Path::new("/"), bounds };
-    let told_to_end = async {
-        match stop_at {
-            Some(text) => out.shows(text).await,
-            None => pending().await,
-        }
-    };
-    let outcome = drive(job, &console, permissions, told_to_end).await;
-    Driven { outcome, out: out.bytes(), err: String::from_utf8_lossy(&err.bytes()).into_owned() }
-}
+use super::super::driven::{Drive, Driven, PATIENT, Speaks};
+use super::super::job::Bounds;
 
 /// The scripted agent, which finds out how to behave in its arguments.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/agent/acp/scripted.py");
 
-async fn agent(words: &[&str]) -> Driven {
+fn drive<'a>(words: &[&'a str]) -> Drive<'a> {
     let command: Vec<&str> = ["python3", SCRIPT].into_iter().chain(words.iter().copied()).collect();
-    drive_until(&command, PATIENT, AllowInside, None).await
+    Drive::of(Speaks::Acp, &command)
+}
+
+async fn agent(words: &[&str]) -> Driven {
+    drive(words).run().await
 }
 
 #[tokio::test]
@@ -121,7 +38,11 @@ async fn leave_is_given_as_little_as_is_offered() {
     let expected = [chosen("once"), chosen("ever"), r#"{"outcome": "cancelled"}"#.into(), "-32602".into()];
     assert_eq!(driven.said()[..4], expected);
     assert_eq!(driven.err.matches("leave for: rm").count(), 3, "{}", driven.err);
-    assert!(driven.err.contains("did not give leave") && !driven.err.contains('\u{1b}'), "{:?}", driven.err);
+    assert!(
+        driven.err.contains("offers no answer that gives it leave") && !driven.err.contains('\u{1b}'),
+        "{:?}",
+        driven.err
+    );
 }
 
 #[tokio::test]
@@ -169,42 +90,60 @@ async fn ends_that_are_none_are_told_apart() {
     ] {
         assert_eq!(agent(words).await.error(), expected, "{words:?}");
     }
-    let absent = drive_until(&["/nowhere/agent"], PATIENT, AllowInside, None).await;
+    let absent = Drive::of(Speaks::Acp, &["/nowhere/agent"]).run().await;
     assert_eq!(absent.error(), "failed to start the agent `/nowhere/agent`");
 }
 
 #[tokio::test]
 async fn an_agent_that_does_not_greet_is_not_waited_for() {
     let bounds = Bounds { start: Duration::from_millis(200), ..PATIENT };
-    let driven = drive_until(&["python3", SCRIPT, "mute"], bounds, AllowInside, None).await;
+    let driven = drive(&["mute"]).bounds(bounds).run().await;
     assert_eq!(driven.error(), "the agent did not answer `initialize` within 0 s");
     // Nor is one that takes nothing in, prints no line and does not stop.
     let bounds = Bounds { end: Duration::from_millis(100), ..bounds };
-    let driven = drive_until(&["sh", "-c", "while :; do printf x; done"], bounds, AllowInside, None).await;
+    let driven = Drive::of(Speaks::Acp, &["sh", "-c", "while :; do printf x; done"]).bounds(bounds).run().await;
     assert_eq!(driven.error(), "the agent did not answer `initialize` within 0 s");
 }
 
 #[tokio::test]
 async fn an_agent_that_is_told_to_stop_hears_so_before_it_is_ended() {
-    let driven = drive_until(&["python3", SCRIPT, "wait"], PATIENT, Away, Some("waiting")).await;
+    let driven = drive(&["wait"]).until("waiting").run().await;
     assert_eq!(driven.error(), "the agent was told to stop");
     let said = driven.said();
     // What it asked for is answered, too, and nobody gave leave.
     assert!(said[1].contains(r#""id": 1"#) && said[1].contains("cancelled"), "{said:?}");
     assert_eq!((said[0].as_str(), said[2..].join(" ")), ("waiting", "\"session/cancel\" and a last word".to_owned()));
-    let stubborn = drive_until(
-        &["sh", "-c", "trap '' TERM; read x; echo up; while read x; do :; done; cat"],
-        Bounds { end: Duration::from_millis(100), ..PATIENT },
-        Away,
-        Some("up"),
-    )
-    .await;
+    let stubborn = ["sh", "-c", "trap '' TERM; read x; echo up; while read x; do :; done; cat"];
+    let bounds = Bounds { end: Duration::from_millis(100), ..PATIENT };
+    let stubborn = Drive::of(Speaks::Acp, &stubborn).bounds(bounds).until("up").run().await;
     assert_eq!(stubborn.error(), "the agent was told to stop");
 }
 
 #[tokio::test]
 async fn an_agent_that_stays_when_it_is_done_is_killed() {
     let bounds = Bounds { end: Duration::from_millis(300), ..PATIENT };
-    let driven = drive_until(&["python3", SCRIPT, "stay"], bounds, AllowInside, None).await;
+    let driven = drive(&["stay"]).bounds(bounds).run().await;
     assert!(driven.outcome.is_ok(), "its work is done: {:?}", driven.outcome);
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_is_told_after_the_turn_with_why() {
+    let rules = r#"[{"of":"command","matches":"rm *","then":"deny","because":"nothing is to be lost"}]"#;
+    let driven = drive(&["deny"]).rules(rules).run().await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    let said = driven.said();
+    assert_eq!(
+        said[..2],
+        [r#"{"optionId": "yes", "outcome": "selected"}"#, r#"{"optionId": "no", "outcome": "selected"}"#]
+    );
+    assert!(said[2].contains("You were not given leave") && said[2].contains("nothing is to be lost"), "{said:?}");
+    assert!(driven.err.contains("did not give leave for: clean up"), "{}", driven.err);
+}
+
+#[tokio::test]
+async fn what_people_say_is_told_by_further_prompts() {
+    let driven = drive(&["listen"]).says(&["first", "second"]).run().await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    let said = "ada, who looks after this task, says:\n\nfirst\n\nada, who looks after this task, says:\n\nsecond";
+    assert_eq!(driven.said(), [said, "and a last word"]);
 }

@@ -1,95 +1,47 @@
-//! The messages of the protocol, as far as a client of version 1 needs them: JSON-RPC 2.0, one message a line.
-//!
-//! What the agent sends is read leniently: what is missing or of another form is none, and everything else in a message may
-//! be anything.
-
-use std::borrow::Cow;
+//! The messages of the protocol, as far as a client of version 1 needs them.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::super::permissions::{Asked, Choice, Verdict};
+use orch_proto::leave::Deed;
+
+use super::super::leave::{Action, Leave, pieces};
+use super::super::rpc::start;
 
 /// The version of the protocol that is spoken.
-pub(super) const VERSION: u64 = 1;
+pub(in super::super) const VERSION: u64 = 1;
 
-/// Ids of our requests. `orch-core` reads the log by that of the prompt: a refused one is the end of a turn.
+/// Ids of our requests.
 pub(super) const INITIALIZE: &str = "initialize";
 pub(super) const SESSION: &str = "new";
-pub(super) const PROMPT: &str = "prompt-0";
 
-/// Codes of errors: that of the protocol which asks for a login, and those of JSON-RPC that we answer.
+/// The code of an error which asks for a login.
 pub(super) const AUTH_REQUIRED: i64 = -32000;
-pub(super) const NO_SUCH_METHOD: i64 = -32601;
-pub(super) const INVALID_PARAMS: i64 = -32602;
 
-/// Most answers that are read of a request for leave.
+/// Most answers that are read of a request for leave, and most files that it is about.
 const CHOICES_MAX: usize = 64;
-/// Most bytes of the agent's words that are repeated in ours.
-const WORDS_BYTES_MAX: usize = 600;
 
-/// A message of the agent: a request has `id` and `method`, a notification `method`, an answer `id`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Message<'a> {
-    #[serde(borrow, default)]
-    pub(super) id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) method: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) params: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) result: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) error: Option<&'a RawValue>,
+/// The id of a prompt. `orch-core` reads the log by how it begins: a refused one is the end of a turn.
+pub(super) fn prompt_id(turn: u32) -> String {
+    format!("prompt-{turn}")
 }
 
-/// What an agent answers a request.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Result(Box<str>),
-    Error { code: Option<i64>, message: String },
+/// One answer that an agent offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) id: String,
+    verdict: Verdict,
 }
 
-impl<'a> Message<'a> {
-    /// Reads a line; none when it is no message.
-    pub(super) fn read(line: &'a str) -> Option<Self> {
-        serde_json::from_str(line).ok()
-    }
-
-    /// The answer to our request with this id, when it is that.
-    pub(super) fn answer_to(&self, id: &str) -> Option<Answer> {
-        let is_it = self.method.is_none() && text(self.id?).is_some_and(|found| found == id);
-        if !is_it {
-            return None;
-        }
-        Some(match self.error {
-            Some(error) => fault(error),
-            None => Answer::Result(self.result.map_or("null", RawValue::get).into()),
-        })
-    }
-}
-
-fn text(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
-}
-
-fn fault(error: &RawValue) -> Answer {
-    let error: Value = serde_json::from_str(error.get()).unwrap_or_default();
-    let said = error.get("message").and_then(Value::as_str).unwrap_or("it says no more");
-    // What went wrong often stands there only.
-    let detail = error.get("data").filter(|data| !data.is_null()).map(|data| match data {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    });
-    let message = [Some(said.to_owned()), detail].into_iter().flatten().collect::<Vec<_>>().join(": ");
-    Answer::Error { code: error.get("code").and_then(Value::as_i64), message: start(&message) }
-}
-
-/// The start of a text of the agent.
-pub(super) fn start(text: &str) -> String {
-    let end = (0..=WORDS_BYTES_MAX.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    text[..end].to_owned()
+/// What an answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    AllowOnce,
+    AllowAlways,
+    RejectOnce,
+    /// Anything that allows nothing.
+    Other,
 }
 
 /// What the agent says of itself.
@@ -130,45 +82,77 @@ struct Offered {
     kind: Value,
 }
 
-/// Reads what leave is asked for; none when that cannot be read.
-pub(super) fn asked(params: Option<&RawValue>) -> Option<Asked> {
+/// Reads what leave is asked for, and what can be answered; none when that cannot be read.
+pub(super) fn asked(params: Option<&RawValue>) -> Option<(Action, Vec<Choice>)> {
     let params: AskedParams<'_> = serde_json::from_str(params?.get()).ok()?;
     let call: Value = params.tool_call.and_then(|call| serde_json::from_str(call.get()).ok()).unwrap_or_default();
-    let name = |key: &str| call.get(key).and_then(Value::as_str).map(start);
-    let title = name("title").or_else(|| name("toolCallId")).unwrap_or_default();
     let offered = params.options.into_iter().flatten().take(CHOICES_MAX);
     let offered = offered.filter_map(|option| serde_json::from_str(option.get()).ok());
-    let options = offered.map(|Offered { option_id, kind }| Choice {
+    let choices = offered.map(|Offered { option_id, kind }| Choice {
         id: option_id,
         verdict: match kind.as_str() {
             Some("allow_once") => Verdict::AllowOnce,
             Some("allow_always") => Verdict::AllowAlways,
+            Some("reject_once") => Verdict::RejectOnce,
             _ => Verdict::Other,
         },
     });
-    Some(Asked { title, options: options.collect() })
+    Some((action(&call), choices.collect()))
 }
 
-/// A request of ours, as a line.
-pub(super) fn request(id: &str, method: &str, params: &Value) -> Vec<u8> {
-    line(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
+/// What a tool would do. Where an agent says what it gives the tool, that counts, and its title where it says no more.
+fn action(call: &Value) -> Action {
+    let name = |key: &str| call.get(key).and_then(Value::as_str);
+    let title = name("title").or_else(|| name("toolCallId")).unwrap_or_default();
+    let input = call.get("rawInput").filter(|input| !input.is_null());
+    let of_input = |keys: &[&str]| keys.iter().find_map(|key| text(input?.get(*key)?));
+    let paths = call.get("locations").and_then(Value::as_array).into_iter().flatten();
+    let mut paths: Vec<String> =
+        paths.filter_map(|at| at.get("path")?.as_str().map(ToOwned::to_owned)).take(CHOICES_MAX).collect();
+    paths.extend(of_input(&["filepath", "file_path", "path"]).filter(|path| !paths.contains(path)));
+    let or_title = |words: Vec<String>| if words.is_empty() { vec![title.to_owned()] } else { words };
+    let (of, words) = match name("kind").unwrap_or_default() {
+        "execute" => (Deed::Command, or_title(of_input(&["command", "cmd"]).into_iter().collect())),
+        "edit" | "delete" | "move" => (Deed::Change, or_title(paths)),
+        "read" | "search" => (Deed::Read, or_title(paths)),
+        "fetch" => (Deed::Network, or_title(of_input(&["url", "query"]).into_iter().collect())),
+        _ => (Deed::Tool, vec![title.to_owned()]),
+    };
+    let details = details(of, &words, input).unwrap_or_else(|| pieces(title));
+    Action { of, title: start(title), words, details }
 }
 
-/// A notification of ours.
-pub(super) fn notification(method: &str, params: &Value) -> Vec<u8> {
-    line(&json!({ "jsonrpc": "2.0", "method": method, "params": params }))
+/// What a person is shown of what a tool is given; none when it is given nothing.
+fn details(of: Deed, words: &[String], input: Option<&Value>) -> Option<Vec<String>> {
+    let mut rest = input?.clone();
+    let mut shown = Vec::new();
+    // The line as it stands is easier to read; the rest says where, and for how long.
+    if let (Deed::Command, Some(members)) = (of, rest.as_object_mut()) {
+        shown.extend(words.iter().flat_map(|line| pieces(line)));
+        members.retain(|key, _| !["command", "cmd"].contains(&key.as_str()));
+    }
+    if rest.as_object().is_none_or(|members| !members.is_empty()) {
+        shown.extend(pieces(&rest.to_string()));
+    }
+    Some(shown)
 }
 
-/// Our answer to a request of the agent, whose id is given as it was.
-pub(super) fn result(id: &RawValue, result: &Value) -> Vec<u8> {
-    // As text: not every id that is JSON has a value here.
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}\n").into_bytes()
+/// A text, or words of one.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(words) => words.iter().map(Value::as_str).collect::<Option<Vec<_>>>().map(|words| words.join(" ")),
+        _ => None,
+    }
 }
 
-/// An error in place of one.
-pub(super) fn error(id: &RawValue, code: i64, message: &str) -> Vec<u8> {
-    let error = json!({ "code": code, "message": message });
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}\n").into_bytes()
+/// The answer for what was decided: leave once where that is offered, and none where no answer means that.
+pub(super) fn choose<'c>(choices: &'c [Choice], leave: &Leave) -> Option<&'c str> {
+    let of = |verdict| choices.iter().find(|choice| choice.verdict == verdict).map(|choice| choice.id.as_str());
+    match leave {
+        Leave::Given => of(Verdict::AllowOnce).or_else(|| of(Verdict::AllowAlways)),
+        Leave::Refused(_) => of(Verdict::RejectOnce),
+    }
 }
 
 /// What was decided about a request for leave.
@@ -179,46 +163,68 @@ pub(super) fn outcome(chosen: Option<&str>) -> Value {
     }
 }
 
-fn line(message: &Value) -> Vec<u8> {
-    format!("{message}\n").into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(line: &str) -> Option<Answer> {
-        Message::read(line)?.answer_to(PROMPT)
-    }
-
-    #[test]
-    fn an_answer_is_known_by_its_id_whatever_else_is_in_it() {
-        let result = |text: &str| Some(Answer::Result(text.into()));
-        assert_eq!(answer(r#"{"x":[1],"result":{"a":"\ud83d"},"id":"prompt-0"}"#), result(r#"{"a":"\ud83d"}"#));
-        assert_eq!(answer(r#"{"id":"prompt-0","result":null}"#), result("null"));
-        for other in [r#"{"id":"prompt-0","method":"a"}"#, r#"{"id":0,"result":1}"#, r#"{"result":1}"#, "[]", "{"] {
-            assert_eq!(answer(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn an_error_is_told_with_what_it_says_of_itself() {
-        let error = |code, message: &str| Some(Answer::Error { code, message: message.to_owned() });
-        let full = r#"{"id":"prompt-0","error":{"code":-32603,"message":"Internal error","data":{"status":401}}}"#;
-        assert_eq!(answer(full), error(Some(-32603), r#"Internal error: {"status":401}"#));
-        assert_eq!(answer(r#"{"id":"prompt-0","error":7}"#), error(None, "it says no more"));
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
     }
 
     #[test]
     fn what_is_offered_is_read_as_far_as_it_can_be() {
-        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
         let params = raw(
             r#"{"toolCall":{"toolCallId":"t","title":"rm x"},"options":[7,{"optionId":"a","kind":"allow_once"},{"optionId":"b"}]}"#,
         );
-        let found = asked(Some(&params)).unwrap();
-        let choices: Vec<_> = found.options.iter().map(|choice| (choice.id.as_str(), choice.verdict)).collect();
-        assert_eq!((found.title.as_str(), choices), ("rm x", vec![("a", Verdict::AllowOnce), ("b", Verdict::Other)]));
-        assert_eq!(asked(Some(&raw(r#"{"toolCall":null}"#))).unwrap(), Asked { title: String::new(), options: vec![] });
+        let (action, choices) = asked(Some(&params)).unwrap();
+        let choices: Vec<_> = choices.iter().map(|choice| (choice.id.as_str(), choice.verdict)).collect();
+        assert_eq!(
+            (action.title.as_str(), action.of, choices),
+            ("rm x", Deed::Tool, vec![("a", Verdict::AllowOnce), ("b", Verdict::Other)])
+        );
+        let (nothing, none) = asked(Some(&raw(r#"{"toolCall":null}"#))).unwrap();
+        assert_eq!((nothing.title.as_str(), none), ("", vec![]));
         assert_eq!((asked(Some(&raw("7"))), asked(None)), (None, None));
+    }
+
+    #[test]
+    fn leave_is_given_once_where_that_is_offered_and_never_by_an_answer_that_refuses() {
+        let choice = |id: &str, verdict| Choice { id: id.to_owned(), verdict };
+        let (never, always) = (choice("never", Verdict::RejectOnce), choice("always", Verdict::AllowAlways));
+        let once = choice("once", Verdict::AllowOnce);
+        let no = Leave::Refused(String::new());
+        for (choices, given, refused) in [
+            (vec![never.clone(), always.clone(), once.clone()], Some("once"), Some("never")),
+            (vec![never.clone(), always], Some("always"), Some("never")),
+            (vec![never], None, Some("never")),
+            (vec![once], Some("once"), None),
+            (vec![], None, None),
+        ] {
+            assert_eq!((choose(&choices, &Leave::Given), choose(&choices, &no)), (given, refused));
+        }
+    }
+
+    /// As opencode 1.18 asks.
+    #[test]
+    fn what_a_tool_would_do_is_known_by_what_it_is_given() {
+        let of = |call: &str| {
+            let (action, _) = asked(Some(&raw(&format!(r#"{{"toolCall":{call}}}"#)))).unwrap();
+            (action.of, action.words, action.details.len())
+        };
+        assert_eq!(
+            of(r#"{"title":"Remove","kind":"execute","rawInput":{"command":"rm gone.txt","cwd":"/w"}}"#),
+            (Deed::Command, vec!["rm gone.txt".to_owned()], 2)
+        );
+        assert_eq!(
+            of(r#"{"title":"ls","kind":"execute","rawInput":{"command":["rm","x"]}}"#).1,
+            ["rm x"],
+            "the title of a tool may say anything"
+        );
+        assert_eq!(
+            of(r#"{"title":"/w/n.md","kind":"edit","locations":[{"path":"/w/n.md"}],"rawInput":{"filepath":"/w/m.md"}}"#)
+                .1,
+            ["/w/n.md", "/w/m.md"]
+        );
+        assert_eq!(of(r#"{"title":"see","kind":"fetch","rawInput":{"url":"http://a"}}"#).1, ["http://a"]);
     }
 }

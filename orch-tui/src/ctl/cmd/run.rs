@@ -84,6 +84,13 @@ pub(crate) enum RunCommand {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Say something to the agent of a run, which is told while it works; the answer is in its output
+    Say {
+        /// The run, as `R-12` or `shop/R-12`
+        run: String,
+        /// What is said, or `-` for standard input
+        text: String,
+    },
     /// Let paused runs go on
     Resume {
         /// Runs, as `R-12` or `shop/R-12`, or `-` for names on standard input
@@ -129,6 +136,10 @@ pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Fa
         }
         RunCommand::Pause { runs, reason } => {
             each(session, &runs, "to stand still", |run| Request::RunPause { run, reason: reason.clone() }).await
+        }
+        RunCommand::Say { run, text } => {
+            let (run, text) = (session.reference(&run), input::words(session, &text)?);
+            session.change(Request::RunSay { run, text }, "said").await.map(drop)
         }
         RunCommand::Resume { runs } => each(session, &runs, "to go on", |run| Request::RunResume { run }).await,
         RunCommand::Cancel { runs, reason } => {

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use orch_proto::Ref;
 use orch_proto::request::Request;
-use orch_proto::view::{Condition, TaskFilter, TaskState, TaskView};
+use orch_proto::view::{Condition, MessageView, TaskFilter, TaskState, TaskView};
 
 use super::task_terms::condition;
 use super::{task_form, task_terms, task_tree};
@@ -91,6 +91,13 @@ pub(crate) enum TaskCommand {
         #[arg(value_parser = clap::value_parser!(u8).range(0..=9))]
         priority: u8,
     },
+    /// Say something to a task: to the agent that works at it, or to the next one
+    Say {
+        /// The task, as `T-12` or `shop/T-12`
+        task: String,
+        /// What is said, or `-` for standard input
+        text: String,
+    },
     /// Take tasks that wait out of the queue until they are released
     Hold(BatchArgs),
     /// Put held tasks back into the queue
@@ -177,6 +184,7 @@ pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), F
             let request = Request::TaskPrioritize { task: session.reference(&task), priority };
             session.change(request, "prioritized").await.map(drop)
         }
+        TaskCommand::Say { task, text } => say(session, &task, &text).await,
         TaskCommand::Hold(args) => {
             let reason = args.reason;
             each(session, &args.tasks, "held", |task| Request::TaskHold { task, reason: reason.clone() }).await
@@ -352,8 +360,26 @@ fn text(task: &TaskView, paint: Paint) -> String {
     field("change", task.change_name.as_deref().unwrap_or(""));
     field("approval", task.approval_name.as_deref().unwrap_or(""));
     field("commit", task.commit.as_deref().unwrap_or(""));
+    for message in &task.messages {
+        field("said", &said(message));
+    }
     field("id", &task.id.to_string());
     out
+}
+
+async fn say(session: &Session, task: &str, text: &str) -> Result<(), Failure> {
+    let (task, text) = (session.reference(task), input::words(session, text)?);
+    session.change(Request::TaskSay { task, text }, "said").await.map(drop)
+}
+
+/// A message, and who was told it.
+fn said(message: &MessageView) -> String {
+    let told = match (&message.run, message.told_at) {
+        (Some(run), Some(at)) => format!("{run} was told at {at}"),
+        (Some(run), None) => format!("{run} is not told yet"),
+        (None, _) => "told with each attempt after it".to_owned(),
+    };
+    format!("{}, by {}: {} ({told})", message.number, message.from, message.text)
 }
 
 fn eta(task: &TaskView) -> String {

@@ -212,6 +212,7 @@ pub(crate) fn task(number: u32) -> TaskView {
         eta: None,
         created_at: AT,
         since: AT,
+        messages: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use orch_proto::channel::VARIABLE;
 use orch_sandbox::spec::{HOME_INSIDE, ListenerSpec, Phase, ReadOnlyMount, StepSpec};
 
-use super::{AGENT, AgentJob, Driven, Manner};
+use super::{AGENT, AgentJob, AgentKind, Driven, Manner};
 use crate::channel;
 
 /// Name of the listener through which a run reaches its model.
@@ -45,7 +45,7 @@ impl Session {
         let Start { argv, env: own, mut mounts } = match job.manner {
             Manner::Codex => told_by_input(&job.program.inside, codex(job.model, job.has_channel)),
             Manner::Claude => told_by_input(&job.program.inside, claude(job.model, job.has_channel)),
-            Manner::Acp(driven) => driven_by(&driven, &job.program.inside),
+            Manner::Driven(driven) => driven_by(&driven, job),
         };
         let mut env = variables(&[("HOME", HOME_INSIDE)]);
         for (name, below) in
@@ -84,18 +84,38 @@ fn told_by_input(program: &str, (arguments, env): Words) -> Start {
     Start { argv, env, mounts: Vec::new() }
 }
 
-/// An agent that is spoken to by `orchctl agent drive acp`.
-fn driven_by(driven: &Driven<'_>, program: &str) -> Start {
+/// An agent that is spoken to by `orchctl agent drive`.
+fn driven_by(driven: &Driven<'_>, job: &AgentJob<'_>) -> Start {
     let mut mounts = vec![ReadOnlyMount { source: driven.driver.to_owned(), target: DRIVER_INSIDE.into() }];
-    let mut argv = Vec::new();
+    let asks = !driven.leave.is_empty();
+    let (arguments, env) = match driven.kind {
+        AgentKind::Codex => codex_served(job.model, job.has_channel),
+        AgentKind::Claude => claude_spoken_to(job.model, job.has_channel, asks),
+        AgentKind::Acp => (driven.settings.arguments.clone(), driven.settings.environment.clone()),
+    };
+    // What it needs before its program starts: a directory, or a copy of its files.
+    let mut before = Vec::new();
+    if env.contains_key("AGENT_HOME") {
+        before.push("mkdir -p \"$AGENT_HOME\"".to_owned());
+    }
     if let Some(home) = driven.home {
         mounts.push(ReadOnlyMount { source: home.to_owned(), target: FILES_INSIDE.into() });
-        let script = format!("cp -R {FILES_INSIDE}/. \"$HOME\" && exec \"$0\" \"$@\"");
-        argv.extend(["/bin/sh".to_owned(), "-c".to_owned(), script]);
+        before.push(format!("cp -R {FILES_INSIDE}/. \"$HOME\""));
     }
-    argv.extend(words(&[DRIVER_INSIDE, "agent", "drive", "acp", "--prompt", PROMPT_INSIDE, "--", program]));
-    argv.extend(driven.settings.arguments.iter().cloned());
-    Start { argv, env: driven.settings.environment.clone(), mounts }
+    let mut argv = Vec::new();
+    if !before.is_empty() {
+        before.push("exec \"$0\" \"$@\"".to_owned());
+        argv.extend(["/bin/sh".to_owned(), "-c".to_owned(), before.join(" && ")]);
+    }
+    argv.extend(words(&[DRIVER_INSIDE, "agent", "drive", driven.kind.word(), "--prompt", PROMPT_INSIDE]));
+    if asks {
+        // Rules that were read have a form.
+        let rules = serde_json::to_string(driven.leave).unwrap_or_default();
+        argv.extend(["--leave".to_owned(), rules]);
+    }
+    argv.extend(words(&["--", &job.program.inside]));
+    argv.extend(arguments);
+    Start { argv, env, mounts }
 }
 
 type Words = (Vec<String>, BTreeMap<String, String>);
@@ -103,13 +123,33 @@ type Words = (Vec<String>, BTreeMap<String, String>);
 /// How long a tool of the channel may take, in seconds: it waits for people.
 const TOOL_SECONDS: u64 = 30 * 24 * 60 * 60;
 
+/// With its prompt as its input.
 fn codex(model: Option<&str>, has_channel: bool) -> Words {
+    let mut words = words(&["exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]);
+    let (configured, env) = codex_configured(has_channel);
+    words.extend(configured);
+    words.extend(model.into_iter().flat_map(|model| ["-m".to_owned(), model.to_owned()]));
+    // The prompt is its standard input.
+    words.push("-".into());
+    (words, env)
+}
+
+/// In a conversation: what it may do, the driver says.
+fn codex_served(model: Option<&str>, has_channel: bool) -> Words {
+    let mut words = words(&["app-server"]);
+    let (configured, env) = codex_configured(has_channel);
+    words.extend(configured);
+    let model = model.map(|model| format!("model={}", serde_json::Value::from(model)));
+    words.extend(model.into_iter().flat_map(|model| ["-c".to_owned(), model]));
+    (words, env)
+}
+
+/// What it is told of its surroundings, whatever it does.
+fn codex_configured(has_channel: bool) -> Words {
     let provider = format!(
         "model_providers.orch={{name=\"orch\",base_url=\"http://127.0.0.1:{GATEWAY_PORT}/v1\",wire_api=\"responses\",env_key=\"{CODEX_KEY}\"}}"
     );
-    let mut words = words(&["exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]);
-    words.extend(["-c".into(), "model_provider=\"orch\"".into(), "-c".into(), provider]);
-    words.extend(model.into_iter().flat_map(|model| ["-m".to_owned(), model.to_owned()]));
+    let mut words = vec!["-c".into(), "model_provider=\"orch\"".into(), "-c".into(), provider];
     // Of a search that the vendor makes nothing comes: no request that asks for one is passed on.
     words.extend(["-c".into(), "web_search=\"disabled\"".into()]);
     // Without it the program waits for seconds at its end for somebody whom it cannot reach.
@@ -124,14 +164,29 @@ fn codex(model: Option<&str>, has_channel: bool) -> Words {
         );
         words.extend(["-c".into(), server]);
     }
-    // The prompt is its standard input.
-    words.push("-".into());
     let home = format!("{HOME_INSIDE}/.codex");
     (words, variables(&[("AGENT_HOME", &home), ("CODEX_HOME", &home), (CODEX_KEY, NO_KEY)]))
 }
 
+/// With its prompt as its input.
 fn claude(model: Option<&str>, has_channel: bool) -> Words {
-    let mut words = words(&["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]);
+    let words = words(&["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]);
+    claude_configured(words, model, has_channel)
+}
+
+/// In a conversation. Where it asks, the driver decides; a program that asks nothing may do everything.
+fn claude_spoken_to(model: Option<&str>, has_channel: bool, asks: bool) -> Words {
+    let mut words = words(&["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]);
+    words.push("--replay-user-messages".to_owned());
+    words.extend(match asks {
+        true => ["--permission-mode", "default", "--permission-prompt-tool", "stdio"].map(ToOwned::to_owned).to_vec(),
+        false => vec!["--dangerously-skip-permissions".to_owned()],
+    });
+    claude_configured(words, model, has_channel)
+}
+
+/// With what it is told of its surroundings, whatever it does.
+fn claude_configured(mut words: Vec<String>, model: Option<&str>, has_channel: bool) -> Words {
     words.extend(model.into_iter().flat_map(|model| ["--model".to_owned(), model.to_owned()]));
     // The vendor would search, and there is no network to fetch from.
     words.push("--disallowedTools=WebSearch,WebFetch".to_owned());
@@ -175,6 +230,8 @@ fn variables(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
 mod tests {
     use std::path::Path;
 
+    use orch_proto::leave::{Deed, LeaveRule, Ruling};
+
     use super::super::{Program, Settings};
     use super::*;
 
@@ -213,8 +270,14 @@ mod tests {
             environment: [("KEY".to_owned(), "{key} at {gateway}".to_owned())].into(),
             ..Settings::default()
         };
-        let driven = |home| Driven { driver: Path::new("/opt/orchctl"), settings: &settings, home };
-        let Session { step, mounts, .. } = session(Manner::Acp(driven(None)));
+        let driven = |home| Driven {
+            driver: Path::new("/opt/orchctl"),
+            kind: AgentKind::Acp,
+            leave: &[],
+            settings: &settings,
+            home,
+        };
+        let Session { step, mounts, .. } = session(Manner::Driven(driven(None)));
         let driver = ["/orch/orchctl", "agent", "drive", "acp", "--prompt", "/orch/prompt.md", "--", PROGRAM, "acp"];
         assert_eq!(step.argv, driver);
         assert_eq!(step.env["HOME"], HOME_INSIDE);
@@ -222,8 +285,29 @@ mod tests {
             mounts.iter().map(|mount| mount.source.as_path()).collect::<Vec<_>>(),
             [Path::new("/opt/orchctl"), Path::new("/run/prompt.md")]
         );
-        let Session { step, mounts, .. } = session(Manner::Acp(driven(Some(Path::new("/run/agent-home")))));
+        let Session { step, mounts, .. } = session(Manner::Driven(driven(Some(Path::new("/run/agent-home")))));
         assert_eq!((step.argv[0].as_str(), &step.argv[3..]), ("/bin/sh", &driver.map(String::from)[..]));
         assert_eq!(mounts[1].target, Path::new(FILES_INSIDE));
+    }
+
+    #[test]
+    fn an_agent_that_is_to_ask_is_driven_by_rules_and_its_own_sandbox_stays_off() {
+        let rule =
+            LeaveRule { of: Some(Deed::Command), matches: Some("git push *".into()), then: Ruling::Ask, because: None };
+        for (kind, own) in [(AgentKind::Codex, "app-server"), (AgentKind::Claude, "--permission-prompt-tool")] {
+            for leave in [&[][..], std::slice::from_ref(&rule)] {
+                let settings = Settings::default();
+                let driven = Driven { driver: Path::new("/opt/orchctl"), kind, leave, settings: &settings, home: None };
+                let Session { step, mounts, .. } = session(Manner::Driven(driven));
+                let said = step.argv.join(" ");
+                assert!(said.contains(&format!("{DRIVER_INSIDE} agent drive {} --prompt", kind.word())), "{said}");
+                assert_eq!(said.contains("--leave") && said.contains("git push *"), !leave.is_empty(), "{said}");
+                let skips = said.contains("--dangerously-skip-permissions");
+                assert!(said.contains(own) || (leave.is_empty() && skips), "{said}");
+                assert!(said.contains("some-model") && said.contains(channel::PROGRAM_INSIDE), "{said}");
+                assert!(step.argv[2].starts_with("mkdir -p \"$AGENT_HOME\" && exec"), "{said}");
+                assert_eq!(mounts[0].target, Path::new(DRIVER_INSIDE));
+            }
+        }
     }
 }

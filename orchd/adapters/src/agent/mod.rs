@@ -13,6 +13,7 @@ mod words;
 
 use std::path::Path;
 
+use orch_proto::leave::LeaveRule;
 use serde::{Deserialize, Serialize};
 
 pub use command::{GATEWAY_PORT, GATEWAY_VARIABLE, MODEL_LISTENER, PROMPT_INSIDE, Session};
@@ -115,16 +116,19 @@ pub struct AgentJob<'a> {
 pub enum Manner<'a> {
     Codex,
     Claude,
-    /// It wants a conversation, which a driver beside it has with it.
-    Acp(Driven<'a>),
+    /// It has a conversation, with a driver beside it.
+    Driven(Driven<'a>),
 }
 
-/// What an agent of any program is given.
+/// What an agent that is spoken to is given.
 #[derive(Clone, Copy, Debug)]
 pub struct Driven<'a> {
     /// The program `orchctl`, on the host.
     pub driver: &'a Path,
-    /// Its arguments and variables, with all places filled in.
+    pub kind: AgentKind,
+    /// What it may do without asking, what not, and what a person is asked about.
+    pub leave: &'a [LeaveRule],
+    /// Arguments and variables of a program that is any, with all places filled in.
     pub settings: &'a Settings,
     /// Directory on the host with what it finds in its home; none where that is nothing.
     pub home: Option<&'a Path>,

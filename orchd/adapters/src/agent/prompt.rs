@@ -11,6 +11,8 @@ pub const PROMPT_BYTES_MAX: usize = 48 << 10;
 /// Most bytes of what has to hold, and of what is run on the result.
 const ACCEPTANCE_BYTES_MAX: usize = 20 << 10;
 const GATES_BYTES_MAX: usize = 6 << 10;
+/// Most bytes of what people said; the newest is told first.
+const MESSAGES_BYTES_MAX: usize = 10 << 10;
 /// Most bytes of one part that is quoted: a requirement, or what went wrong.
 const QUOTE_BYTES_MAX: usize = 8 << 10;
 
@@ -39,6 +41,8 @@ pub struct Brief {
     pub attempt: u32,
     /// Why the attempt before was not good enough.
     pub last_failure: Option<String>,
+    /// What people said to the task, the oldest first: who, and what.
+    pub messages: Vec<(String, String)>,
 }
 
 /// The text of it.
@@ -82,6 +86,11 @@ pub fn prompt(brief: &Brief) -> String {
             format_args!("\n## Attempt {} before this one was not accepted", brief.attempt.saturating_sub(1)),
         );
         line_of(&mut text, format_args!("\n{}", quoted(reason, share(QUOTE_BYTES_MAX))));
+    }
+    if !brief.messages.is_empty() {
+        text.push_str("\n## What people said to this task, the newest first\n\n");
+        let lines = brief.messages.iter().rev().map(|(who, what)| format!("- {who}: {}", what.trim()));
+        lines_of(&mut text, lines, share(MESSAGES_BYTES_MAX));
     }
     if !brief.requirements.is_empty() {
         text.push_str("\n## Requirements that this serves\n");
@@ -132,6 +141,21 @@ fn quoted(text: &str, bytes_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_people_said_is_told_the_newest_first_and_in_its_bound() {
+        let said = |text: &str| ("ada".to_owned(), text.to_owned());
+        let brief = Brief { messages: vec![said("first"), said(" second\nline "), said("third")], ..Brief::default() };
+        let text = prompt(&brief);
+        let part = &text[text.find("## What people said").unwrap()..];
+        assert_eq!(
+            part,
+            "## What people said to this task, the newest first\n\n- ada: third\n- ada: second\nline\n- ada: first\n"
+        );
+        let long = Brief { messages: vec![said(&"x".repeat(4 << 10)); 100], ..Brief::default() };
+        assert!(prompt(&long).len() < MESSAGES_BYTES_MAX + (2 << 10));
+        assert!(prompt(&long).contains("more lines are left out]"));
+    }
 
     #[test]
     fn a_prompt_says_what_has_to_hold_and_what_went_wrong() {

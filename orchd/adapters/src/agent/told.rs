@@ -34,10 +34,11 @@ pub struct AgentOutput {
 }
 
 impl AgentKind {
-    /// How its program tells what it does.
+    /// How its program tells what it does, where a driver speaks with it and where not.
     #[must_use]
-    pub const fn protocol(self) -> Protocol {
+    pub const fn protocol(self, is_driven: bool) -> Protocol {
         match self {
+            Self::Codex if is_driven => Protocol::CodexAppServer,
             Self::Codex => Protocol::CodexExec,
             Self::Claude => Protocol::ClaudeStream,
             Self::Acp => Protocol::Acp,

@@ -18,6 +18,7 @@ mod fault;
 mod open_tools;
 
 mod acp;
+mod app_server;
 mod claude;
 mod codex;
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::acp::Acp;
+use super::app_server::AppServer;
 use super::claude::Claude;
 use super::codex::Codex;
 use super::event::{RawReason, Role, RunEvent};
@@ -15,6 +16,8 @@ use super::text::{self, Text};
 pub enum Protocol {
     /// `codex exec --json`.
     CodexExec,
+    /// `codex app-server`: what the server sends.
+    CodexAppServer,
     /// `claude -p --output-format stream-json --verbose`.
     ClaudeStream,
     /// The Agent Client Protocol, version 1: what the agent sends.
@@ -33,6 +36,7 @@ pub struct Parser {
 #[derive(Debug)]
 enum Reader {
     Codex(Codex),
+    AppServer(AppServer),
     Claude(Claude),
     Acp(Acp),
     Plain,
@@ -43,6 +47,7 @@ impl Parser {
     pub fn new(protocol: Protocol) -> Self {
         let reader = match protocol {
             Protocol::CodexExec => Reader::Codex(Codex::default()),
+            Protocol::CodexAppServer => Reader::AppServer(AppServer::default()),
             Protocol::ClaudeStream => Reader::Claude(Claude::default()),
             Protocol::Acp => Reader::Acp(Acp::default()),
             Protocol::Plain => Reader::Plain,
@@ -75,6 +80,7 @@ impl Reader {
             Self::Plain => sink(said(line)),
             _ if is_blank => {}
             Self::Codex(codex) => codex.line(line, sink),
+            Self::AppServer(server) => server.line(line, sink),
             Self::Claude(claude) => claude.line(line, sink),
             Self::Acp(acp) => acp.line(line, sink),
         }

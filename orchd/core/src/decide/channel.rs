@@ -4,7 +4,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ApprovalId, RunId};
 
 use super::approval::{self, Question};
-use super::{Context, DecideError, bounds, conflict, info};
+use super::{Context, DecideError, bounds, conflict, info, thread};
 use crate::command::{Command, Word};
 use crate::digest::Digest;
 use crate::entity::{
@@ -77,6 +77,7 @@ fn say<V: View>(cx: &mut Context<'_, V>, (id, fence): (RunId, u64), word: &Word)
         Word::Await { .. } => ask_to_allow(cx, &run, word),
         Word::Taken { key } => info::taken(cx, &run, key),
         Word::Withdraw { key, action } => take_back(cx, &run, key, action.as_ref()),
+        Word::Told { number } => thread::told(cx, &run, *number),
     }
 }
 

@@ -23,6 +23,7 @@ mod settle;
 mod spend;
 mod task;
 mod terms;
+mod thread;
 mod undo;
 
 use std::collections::BTreeMap;
@@ -180,12 +181,12 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::RetryTask { task, anew, not_before, priority } => {
             task::retry(cx, *task, *anew, (*not_before, *priority))
         }
+        Command::SayToTask { .. } | Command::SayToRun { .. } => thread::say(cx, command),
         Command::CancelRun { run, reason } => run::cancel(cx, *run, reason),
         Command::PauseRun { run, reason } => pause::run(cx, *run, reason),
         Command::ResumeRun { run } => pause::resume_run(cx, *run),
         Command::RecallRun { run } => pause::recall(cx, *run),
-        Command::SilentRun { run, since, timeout } => question::silent(cx, *run, *since, *timeout),
-        Command::HeardRun { run } => question::heard(cx, *run),
+        Command::SilentRun { .. } | Command::HeardRun { .. } => question::listen(cx, command),
         Command::RemoveParts { removals } => retention::remove(cx, removals),
         Command::FinishRemoval { runs } => retention::finish(cx, runs),
         Command::StartRun { .. } => run::start(cx, command),

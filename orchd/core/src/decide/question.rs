@@ -8,7 +8,7 @@ use orch_proto::{EntityKind, Timestamp};
 use super::approval::{self, Question};
 use super::{Context, DecideError, budget, conflict, conflict_with_hint, dependency, pause, run, spend, task};
 use crate::actor::Actor;
-use crate::command::PatienceChange;
+use crate::command::{Command, PatienceChange};
 use crate::digest::Digest;
 use crate::entity::{
     Approval, ApprovalEvent, ApprovalSubject, Choice, Overdue, Patience, Project, ProjectEvent, Remedy, Run, RunEvent,
@@ -83,13 +83,17 @@ pub(super) fn overdue<V: View>(
     }
 }
 
+/// Takes note of whether anything is heard of a run.
+pub(super) fn listen<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    match command {
+        Command::SilentRun { run, since, timeout } => silent(cx, *run, *since, *timeout),
+        Command::HeardRun { run } => heard(cx, *run),
+        _ => Err(conflict("nothing of what is heard of a run")),
+    }
+}
+
 /// Nothing was heard of a run for too long. Looked at again here: it may have ended.
-pub(super) fn silent<V: View>(
-    cx: &mut Context<'_, V>,
-    id: RunId,
-    since: Timestamp,
-    timeout: Timeout,
-) -> Result<(), DecideError> {
+fn silent<V: View>(cx: &mut Context<'_, V>, id: RunId, since: Timestamp, timeout: Timeout) -> Result<(), DecideError> {
     let found: Run = cx.get(id)?;
     cx.touch(EntityKind::Run, id);
     let name = format!("R-{}", found.number);
@@ -112,7 +116,7 @@ pub(super) fn silent<V: View>(
 }
 
 /// A run that was silent is so no more.
-pub(super) fn heard<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
+fn heard<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
     let found: Run = cx.get(id)?;
     cx.touch(EntityKind::Run, id);
     if found.state.is_final() || found.silence.is_none() {

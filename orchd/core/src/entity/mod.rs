@@ -23,6 +23,7 @@ mod spend;
 mod step;
 mod task;
 mod terms;
+mod thread;
 mod undone;
 mod vision;
 
@@ -58,6 +59,7 @@ pub use spend::{Allowance, Price, Spend};
 pub use step::{PlannedStep, StepRecord};
 pub use task::{BACKOFF_MS_MAX, RetryPolicy, Task, TaskEvent, TaskSpec, Work};
 pub use terms::{Asks, RUN_MS_MAX, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Terms, UNITS_MAX};
+pub use thread::{MESSAGES_MAX, Message};
 pub use undone::{ProjectPart, TaskPart};
 pub use vision::{Vision, VisionEvent};
 

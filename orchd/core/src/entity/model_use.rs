@@ -104,6 +104,9 @@ pub struct AgentUse {
     /// The server that it asks, as it was when the run was made; none of versions that did not put it on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerUse>,
+    /// A driver has a conversation with it: it can be told something while it works, and ask before it does something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_driven: bool,
 }
 
 /// A server of models. A run asks the one that it was made with, and no other that has got its name since.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::dependency::{Condition, Standing, Verdict};
 use super::patience::Overdue;
 use super::terms::Terms;
+use super::thread::Message;
 use super::undone::TaskPart;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::planner::RequirementKey;
@@ -62,6 +63,9 @@ pub struct Task {
     /// How often a person gave its attempts as much again as they may spend on models.
     #[serde(default, skip_serializing_if = "is_never")]
     pub spending_raises: u32,
+    /// What people said to it, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thread: Vec<Message>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -214,6 +218,14 @@ pub enum TaskEvent {
     },
     /// A person gave its attempts as much again as they may spend on models.
     SpendingRaised,
+    /// A person said something to it.
+    Said {
+        message: Message,
+    },
+    /// The agent of the run that the message was for was told it.
+    Told {
+        number: u32,
+    },
     /// What the operation that began with event number `operation` changed of it is as it was before.
     Undone {
         operation: u64,
@@ -382,6 +394,7 @@ impl Task {
             overdue: None,
             question: None,
             spending_raises: 0,
+            thread: Vec::new(),
         }))
     }
 
@@ -483,6 +496,8 @@ impl Entity for Task {
                 task.question = *question;
             }
             TaskEvent::Escalated { question } => task.question = Some(*question),
+            TaskEvent::Said { message } => task.is_said(message),
+            TaskEvent::Told { number } => task.is_told(*number, meta.at),
             TaskEvent::SpendingRaised => task.spending_raises = task.spending_raises.saturating_add(1),
             TaskEvent::Undone { parts, .. } => parts.iter().try_for_each(|part| task.put_back(part, meta.at))?,
         }
@@ -537,6 +552,8 @@ impl Entity for Task {
             TaskEvent::Overdue { .. } => "overdue",
             TaskEvent::Escalated { .. } => "escalated",
             TaskEvent::SpendingRaised => "spending_raised",
+            TaskEvent::Said { .. } => "said",
+            TaskEvent::Told { .. } => "told",
             TaskEvent::Undone { .. } => "undone",
         }
     }

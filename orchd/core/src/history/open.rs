@@ -54,6 +54,8 @@ impl Stage {
             | TaskEvent::Overdue { .. }
             | TaskEvent::Escalated { .. }
             | TaskEvent::SpendingRaised
+            | TaskEvent::Said { .. }
+            | TaskEvent::Told { .. }
             | TaskEvent::ApprovalAsked { .. } => return None,
         })
     }

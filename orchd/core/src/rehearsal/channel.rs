@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use super::command::{pick, pick_open};
 use crate::command::{Command, Word};
 use crate::digest::Digest;
-use crate::entity::{Artifact, FieldKind, FieldValue, InfoField, InfoRequest, Run};
+use crate::entity::{Artifact, FieldKind, FieldValue, InfoField, InfoRequest, Run, Task};
 use crate::ids::IdSource;
 use crate::state::run::RunState;
 
 /// Something about the channel of a run that has one; none when there is no such run.
-pub(super) fn random(runs: &[Run], infos: &[InfoRequest], dice: &mut IdSource) -> Option<Command> {
+pub(super) fn random((runs, tasks): (&[Run], &[Task]), infos: &[InfoRequest], dice: &mut IdSource) -> Option<Command> {
     let waits = infos.iter().any(InfoRequest::is_pending);
     if waits && dice.jitter(3) == 0 {
         return answer(infos, dice);
@@ -19,7 +19,14 @@ pub(super) fn random(runs: &[Run], infos: &[InfoRequest], dice: &mut IdSource) -
     let speaking: Vec<Run> = runs.iter().filter(speaks).cloned().collect();
     let run = if dice.jitter(20) == 0 { pick(runs, dice) } else { pick(&speaking, dice) }?;
     let told = infos.iter().find(|asked| asked.run == run.id && asked.answered_by.is_some() && !asked.is_taken);
+    let is_driven = run.agent.as_ref().is_some_and(|agent| agent.is_driven);
+    let task = tasks.iter().find(|task| task.id == run.task);
+    let untold = task.and_then(|task| task.told_while(run.id, 0).find(|message| message.told_at.is_none()));
     match (dice.jitter(12), told) {
+        (4..=9, Some(told)) => {
+            let word = Box::new(Word::Taken { key: told.key.clone() });
+            Some(Command::Say { run: run.id, fence: run.fence, word })
+        }
         (0..=2, _) if run.state.is_waiting() => Some(Command::ParkRun { run: run.id }),
         (3..=5, _) => Some(Command::ExpireAsked { run: run.id }),
         (6, _) if dice.jitter(2) == 0 => Some(Command::ResumeRun { run: run.id }),
@@ -27,10 +34,11 @@ pub(super) fn random(runs: &[Run], infos: &[InfoRequest], dice: &mut IdSource) -
             let returning: Vec<Run> = speaking.iter().filter(|run| run.is_parked()).cloned().collect();
             Some(Command::RecallRun { run: pick(&returning, dice).unwrap_or(run).id })
         }
-        (7..=9, Some(told)) => {
-            let word = Box::new(Word::Taken { key: told.key.clone() });
+        (7..=9, None) if untold.is_some() => {
+            let word = Box::new(Word::Told { number: untold.map_or(0, |message| message.number) });
             Some(Command::Say { run: run.id, fence: run.fence, word })
         }
+        (10, _) if is_driven => Some(Command::SayToRun { run: run.id, text: "the other way".into() }),
         _ => {
             let fence = if dice.jitter(20) == 0 { run.fence + 1 } else { run.fence };
             Some(Command::Say { run: run.id, fence, word: Box::new(word(&run, infos, dice)) })

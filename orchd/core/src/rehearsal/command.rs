@@ -254,6 +254,7 @@ impl Scene {
                 Some(Command::OverdueTask { task, since: found.since, timeout: random_timeout(dice)? })
             }
             10 => Some(Command::SkipTask { task }),
+            12 => Some(Command::SayToTask { task, text: reason }),
             11 => {
                 let timed: Vec<Task> =
                     self.tasks.iter().filter(|task| task.terms.deadline.is_some()).cloned().collect();
@@ -285,7 +286,7 @@ impl Scene {
         let speaks = run.access.channel && (run.state == RunState::Running || run.state.is_waiting());
         if speaks
             && dice.jitter(3) != 0
-            && let Some(said) = channel::random(&self.runs, &self.infos, dice)
+            && let Some(said) = channel::random((&self.runs, &self.tasks), &self.infos, dice)
         {
             return Some(said);
         }

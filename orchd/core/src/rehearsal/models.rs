@@ -13,6 +13,7 @@ pub(super) fn random_agent(dice: &mut IdSource) -> Option<AgentUse> {
         cost: (dice.jitter(3) == 0).then(|| 500 + dice.jitter(1_000)),
     };
     let (of_run, of_task) = (allowance(), allowance());
+    let is_driven = dice.jitter(3);
     (dice.jitter(2) == 0).then(|| AgentUse {
         name: "coder".into(),
         kind: "codex".into(),
@@ -21,6 +22,7 @@ pub(super) fn random_agent(dice: &mut IdSource) -> Option<AgentUse> {
         of_task,
         role: None,
         server: None,
+        is_driven: is_driven > 0,
     })
 }
 

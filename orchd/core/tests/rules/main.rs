@@ -40,5 +40,7 @@ mod schedule_shares;
 mod schedule_terms;
 mod schedule_waits;
 
+mod thread;
+
 mod undo;
 mod undo_refusals;

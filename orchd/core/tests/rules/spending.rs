@@ -23,7 +23,16 @@ fn tokens(most: u64) -> Allowance {
 }
 
 fn agent(of_run: Allowance, of_task: Allowance) -> AgentUse {
-    AgentUse { name: "coder".into(), kind: "codex".into(), model: None, of_run, of_task, role: None, server: None }
+    AgentUse {
+        name: "coder".into(),
+        kind: "codex".into(),
+        model: None,
+        of_run,
+        of_task,
+        role: None,
+        server: None,
+        is_driven: false,
+    }
 }
 
 fn choose(approval: ApprovalId, choice: Choice) -> Command {

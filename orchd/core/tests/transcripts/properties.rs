@@ -63,7 +63,8 @@ const PIECES: &[&str] = &[
     "{\"method\":\"session/update\",\"params\":{\"update\":{",
 ];
 
-const PROTOCOLS: [Protocol; 4] = [Protocol::CodexExec, Protocol::ClaudeStream, Protocol::Acp, Protocol::Plain];
+const PROTOCOLS: [Protocol; 5] =
+    [Protocol::CodexExec, Protocol::CodexAppServer, Protocol::ClaudeStream, Protocol::Acp, Protocol::Plain];
 
 fn jsonish() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop::sample::select(PIECES), 0..60).prop_map(|pieces| pieces.concat().into_bytes())

@@ -89,9 +89,10 @@ pub(crate) async fn run_log(
 
 /// Which of its output is that of an agent. Steps that an earlier attempt did are not executed, but an agent's work has none.
 fn agent_output(run: &Run) -> Option<AgentOutput> {
-    let kind = AgentKind::of(&run.agent.as_ref()?.kind)?;
+    let used = run.agent.as_ref()?;
+    let kind = AgentKind::of(&used.kind)?;
     let step = run.steps.iter().position(|step| step.name == agent::AGENT)?;
-    Some(AgentOutput { step: u16::try_from(step).ok()?, protocol: kind.protocol() })
+    Some(AgentOutput { step: u16::try_from(step).ok()?, protocol: kind.protocol(used.is_driven) })
 }
 
 pub(crate) async fn artifact(

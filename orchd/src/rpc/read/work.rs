@@ -52,7 +52,8 @@ pub(crate) async fn task(app: &Arc<App>, _: &Caller, task: Ref) -> Result<TaskVi
         let task = resolve::entity::<Task>(view, &task)?;
         let shown = readable(convert::task_view(view, &task, &book.waits(&task)))?;
         let eta = readable(with_outlook(&book.app, view, |outlook| outlook.task(&task)))?;
-        Ok(TaskView { eta, ..shown })
+        let messages = readable(convert::messages(view, &task))?;
+        Ok(TaskView { eta, messages, ..shown })
     })
     .await
 }

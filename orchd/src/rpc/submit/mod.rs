@@ -14,7 +14,7 @@ use orch_core::digest::Digest;
 use orch_core::entity::{Approval, Change, InfoRequest, Plan, Requirements, Run};
 use orch_proto::id::CommandId;
 use orch_proto::request::{Accepted, Decision, Envelope, Request, Touched};
-use orch_proto::{ErrorCode, RpcError};
+use orch_proto::{ErrorCode, Ref, RpcError};
 use orch_store::{Committed, ExecuteError, ReadView};
 
 use super::identity::Caller;
@@ -121,14 +121,9 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
             let answer = Answer::Choose { choice: convert::patience::chosen(choice), not_before, priority };
             Ok(Command::Decide { subject: Subject::Approval(found.id), answer, digest })
         }
-        Request::RunPause { run, reason } => {
-            Ok(Command::PauseRun { run: resolve::entity::<Run>(view, &run)?.id, reason: reason.unwrap_or_default() })
+        Request::RunPause { .. } | Request::RunResume { .. } | Request::RunCancel { .. } | Request::RunSay { .. } => {
+            of_run(view, request)
         }
-        Request::RunResume { run } => Ok(Command::ResumeRun { run: resolve::entity::<Run>(view, &run)?.id }),
-        Request::RunCancel { run, reason: why } => Ok(Command::CancelRun {
-            run: resolve::entity::<Run>(view, &run)?.id,
-            reason: why.unwrap_or_else(|| "cancelled by a person".into()),
-        }),
         Request::InfoCancel { info, reason: why } => Ok(Command::CancelInfo {
             info: resolve::entity::<InfoRequest>(view, &info)?.id,
             reason: why.unwrap_or_else(|| "declined by a person".into()),
@@ -151,6 +146,7 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
         | Request::TaskHold { .. }
         | Request::TaskRelease { .. }
         | Request::TaskCancel { .. }
+        | Request::TaskSay { .. }
         | Request::TaskRetry { .. } => task::steer(view, request),
         Request::ProjectCreate { .. }
         | Request::VisionSubmit { .. }
@@ -162,6 +158,23 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
         | Request::TaskEdit { .. }
         | Request::TaskQueue { .. }
         | Request::Undo { .. } => Err(RpcError::new(ErrorCode::Internal, "the request was sent the wrong way")),
+    }
+}
+
+/// Commands about one run that need nothing but its name.
+fn of_run(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> {
+    let run = |name: &Ref| resolve::entity::<Run>(view, name).map(|run| run.id);
+    match request {
+        Request::RunPause { run: name, reason } => {
+            Ok(Command::PauseRun { run: run(&name)?, reason: reason.unwrap_or_default() })
+        }
+        Request::RunResume { run: name } => Ok(Command::ResumeRun { run: run(&name)? }),
+        Request::RunCancel { run: name, reason: why } => {
+            let reason = why.unwrap_or_else(|| "cancelled by a person".into());
+            Ok(Command::CancelRun { run: run(&name)?, reason })
+        }
+        Request::RunSay { run: name, text } => Ok(Command::SayToRun { run: run(&name)?, text }),
+        _ => Err(RpcError::new(ErrorCode::Internal, "not a request about a run")),
     }
 }
 

@@ -146,6 +146,7 @@ pub(super) fn steer(view: &ReadView<'_>, request: Request) -> Result<Command, Rp
             task: task(&name)?,
             reason: why.unwrap_or_else(|| "cancelled by a person".into()),
         }),
+        Request::TaskSay { task: name, text } => Ok(Command::SayToTask { task: task(&name)?, text }),
         Request::TaskRetry { task: name, anew, not_before, priority } => {
             Ok(Command::RetryTask { task: task(&name)?, anew, not_before, priority })
         }

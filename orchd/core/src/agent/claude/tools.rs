@@ -102,6 +102,8 @@ pub(super) fn request(line: &ControlLine<'_>, sink: &mut dyn FnMut(RunEvent)) {
             let question = request.message.0.clone().unwrap_or_default().into();
             sink(RunEvent::InfoRequested { id, question, options: Vec::new() });
         }
+        // The tool is told by itself.
+        "hook_callback" => {}
         subtype => sink(wire::unknown("control_request", subtype)),
     }
 }

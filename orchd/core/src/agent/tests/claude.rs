@@ -123,7 +123,6 @@ fn leave_and_answers_are_asked_for() {
             r#"{"type":"approval_requested","data":{"id":"r1","tool":"Bash","action":{"text":"rm x"},"options":[]}}"#,
             r#"{"type":"info_requested","data":{"id":"r2","question":{"text":"Which?"},"options":[{"id":"A","label":"A"},{"id":"B","label":"B"}]}}"#,
             r#"{"type":"info_requested","data":{"id":"r3","question":{"text":"Name?"},"options":[]}}"#,
-            r#"{"type":"unknown","data":{"kind":"control_request/hook_callback"}}"#,
             r#"{"type":"approval_requested","data":{"id":"t9","tool":"Write","action":{"text":"{\"a\":1}"},"options":[]}}"#,
             r#"{"type":"turn_finished","data":{"stop":"deferred"}}"#,
         ]
@@ -154,5 +153,22 @@ fn a_session_is_told_once_and_a_retry_as_it_is() {
             r#"{"type":"session_started","data":{"native_id":"s","model":"m"}}"#,
             r#"{"type":"error","data":{"class":"transient","message":{"text":"overloaded (status 529), attempt 1 of 10"}}}"#,
         ]
+    );
+}
+
+/// What comes with the control protocol beside the conversation.
+#[test]
+fn a_message_of_a_person_is_told_and_a_hook_is_not() {
+    let stream = concat!(
+        r#"{"type":"user","message":{"role":"user","content":[{"type":"text","text":"now more"}]},"uuid":"u","isReplay":true}"#,
+        "\n",
+        r#"{"type":"control_request","request_id":"r","request":{"subtype":"hook_callback","callback_id":"leave","input":{}}}"#,
+        "\n",
+        r#"{"type":"control_response","response":{"subtype":"success","request_id":"r"}}"#,
+        "\n",
+    );
+    assert_eq!(
+        told(Protocol::ClaudeStream, stream),
+        [r#"{"type":"message","data":{"role":"user","text":{"text":"now more"},"is_part":false}}"#]
     );
 }

@@ -162,3 +162,34 @@ fn what_is_not_known_is_named() {
         ]
     );
 }
+
+/// Lines as `codex app-server` 0.171 was seen to print them, shortened.
+#[test]
+fn a_turn_of_the_app_server_is_told_with_the_same_words() {
+    let item = |phase: &str, rest: &str| {
+        format!(
+            "{{\"method\":\"item/{phase}\",\"params\":{{\"item\":{{{rest}}},\"threadId\":\"T\",\"turnId\":\"U\"}}}}\n"
+        )
+    };
+    let command = r#""type":"commandExecution","id":"c0","command":"/bin/bash -lc 'ls'","cwd":"/w""#;
+    let stream = [
+        "{\"id\":\"initialize\",\"result\":{\"userAgent\":\"x\"}}\n".to_owned(),
+        "{\"id\":\"new\",\"result\":{\"thread\":{\"id\":\"T\",\"model\":\"m\"}}}\n".to_owned(),
+        "{\"method\":\"thread/status/changed\",\"params\":{}}\n".to_owned(),
+        item("completed", r#""type":"userMessage","id":"m","clientId":null,"content":[{"type":"text","text":"do it"}]"#),
+        item("started", &format!("{command},\"status\":\"inProgress\",\"aggregatedOutput\":null,\"exitCode\":null")),
+        "{\"method\":\"item/commandExecution/requestApproval\",\"id\":0,\"params\":{\"itemId\":\"c0\",\"command\":\"ls\"}}\n".to_owned(),
+        item("completed", &format!("{command},\"status\":\"completed\",\"aggregatedOutput\":\"a\\n\",\"exitCode\":0")),
+        "{\"method\":\"thread/tokenUsage/updated\",\"params\":{\"tokenUsage\":{\"total\":{\"inputTokens\":100,\"cachedInputTokens\":0,\"outputTokens\":20,\"reasoningOutputTokens\":0}}}}\n".to_owned(),
+        item("started", r#""type":"fileChange","id":"c1","changes":[{"path":"a","kind":{"type":"add"},"diff":"x"}],"status":"inProgress""#),
+        item("completed", r#""type":"fileChange","id":"c1","changes":[{"path":"a","kind":{"type":"add"},"diff":"x"}],"status":"completed""#),
+        item("completed", r#""type":"mcpToolCall","id":"c2","server":"orch","tool":"note","status":"failed","arguments":{"text":"t"},"result":null,"error":{"message":"no"}"#),
+        item("completed", r#""type":"commandExecution","id":"c3","command":"rm x","status":"declined","aggregatedOutput":null"#),
+        item("completed", r#""type":"agentMessage","id":"m1","text":"done""#),
+        "{\"method\":\"error\",\"params\":{\"error\":{\"message\":\"stream disconnected\"},\"willRetry\":true}}\n".to_owned(),
+        "{\"id\":\"steer-1\",\"error\":{\"code\":-32600,\"message\":\"no active turn\"}}\n".to_owned(),
+        "{\"method\":\"turn/completed\",\"params\":{\"turn\":{\"id\":\"U\",\"status\":\"failed\",\"error\":{\"message\":\"stream disconnected\"}}}}\n".to_owned(),
+        "{\"method\":\"made/up\"}\n{\"id\":\n".to_owned(),
+    ];
+    insta::assert_snapshot!(told(Protocol::CodexAppServer, stream.concat()).join("\n"));
+}

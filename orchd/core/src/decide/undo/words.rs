@@ -73,6 +73,7 @@ const fn task(event: &TaskEvent) -> Option<(&'static str, &'static str)> {
     match event {
         TaskEvent::Requeued => Some(ENDED),
         TaskEvent::SpendingRaised => Some(RAISED),
+        TaskEvent::Said { .. } => Some(SAID),
         TaskEvent::Started { .. }
         | TaskEvent::RetryScheduled { .. }
         | TaskEvent::ReviewStarted { .. }
@@ -93,12 +94,15 @@ const fn task(event: &TaskEvent) -> Option<(&'static str, &'static str)> {
         | TaskEvent::Released
         | TaskEvent::Reopened
         | TaskEvent::ApprovalAsked { .. }
+        | TaskEvent::Told { .. }
         | TaskEvent::Undone { .. } => None,
     }
 }
 
 const RAISED: (&str, &str) =
     ("a run went on to spend more on models", "end it with `orchctl run cancel`, or pause it with `orchctl run pause`");
+
+const SAID: (&str, &str) = ("something was said, and may be known", "say what is to be otherwise");
 
 const ENDED: (&str, &str) =
     ("a run was told to end, and what it did is gone with it", "have the task tried again with `orchctl task retry`");

@@ -1,0 +1,216 @@
+//! The lines of the program, as far as a driver needs them. What is missing or of another form is none.
+
+use orch_proto::leave::Deed;
+use serde_json::{Value, json};
+
+use super::super::leave::{Action, Leave, pieces};
+use super::super::rpc::{line, start};
+use super::Ticket;
+
+/// The id of our first request.
+pub(super) const INITIALIZE: &str = "initialize";
+/// The hook that is told of all tools.
+const HOOK: &str = "leave";
+/// How long a hook may take, in seconds: a person decides. The program counts in 31 bits of milliseconds.
+const HOOK_SECONDS: u32 = 2_000_000;
+/// How the ids of our messages begin; the program prints them as they are if they have the form of a UUID.
+const MESSAGE_ID: &str = "0c0dec00-0000-4000-8000-";
+
+/// What a line says.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// It is ready.
+    Greeted,
+    /// It asks whether it may do something.
+    Asked(Ticket, Box<Action>),
+    /// It wants something else, by this request.
+    Wants(String),
+    /// It took up the message of this number.
+    Taken(u32),
+    Ended(Ends),
+    Other,
+}
+
+/// How a turn ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ends {
+    Well,
+    Badly(String),
+}
+
+/// Reads a line.
+pub(super) fn hear(text: &str) -> Heard {
+    let Ok(line) = serde_json::from_str::<Value>(text) else { return Heard::Other };
+    match line["type"].as_str() {
+        Some("control_response") if line["response"]["request_id"] == INITIALIZE => Heard::Greeted,
+        Some("control_request") => asked(&line),
+        Some("user") if line["isReplay"] == true => {
+            let number = line["uuid"].as_str().and_then(|id| id.strip_prefix(MESSAGE_ID));
+            number.and_then(|number| u32::from_str_radix(number, 16).ok()).map_or(Heard::Other, Heard::Taken)
+        }
+        Some("result") => Heard::Ended(ends(&line)),
+        _ => Heard::Other,
+    }
+}
+
+fn ends(line: &Value) -> Ends {
+    // It calls some failures a success; this member is what counts.
+    if line["is_error"] == false {
+        return Ends::Well;
+    }
+    let errors = line["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let why = line["result"].as_str().map(ToOwned::to_owned).or_else(|| errors.map(ToOwned::to_owned).next());
+    Ends::Badly(start(&why.unwrap_or_else(|| format!("it says {}", line["subtype"]))))
+}
+
+fn asked(line: &Value) -> Heard {
+    let (Some(request), of) = (line["request_id"].as_str(), &line["request"]) else { return Heard::Other };
+    let ticket = |by_hook, call: &Value, input: &Value| Ticket {
+        request: request.to_owned(),
+        by_hook,
+        call: call.as_str().unwrap_or_default().to_owned(),
+        input: input.clone(),
+    };
+    match of["subtype"].as_str() {
+        Some("hook_callback") => {
+            let input = &of["input"];
+            let action = action(&input["tool_name"], &input["tool_input"], input["cwd"].as_str());
+            Heard::Asked(ticket(true, &input["tool_use_id"], &Value::Null), Box::new(action))
+        }
+        Some("can_use_tool") => {
+            let action = action(&of["tool_name"], &of["input"], None);
+            Heard::Asked(ticket(false, &of["tool_use_id"], &of["input"]), Box::new(action))
+        }
+        _ => Heard::Wants(request.to_owned()),
+    }
+}
+
+/// What a tool would do, by its name and by what it is given.
+fn action(tool: &Value, input: &Value, directory: Option<&str>) -> Action {
+    let name = tool.as_str().unwrap_or_default();
+    let given = |keys: &[&str]| {
+        let found: Vec<String> = keys.iter().filter_map(|key| input[*key].as_str()).map(ToOwned::to_owned).collect();
+        if found.is_empty() { vec![name.to_owned()] } else { found }
+    };
+    let (of, words) = match name {
+        "Bash" | "BashOutput" | "KillShell" | "Monitor" => (Deed::Command, given(&["command"])),
+        "Write" | "Edit" | "MultiEdit" | "NotebookEdit" => (Deed::Change, given(&["file_path", "notebook_path"])),
+        "Read" | "Glob" | "Grep" | "LS" | "NotebookRead" => {
+            (Deed::Read, given(&["file_path", "notebook_path", "path"]))
+        }
+        "WebFetch" | "WebSearch" => (Deed::Network, given(&["url", "query"])),
+        _ => (Deed::Tool, vec![name.to_owned()]),
+    };
+    let first = words.first().map_or("", String::as_str);
+    let title = if first == name { name.to_owned() } else { format!("{name}: {first}") };
+    let mut rest = input.clone();
+    let mut details = Vec::new();
+    if let (Deed::Command, Some(members)) = (of, rest.as_object_mut()) {
+        details.extend(words.iter().flat_map(|line| pieces(line)));
+        members.remove("command");
+    }
+    details.extend(pieces(&rest.to_string()));
+    details.extend(directory.map(|directory| format!("in {}", start(directory))));
+    Action { of, title: start(&title), words, details }
+}
+
+/// Our first request. With `asks` it asks before each tool.
+pub(super) fn initialize(asks: bool) -> Vec<u8> {
+    let hooks = json!({ "PreToolUse": [{ "hookCallbackIds": [HOOK], "timeout": HOOK_SECONDS }] });
+    let hooks = if asks { hooks } else { json!({}) };
+    control(INITIALIZE, &json!({ "subtype": "initialize", "hooks": hooks }))
+}
+
+/// Has it end its turn.
+pub(super) fn interrupt() -> Vec<u8> {
+    control("interrupt", &json!({ "subtype": "interrupt" }))
+}
+
+fn control(id: &str, request: &Value) -> Vec<u8> {
+    line(&json!({ "type": "control_request", "request_id": id, "request": request }))
+}
+
+/// A message to the agent.
+pub(super) fn message(number: u32, text: &str) -> Vec<u8> {
+    let content = json!([{ "type": "text", "text": text }]);
+    let id = format!("{MESSAGE_ID}{number:012x}");
+    line(&json!({ "type": "user", "uuid": id, "message": { "role": "user", "content": content } }))
+}
+
+/// What was decided.
+pub(super) fn answer(ticket: &Ticket, leave: &Leave) -> Vec<u8> {
+    let answer = match (ticket.by_hook, leave) {
+        (true, Leave::Given) => hook("allow", "it may"),
+        (true, Leave::Refused(why)) => hook("deny", why),
+        (false, Leave::Given) => json!({ "behavior": "allow", "updatedInput": ticket.input }),
+        (false, Leave::Refused(why)) => json!({ "behavior": "deny", "message": why }),
+    };
+    let request = &ticket.request;
+    line(&json!({ "type": "control_response",
+        "response": { "subtype": "success", "request_id": request, "response": answer } }))
+}
+
+fn hook(decision: &str, why: &str) -> Value {
+    json!({ "hookSpecificOutput": { "hookEventName": "PreToolUse", "permissionDecision": decision,
+        "permissionDecisionReason": why } })
+}
+
+/// The answer to what is not known here.
+pub(super) fn unknown(request: &str) -> Vec<u8> {
+    line(&json!({ "type": "control_response",
+        "response": { "subtype": "error", "request_id": request, "error": "this client has no such request" } }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_known_by_what_it_is_given() {
+        let of = |name: &str, input: Value| {
+            let action = action(&json!(name), &input, Some("/w"));
+            (action.of, action.title, action.words, action.details)
+        };
+        assert_eq!(
+            of("Bash", json!({"command": "git push\nls", "description": "x"})),
+            (
+                Deed::Command,
+                "Bash: git push\nls".to_owned(),
+                vec!["git push\nls".to_owned()],
+                ["git push", "ls", r#"{"description":"x"}"#, "in /w"].map(ToOwned::to_owned).to_vec()
+            )
+        );
+        assert_eq!(of("Write", json!({"file_path": "/w/a", "content": "x"})).2, ["/w/a"]);
+        assert_eq!(of("Grep", json!({"pattern": "x"})), {
+            let details = vec![r#"{"pattern":"x"}"#.to_owned(), "in /w".to_owned()];
+            (Deed::Read, "Grep".to_owned(), vec!["Grep".to_owned()], details)
+        });
+        assert_eq!(of("mcp__house__report", json!(7)).0, Deed::Tool);
+    }
+
+    #[test]
+    fn an_end_is_good_only_when_it_says_that_it_is_no_error() {
+        let end = |line: &str| match hear(line) {
+            Heard::Ended(Ends::Well) => "well".to_owned(),
+            Heard::Ended(Ends::Badly(why)) => why,
+            other => format!("{other:?}"),
+        };
+        assert_eq!(end(r#"{"type":"result","subtype":"success","is_error":false}"#), "well");
+        assert_eq!(
+            end(r#"{"type":"result","subtype":"success","is_error":true,"result":"API Error: 400"}"#),
+            "API Error: 400"
+        );
+        assert_eq!(end(r#"{"type":"result","subtype":"error_max_turns"}"#), "it says \"error_max_turns\"");
+        assert_eq!(end(r#"{"type":"result","subtype":"x","is_error":true,"errors":["a","b"]}"#), "a");
+    }
+
+    #[test]
+    fn a_message_is_known_when_it_comes_back() {
+        let sent: Value = serde_json::from_slice(&message(255, "hi")).unwrap();
+        let id = sent["uuid"].as_str().unwrap();
+        assert_eq!(id.len(), 36);
+        let taken = |line: String| matches!(hear(&line), Heard::Taken(255));
+        assert!(taken(format!(r#"{{"type":"user","uuid":"{id}","isReplay":true}}"#)));
+        assert!(!taken(format!(r#"{{"type":"user","uuid":"{id}"}}"#)));
+    }
+}

@@ -1,0 +1,119 @@
+"""A program that speaks as `codex app-server` was seen to, and does what its argument says."""
+
+import json
+import signal
+import sys
+
+
+def send(message):
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def receive():
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit(0)
+    return json.loads(line)
+
+
+def expect(method):
+    message = receive()
+    assert message["method"] == method, message
+    return message
+
+
+def say(text):
+    send({"said": text})
+
+
+def item(method, **of):
+    send({"method": "item/" + method, "params": {"threadId": "T", "turnId": "U", "item": of}})
+
+
+def end(status="completed", **more):
+    send({"method": "turn/completed", "params": {"threadId": "T", "turn": {"id": "U", "status": status, **more}}})
+
+
+def ask(identity, method, refused=False, **params):
+    send({"id": identity, "method": method, "params": {"threadId": "T", "turnId": "U", **params}})
+    answer = receive()
+    if answer.get("method") == "turn/steer":
+        # Why comes before that.
+        assert answer["params"]["expectedTurnId"] == "U", answer
+        say(answer["params"]["input"][0]["text"])
+        send({"id": answer["id"], "result": {"turnId": "U"}})
+        answer = receive()
+    assert answer["id"] == identity, answer
+    if "error" in answer:
+        say(str(answer["error"]["code"]))
+    else:
+        say(answer["result"].get("decision") or answer["result"]["action"])
+
+
+def asks():
+    ask(0, "item/commandExecution/requestApproval", itemId="a", command="/bin/bash -lc 'ls'", cwd="/")
+    ask(1, "item/commandExecution/requestApproval", itemId="b", command="/bin/bash -lc 'ls; rm -r x'", cwd="/")
+    for identity, path in [(2, "/w/a"), (3, "/etc/a")]:
+        changes = [{"path": path, "kind": {"type": "add"}, "diff": "x"}]
+        item("started", type="fileChange", id="c%d" % identity, changes=changes)
+        ask(identity, "item/fileChange/requestApproval", itemId="c%d" % identity)
+    meta = {"codex_approval_kind": "mcp_tool_call", "tool_name": "note", "tool_params": {}}
+    ask(4, "mcpServer/elicitation/request", serverName="house", _meta=meta)
+    ask(5, "item/tool/call", tool="x")
+
+
+def listen():
+    for word in ["first", "second"]:
+        steer = expect("turn/steer")
+        text = steer["params"]["input"][0]["text"]
+        assert text.endswith(word), text
+        send({"heard": word})
+        if word == "first":
+            send({"id": steer["id"], "result": {"turnId": "U"}})
+            item("started", type="userMessage", id="m", clientId=steer["params"]["clientUserMessageId"])
+        else:
+            send({"id": steer["id"], "error": {"code": -32600, "message": "no active turn"}})
+    end()
+    again = expect("turn/start")
+    send({"id": again["id"], "result": {"turn": {"id": "U"}}})
+    send({"heard": "again " + again["params"]["input"][0]["text"].split()[-1]})
+
+
+def main():
+    how = sys.argv[1]
+    if how == "mute":
+        while True:
+            receive()
+    send({"id": expect("initialize")["id"], "result": {"userAgent": "x"}})
+    expect("initialized")
+    thread = expect("thread/start")
+    if how == "refuse":
+        send({"id": thread["id"], "error": {"code": -32600, "message": "no such model"}})
+        receive()
+    send({"id": thread["id"], "result": {"thread": {"id": "T"}}})
+    params = thread["params"]
+    say(" ".join([params["approvalPolicy"], params["sandbox"], params["cwd"]]))
+    turn = expect("turn/start")
+    send({"id": turn["id"], "result": {"turn": {"id": "U"}}})
+    if how == "listen":
+        listen()
+    else:
+        say(turn["params"]["input"][0]["text"])
+    if how == "ask":
+        asks()
+    elif how == "fail":
+        end("failed", error={"message": "the model is away"})
+        receive()
+    elif how == "exit":
+        sys.exit(3)
+    elif how == "wait":
+        say("waiting")
+        say(receive()["method"])
+        end("interrupted")
+        signal.pause()
+    end()
+    receive()
+
+
+main()

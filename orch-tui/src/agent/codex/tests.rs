@@ -1,0 +1,68 @@
+//! The driver against a program that speaks as the app-server of Codex 0.171 was seen to: `scripted.py`.
+
+use super::super::driven::{Drive, PATIENT, Speaks};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/agent/codex/scripted.py");
+
+fn agent(how: &str) -> Drive<'_> {
+    Drive::of(Speaks::Codex, &["python3", SCRIPT, how])
+}
+
+#[tokio::test]
+async fn a_turn_is_printed_as_it_came() {
+    let driven = agent("tell").run().await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    assert_eq!(driven.texts("/said"), ["never danger-full-access /", "Say \"hi\".\n\u{e9}"]);
+}
+
+#[tokio::test]
+async fn what_is_asked_is_decided_and_a_refusal_is_told_with_why() {
+    let rules = r#"[{"of":"command","matches":"rm *","then":"deny","because":"nothing is to be lost"},
+                    {"of":"tool","then":"deny"}, {"of":"change","matches":"/etc/*","then":"deny"}]"#;
+    let driven = agent("ask").rules(rules).run().await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    let said = driven.texts("/said");
+    assert_eq!(said[0], "untrusted danger-full-access /");
+    assert_eq!(said[2], "accept");
+    assert!(said[3].contains("the rules of this agent do not allow it: nothing is to be lost"), "{said:?}");
+    assert_eq!((said[4].as_str(), said[5].as_str()), ("decline", "accept"));
+    assert!(said[6].contains("not given leave") && said[7] == "decline", "{said:?}");
+    assert!(said[8].contains("not given leave") && said[9] == "decline", "{said:?}");
+    assert_eq!(said[10..], ["-32601"], "{said:?}");
+}
+
+#[tokio::test]
+async fn what_people_say_reaches_the_agent_in_its_turn_or_in_another() {
+    let driven = agent("listen").says(&["first", "second"]).run().await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    let heard = driven.texts("/heard");
+    assert_eq!(
+        heard,
+        ["first", "second", "again second"],
+        "what was not taken up in the turn comes after it: {heard:?}"
+    );
+}
+
+#[tokio::test]
+async fn ends_that_are_none_are_told_apart() {
+    for (how, expected) in [
+        ("fail", "the agent stopped before it was done: the model is away"),
+        ("exit", "the agent ended (exit status: 3) before it answered `turn/start`"),
+        ("refuse", "the agent answered `thread/start` with an error: no such model"),
+    ] {
+        assert_eq!(agent(how).run().await.error(), expected, "{how}");
+    }
+    let bounds = super::super::Bounds { start: std::time::Duration::from_millis(200), ..PATIENT };
+    assert_eq!(agent("mute").bounds(bounds).run().await.error(), "the agent did not answer `initialize` within 0 s");
+}
+
+#[tokio::test]
+async fn an_agent_that_is_told_to_stop_hears_so() {
+    let driven = agent("wait").until("waiting").run().await;
+    assert_eq!(driven.error(), "the agent was told to stop");
+    assert!(
+        driven.texts("/said").ends_with(&["waiting".to_owned(), "turn/interrupt".to_owned()]),
+        "{:?}",
+        driven.texts("/said")
+    );
+}

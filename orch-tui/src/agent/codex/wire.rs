@@ -1,0 +1,238 @@
+//! The messages of the app-server, as far as a driver needs them. What is missing or of another form is none.
+
+use std::collections::VecDeque;
+
+use orch_proto::leave::Deed;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::super::leave::{Action, pieces};
+use super::super::rpc::{Message, start};
+use super::params;
+
+/// Changes that are remembered until they are done.
+const CHANGES_MAX: usize = 16;
+/// Most files of a change that are named, and of a change that is shown whole.
+const FILES_MAX: usize = 64;
+/// How the ids of people's messages begin.
+const MESSAGE: &str = "message-";
+
+/// Notifications that are not wanted: pieces of what comes whole as well, and how things stand.
+pub(super) const UNHEARD: [&str; 10] = [
+    "account/rateLimits/updated",
+    "item/agentMessage/delta",
+    "item/commandExecution/outputDelta",
+    "item/fileChange/outputDelta",
+    "item/plan/delta",
+    "item/reasoning/summaryTextDelta",
+    "item/reasoning/textDelta",
+    "remoteControl/status/changed",
+    "thread/status/changed",
+    "turn/diff/updated",
+];
+
+/// How a request for leave is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// By a decision.
+    Deed,
+    /// By an action: it is a question of a server of tools.
+    Elicitation,
+}
+
+impl Asked {
+    /// The answer.
+    pub(super) fn answer(self, is_given: bool) -> Value {
+        let word = if is_given { "accept" } else { "decline" };
+        match self {
+            Self::Deed => json!({ "decision": word }),
+            Self::Elicitation if is_given => json!({ "action": word, "content": {} }),
+            Self::Elicitation => json!({ "action": word }),
+        }
+    }
+}
+
+/// Changes of files that were told of and are not done: a request for leave names them only.
+#[derive(Debug, Default)]
+pub(super) struct Changes(VecDeque<(String, Value)>);
+
+impl Changes {
+    /// Takes note of what an item is; the number of the message that the agent took up, when it is that.
+    pub(super) fn note(&mut self, method: &str, message: &Message<'_>) -> Option<u32> {
+        let is_begun = method == "item/started";
+        if !is_begun && method != "item/completed" {
+            return None;
+        }
+        let params = params(message);
+        let item = &params["item"];
+        let id = item["id"].as_str().unwrap_or_default();
+        match item["type"].as_str() {
+            Some("fileChange") => {
+                self.0.retain(|(known, _)| known != id);
+                if is_begun {
+                    if self.0.len() >= CHANGES_MAX {
+                        self.0.pop_front();
+                    }
+                    self.0.push_back((id.to_owned(), item["changes"].clone()));
+                }
+                None
+            }
+            Some("userMessage") => item["clientId"].as_str()?.strip_prefix(MESSAGE)?.parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn of(&self, id: &str) -> Option<&Value> {
+        self.0.iter().find(|(known, _)| known == id).map(|(_, changes)| changes)
+    }
+}
+
+/// The id of a person's message.
+pub(super) fn message_id(number: u32) -> String {
+    format!("{MESSAGE}{number}")
+}
+
+/// Texts as the input of a turn.
+pub(super) fn input(texts: &[String]) -> Value {
+    texts.iter().map(|text| json!({ "type": "text", "text": text })).collect()
+}
+
+/// A text in an answer.
+pub(super) fn text_at(answer: &str, path: &str) -> Option<String> {
+    let answer: Value = serde_json::from_str(answer).ok()?;
+    answer.pointer(path)?.as_str().map(ToOwned::to_owned)
+}
+
+/// How this turn ended, when this is its end.
+pub(super) fn end_of(message: &Message<'_>, turn: &str) -> Option<Result<(), String>> {
+    if message.method.as_deref() != Some("turn/completed") || message.id.is_some() {
+        return None;
+    }
+    let params = params(message);
+    let ended = params.get("turn").filter(|ended| ended["id"] == turn)?;
+    let why = ended["error"]["message"].as_str();
+    Some(match ended["status"].as_str() {
+        Some("completed") => Ok(()),
+        Some("interrupted") => Err("it was interrupted".to_owned()),
+        other => Err(why.map_or_else(|| format!("its turn is {}", start(other.unwrap_or("over"))), start)),
+    })
+}
+
+/// Reads what leave is asked for; none when it is something else, or nothing is known of what it is about.
+pub(super) fn asked(method: &str, message: &Message<'_>, changes: &Changes) -> Option<(Asked, Action)> {
+    let params = params(message);
+    match method {
+        "item/commandExecution/requestApproval" => Some((Asked::Deed, command(&params))),
+        "item/fileChange/requestApproval" => {
+            Some((Asked::Deed, change(&params, changes.of(params["itemId"].as_str()?)?)))
+        }
+        "mcpServer/elicitation/request" if params["_meta"]["codex_approval_kind"] == "mcp_tool_call" => {
+            Some((Asked::Elicitation, tool(&params)))
+        }
+        _ => None,
+    }
+}
+
+fn command(params: &Value) -> Action {
+    let line = params["command"].as_str().unwrap_or_default();
+    let network = params.get("networkApprovalContext").filter(|context| !context.is_null());
+    let (of, words) = match network {
+        Some(context) => (Deed::Network, context["host"].as_str().unwrap_or(line).to_owned()),
+        None => (Deed::Command, line.to_owned()),
+    };
+    let mut details = pieces(line);
+    details.extend(network.map(|context| start(&format!("network: {context}"))));
+    details.extend(params["cwd"].as_str().map(|directory| format!("in {}", start(directory))));
+    Action { of, title: start(if line.is_empty() { &words } else { line }), words: vec![words], details }
+}
+
+fn change(params: &Value, changes: &Value) -> Action {
+    let files = changes.as_array().map(Vec::as_slice).unwrap_or_default();
+    let path = |file: &Value| file["path"].as_str().unwrap_or_default().to_owned();
+    let mut words: Vec<String> = files.iter().take(FILES_MAX).map(path).collect();
+    words.extend(params["grantRoot"].as_str().map(ToOwned::to_owned));
+    let whole = changes.to_string();
+    let digest = Sha256::digest(whole.as_bytes());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let kind = |file: &Value| file["kind"]["type"].as_str().unwrap_or("change").to_owned();
+    let named = files.iter().take(FILES_MAX).map(|file| format!("{} {}", kind(file), path(file)));
+    let mut details = pieces(&named.collect::<Vec<_>>().join("\n"));
+    let diffs: Vec<&str> = files.iter().filter_map(|file| file["diff"].as_str()).collect();
+    let shown = pieces(&diffs.join("\n"));
+    // The digest stands for what is too long: what becomes of it is in the change that the run proposes.
+    let room = 16_usize.saturating_sub(details.len());
+    if shown.len() <= room {
+        details.extend(shown);
+    }
+    details.push(format!("sha256 of {} bytes of changes: {digest}", whole.len()));
+    let first = words.first().map_or("", String::as_str);
+    let title = match files.len() {
+        0 | 1 => format!("change {first}"),
+        count => format!("change {first} and {} more", count - 1),
+    };
+    Action { of: Deed::Change, title: start(&title), words, details }
+}
+
+fn tool(params: &Value) -> Action {
+    let meta = &params["_meta"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let name = format!("{}/{}", text(&params["serverName"]), text(&meta["tool_name"]));
+    let details = pieces(&meta["tool_params"].to_string());
+    Action { of: Deed::Tool, title: start(&name), words: vec![name], details }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(method: &str, line: &str, changes: &Changes) -> (Deed, Vec<String>, Vec<String>) {
+        let (_, action) = asked(method, &Message::read(line).unwrap(), changes).unwrap();
+        (action.of, action.words, action.details)
+    }
+
+    /// As 0.171 asks.
+    #[test]
+    fn what_is_asked_is_known_by_what_it_is_about() {
+        let line = r#"{"id":0,"params":{"command":"/bin/bash -lc 'touch a'","cwd":"/w","itemId":"c0"}}"#;
+        let words = "/bin/bash -lc 'touch a'".to_owned();
+        assert_eq!(
+            seen("item/commandExecution/requestApproval", line, &Changes::default()),
+            (Deed::Command, vec![words.clone()], vec![words, "in /w".to_owned()])
+        );
+        let mut changes = Changes::default();
+        let item = r#"{"params":{"item":{"type":"fileChange","id":"c1","changes":[{"path":"/w/n.txt","kind":{"type":"add"},"diff":"hi\n"}]}}}"#;
+        changes.note("item/started", &Message::read(item).unwrap());
+        let (of, words, details) =
+            seen("item/fileChange/requestApproval", r#"{"id":1,"params":{"itemId":"c1"}}"#, &changes);
+        assert_eq!(
+            (of, words, &details[..2]),
+            (Deed::Change, vec!["/w/n.txt".to_owned()], &["add /w/n.txt".to_owned(), "hi".to_owned()][..])
+        );
+        assert!(details[2].starts_with("sha256 of "), "{details:?}");
+        changes.note("item/completed", &Message::read(item).unwrap());
+        assert!(changes.of("c1").is_none());
+        let line = r#"{"id":2,"params":{"serverName":"house","_meta":{"codex_approval_kind":"mcp_tool_call","tool_name":"note","tool_params":{"text":"t"}}}}"#;
+        assert_eq!(seen("mcpServer/elicitation/request", line, &changes).1, ["house/note"]);
+        assert!(asked("item/tool/call", &Message::read(line).unwrap(), &changes).is_none());
+    }
+
+    #[test]
+    fn a_turn_ends_well_only_when_it_says_so() {
+        let end = |turn: &str| {
+            let line = format!(r#"{{"method":"turn/completed","params":{{"turn":{turn}}}}}"#);
+            end_of(&Message::read(&line).unwrap(), "t")
+        };
+        assert_eq!(end(r#"{"id":"t","status":"completed"}"#), Some(Ok(())));
+        assert_eq!(end(r#"{"id":"u","status":"completed"}"#), None);
+        assert_eq!(end(r#"{"id":"t","status":"failed","error":{"message":"no quota"}}"#), Some(Err("no quota".into())));
+        assert_eq!(end(r#"{"id":"t"}"#), Some(Err("its turn is over".into())));
+    }
+
+    #[test]
+    fn a_message_is_known_when_the_agent_takes_it_up() {
+        let item = |id: &str| format!(r#"{{"params":{{"item":{{"type":"userMessage","id":"x","clientId":{id}}}}}}}"#);
+        let noted = |id: &str| Changes::default().note("item/started", &Message::read(&item(id)).unwrap());
+        assert_eq!((noted("\"message-7\""), noted("null"), noted("\"refusal\"")), (Some(7), None, None));
+        assert_eq!(message_id(7), "message-7");
+    }
+}
