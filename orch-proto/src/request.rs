@@ -56,6 +56,27 @@ pub struct RequirementInput {
     pub acceptance: Vec<String>,
 }
 
+/// Who plans.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Planner {
+    /// The model that is configured; where there is none, the rules.
+    #[default]
+    Configured,
+    /// The rules, at once.
+    Rules,
+    /// Another model of the configured server, this once.
+    Model { name: String },
+}
+
+impl Planner {
+    /// Whether nothing is said of it.
+    #[must_use]
+    pub const fn is_configured(&self) -> bool {
+        matches!(self, Self::Configured)
+    }
+}
+
 /// A task that another waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
@@ -116,7 +137,12 @@ pub enum Request {
     /// Hands in a Vision, or a new version of it.
     VisionSubmit { project: Ref, file_name: String, text: Bytes },
     /// Derives requirements from the newest Vision (or the one named).
-    RequirementsPropose { project: Ref, vision: Option<Ref> },
+    RequirementsPropose {
+        project: Ref,
+        vision: Option<Ref>,
+        #[serde(default, skip_serializing_if = "Planner::is_configured")]
+        planner: Planner,
+    },
     /// Makes a new version with these requirements added or replaced, and those taken out.
     RequirementsEdit {
         project: Ref,
@@ -136,7 +162,13 @@ pub enum Request {
         reason: Option<String>,
     },
     /// Plans the approved requirements.
-    PlanPropose { project: Ref },
+    PlanPropose {
+        project: Ref,
+        #[serde(default, skip_serializing_if = "Planner::is_configured")]
+        planner: Planner,
+    },
+    /// Ends what a model plans for a project.
+    PlanningCancel { project: Ref, reason: Option<String> },
     /// Makes a new version of a proposed plan.
     PlanChange { project: Ref, base_version: u32, edits: Vec<PlanEdit>, reason: String },
     /// Approves or rejects a plan. Approval makes its tasks.
@@ -319,6 +351,7 @@ impl Request {
             | Self::RequirementsEdit { .. }
             | Self::RequirementsComment { .. }
             | Self::PlanPropose { .. }
+            | Self::PlanningCancel { .. }
             | Self::PlanChange { .. }
             | Self::TaskCreate { .. }
             | Self::TaskEdit { .. }

@@ -193,9 +193,10 @@ fn driver(app: &App, config: &AgentConfig) -> Result<PathBuf, AgentError> {
 fn brief(app: &App, run: &Run, task: &Task, project: &Project) -> Result<Brief, AgentError> {
     let gates = run.base.as_deref().map(|commit| gates::on(app, project, commit).run).unwrap_or_default();
     let role = run.agent.as_ref().and_then(|agent| app.roles.named(&project.slug, agent.role.as_deref()?));
+    let agent = run.agent.as_ref().and_then(|agent| app.config.agents.agents.get(&agent.name));
     Ok(Brief {
         role: role.map(|role| (role.name.to_string(), role.instructions.clone())),
-        tokens_max: role.and_then(|role| role.prompt_tokens),
+        tokens_max: role.and_then(|role| role.prompt_tokens).or_else(|| agent.and_then(|agent| agent.prompt_tokens)),
         task: EntityKind::Task.short(task.number),
         title: task.title.clone(),
         acceptance: task.spec.acceptance.clone(),
@@ -249,5 +250,20 @@ pub(crate) fn checks(app: &App) -> Vec<DoctorCheck> {
         let result = if fix.is_none() { CheckResult::Ok } else { CheckResult::Failed };
         DoctorCheck { name: format!("agent {}", config.name), result, detail, fix }
     };
-    app.config.agents.agents.values().map(check).collect()
+    app.config.agents.agents.values().map(check).chain(planner_check(app)).collect()
+}
+
+/// Whether the model that plans can be asked.
+fn planner_check(app: &App) -> Option<DoctorCheck> {
+    let planner = app.config.planner.as_ref()?;
+    let server = app.config.agents.models.get(&planner.models)?;
+    let missing = server.key.as_ref().filter(|key| !app.secrets.has(key));
+    let (model, url) = (&planner.model, server.upstream.url());
+    let detail = match missing {
+        Some(key) => format!("`{model}` has no key: the secret `{key}` is not set"),
+        None => format!("`{model}`, asked at {url}"),
+    };
+    let result = if missing.is_some() { CheckResult::Failed } else { CheckResult::Ok };
+    let fix = missing.map(|key| format!("orchctl secret set {key}"));
+    Some(DoctorCheck { name: "planner".to_owned(), result, detail, fix })
 }

@@ -128,7 +128,9 @@ fn is_wanted(view: &impl View, id: InfoRequestId) -> Result<bool, ReadError> {
     let Some(info) = answered.filter(|info| matches!(info.state, InfoRequestState::Answered { .. })) else {
         return Ok(false);
     };
-    Ok(view.get::<Run>(info.run)?.is_some_and(|run| !run.state.is_final()))
+    // The planner asks for no secret.
+    let Some(run) = info.run else { return Ok(false) };
+    Ok(view.get::<Run>(run)?.is_some_and(|run| !run.state.is_final()))
 }
 
 #[cfg(test)]
@@ -146,7 +148,8 @@ mod tests {
             id: sample_id(1),
             project: sample_id(2),
             number: 1,
-            run: sample_id(3),
+            run: Some(sample_id(3)),
+            vision: None,
             key: "k".into(),
             text: "?".into(),
             fields: vec![field("a", FieldKind::Secret), field("b", FieldKind::Text), field("c", FieldKind::Secret)],

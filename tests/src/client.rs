@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use orch_proto::id::CommandId;
-use orch_proto::request::{Accepted, Bytes, Decision, Envelope, RepoSource, Request};
+use orch_proto::request::{Accepted, Bytes, Decision, Envelope, Planner, RepoSource, Request};
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, EventView, LogChunk, LogStream, PlanView,
     ProjectState, ProjectView, RequirementsView, RunFilter, RunView, StatusView, TaskFilter, TaskState, TaskView,
@@ -89,13 +89,14 @@ impl Client {
         let name = Ref::from(project);
         let file_name = "vision.md".to_owned();
         self.submit(Request::VisionSubmit { project: name.clone(), file_name, text: Bytes(text.to_vec()) }).await?;
-        self.submit(Request::RequirementsPropose { project: name.clone(), vision: None }).await?;
+        self.submit(Request::RequirementsPropose { project: name.clone(), vision: None, planner: Planner::default() })
+            .await?;
         let requirements = self.requirements(project).await?;
         let digest = Some(requirements.digest.clone());
         let (version, decision) = (Some(requirements.version), Decision::Approve);
         let approve = Request::RequirementsDecide { project: name.clone(), version, decision, digest, reason: None };
         self.submit(approve).await?;
-        self.submit(Request::PlanPropose { project: name }).await?;
+        self.submit(Request::PlanPropose { project: name, planner: Planner::default() }).await?;
         Ok((requirements, self.plan(project).await?))
     }
 

@@ -7,6 +7,7 @@ mod change;
 mod daemon;
 mod info;
 mod plan;
+mod planning;
 mod project;
 mod requirements;
 mod run;
@@ -20,6 +21,7 @@ pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, Chang
 pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, OutageView, SecretView, StatusView};
 pub use info::{FieldKind, FieldSpec, InfoRequestFilter, InfoRequestState, InfoRequestView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};
+pub use planning::{PlanningState, PlanningView};
 pub use project::{BudgetView, Meter, PauseView, Period, ProjectState, ProjectView, ToolchainView, VisionView};
 pub use requirements::{
     CommentView, DocumentState, RequirementView, RequirementsDiff, RequirementsView, StatementView, TraceTask,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ProjectId, VisionId};
 use crate::time::Timestamp;
-use crate::view::Timeout;
+use crate::view::{PlanningView, Timeout};
 
 /// Whether a project's repository can be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +81,9 @@ pub struct ProjectView {
     /// What its runs may use, and have used.
     #[serde(default)]
     pub budgets: Vec<BudgetView>,
+    /// What a model does for its planner, or did the last time.
+    #[serde(default)]
+    pub planning: Option<PlanningView>,
 }
 
 /// What a budget is about.

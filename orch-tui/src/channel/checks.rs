@@ -25,6 +25,9 @@ const LEFTOVER: Duration = Duration::from_secs(1);
 /// Most bytes that are kept of the output of a check, its last ones.
 const TAIL_BYTES_MAX: usize = 16 << 10;
 
+/// What takes the output of a check, piece by piece.
+type Take<'t> = &'t mut dyn FnMut(&[u8]) -> io::Result<()>;
+
 /// How a check ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -57,12 +60,7 @@ pub(crate) fn list(channel: &mut Channel, names: &[String]) -> Result<(String, V
 ///
 /// # Errors
 /// When it cannot be started, or what it prints cannot be handed over.
-pub(crate) fn run(
-    check: &Check,
-    workspace: &Path,
-    wanted: &Wanted,
-    take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<Verdict> {
+pub(crate) fn run(check: &Check, workspace: &Path, wanted: &Wanted, take: Take<'_>) -> io::Result<Verdict> {
     let mut child = Command::new("/bin/sh")
         .args(["-c", &format!("exec 2>&1\n{}", check.run)])
         .current_dir(workspace.join(&check.cwd))
@@ -84,7 +82,7 @@ fn attend(
     child: &mut Child,
     check: &Check,
     wanted: &Wanted,
-    (output, take): (&Receiver<Vec<u8>>, &mut dyn FnMut(&[u8]) -> io::Result<()>),
+    (output, take): (&Receiver<Vec<u8>>, Take<'_>),
 ) -> io::Result<Verdict> {
     let begun = Instant::now();
     let mut ended: Option<(ExitStatus, Instant)> = None;

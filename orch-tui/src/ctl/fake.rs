@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use orch_proto::id::{CommandId, InstanceId};
-use orch_proto::request::{Accepted, Bytes, Envelope, Request, Role, Touched};
+use orch_proto::request::{Accepted, Bytes, Envelope, Planner, Request, Role, Touched};
 use orch_proto::service::Orch;
 use orch_proto::view::*;
 use orch_proto::{EntityKind, ErrorCode, Ref, RpcError, Timestamp, wire};
@@ -521,6 +521,11 @@ fn touched(state: &mut State, request: &Request) -> Result<Vec<Touched>, RpcErro
             vec![named(EntityKind::Project, &Ref::from(name.as_str()))]
         }
         // As the daemon does it: what says the same already is touched and stays as it is.
+        Request::RequirementsPropose { project, planner: Planner::Model { name }, .. } => {
+            let planning = PlanningView { model: name.clone(), ..samples::planning() };
+            state.projects.iter_mut().for_each(|known| known.planning = Some(planning.clone()));
+            vec![named(EntityKind::Project, project)]
+        }
         Request::RequirementsPropose { project, .. } => {
             if state.requirements.is_empty() {
                 state.requirements.push(samples::requirements());
@@ -529,7 +534,7 @@ fn touched(state: &mut State, request: &Request) -> Result<Vec<Touched>, RpcErro
             let newest = state.requirements.last().map_or(1, |reqs| reqs.version);
             vec![named(EntityKind::Requirements, &Ref(format!("{project}/Q-{newest}")))]
         }
-        Request::PlanPropose { project } => {
+        Request::PlanPropose { project, .. } => {
             if state.plans.is_empty() {
                 state.plans.push(samples::plan());
                 set_versions(state);

@@ -121,6 +121,7 @@ impl Samples {
             queue_timeout: None,
             silence_timeout: None,
             budgets: Vec::new(),
+            planning: None,
         }]
     }
 

@@ -198,14 +198,11 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
     if !work.is_some_and(Work::starts_empty) {
         specs.push(own_step(CHECKOUT, checkout(job)?, Phase::Setup));
     }
-    let provides = work.is_some() && !job.providers.is_empty();
-    if provides {
-        specs.push(provide(job.providers)?);
-    }
+    specs.extend(provide(job.providers)?);
     let names = unique_names(steps);
     let keeps = work.is_some_and(keeps_checkpoints);
     for (index, (step, name)) in steps.iter().zip(names).enumerate() {
-        specs.push(step_spec(step, name, provides));
+        specs.push(step_spec(step, name, !job.providers.is_empty()));
         if keeps && step.checkpoint {
             let at = u32::try_from(specs.len()).unwrap_or(u32::MAX);
             specs.push(own_step(&checkpoint_name(index), keep(job, at)?, Phase::Main));
@@ -474,11 +471,14 @@ fn own_step(name: &str, argv: Vec<String>, phase: Phase) -> StepSpec {
     StepSpec { name: name.into(), argv, env: BTreeMap::new(), cwd: PathBuf::new(), timeout_ms: OWN_STEP_MS, phase }
 }
 
-/// Asks people, for as long as a question waits.
-fn provide(providers: &[&Provider]) -> Result<StepSpec, JobError> {
+/// Asks people for what providers need, for as long as a question waits.
+fn provide(providers: &[&Provider]) -> Result<Option<StepSpec>, JobError> {
+    if providers.is_empty() {
+        return Ok(None);
+    }
     let needs = serde_json::to_string(providers)?;
     let argv = [channel::PROGRAM_INSIDE, "agent", "provide", &needs].map(ToOwned::to_owned).to_vec();
-    Ok(StepSpec { timeout_ms: STEP_TIMEOUT_MAX_MS, ..own_step(PROVIDERS, argv, Phase::Setup) })
+    Ok(Some(StepSpec { timeout_ms: STEP_TIMEOUT_MAX_MS, ..own_step(PROVIDERS, argv, Phase::Setup) }))
 }
 
 fn step_spec(step: &Step, name: String, provides: bool) -> StepSpec {

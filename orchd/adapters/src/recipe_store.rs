@@ -17,6 +17,23 @@ use crate::roles::Roles;
 
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../recipes");
 
+/// Longest text that a planning model is told beside what it is to work on, in bytes.
+const PLANNER_BYTES_MAX: usize = 16 << 10;
+
+/// The sections of a configuration that ship under this name.
+#[must_use]
+pub fn profile(name: &str) -> Option<&'static str> {
+    let is_plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_plain.then(|| SHIPPED.get_file(format!("profiles/{name}.toml"))).flatten()?.contents_utf8()
+}
+
+/// Names of all of those.
+#[must_use]
+pub fn profiles() -> Vec<&'static str> {
+    let files = SHIPPED.get_dir("profiles").into_iter().flat_map(Dir::files);
+    files.filter_map(|file| file.path().file_stem()?.to_str()).collect()
+}
+
 /// Recipes on the disk.
 #[derive(Clone, Debug)]
 pub struct RecipeStore {
@@ -121,6 +138,20 @@ impl RecipeStore {
     /// When it cannot be read or has a mistake.
     pub fn prices(&self) -> Result<Prices, RecipeStoreError> {
         Ok(parse_prices(&read(&self.first("models/prices.yaml"))?, "models/prices.yaml")?)
+    }
+
+    /// What a model is told that plans in the place of the rules; `wanted` is `requirements` or `plan`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is too long.
+    pub fn planner(&self, wanted: &str) -> Result<String, RecipeStoreError> {
+        let path = self.first(&format!("planner/{wanted}.md"));
+        let text = read(&path)?;
+        if text.len() <= PLANNER_BYTES_MAX {
+            return Ok(text);
+        }
+        let source = io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {PLANNER_BYTES_MAX} bytes"));
+        Err(RecipeStoreError::Read { path, source })
     }
 
     /// The roles of agents.

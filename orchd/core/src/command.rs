@@ -15,9 +15,10 @@ use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
     AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, FieldValue, InfoField, Join, ModelAnswer,
-    ModelRequest, Observation, OpenExchange, Patience, Period, PlanContent, PlannedStep, Removal, RepositorySource,
-    TaskSpec, Terms, Timeout,
+    ModelRequest, Observation, OpenExchange, Patience, Period, PlanContent, PlannedStep, PlannerUse, PlanningSubject,
+    Removal, RepositorySource, TaskSpec, Terms, Timeout,
 };
+use crate::planner::asked::Question;
 use crate::planner::{Extraction, Requirement, RequirementKey};
 use crate::recipe::Glob;
 use crate::state::run::RunOutcome;
@@ -112,6 +113,33 @@ impl PatienceChange {
     }
 }
 
+/// What is wanted of a model in the place of the planner's rules. `planning` is its number in the project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanningCommand {
+    /// The model is to be asked.
+    Ask { subject: PlanningSubject, planner: PlannerUse },
+    /// A request to it is about to leave when that is on record.
+    AskModel { planning: u32, exchange: OpenExchange, request: Box<ModelRequest> },
+    /// What came of that.
+    AnswerModel { planning: u32, exchange: u32, answer: Box<ModelAnswer> },
+    /// What it answered cannot be used.
+    Refuse { planning: u32, exchange: u32, problems: Vec<String> },
+    /// The model cannot be asked: the other that was named takes its place.
+    FallBack { planning: u32, reason: String },
+    /// It is over.
+    Finish { planning: u32, outcome: PlanningOutcome },
+    /// A person wants no more of it.
+    Cancel { reason: String },
+}
+
+/// What came of a planning. `said` is why the version was made, `ruled` why it is that of the rules, if it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanningOutcome {
+    Requirements { content: Box<Extraction>, said: String, ruled: Option<String>, questions: Vec<Question> },
+    Plan { content: Box<PlanContent>, said: String, ruled: Option<String> },
+    Failed { reason: String },
+}
+
 /// Which version a person decides about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -176,6 +204,11 @@ pub enum Command {
         slug: String,
         source: RepositorySource,
         protected_paths: Vec<Glob>,
+    },
+    /// A model in the place of the planner's rules.
+    Planning {
+        project: ProjectId,
+        command: PlanningCommand,
     },
     /// The repository stands.
     PrepareProject {
@@ -247,6 +280,8 @@ pub enum Command {
         vision: VisionId,
         content: Box<Extraction>,
         reason: String,
+        /// What people are asked about the Vision.
+        questions: Vec<Question>,
     },
     EditRequirements {
         project: ProjectId,

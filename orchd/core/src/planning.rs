@@ -28,7 +28,7 @@ pub enum PlanningError {
     NoSuchWork { task: String, work: String },
 }
 
-/// Makes a plan for approved requirements.
+/// Makes a plan for approved requirements, by the rules.
 ///
 /// # Errors
 /// When the blueprint does not fit the Vision, or the planner cannot plan.
@@ -37,15 +37,40 @@ pub fn make_plan(
     project: &Project,
     blueprint: Option<&Blueprint>,
 ) -> Result<PlanContent, PlanningError> {
+    let proposed = proposed(requirements, project, blueprint)?;
+    content(proposed, requirements, project, blueprint)
+}
+
+/// What the rules propose for approved requirements.
+///
+/// # Errors
+/// When the planner cannot plan.
+pub fn proposed(
+    requirements: &Extraction,
+    project: &Project,
+    blueprint: Option<&Blueprint>,
+) -> Result<ProposedPlan, PlanningError> {
     let outline = blueprint.map(outline);
     let toolchains: Vec<ToolchainOutline> = project.toolchains.iter().map(toolchain_outline).collect();
-    let proposed = propose_plan(&PlanInput {
+    Ok(propose_plan(&PlanInput {
         requirements: &requirements.requirements,
         acceptance: &requirements.acceptance,
         blueprint: outline.as_ref(),
         toolchains: &toolchains,
         empty_repository: project.toolchains.is_empty() && project.source == crate::entity::RepositorySource::Empty,
-    })?;
+    })?)
+}
+
+/// The content of a plan from a proposal, whoever made it: every task gets the work that it names.
+///
+/// # Errors
+/// When the blueprint does not fit the Vision, or there is no such work.
+pub fn content(
+    proposed: ProposedPlan,
+    requirements: &Extraction,
+    project: &Project,
+    blueprint: Option<&Blueprint>,
+) -> Result<PlanContent, PlanningError> {
     let parameters = match blueprint {
         Some(blueprint) => blueprint.resolve(&requirements.front_matter.parameters, &requirements.title)?,
         None => BTreeMap::new(),

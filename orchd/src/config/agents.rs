@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use orch_adapters::agent::{AgentKind, Settings};
 use orch_adapters::gateway::{Api, Upstream};
 use orch_core::entity::{Allowance, BUDGET_MAX, ServerUse};
-use orch_core::recipe::SecretName;
+use orch_core::recipe::{PROMPT_TOKENS_MAX, SecretName};
 use orch_proto::leave::{LeaveRule, RULES_MAX};
 use serde::{Deserialize, Serialize};
+
+use super::planner::percent;
 
 /// Longest name of an agent or of a server, in bytes.
 const NAME_BYTES_MAX: usize = 63;
@@ -37,6 +39,10 @@ pub(super) struct AgentSection {
     models: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capabilities: Option<BTreeSet<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +86,10 @@ pub(crate) struct AgentConfig {
     pub(crate) models: String,
     /// The model that it is told to use; none: what it chooses.
     pub(crate) model: Option<String>,
+    /// What its requests ask for in the place of what it says itself, in hundredths; none: that.
+    pub(crate) temperature_percent: Option<u32>,
+    /// About how long what it is told of a task may be, where its role does not say.
+    pub(crate) prompt_tokens: Option<u64>,
     /// What it is chosen for.
     pub(crate) capabilities: BTreeSet<String>,
     /// What one attempt of it may spend on models.
@@ -178,6 +188,8 @@ impl AgentsConfig {
             program: agent.program.clone(),
             models: agent.models.clone(),
             model: agent.model.clone(),
+            temperature: agent.temperature_percent.map(|percent| f64::from(percent) / 100.0),
+            prompt_tokens: agent.prompt_tokens,
             capabilities: Some(agent.capabilities.clone()),
             tokens_per_run: agent.of_run.tokens,
             cost_per_run: agent.of_run.cost.map(dollars),
@@ -225,6 +237,11 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
         Some(capabilities) => capabilities.clone(),
         None => CAPABILITIES.iter().map(ToString::to_string).collect(),
     };
+    if section.prompt_tokens.is_some_and(|tokens| tokens == 0 || tokens > PROMPT_TOKENS_MAX) {
+        return wrong("prompt_tokens", &format!("must be from 1 to {PROMPT_TOKENS_MAX}"));
+    }
+    let temperature = section.temperature.map(percent).transpose();
+    let temperature_percent = temperature.map_err(|problem| (format!("agents.{name}.temperature"), problem))?;
     let allowance = |of: &str, tokens: Option<u64>, cost: Option<f64>| {
         if tokens.is_some_and(|tokens| tokens == 0 || tokens > BUDGET_MAX) {
             return Err((format!("agents.{name}.tokens_per_{of}"), format!("must be from 1 to {BUDGET_MAX}")));
@@ -241,6 +258,8 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
         program: section.program.clone(),
         models: section.models.clone(),
         model: section.model.clone(),
+        temperature_percent,
+        prompt_tokens: section.prompt_tokens,
         capabilities,
         settings,
         chat: section.chat,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use orch_adapters::job::JobLimits;
+use orch_adapters::recipe_store::{profile, profiles};
 use orch_adapters::workspace::CacheLimits;
 use orch_core::entity::UNITS_MAX;
 use orch_proto::request::Role;
@@ -17,6 +18,7 @@ use super::freeze::FreezeSection;
 use super::leases::LeasesSection;
 use super::network::NetworkSection;
 use super::patience::PatienceSection;
+use super::planner::PlannerSection;
 use super::retention::RetentionSection;
 use super::share::RunShare;
 use crate::workspaces::WorkspacesConfig;
@@ -36,6 +38,8 @@ pub(super) struct ConfigFile {
     pub(super) models: BTreeMap<String, ModelsSection>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) agents: BTreeMap<String, AgentSection>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) planner: Option<PlannerSection>,
     pub(super) workspaces: WorkspacesSection,
     pub(super) retention: RetentionSection,
     pub(super) semaphores: BTreeMap<String, u32>,
@@ -130,6 +134,39 @@ impl From<WorkspacesConfig> for WorkspacesSection {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Recipes {
     pub(super) directory: Option<PathBuf>,
+    /// Sections that ship: what stands in the file goes before them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<String>,
+}
+
+/// What a profile has.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Profile {
+    models: BTreeMap<String, ModelsSection>,
+    agents: BTreeMap<String, AgentSection>,
+    planner: Option<PlannerSection>,
+}
+
+impl ConfigFile {
+    /// The same with the sections of its profile, if it names one.
+    pub(super) fn with_profile(mut self) -> Result<Self, RpcError> {
+        let Some(name) = self.recipes.profile.take() else { return Ok(self) };
+        let wrong = |why: String| RpcError::new(ErrorCode::Config, format!("`recipes.profile` {why}"));
+        let text = profile(&name).ok_or_else(|| {
+            let known = profiles().join(", ");
+            wrong(format!("names `{name}`, which does not ship")).hint(format!("there are: {known}"))
+        })?;
+        let profile: Profile = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        for (name, section) in profile.models {
+            self.models.entry(name).or_insert(section);
+        }
+        for (name, section) in profile.agents {
+            self.agents.entry(name).or_insert(section);
+        }
+        self.planner = self.planner.or(profile.planner);
+        Ok(self)
+    }
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

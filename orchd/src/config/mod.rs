@@ -8,6 +8,7 @@ mod freeze;
 mod leases;
 mod network;
 mod patience;
+mod planner;
 mod retention;
 mod share;
 
@@ -28,6 +29,7 @@ pub(crate) use agents::{AgentConfig, AgentsConfig, ModelServer};
 use file::ConfigFile;
 pub(crate) use leases::LeasesConfig;
 pub(crate) use network::NetworkConfig;
+pub(crate) use planner::{PlannerConfig, is_model};
 pub(crate) use retention::{Kept, RetentionConfig};
 use share::{HostSize, Shares};
 
@@ -57,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) network: NetworkConfig,
     /// Agents, and the servers of models that they ask.
     pub(crate) agents: AgentsConfig,
+    /// The model that plans; none: the rules do.
+    pub(crate) planner: Option<PlannerConfig>,
     /// Units of named semaphores. All others have one.
     pub(crate) semaphores: BTreeMap<String, u32>,
     /// Times in which nothing of some projects begins.
@@ -125,6 +129,7 @@ impl Config {
             network: (&self.network).into(),
             models,
             agents,
+            planner: self.planner.as_ref().map(PlannerConfig::section),
             semaphores: self.semaphores.clone(),
             freeze: self.freezes.iter().map(Into::into).collect(),
             patience: self.patience.into(),
@@ -132,7 +137,7 @@ impl Config {
             leases: self.leases.into(),
             workspaces: file::WorkspacesSection::from(self.workspaces),
             retention: self.retention.into(),
-            recipes: file::Recipes { directory: self.recipes_dir.clone() },
+            recipes: file::Recipes { directory: self.recipes_dir.clone(), profile: None },
             roles: file::Roles::from(self.roles.clone()),
         };
         toml::to_string(&file)
@@ -145,7 +150,7 @@ impl Config {
 /// `E_CONFIG` with file, line and the next step.
 pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<Config, RpcError> {
     let set = |name: &str| env(name).filter(|value| !value.is_empty());
-    let file = read_file(&args, &set)?;
+    let file = read_file(&args, &set)?.with_profile()?;
     let root = nix::unistd::geteuid().is_root();
     let state_dir = args.state_dir.or_else(|| first_path(&set("STATE_DIRECTORY")?)).or(file.daemon.state_dir);
     let state_dir = match state_dir {
@@ -169,6 +174,9 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         cpu_percent: file.limits.cpu_share.unwrap_or(90),
         disk_free_bytes: file.limits.disk_free_mb.unwrap_or(2_048).saturating_mul(1 << 20),
     };
+    let agents = AgentsConfig::checked(&file.models, &file.agents)
+        .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?;
+    let planner = file.planner.as_ref().map(|section| section.checked(&agents.models)).transpose();
     Ok(Config {
         state_dir,
         socket,
@@ -199,8 +207,8 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
             .network
             .checked()
             .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
-        agents: AgentsConfig::checked(&file.models, &file.agents)
-            .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?,
+        planner: planner.map_err(unusable)?,
+        agents,
         credentials: set("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute()),
         required_level: file.sandbox.required_level.unwrap_or(3),
         allows_none: file.sandbox.allow_none.unwrap_or(false),
@@ -266,6 +274,42 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
+
+    /// The models and temperatures of the seed documents, and a dear one that nothing chooses by itself.
+    #[test]
+    fn the_profile_for_local_models_says_who_does_what() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let args = Args::try_parse_from(["orchd", "--config", path.to_str().unwrap()]).unwrap();
+            load(args, |name| (name == "HOME").then(|| "/h".to_owned()))
+        };
+        let config = read("[recipes]\nprofile = \"ollama\"\n").unwrap();
+        let agents = &config.agents;
+        let who = |capability: &str| {
+            let agent = agents.agent_for(capability)?;
+            Some((agent.model.clone()?, agent.temperature_percent?, agent.prompt_tokens?))
+        };
+        assert_eq!(who("developer"), Some(("qwen3-coder:latest".into(), 15, 400)));
+        assert_eq!(who("reviewer"), Some(("qwen3:32b".into(), 20, 400)));
+        assert_eq!(who("taskmaster"), Some(("qwen3:32b".into(), 40, 1_500)));
+        assert_eq!(who("local-fast"), Some(("llama3.2:latest".into(), 20, 400)));
+        assert_eq!(who("local-boost"), Some(("gpt-oss:120b".into(), 20, 1_500)), "a person named it");
+        let chosen = ["developer", "docs", "infra", "qa", "security", "reviewer", "planner", "taskmaster"].map(who);
+        assert!(!chosen.iter().flatten().any(|(model, ..)| model.starts_with("gpt-oss") || model.starts_with("llama")));
+        let planner = config.planner.as_ref().unwrap();
+        assert_eq!((planner.model.as_str(), planner.temperature_percent), ("qwen3:32b", Some(40)));
+        assert_eq!(planner.fallback.as_deref(), Some("llama3.2:latest"));
+        assert_eq!((planner.prompt_tokens(None), planner.output_tokens()), (1_500, 1_000));
+        // What an operator says goes before it, and what is printed says all of it.
+        let own = "[recipes]\nprofile = \"ollama\"\n[models.local]\napi = \"ollama\"\nurl = \"http://127.0.0.1:9\"\n";
+        let config = read(own).unwrap();
+        assert_eq!(config.agents.models["local"].upstream.url(), "http://127.0.0.1:9");
+        let printed = config.to_file().unwrap();
+        assert_eq!(format!("{:?}", read(&printed).unwrap()), format!("{config:?}"));
+        assert!(read("[recipes]\nprofile = \"../x\"\n").unwrap_err().to_string().contains("does not ship"));
+    }
 
     #[test]
     fn what_is_printed_is_a_file_that_says_the_same() {

@@ -91,6 +91,7 @@ fn project(event: &ProjectEvent) -> String {
         }
         ProjectEvent::Budget { key, event } => budget::event_text(*key, event),
         ProjectEvent::BudgetUsed { uses, .. } => budget::uses_text(uses),
+        ProjectEvent::Planning { number, event } => super::planning::event_text(*number, event),
         ProjectEvent::Undone { operation, .. } => undone(*operation),
         ProjectEvent::ShareSet { share } => {
             let bound =
@@ -249,7 +250,7 @@ fn channel(event: &ChannelEvent) -> String {
 
 fn info(event: &InfoRequestEvent) -> String {
     match event {
-        InfoRequestEvent::Asked { text, fields, .. } => {
+        InfoRequestEvent::Asked { text, fields, .. } | InfoRequestEvent::AskedAbout { text, fields, .. } => {
             let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
             format!("asks for {}: {text}", names.join(", "))
         }
@@ -263,13 +264,13 @@ fn info(event: &InfoRequestEvent) -> String {
     }
 }
 
-fn model_asked(number: u32, request: &ModelRequest) -> String {
+pub(super) fn model_asked(number: u32, request: &ModelRequest) -> String {
     let model = request.model.as_deref().unwrap_or("a model");
     let (path, bytes, digest) = (&request.path, request.body_bytes, short(&request.body.to_string()).to_owned());
     format!("request {number} to {model}: {path}, {bytes} bytes, {digest}")
 }
 
-fn model_answered(number: u32, answer: &ModelAnswer) -> String {
+pub(super) fn model_answered(number: u32, answer: &ModelAnswer) -> String {
     let status = answer.status.map_or_else(String::new, |status| format!(" {status}"));
     let about = if answer.is_estimate { "about " } else { "" };
     let digest = answer.body.as_ref().map_or_else(String::new, |body| format!(", {}", short(&body.to_string())));

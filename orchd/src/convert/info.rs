@@ -1,16 +1,25 @@
 //! Questions of runs.
 
-use orch_core::entity::{FieldKind as Kind, FieldValue, InfoField, InfoRequest, Run, Task};
+use orch_core::entity::{FieldKind as Kind, FieldValue, InfoField, InfoRequest, Run, Task, Vision};
 use orch_core::state::info_request::InfoRequestState as State;
 use orch_core::view::{ReadError, View};
 use orch_proto::view::{FieldKind, FieldSpec, InfoRequestState, InfoRequestView};
 
 use super::{name_by_id, name_of, slug};
 
+/// Who asks about a Vision.
+const PLANNER: &str = "the planner";
+
 /// A question.
 pub(crate) fn info_request_view(view: &impl View, asked: &InfoRequest) -> Result<InfoRequestView, ReadError> {
-    let run = view.get::<Run>(asked.run)?;
+    let run = asked.run.map(|run| view.get::<Run>(run)).transpose()?.flatten();
     let task = run.map(|run| view.get::<Task>(run.task)).transpose()?.flatten();
+    let vision = asked.vision.map(|vision| view.get::<Vision>(vision)).transpose()?.flatten();
+    let (of, of_title) = match (&task, &vision) {
+        (Some(task), _) => (name_of(view, task)?, task.title.clone()),
+        (None, Some(vision)) => (name_of(view, vision)?, vision.title.clone()),
+        (None, None) => Default::default(),
+    };
     let value = |value: &FieldValue| match value {
         FieldValue::Plain { text } => Some(text.clone()),
         FieldValue::Secret => None,
@@ -26,9 +35,12 @@ pub(crate) fn info_request_view(view: &impl View, asked: &InfoRequest) -> Result
             State::Expired => InfoRequestState::Expired,
             State::Cancelled { reason } => InfoRequestState::Cancelled { reason: reason.clone() },
         },
-        run: name_by_id::<Run>(view, asked.run)?,
-        task: task.as_ref().map(|task| name_of(view, task)).transpose()?.unwrap_or_default(),
-        task_title: task.map(|task| task.title).unwrap_or_default(),
+        run: match asked.run {
+            Some(run) => name_by_id::<Run>(view, run)?,
+            None => PLANNER.to_owned(),
+        },
+        task: of,
+        task_title: of_title,
         text: asked.text.clone(),
         fields: asked.fields.iter().map(spec).collect(),
         answers: asked.answers.iter().map(|(name, given)| (name.clone(), value(given))).collect(),

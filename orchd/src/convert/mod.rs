@@ -8,6 +8,7 @@ pub(crate) mod info;
 mod isolation;
 pub(crate) mod patience;
 mod plan;
+mod planning;
 mod project;
 mod requirements;
 mod run;

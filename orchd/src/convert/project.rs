@@ -6,6 +6,7 @@ use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
 use orch_proto::view::{PauseView, ProjectState, ProjectView, ToolchainView, VisionView};
 
+use super::planning::planning_view;
 use super::{budget, patience, slug};
 
 /// A project; `repository` is where it is on the daemon's disk.
@@ -44,6 +45,7 @@ pub(crate) fn project_view(view: &impl View, project: &Project, repository: Stri
         queue_timeout: project.patience.queue.map(patience::timeout),
         silence_timeout: project.patience.silence.map(patience::timeout),
         budgets: budget::views(view, project, now)?,
+        planning: project.planning.as_ref().map(planning_view),
     })
 }
 

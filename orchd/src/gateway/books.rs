@@ -9,7 +9,7 @@ use orch_adapters::gateway::{Answered, Asked, End, Ledger, OUTPUT_TOKENS, Refusa
 use orch_core::command::Command;
 use orch_core::decide::{DecideError, Standing, standing};
 use orch_core::digest::Digest;
-use orch_core::entity::{ModelAnswer, ModelRequest, OpenExchange, Run, Spend, TokenUse, model_name};
+use orch_core::entity::{END_UNKNOWN, ModelAnswer, ModelRequest, OpenExchange, Run, Spend, TokenUse, model_name};
 use orch_core::view::{ReadError, View as _};
 use orch_proto::id::{CommandId, RunId};
 use orch_store::ExecuteError;
@@ -96,6 +96,7 @@ impl Ledger for Books {
     }
 
     async fn open(&self, asked: Asked) -> Result<Ticket, Refusal> {
+        let output = output(&asked);
         let until = asked.patience.map(|patience| Instant::now() + patience);
         let request = ModelRequest {
             path: asked.path,
@@ -103,8 +104,7 @@ impl Ledger for Books {
             body: asked.digest,
             body_bytes: asked.body.len() as u64,
         };
-        let output = asked.output_max.unwrap_or(OUTPUT_TOKENS).min(OUTPUT_TOKENS_MAX);
-        let reserved = self.reserved(&request, output);
+        let reserved = reserved(&self.app, &request, output);
         let number = loop {
             if let Some(number) = self.record(&request, reserved).await? {
                 break number;
@@ -119,13 +119,13 @@ impl Ledger for Books {
 
     async fn close(&self, ticket: Ticket, answered: Answered) {
         let Ticket { number, model: asked, output, keeping } = ticket;
-        let tokens = cost(&answered, output);
+        let tokens = tokens_of(&answered, output);
         let body_bytes = answered.body.len() as u64 + answered.left_out;
         let body = (!answered.body.is_empty()).then(|| Digest::of(&answered.body));
         self.keep(number, "answer", answered.body.into()).await;
         let answer = ModelAnswer {
             status: answered.status,
-            cost: self.cost([answered.model.as_deref(), asked.as_deref()], &tokens),
+            cost: cost(&self.app, [answered.model.as_deref(), asked.as_deref()], &tokens),
             tokens,
             is_estimate: answered.is_estimate,
             model: answered.model,
@@ -159,22 +159,7 @@ impl Books {
         if self.book.live().contains(&open.number) {
             return;
         }
-        let input = open.request_bytes.div_ceil(BYTES_OF_TOKEN);
-        let output = open.reserved.tokens.saturating_sub(input);
-        let tokens = TokenUse { input, output, ..TokenUse::default() };
-        let answer = ModelAnswer {
-            status: None,
-            model: None,
-            // As much as was kept for it.
-            cost: (open.reserved.cost > 0).then_some(open.reserved.cost),
-            tokens,
-            is_estimate: true,
-            end: "unknown".to_owned(),
-            body: None,
-            body_bytes: 0,
-            tries: 1,
-        };
-        self.put(open.number, answer).await;
+        self.put(open.number, unknown(&open)).await;
     }
 
     /// The run, if something may be asked for it.
@@ -238,18 +223,6 @@ impl Books {
             () = self.app.stopped() => Err(stopping()),
             () = tokio::time::sleep(AGAIN) => Ok(()),
         }
-    }
-
-    /// What a request may come to.
-    fn reserved(&self, request: &ModelRequest, output: u64) -> Spend {
-        let tokens = TokenUse { input: request.body_bytes.div_ceil(BYTES_OF_TOKEN), output, ..TokenUse::default() };
-        let price = request.model.as_deref().and_then(|model| self.app.prices.of(model));
-        Spend { tokens: tokens.total(), cost: price.map_or(0, |price| price.of(&tokens)) }
-    }
-
-    /// What an answer cost, by the name that the model has by its own word, or as it was asked for.
-    fn cost(&self, names: [Option<&str>; 2], tokens: &TokenUse) -> Option<u64> {
-        names.into_iter().flatten().find_map(|model| self.app.prices.of(model)).map(|price| price.of(tokens))
     }
 
     /// Puts a request on record; none when it may not leave yet. While that cannot be written the same is tried again, under
@@ -324,7 +297,7 @@ impl Books {
 
 /// What an answer cost. Of one that broke off nobody says what was thought for it: as much as there was time for, and no more
 /// than was kept for it.
-fn cost(answered: &Answered, output: u64) -> TokenUse {
+pub(super) fn tokens_of(answered: &Answered, output: u64) -> TokenUse {
     let tokens = answered.tokens;
     if !answered.is_estimate || answered.end == End::Complete {
         return tokens;
@@ -333,23 +306,57 @@ fn cost(answered: &Answered, output: u64) -> TokenUse {
     TokenUse { output: tokens.output.max(in_time.min(output)), ..tokens }
 }
 
-fn over(message: String) -> Refusal {
+/// Tokens that are kept for an answer to a request that may have so many.
+pub(super) fn output(asked: &Asked) -> u64 {
+    asked.output_max.unwrap_or(OUTPUT_TOKENS).min(OUTPUT_TOKENS_MAX)
+}
+
+/// What a request may come to.
+pub(super) fn reserved(app: &App, request: &ModelRequest, output: u64) -> Spend {
+    let tokens = TokenUse { input: request.body_bytes.div_ceil(BYTES_OF_TOKEN), output, ..TokenUse::default() };
+    let price = request.model.as_deref().and_then(|model| app.prices.of(model));
+    Spend { tokens: tokens.total(), cost: price.map_or(0, |price| price.of(&tokens)) }
+}
+
+/// What an answer cost, by the name that the model has by its own word, or as it was asked for.
+pub(super) fn cost(app: &App, names: [Option<&str>; 2], tokens: &TokenUse) -> Option<u64> {
+    names.into_iter().flatten().find_map(|model| app.prices.of(model)).map(|price| price.of(tokens))
+}
+
+/// What is on record of an exchange that nobody knows the end of: as much as was kept for it.
+pub(super) fn unknown(open: &OpenExchange) -> ModelAnswer {
+    let input = open.request_bytes.div_ceil(BYTES_OF_TOKEN);
+    let output = open.reserved.tokens.saturating_sub(input);
+    ModelAnswer {
+        status: None,
+        model: None,
+        cost: (open.reserved.cost > 0).then_some(open.reserved.cost),
+        tokens: TokenUse { input, output, ..TokenUse::default() },
+        is_estimate: true,
+        end: END_UNKNOWN.to_owned(),
+        body: None,
+        body_bytes: 0,
+        tries: 1,
+    }
+}
+
+pub(super) fn over(message: String) -> Refusal {
     Refusal { code: "not_admitted", message, is_passing: false }
 }
 
-fn stopping() -> Refusal {
+pub(super) fn stopping() -> Refusal {
     Refusal { code: "stopping", message: "the daemon stops; ask again".to_owned(), is_passing: true }
 }
 
 /// Why something is not admitted, with the next step.
-fn told(refusal: &DecideError) -> String {
+pub(super) fn told(refusal: &DecideError) -> String {
     match refusal {
         DecideError::Conflict { message, hint: Some(hint) } => format!("{message}; {hint}"),
         refusal => refusal.to_string(),
     }
 }
 
-const fn word(end: End) -> &'static str {
+pub(super) const fn word(end: End) -> &'static str {
     match end {
         End::Complete => "complete",
         End::Broken => "broken",
@@ -385,7 +392,11 @@ mod tests {
             (End::Unwanted, 10_000, true, 3_000),
             (End::Silent, 300_000, true, 8_192),
         ] {
-            assert_eq!(cost(&answered(end, took_ms, is_estimate), 8_192).output, expected, "{end:?}, {took_ms} ms");
+            assert_eq!(
+                tokens_of(&answered(end, took_ms, is_estimate), 8_192).output,
+                expected,
+                "{end:?}, {took_ms} ms"
+            );
         }
     }
 

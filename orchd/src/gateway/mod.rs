@@ -6,6 +6,7 @@
 //! exchange that is on record comes to an end there.
 
 mod books;
+mod planner;
 mod texts;
 mod way;
 
@@ -23,6 +24,7 @@ use orch_sandbox::control::{self, ControlError};
 use tokio::sync::watch;
 
 use self::books::{Book, Books};
+pub(crate) use self::planner::PlannerBooks;
 use self::way::Redactions;
 use crate::app::{App, blocking};
 use crate::error_chain::chain;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use orch_adapters::agent::AgentKind;
 use orch_adapters::gateway::{Api, Refusal, Way};
 use orch_adapters::secret_store::{SecretStoreError, Stamp};
-use orch_core::entity::AgentUse;
+use orch_core::entity::{AgentUse, ServerUse};
 use orch_core::recipe::SecretName;
 use orch_sandbox::Secrets;
 use orch_sandbox::redact::Patterns;
@@ -81,20 +81,26 @@ pub(super) fn api(app: &App, agent: &AgentUse) -> Option<Api> {
 /// The server that the run of `agent` asks, if it is what it was.
 fn server<'a>(app: &'a App, agent: &AgentUse) -> Result<&'a ModelServer, String> {
     let (models, agents) = (&app.config.agents.models, &app.config.agents.agents);
-    let Some(on_record) = &agent.server else {
-        let found = agents.get(&agent.name).and_then(|agent| models.get(&agent.models));
-        return found
-            .ok_or_else(|| format!("the agent `{0}` is not configured any more: put `[agents.{0}]` back", agent.name));
-    };
+    match &agent.server {
+        Some(on_record) => as_it_was(app, on_record),
+        None => agents
+            .get(&agent.name)
+            .and_then(|agent| models.get(&agent.models))
+            .ok_or_else(|| format!("the agent `{0}` is not configured any more: put `[agents.{0}]` back", agent.name)),
+    }
+}
+
+/// The server that is on record, if it is what it was.
+fn as_it_was<'a>(app: &'a App, on_record: &ServerUse) -> Result<&'a ModelServer, String> {
     let name = &on_record.name;
-    let found = models.get(name).ok_or_else(|| {
-        format!("the server `{name}`, which this run asks, is not configured any more: put `[models.{name}]` back")
+    let found = app.config.agents.models.get(name).ok_or_else(|| {
+        format!("the server `{name}`, which is to be asked, is not configured any more: put `[models.{name}]` back")
     })?;
     if found.upstream.url() == on_record.url && found.upstream.api.word() == on_record.api {
         return Ok(found);
     }
     Err(format!(
-        "the server `{name}` is another than the one that this run was made with, {}: put that back, or end the run",
+        "the server `{name}` is another than the one that was to be asked, {}: put that back, or end what asks it",
         on_record.url
     ))
 }
@@ -103,6 +109,18 @@ fn server<'a>(app: &'a App, agent: &AgentUse) -> Result<&'a ModelServer, String>
 pub(super) fn find(app: &App, agent: &AgentUse) -> Result<Way, Refusal> {
     let not_now = |code, message| Refusal { code, message, is_passing: true };
     let server = server(app, agent).map_err(|message| not_now("no_model_server", message))?;
+    let config = app.config.agents.agents.get(&agent.name);
+    Ok(Way { temperature_percent: config.and_then(|config| config.temperature_percent), ..to(app, server)? })
+}
+
+/// The same for a server that is on record. Blocks.
+pub(super) fn find_at(app: &App, on_record: &ServerUse) -> Result<Way, Refusal> {
+    let refusal = |message| Refusal { code: "no_model_server", message, is_passing: true };
+    to(app, as_it_was(app, on_record).map_err(refusal)?)
+}
+
+fn to(app: &App, server: &ModelServer) -> Result<Way, Refusal> {
+    let not_now = |code, message| Refusal { code, message, is_passing: true };
     let redactions = &app.gateways.redactions;
     let (mut key, mut of_answers) = (None, None);
     if let Some(name) = &server.key {
@@ -114,7 +132,14 @@ pub(super) fn find(app: &App, agent: &AgentUse) -> Result<Way, Refusal> {
     }
     let secrets = redactions.of_requests(app);
     let secrets = secrets.map_err(|error| not_now("no_secrets", format!("nothing is passed on: {}", chain(&error))))?;
-    Ok(Way { upstream: server.upstream.clone(), key, hosted: server.hosted, secrets, of_answers })
+    Ok(Way {
+        upstream: server.upstream.clone(),
+        key,
+        hosted: server.hosted,
+        temperature_percent: None,
+        secrets,
+        of_answers,
+    })
 }
 
 /// Bytes without the values of all stored secrets, as requests to models leave. Blocks: the files of secrets are looked at.

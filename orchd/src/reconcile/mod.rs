@@ -12,6 +12,7 @@ mod lease;
 mod log;
 mod outage;
 mod own_site;
+mod planner;
 mod projects;
 mod quiet;
 mod retention;
@@ -85,6 +86,7 @@ pub(crate) fn start(app: &Arc<App>, runs: Runs) -> JoinSet<()> {
     parts.spawn(watch::follow(Arc::clone(app)));
     parts.spawn(follow_runs(Arc::clone(app), runs));
     parts.spawn(projects::run(Arc::clone(app)));
+    parts.spawn(planner::run(Arc::clone(app)));
     parts.spawn(settle::tidy(Arc::clone(app)));
     parts.spawn(stalls::watch(Arc::clone(app)));
     parts.spawn(merge(Arc::clone(app)));

@@ -222,6 +222,7 @@ pub(crate) fn project(number: u128) -> Project {
         resumed_at: None,
         patience: orch_core::entity::Patience::default(),
         budgets: Vec::new(),
+        planning: None,
         share: Share::default(),
     }
 }

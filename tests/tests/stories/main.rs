@@ -31,6 +31,7 @@ mod merge_queue;
 mod metrics;
 mod patience;
 mod pauses;
+mod planner;
 mod providers;
 mod real_repository;
 mod recovery;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use orch_proto::id::CommandId;
-use orch_proto::request::{Decision, Envelope, RepoSource, Request};
+use orch_proto::request::{Decision, Envelope, Planner, RepoSource, Request};
 use orch_proto::view::{CheckResult, ProjectState, TaskState};
 use orch_proto::{ErrorCode, Ref};
 use orch_tests::Setup;
@@ -75,11 +75,14 @@ fn a_request_that_comes_again_gets_its_first_answer_whatever_happened_since() ->
     story("a repeated request", Setup::Runs, async |story| {
         story.project_create("shop", RepoSource::Empty).await?;
         story.plan_from("shop", b"# Shop\n\n## Goals\n\n- FR-1: It sells things\n").await?;
-        let propose = Envelope { key: CommandId::generate(), request: Request::PlanPropose { project: "shop".into() } };
+        let propose = Envelope {
+            key: CommandId::generate(),
+            request: Request::PlanPropose { project: "shop".into(), planner: Planner::default() },
+        };
         let first = story.wire().submit(propose.clone()).await?;
         ensure!(!first.duplicate, "{first:?}");
         story.submit(Request::ProjectArchive { project: "shop".into() }).await?;
-        let new = Request::PlanPropose { project: Ref::from("shop") };
+        let new = Request::PlanPropose { project: Ref::from("shop"), planner: Planner::default() };
         story.refused(ErrorCode::Conflict, new).await?;
         let again = story.wire().submit(propose.clone()).await?;
         ensure!(again.duplicate && again.touched == first.touched && again.seq == first.seq, "{again:?} {first:?}");

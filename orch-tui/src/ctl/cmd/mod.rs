@@ -14,6 +14,7 @@ mod isolation;
 mod patience;
 pub(crate) mod plan;
 pub(crate) mod plan_text;
+mod planning;
 pub(crate) mod project;
 pub(crate) mod provide;
 pub(crate) mod question;

@@ -6,6 +6,7 @@ use orch_proto::view::{PlanEtaView, PlanView};
 use orch_proto::{EntityKind, Ref};
 use serde::Serialize;
 
+use super::planning::{self, PlannerArgs};
 use super::req::{DecideArgs, warn};
 use super::{plan_text, project, task};
 use crate::ctl::args::WaitArgs;
@@ -23,7 +24,13 @@ use crate::text::SafeText;
 pub(crate) enum PlanCommand {
     /// Plan the approved requirements
     #[command(visible_alias = "create")]
-    Propose,
+    Propose(PlannerArgs),
+    /// End what a model plans or derives for the project
+    Cancel {
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// A version; the newest unless named
     #[command(visible_alias = "get")]
     Show {
@@ -81,7 +88,8 @@ pub(crate) enum GraphForm {
 
 pub(crate) async fn run(session: &Session, command: PlanCommand) -> Result<(), Failure> {
     match command {
-        PlanCommand::Propose => propose(session, &current(session).await?).await,
+        PlanCommand::Propose(args) => propose(session, &current(session).await?, &args).await,
+        PlanCommand::Cancel { reason } => planning::cancel(session, current(session).await?, reason).await,
         PlanCommand::Show { version, graph: None } => {
             let plan = named(session, &version).await?;
             session.show(&plan, || plan_text::show(&plan, session.text_width(), session.paint()))
@@ -143,9 +151,19 @@ pub(crate) async fn proposed(session: &Session, project: &Ref, accepted: &Accept
     get(session, project, Some(version::touched(accepted, EntityKind::Plan)?)).await
 }
 
-async fn propose(session: &Session, project: &Ref) -> Result<(), Failure> {
+async fn propose(session: &Session, project: &Ref, args: &PlannerArgs) -> Result<(), Failure> {
     let before = project::get(session, project).await?.plan_version.unwrap_or(0);
-    let accepted = session.submit(Request::PlanPropose { project: project.clone() }).await?;
+    let request = Request::PlanPropose { project: project.clone(), planner: args.planner() };
+    let accepted = session.submit(request).await?;
+    if planning::is_asked(&accepted) {
+        if planning::follow(session, (project, args), &accepted).await?.is_some() {
+            let plan = get(session, project, None).await?;
+            session.note(&format!("plan v{} with {}: {}", plan.version, count(plan.nodes.len(), "task"), plan.reason));
+            warn(session, &plan.warnings);
+            session.next(&format!("orchctl plan show --graph -p {project}, then orchctl plan approve -p {project}"));
+        }
+        return Ok(());
+    }
     let plan = proposed(session, project, &accepted).await?;
     let done = if plan.version > before || accepted.duplicate { "planned" } else { "unchanged," };
     session.accepted(&accepted, &format!("{done} {}:", count(plan.nodes.len(), "task")))?;

@@ -8,7 +8,7 @@ use orch_proto::request::{Accepted, RepoSource, Request};
 use orch_proto::view::{ProjectState, ProjectView, Timeout};
 use orch_proto::{ErrorCode, Ref};
 
-use super::{budget, patience, task_terms};
+use super::{budget, patience, planning, task_terms};
 use crate::ctl::args::WaitArgs;
 use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
@@ -245,6 +245,7 @@ fn text(project: &ProjectView) -> String {
     lines.extend(said("queue timeout", &project.queue_timeout));
     lines.extend(said("silence limit", &project.silence_timeout));
     lines.extend(project.budgets.iter().map(|of| format!("budget        {}", budget::text(of))));
+    lines.extend(project.planning.iter().flat_map(planning::lines));
     for tool in &project.toolchains {
         let root = if tool.root.is_empty() { "." } else { &tool.root };
         lines.push(format!("toolchain     {} in {root} ({})", tool.name, tool.evidence.join(", ")));

@@ -7,6 +7,7 @@ use orch_proto::request::{Accepted, Decision, Request};
 use orch_proto::view::RequirementsView;
 use orch_proto::{EntityKind, Ref};
 
+use super::planning::{self, PlannerArgs};
 use super::{project, req_form, req_text};
 use crate::ctl::current_project::current;
 use crate::ctl::digest;
@@ -23,6 +24,8 @@ pub(crate) enum ReqCommand {
         /// Another version of the Vision, as `1` or `V-1`
         #[arg(long)]
         vision: Option<String>,
+        #[command(flatten)]
+        planner: PlannerArgs,
     },
     /// A version; the newest unless named
     #[command(visible_alias = "get")]
@@ -78,7 +81,7 @@ pub(crate) struct DecideArgs {
 
 pub(crate) async fn run(session: &Session, command: ReqCommand) -> Result<(), Failure> {
     match command {
-        ReqCommand::Propose { vision } => propose(session, &current(session).await?, vision).await,
+        ReqCommand::Propose { vision, planner } => propose(session, &current(session).await?, vision, &planner).await,
         ReqCommand::Show(version) => {
             let (project, version) = version.find(session, EntityKind::Requirements).await?;
             let reqs = get(session, &project, version).await?;
@@ -122,7 +125,7 @@ pub(crate) async fn get(session: &Session, project: &Ref, version: Option<u32>) 
     session.read(async |orch, context| orch.requirements(context, project, version).await).await
 }
 
-async fn propose(session: &Session, project: &Ref, vision: Option<String>) -> Result<(), Failure> {
+async fn propose(session: &Session, project: &Ref, vision: Option<String>, args: &PlannerArgs) -> Result<(), Failure> {
     let before = project::get(session, project).await?.requirements_version.unwrap_or(0);
     let vision = match vision {
         Some(vision) => Some(match vision.parse::<Version>() {
@@ -131,7 +134,18 @@ async fn propose(session: &Session, project: &Ref, vision: Option<String>) -> Re
         }),
         None => None,
     };
-    let accepted = session.submit(Request::RequirementsPropose { project: project.clone(), vision }).await?;
+    let request = Request::RequirementsPropose { project: project.clone(), vision, planner: args.planner() };
+    let accepted = session.submit(request).await?;
+    if planning::is_asked(&accepted) {
+        if planning::follow(session, (project, args), &accepted).await?.is_some() {
+            let reqs = get(session, project, None).await?;
+            let requirements = count(reqs.requirements.len(), "requirement");
+            session.note(&format!("requirements v{} with {requirements}: {}", reqs.version, reqs.reason));
+            warn(session, &reqs.warnings);
+            session.next(&format!("orchctl req show -p {project}, then orchctl req approve -p {project}"));
+        }
+        return Ok(());
+    }
     let reqs = proposed(session, project, &accepted).await?;
     let done = if reqs.version > before || accepted.duplicate { "derived" } else { "unchanged," };
     session.accepted(&accepted, &format!("{done} {}:", count(reqs.requirements.len(), "requirement")))?;

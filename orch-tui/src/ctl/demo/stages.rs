@@ -1,6 +1,6 @@
 //! The eight stages, one after the other.
 
-use orch_proto::request::{Bytes, Decision, RepoSource, Request};
+use orch_proto::request::{Bytes, Decision, Planner, RepoSource, Request};
 use orch_proto::view::{ChangeState, ChangeView, CheckResult, DocumentState, PlanView, RequirementsView};
 use orch_proto::{ErrorCode, Ref};
 
@@ -92,7 +92,7 @@ async fn submit(demo: &mut Demo<'_>) -> Result<(), Failure> {
 
 async fn requirements(demo: &mut Demo<'_>) -> Result<RequirementsView, Failure> {
     demo.narrator.stage("Derive requirements, and approve them");
-    let derive = Request::RequirementsPropose { project: demo.project.clone(), vision: None };
+    let derive = Request::RequirementsPropose { project: demo.project.clone(), vision: None, planner: Planner::Rules };
     let accepted = demo.session.submit(derive).await?;
     let proposed = req::proposed(demo.session, &demo.project, &accepted).await?;
     let layout = Layout { width: Some(demo.narrator.width() - 6), headers: true, paint: demo.narrator.paint() };
@@ -134,7 +134,8 @@ async fn requirements(demo: &mut Demo<'_>) -> Result<RequirementsView, Failure> 
 
 async fn plan(demo: &mut Demo<'_>) -> Result<PlanView, Failure> {
     demo.narrator.stage("Plan tasks and their order, and approve the plan");
-    let accepted = demo.session.submit(Request::PlanPropose { project: demo.project.clone() }).await?;
+    let accepted =
+        demo.session.submit(Request::PlanPropose { project: demo.project.clone(), planner: Planner::Rules }).await?;
     let plan = plan::proposed(demo.session, &demo.project, &accepted).await?;
     let stories: usize = plan.epics.iter().map(|epic| epic.stories.len()).sum();
     demo.narrator.line(&format!(

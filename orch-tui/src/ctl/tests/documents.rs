@@ -45,6 +45,22 @@ async fn warnings_stand_before_the_question() {
     }
 }
 
+/// What a model proposes is there when it is done, and why the rules took its place is said.
+#[tokio::test]
+async fn a_model_that_is_asked_is_waited_for_on_request() {
+    let fake = Fake::start(sixth());
+    let asked = plain(&fake, "req propose --model big").await;
+    assert_eq!((asked.code, asked.out.as_str()), (0, "a model is asked for a proposal of project shop\n"), "{asked:?}");
+    let waited = plain(&fake, "req propose --model big --wait --timeout 5s").await;
+    assert_eq!(waited.code, 0, "{waited:?}");
+    assert!(waited.err.contains("warning: the rules took its place: it was prose three times\n"), "{}", waited.err);
+    assert!(waited.err.contains("requirements v6 with 3 requirements"), "{}", waited.err);
+    let shown = plain(&fake, "project get shop").await;
+    assert!(shown.out.contains("planning      big of local was asked; the rules took its place"), "{}", shown.out);
+    assert!(shown.out.contains("  requests    3; 1500 tokens in, 300 out"), "{}", shown.out);
+    assert_eq!(plain(&fake, "req propose --model big --rules").await.code, 2);
+}
+
 /// The drafts that are left, with their text.
 fn drafts(fake: &Fake) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(fake.directory()).unwrap().map(|entry| entry.unwrap().path());

@@ -5,9 +5,9 @@ use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, Id, InfoRequestId, PlanId, ProjectId, RequirementsId, RunId, TaskId};
 use orch_proto::view::{
     ApprovalState, ApprovalView, BrokenView, ChangeState, ChangeView, CountView, DocumentState, FailureView, FieldKind,
-    FieldSpec, InfoRequestState, InfoRequestView, KindView, PlanNode, PlanView, ProjectState, ProjectView, ReadingView,
-    RecoveryView, RequirementView, RequirementsView, RunPurpose, RunState, RunView, SpreadView, StateTimeView,
-    StatementView, StatsView, StepState, StepView, TaskState, TaskView,
+    FieldSpec, InfoRequestState, InfoRequestView, KindView, PlanNode, PlanView, PlanningState, PlanningView,
+    ProjectState, ProjectView, ReadingView, RecoveryView, RequirementView, RequirementsView, RunPurpose, RunState,
+    RunView, SpreadView, StateTimeView, StatementView, StatsView, StepState, StepView, TaskState, TaskView,
 };
 
 /// Time at which all samples were made.
@@ -151,6 +151,29 @@ pub(crate) fn requirements() -> RequirementsView {
     }
 }
 
+/// What a model planned, and the rules had to do.
+pub(crate) fn planning() -> PlanningView {
+    PlanningView {
+        number: 1,
+        wanted: "requirements".into(),
+        state: PlanningState::Ruled { reason: "it was prose three times".into() },
+        model: "big".into(),
+        server: "local".into(),
+        asked_by: "user:ana".into(),
+        since: AT,
+        ended_at: Some(AT),
+        exchanges: 3,
+        waiting: 0,
+        input_tokens: 1_500,
+        output_tokens: 300,
+        is_estimate: false,
+        cost_text: None,
+        refused: vec!["the answer is not JSON".into()],
+        fell_back: None,
+        lost: 0,
+    }
+}
+
 /// The project of the other samples.
 pub(crate) fn project() -> ProjectView {
     ProjectView {
@@ -174,6 +197,7 @@ pub(crate) fn project() -> ProjectView {
         queue_timeout: None,
         silence_timeout: None,
         budgets: Vec::new(),
+        planning: None,
     }
 }
 

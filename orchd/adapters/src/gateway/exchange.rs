@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use orch_core::digest::Digest;
@@ -40,7 +40,7 @@ const SHARED_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 const ASK_AGAIN_SECONDS: &str = "5";
 
 /// What a run is told when its request is not passed on.
-type NotPassed = (StatusCode, &'static str, String);
+pub(super) type NotPassed = (StatusCode, &'static str, String);
 
 /// Passes a request on and answers what came back, or why it was not passed on.
 pub(super) async fn answer<L: Ledger>(gateway: Arc<Served<L>>, request: Request<Incoming>) -> Response<AnswerBody> {
@@ -128,12 +128,17 @@ async fn looked(head: &Parts, route: Route, way: &Way, taken: Taken) -> Result<L
     }
     let (path, secrets, hosted) = (head.uri.path().to_owned(), way.secrets.clone(), way.hosted);
     let is_small = body.len() <= LOOKED_HERE_BYTES_MAX;
+    let temperature = way.temperature_percent;
     // With the room: it is taken until this is done, also when the run does not wait.
     let work = move || {
         let body = secrets.iter().fold(body, |body, patterns| patterns.taken_out(&body).into());
         let said = request::look(route, &path, &body, hosted)?;
         let (model, output_max) = (said.model, said.output_max);
         let body = said.body.map_or(body, Bytes::from);
+        let body = match temperature {
+            Some(percent) if route.is_metered() => Bytes::from(request::tempered(route, &body, percent)?),
+            Some(_) | None => body,
+        };
         Ok(Looked { model, output_max, digest: Digest::of(&body), body, room })
     };
     let looked = if is_small {
@@ -304,9 +309,6 @@ fn tell(begun: Begun, answer: Result<Response<AnswerBody>, NotPassed>) {
 /// A request as it goes to the server: with the key, and with headers that are known alone.
 fn sent(head: &Parts, way: &Way, body: Bytes) -> Result<Sent, NotPassed> {
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let address = way.upstream.address(path);
-    let address =
-        address.ok_or_else(|| (StatusCode::BAD_REQUEST, "no_address", format!("`{path}` cannot be asked for")))?;
     let mut headers = headers::of_request(&head.headers, way.hosted);
     if head.method == Method::GET {
         headers.remove(CONTENT_TYPE);
@@ -314,6 +316,19 @@ fn sent(head: &Parts, way: &Way, body: Bytes) -> Result<Sent, NotPassed> {
         // It was looked at as this, and is to be read as nothing else.
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
+    sent_as((head.method.clone(), path), headers, way, body)
+}
+
+/// The same with these headers, and the key put into them.
+pub(super) fn sent_as(
+    (method, path): (Method, &str),
+    mut headers: HeaderMap,
+    way: &Way,
+    body: Bytes,
+) -> Result<Sent, NotPassed> {
+    let address = way.upstream.address(path);
+    let address =
+        address.ok_or_else(|| (StatusCode::BAD_REQUEST, "no_address", format!("`{path}` cannot be asked for")))?;
     let api = way.upstream.api;
     let key = match &way.key {
         Some(key) => Some(api.key_header(key).ok_or_else(|| {
@@ -323,7 +338,7 @@ fn sent(head: &Parts, way: &Way, body: Bytes) -> Result<Sent, NotPassed> {
         None => None,
     };
     api.authorize(&mut headers, key);
-    Ok(Sent { method: head.method.clone(), address, headers, body })
+    Ok(Sent { method, address, headers, body })
 }
 
 fn whole(body: Vec<u8>) -> AnswerBody {

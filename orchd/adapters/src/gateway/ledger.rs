@@ -20,6 +20,8 @@ pub struct Way {
     pub key: Option<Vec<u8>>,
     /// The operator lets pass what the server does by itself.
     pub hosted: bool,
+    /// What requests ask for in the place of what they say, in hundredths; none: that.
+    pub temperature_percent: Option<u32>,
     /// What is taken out of requests, one set after the other.
     pub secrets: Vec<Arc<Patterns>>,
     /// What is taken out of answers: the key.

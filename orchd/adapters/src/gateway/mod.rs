@@ -7,7 +7,7 @@
 //! `cost` what that may come to, `headers` what passes beside it,
 //! `meter` counts tokens while an answer passes (`passing`), `room` bounds what runs send and are sent, `upstream` asks with
 //! patience, `ledger` is whoever decides and keeps the books, `exchange` is one request and its answer, `serve` takes
-//! connections. **Invariant:** nothing that costs something leaves before the ledger knows of it. **Invariant:** the end of
+//! connections. `own` asks what the daemon itself wants to know (`question`), by the same way. **Invariant:** nothing that costs something leaves before the ledger knows of it. **Invariant:** the end of
 //! an answer reaches the run after the ledger knows what it cost.
 
 mod api;
@@ -18,7 +18,9 @@ mod ledger;
 mod lines;
 mod members;
 mod meter;
+mod own;
 mod passing;
+mod question;
 mod request;
 mod room;
 mod serve;
@@ -27,7 +29,9 @@ mod upstream;
 pub use api::{Api, Route};
 pub use cost::OUTPUT_TOKENS;
 pub use ledger::{Answered, Asked, End, Ledger, Refusal, Way};
+pub use own::NotAnswered;
 pub use passing::RESPONSE_BYTES_KEPT_MAX;
+pub use question::{Protocol, Question, text_of};
 pub use room::REQUEST_BYTES_MAX;
 pub use serve::Gateway;
 pub use upstream::{Client, ClientError, Upstream, UrlError};

@@ -190,6 +190,11 @@ impl Passing {
         self.meter.is_over()
     }
 
+    /// Whether not all of it is kept any more.
+    pub(super) const fn is_cut(&self) -> bool {
+        self.left_out > 0
+    }
+
     fn follow(&mut self, clear: &[u8]) {
         let more = clear.len().min(RESPONSE_BYTES_KEPT_MAX - self.kept.len());
         let held = self.meter.held() + clear.len();

@@ -48,6 +48,23 @@ pub(super) fn look(route: Route, path: &str, body: &[u8], hosted: bool) -> Resul
     Ok(Said { model, output_max: output_max(route, &members)?, body })
 }
 
+/// The request with this temperature, in hundredths, in the place of its own.
+///
+/// # Errors
+/// When it is not JSON of the known form.
+pub(super) fn tempered(route: Route, body: &[u8], percent: u32) -> Result<Vec<u8>, String> {
+    let members = Members::of(body)?;
+    let value = format!("{}.{:02}", percent / 100, percent % 100);
+    if route != Route::Ollama {
+        return Ok(members.with("temperature", &value).into_bytes());
+    }
+    let options = match members.get("options")? {
+        Some(options) => Members::in_value(options)?.with("temperature", &value),
+        None => format!("{{\"temperature\":{value}}}"),
+    };
+    Ok(members.with("options", &options).into_bytes())
+}
+
 /// The request that also asks what its answer costs.
 fn counted(members: &Members<'_>) -> Result<Vec<u8>, String> {
     let options = match members.get("stream_options")? {
@@ -288,6 +305,15 @@ mod tests {
     /// A request for an answer of Responses with this beside what each has.
     fn response(more: &str) -> String {
         format!(r#"{{"model":"m","stream":true,"store":false,{more}}}"#)
+    }
+
+    #[test]
+    fn a_temperature_takes_the_place_of_that_of_the_request() {
+        let tempered = |route, body: &str| String::from_utf8(tempered(route, body.as_bytes(), 15).unwrap()).unwrap();
+        assert_eq!(tempered(Route::Chat, r#"{"temperature":2,"model":"m"}"#), r#"{"model":"m","temperature":0.15}"#);
+        let nested = tempered(Route::Ollama, r#"{"model":"m","options":{"seed":1,"temperature":1}}"#);
+        assert_eq!(nested, r#"{"model":"m","options":{"seed":1,"temperature":0.15}}"#);
+        assert_eq!(tempered(Route::Ollama, r#"{"model":"m"}"#), r#"{"model":"m","options":{"temperature":0.15}}"#);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use orch_adapters::gateway::{Answered, Api, Asked, Client, Gateway, Ledger, Refusal, Upstream, Way};
+use orch_adapters::gateway::{
+    Answered, Api, Asked, Client, Gateway, Ledger, NotAnswered, Question, Refusal, Upstream, Way,
+};
 use orch_sandbox::Secrets;
 use orch_sandbox::redact::Patterns;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -71,6 +73,7 @@ impl Ledger for Books {
 /// All of it. Ends when dropped.
 pub(crate) struct Lab {
     address: SocketAddr,
+    client: Client,
     books: Books,
     came: mpsc::Receiver<()>,
     closed: mpsc::Receiver<()>,
@@ -101,6 +104,7 @@ impl Lab {
             upstream: Upstream::new(api, &url).unwrap(),
             key: Some(KEY.as_bytes().to_vec()),
             hosted: false,
+            temperature_percent: None,
             secrets: patterns.iter().cloned().collect(),
             of_answers: patterns,
         };
@@ -125,11 +129,12 @@ impl Lab {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let gateway = Gateway { api, client: Client::new().unwrap(), ledger: books.clone() };
+        let client = Client::new().unwrap();
+        let gateway = Gateway { api, client: client.clone(), ledger: books.clone() };
         tasks.push(tokio::spawn(async move {
             let _ended = gateway.serve(listener).await;
         }));
-        Self { address, books, came, closed, seen, tasks }
+        Self { address, client, books, came, closed, seen, tasks }
     }
 
     /// No request gets on record until [`Self::let_go`].
@@ -161,6 +166,16 @@ impl Lab {
     /// A request with a body.
     pub(crate) async fn post(&self, path: &str, headers: &str, body: &str) -> String {
         self.ask(&posted(path, headers, body)).await
+    }
+
+    /// What the daemon itself asks, past the listener.
+    pub(crate) async fn question(
+        &self,
+        question: Question,
+        unwanted: impl Future<Output = ()> + Send,
+    ) -> Result<String, NotAnswered> {
+        let asked = self.client.question(&self.books, question, unwanted);
+        tokio::time::timeout(PATIENCE, asked).await.unwrap()
     }
 
     /// Waits until a request has come to the books.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking; only code marked as a test is exempt by itself")]
 
 mod lab;
+mod own;
 
 use orch_adapters::gateway::{Api, End, Refusal};
 

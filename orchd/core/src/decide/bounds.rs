@@ -27,13 +27,13 @@ const REQUIREMENTS_BYTES_MAX: usize = 8 << 20;
 pub const COMMENTS_BYTES_MAX: usize = 1 << 20;
 
 /// Checks a text that a person gave.
-pub(super) fn text<'t>(field: &'static str, text: &'t str) -> Result<&'t str, DecideError> {
+pub(crate) fn text<'t>(field: &'static str, text: &'t str) -> Result<&'t str, DecideError> {
     bytes(field, text.len(), TEXT_BYTES_MAX)?;
     Ok(text)
 }
 
 /// Checks a title: one line, not empty, not endless, and nothing in it that makes it look like another.
-pub(super) fn title(field: &'static str, title: &str) -> Result<String, DecideError> {
+pub(crate) fn title(field: &'static str, title: &str) -> Result<String, DecideError> {
     let title = title.trim();
     let problem = if title.is_empty() {
         "is empty".to_owned()
@@ -50,7 +50,7 @@ pub(super) fn title(field: &'static str, title: &str) -> Result<String, DecideEr
 }
 
 /// Checks how many things a command names.
-pub(super) fn count(field: &'static str, count: usize, max: usize) -> Result<(), DecideError> {
+pub(crate) fn count(field: &'static str, count: usize, max: usize) -> Result<(), DecideError> {
     if count <= max {
         return Ok(());
     }
@@ -58,7 +58,7 @@ pub(super) fn count(field: &'static str, count: usize, max: usize) -> Result<(),
 }
 
 /// Checks how many bytes something has.
-pub(super) fn bytes(field: &'static str, bytes: usize, max: usize) -> Result<(), DecideError> {
+pub(crate) fn bytes(field: &'static str, bytes: usize, max: usize) -> Result<(), DecideError> {
     if bytes <= max {
         return Ok(());
     }
@@ -66,7 +66,7 @@ pub(super) fn bytes(field: &'static str, bytes: usize, max: usize) -> Result<(),
 }
 
 /// Checks lines of acceptance.
-pub(super) fn acceptance(lines: &[String]) -> Result<(), DecideError> {
+pub(crate) fn acceptance(lines: &[String]) -> Result<(), DecideError> {
     count("acceptance", lines.len(), ACCEPTANCE_MAX)?;
     lines.iter().try_for_each(|line| bytes("acceptance line", line.len(), LINE_BYTES_MAX))
 }
@@ -87,7 +87,7 @@ pub(super) fn spec(spec: &TaskSpec, before: Option<&TaskSpec>) -> Result<(), Dec
 }
 
 /// Checks a version of the requirements as a whole.
-pub(super) fn requirements(content: &Extraction) -> Result<(), DecideError> {
+pub(crate) fn requirements(content: &Extraction) -> Result<(), DecideError> {
     count("requirements", content.requirements.len(), REQUIREMENTS_MAX)?;
     let stored: usize = content
         .requirements

@@ -153,6 +153,9 @@ pub fn action_digest(run: RunId, key: &str, action: &str, details: &[String]) ->
 
 /// Refuses what would be too many questions.
 pub(super) fn may_ask<V: View>(cx: &Context<'_, V>, run: &Run) -> Result<(), DecideError> {
+    if let Some(reason) = &run.cancel_requested {
+        return Err(conflict(format!("R-{} is to end and cannot ask now: {reason}", run.number)));
+    }
     let infos = cx.view.list::<InfoRequest>(&Filter::under(run.id))?;
     let actions = actions(cx, run.id)?;
     bounds::count("questions of the run", infos.len() + actions.len() + 1, ASKED_MAX)?;

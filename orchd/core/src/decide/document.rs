@@ -5,13 +5,22 @@ use orch_proto::id::{ProjectId, RequirementsId, VisionId};
 
 use super::approval::{self, Question};
 use super::bounds::{self, COMMENTS_BYTES_MAX, NAMED_MAX};
-use super::{Context, DecideError, conflict, conflict_with_hint, project, text};
-use crate::command::RequirementEdit;
+use super::{Context, DecideError, conflict, conflict_with_hint, info, project, text};
+use crate::command::{Command, RequirementEdit};
 use crate::digest::Digest;
 use crate::entity::{ApprovalSubject, Project, Requirements, RequirementsEvent, Vision};
 use crate::planner::{Extraction, Requirement, RequirementKey};
 use crate::state::document::DocumentState;
 use crate::view::{Filter, View};
+
+/// What the rules read is proposed, and what is not said is asked.
+pub(super) fn read<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    let Command::ProposeRequirements { project, vision, content, reason, questions } = command else {
+        return Err(conflict("no requirements"));
+    };
+    propose(cx, *project, *vision, content, reason)?;
+    info::ask_about(cx, *project, *vision, questions)
+}
 
 pub(super) fn propose<V: View>(
     cx: &mut Context<'_, V>,

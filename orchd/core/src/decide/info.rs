@@ -1,17 +1,18 @@
-//! Questions of runs that people answer field by field: asking, answering, and what an answer must be.
+//! Questions of runs and of the planner that people answer field by field: asking, answering, and what an answer must be.
 
 use std::collections::BTreeMap;
 
 use orch_proto::channel::FRAME_BYTES_MAX;
-use orch_proto::id::{InfoRequestId, RunId};
+use orch_proto::id::{InfoRequestId, ProjectId, RunId, VisionId};
 use orch_proto::{EntityKind, Timestamp};
 
 use super::channel::{self, SAID_BYTES_MAX};
 use super::{Context, DecideError, bounds, conflict, conflict_with_hint, text};
 use crate::actor::Actor;
 use crate::entity::{ChannelEvent, Entity as _, FieldKind, FieldValue, InfoField, InfoRequest, InfoRequestEvent, Run};
+use crate::planner::asked::{Question, Topic};
 use crate::state::info_request::InfoRequestState;
-use crate::view::{Filter, View};
+use crate::view::{Filter, ReadError, View};
 
 /// Most fields of one question.
 pub const FIELDS_MAX: usize = 16;
@@ -117,7 +118,7 @@ pub(super) fn answer<V: View>(
         }
     }
     cx.emit((id, InfoRequestEvent::Answered { by, name, answers: answers.clone() }));
-    channel::decided(cx, asked.run)
+    decided(cx, &asked)
 }
 
 /// A person does not answer.
@@ -126,7 +127,96 @@ pub(super) fn cancel<V: View>(cx: &mut Context<'_, V>, id: InfoRequestId, reason
     let asked = pending(cx, id)?;
     let reason = text("reason", reason)?.to_owned();
     cx.emit((id, InfoRequestEvent::Cancelled { reason }));
-    channel::decided(cx, asked.run)
+    decided(cx, &asked)
+}
+
+/// The run that waits for it, if one does, goes on.
+fn decided<V: View>(cx: &mut Context<'_, V>, asked: &InfoRequest) -> Result<(), DecideError> {
+    match asked.run {
+        Some(run) => channel::decided(cx, run),
+        None => Ok(()),
+    }
+}
+
+/// The planner asks about a Vision what is not known yet: one question with a field for each topic, in the place of what it
+/// asked before. Nothing waits for the answer.
+pub(super) fn ask_about<V: View>(
+    cx: &mut Context<'_, V>,
+    project: ProjectId,
+    vision: VisionId,
+    questions: &[Question],
+) -> Result<(), DecideError> {
+    let known = answered(cx.view, project)?;
+    let field = |question: &Question| InfoField {
+        name: question.topic.word().to_owned(),
+        label: match question.choices.as_slice() {
+            [] => question.text.clone(),
+            choices => format!("{} ({})", question.text, choices.join(" / ")),
+        },
+        kind: FieldKind::Text,
+        is_required: false,
+    };
+    let new = questions.iter().filter(|question| !known.contains_key(&question.topic));
+    let mut fields: Vec<InfoField> = new.map(field).collect();
+    for field in &mut fields {
+        let end = (0..=LABEL_BYTES_MAX.min(field.label.len())).rev().find(|at| field.label.is_char_boundary(*at));
+        field.label.truncate(end.unwrap_or(0));
+    }
+    if of_planner(cx.view, project)?.iter().any(|open| open.vision == Some(vision) && open.fields == fields) {
+        return Ok(());
+    }
+    withdraw_of_planner(cx, project, "the planner was asked anew")?;
+    if fields.is_empty() {
+        return Ok(());
+    }
+    let text = "What is not said and would help to plan. Planning goes on without it.".to_owned();
+    check(&text, &fields)?;
+    let id: InfoRequestId = cx.draw();
+    let number = cx.number(EntityKind::InfoRequest, Some(project))?;
+    let expires = cx.now.plus_ms(EXPIRES_MS_MAX);
+    let count = fields.len();
+    cx.emit((id, InfoRequestEvent::AskedAbout { project, number, vision, text, fields, expires }));
+    cx.touch(EntityKind::InfoRequest, id);
+    let name = EntityKind::InfoRequest.short(number);
+    cx.note(format!("{name} asks about {count} things that are not said; answered, they count in the next proposal"));
+    Ok(())
+}
+
+/// Takes back what the planner asks.
+pub(super) fn withdraw_of_planner<V: View>(
+    cx: &mut Context<'_, V>,
+    project: ProjectId,
+    reason: &str,
+) -> Result<(), DecideError> {
+    for asked in of_planner(cx.view, project)? {
+        cx.emit((asked.id, InfoRequestEvent::Cancelled { reason: reason.to_owned() }));
+    }
+    Ok(())
+}
+
+/// What the planner asks at the moment.
+fn of_planner(view: &impl View, project: ProjectId) -> Result<Vec<InfoRequest>, ReadError> {
+    let mut open = view.list::<InfoRequest>(&Filter::of(project).open())?;
+    open.retain(|asked| asked.run.is_none());
+    Ok(open)
+}
+
+/// What people have answered to the planner of a project, the newest word on each topic.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn answered(view: &impl View, project: ProjectId) -> Result<BTreeMap<Topic, String>, ReadError> {
+    let mut known = BTreeMap::new();
+    for asked in view.list::<InfoRequest>(&Filter::of(project))?.iter().filter(|asked| asked.run.is_none()) {
+        for (name, value) in &asked.answers {
+            if let (Some(topic), FieldValue::Plain { text }) = (Topic::of(name), value)
+                && !text.trim().is_empty()
+            {
+                known.insert(topic, text.trim().to_owned());
+            }
+        }
+    }
+    Ok(known)
 }
 
 fn pending<V: View>(cx: &mut Context<'_, V>, id: InfoRequestId) -> Result<InfoRequest, DecideError> {

@@ -4,7 +4,7 @@
 //! `next` in the same transaction, and a refusal rejects the whole command. Here stands what no single machine knows.
 
 mod approval;
-mod bounds;
+pub(crate) mod bounds;
 mod budget;
 mod change;
 mod channel;
@@ -14,6 +14,7 @@ mod exchange;
 mod info;
 mod pause;
 mod plan;
+mod planning;
 mod project;
 mod question;
 mod replan;
@@ -46,7 +47,7 @@ pub use bounds::{
     ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, LINE_BYTES_MAX, NAMED_MAX, REQUIREMENTS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX,
 };
 pub use channel::{ASKED_MAX, ASKED_OPEN_MAX, SAID_BYTES_MAX, action_digest, may_hand_in};
-pub use info::{CHOICES_MAX, EXPIRES_MS_MAX, FIELDS_MAX, may_be_sent, value_problem};
+pub use info::{CHOICES_MAX, EXPIRES_MS_MAX, FIELDS_MAX, answered, may_be_sent, value_problem};
 pub use plan::PlanDelta;
 pub use project::SLUG_CHARS_MAX;
 pub use replan::PRIORITY_DEFAULT;
@@ -119,7 +120,7 @@ struct Context<'a, V> {
     decided: Decided,
 }
 
-pub use spend::{Standing, spending, standing};
+pub use spend::{Standing, spending, standing, standing_of};
 
 /// Decides a command.
 ///
@@ -151,9 +152,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::JudgeBudgets { project } => budget::judge(cx, *project),
         Command::PauseProjects { .. } | Command::ResumeProjects { .. } => pause::steer(cx, command),
         Command::SubmitVision { .. } => project::submit_vision(cx, command),
-        Command::ProposeRequirements { project, vision, content, reason } => {
-            document::propose(cx, *project, *vision, content, reason)
-        }
+        Command::ProposeRequirements { .. } => document::read(cx, command),
         Command::EditRequirements { project, base_version, upsert, remove, reason } => {
             document::edit(cx, *project, *base_version, (upsert, remove), reason)
         }
@@ -164,6 +163,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::EditPlan { project, base_version, edits, reason } => {
             plan::edit(cx, *project, *base_version, edits, reason)
         }
+        Command::Planning { project, command } => planning::steer(cx, *project, command),
         Command::Decide { subject, answer, digest } => approval::decide(cx, subject, answer, *digest),
         Command::CreateTask { task } => task::create(cx, task),
         Command::EditTask { task, spec, needs_approval } => task::edit(cx, *task, spec, *needs_approval),
@@ -183,9 +183,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         }
         Command::SayToTask { .. } | Command::SayToRun { .. } => thread::say(cx, command),
         Command::CancelRun { run, reason } => run::cancel(cx, *run, reason),
-        Command::PauseRun { run, reason } => pause::run(cx, *run, reason),
-        Command::ResumeRun { run } => pause::resume_run(cx, *run),
-        Command::RecallRun { run } => pause::recall(cx, *run),
+        Command::PauseRun { .. } | Command::ResumeRun { .. } | Command::RecallRun { .. } => pause::of_run(cx, command),
         Command::SilentRun { .. } | Command::HeardRun { .. } => question::listen(cx, command),
         Command::RemoveParts { removals } => retention::remove(cx, removals),
         Command::FinishRemoval { runs } => retention::finish(cx, runs),

@@ -88,7 +88,17 @@ pub(super) fn of_all<V: View>(cx: &Context<'_, V>) -> Result<Option<Pause>, Deci
     Ok(pauses.and_then(|mut pauses| pauses.pop()))
 }
 
-pub(super) fn run<V: View>(cx: &mut Context<'_, V>, id: RunId, reason: &str) -> Result<(), DecideError> {
+/// The same for single runs.
+pub(super) fn of_run<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    match command {
+        Command::PauseRun { run, reason } => pause_run(cx, *run, reason),
+        Command::ResumeRun { run } => resume_run(cx, *run),
+        Command::RecallRun { run } => recall(cx, *run),
+        _ => Err(conflict("no pause of a run")),
+    }
+}
+
+fn pause_run<V: View>(cx: &mut Context<'_, V>, id: RunId, reason: &str) -> Result<(), DecideError> {
     let run: Run = open_run(cx, id)?;
     if run.pause.is_some_and(|pause| pause.lasts(cx.now) && !pause.is_the_runs_own()) {
         cx.note("it is paused already");
@@ -99,7 +109,7 @@ pub(super) fn run<V: View>(cx: &mut Context<'_, V>, id: RunId, reason: &str) -> 
     Ok(())
 }
 
-pub(super) fn resume_run<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
+fn resume_run<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
     let run: Run = open_run(cx, id)?;
     if run.pause.is_none() {
         cx.note("it is not paused");
@@ -110,7 +120,7 @@ pub(super) fn resume_run<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<
 }
 
 /// Lets a run go on that has its answer, now that there is a place for it.
-pub(super) fn recall<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
+fn recall<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
     let run: Run = open_run(cx, id)?;
     if run.pause.is_none_or(|pause| pause.for_place.is_none()) {
         return Err(conflict(format!("R-{} does not wait for a place", run.number)));

@@ -75,13 +75,7 @@ pub(super) fn propose<V: View>(
     reason: &str,
 ) -> Result<(), DecideError> {
     project::in_use(&cx.get::<Project>(project)?)?;
-    let document: Requirements = cx.get(requirements)?;
-    if document.state != DocumentState::Approved {
-        return Err(conflict_with_hint(
-            format!("requirements version {} is {} and not approved", document.version, document.state.label()),
-            "approve them with `orchctl req approve`, or reject and edit them",
-        ));
-    }
+    approved_requirements(cx, requirements)?;
     if let Some(newest) = cx.view.last::<Plan>(project)?
         && newest.requirements == requirements
         && newest.content == *content
@@ -92,6 +86,21 @@ pub(super) fn propose<V: View>(
         return Ok(());
     }
     draft(cx, project, requirements, content.clone(), reason)
+}
+
+/// Requirements that a plan can be made for.
+pub(super) fn approved_requirements<V: View>(
+    cx: &Context<'_, V>,
+    id: RequirementsId,
+) -> Result<Requirements, DecideError> {
+    let document: Requirements = cx.get(id)?;
+    if document.state == DocumentState::Approved {
+        return Ok(document);
+    }
+    Err(conflict_with_hint(
+        format!("requirements version {} is {} and not approved", document.version, document.state.label()),
+        "approve them with `orchctl req approve`, or reject and edit them",
+    ))
 }
 
 pub(super) fn edit<V: View>(

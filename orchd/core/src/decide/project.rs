@@ -4,8 +4,8 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, VisionId};
 
 use super::{
-    Context, DecideError, TITLE_CHARS_MAX, approval, channel, conflict, conflict_with_hint, document, pause, plan,
-    task, title,
+    Context, DecideError, TITLE_CHARS_MAX, approval, channel, conflict, conflict_with_hint, document, info, pause,
+    plan, planning, task, title,
 };
 use crate::command::Command;
 use crate::entity::{
@@ -140,6 +140,7 @@ fn end_all<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result<(), Decide
             None => task::end(cx, &task, ARCHIVED)?,
         }
     }
+    planning::end(cx, id, ARCHIVED)?;
     document::withdraw(cx, id, ARCHIVED)?;
     plan::withdraw(cx, id, ARCHIVED)?;
     for asked in cx.view.list::<Approval>(&Filter::of(id).open())? {
@@ -161,8 +162,11 @@ fn end_all<V: View>(cx: &mut Context<'_, V>, id: ProjectId) -> Result<(), Decide
         }
     }
     for asked in cx.view.list::<InfoRequest>(&Filter::of(id).open())? {
-        channel::withdraw(cx, asked.run, ARCHIVED)?;
+        if let Some(run) = asked.run {
+            channel::withdraw(cx, run, ARCHIVED)?;
+        }
     }
+    info::withdraw_of_planner(cx, id, ARCHIVED)?;
     Ok(())
 }
 

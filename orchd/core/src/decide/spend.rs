@@ -78,6 +78,24 @@ pub fn standing(view: &impl View, run: &Run, now: Timestamp) -> Result<Standing,
     })
 }
 
+/// Whether the planner of a project may ask a model for something, by the budgets of the project, and what is used up if it
+/// may not.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn standing_of(view: &impl View, project: &Project, now: Timestamp) -> Result<(Standing, String), ReadError> {
+    let bounds = of_project(view, project, now)?;
+    let spent: Vec<String> = bounds.iter().filter(|bound| bound.is_spent()).map(words).collect();
+    let standing = if !spent.is_empty() {
+        Standing::Held
+    } else if bounds.iter().any(Bound::is_kept) {
+        Standing::Waits
+    } else {
+        Standing::Free
+    };
+    Ok((standing, spent.join(", ")))
+}
+
 /// What the run may spend on models and has spent, a line for each bound of its own: `600 of 1,000 tokens for this attempt`. And
 /// what it waits for, or would: answers to requests under way, its own and those of others.
 ///
@@ -130,10 +148,18 @@ fn bounds(view: &impl View, run: &Run, now: Timestamp) -> Result<Vec<Bound>, Rea
         }
     }
     let Some(project) = view.get::<Project>(run.project)? else { return Ok(bounds) };
+    bounds.extend(of_project(view, &project, now)?);
+    Ok(bounds)
+}
+
+/// The bounds of all that is asked of models for a project.
+fn of_project(view: &impl View, project: &Project, now: Timestamp) -> Result<Vec<Bound>, ReadError> {
+    let mut bounds = Vec::new();
     if project.budgets.iter().any(|budget| budget.key.meter.is_of_models()) {
         let open: Vec<Run> = view.list(&Filter::of(project.id).open())?;
-        let reserved = open.iter().fold(Spend::default(), |sum, run| sum.plus(run.models.reserved()));
-        bounds.extend(of_models(&project, now).map(|budget| Bound {
+        let of_planner = project.planning.as_ref().map_or_else(Spend::default, |planning| planning.models.reserved());
+        let reserved = open.iter().fold(of_planner, |sum, run| sum.plus(run.models.reserved()));
+        bounds.extend(of_models(project, now).map(|budget| Bound {
             of: Of::Project,
             meter: budget.key.meter,
             used: budget.used,
@@ -265,6 +291,19 @@ pub(super) fn end<V: View>(cx: &mut Context<'_, V>, run: &Run) -> Result<(), Dec
 /// Counts what an answer cost, in the budgets of its project.
 pub(super) fn count<V: View>(cx: &mut Context<'_, V>, run: &Run, spent: Spend) -> Result<(), DecideError> {
     let project: Project = cx.get(run.project)?;
+    let uses = uses(cx, &project, spent)?;
+    if !uses.is_empty() {
+        cx.emit((project.id, ProjectEvent::BudgetUsed { run: run.id, uses }));
+    }
+    Ok(())
+}
+
+/// What that uses of the budgets of a project.
+pub(super) fn uses<V: View>(
+    cx: &mut Context<'_, V>,
+    project: &Project,
+    spent: Spend,
+) -> Result<Vec<BudgetUse>, DecideError> {
     let mut uses = Vec::new();
     for budget in project.budgets.iter().filter(|budget| budget.key.meter.is_of_models()) {
         // What was asked about an earlier day is over with it, and who stood still for it asks again.
@@ -272,8 +311,5 @@ pub(super) fn count<V: View>(cx: &mut Context<'_, V>, run: &Run, spent: Spend) -
         uses.push(BudgetUse { key: current.key, span: current.span, amount: spent.of(current.key.meter) });
     }
     uses.retain(|used| used.amount > 0);
-    if !uses.is_empty() {
-        cx.emit((project.id, ProjectEvent::BudgetUsed { run: run.id, uses }));
-    }
-    Ok(())
+    Ok(uses)
 }

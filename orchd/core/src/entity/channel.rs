@@ -6,7 +6,8 @@ use orch_proto::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ApplyError;
-use super::run::{Artifact, Run, RunPause};
+use super::run::{Artifact, Run};
+use super::run_pause::RunPause;
 use crate::state::run::RunStep;
 
 /// Most notes of one run.

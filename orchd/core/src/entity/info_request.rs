@@ -1,10 +1,10 @@
-//! A question of a run that a person answers field by field.
+//! A question of a run, or of the planner, that a person answers field by field.
 //!
 //! **Invariant:** the value of a secret field is in no event and in no row: here stands that it was given.
 
 use std::collections::BTreeMap;
 
-use orch_proto::id::{InfoRequestId, ProjectId, RunId};
+use orch_proto::id::{InfoRequestId, ProjectId, RunId, VisionId};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -53,8 +53,11 @@ pub struct InfoRequest {
     pub id: InfoRequestId,
     pub project: ProjectId,
     pub number: u32,
-    /// Who asks.
-    pub run: RunId,
+    /// Who asks; none: the planner.
+    pub run: Option<RunId>,
+    /// The Vision that the planner asks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vision: Option<VisionId>,
     /// The run's own name for it: asked again by the same name, it is the same question.
     pub key: String,
     pub text: String,
@@ -82,6 +85,15 @@ pub enum InfoRequestEvent {
         number: u32,
         run: RunId,
         key: String,
+        text: String,
+        fields: Vec<InfoField>,
+        expires: Timestamp,
+    },
+    /// The planner asks about a Vision; nothing waits for it.
+    AskedAbout {
+        project: ProjectId,
+        number: u32,
+        vision: VisionId,
         text: String,
         fields: Vec<InfoField>,
         expires: Timestamp,
@@ -115,7 +127,9 @@ impl InfoRequest {
 impl InfoRequestEvent {
     fn step(&self) -> Option<InfoRequestStep> {
         Some(match self {
-            Self::Asked { expires, .. } => InfoRequestStep::Asked { expires: *expires },
+            Self::Asked { expires, .. } | Self::AskedAbout { expires, .. } => {
+                InfoRequestStep::Asked { expires: *expires }
+            }
             Self::Answered { by, .. } => InfoRequestStep::Answered { by: *by },
             Self::Expired => InfoRequestStep::Expired,
             Self::Cancelled { reason } => InfoRequestStep::Cancelled { reason: reason.clone() },
@@ -139,23 +153,35 @@ impl Entity for InfoRequest {
             return Ok(Self { is_taken: true, ..existing(current, event)? });
         };
         let state = InfoRequestState::next(current.as_ref().map(|asked| &asked.state), &step)?;
-        if let InfoRequestEvent::Asked { project, number, run, key, text, fields, .. } = event {
-            absent(current.as_ref(), event)?;
-            return Ok(Self {
-                id,
-                project: *project,
-                number: *number,
-                run: *run,
-                key: key.clone(),
-                text: text.clone(),
-                fields: fields.clone(),
-                state,
-                answers: BTreeMap::new(),
-                answered_by: None,
-                is_taken: false,
-                asked_at: meta.at,
-                decided_at: None,
-            });
+        let asked = |(project, number): (&ProjectId, &u32), text: &String, fields: &Vec<InfoField>| Self {
+            id,
+            project: *project,
+            number: *number,
+            run: None,
+            vision: None,
+            key: String::new(),
+            text: text.clone(),
+            fields: fields.clone(),
+            state: state.clone(),
+            answers: BTreeMap::new(),
+            answered_by: None,
+            is_taken: false,
+            asked_at: meta.at,
+            decided_at: None,
+        };
+        match event {
+            InfoRequestEvent::Asked { project, number, run, key, text, fields, .. } => {
+                absent(current.as_ref(), event)?;
+                return Ok(Self { run: Some(*run), key: key.clone(), ..asked((project, number), text, fields) });
+            }
+            InfoRequestEvent::AskedAbout { project, number, vision, text, fields, .. } => {
+                absent(current.as_ref(), event)?;
+                return Ok(Self { vision: Some(*vision), ..asked((project, number), text, fields) });
+            }
+            InfoRequestEvent::Answered { .. }
+            | InfoRequestEvent::Expired
+            | InfoRequestEvent::Cancelled { .. }
+            | InfoRequestEvent::Taken => {}
         }
         let mut asked = existing(current, event)?;
         asked.state = state;
@@ -180,7 +206,7 @@ impl Entity for InfoRequest {
     }
 
     fn parent(&self) -> Option<String> {
-        Some(self.run.to_string())
+        self.run.map(|run| run.to_string()).or_else(|| self.vision.map(|vision| vision.to_string()))
     }
 
     fn is_open(&self) -> bool {
@@ -192,6 +218,9 @@ impl Entity for InfoRequest {
     }
 
     fn event_label(event: &InfoRequestEvent) -> &'static str {
-        event.step().map_or("taken", |step| step.label())
+        match event {
+            InfoRequestEvent::AskedAbout { .. } => "asked_about",
+            event => event.step().map_or("taken", |step| step.label()),
+        }
     }
 }

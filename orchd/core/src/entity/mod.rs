@@ -15,10 +15,12 @@ mod model_use;
 mod network_use;
 mod patience;
 mod plan;
+mod planning;
 mod project;
 mod removal;
 mod requirements;
 mod run;
+mod run_pause;
 mod spend;
 mod step;
 mod task;
@@ -51,10 +53,15 @@ pub use model_use::{
 pub use network_use::{NETWORK_USES_MAX, NetworkUse, NetworkVerdict};
 pub use patience::{Overdue, Patience, Remedy, Silence, TIMEOUT_MS_MAX, Timeout};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
+pub use planning::{
+    ANSWERS_REFUSED_MAX, END_UNKNOWN, EXCHANGES_LOST_MAX, PlannerUse, Planning, PlanningEvent, PlanningSubject,
+    RefusedAnswer,
+};
 pub use project::{GatesOn, Pause, Project, ProjectEvent, RepositorySource, Share, WEIGHT_MAX};
 pub use removal::{Removal, Removed, RunPart};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
-pub use run::{Artifact, Guarantee, GuaranteeState, Isolation, Observation, Run, RunEvent, RunPause, RunPurpose};
+pub use run::{Artifact, Guarantee, GuaranteeState, Isolation, Observation, Run, RunEvent, RunPurpose};
+pub use run_pause::RunPause;
 pub use spend::{Allowance, Price, Spend};
 pub use step::{PlannedStep, StepRecord};
 pub use task::{BACKOFF_MS_MAX, RetryPolicy, Task, TaskEvent, TaskSpec, Work};

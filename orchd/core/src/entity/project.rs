@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{self, Budget, BudgetEvent, BudgetKey, BudgetUse};
 use super::patience::Patience;
+use super::planning::{Planning, PlanningEvent};
 use super::undone::ProjectPart;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::recipe::{Glob, Step};
@@ -49,6 +50,9 @@ pub struct Project {
     /// What its runs may use, and have used, in the order of their keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<Budget>,
+    /// What a model does for its planner, or did the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planning: Option<Planning>,
 }
 
 /// While it lasts no attempt, no check and no merge of a project begins. What is under way goes on, unless it was paused, too.
@@ -175,6 +179,11 @@ pub enum ProjectEvent {
         run: RunId,
         uses: Vec<BudgetUse>,
     },
+    /// Something happened to a planning by a model.
+    Planning {
+        number: u32,
+        event: Box<PlanningEvent>,
+    },
     /// What the operation that began with event number `operation` changed of it is as it was before.
     Undone {
         operation: u64,
@@ -214,6 +223,43 @@ impl Project {
         GatesOn { run: after.into_iter().filter(|gate| before.iter().any(|other| same(gate, other))).collect(), lost }
     }
 
+    /// One that was just asked for.
+    fn made(
+        id: ProjectId,
+        (number, slug): (u32, &str),
+        (source, protected_paths): (&RepositorySource, &[Glob]),
+        at: Timestamp,
+    ) -> Result<Self, ApplyError> {
+        Ok(Self {
+            id,
+            number,
+            slug: slug.to_owned(),
+            source: source.clone(),
+            state: ProjectState::next(None, &ProjectStep::Created)?,
+            default_branch: "main".into(),
+            head: None,
+            toolchains: Vec::new(),
+            blueprint_gates: None,
+            protected_paths: protected_paths.to_vec(),
+            blueprint: None,
+            created_at: at,
+            share: Share::default(),
+            pause: None,
+            resumed_at: None,
+            patience: Patience::default(),
+            budgets: Vec::new(),
+            planning: None,
+        })
+    }
+
+    /// Takes in what happened to a planning, with what it used of budgets.
+    fn plans(&mut self, number: u32, event: &PlanningEvent, meta: Meta<'_>) -> Result<(), ApplyError> {
+        if let PlanningEvent::ModelAnswered { uses, .. } = event {
+            budget::count(&mut self.budgets, uses);
+        }
+        Ok(Planning::apply(&mut self.planning, number, event, (meta.at, meta.actor))?)
+    }
+
     /// Programs that the gates need.
     #[must_use]
     pub fn gate_tools(&self) -> Vec<String> {
@@ -236,25 +282,7 @@ impl Entity for Project {
     fn apply(current: Option<Self>, id: ProjectId, event: &ProjectEvent, meta: Meta<'_>) -> Result<Self, ApplyError> {
         if let ProjectEvent::Created { number, slug, source, protected_paths } = event {
             absent(current.as_ref(), event)?;
-            return Ok(Self {
-                id,
-                number: *number,
-                slug: slug.clone(),
-                source: source.clone(),
-                state: ProjectState::next(None, &ProjectStep::Created)?,
-                default_branch: "main".into(),
-                head: None,
-                toolchains: Vec::new(),
-                blueprint_gates: None,
-                protected_paths: protected_paths.clone(),
-                blueprint: None,
-                created_at: meta.at,
-                share: Share::default(),
-                pause: None,
-                resumed_at: None,
-                patience: Patience::default(),
-                budgets: Vec::new(),
-            });
+            return Self::made(id, (*number, slug), (source, protected_paths), meta.at);
         }
         let mut project = existing(current, event)?;
         match event {
@@ -297,6 +325,7 @@ impl Entity for Project {
             ProjectEvent::PatienceSet { patience } => project.patience = *patience,
             ProjectEvent::Budget { key, event } => budget::apply(&mut project.budgets, *key, event, meta.at),
             ProjectEvent::BudgetUsed { uses, .. } => budget::count(&mut project.budgets, uses),
+            ProjectEvent::Planning { number, event } => project.plans(*number, event, meta)?,
             ProjectEvent::Undone { parts, .. } => parts.iter().for_each(|part| project.put_back(part, meta.at)),
             ProjectEvent::Archived => {
                 project.state = ProjectState::next(Some(&project.state), &ProjectStep::Archived)?;
@@ -345,6 +374,7 @@ impl Entity for Project {
             ProjectEvent::PatienceSet { .. } => "patience_set",
             ProjectEvent::Budget { event, .. } => event.label(),
             ProjectEvent::BudgetUsed { .. } => "budget_used",
+            ProjectEvent::Planning { event, .. } => event.label(),
             ProjectEvent::Undone { .. } => "undone",
         }
     }

@@ -1,10 +1,12 @@
-//! The rule-based planner: Markdown in, requirements and a task graph out.
+//! The planner: Markdown in, requirements and a task graph out, by rules.
 //!
-//! Pure text work: no I/O, no clock, no model, the same input always gives the same output. It must not know how a
-//! plan is stored, run or shown. `docs/planner.md` says how well it reads documents of other people.
+//! Pure text work: no I/O, no clock, the same input always gives the same output. It must not know how a plan is stored, run
+//! or shown. `docs/planner.md` says how well it reads documents of other people. `asked` is what a model is asked instead,
+//! and what is made of its answer.
 //! Invariants: nothing of a section that looks like requirements is lost (it is a requirement or `unclassified`), ids of
 //! the source are kept, every requirement of a plan is served by a task, and a plan has no cycle.
 
+pub mod asked;
 mod collect;
 mod draft;
 mod extract;

@@ -79,6 +79,12 @@ impl TryFrom<String> for RequirementKey {
     }
 }
 
+impl AsRef<str> for RequirementKey {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<RequirementKey> for String {
     fn from(key: RequirementKey) -> Self {
         key.0

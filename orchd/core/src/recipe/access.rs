@@ -36,8 +36,8 @@ pub struct Access {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub channel: bool,
     /// Providers whose access people are asked for before its steps begin.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub providers: Vec<Key>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub providers: Box<[Key]>,
 }
 
 /// A host, or all hosts below a name, at some ports.

@@ -124,7 +124,7 @@ fn run(node: &Node) -> Result<RunRecipe, Fault> {
         secrets: fields.opt("secrets", secrets)?.unwrap_or_default(),
         // Asking needs one.
         channel: fields.opt("channel", boolean)?.unwrap_or(false) || !providers.is_empty(),
-        providers,
+        providers: providers.into(),
     };
     let contradictions = [
         ("changes", starts_empty && keeps_changes, "without a checkout there is nothing that could have changed"),

@@ -11,6 +11,10 @@ use crate::state::run::RunState;
 
 /// Something about the channel of a run that has one; none when there is no such run.
 pub(super) fn random((runs, tasks): (&[Run], &[Task]), infos: &[InfoRequest], dice: &mut IdSource) -> Option<Command> {
+    // Of what the planner asks seldom: nothing waits for it.
+    let infos: Vec<InfoRequest> =
+        infos.iter().filter(|asked| asked.run.is_some() || dice.jitter(6) == 0).cloned().collect();
+    let infos = infos.as_slice();
     let waits = infos.iter().any(InfoRequest::is_pending);
     if waits && dice.jitter(3) == 0 {
         return answer(infos, dice);
@@ -18,27 +22,27 @@ pub(super) fn random((runs, tasks): (&[Run], &[Task]), infos: &[InfoRequest], di
     let speaks = |run: &&Run| run.access.channel && (run.state == RunState::Running || run.state.is_waiting());
     let speaking: Vec<Run> = runs.iter().filter(speaks).cloned().collect();
     let run = if dice.jitter(20) == 0 { pick(runs, dice) } else { pick(&speaking, dice) }?;
-    let told = infos.iter().find(|asked| asked.run == run.id && asked.answered_by.is_some() && !asked.is_taken);
+    let told = infos.iter().find(|asked| asked.run == Some(run.id) && asked.answered_by.is_some() && !asked.is_taken);
+    if let Some(told) = told.filter(|_| dice.jitter(2) == 0) {
+        let word = Box::new(Word::Taken { key: told.key.clone() });
+        return Some(Command::Say { run: run.id, fence: run.fence, word });
+    }
     let is_driven = run.agent.as_ref().is_some_and(|agent| agent.is_driven);
     let task = tasks.iter().find(|task| task.id == run.task);
     let untold = task.and_then(|task| task.told_while(run.id, 0).find(|message| message.told_at.is_none()));
-    match (dice.jitter(12), told) {
-        (4..=9, Some(told)) => {
-            let word = Box::new(Word::Taken { key: told.key.clone() });
-            Some(Command::Say { run: run.id, fence: run.fence, word })
-        }
-        (0..=2, _) if run.state.is_waiting() => Some(Command::ParkRun { run: run.id }),
-        (3..=5, _) => Some(Command::ExpireAsked { run: run.id }),
-        (6, _) if dice.jitter(2) == 0 => Some(Command::ResumeRun { run: run.id }),
-        (6, _) => {
+    match dice.jitter(12) {
+        0..=2 if run.state.is_waiting() => Some(Command::ParkRun { run: run.id }),
+        3..=5 => Some(Command::ExpireAsked { run: run.id }),
+        6 if dice.jitter(2) == 0 => Some(Command::ResumeRun { run: run.id }),
+        6 => {
             let returning: Vec<Run> = speaking.iter().filter(|run| run.is_parked()).cloned().collect();
             Some(Command::RecallRun { run: pick(&returning, dice).unwrap_or(run).id })
         }
-        (7..=9, None) if untold.is_some() => {
+        7..=9 if untold.is_some() => {
             let word = Box::new(Word::Told { number: untold.map_or(0, |message| message.number) });
             Some(Command::Say { run: run.id, fence: run.fence, word })
         }
-        (10, _) if is_driven => Some(Command::SayToRun { run: run.id, text: "the other way".into() }),
+        10 if is_driven => Some(Command::SayToRun { run: run.id, text: "the other way".into() }),
         _ => {
             let fence = if dice.jitter(20) == 0 { run.fence + 1 } else { run.fence };
             Some(Command::Say { run: run.id, fence, word: Box::new(word(&run, infos, dice)) })
@@ -58,12 +62,12 @@ fn word(run: &Run, infos: &[InfoRequest], dice: &mut IdSource) -> Word {
         },
         3 => Word::Await { key, action: "drop the table".into(), details: vec!["all of it".into()], expires },
         4 => {
-            let own: Vec<InfoRequest> = infos.iter().filter(|asked| asked.run == run.id).cloned().collect();
+            let own: Vec<InfoRequest> = infos.iter().filter(|asked| asked.run == Some(run.id)).cloned().collect();
             Word::Taken { key: pick(&own, dice).map_or(key, |asked| asked.key) }
         }
         5 => {
             let waits: Vec<InfoRequest> =
-                infos.iter().filter(|asked| asked.run == run.id && asked.is_pending()).cloned().collect();
+                infos.iter().filter(|asked| asked.run == Some(run.id) && asked.is_pending()).cloned().collect();
             let action = (dice.jitter(2) == 0).then(|| ("drop the table".to_owned(), vec!["all of it".to_owned()]));
             let key = pick(&waits, dice).filter(|_| action.is_none()).map_or(key, |asked| asked.key);
             Word::Withdraw { key, action }
@@ -81,9 +85,14 @@ fn fields() -> Vec<InfoField> {
 
 /// Mostly to a question that waits, and mostly one that fits.
 fn answer(infos: &[InfoRequest], dice: &mut IdSource) -> Option<Command> {
-    let info = pick_open(infos, dice)?.id;
+    let asked = pick_open(infos, dice)?;
+    let info = asked.id;
     if dice.jitter(4) == 0 {
         return Some(Command::CancelInfo { info, reason: "chance".into() });
+    }
+    if asked.run.is_none() {
+        let said = |field: &InfoField| (field.name.clone(), FieldValue::Plain { text: "a word".into() });
+        return Some(Command::AnswerInfo { info, answers: asked.fields.iter().take(1).map(said).collect() });
     }
     let region = if dice.jitter(5) == 0 { "mars" } else { "eu" };
     let mut answers = BTreeMap::from([("region".to_owned(), FieldValue::Plain { text: region.into() })]);

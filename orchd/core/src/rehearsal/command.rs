@@ -6,7 +6,7 @@ use orch_proto::Timestamp;
 use orch_proto::id::{ProjectId, TaskId};
 
 use super::sample::{new_task, plan_content, proposal, requirements, step_spec, vision};
-use super::{channel, models};
+use super::{channel, models, planning};
 use crate::command::{Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Said, Subject, TermsChange};
 use crate::digest::Digest;
 use crate::entity::{
@@ -188,13 +188,18 @@ impl Scene {
         let documents: Vec<Requirements> = view.list(&filter)?;
         let plans: Vec<Plan> = view.list(&filter)?;
         let titles: &[&str] = if dice.jitter(2) == 0 { &["list", "buy"] } else { &["list", "pay", "ship"] };
-        Ok(match dice.jitter(8) {
+        Ok(match dice.jitter(10) {
+            8..=9 => {
+                let found = view.get::<Project>(project)?.and_then(|found| found.planning);
+                planning::random_planning((project, found.as_ref()), &visions, &documents, dice)
+            }
             0 => Some(vision(project, &dice.jitter(3).to_string())),
             1 => pick(&visions, dice).map(|vision| Command::ProposeRequirements {
                 project,
                 vision: vision.id,
                 content: Box::new(requirements(titles)),
                 reason,
+                questions: planning::random_questions(dice),
             }),
             2 => documents.last().map(|newest| Command::EditRequirements {
                 project,

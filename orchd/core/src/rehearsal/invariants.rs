@@ -212,7 +212,8 @@ fn waits(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Resul
         }
     }
     for info in view.list::<InfoRequest>(&Filter::of(project).open())? {
-        if view.get::<Run>(info.run)?.is_none_or(|run| !run.is_open()) {
+        let Some(run) = info.run else { continue };
+        if view.get::<Run>(run)?.is_none_or(|run| !run.is_open()) {
             found.push(format!("I-{} waits for a run that is over", info.number));
         }
     }

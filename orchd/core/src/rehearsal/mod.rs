@@ -8,6 +8,7 @@ mod command;
 mod invariants;
 mod memory;
 mod models;
+mod planning;
 mod sample;
 
 pub use command::random_command;

@@ -49,7 +49,7 @@ pub(super) fn random_exchange(run: &Run, dice: &mut IdSource) -> Command {
     }
 }
 
-fn random_answer(dice: &mut IdSource) -> ModelAnswer {
+pub(super) fn random_answer(dice: &mut IdSource) -> ModelAnswer {
     let most = if dice.jitter(20) == 0 { u64::MAX } else { 400 };
     let tokens = TokenUse { input: dice.jitter(400), output: dice.jitter(most), ..TokenUse::default() };
     ModelAnswer {

@@ -16,14 +16,15 @@ use super::approval::{ApprovalState, ApprovalStep};
 use super::change::{ChangeState, ChangeStep};
 use super::document::{DocumentState, DocumentStep};
 use super::info_request::{InfoRequestState, InfoRequestStep};
+use super::planning::{PlanningState, PlanningStep};
 use super::project::{ProjectState, ProjectStep};
 use super::run::{RunState, RunStep};
 use super::step::{StepEvent, StepState};
 use super::task::{TaskState, TaskStep};
 use samples::{
     approval_states, approval_steps, approval_steps_once, change_states, change_steps, change_steps_once,
-    document_states, document_steps, info_states, info_steps, project_states, project_steps, run_states, run_steps,
-    step_events, step_states, task_states, task_steps,
+    document_states, document_steps, info_states, info_steps, planning_states, planning_steps, project_states,
+    project_steps, run_states, run_steps, step_events, step_states, task_states, task_steps,
 };
 
 const DOCUMENT: &str = include_str!("../../../docs/states.md");
@@ -96,6 +97,10 @@ fn info_request() -> Vec<Edge> {
     edges(&info_states(), &info_steps(), InfoRequestState::next, (InfoRequestState::label, InfoRequestStep::label))
 }
 
+fn planning() -> Vec<Edge> {
+    edges(&planning_states(), &planning_steps(), PlanningState::next, (PlanningState::label, PlanningStep::label))
+}
+
 /// The event that leads to many states.
 const UNDONE: &str = "undone";
 
@@ -142,7 +147,7 @@ fn drawing(edges: &[Edge]) -> String {
 /// A machine by name.
 type Machine = (&'static str, fn() -> Vec<Edge>);
 
-const MACHINES: [Machine; 8] = [
+const MACHINES: [Machine; 9] = [
     ("project", project),
     ("document", document),
     ("task", task),
@@ -151,6 +156,7 @@ const MACHINES: [Machine; 8] = [
     ("approval", approval),
     ("change", change),
     ("info_request", info_request),
+    ("planning", planning),
 ];
 
 /// Puts the drawing and the edges of every machine between its marks.
@@ -406,6 +412,17 @@ fn info_request_matrix() {
     pending + answered -> answered
     pending + expired -> expired
     pending + cancelled -> cancelled
+    ");
+}
+
+#[test]
+fn planning_matrix() {
+    assert_snapshot!(matrix(&planning()), @r"
+    absent + asked -> asked
+    asked + proposed -> proposed
+    asked + ruled -> ruled
+    asked + failed -> failed
+    asked + cancelled -> cancelled
     ");
 }
 

@@ -7,6 +7,7 @@ pub mod approval;
 pub mod change;
 pub mod document;
 pub mod info_request;
+pub mod planning;
 pub mod project;
 pub mod run;
 pub mod step;

@@ -2,6 +2,7 @@
 //!
 //! Everything goes through the public API. The fixtures are compiled in, because the core does no I/O.
 
+mod asked;
 mod bad_input;
 mod plans;
 mod properties;

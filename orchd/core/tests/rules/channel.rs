@@ -46,7 +46,7 @@ impl Scene {
     }
 
     fn answers(&mut self, run: RunId) {
-        let asked = self.view.all::<InfoRequest>().into_iter().rfind(|asked| asked.run == run).unwrap();
+        let asked = self.view.all::<InfoRequest>().into_iter().rfind(|asked| asked.run == Some(run)).unwrap();
         let answers = BTreeMap::from([("a".to_owned(), FieldValue::Plain { text: "b".into() })]);
         self.does(&Command::AnswerInfo { info: asked.id, answers });
     }

@@ -21,7 +21,13 @@ impl Scene {
         self.does(&vision(project, "a shop"));
         let vision = self.view.newest::<Vision>().id;
         let content = Box::new(requirements(&["list", "buy"]));
-        self.does(&Command::ProposeRequirements { project, vision, content, reason: "derived".into() });
+        self.does(&Command::ProposeRequirements {
+            project,
+            vision,
+            content,
+            reason: "derived".into(),
+            questions: Vec::new(),
+        });
         let proposed: Requirements = self.view.newest();
         self.does(&approve(proposed.approval.unwrap()));
         self.one(proposed.id)
@@ -203,7 +209,13 @@ fn the_same_proposal_again_changes_nothing() {
     assert_eq!((again.version, scene.view.events.len()), (1, events));
     let vision = scene.view.newest::<Vision>().id;
     let content = Box::new(requirements(&["list", "buy"]));
-    let done = scene.does(&Command::ProposeRequirements { project, vision, content, reason: "again".into() });
+    let done = scene.does(&Command::ProposeRequirements {
+        project,
+        vision,
+        content,
+        reason: "again".into(),
+        questions: Vec::new(),
+    });
     assert_eq!(done.touched[0].0, EntityKind::Requirements);
     assert_eq!(scene.view.events.len(), events);
 }
@@ -220,6 +232,7 @@ fn a_newer_version_withdraws_the_question_about_the_older() {
         vision,
         content: Box::new(requirements(titles)),
         reason: "derived".into(),
+        questions: Vec::new(),
     };
     scene.does(&propose(&["list"]));
     let first: Requirements = scene.view.newest();
@@ -248,7 +261,13 @@ fn what_is_to_be_approved_says_its_warnings_and_open_questions() {
     content.warnings = (1..=12).map(|line| format!("line {line} is no requirement")).collect();
     content.open_questions = vec![Statement { text: "which currency?".into(), lines: LineRange { first: 3, last: 3 } }];
     let content = Box::new(content);
-    scene.does(&Command::ProposeRequirements { project, vision, content, reason: "derived".into() });
+    scene.does(&Command::ProposeRequirements {
+        project,
+        vision,
+        content,
+        reason: "derived".into(),
+        questions: Vec::new(),
+    });
     let details = scene.view.newest::<Approval>().details;
     assert_eq!(details[1..3], ["1 open questions, 12 warnings", "warning: line 1 is no requirement"]);
     assert_eq!(

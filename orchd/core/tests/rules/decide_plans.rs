@@ -156,7 +156,13 @@ fn a_plan_needs_approved_requirements() {
     let document = scene.approved_requirements(project);
     let vision = document.vision;
     let content = Box::new(orch_core::rehearsal::requirements(&["other"]));
-    scene.does(&Command::ProposeRequirements { project, vision, content, reason: "again".into() });
+    scene.does(&Command::ProposeRequirements {
+        project,
+        vision,
+        content,
+        reason: "again".into(),
+        questions: Vec::new(),
+    });
     let proposed = scene.view.newest::<orch_core::entity::Requirements>().id;
     let content = Box::new(plan_content(&[("a", &[])]));
     let command = Command::ProposePlan { project, requirements: proposed, content, reason: "early".into() };

@@ -81,9 +81,16 @@ fn the_lists_reach_every_kind_of_event() {
     assert_eq!(missing, Vec::<&str>::new(), "of {kinds:?}");
 }
 
-const EXPECTED: [&str; 66] = [
+const EXPECTED: [&str; 73] = [
     "task.said",
     "task.told",
+    "project.planning_fell_back",
+    "project.planning_asked",
+    "project.planning_model_asked",
+    "project.planning_model_answered",
+    "project.planning_answer_refused",
+    "project.planning_ended",
+    "info_request.asked_about",
     "run.model_asked",
     "run.model_answered",
     "info_request.answered",

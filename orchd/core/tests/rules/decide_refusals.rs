@@ -45,7 +45,13 @@ fn nothing_new_in_an_archived_project() {
     let commands = [
         vision(project, "more"),
         Command::CreateTask { task: Box::new(new_task(project, "more")) },
-        Command::ProposeRequirements { project, vision: document.vision, content, reason: reason.clone() },
+        Command::ProposeRequirements {
+            project,
+            vision: document.vision,
+            content,
+            reason: reason.clone(),
+            questions: Vec::new(),
+        },
         Command::EditPlan { project, base_version: 1, edits: Vec::new(), reason },
         retry(task),
         Command::EditTask { task, spec: Box::new(step_spec("otherwise")), needs_approval: false },
@@ -84,7 +90,13 @@ fn what_was_shown_must_be_what_is_there() {
     scene.does(&vision(project, "a shop"));
     let vision = scene.view.newest::<Vision>().id;
     let content = Box::new(requirements(&["list"]));
-    scene.does(&Command::ProposeRequirements { project, vision, content, reason: "derived".into() });
+    scene.does(&Command::ProposeRequirements {
+        project,
+        vision,
+        content,
+        reason: "derived".into(),
+        questions: Vec::new(),
+    });
     let proposed: Requirements = scene.view.newest();
     let by = |digest| Command::Decide {
         subject: Subject::Requirements(proposed.id),

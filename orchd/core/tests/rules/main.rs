@@ -32,6 +32,8 @@ mod once;
 
 mod patience;
 
+mod plannings;
+
 mod schedule_choice;
 mod schedule_clock;
 mod schedule_grants;

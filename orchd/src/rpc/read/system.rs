@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use orch_core::entity::{InfoRequest, Pause, Project, Run, Task};
+use orch_core::entity::{InfoRequest, Pause, Planning, Project, Run, Task};
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::info_request::InfoRequestState;
 use orch_core::state::project::ProjectState;
@@ -109,6 +109,7 @@ impl Counted {
         quiet.extend(overdue(view, &late)?);
         let projects = readable(view.list::<Project>(&open))?;
         quiet.extend(paused(&projects));
+        quiet.extend(planned(&projects));
         quiet.extend(budgets(view, &projects)?);
         quiet.extend(asked(view)?);
         let open_question = InfoRequestState::Pending { expires: crate::clock::now() };
@@ -141,6 +142,23 @@ fn paused(projects: &[Project]) -> Vec<String> {
     lasting.map(line).collect()
 }
 
+/// Models that plan, a line each.
+fn planned(projects: &[Project]) -> Vec<String> {
+    let now = crate::clock::now();
+    let open = projects.iter().filter_map(|project| Some((project, project.planning.as_ref()?)));
+    let open = open.filter(|(_, planning)| planning.is_open()).take(WARNINGS_MAX);
+    let line = |(project, planning): (&Project, &Planning)| {
+        let (slug, model) = (&project.slug, &planning.planner.model);
+        let since = convert::patience::span(now.ms_since(planning.since));
+        let (requests, tokens) = (planning.models.exchanges, planning.models.tokens.total());
+        format!(
+            "project {slug}: `{model}` plans since {since}, {requests} requests and {tokens} tokens so far; \
+             `orchctl plan cancel -p {slug}` ends it"
+        )
+    };
+    open.map(line).collect()
+}
+
 /// Budgets of which little or nothing is left, a line each.
 fn budgets(view: &ReadView<'_>, projects: &[Project]) -> Result<Vec<String>, RpcError> {
     let now = crate::clock::now();
@@ -154,7 +172,9 @@ fn budgets(view: &ReadView<'_>, projects: &[Project]) -> Result<Vec<String>, Rpc
 
 /// Questions of runs that wait, with the command that answers.
 fn asked(view: &ReadView<'_>) -> Result<Vec<String>, RpcError> {
-    let waiting = readable(view.list::<InfoRequest>(&Filter::default().open()))?;
+    let mut waiting = readable(view.list::<InfoRequest>(&Filter::default().open()))?;
+    // For what the planner asks nothing waits.
+    waiting.retain(|asked| asked.run.is_some());
     let line = |asked: &InfoRequest| {
         let name = readable(convert::name_of(view, asked))?;
         let asks = asked.text.lines().next().unwrap_or_default();

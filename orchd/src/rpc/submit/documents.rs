@@ -2,19 +2,23 @@
 
 use orch_adapters::git::ImportPlan;
 use orch_adapters::recipe_store::RecipeStoreError;
-use orch_core::command::{Command, PlanEdit as CoreEdit, RequirementEdit};
-use orch_core::entity::{Project, RepositorySource, Requirements, Vision};
+use orch_core::command::{Command, PlanEdit as CoreEdit, PlanningCommand, RequirementEdit};
+use orch_core::decide::answered;
+use orch_core::entity::{PlannerUse, PlanningSubject, Project, RepositorySource, Requirements, ServerUse, Vision};
+use orch_core::planner::asked;
 use orch_core::planner::{self, LineRange, Requirement, RequirementKey, RequirementKind};
 use orch_core::planning;
 use orch_core::state::document::DocumentState;
 use orch_core::state::project::ProjectState;
 use orch_core::view::{Filter, View as _};
+use orch_proto::id::ProjectId;
 use orch_proto::reference::RefForm;
-use orch_proto::request::{PlanEdit, RepoSource, RequirementInput};
+use orch_proto::request::{PlanEdit, Planner, RepoSource, RequirementInput};
 use orch_proto::{ErrorCode, Ref, RpcError};
 
 use super::with_view;
 use crate::app::App;
+use crate::config::is_model;
 use crate::rpc::{errors, read, resolve};
 
 /// Longest file name that is kept, in characters.
@@ -57,7 +61,12 @@ pub(super) fn submit_vision(app: &App, project: &Ref, file_name: String, text: &
     })
 }
 
-pub(super) fn propose_requirements(app: &App, project: &Ref, vision: Option<&Ref>) -> Result<Command, RpcError> {
+pub(super) fn propose_requirements(
+    app: &App,
+    project: &Ref,
+    vision: Option<&Ref>,
+    planner: &Planner,
+) -> Result<Command, RpcError> {
     let vision = with_view(app, |view| match vision.map(Ref::form) {
         None | Some(RefForm::Latest { .. }) => read::version::<Vision>(view, project, None),
         Some(RefForm::Number { number, .. }) => read::version::<Vision>(view, project, Some(number)),
@@ -66,13 +75,21 @@ pub(super) fn propose_requirements(app: &App, project: &Ref, vision: Option<&Ref
             Err(_) => resolve::entity::<Vision>(view, &Ref(name)),
         },
     })?;
+    if let Some(planner) = model(app, (project, vision.project), planner)? {
+        let subject = PlanningSubject::Requirements { vision: vision.id };
+        let command = PlanningCommand::Ask { subject, planner };
+        return Ok(Command::Planning { project: vision.project, command });
+    }
     let text = read::blob_text(app, vision.text)?;
-    let content = planner::extract(text.as_bytes()).map_err(|error| errors::extract(&error))?;
+    let mut content = planner::extract(text.as_bytes()).map_err(|error| errors::extract(&error))?;
+    let answers = with_view(app, |view| answered(view, vision.project).map_err(|error| errors::read(&error)))?;
+    asked::include(&mut content, &answers);
     Ok(Command::ProposeRequirements {
         project: vision.project,
         vision: vision.id,
         content: Box::new(content),
         reason: format!("derived from Vision version {}", vision.version),
+        questions: asked::unsaid(&text, &answers),
     })
 }
 
@@ -101,9 +118,49 @@ pub(super) fn comment_requirements(
     Ok(Command::CommentRequirements { requirements: found.id, key: on, text })
 }
 
-pub(super) fn propose_plan(app: &App, project: &Ref) -> Result<Command, RpcError> {
+/// The model that is to plan; none: the rules do. It is asked by a reconciler, not here.
+fn model(app: &App, (named, id): (&Ref, ProjectId), planner: &Planner) -> Result<Option<PlannerUse>, RpcError> {
+    let by_hand = match planner {
+        Planner::Rules => return Ok(None),
+        Planner::Configured => None,
+        Planner::Model { name } => Some(name.clone()),
+    };
+    let Some(config) = &app.config.planner else {
+        return match by_hand {
+            None => Ok(None),
+            Some(name) => Err(RpcError::new(ErrorCode::Conflict, format!("no server is configured to ask `{name}`"))
+                .hint("add `[planner]` to the daemon's configuration; without it the rules plan")),
+        };
+    };
+    if by_hand.as_deref().is_some_and(|name| !is_model(name)) {
+        return Err(RpcError::new(ErrorCode::Invalid, "that cannot be the name of a model"));
+    }
+    let found = with_view(app, |view| view.get::<Project>(id).map_err(|error| errors::read(&error)))?;
+    let slug = found.map_or_else(|| named.0.clone(), |project| project.slug);
+    let of_role = app.roles.named(&slug, "planner").and_then(|role| role.prompt_tokens);
+    let upstream = app.config.agents.models.get(&config.models).map(|server| &server.upstream);
+    let upstream =
+        upstream.ok_or_else(|| RpcError::new(ErrorCode::Internal, "the planner's server is not configured"))?;
+    Ok(Some(PlannerUse {
+        server: ServerUse {
+            name: config.models.clone(),
+            api: upstream.api.word().to_owned(),
+            url: upstream.url().to_owned(),
+        },
+        // Who names a model wants that, or the rules.
+        fallback: by_hand.is_none().then(|| config.fallback.clone()).flatten(),
+        model: by_hand.unwrap_or_else(|| config.model.clone()),
+        protocol: config.protocol.word().to_owned(),
+        temperature_percent: config.temperature_percent,
+        prompt_tokens: config.prompt_tokens(of_role),
+        output_tokens: config.output_tokens(),
+    }))
+}
+
+pub(super) fn propose_plan(app: &App, project: &Ref, planner: &Planner) -> Result<Command, RpcError> {
+    let named = project;
     let (project, requirements) = with_view(app, |view| {
-        let project = resolve::project(view, project)?;
+        let project = resolve::project(view, named)?;
         // Those that another took the place of are not open.
         let open = view.list::<Requirements>(&Filter::of(project.id).open()).map_err(|error| errors::read(&error))?;
         let approved = open.into_iter().rev().find(|document| document.state == DocumentState::Approved);
@@ -114,6 +171,11 @@ pub(super) fn propose_plan(app: &App, project: &Ref) -> Result<Command, RpcError
         Ok((project, approved))
     })?;
     must_be_ready(&project)?;
+    if let Some(planner) = model(app, (named, project.id), planner)? {
+        let subject = PlanningSubject::Plan { requirements: requirements.id };
+        let command = PlanningCommand::Ask { subject, planner };
+        return Ok(Command::Planning { project: project.id, command });
+    }
     let blueprint = match &requirements.content.front_matter.blueprint {
         Some(name) => Some(app.recipes.blueprint(name).map_err(|error| recipes(&error))?.0),
         None => None,

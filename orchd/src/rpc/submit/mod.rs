@@ -9,7 +9,7 @@ mod task;
 
 use std::sync::Arc;
 
-use orch_core::command::{Answer, Command, Envelope as CoreEnvelope, Subject};
+use orch_core::command::{Answer, Command, Envelope as CoreEnvelope, PlanningCommand, Subject};
 use orch_core::digest::Digest;
 use orch_core::entity::{Approval, Change, InfoRequest, Plan, Requirements, Run};
 use orch_proto::id::CommandId;
@@ -73,8 +73,8 @@ fn command(app: &App, caller: &Caller, request: Request) -> Result<Command, RpcE
         Request::VisionSubmit { project, file_name, text } => {
             documents::submit_vision(app, &project, file_name, &text.0)
         }
-        Request::RequirementsPropose { project, vision } => {
-            documents::propose_requirements(app, &project, vision.as_ref())
+        Request::RequirementsPropose { project, vision, planner } => {
+            documents::propose_requirements(app, &project, vision.as_ref(), &planner)
         }
         Request::RequirementsEdit { project, base_version, upsert, remove, reason } => {
             documents::edit_requirements(app, &project, base_version, (upsert, remove), reason)
@@ -82,7 +82,7 @@ fn command(app: &App, caller: &Caller, request: Request) -> Result<Command, RpcE
         Request::RequirementsComment { project, version, key, text } => {
             documents::comment_requirements(app, &project, version, key, text)
         }
-        Request::PlanPropose { project } => documents::propose_plan(app, &project),
+        Request::PlanPropose { project, planner } => documents::propose_plan(app, &project, &planner),
         Request::TaskCreate { .. } => task::create(app, request),
         Request::TaskEdit { .. } => task::edit(app, request),
         Request::TaskQueue { tasks } => task::queue(app, &tasks),
@@ -132,7 +132,8 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
             change: resolve::entity::<Change>(view, &change)?.id,
             reason: why.unwrap_or_else(|| "closed by a person".into()),
         }),
-        Request::ProjectArchive { .. }
+        Request::PlanningCancel { .. }
+        | Request::ProjectArchive { .. }
         | Request::ProjectSet { .. }
         | Request::ProjectPatience { .. }
         | Request::ProjectBudget { .. }
@@ -184,6 +185,10 @@ fn of_projects(view: &ReadView<'_>, request: Request) -> Result<Command, RpcErro
         Request::ProjectArchive { project } => {
             Ok(Command::ArchiveProject { project: resolve::project(view, &project)?.id })
         }
+        Request::PlanningCancel { project, reason } => Ok(Command::Planning {
+            project: resolve::project(view, &project)?.id,
+            command: PlanningCommand::Cancel { reason: reason.unwrap_or_else(|| "cancelled by a person".into()) },
+        }),
         Request::ProjectSet { project, weight, runs_max, runs_per_day } => {
             Ok(Command::SetShare { project: resolve::project(view, &project)?.id, weight, runs_max, runs_per_day })
         }

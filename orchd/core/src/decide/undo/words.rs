@@ -33,6 +33,7 @@ const fn project(event: &ProjectEvent) -> Option<(&'static str, &'static str)> {
         ProjectEvent::Prepared { .. }
         | ProjectEvent::PreparationFailed { .. }
         | ProjectEvent::Inspected { .. }
+        | ProjectEvent::Planning { .. }
         | ProjectEvent::BudgetUsed { .. } => Some(BEGUN),
         ProjectEvent::BlueprintSet { .. }
         | ProjectEvent::ShareSet { .. }
@@ -145,12 +146,15 @@ const fn approval(event: &ApprovalEvent) -> Option<(&'static str, &'static str)>
 
 /// Why what a run was told stays said.
 pub(super) const TOLD: (&str, &str) =
-    ("the run was told the answer", "end it with `orchctl run cancel` if it is not to go by that");
+    ("who asked was told the answer", "end the run with `orchctl run cancel` if it is not to go by that");
 
 const fn info(event: &InfoRequestEvent) -> (&'static str, &'static str) {
     match event {
         InfoRequestEvent::Answered { .. } | InfoRequestEvent::Cancelled { .. } => TOLD,
-        InfoRequestEvent::Asked { .. } | InfoRequestEvent::Expired | InfoRequestEvent::Taken => BEGUN,
+        InfoRequestEvent::Asked { .. }
+        | InfoRequestEvent::AskedAbout { .. }
+        | InfoRequestEvent::Expired
+        | InfoRequestEvent::Taken => BEGUN,
     }
 }
 

@@ -10,7 +10,9 @@ use super::model::PlanError;
 type Frame = (usize, usize);
 
 /// Fails with the first cycle; needs that name no task are no edges.
-pub(super) fn check_acyclic<'a>(tasks: impl Iterator<Item = (&'a str, &'a [String])>) -> Result<(), PlanError> {
+pub(in crate::planner) fn check_acyclic<'a>(
+    tasks: impl Iterator<Item = (&'a str, &'a [String])>,
+) -> Result<(), PlanError> {
     let nodes: Vec<(&str, &[String])> = tasks.collect();
     let index: BTreeMap<&str, usize> = nodes.iter().enumerate().map(|(at, (key, _))| (*key, at)).collect();
     let mut done = vec![false; nodes.len()];

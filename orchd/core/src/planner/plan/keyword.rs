@@ -12,7 +12,7 @@ const STOP_WORDS: [&str; 40] = [
 ];
 
 /// The stems of a text.
-pub(super) fn stems(text: &str) -> BTreeSet<String> {
+pub(in crate::planner) fn stems(text: &str) -> BTreeSet<String> {
     let lower = text.to_lowercase();
     lower
         .split(|c: char| !c.is_alphanumeric())
@@ -22,7 +22,7 @@ pub(super) fn stems(text: &str) -> BTreeSet<String> {
 }
 
 /// Whether every word of `keyword` is in the text with these stems; a keyword without words is in none.
-pub(super) fn speaks_of(text: &BTreeSet<String>, keyword: &str) -> bool {
+pub(in crate::planner) fn speaks_of(text: &BTreeSet<String>, keyword: &str) -> bool {
     let keyword = stems(keyword);
     !keyword.is_empty() && keyword.is_subset(text)
 }

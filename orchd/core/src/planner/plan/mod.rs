@@ -7,11 +7,11 @@ mod agent;
 mod baseline;
 mod blueprint;
 mod capability;
-mod graph;
-mod keyword;
+pub(super) mod graph;
+pub(super) mod keyword;
 mod model;
 mod slug;
-mod tree;
+pub(super) mod tree;
 
 pub use model::{
     BlueprintOutline, BlueprintTask, Epic, PLAN_TASKS_MAX, PlanError, PlanInput, PlannedTask, ProposedPlan, Story,

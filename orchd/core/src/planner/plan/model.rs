@@ -135,6 +135,13 @@ pub struct PlannedTask {
     pub risk: Option<String>,
 }
 
+impl PlannedTask {
+    /// Whether a blueprint has the steps of it.
+    pub(in crate::planner) const fn is_scripted(&self) -> bool {
+        matches!(self.kind, TaskKind::Scripted { .. })
+    }
+}
+
 /// Who or what does a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -9,18 +9,18 @@ use super::slug::{self, Keys};
 
 /// Titles of the epic and story that a task belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) epic: String,
-    pub(super) story: String,
+pub(in crate::planner) struct Place {
+    pub(in crate::planner) epic: String,
+    pub(in crate::planner) story: String,
 }
 
 impl Place {
-    pub(super) fn new(epic: &str, story: &str) -> Self {
+    pub(in crate::planner) fn new(epic: &str, story: &str) -> Self {
         Self { epic: epic.to_owned(), story: story.to_owned() }
     }
 
     /// The place of a requirement's group: the first heading is the epic, the others are the story.
-    pub(super) fn of_group(group: Option<&str>) -> Self {
+    pub(in crate::planner) fn of_group(group: Option<&str>) -> Self {
         let group = group.unwrap_or("Requirements");
         let (epic, story) = group.split_once(" > ").unwrap_or((group, group));
         Self { epic: slug::without_number(epic).to_owned(), story: slug::without_number(story).to_owned() }
@@ -29,24 +29,24 @@ impl Place {
 
 /// The growing plan.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
+pub(in crate::planner) struct Tree {
     epics: Vec<Epic>,
     epic_index: BTreeMap<String, usize>,
     story_index: BTreeMap<Place, usize>,
     epic_keys: Keys,
     story_keys: Keys,
     task_keys: Keys,
-    pub(super) warnings: Vec<String>,
+    pub(in crate::planner) warnings: Vec<String>,
 }
 
 impl Tree {
     /// A task key that is not in use.
-    pub(super) fn claim(&mut self, key: String) -> String {
+    pub(in crate::planner) fn claim(&mut self, key: String) -> String {
         self.task_keys.claim(key)
     }
 
     /// Puts the task, whose key comes from `claim`, at its place.
-    pub(super) fn push(&mut self, place: Place, task: PlannedTask) {
+    pub(in crate::planner) fn push(&mut self, place: Place, task: PlannedTask) {
         let epic_at = match self.epic_index.get(&place.epic) {
             Some(&at) => at,
             None => {
@@ -75,7 +75,7 @@ impl Tree {
     }
 
     /// The plan with the epic of this title at the end, where it is easier to read.
-    pub(super) fn move_last(&mut self, title: &str) {
+    pub(in crate::planner) fn move_last(&mut self, title: &str) {
         if let Some(at) = self.epic_index.get(title).copied() {
             self.epics.get_mut(at..).expect("the index holds positions of epics").rotate_left(1);
             let moved = self.epics.iter().enumerate().map(|(at, epic)| (epic.title.clone(), at));
@@ -84,7 +84,7 @@ impl Tree {
     }
 
     /// The plan, with the requirements of each story.
-    pub(super) fn finish(self) -> ProposedPlan {
+    pub(in crate::planner) fn finish(self) -> ProposedPlan {
         let mut epics = self.epics;
         for story in epics.iter_mut().flat_map(|epic| &mut epic.stories) {
             let mut seen = BTreeSet::new();

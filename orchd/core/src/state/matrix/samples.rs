@@ -8,6 +8,7 @@ use super::super::approval::{ApprovalState, ApprovalStep, Choice};
 use super::super::change::{ChangeState, ChangeStep};
 use super::super::document::{DocumentState, DocumentStep};
 use super::super::info_request::{InfoRequestState, InfoRequestStep};
+use super::super::planning::{PlanningState, PlanningStep};
 use super::super::project::{ProjectState, ProjectStep};
 use super::super::run::{FailureClass, RunOutcome, RunState, RunStep};
 use super::super::step::{StepEnd, StepEvent, StepState};
@@ -45,6 +46,22 @@ samples!(project_steps, ProjectStep, {
     ProjectStep::PreparationFailed { .. } => [ProjectStep::PreparationFailed { reason: text() }],
     ProjectStep::Retried => [ProjectStep::Retried],
     ProjectStep::Archived => [ProjectStep::Archived],
+});
+
+samples!(planning_states, PlanningState, {
+    PlanningState::Asked => [PlanningState::Asked],
+    PlanningState::Proposed => [PlanningState::Proposed],
+    PlanningState::Ruled { .. } => [PlanningState::Ruled { reason: text() }],
+    PlanningState::Failed { .. } => [PlanningState::Failed { reason: text() }],
+    PlanningState::Cancelled { .. } => [PlanningState::Cancelled { reason: text() }],
+});
+
+samples!(planning_steps, PlanningStep, {
+    PlanningStep::Asked => [PlanningStep::Asked],
+    PlanningStep::Proposed => [PlanningStep::Proposed],
+    PlanningStep::Ruled { .. } => [PlanningStep::Ruled { reason: text() }],
+    PlanningStep::Failed { .. } => [PlanningStep::Failed { reason: text() }],
+    PlanningStep::Cancelled { .. } => [PlanningStep::Cancelled { reason: text() }],
 });
 
 samples!(document_states, DocumentState, {

@@ -1,0 +1,211 @@
+//! Models that plan: who may ask for that, what is on record of it, and that its result is proposed like any other.
+
+use std::collections::BTreeMap;
+
+use orch_core::command::{Command, PlanningCommand, PlanningOutcome};
+use orch_core::decide::{Standing, answered, standing_of};
+use orch_core::digest::Digest;
+use orch_core::entity::{
+    BudgetKey, FieldValue, InfoRequest, Meter, ModelAnswer, ModelRequest, OpenExchange, Period, PlannerUse, Planning,
+    PlanningSubject, Project, Requirements, ServerUse, Spend, TokenUse, Vision,
+};
+use orch_core::planner::asked::{Question, Topic};
+use orch_core::rehearsal::{plan_content, requirements, vision};
+use orch_core::state::document::DocumentState;
+use orch_core::state::info_request::InfoRequestState;
+use orch_core::state::planning::PlanningState;
+use orch_proto::id::ProjectId;
+
+use crate::support::{Scene, rule};
+
+fn planner() -> PlannerUse {
+    PlannerUse {
+        server: ServerUse { name: "local".into(), api: "ollama".into(), url: "http://127.0.0.1:11434".into() },
+        model: "qwen3:32b".into(),
+        protocol: "chat".into(),
+        temperature_percent: Some(40),
+        prompt_tokens: 1_500,
+        output_tokens: 1_000,
+        fallback: Some("llama3.2:latest".into()),
+    }
+}
+
+fn of(project: ProjectId, command: PlanningCommand) -> Command {
+    Command::Planning { project, command }
+}
+
+fn asks(project: ProjectId, number: u32, tokens: u64) -> Command {
+    let request = ModelRequest { path: "/api/chat".into(), model: None, body: Digest::of(b"prompt"), body_bytes: 40 };
+    let exchange = OpenExchange { number, request_bytes: 40, reserved: Spend { tokens, cost: 0 } };
+    of(project, PlanningCommand::AskModel { planning: 1, exchange, request: Box::new(request) })
+}
+
+fn answers(project: ProjectId, exchange: u32, end: &str, tokens: u64) -> Command {
+    let answer = ModelAnswer {
+        status: Some(200),
+        model: Some("qwen\u{1b}[2J".into()),
+        tokens: TokenUse { input: tokens, ..TokenUse::default() },
+        cost: None,
+        is_estimate: false,
+        end: end.into(),
+        body: Some(Digest::of(b"answer")),
+        body_bytes: 6,
+        tries: 1,
+    };
+    of(project, PlanningCommand::AnswerModel { planning: 1, exchange, answer: Box::new(answer) })
+}
+
+/// A project with a Vision of which requirements are asked.
+fn begun() -> (Scene, ProjectId) {
+    let (mut scene, project) = Scene::ready("shop");
+    scene.does(&vision(project, "a shop"));
+    let subject = PlanningSubject::Requirements { vision: scene.view.newest::<Vision>().id };
+    scene.does(&of(project, PlanningCommand::Ask { subject, planner: planner() }));
+    (scene, project)
+}
+
+fn planning(scene: &Scene, project: ProjectId) -> Planning {
+    scene.one::<Project>(project).planning.unwrap()
+}
+
+fn result(titles: &[&str], ruled: Option<&str>) -> PlanningOutcome {
+    PlanningOutcome::Requirements {
+        content: Box::new(requirements(titles)),
+        said: "derived by a model".into(),
+        ruled: ruled.map(ToOwned::to_owned),
+        questions: Vec::new(),
+    }
+}
+
+#[test]
+fn what_a_model_answered_is_proposed_and_needs_the_same_approval() {
+    let (mut scene, project) = begun();
+    scene.does(&asks(project, 1, 0));
+    assert_eq!(planning(&scene, project).models.open.len(), 1, "on record before it leaves");
+    rule(scene.refuses(&asks(project, 2, 0)));
+    scene.does(&answers(project, 1, "complete", 70));
+    assert_eq!(planning(&scene, project).unread, Some((1, Digest::of(b"answer"))), "a daemon that comes back reads it");
+    assert!(scene.does(&answers(project, 1, "complete", 70)).events.is_empty(), "it is counted once");
+    scene.does(&of(project, PlanningCommand::Refuse { planning: 1, exchange: 1, problems: vec!["prose".into()] }));
+    let refused = planning(&scene, project);
+    assert_eq!((refused.unread, refused.refused[0].body), (None, Some(Digest::of(b"answer"))));
+    scene.does(&asks(project, 2, 0));
+    scene.does(&answers(project, 2, "complete", 30));
+    scene.does(&of(project, PlanningCommand::Finish { planning: 1, outcome: result(&["list"], None) }));
+    let ended = planning(&scene, project);
+    assert_eq!((ended.state, ended.models.tokens.input), (PlanningState::Proposed, 100));
+    let proposed: Requirements = scene.view.newest();
+    assert_eq!((proposed.state, proposed.reason.as_str()), (DocumentState::Proposed, "derived by a model"));
+    rule(scene.refuses(&of(project, PlanningCommand::Finish { planning: 1, outcome: result(&["pay"], None) })));
+}
+
+#[test]
+fn one_at_a_time_and_what_a_person_ended_proposes_nothing() {
+    let (mut scene, project) = begun();
+    let subject = planning(&scene, project).subject;
+    let same = of(project, PlanningCommand::Ask { subject, planner: planner() });
+    assert!(scene.does(&same).events.is_empty(), "it is asked already");
+    let other = PlannerUse { model: "gpt-oss:120b".into(), ..planner() };
+    let other = of(project, PlanningCommand::Ask { subject, planner: other });
+    assert!(rule(scene.refuses(&other)).to_string().contains("at work on `shop`"));
+    scene.does(&asks(project, 1, 0));
+    scene.does(&of(project, PlanningCommand::Cancel { reason: "too slow".into() }));
+    rule(scene.refuses(&of(project, PlanningCommand::Finish { planning: 1, outcome: result(&["list"], None) })));
+    assert!(rule(scene.refuses(&other)).to_string().contains("brought to its end"));
+    scene.does(&answers(project, 1, "unwanted", 12));
+    assert_eq!(planning(&scene, project).models.tokens.input, 12, "it was paid for all the same");
+    scene.does(&other);
+    assert_eq!((planning(&scene, project).number, scene.view.all::<Requirements>().len()), (2, 0));
+    scene.does(&Command::ArchiveProject { project });
+    assert!(matches!(planning(&scene, project).state, PlanningState::Cancelled { .. }));
+}
+
+#[test]
+fn a_lost_request_is_counted_and_the_rules_say_why_they_took_its_place() {
+    let (mut scene, project) = begun();
+    scene.does(&asks(project, 1, 900));
+    scene.does(&answers(project, 1, "unknown", 10));
+    let lost = planning(&scene, project);
+    assert_eq!((lost.lost, lost.unread, lost.models.tokens.input), (1, None, 10));
+    let outcome = result(&["list"], Some("three answers were prose"));
+    scene.does(&of(project, PlanningCommand::Finish { planning: 1, outcome }));
+    let reason = "three answers were prose".to_owned();
+    assert_eq!(planning(&scene, project).state, PlanningState::Ruled { reason });
+}
+
+#[test]
+fn another_model_takes_the_place_of_one_that_cannot_be_asked_once() {
+    let (mut scene, project) = begun();
+    let falls_back = of(project, PlanningCommand::FallBack { planning: 1, reason: "404".into() });
+    scene.does(&falls_back);
+    let known = planning(&scene, project);
+    assert_eq!((known.planner.model.as_str(), known.planner.fallback.as_deref()), ("llama3.2:latest", None));
+    assert_eq!(known.fell_back, Some(("qwen3:32b".to_owned(), "404".to_owned())));
+    rule(scene.refuses(&falls_back));
+}
+
+#[test]
+fn budgets_of_the_project_hold_for_its_planner() {
+    let (mut scene, project) = begun();
+    let key = BudgetKey { meter: Meter::Tokens, period: Period::Day };
+    scene.does(&Command::SetBudget { project, key, limit: 100, is_hard: false });
+    let standing = |scene: &Scene| standing_of(&scene.view, &scene.one::<Project>(project), scene.now).unwrap();
+    assert_eq!(standing(&scene).0, Standing::Free);
+    scene.does(&asks(project, 1, 100));
+    assert_eq!(standing(&scene).0, Standing::Waits, "so much is kept for it");
+    scene.does(&answers(project, 1, "complete", 120));
+    let (held, words) = standing(&scene);
+    assert!(held == Standing::Held && words.contains("120 of 100 tokens"), "{words}");
+    assert!(scene.does(&asks(project, 2, 1)).events.is_empty(), "nothing leaves");
+    assert_eq!(scene.one::<Project>(project).budgets[0].used, 120);
+}
+
+#[test]
+fn a_plan_that_does_not_hold_is_refused_whoever_made_it() {
+    let (mut scene, project) = Scene::ready("shop");
+    let approved = scene.approved_requirements(project);
+    let subject = PlanningSubject::Plan { requirements: approved.id };
+    scene.does(&of(project, PlanningCommand::Ask { subject, planner: planner() }));
+    let finish = |tasks: &[(&str, &[&str])]| {
+        let outcome =
+            PlanningOutcome::Plan { content: Box::new(plan_content(tasks)), said: "planned".into(), ruled: None };
+        of(project, PlanningCommand::Finish { planning: 1, outcome })
+    };
+    rule(scene.refuses(&finish(&[("a", &["b"]), ("b", &["a"])])));
+    rule(scene.refuses(&finish(&[("a", &["nowhere"])])));
+    rule(scene.refuses(&of(project, PlanningCommand::Finish { planning: 1, outcome: result(&["list"], None) })));
+    scene.does(&finish(&[("a", &[]), ("b", &["a"])]));
+}
+
+#[test]
+fn what_the_planner_asks_is_answered_once_and_holds_up_nothing() {
+    let (mut scene, project) = Scene::ready("shop");
+    scene.does(&vision(project, "a shop"));
+    let of_vision = scene.view.newest::<Vision>().id;
+    let question = |topic| Question { topic, text: "What of it?".into(), choices: vec!["this".into(), "that".into()] };
+    let propose = |titles: &[&str], topics: &[Topic]| Command::ProposeRequirements {
+        project,
+        vision: of_vision,
+        content: Box::new(requirements(titles)),
+        reason: "derived".into(),
+        questions: topics.iter().copied().map(question).collect(),
+    };
+    scene.does(&propose(&["list"], &[Topic::Budget, Topic::Timeline]));
+    let asked: InfoRequest = scene.view.newest();
+    assert_eq!(asked.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), ["budget", "timeline"]);
+    assert_eq!(asked.fields[0].label, "What of it? (this / that)");
+    scene.does(&propose(&["list", "pay"], &[Topic::Budget, Topic::Timeline]));
+    assert_eq!(scene.view.all::<InfoRequest>().len(), 1, "the same is asked once");
+    let said = FieldValue::Plain { text: "5,000 EUR".into() };
+    scene.does(&Command::AnswerInfo { info: asked.id, answers: BTreeMap::from([("budget".to_owned(), said)]) });
+    assert_eq!(answered(&scene.view, project).unwrap(), BTreeMap::from([(Topic::Budget, "5,000 EUR".to_owned())]));
+    scene.does(&propose(&["list"], &[Topic::Budget, Topic::Timeline]));
+    let next: InfoRequest = scene.view.newest();
+    assert_eq!(
+        (next.number, next.fields.len(), next.fields[0].name.as_str()),
+        (2, 1, "timeline"),
+        "what is known is not"
+    );
+    scene.does(&Command::ArchiveProject { project });
+    assert!(matches!(scene.one::<InfoRequest>(next.id).state, InfoRequestState::Cancelled { .. }));
+}

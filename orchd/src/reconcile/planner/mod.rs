@@ -1,0 +1,318 @@
+//! Has models plan where that was asked for: asks, looks at what is answered, asks to have it mended, and proposes what came of
+//! it, or what the rules make in its place.
+//!
+//! What was asked is on record, so a daemon that comes back goes on where the last one was: an answer that came is not asked
+//! for again, and a request that was lost is on record as such before another leaves.
+
+mod work;
+
+use std::sync::Arc;
+
+use orch_adapters::gateway::{NotAnswered, Protocol, Question, text_of};
+use orch_core::command::{Command, PlanningCommand, PlanningOutcome};
+use orch_core::decide::{Standing, standing_of};
+use orch_core::digest::Digest;
+use orch_core::entity::{ANSWERS_REFUSED_MAX, EXCHANGES_LOST_MAX, Planning, Project, ProjectEvent, RefusedAnswer};
+use orch_core::event::Event;
+use orch_core::planner::asked::{Prompt, Speaker, repair};
+use orch_core::view::{Filter, ReadError, View as _};
+use orch_proto::id::ProjectId;
+use orch_store::{ExecuteError, ReadView};
+
+use self::work::Work;
+use super::tasks::Tasks;
+use crate::app::{App, blocking};
+use crate::error_chain::chain;
+use crate::gateway::PlannerBooks;
+
+/// Part of the daemon that these commands come from.
+const PART: &str = "planner";
+/// Models that plan at once. The others wait.
+const AT_ONCE: usize = 8;
+/// Largest answer that is read again, in bytes: all that is kept of one.
+const ANSWER_BYTES_MAX: u64 = 8 << 20;
+
+/// Looks after plannings until the daemon stops.
+pub(super) async fn run(app: Arc<App>) {
+    let is_planning = |event: &Event| matches!(event, Event::Project { event: ProjectEvent::Planning { .. }, .. });
+    let mut changed = app.store.subscribe_to(is_planning);
+    let mut under_way = Tasks::default();
+    loop {
+        changed.mark_unchanged();
+        under_way.tidy();
+        let wait = match app.read(waiting).await {
+            Ok(waiting) => {
+                let is_all = waiting.is_empty();
+                for project in waiting {
+                    if under_way.len() < AT_ONCE {
+                        under_way.start(project, || attend(Arc::clone(&app), project));
+                    }
+                }
+                if is_all { super::LOOK_AGAIN } else { super::AFTER_FAILURE }
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "failed to look for plannings");
+                super::AFTER_FAILURE
+            }
+        };
+        tokio::select! {
+            () = app.stopped() => break,
+            _ = changed.changed() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    under_way.finish().await;
+}
+
+/// Projects of which a planning is open, or has something open on record.
+fn waiting(view: &ReadView<'_>) -> Result<Vec<ProjectId>, ReadError> {
+    let projects = view.list::<Project>(&Filter::default())?;
+    let waits = |planning: &Planning| planning.is_open() || !planning.models.open.is_empty();
+    Ok(projects
+        .iter()
+        .filter(|project| project.planning.as_ref().is_some_and(waits))
+        .map(|project| project.id)
+        .collect())
+}
+
+/// What follows from a look at a planning.
+#[derive(Debug)]
+enum Next {
+    Look,
+    Over,
+}
+
+/// Brings one planning to its end.
+async fn attend(app: Arc<App>, id: ProjectId) {
+    let mut is_first = true;
+    loop {
+        let (project, planning) = match app.read(move |view| view.get::<Project>(id)).await {
+            Ok(Some(project)) => match project.planning.clone() {
+                Some(planning) => (project, planning),
+                None => return,
+            },
+            Ok(None) => return,
+            Err(error) => return tracing::warn!(error = chain(&error), "a planning waits: its project cannot be read"),
+        };
+        let books = PlannerBooks::of(&app, id, &planning);
+        if std::mem::take(&mut is_first) && !planning.models.open.is_empty() {
+            for open in &planning.models.open {
+                books.give_up(open).await;
+            }
+            continue;
+        }
+        if !planning.is_open() || *app.stopping.borrow() {
+            return;
+        }
+        match look(&app, &books, &project, &planning).await {
+            Next::Look => {}
+            Next::Over => return,
+        }
+    }
+}
+
+/// Does the next thing for a planning that is open.
+async fn look(app: &Arc<App>, books: &PlannerBooks, project: &Project, planning: &Planning) -> Next {
+    let gathered = {
+        let (app, project, planning) = (Arc::clone(app), project.clone(), planning.clone());
+        blocking(move || Work::gather(&app, &project, &planning)).await
+    };
+    let work = match gathered {
+        Ok(work) => work,
+        Err(reason) => return finish(app, project, planning, PlanningOutcome::Failed { reason }).await,
+    };
+    if let Some((number, body)) = planning.unread {
+        return judge(app, project, planning, (&work, number, body)).await;
+    }
+    let model = &planning.planner.model;
+    if planning.refused.len() >= ANSWERS_REFUSED_MAX {
+        let problem = planning.refused.last().and_then(|refused| refused.problems.first());
+        let problem = problem.map_or("", String::as_str);
+        let reason = format!("none of {ANSWERS_REFUSED_MAX} answers of `{model}` can be used; of the last: {problem}");
+        return by_rules(app, project, planning, (&work, reason)).await;
+    }
+    if planning.lost > EXCHANGES_LOST_MAX {
+        let reason = format!("{} requests to `{model}` were lost with a daemon that ended", planning.lost);
+        return by_rules(app, project, planning, (&work, reason)).await;
+    }
+    match standing(app, project).await {
+        Ok((Standing::Free, _)) => {}
+        Ok((Standing::Waits, _)) => return wait(app).await,
+        Ok((Standing::Held, spent)) => {
+            // Says so once, and has a person asked.
+            let judged = app.execute(PART, Command::JudgeBudgets { project: project.id }).await;
+            if let Err(error) = judged {
+                tracing::warn!(error = chain(&error), "a budget was not looked at");
+            }
+            let reason = format!("nothing may be spent on `{model}`: {spent}");
+            return by_rules(app, project, planning, (&work, reason)).await;
+        }
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "a planning waits: its budgets cannot be read");
+            return wait(app).await;
+        }
+    }
+    let prompt = match work.prompt() {
+        Ok(prompt) => prompt,
+        Err(reason) => {
+            let reason = format!("`{model}` was not asked: {reason}");
+            return by_rules(app, project, planning, (&work, reason)).await;
+        }
+    };
+    let prompt = mended(app, planning, prompt).await;
+    ask(app, books, project, (planning, &work, prompt)).await
+}
+
+/// Asks the model. What it answered is on record, and looked at next.
+async fn ask(
+    app: &Arc<App>,
+    books: &PlannerBooks,
+    project: &Project,
+    (planning, work, prompt): (&Planning, &Work, Prompt),
+) -> Next {
+    let client = match app.models() {
+        Ok(client) => client,
+        Err(error) => return by_rules(app, project, planning, (work, chain(&error))).await,
+    };
+    let answer = client.question(books, question(planning, prompt), unwanted(app, project.id, planning.number)).await;
+    match answer {
+        Ok(_) => Next::Look,
+        Err(NotAnswered::Unwanted) => Next::Look,
+        Err(NotAnswered::Failed(_)) if *app.stopping.borrow() => Next::Over,
+        Err(NotAnswered::Failed(reason)) if planning.planner.fallback.is_some() => {
+            let command = PlanningCommand::FallBack { planning: planning.number, reason };
+            match app.execute(PART, Command::Planning { project: project.id, command }).await {
+                Ok(_) | Err(ExecuteError::Rejected(_)) => Next::Look,
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "that another model is asked is not on record yet");
+                    wait(app).await
+                }
+            }
+        }
+        Err(NotAnswered::Failed(reason)) => {
+            let reason = format!("`{}` was asked in vain: {reason}", planning.planner.model);
+            by_rules(app, project, planning, (work, reason)).await
+        }
+    }
+}
+
+fn question(planning: &Planning, prompt: Prompt) -> Question {
+    let planner = &planning.planner;
+    Question {
+        model: planner.model.clone(),
+        temperature_percent: planner.temperature_percent,
+        output_max: planner.output_tokens,
+        system: prompt.system,
+        said: prompt.replies.into_iter().map(|reply| (reply.by == Speaker::Model, reply.text)).collect(),
+        form: (prompt.wish.name(), prompt.wish.schema()),
+        protocol: Protocol::of(&planner.protocol).unwrap_or_default(),
+    }
+}
+
+/// Ends when the planning is over, or the daemon stops.
+async fn unwanted(app: &Arc<App>, id: ProjectId, number: u32) {
+    let mut changed = app.store.subscribe();
+    loop {
+        changed.mark_unchanged();
+        let found = app.read(move |view| view.get::<Project>(id)).await;
+        let is_wanted = |planning: &Planning| planning.number == number && planning.is_open();
+        if let Ok(found) = found
+            && !found.and_then(|project| project.planning).as_ref().is_some_and(is_wanted)
+        {
+            return;
+        }
+        tokio::select! {
+            () = app.stopped() => return,
+            _ = changed.changed() => {}
+        }
+    }
+}
+
+/// The prompt with the last answer that could not be used, and what is wrong with it.
+async fn mended(app: &Arc<App>, planning: &Planning, prompt: Prompt) -> Prompt {
+    let Some(RefusedAnswer { body, problems, .. }) = planning.refused.last().cloned() else { return prompt };
+    let text = match body {
+        Some(body) => said(app, planning, body).await.ok(),
+        None => None,
+    };
+    repair(prompt, text.as_deref(), &problems)
+}
+
+/// Looks at an answer: it is proposed, or refused.
+async fn judge(
+    app: &Arc<App>,
+    project: &Project,
+    planning: &Planning,
+    (work, exchange, body): (&Work, u32, Digest),
+) -> Next {
+    let problems = match said(app, planning, body).await {
+        Ok(text) => match work.outcome(&text) {
+            Ok(outcome) => return finish(app, project, planning, outcome).await,
+            Err(problems) => problems,
+        },
+        Err(problem) => vec![problem],
+    };
+    let command = PlanningCommand::Refuse { planning: planning.number, exchange, problems };
+    match app.execute(PART, Command::Planning { project: project.id, command }).await {
+        Ok(_) | Err(ExecuteError::Rejected(_)) => Next::Look,
+        Err(ExecuteError::Closed) => Next::Over,
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "what is wrong with an answer of a model is not on record yet");
+            wait(app).await
+        }
+    }
+}
+
+/// The text of an answer that was kept.
+async fn said(app: &Arc<App>, planning: &Planning, body: Digest) -> Result<String, String> {
+    let api = orch_adapters::gateway::Api::of(&planning.planner.server.api);
+    let protocol = Protocol::of(&planning.planner.protocol).unwrap_or_default();
+    let app = Arc::clone(app);
+    let kept = blocking(move || app.blobs.read_verified(&body, ANSWER_BYTES_MAX)).await;
+    let kept = kept.map_err(|error| format!("the answer was not kept: {}", chain(&error)))?;
+    text_of(api.ok_or("the server is of no known kind")?, protocol, &kept)
+}
+
+/// Proposes what the rules make, and says why.
+async fn by_rules(app: &Arc<App>, project: &Project, planning: &Planning, (work, reason): (&Work, String)) -> Next {
+    tracing::warn!(project = project.slug, reason, "the rules plan in the place of a model");
+    let outcome = work.by_rules(&reason).unwrap_or_else(|failed| PlanningOutcome::Failed { reason: failed });
+    finish(app, project, planning, outcome).await
+}
+
+/// Puts the end on record. What is refused by then ends without a proposal.
+async fn finish(app: &Arc<App>, project: &Project, planning: &Planning, outcome: PlanningOutcome) -> Next {
+    let mut outcome = outcome;
+    loop {
+        let is_failure = matches!(outcome, PlanningOutcome::Failed { .. });
+        let command = PlanningCommand::Finish { planning: planning.number, outcome: outcome.clone() };
+        match app.execute(PART, Command::Planning { project: project.id, command }).await {
+            Ok(_) | Err(ExecuteError::Closed) => return Next::Over,
+            Err(error @ (ExecuteError::Rejected(_) | ExecuteError::Apply(_))) => {
+                if is_failure {
+                    // A person ended it.
+                    return Next::Over;
+                }
+                outcome = PlanningOutcome::Failed { reason: chain(&error) };
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the end of a planning is not on record yet");
+                if matches!(wait(app).await, Next::Over) {
+                    return Next::Over;
+                }
+            }
+        }
+    }
+}
+
+async fn standing(app: &Arc<App>, project: &Project) -> Result<(Standing, String), ReadError> {
+    let (project, now) = (project.clone(), crate::clock::now());
+    app.read(move |view| standing_of(view, &project, now)).await
+}
+
+async fn wait(app: &Arc<App>) -> Next {
+    tokio::select! {
+        () = app.stopped() => Next::Over,
+        () = tokio::time::sleep(super::AFTER_FAILURE) => Next::Look,
+    }
+}
