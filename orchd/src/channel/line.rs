@@ -9,6 +9,7 @@ use orch_core::event::Event;
 use orch_core::state::run::RunState;
 use orch_core::view::{ReadError, View as _};
 use orch_proto::RpcError;
+use orch_proto::channel::Check;
 use orch_proto::id::RunId;
 use orch_store::Committed;
 use tokio::sync::Notify;
@@ -47,6 +48,8 @@ pub(super) struct Line {
     pub(super) calls: Pace,
     /// Held by who hands in a file: one at a time.
     pub(super) intake: tokio::sync::Mutex<()>,
+    /// What is run on the result of the run, once somebody has asked: its commit and its project's gates on that stay the same.
+    pub(super) checks: tokio::sync::OnceCell<Vec<Check>>,
     progress: Mutex<Option<(Option<u8>, String)>>,
     has_progress: Notify,
 }
@@ -59,6 +62,7 @@ impl Line {
             fence: run.fence,
             calls: Pace::new(CALLS.1, CALLS.0),
             intake: tokio::sync::Mutex::default(),
+            checks: tokio::sync::OnceCell::new(),
             progress: Mutex::default(),
             has_progress: Notify::new(),
         }

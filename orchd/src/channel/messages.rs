@@ -12,8 +12,8 @@ use super::line::Line;
 use super::verbs::stopping;
 use crate::rpc::errors;
 
-/// Most messages that are given at once: as many as fit into a frame.
-const GIVEN_MAX: usize = 16;
+/// Most messages that are given at once: as many as fit into a frame, however they are written there.
+const GIVEN_MAX: usize = 8;
 
 /// Whether what happened is that somebody said something.
 fn heeds(event: &Event) -> bool {

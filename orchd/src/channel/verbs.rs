@@ -53,6 +53,11 @@ pub(super) async fn answer(line: &Line, verb: Verb) -> Answer {
 
 /// What is run on the result of the run, as far as that is known before there is one: on the commit that it began with.
 async fn tests(line: &Line) -> Answer {
+    let checks = line.checks.get_or_try_init(async || checks(line).await).await?.clone();
+    Ok(Answered::Tests { workspace: job::WORKSPACE_INSIDE.to_owned(), checks })
+}
+
+async fn checks(line: &Line) -> Result<Vec<Check>, RpcError> {
     let run = line.look().await.map_err(|error| errors::read(&error))?;
     let Some(run) = run else { return Err(RpcError::new(ErrorCode::NotFound, "the run is not there any more")) };
     let project = line.app.read(move |view| view.get::<Project>(run.project)).await;
@@ -68,8 +73,7 @@ async fn tests(line: &Line) -> Answer {
         let (run, timeout_ms) = (gate.run, gate.timeout_ms);
         Check { name: gate.name, run, cwd: gate.cwd.as_str().to_owned(), timeout_ms, env }
     };
-    let checks = gates.into_iter().map(check).collect();
-    Ok(Answered::Tests { workspace: job::WORKSPACE_INSIDE.to_owned(), checks })
+    Ok(gates.into_iter().map(check).collect())
 }
 
 async fn request_info(line: &Line, verb: Verb) -> Answer {

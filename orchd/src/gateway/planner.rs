@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use orch_adapters::gateway::{Answered, Asked, Ledger, Refusal, Way};
 use orch_core::command::{Command, PlanningCommand};
+use orch_core::decide::{Standing, standing_of};
 use orch_core::digest::Digest;
 use orch_core::entity::{ModelAnswer, ModelRequest, OpenExchange, Planning, Project, ServerUse, Spend, model_name};
 use orch_core::view::View as _;
@@ -56,6 +57,11 @@ impl Ledger for PlannerBooks {
             if let Some(number) = self.record(&request, reserved).await? {
                 self.app.gateways.under_way.send_modify(|count| *count += 1);
                 return Ok(Ticket { number, model, output });
+            }
+            if self.is_held().await {
+                // Whoever asked looks what is left, and asks a person.
+                let message = "nothing is left to spend for the project".to_owned();
+                return Err(Refusal { code: "waits", message, is_passing: true });
             }
             self.wait().await?;
         }
@@ -125,6 +131,16 @@ impl PlannerBooks {
                 }
             }
         }
+    }
+
+    /// Whether nothing is left to spend. What cannot be read is looked at again.
+    async fn is_held(&self) -> bool {
+        let (id, now) = (self.project, crate::clock::now());
+        let found = self.app.read(move |view| {
+            let project = view.get::<Project>(id)?;
+            project.map(|project| standing_of(view, &project, now)).transpose()
+        });
+        matches!(found.await, Ok(Some((Standing::Held, _))))
     }
 
     async fn next_number(&self) -> Result<u32, Refusal> {

@@ -100,6 +100,9 @@ pub(super) fn asked(params: Option<&RawValue>) -> Option<(Action, Vec<Choice>)> 
     Some((action(&call), choices.collect()))
 }
 
+/// Names of what is to be executed.
+const OF_COMMAND: [&str; 2] = ["command", "cmd"];
+
 /// What a tool would do. Where an agent says what it gives the tool, that counts, and its title where it says no more.
 fn action(call: &Value) -> Action {
     let name = |key: &str| call.get(key).and_then(Value::as_str);
@@ -107,12 +110,12 @@ fn action(call: &Value) -> Action {
     let input = call.get("rawInput").filter(|input| !input.is_null());
     let of_input = |keys: &[&str]| keys.iter().find_map(|key| text(input?.get(*key)?));
     let paths = call.get("locations").and_then(Value::as_array).into_iter().flatten();
-    let mut paths: Vec<String> =
-        paths.filter_map(|at| at.get("path")?.as_str().map(ToOwned::to_owned)).take(CHOICES_MAX).collect();
+    let mut paths: Vec<String> = paths.filter_map(|at| at.get("path")?.as_str().map(ToOwned::to_owned)).collect();
     paths.extend(of_input(&["filepath", "file_path", "path"]).filter(|path| !paths.contains(path)));
     let or_title = |words: Vec<String>| if words.is_empty() { vec![title.to_owned()] } else { words };
     let (of, words) = match name("kind").unwrap_or_default() {
-        "execute" => (Deed::Command, or_title(of_input(&["command", "cmd"]).into_iter().collect())),
+        // Under whichever name: which of two the agent goes by is not known.
+        "execute" => (Deed::Command, or_title(OF_COMMAND.iter().filter_map(|key| text(input?.get(*key)?)).collect())),
         "edit" | "delete" | "move" => (Deed::Change, or_title(paths)),
         "read" | "search" => (Deed::Read, or_title(paths)),
         "fetch" => (Deed::Network, or_title(of_input(&["url", "query"]).into_iter().collect())),
@@ -129,7 +132,7 @@ fn details(of: Deed, words: &[String], input: Option<&Value>) -> Option<Vec<Stri
     // The line as it stands is easier to read; the rest says where, and for how long.
     if let (Deed::Command, Some(members)) = (of, rest.as_object_mut()) {
         shown.extend(words.iter().flat_map(|line| pieces(line)));
-        members.retain(|key, _| !["command", "cmd"].contains(&key.as_str()));
+        members.retain(|key, value| !(OF_COMMAND.contains(&key.as_str()) && value.is_string()));
     }
     if rest.as_object().is_none_or(|members| !members.is_empty()) {
         shown.extend(pieces(&rest.to_string()));
@@ -137,12 +140,13 @@ fn details(of: Deed, words: &[String], input: Option<&Value>) -> Option<Vec<Stri
     Some(shown)
 }
 
-/// A text, or words of one.
+/// A text, or words of one; what is neither as it stands.
 fn text(value: &Value) -> Option<String> {
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(words) => words.iter().map(Value::as_str).collect::<Option<Vec<_>>>().map(|words| words.join(" ")),
-        _ => None,
+        Value::Null => None,
+        Value::Array(words) => Some(words.iter().map(word).collect::<Vec<_>>().join(" ")),
+        value => Some(word(value)),
     }
 }
 

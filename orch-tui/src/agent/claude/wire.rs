@@ -89,7 +89,9 @@ fn asked(line: &Value) -> Heard {
 fn action(tool: &Value, input: &Value, directory: Option<&str>) -> Action {
     let name = tool.as_str().unwrap_or_default();
     let given = |keys: &[&str]| {
-        let found: Vec<String> = keys.iter().filter_map(|key| input[*key].as_str()).map(ToOwned::to_owned).collect();
+        // What is no text counts as it stands.
+        let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        let found: Vec<String> = keys.iter().map(|key| &input[*key]).filter(|it| !it.is_null()).map(word).collect();
         if found.is_empty() { vec![name.to_owned()] } else { found }
     };
     let (of, words) = match name {
@@ -107,7 +109,9 @@ fn action(tool: &Value, input: &Value, directory: Option<&str>) -> Action {
     let mut details = Vec::new();
     if let (Deed::Command, Some(members)) = (of, rest.as_object_mut()) {
         details.extend(words.iter().flat_map(|line| pieces(line)));
-        members.remove("command");
+        if members.get("command").is_some_and(Value::is_string) {
+            members.remove("command");
+        }
     }
     details.extend(pieces(&rest.to_string()));
     details.extend(directory.map(|directory| format!("in {}", start(directory))));

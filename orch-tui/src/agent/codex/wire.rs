@@ -12,8 +12,6 @@ use super::params;
 
 /// Changes that are remembered until they are done.
 const CHANGES_MAX: usize = 16;
-/// Most files of a change that are named, and of a change that is shown whole.
-const FILES_MAX: usize = 64;
 /// How the ids of people's messages begin.
 const MESSAGE: &str = "message-";
 
@@ -149,13 +147,18 @@ fn command(params: &Value) -> Action {
 fn change(params: &Value, changes: &Value) -> Action {
     let files = changes.as_array().map(Vec::as_slice).unwrap_or_default();
     let path = |file: &Value| file["path"].as_str().unwrap_or_default().to_owned();
-    let mut words: Vec<String> = files.iter().take(FILES_MAX).map(path).collect();
+    let mut words: Vec<String> = files.iter().map(path).collect();
+    // Where one is moved to.
+    let target = |file: &Value| file["kind"]["move_path"].as_str().map(ToOwned::to_owned);
+    words.extend(files.iter().filter_map(target));
     words.extend(params["grantRoot"].as_str().map(ToOwned::to_owned));
     let whole = changes.to_string();
     let digest = Sha256::digest(whole.as_bytes());
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let kind = |file: &Value| file["kind"]["type"].as_str().unwrap_or("change").to_owned();
-    let named = files.iter().take(FILES_MAX).map(|file| format!("{} {}", kind(file), path(file)));
+    let moved = |file: &Value| target(file).map_or_else(String::new, |target| format!(" to {target}"));
+    // All of them: more than can be shown is refused.
+    let named = files.iter().map(|file| format!("{} {}{}", kind(file), path(file), moved(file)));
     let mut details = pieces(&named.collect::<Vec<_>>().join("\n"));
     let diffs: Vec<&str> = files.iter().filter_map(|file| file["diff"].as_str()).collect();
     let shown = pieces(&diffs.join("\n"));

@@ -22,6 +22,8 @@ const TITLE_CHARS_MAX: usize = 150;
 const PIECE_BYTES_MAX: usize = 4 << 10;
 /// See [`PIECE_BYTES_MAX`].
 const PIECES_MAX: usize = 18;
+/// What stands before the agent's own words.
+const OF_AGENT: &str = "what follows is as the agent says it:";
 /// Most lines that are pieces of their own.
 const LINES_MAX: usize = 12;
 
@@ -60,7 +62,10 @@ impl People {
             return Leave::Refused(refusal("nobody is asked any more", because));
         };
         let key = format!("leave-{}", asking.asked.fetch_add(1, Ordering::Relaxed));
-        let details = action.details.iter().cloned().chain(because.map(|because| format!("asked because: {because}")));
+        // Ours come first: what follows may look like anything.
+        let ours = because.map(|because| format!("asked because: {because}"));
+        let ours = ours.into_iter().chain([OF_AGENT.to_owned()]);
+        let details = ours.chain(action.details.iter().cloned());
         let question = Verb::AwaitApproval {
             key,
             action: title(&action.title),

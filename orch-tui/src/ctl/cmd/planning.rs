@@ -99,7 +99,7 @@ pub(crate) fn lines(planning: &PlanningView) -> Vec<String> {
     let (input, output) = (planning.input_tokens, planning.output_tokens);
     let mut lines = vec![
         format!("planner       {model} of {server} {state}"),
-        format!("  {wanted:<11} since {ago} ago, by {}", planning.asked_by),
+        format!("  {wanted:<11} asked {ago} ago, by {}", planning.asked_by),
         format!("  requests    {}{waiting}{lost}; {about}{input} tokens in, {output} out{cost}", planning.exchanges),
     ];
     lines.extend(planning.fell_back.iter().map(|why| format!("  fallback    {why}")));

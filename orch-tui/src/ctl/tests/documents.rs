@@ -56,7 +56,7 @@ async fn a_model_that_is_asked_is_waited_for_on_request() {
     assert!(waited.err.contains("warning: the rules took its place: it was prose three times\n"), "{}", waited.err);
     assert!(waited.err.contains("requirements v6 with 3 requirements"), "{}", waited.err);
     let shown = plain(&fake, "project get shop").await;
-    assert!(shown.out.contains("planning      big of local was asked; the rules took its place"), "{}", shown.out);
+    assert!(shown.out.contains("planner       big of local was asked; the rules took its place"), "{}", shown.out);
     assert!(shown.out.contains("  requests    3; 1500 tokens in, 300 out"), "{}", shown.out);
     assert_eq!(plain(&fake, "req propose --model big --rules").await.code, 2);
 }

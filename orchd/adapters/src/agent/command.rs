@@ -179,7 +179,10 @@ fn claude_spoken_to(model: Option<&str>, has_channel: bool, asks: bool) -> Words
     let mut words = words(&["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]);
     words.push("--replay-user-messages".to_owned());
     words.extend(match asks {
-        true => ["--permission-mode", "default", "--permission-prompt-tool", "stdio"].map(ToOwned::to_owned).to_vec(),
+        // What a repository says of permissions, or of who is asked about them, does not count.
+        true => ["--permission-mode", "default", "--permission-prompt-tool", "stdio", "--setting-sources", "user"]
+            .map(ToOwned::to_owned)
+            .to_vec(),
         false => vec!["--dangerously-skip-permissions".to_owned()],
     });
     claude_configured(words, model, has_channel)

@@ -18,7 +18,7 @@ use super::headers;
 use super::ledger::{Answered, Asked, End, Ledger, Way};
 use super::meter;
 use super::passing::{Passing, next};
-use super::question::{Question, text_of};
+use super::question::{Question, brief, text_of};
 use super::request;
 use super::upstream::{Client, Failed, Sent};
 
@@ -32,6 +32,8 @@ pub enum NotAnswered {
     Failed(String),
     /// Nobody wants it any more.
     Unwanted,
+    /// It may not leave at the moment.
+    NotNow,
 }
 
 /// A request as it leaves, and the route that its answer is counted by.
@@ -57,7 +59,10 @@ impl Client {
         let ready = ready(&way, question).await.map_err(NotAnswered::Failed)?;
         let Ready { asked, sent, route } = ready;
         let request_bytes = asked.body.len() as u64;
-        let ticket = ledger.open(asked).await.map_err(|refusal| NotAnswered::Failed(refusal.message))?;
+        let ticket = ledger.open(asked).await.map_err(|refusal| match refusal.code {
+            "waits" => NotAnswered::NotNow,
+            _ => NotAnswered::Failed(refusal.message),
+        })?;
         let (tries, begun) = (AtomicU32::new(0), Instant::now());
         let mut unwanted = std::pin::pin!(unwanted);
         let answer = tokio::select! {
@@ -81,7 +86,7 @@ impl Client {
                     Failed::Since(reason) => (reason, true),
                 };
                 ledger.close(ticket, without(End::Unreachable, None, has_left)).await;
-                return Err(NotAnswered::Failed(format!("the model's server gave no answer: {reason}")));
+                return Err(NotAnswered::Failed(brief(&format!("the model's server gave no answer: {reason}"))));
             }
         };
         let (head, body) = answer.into_parts();
@@ -100,9 +105,9 @@ impl Client {
         match end {
             End::Unwanted if left_out == 0 => Err(NotAnswered::Unwanted),
             End::Complete if !head.status.is_success() => {
-                let said: String =
-                    String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(300).collect();
-                Err(NotAnswered::Failed(format!("the model's server answered {}: {said}", head.status.as_u16())))
+                let said = String::from_utf8_lossy(&body[..body.len().min(4 << 10)]).into_owned();
+                let reason = format!("the model's server answered {}: {said}", head.status.as_u16());
+                Err(NotAnswered::Failed(brief(&reason)))
             }
             End::Complete => text_of(api, protocol, &body).map_err(NotAnswered::Failed),
             End::Unwanted => Err(NotAnswered::Failed("the model's answer is too long".into())),

@@ -11,6 +11,9 @@ use super::api::{Api, Route};
 /// The tool by which Anthropic's models answer in a form.
 const ANSWER_TOOL: &str = "answer";
 
+/// Most characters of what went wrong.
+const BRIEF_CHARS_MAX: usize = 500;
+
 /// Bytes of text that are a token where there has to be enough of them, and in which steps a context grows.
 const CONTEXT_BYTES_OF_TOKEN: u64 = 3;
 const CONTEXT_STEP: u64 = 1_024;
@@ -124,7 +127,8 @@ impl Question {
 /// # Errors
 /// When there is none, in words.
 pub fn text_of(api: Api, protocol: Protocol, body: &[u8]) -> Result<String, String> {
-    let read = |error: serde_json::Error| format!("the server's answer is not of the known form: {error}");
+    // What it quotes is the server's, and may be long.
+    let read = |error: serde_json::Error| brief(&format!("the server's answer is not of the known form: {error}"));
     let parts: Vec<String> = match (api, protocol) {
         (Api::OpenAi, Protocol::Responses) => {
             let answer: Responses = serde_json::from_slice(body).map_err(read)?;
@@ -149,6 +153,11 @@ pub fn text_of(api: Api, protocol: Protocol, body: &[u8]) -> Result<String, Stri
         }
     };
     Ok(parts.concat())
+}
+
+/// The first of a text of somebody else, in a line.
+pub(super) fn brief(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).take(BRIEF_CHARS_MAX).collect()
 }
 
 #[derive(Deserialize)]

@@ -162,7 +162,11 @@ pub(super) fn ask_about<V: View>(
         let end = (0..=LABEL_BYTES_MAX.min(field.label.len())).rev().find(|at| field.label.is_char_boundary(*at));
         field.label.truncate(end.unwrap_or(0));
     }
-    if of_planner(cx.view, project)?.iter().any(|open| open.vision == Some(vision) && open.fields == fields) {
+    let is_asked = |open: &InfoRequest| {
+        let lasts = matches!(open.state, InfoRequestState::Pending { expires } if expires > cx.now);
+        lasts && open.vision == Some(vision) && open.fields == fields
+    };
+    if of_planner(cx.view, project)?.iter().any(is_asked) {
         return Ok(());
     }
     withdraw_of_planner(cx, project, "the planner was asked anew")?;
@@ -296,6 +300,9 @@ pub(super) fn key(key: &str) -> Result<(), DecideError> {
     Err(DecideError::Invalid { field: "key", problem: format!("has not 1 to {NAME_BYTES_MAX} of `a-zA-Z0-9-_.`") })
 }
 
+/// Most bytes of the words of all fields of a question: a run may ask many, and each is read again with the next.
+const FIELDS_BYTES_MAX: usize = 8 << 10;
+
 fn check(question: &str, fields: &[InfoField]) -> Result<(), DecideError> {
     bounds::bytes("question", question.len(), SAID_BYTES_MAX)?;
     if question.trim().is_empty() || fields.is_empty() {
@@ -308,7 +315,11 @@ fn check(question: &str, fields: &[InfoField]) -> Result<(), DecideError> {
             return Err(DecideError::Invalid { field: "fields", problem: format!("has `{}` twice", field.name) });
         }
     }
-    Ok(())
+    let of_field = |field: &InfoField| match &field.kind {
+        FieldKind::Choice { choices } => field.label.len() + choices.iter().map(String::len).sum::<usize>(),
+        _ => field.label.len(),
+    };
+    bounds::bytes("fields", fields.iter().map(of_field).sum(), FIELDS_BYTES_MAX)
 }
 
 fn check_field(field: &InfoField) -> Result<(), DecideError> {

@@ -167,6 +167,7 @@ impl Planning {
             PlanningEvent::ModelAnswered { exchange, answer, .. } => planning.answered(*exchange, answer),
             PlanningEvent::Refused { exchange, problems } => planning.refuse(*exchange, problems),
             PlanningEvent::FellBack { reason } => {
+                planning.unread = None;
                 if let Some(other) = planning.planner.fallback.take() {
                     let model = std::mem::replace(&mut planning.planner.model, other);
                     planning.fell_back = Some((model, reason.clone()));

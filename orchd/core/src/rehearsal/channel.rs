@@ -21,12 +21,14 @@ pub(super) fn random((runs, tasks): (&[Run], &[Task]), infos: &[InfoRequest], di
     }
     let speaks = |run: &&Run| run.access.channel && (run.state == RunState::Running || run.state.is_waiting());
     let speaking: Vec<Run> = runs.iter().filter(speaks).cloned().collect();
-    let run = if dice.jitter(20) == 0 { pick(runs, dice) } else { pick(&speaking, dice) }?;
-    let told = infos.iter().find(|asked| asked.run == Some(run.id) && asked.answered_by.is_some() && !asked.is_taken);
-    if let Some(told) = told.filter(|_| dice.jitter(2) == 0) {
-        let word = Box::new(Word::Taken { key: told.key.clone() });
+    // What was answered is taken by who asked, mostly.
+    let mut answered = infos.iter().filter(|asked| asked.answered_by.is_some() && !asked.is_taken);
+    let asker = answered.find_map(|asked| Some((speaking.iter().find(|run| Some(run.id) == asked.run)?, asked)));
+    if let Some((run, asked)) = asker.filter(|_| dice.jitter(2) == 0) {
+        let word = Box::new(Word::Taken { key: asked.key.clone() });
         return Some(Command::Say { run: run.id, fence: run.fence, word });
     }
+    let run = if dice.jitter(20) == 0 { pick(runs, dice) } else { pick(&speaking, dice) }?;
     let is_driven = run.agent.as_ref().is_some_and(|agent| agent.is_driven);
     let task = tasks.iter().find(|task| task.id == run.task);
     let untold = task.and_then(|task| task.told_while(run.id, 0).find(|message| message.told_at.is_none()));

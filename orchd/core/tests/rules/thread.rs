@@ -3,13 +3,14 @@
 use orch_core::actor::Actor;
 use orch_core::command::{Command, Word};
 use orch_core::decide::SAID_BYTES_MAX;
-use orch_core::entity::{AgentUse, Allowance, MESSAGES_MAX, Run, Task, TaskEvent, Work};
+use orch_core::digest::Digest;
+use orch_core::entity::{AgentUse, Allowance, Artifact, MESSAGES_MAX, Run, Task, TaskEvent, Work};
 use orch_core::event::Event;
 use orch_core::rehearsal::new_task;
 use orch_core::state::run::RunOutcome;
 use orch_proto::id::{ProjectId, RunId, TaskId};
 
-use crate::support::{Scene, start};
+use crate::support::{Scene, settle, start};
 
 fn coder(is_driven: bool) -> AgentUse {
     let (of_run, of_task) = (Allowance::default(), Allowance::default());
@@ -107,7 +108,11 @@ fn nobody_is_told_who_cannot_be() {
     assert!(scene.refuses(&say(known)).to_string().contains("runs known steps"));
     let to_steps = Command::SayToTask { task: steps, text: "x".into() };
     assert!(scene.refuses(&to_steps).to_string().contains("runs known steps"));
-    scene.settle(run, RunOutcome::Succeeded);
+    let mut end = settle(run, scene.one::<Run>(run).fence, RunOutcome::Succeeded);
+    if let Command::SettleRun { artifacts, .. } = &mut end {
+        artifacts.push(Artifact { path: "report.txt".into(), size_bytes: 0, digest: Digest::of(b"") });
+    }
+    scene.does(&end);
     assert!(scene.refuses(&say(run)).to_string().contains("is over"));
     let late = Command::SayToTask { task, text: "x".into() };
     assert!(scene.refuses(&late).to_string().contains("is done"));

@@ -21,7 +21,7 @@ use orch_store::{ExecuteError, ReadView};
 
 use self::work::Work;
 use super::tasks::Tasks;
-use crate::app::{App, blocking};
+use crate::app::{App, blocking, in_place};
 use crate::error_chain::chain;
 use crate::gateway::PlannerBooks;
 
@@ -31,6 +31,8 @@ const PART: &str = "planner";
 const AT_ONCE: usize = 8;
 /// Largest answer that is read again, in bytes: all that is kept of one.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
+/// Most characters of a problem, and of the reason for which the rules plan.
+const PROBLEM_CHARS_MAX: usize = 1_000;
 
 /// Looks after plannings until the daemon stops.
 pub(super) async fn run(app: Arc<App>) {
@@ -152,7 +154,7 @@ async fn look(app: &Arc<App>, books: &PlannerBooks, project: &Project, planning:
             return wait(app).await;
         }
     }
-    let prompt = match work.prompt() {
+    let prompt = match in_place(|| work.prompt()) {
         Ok(prompt) => prompt,
         Err(reason) => {
             let reason = format!("`{model}` was not asked: {reason}");
@@ -178,11 +180,13 @@ async fn ask(
     match answer {
         Ok(_) => Next::Look,
         Err(NotAnswered::Unwanted) => Next::Look,
+        Err(NotAnswered::NotNow) => wait(app).await,
         Err(NotAnswered::Failed(_)) if *app.stopping.borrow() => Next::Over,
         Err(NotAnswered::Failed(reason)) if planning.planner.fallback.is_some() => {
             let command = PlanningCommand::FallBack { planning: planning.number, reason };
             match app.execute(PART, Command::Planning { project: project.id, command }).await {
-                Ok(_) | Err(ExecuteError::Rejected(_)) => Next::Look,
+                Ok(_) => Next::Look,
+                Err(ExecuteError::Rejected(_)) => wait(app).await,
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "that another model is asked is not on record yet");
                     wait(app).await
@@ -246,21 +250,30 @@ async fn judge(
     (work, exchange, body): (&Work, u32, Digest),
 ) -> Next {
     let problems = match said(app, planning, body).await {
-        Ok(text) => match work.outcome(&text) {
+        // Takes time with its size.
+        Ok(text) => match in_place(|| work.outcome(&text)) {
             Ok(outcome) => return finish(app, project, planning, outcome).await,
             Err(problems) => problems,
         },
         Err(problem) => vec![problem],
     };
+    let problems = problems.iter().map(|problem| brief(problem)).collect();
     let command = PlanningCommand::Refuse { planning: planning.number, exchange, problems };
     match app.execute(PART, Command::Planning { project: project.id, command }).await {
-        Ok(_) | Err(ExecuteError::Rejected(_)) => Next::Look,
+        Ok(_) => Next::Look,
+        // A person ended it, or what comes next is the same: then it is not done all the time.
+        Err(ExecuteError::Rejected(_)) => wait(app).await,
         Err(ExecuteError::Closed) => Next::Over,
         Err(error) => {
             tracing::warn!(error = chain(&error), "what is wrong with an answer of a model is not on record yet");
             wait(app).await
         }
     }
+}
+
+/// The first of what is told to people and models of a fault, whatever it quotes.
+fn brief(text: &str) -> String {
+    text.chars().take(PROBLEM_CHARS_MAX).collect()
 }
 
 /// The text of an answer that was kept.
@@ -276,7 +289,8 @@ async fn said(app: &Arc<App>, planning: &Planning, body: Digest) -> Result<Strin
 /// Proposes what the rules make, and says why.
 async fn by_rules(app: &Arc<App>, project: &Project, planning: &Planning, (work, reason): (&Work, String)) -> Next {
     tracing::warn!(project = project.slug, reason, "the rules plan in the place of a model");
-    let outcome = work.by_rules(&reason).unwrap_or_else(|failed| PlanningOutcome::Failed { reason: failed });
+    let outcome =
+        in_place(|| work.by_rules(&brief(&reason))).unwrap_or_else(|failed| PlanningOutcome::Failed { reason: failed });
     finish(app, project, planning, outcome).await
 }
 

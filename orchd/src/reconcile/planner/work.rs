@@ -185,7 +185,9 @@ impl OfPlan {
         let before = plans.into_iter().rev().find(|plan| plan.state == DocumentState::Approved);
         let tasks = before.map(|plan| plan.content.tasks).unwrap_or_default();
         let before = tasks.into_iter().take(BEFORE_MAX).map(|task| (task.key, task.title)).collect();
+        // What is to be done, and not by whom: an agent that is for single tasks is chosen by people.
         let mut capabilities = app.capabilities();
+        capabilities.retain(|capability| !app.config.agents.agents.contains_key(capability.as_str()));
         capabilities.extend(CAPABILITIES.map(ToOwned::to_owned));
         Ok(Self { document, ruled, blueprint, project: project.clone(), capabilities, before })
     }

@@ -94,17 +94,8 @@ fn command(app: &App, caller: &Caller, request: Request) -> Result<Command, RpcE
 /// Commands that need nothing but names.
 fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> {
     match request {
-        Request::RequirementsDecide { project, version, decision, digest, reason } => {
-            let found = super::read::version::<Requirements>(view, &project, version)?;
-            decide(Subject::Requirements(found.id), decision, digest.as_deref(), reason)
-        }
-        Request::PlanDecide { project, version, decision, digest, reason } => {
-            let found = super::read::version::<Plan>(view, &project, version)?;
-            decide(Subject::Plan(found.id), decision, digest.as_deref(), reason)
-        }
-        Request::ApprovalDecide { approval, decision, digest, reason } => {
-            let found = resolve::entity::<Approval>(view, &approval)?;
-            decide(Subject::Approval(found.id), decision, digest.as_deref(), reason)
+        Request::RequirementsDecide { .. } | Request::PlanDecide { .. } | Request::ApprovalDecide { .. } => {
+            decided(view, request)
         }
         Request::PlanChange { project, base_version, edits, reason } => {
             let project = resolve::project(view, &project)?.id;
@@ -176,6 +167,25 @@ fn of_run(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> {
         }
         Request::RunSay { run: name, text } => Ok(Command::SayToRun { run: run(&name)?, text }),
         _ => Err(RpcError::new(ErrorCode::Internal, "not a request about a run")),
+    }
+}
+
+/// What a person decides about a version, or about an approval.
+fn decided(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> {
+    match request {
+        Request::RequirementsDecide { project, version, decision, digest, reason } => {
+            let found = super::read::version::<Requirements>(view, &project, version)?;
+            decide(Subject::Requirements(found.id), decision, digest.as_deref(), reason)
+        }
+        Request::PlanDecide { project, version, decision, digest, reason } => {
+            let found = super::read::version::<Plan>(view, &project, version)?;
+            decide(Subject::Plan(found.id), decision, digest.as_deref(), reason)
+        }
+        Request::ApprovalDecide { approval, decision, digest, reason } => {
+            let found = resolve::entity::<Approval>(view, &approval)?;
+            decide(Subject::Approval(found.id), decision, digest.as_deref(), reason)
+        }
+        _ => Err(RpcError::new(ErrorCode::Internal, "not a decision")),
     }
 }
 
