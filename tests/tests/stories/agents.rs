@@ -273,7 +273,7 @@ fn a_run_asks_no_other_server_than_the_one_that_it_was_made_with() -> anyhow::Re
         story.start().await?;
         poll::until("what its agent is told", async || {
             let said = String::from_utf8_lossy(&story.stdout(&run.name, 1).await?).into_owned();
-            Ok(said.contains("is another than the one that this run was made with").then_some(()))
+            Ok(said.contains("is another than the one that was to be asked").then_some(()))
         })
         .await?;
         ensure!(other.requests().is_empty(), "nothing goes there");
