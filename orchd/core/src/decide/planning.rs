@@ -1,19 +1,19 @@
 //! A model in the place of the planner's rules: asked for by a person, each exchange on record before it leaves, and its result
 //! proposed like that of the rules.
 
-use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
+use orch_proto::{EntityKind, Timestamp};
 
 use super::bounds::{self, LINE_BYTES_MAX};
 use super::spend::{self, Standing};
 use super::{Context, DecideError, conflict, conflict_with_hint, document, info, plan, project, text};
 use crate::command::{PlanningCommand, PlanningOutcome};
 use crate::entity::{
-    ANSWERS_REFUSED_MAX, Entity as _, ModelAnswer, ModelRequest, OpenExchange, PlannerUse, Planning, PlanningEvent,
-    PlanningSubject, Project, ProjectEvent, Spend, Vision, model_name,
+    ANSWERS_REFUSED_MAX, Entity as _, ModelAnswer, ModelRequest, OpenExchange, Plan, PlannerUse, Planning,
+    PlanningEvent, PlanningSubject, Project, ProjectEvent, Requirements, Spend, Vision, model_name,
 };
 use crate::state::planning::PlanningStep;
-use crate::view::View;
+use crate::view::{Filter, View};
 
 /// Most exchanges of one planning, those that were lost or came to nothing included.
 const EXCHANGES_MAX: u32 = 16;
@@ -176,11 +176,15 @@ fn finish<V: View>(
             PlanningSubject::Requirements { vision },
         ) => {
             bounds::requirements(content)?;
+            let versions = cx.view.list::<Requirements>(&Filter::of(id))?;
+            not_overtaken(&known, versions.iter().map(|made| (made.version, made.created_at)))?;
             document::propose(cx, id, vision, content, text("reason", said)?)?;
             info::ask_about(cx, id, vision, questions)?;
             step(ruled.as_deref())?
         }
         (PlanningOutcome::Plan { content, said, ruled }, PlanningSubject::Plan { requirements }) => {
+            let versions = cx.view.list::<Plan>(&Filter::of(id))?;
+            not_overtaken(&known, versions.iter().map(|made| (made.version, made.created_at)))?;
             plan::propose(cx, id, requirements, content, text("reason", said)?)?;
             step(ruled.as_deref())?
         }
@@ -190,6 +194,17 @@ fn finish<V: View>(
     };
     emit(cx, id, planning, PlanningEvent::Ended { step });
     Ok(())
+}
+
+/// Refuses to put the result in the place of what somebody made while the model was at work: it would be withdrawn.
+fn not_overtaken(known: &Planning, versions: impl Iterator<Item = (u32, Timestamp)>) -> Result<(), DecideError> {
+    match versions.max() {
+        Some((version, at)) if at > known.since => Err(conflict_with_hint(
+            format!("version {version} was made since a model was asked, and would be replaced"),
+            "ask again if that is what you want",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn step(ruled: Option<&str>) -> Result<PlanningStep, DecideError> {

@@ -99,6 +99,26 @@ fn what_a_model_answered_is_proposed_and_needs_the_same_approval() {
     rule(scene.refuses(&of(project, PlanningCommand::Finish { planning: 1, outcome: result(&["pay"], None) })));
 }
 
+/// A model takes its time: what a person made in the meantime stays.
+#[test]
+fn what_a_person_made_meanwhile_is_not_replaced() {
+    let (mut scene, project) = begun();
+    scene.later_ms(1_000);
+    let vision = scene.view.newest::<Vision>().id;
+    scene.does(&Command::ProposeRequirements {
+        project,
+        vision,
+        content: Box::new(requirements(&["a person's"])),
+        reason: "by the rules".into(),
+        questions: Vec::new(),
+    });
+    let late = of(project, PlanningCommand::Finish { planning: 1, outcome: result(&["list"], None) });
+    assert!(rule(scene.refuses(&late)).to_string().contains("was made since a model was asked"));
+    let failed = PlanningOutcome::Failed { reason: "overtaken".into() };
+    scene.does(&of(project, PlanningCommand::Finish { planning: 1, outcome: failed }));
+    assert_eq!(scene.view.newest::<Requirements>().state, DocumentState::Proposed);
+}
+
 #[test]
 fn one_at_a_time_and_what_a_person_ended_proposes_nothing() {
     let (mut scene, project) = begun();
