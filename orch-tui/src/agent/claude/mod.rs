@@ -157,7 +157,10 @@ impl<P: Permissions> Conversation<'_, P> {
             if self.given.len() >= GIVEN_MAX {
                 self.given.clear();
             }
-            self.given.insert(ticket.call.clone());
+            // One without a name could be any.
+            if !ticket.call.is_empty() {
+                self.given.insert(ticket.call.clone());
+            }
         }
         self.talk.program.say(wire::answer(&ticket, &leave)).await;
     }

@@ -85,7 +85,10 @@ pub(super) const PLANTS: &[Plant] = &[
     plant(
         ("book-places", "places that are taken count as free"),
         "orchd/core/src/schedule/choose.rs",
-        (".saturating_sub(self.turns.running() + self.chosen.len())", ".saturating_sub(self.chosen.len())"),
+        (
+            "let under_way = self.turns.running() + self.chosen.len() + self.returning.chosen();",
+            "let under_way = self.chosen.len() + self.returning.chosen();",
+        ),
         &[Finder::Daemon],
     ),
     plant(
