@@ -100,14 +100,16 @@ pub(super) async fn run(options: Options, socket: PathBuf) -> io::Result<u8> {
         let Ok(due) = state.draw_if_due() else { return Ok(term::EXIT_HANGUP) };
         let event = tokio::select! {
             biased;
-            Some(event) = outside.recv() => state.on_outside(event)?,
-            Some(()) = is_gone.recv() => Some(term::EXIT_HANGUP),
-            Some(input) = state.inputs.recv() => state.on_inputs(input)?,
-            Some(message) = received.recv() => state.on_messages(message, &mut received)?,
-            () = wait_until(ticker, due) => state.step(Msg::Timer)?,
-            () = state.daemon.reap() => None,
+            Some(event) = outside.recv() => state.on_outside(event),
+            Some(()) = is_gone.recv() => Ok(Some(term::EXIT_HANGUP)),
+            Some(input) = state.inputs.recv() => state.on_inputs(input),
+            Some(message) = received.recv() => state.on_messages(message, &mut received),
+            () = wait_until(ticker, due) => state.step(Msg::Timer),
+            () = state.daemon.reap() => Ok(None),
         };
-        if let Some(code) = event {
+        // A terminal that is gone has the program continue as well as end, in either order.
+        let Ok(code) = event else { return Ok(term::EXIT_HANGUP) };
+        if let Some(code) = code {
             return Ok(code);
         }
     }
