@@ -30,13 +30,13 @@ case "$prompt" in
 *"Rewrite the repository"*)
     begin; hello
     rm -rf .git && git init -q . && git config user.email a@b && git config user.name a
-    git config core.fsmonitor 'touch /tmp/pwned; false'; git config core.hooksPath hooks; mkdir -p hooks
+    git config core.fsmonitor 'touch PWNED; false'; git config core.hooksPath hooks; mkdir -p hooks
     printf '#!/bin/sh\ntouch "$HOME/pwned"\n' | tee hooks/pre-commit hooks/post-commit hooks/post-checkout > .git/hooks/post-update
     chmod +x hooks/* .git/hooks/post-update; git add hello.txt && git commit -q --no-verify -m 'another history' -- hello.txt
     rm -rf hooks; printf 'ref: refs/heads/../../../../etc\n' > .git/HEAD; finish ;;
 *"Leave something behind"*)
-    begin; hello; mkfifo fifo; setsid sh -c 'exec sleep 4242' < /dev/null > /dev/null 2>&1 &
-    setsid sh -c 'trap "" TERM HUP INT; while :; do sleep 4242; done' < /dev/null > /dev/null 2>&1 &
+    begin; hello; mkfifo fifo; setsid sh -c 'exec sleep NAP' < /dev/null > /dev/null 2>&1 &
+    setsid sh -c 'trap "" TERM HUP INT; while :; do sleep NAP; done' < /dev/null > /dev/null 2>&1 &
     rm -f fifo; finish ;;
 *"Speak for others"*)
     begin "$(ls /proc | head -1)"
@@ -56,10 +56,16 @@ case "$prompt" in
 esac
 "#;
 
+/// How long what it leaves behind would last, in seconds: a number that no other process of this machine has.
+fn nap() -> String {
+    (1_000_000 + std::process::id()).to_string()
+}
+
 /// A daemon whose agent does what the titles of its tasks say.
 async fn begin(story: &mut Story) -> anyhow::Result<()> {
     let program = story.env().path("wrong-agent");
-    std::fs::write(&program, AGENT)?;
+    let pwned = story.env().path("pwned");
+    std::fs::write(&program, AGENT.replace("NAP", &nap()).replace("PWNED", &pwned.display().to_string()))?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
     let config = format!(
         "[run]\nlog_mb = 8\n[models.none]\napi = \"openai\"\nurl = \"http://127.0.0.1:9\"\n\
@@ -125,7 +131,7 @@ fn one_that_rewrites_its_repository_hands_in_files_and_nothing_else() -> anyhow:
         let task = hand_in(story, "Rewrite the repository").await?;
         story.task_in(&task, TaskState::Done).await?;
         is_merged(story, "hello.txt", "hi\n").await?;
-        ensure!(!std::path::Path::new("/tmp/pwned").exists(), "nothing of its configuration was executed");
+        ensure!(!story.env().path("pwned").exists(), "nothing of its configuration was executed");
         let project = story.project("shop").await?;
         let repository = story.env().state().join("repos").join(format!("{}.git", project.id));
         let log = Command::new("git").arg("-C").arg(repository).args(["log", "--format=%s"]).output()?;
@@ -143,7 +149,7 @@ fn one_that_leaves_processes_behind_leaves_none() -> anyhow::Result<()> {
         story.task_in(&task, TaskState::Done).await?;
         is_merged(story, "hello.txt", "hi\n").await?;
         let gone = poll::until("the end of what it left", async || {
-            let found = Command::new("pgrep").args(["-f", "sleep 4242"]).output()?;
+            let found = Command::new("pgrep").args(["-f", &format!("sleep {}", nap())]).output()?;
             Ok(found.stdout.is_empty().then_some(()))
         });
         gone.await

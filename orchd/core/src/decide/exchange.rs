@@ -5,9 +5,7 @@ use orch_proto::id::RunId;
 use super::spend::{self, Standing};
 use super::{Context, DecideError, bounds, conflict, conflict_with_hint};
 use crate::command::Command;
-use crate::entity::{
-    EXCHANGES_MAX, EXCHANGES_OPEN_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent, Spend, model_name,
-};
+use crate::entity::{EXCHANGES_MAX, EXCHANGES_OPEN_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent};
 use crate::view::View;
 
 /// Takes note of a request or an answer.
@@ -67,13 +65,7 @@ fn answer<V: View>(cx: &mut Context<'_, V>, id: RunId, number: u32, answer: &Mod
         cx.note("the answer is on record; nothing changes");
         return Ok(());
     }
-    // What a server says of itself has no more room here than anything else.
-    let answer = ModelAnswer {
-        model: answer.model.as_deref().and_then(model_name),
-        tokens: answer.tokens.capped(),
-        ..answer.clone()
-    };
-    let spent = Spend { tokens: answer.tokens.total(), cost: answer.cost.unwrap_or(0) };
+    let (answer, spent) = (answer.bounded(), answer.spent());
     cx.emit((id, RunEvent::ModelAnswered { number, answer: Box::new(answer) }));
     spend::count(cx, &run, spent)
 }

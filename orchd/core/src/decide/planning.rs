@@ -10,7 +10,7 @@ use super::{Context, DecideError, conflict, conflict_with_hint, document, info, 
 use crate::command::{PlanningCommand, PlanningOutcome};
 use crate::entity::{
     ANSWERS_REFUSED_MAX, Entity as _, ModelAnswer, ModelRequest, OpenExchange, Plan, PlannerUse, Planning,
-    PlanningEvent, PlanningSubject, Project, ProjectEvent, Requirements, Spend, Vision, model_name,
+    PlanningEvent, PlanningSubject, Project, ProjectEvent, Requirements, Vision,
 };
 use crate::state::planning::PlanningStep;
 use crate::view::{Filter, View};
@@ -119,12 +119,7 @@ fn answer_model<V: View>(
         cx.note("the answer is on record; nothing changes");
         return Ok(());
     }
-    let answer = ModelAnswer {
-        model: answer.model.as_deref().and_then(model_name),
-        tokens: answer.tokens.capped(),
-        ..answer.clone()
-    };
-    let spent = Spend { tokens: answer.tokens.total(), cost: answer.cost.unwrap_or(0) };
+    let (answer, spent) = (answer.bounded(), answer.spent());
     let uses = spend::uses(cx, &found, spent)?;
     emit(cx, id, planning, PlanningEvent::ModelAnswered { exchange, answer: Box::new(answer), uses });
     Ok(())

@@ -227,6 +227,20 @@ pub struct ModelAnswer {
     pub tries: u32,
 }
 
+impl ModelAnswer {
+    /// The same, in which what a server says of itself has no more room than anything else.
+    #[must_use]
+    pub fn bounded(&self) -> Self {
+        Self { model: self.model.as_deref().and_then(model_name), tokens: self.tokens.capped(), ..self.clone() }
+    }
+
+    /// What it cost, of what may be spent.
+    #[must_use]
+    pub fn spent(&self) -> Spend {
+        Spend { tokens: self.tokens.capped().total(), cost: self.cost.unwrap_or(0) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
