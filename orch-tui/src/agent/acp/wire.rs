@@ -229,6 +229,13 @@ mod tests {
                 .1,
             ["/w/n.md", "/w/m.md"]
         );
+        let two = r#"{"title":"ls","kind":"execute","rawInput":{"command":"ls","cmd":"rm x"}}"#;
+        assert_eq!(of(two).1, ["ls", "rm x"], "which of the two it goes by is not known");
+        let odd = r#"{"title":"ls","kind":"execute","rawInput":{"command":["rm",5]}}"#;
+        assert_eq!(of(odd), (Deed::Command, vec!["rm 5".to_owned()], 2), "what is no text is shown as it stands, too");
+        let many: Vec<String> = (0..100).map(|at| format!(r#"{{"path":"/w/{at}"}}"#)).collect();
+        let many = format!(r#"{{"title":"x","kind":"edit","locations":[{}]}}"#, many.join(","));
+        assert_eq!(of(&many).1.len(), 100, "each is judged");
         assert_eq!(of(r#"{"title":"see","kind":"fetch","rawInput":{"url":"http://a"}}"#).1, ["http://a"]);
     }
 }

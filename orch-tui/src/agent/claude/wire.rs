@@ -189,6 +189,8 @@ mod tests {
             let details = vec![r#"{"pattern":"x"}"#.to_owned(), "in /w".to_owned()];
             (Deed::Read, "Grep".to_owned(), vec!["Grep".to_owned()], details)
         });
+        let odd = of("Bash", json!({"command": ["rm", "x"]}));
+        assert_eq!((odd.2, odd.3.len()), (vec![r#"["rm","x"]"#.to_owned()], 3), "it is shown as it stands");
         assert_eq!(of("mcp__house__report", json!(7)).0, Deed::Tool);
     }
 

@@ -149,7 +149,10 @@ fn change(params: &Value, changes: &Value) -> Action {
     let path = |file: &Value| file["path"].as_str().unwrap_or_default().to_owned();
     let mut words: Vec<String> = files.iter().map(path).collect();
     // Where one is moved to.
-    let target = |file: &Value| file["kind"]["move_path"].as_str().map(ToOwned::to_owned);
+    let target = |file: &Value| {
+        let named = ["move_path", "movePath"].into_iter().find_map(|name| file["kind"][name].as_str());
+        named.map(ToOwned::to_owned)
+    };
     words.extend(files.iter().filter_map(target));
     words.extend(params["grantRoot"].as_str().map(ToOwned::to_owned));
     let whole = changes.to_string();
@@ -214,6 +217,12 @@ mod tests {
         assert!(details[2].starts_with("sha256 of "), "{details:?}");
         changes.note("item/completed", &Message::read(item).unwrap());
         assert!(changes.of("c1").is_none());
+        let file = |at: u32| json!({ "path": format!("/w/{at}"), "kind": { "type": "update", "move_path": format!("/m/{at}") } });
+        let many = json!({ "params": { "item": { "type": "fileChange", "id": "c2", "changes": (0..100).map(file).collect::<Vec<_>>() } } });
+        changes.note("item/started", &Message::read(&many.to_string()).unwrap());
+        let many = seen("item/fileChange/requestApproval", r#"{"id":1,"params":{"itemId":"c2"}}"#, &changes);
+        assert!(many.1.len() == 200 && many.1.contains(&"/m/99".to_owned()), "each is judged, and where it goes");
+        assert!(many.2.concat().contains("update /w/99 to /m/99"), "and each is shown: {:?}", many.2);
         let line = r#"{"id":2,"params":{"serverName":"house","_meta":{"codex_approval_kind":"mcp_tool_call","tool_name":"note","tool_params":{"text":"t"}}}}"#;
         assert_eq!(seen("mcpServer/elicitation/request", line, &changes).1, ["house/note"]);
         assert!(asked("item/tool/call", &Message::read(line).unwrap(), &changes).is_none());

@@ -153,6 +153,7 @@ pub fn action_digest(run: RunId, key: &str, action: &str, details: &[String]) ->
 
 /// Refuses what would be too many questions.
 pub(super) fn may_ask<V: View>(cx: &Context<'_, V>, run: &Run) -> Result<(), DecideError> {
+    // Nobody answers one that is to end, as when its project is archived.
     if let Some(reason) = &run.cancel_requested {
         return Err(conflict(format!("R-{} is to end and cannot ask now: {reason}", run.number)));
     }
@@ -161,10 +162,6 @@ pub(super) fn may_ask<V: View>(cx: &Context<'_, V>, run: &Run) -> Result<(), Dec
     bounds::count("questions of the run", infos.len() + actions.len() + 1, ASKED_MAX)?;
     let open = infos.iter().filter(|it| it.is_open()).count() + actions.iter().filter(|it| it.is_open()).count();
     bounds::count("questions that wait", open + 1, ASKED_OPEN_MAX)?;
-    // Nobody answers one that is to end, as when its project is archived.
-    if run.cancel_requested.is_some() {
-        return Err(conflict(format!("R-{} is to end and cannot ask now", run.number)));
-    }
     match run.state {
         RunState::Running | RunState::AwaitingInput { .. } | RunState::AwaitingApproval { .. } => Ok(()),
         _ => Err(conflict(format!("R-{} is {} and cannot ask now", run.number, run.state.label()))),
