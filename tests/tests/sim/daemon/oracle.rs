@@ -248,18 +248,19 @@ pub(super) fn excuse(mirror: &Mirror, limits: &Limits, now: Timestamp, task: &Ta
         TaskState::Approved { .. } => {}
         _ => return None,
     }
-    let why = hindrance(mirror, limits, now, task)?;
     let is_over = |id: &TaskId| mirror.tasks.get(id).is_some_and(|task| task.state.is_final());
-    let waits = task.depends_on.iter().any(|id| !is_over(id));
-    match why.as_str() {
-        "its dependencies do not hold" if !waits => Some(why),
+    // Before what passes with time: a wait between attempts counts for nothing again and again after the clock was put back.
+    if !dependencies_hold(mirror, task) {
         // Those that it waits for must have an excuse themselves.
-        "its dependencies do not hold" => task
+        return task
             .depends_on
             .iter()
             .filter(|id| !is_over(id))
             .all(|id| mirror.tasks.get(id).is_some_and(|task| excuse(mirror, limits, now, task).is_some()))
-            .then_some(why),
+            .then(|| "its dependencies do not hold".into());
+    }
+    let why = hindrance(mirror, limits, now, task)?;
+    match why.as_str() {
         "it asks for more than there is" | "its project is not ready" | "it is not approved" => Some(why),
         _ => None,
     }
