@@ -69,6 +69,6 @@ impl Claimed {
 
     /// Ends everything inside, which nobody has followed.
     pub(super) fn give_up(self) -> Result<(), Errno> {
-        self.inside.end().map(drop)
+        self.inside.end()
     }
 }
