@@ -63,7 +63,7 @@ pub(super) enum Heard {
 }
 
 impl Inside {
-    /// Makes it that of `spec`, whose first step then starts. `trees` are the directories of the run, unless init opens
+    /// Makes it that of `spec`, whose first step then starts, without isolation when it is told to. `trees` are the directories of the run, unless init opens
     /// them itself.
     pub(super) fn claim(
         &mut self,
@@ -75,6 +75,14 @@ impl Inside {
         match self {
             Self::Sandboxed(sandbox) => sandbox.claim(spec, secrets, trees, keeper),
             Self::Plain(plain) => plain.claim(spec, keeper.watches_tmpfs()),
+        }
+    }
+
+    /// Lets the first step begin, where it does not by itself.
+    pub(super) fn begin(&mut self) {
+        match self {
+            Self::Sandboxed(_) => {}
+            Self::Plain(plain) => plain.begin(),
         }
     }
 
@@ -132,7 +140,10 @@ impl Inside {
             Self::Sandboxed(sandbox) => {
                 sandbox.send(&Request::StartStep { index }, &streams.each_ref().map(OwnedFd::as_fd))
             }
-            Self::Plain(plain) => plain.start_step(index, streams, is_paused),
+            Self::Plain(plain) => {
+                plain.start_step(index, streams, is_paused);
+                Ok(())
+            }
         }
     }
 

@@ -182,7 +182,7 @@ impl Attempt<'_> {
     ) -> Ended {
         keeper.kill();
         let mut steps = not_run(self.spec);
-        if let (Ok(_), Some(first)) = (&claimed, steps.first_mut()) {
+        if let (Ok(true), Some(first)) = (claimed.as_ref().map(Claimed::may_have_begun), steps.first_mut()) {
             first.status = StepStatus::Lost;
         }
         let outcome = match claimed.map_or(Ok(()), Claimed::give_up).and(keeper.end()) {

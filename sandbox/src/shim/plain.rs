@@ -51,7 +51,7 @@ pub(crate) struct Plain {
     mark: CString,
     steps: Vec<Prepared>,
     current: Option<Current>,
-    /// A step whose turn came in a pause.
+    /// The first step until it is to begin, and one whose turn came in a pause.
     waiting: Option<(u16, [OwnedFd; 2])>,
     is_killing: bool,
     /// What the shim has not heard yet.
@@ -89,20 +89,28 @@ impl Plain {
         })
     }
 
-    /// Starts the first step of `spec`. `is_watched`: whether what the run uses is to be watched.
+    /// Takes the steps of `spec`, of which the first waits for [`begin`](Self::begin). `is_watched`: whether what the run uses
+    /// is to be watched.
     pub(super) fn claim(&mut self, spec: &CheckedSpec, is_watched: bool) -> Result<FirstStreams, Errno> {
         let (stdout, their_stdout) = pipe()?;
         let (stderr, their_stderr) = pipe()?;
         let indexes = (0..spec.steps.len()).filter_map(|index| u16::try_from(index).ok());
         self.steps = indexes.filter_map(|index| init::prepare_step(spec, index)).collect();
         self.steps.iter_mut().for_each(|step| leftovers::put_mark(&mut step.env, &self.mark));
-        let started = self.start([their_stdout, their_stderr], 0);
-        self.news.push_back(Heard::Began { at_ns: monotonic_ns() });
+        self.waiting = Some((0, [their_stdout, their_stderr]));
         if is_watched {
             self.news.push_back(Heard::Said(Reply::Lent, Vec::new()));
         }
-        self.take_note(0, started);
         Ok(FirstStreams { stdout, stderr })
+    }
+
+    /// Starts the first step. Last, when whoever asked for the run has been answered: this process stands still until the
+    /// program of the step is executed, which on a busy host can be a while.
+    pub(super) fn begin(&mut self) {
+        let Some((index, streams)) = self.waiting.take() else { return };
+        let started = self.start_guarded(streams, index);
+        self.news.push_back(Heard::Began { at_ns: monotonic_ns() });
+        self.take_note(index, started);
     }
 
     /// Readable when children have ended.
@@ -129,10 +137,10 @@ impl Plain {
             Request::Stop => stop_all(),
             Request::Continue => {
                 signal_all(Signal::SIGCONT)?;
-                match self.waiting.take() {
-                    Some((index, streams)) => self.start_step(index, streams, false),
-                    None => Ok(()),
+                if let Some((index, streams)) = self.waiting.take() {
+                    self.start_step(index, streams, false);
                 }
+                Ok(())
             }
             // The one is `claim`, the other `start_step`.
             Request::Claim { .. } | Request::StartStep { .. } => Err(Errno::EPROTO),
@@ -140,17 +148,13 @@ impl Plain {
     }
 
     /// Starts a step but the first. In a pause that waits: in a group that stands still it would not come to execute.
-    pub(super) fn start_step(&mut self, index: u16, streams: [OwnedFd; 2], is_paused: bool) -> Result<(), Errno> {
+    pub(super) fn start_step(&mut self, index: u16, streams: [OwnedFd; 2], is_paused: bool) {
         if is_paused {
             self.waiting = Some((index, streams));
-            return Ok(());
+        } else {
+            let started = self.start_guarded(streams, index);
+            self.take_note(index, started);
         }
-        // An execution can hang in a file system, and this process with it: nobody could end such a run.
-        die_in(FOLLOW_MAX);
-        let started = self.start(streams, index);
-        alarm::cancel();
-        self.take_note(index, started);
-        Ok(())
     }
 
     /// Everything inside has ended, and nobody is left who could start anything.
@@ -173,6 +177,14 @@ impl Plain {
                 self.news.push_back(Heard::Said(Reply::StepEnded { index, ended, alone: false }, Vec::new()));
             }
         }
+    }
+
+    /// An execution can hang in a file system, and this process with it: nobody could end such a run, and so the kernel does.
+    fn start_guarded(&self, streams: [OwnedFd; 2], index: u16) -> Result<Pid, StartError> {
+        die_in(FOLLOW_MAX);
+        let started = self.start(streams, index);
+        alarm::cancel();
+        started
     }
 
     /// Starts the step with this index and returns when its program runs.

@@ -176,7 +176,7 @@ impl<'a> Supervisor<'a> {
             self.follow(0, stdout, stderr);
             self.machine.claimed();
         }
-        self.inside = Some(inside);
+        self.inside.insert(inside).begin();
     }
 
     /// Waits once and handles everything that is ready.
