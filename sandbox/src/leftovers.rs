@@ -71,7 +71,8 @@ fn kill_round() -> io::Result<Vec<OwnedFd>> {
     let mut killed = Vec::new();
     let numbers = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     for pid in numbers.map(Pid::from_raw) {
-        if killed.len() == ENDING_MAX || !is_left(pid) {
+        // Whoever looks may have been started by such a run itself.
+        if killed.len() == ENDING_MAX || pid == getpid() || !is_left(pid) {
             continue;
         }
         let Ok(process) = process::open_pidfd(pid) else { continue };

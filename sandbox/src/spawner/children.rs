@@ -16,8 +16,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{Pid, getpid};
 
-use crate::init;
+use crate::cli::EXIT_INTERNAL;
 use crate::init::reap::{self, Next, Wait, ignore_gone};
+use crate::init::{self, Ended};
 use crate::watch::{children_of, descendants};
 
 /// Longest time that anybody is kept waiting by what is being killed. It does nothing more then but finish a call of the kernel in
@@ -32,7 +33,7 @@ pub(super) struct Children {
     signals: SignalFd,
     /// Those that it has started.
     own: BTreeSet<Pid>,
-    /// Whether one of them has ended in another way than it should, and may have left something.
+    /// Whether one of them was killed or has failed, and may have left something.
     has_orphans: bool,
 }
 
@@ -65,9 +66,7 @@ impl Children {
     fn collect(&mut self) {
         while let Ok(Next::Ended(pid, ended)) = reap::next(Wait::No) {
             // What is not its own ends as it does because it was killed here, or is a sandbox that its shim did not wait for.
-            if self.own.remove(&pid) && ended != (init::Ended::Exited { code: 0 }) {
-                self.has_orphans = true;
-            }
+            self.has_orphans |= self.own.remove(&pid) && !is_orderly(&ended);
         }
     }
 
@@ -92,6 +91,11 @@ impl Children {
             self.collect();
         }
     }
+}
+
+/// Whether a shim that ended like this has ended by itself, and so what it had started.
+fn is_orderly(ended: &Ended) -> bool {
+    matches!(ended, Ended::Exited { code } if *code != EXIT_INTERNAL)
 }
 
 #[cfg(test)]
