@@ -5,8 +5,9 @@
 //! - [`spec`]: what to run and what it may touch. [`level`]: what the sandbox guarantees. [`limit`]: what the whole run may
 //!   use. [`exit_record`]: how it ended.
 //! - [`run_dir`]: the directory in which one attempt lives; [`log`]: its log; [`control`]: its control socket.
-//! - [`spawner`]: starts shims for a daemon. `shim`: owns one run. `init`: pid 1 inside, builds the sandbox and runs the
-//!   steps. `view` and `seccomp`: what they see and may call. `probes`: what really holds.
+//! - [`spawner`]: starts shims for a daemon. `shim`: owns one run, and without isolation runs its steps. `init`: pid 1 inside,
+//!   builds the sandbox and runs the steps. `view` and `seccomp`: what they see and may call. `probes`: what really holds.
+//!   `leftovers`: what is left where no sandbox ends it.
 //! - [`secrets`]: values on their way to the steps. [`redact`]: takes them out of what the steps write.
 //! - [`egress`]: what a run may reach over the network, and the proxy through which it does. `listeners`: what it finds
 //!   listening inside, served from outside.
@@ -27,6 +28,7 @@ pub mod exit_record;
 #[doc(hidden)]
 pub mod fuzzing;
 mod init;
+mod leftovers;
 pub mod level;
 pub mod limit;
 mod listeners;

@@ -22,7 +22,7 @@ pub enum Observed {
     Absent,
     Running,
     Exited(Box<ExitRecord>),
-    /// It was started and is gone without a record.
+    /// It was started and is gone without a record. Nothing of it lives.
     Lost,
     /// Who took it lives, but its directory, or what it holds there, was taken away.
     Unseen,
@@ -54,7 +54,7 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
     /// After [`SubmitError::Unknown`] the run may be under way.
     fn submit(&self, directory: &Path, spec: &RunSpec, secrets: &Secrets) -> Result<Option<OwnedFd>, SubmitError>;
 
-    /// Looks what has become of an attempt.
+    /// Looks what has become of an attempt. Of one that is lost it ends what there still is, so that another one can begin.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -143,7 +143,21 @@ impl Executor for Local {
             Liveness::NotStarted => Observed::Absent,
             Liveness::Running { .. } => Observed::Running,
             Liveness::Exited(record) => Observed::Exited(record),
-            Liveness::Lost => Observed::Lost,
+            Liveness::Lost => {
+                match run_dir::end_rest(directory) {
+                    Ok(0) => {}
+                    Ok(count) => {
+                        tracing::warn!(directory = %directory.display(), count, "ended what a lost run had left");
+                    }
+                    // Then what the spawner does about it has to do.
+                    Err(error) => tracing::warn!(
+                        directory = %directory.display(),
+                        error = &error as &dyn std::error::Error,
+                        "failed to look for what a lost run has left"
+                    ),
+                }
+                Observed::Lost
+            }
             Liveness::Unseen { .. } => Observed::Unseen,
         })
     }

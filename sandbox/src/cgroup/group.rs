@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{AccessFlags, Pid, UnlinkatFlags, faccessat, unlinkat};
 
@@ -27,7 +27,7 @@ const FREEZE_WAIT: Duration = Duration::from_millis(500);
 pub(crate) struct Bounds {
     /// Memory with page cache and temporary files, in bytes.
     pub(crate) memory_bytes: Option<u64>,
-    /// Processes and threads, init among them.
+    /// Processes and threads, init among them if there is one.
     pub(crate) processes: Option<u64>,
     /// Processor time, in thousandths of one processor.
     pub(crate) cpu_millis: Option<u64>,
@@ -110,6 +110,11 @@ impl RunGroup {
         write(self.dir.as_fd(), "cgroup.procs", &pid.to_string())
     }
 
+    /// The same for whoever starts processes in it later on; holds no lock.
+    pub(crate) fn place(&self) -> Result<OwnedFd, Errno> {
+        openat(&*self.dir, ".", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    }
+
     pub(crate) fn controllers(&self) -> Controllers {
         self.controllers
     }
@@ -167,7 +172,7 @@ impl RunGroup {
         write(self.dir.as_fd(), "cgroup.freeze", "0")
     }
 
-    /// Kills every process of the group, init among them, also while it is frozen. `ENOENT` before Linux 5.14.
+    /// Kills every process of the group, init among them if there is one, also while it is frozen. `ENOENT` before Linux 5.14.
     pub(crate) fn kill(&self) -> Result<(), Errno> {
         write(self.dir.as_fd(), "cgroup.kill", "1")
     }
@@ -183,6 +188,11 @@ impl RunGroup {
         self.is_removed = removed.is_ok();
         removed
     }
+}
+
+/// Moves this process into the group at `place`. Allocates nothing.
+pub(crate) fn enter(place: BorrowedFd<'_>) -> Result<(), Errno> {
+    write(place, "cgroup.procs", "0")
 }
 
 /// The text of `cpu.max`.

@@ -4,7 +4,7 @@
 //! <the unit's group>        controllers enabled for its children; holds no process itself
 //! |- daemon                 daemon, spawner, shims
 //! '- runs                   the ceilings of all runs together
-//!    '- <run>               init and everything that it starts, from its first instruction on
+//!    '- <run>               init and everything that it starts, from its first instruction on; without isolation the steps
 //! ```
 //!
 //! A group that passes controllers on to its children must hold no process (the kernel refuses it otherwise), so the daemon
@@ -26,6 +26,6 @@ mod group;
 mod judge;
 mod subtree;
 
-pub(crate) use group::{Bounds, ReadBack, RunGroup};
+pub(crate) use group::{Bounds, ReadBack, RunGroup, enter};
 pub(crate) use judge::{Evidence, judge};
 pub(crate) use subtree::{Missing, Subtree, find};

@@ -87,7 +87,7 @@ pub(super) fn null_stdio() -> Result<(), Errno> {
 }
 
 /// Points standard input at the null device of this process's view.
-pub(super) fn null_stdin() -> Result<(), Errno> {
+pub(crate) fn null_stdin() -> Result<(), Errno> {
     dup2_stdin(open(NULL, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 

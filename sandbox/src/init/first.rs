@@ -24,7 +24,6 @@ use super::{Orders, SetupFailure, confine};
 use crate::clock::monotonic_ns;
 use crate::level::{Guarantee, LevelReport};
 use crate::probes::inside;
-use crate::spec::Isolation;
 use crate::sys::process::{self, Forked};
 use crate::sys::{channel, interface, memory, ruleset};
 
@@ -99,18 +98,12 @@ impl From<Errno> for End {
 }
 
 fn run(orders: &Orders<'_>, channel: &OwnedFd) -> Result<Infallible, End> {
-    let sandboxed = orders.shape.isolation == Isolation::Sandboxed;
     steps::become_plain(&orders.stdout, &orders.stderr).map_err(|errno| not_prepared("init", errno))?;
-    if sandboxed {
-        confine_early(orders, channel)?;
-    }
+    confine_early(orders, channel)?;
     wait_for_word(channel)?;
-    let mut findings = Vec::new();
-    if sandboxed {
-        // The directory where it was born may still be one of the host.
-        chdir("/").and_then(|()| confine::null_stdin()).map_err(|errno| not_prepared("init", errno))?;
-        findings = inside::probe(orders.expected);
-    }
+    // The directory where it was born may still be one of the host.
+    chdir("/").and_then(|()| confine::null_stdin()).map_err(|errno| not_prepared("init", errno))?;
+    let mut findings = inside::probe(orders.expected);
     if orders.pauses {
         memory::fault_in();
     }
@@ -128,12 +121,12 @@ fn run(orders: &Orders<'_>, channel: &OwnedFd) -> Result<Infallible, End> {
     findings.retain(|found| limits.iter().all(|limit| limit.kind != found.kind));
     findings.extend(limits);
     findings.push(landlock.clone());
-    if sandboxed && LevelReport::new(findings).level < orders.shape.required_level {
+    if LevelReport::new(findings).level < orders.shape.required_level {
         return Err(End::Said(Reply::Refused { landlock }));
     }
     let ready = steps::ready_to_execute(&step);
     messages::send(channel.as_fd(), &Reply::Executing { landlock, at_ns: monotonic_ns() })?;
-    let failed = ready.and_then(|()| steps::execute(&step));
+    let failed = ready.and_then(|()| steps::execute(&step.programs, &step.image()));
     Err(End::Said(not_executed(failed)))
 }
 

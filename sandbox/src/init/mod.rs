@@ -1,4 +1,4 @@
-//! Pid 1 of a run: builds the sandbox around itself, waits for the run that claims it, then starts, stops and kills steps
+//! Pid 1 of a run in a sandbox: builds the sandbox around itself, waits for the run that claims it, then starts, stops and kills steps
 //! as the shim says.
 //!
 //! Knows how to run a step, not which; the shim decides everything. **Invariant:** every process of the run is a
@@ -12,10 +12,10 @@ mod confine;
 mod first;
 mod messages;
 mod namespaces;
-mod reap;
+pub(crate) mod reap;
 mod script;
 mod secrets;
-mod steps;
+pub(crate) mod steps;
 
 use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -26,19 +26,19 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
+pub(crate) use confine::null_stdin;
 pub(crate) use messages::{Ended, MESSAGE_BYTES_MAX, Reply, Request, send_with};
-pub(crate) use namespaces::{HostIds, NAMESPACES, map_ids, pid_namespace_bound};
-pub(crate) use script::{create as create_script, write as write_script};
+pub(crate) use namespaces::{HostIds, NAMESPACES, OOM_SCORE_OF_STEPS, OomScore, map_ids, pid_namespace_bound};
+pub(crate) use script::{Prepared, create as create_script, prepare as prepare_step, write as write_script};
 
 use crate::egress::{self, Egress};
 use crate::listeners;
 use crate::probes::inside::Expected;
-use crate::spec::{Isolation, Shape};
+use crate::spec::Shape;
 use crate::sys::{channel, descriptors, memory, process};
 use crate::view::{BuildError, Directories, Entry, OwnMounts, Trees};
 use first::First;
-use namespaces::OomScore;
-use reap::{Family, Next};
+use reap::Next;
 
 /// The user and group id inside.
 pub(crate) const INSIDE_ID: u32 = 1000;
@@ -161,9 +161,8 @@ fn set_up(orders: Orders<'_>, channel: OwnedFd) -> Result<Init<'_>, (OwnedFd, Se
             if pauses {
                 memory::fault_in();
             }
-            let family = Family::of(shape.isolation);
             let first = Some(first);
-            Ok(Init { shape, family, children, channel, script, trees, rules, first, score, current: None })
+            Ok(Init { shape, children, channel, script, trees, rules, first, score, current: None })
         }
         Err(failure) => Err((channel, failure)),
     }
@@ -193,35 +192,19 @@ fn build(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<Built, SetupFai
     // A shell ignores some for what it starts behind itself, and steps would inherit that. Writing to nobody stays an error.
     process::default_dispositions(Signal::SIGPIPE);
     let children = child_signals().map_err(failed("failed to take over signals"))?;
-    let (mut trees, mut rules) = (None, None);
-    let (first, score);
-    match orders.shape.isolation {
-        Isolation::Sandboxed => {
-            namespaces::settle(orders)?;
-            first = first::fork(orders)?;
-            score = OomScore::open();
-            score.set(namespaces::OOM_SCORE_OF_INIT);
-            trees = namespaces::build_view(orders)?;
-            if orders.makes_network {
-                first.join_network()?;
-            }
-            listen(orders, channel)?;
-            confine::seal()?;
-            // It probes while this process prepares the rest.
-            first.show_view()?;
-            rules = Some(confine::prepare(orders.shape)?);
-        }
-        Isolation::None => {
-            score = OomScore::open();
-            score.set(namespaces::OOM_SCORE_OF_STEPS);
-            nix::unistd::setsid().map_err(failed("failed to start a session"))?;
-            nix::sys::prctl::set_child_subreaper(true).map_err(failed("failed to become the reaper"))?;
-            confine::null_stdio().map_err(failed("failed to open the null device"))?;
-            first = first::fork(orders)?;
-            score.set(namespaces::OOM_SCORE_OF_INIT);
-            first.show_view()?;
-        }
+    namespaces::settle(orders)?;
+    let first = first::fork(orders)?;
+    let score = OomScore::open();
+    score.set(namespaces::OOM_SCORE_OF_INIT);
+    let trees = namespaces::build_view(orders)?;
+    if orders.makes_network {
+        first.join_network()?;
     }
+    listen(orders, channel)?;
+    confine::seal()?;
+    // It probes while this process prepares the rest.
+    first.show_view()?;
+    let rules = Some(confine::prepare(orders.shape)?);
     Ok(Built { children, trees, rules, first, score })
 }
 
@@ -241,7 +224,7 @@ fn listen(orders: &Orders<'_>, channel: BorrowedFd<'_>) -> Result<(), SetupFailu
 }
 
 /// Blocks the signal of ended children and makes it readable.
-fn child_signals() -> Result<SignalFd, Errno> {
+pub(crate) fn child_signals() -> Result<SignalFd, Errno> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
     mask.thread_block()?;
@@ -251,7 +234,6 @@ fn child_signals() -> Result<SignalFd, Errno> {
 #[derive(Debug)]
 struct Init<'a> {
     shape: &'a Shape,
-    family: Family,
     children: SignalFd,
     channel: OwnedFd,
     script: OwnedFd,
@@ -338,8 +320,8 @@ impl Init<'_> {
                 self.kill_all()?;
                 self.reply(&Reply::KilledAll)
             }
-            Request::Stop => self.family.stop(),
-            Request::Continue => self.family.signal(Signal::SIGCONT),
+            Request::Stop => reap::stop_all(),
+            Request::Continue => reap::signal_all(Signal::SIGCONT),
         }
     }
 
@@ -379,7 +361,7 @@ impl Init<'_> {
     /// Kills every process of the run but this one and waits until none is left.
     fn kill_all(&mut self) -> Result<(), Errno> {
         loop {
-            self.family.signal(Signal::SIGKILL)?;
+            reap::signal_all(Signal::SIGKILL)?;
             match reap::next(reap::Wait::ForOne)? {
                 Next::Ended(pid, ended) => {
                     if let Some((index, ended)) = self.ended(pid, ended)? {

@@ -25,7 +25,7 @@ pub(crate) const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWUSER
 pub(super) const OOM_SCORE_OF_INIT: &str = "600";
 /// That of steps is higher: what they hold in memory files is in no size that the kernel compares, and without init the
 /// steps that run always would not.
-pub(super) const OOM_SCORE_OF_STEPS: &str = "900";
+pub(crate) const OOM_SCORE_OF_STEPS: &str = "900";
 /// Numbers that the kernel never hands out again after the first round, so the bound of a pid namespace must be higher.
 const RESERVED_PIDS: u64 = 300;
 /// Highest bound that a kernel accepts.
@@ -129,15 +129,15 @@ pub(crate) fn map_ids(host: HostIds, inside: InsideIds) -> Result<(), Errno> {
 /// It stays open, because inside nobody can write to `/proc`: steps inherit what init has when they are forked. The first
 /// process does so, too, and does not write it: `/proc` is made read-only beside it, which fails while anybody writes there.
 #[derive(Debug)]
-pub(super) struct OomScore(Option<File>);
+pub(crate) struct OomScore(Option<File>);
 
 impl OomScore {
     /// That of this process, in the `/proc` where it was born.
-    pub(super) fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self(OpenOptions::new().write(true).open("/proc/self/oom_score_adj").ok())
     }
 
-    pub(super) fn set(&self, score: &str) {
+    pub(crate) fn set(&self, score: &str) {
         if let Some(file) = &self.0 {
             file.write_all_at(score.as_bytes(), 0).unwrap_or_default();
         }

@@ -1,4 +1,4 @@
-//! Signalling and collecting every process of a run.
+//! Signalling and collecting every process of a run: in a pid namespace of its own, in which this process is the first.
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -6,68 +6,40 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
 
 use super::Ended;
-use crate::spec::Isolation;
-use crate::watch::descendants;
 
 /// Most rounds of stopping. One is enough unless processes of the run wake each other at that very moment.
 const STOP_ROUNDS_MAX: usize = 1000;
 
-/// How the processes of the run are found.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Family {
-    /// They are all that a pid namespace holds.
-    Namespace,
-    /// They descend from this process, to which orphans return.
-    Descendants,
+/// Stops every process of this pid namespace but this one.
+///
+/// Whoever is inside a call when it is told to stop finishes the call first, and that may be the one that lets all the
+/// others go on. So this looks whether anybody still runs, and tries again.
+pub(super) fn stop_all() -> Result<(), Errno> {
+    for _ in 0..STOP_ROUNDS_MAX {
+        signal_all(Signal::SIGSTOP)?;
+        std::thread::yield_now();
+        if !anybody_runs() {
+            break;
+        }
+    }
+    Ok(())
 }
 
-impl Family {
-    pub(super) fn of(isolation: Isolation) -> Self {
-        match isolation {
-            Isolation::Sandboxed => Self::Namespace,
-            Isolation::None => Self::Descendants,
-        }
-    }
-
-    /// Stops every process of the run but this one.
-    ///
-    /// Whoever is inside a call when it is told to stop finishes the call first, and that may be the one that lets all the
-    /// others go on. So this looks whether anybody still runs, and tries again.
-    pub(super) fn stop(self) -> Result<(), Errno> {
-        for _ in 0..STOP_ROUNDS_MAX {
-            self.signal(Signal::SIGSTOP)?;
-            std::thread::yield_now();
-            let still = match self {
-                Self::Namespace => anybody_runs(),
-                Self::Descendants => false,
-            };
-            if !still {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Signals every process of the run but this one.
-    pub(super) fn signal(self, signal: Signal) -> Result<(), Errno> {
-        match self {
-            // One call reaches all at once: none can fork in between.
-            Self::Namespace => ignore_gone(kill(Pid::from_raw(-1), signal)),
-            Self::Descendants => descendants(getpid()).into_iter().try_for_each(|pid| ignore_gone(kill(pid, signal))),
-        }
-    }
+/// Signals every process of this pid namespace but this one. One call reaches all at once: none can fork in between.
+pub(super) fn signal_all(signal: Signal) -> Result<(), Errno> {
+    ignore_gone(kill(Pid::from_raw(-1), signal))
 }
 
 /// Whether to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(crate) enum Wait {
     No,
     ForOne,
 }
 
 /// What there is to know of children.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// This one has ended.
     Ended(Pid, Ended),
     /// There are some, and none has ended.
@@ -77,7 +49,7 @@ pub(super) enum Next {
 }
 
 /// Collects the next child that has ended.
-pub(super) fn next(wait: Wait) -> Result<Next, Errno> {
+pub(crate) fn next(wait: Wait) -> Result<Next, Errno> {
     let flags = match wait {
         Wait::No => WaitPidFlag::WNOHANG | WaitPidFlag::__WALL,
         Wait::ForOne => WaitPidFlag::__WALL,
@@ -97,7 +69,8 @@ pub(super) fn next(wait: Wait) -> Result<Next, Errno> {
     }
 }
 
-fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
+/// A signal to whoever has ended in between is no failure.
+pub(crate) fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
     match sent {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(errno),

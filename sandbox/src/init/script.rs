@@ -21,6 +21,7 @@ use crate::egress::{Egress, proxy_environment};
 use crate::listeners;
 use crate::secrets::Secrets;
 use crate::spec::{CheckedSpec, HOME_INSIDE, Isolation, Limits, SecretDelivery, StepSpec};
+use crate::sys::execute::Image;
 
 /// Environment of a step where the spec names none.
 const DEFAULT_ENV: [(&str, &str); 4] = [
@@ -44,11 +45,11 @@ const LOCKED_BYTES_MAX: u64 = 8 << 20;
 
 /// A step ready to be executed. Its environment can hold secrets, so this has no `Debug` that shows it.
 #[derive(PartialEq, Eq)]
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     /// Where the program may be, in the order of `PATH`.
-    pub(super) programs: Vec<CString>,
-    pub(super) argv: Vec<CString>,
-    pub(super) env: Vec<CString>,
+    pub(crate) programs: Vec<CString>,
+    pub(crate) argv: Vec<CString>,
+    pub(crate) env: Vec<CString>,
     pub(super) cwd: CString,
     pub(super) bounds: Vec<(Resource, u64)>,
 }
@@ -57,6 +58,18 @@ impl std::fmt::Debug for Prepared {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Prepared").field("argv", &self.argv).finish_non_exhaustive()
     }
+}
+
+impl Prepared {
+    /// Arguments and environment as the kernel takes them.
+    pub(crate) fn image(&self) -> Image<'_> {
+        Image::of(&self.argv, &self.env)
+    }
+}
+
+/// The step with this index of a run whose steps whoever has its spec starts itself. None when there is no such step.
+pub(crate) fn prepare(spec: &CheckedSpec, index: u16) -> Option<Prepared> {
+    decode(&encode(spec, spec.steps.get(usize::from(index))?, &Secrets::new()))
 }
 
 /// Makes the empty file.

@@ -4,8 +4,9 @@
 //! no blocked signal, default dispositions and exactly the environment of the spec.
 
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 
 use landlock::RulesetCreated;
@@ -14,13 +15,14 @@ use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdout, execve, pipe2, setsid};
+use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdout, pipe2, setsid, write};
 
 use super::confine;
 use super::namespaces::{OOM_SCORE_OF_INIT, OOM_SCORE_OF_STEPS, OomScore};
 use super::script::Prepared;
 use crate::sys::descriptors;
-use crate::sys::process::{self, Disposition, Forked};
+use crate::sys::execute::Image;
+use crate::sys::process::{self, Forked};
 
 /// By how much the priority of steps is below that of the daemon, of shims and of init, which have little to do and must
 /// be able to do it.
@@ -40,7 +42,7 @@ const FIXED_BOUNDS: [(Resource, u64); 5] = [
 
 /// Why a step's program does not run.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StartError {
+pub(crate) enum StartError {
     #[error("failed to fork: {}", .0.desc())]
     Fork(Errno),
     #[error("failed to make a pipe: {}", .0.desc())]
@@ -51,7 +53,7 @@ pub(super) enum StartError {
 
 /// What a step's process does before its program runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     Prepare,
     Restrict,
     Limits,
@@ -93,67 +95,75 @@ pub(super) fn start(
             let restricted =
                 || rules.map_or(Ok(()), |rules| confine::restrict(rules).map_err(|_| (Stage::Restrict, Errno::EPERM)));
             let ready = ready.and_then(|()| restricted()).and_then(|()| ready_to_execute(step));
-            let failed = ready.and_then(|()| execute(step));
-            let (stage, errno) = match failed {
-                Err(failed) => failed,
-                Ok(never) => match never {},
-            };
-            let message = [stage as u8, 0, 0, 0].into_iter().chain((errno as i32).to_le_bytes()).collect::<Vec<_>>();
-            let written = File::from(report).write_all(&message);
-            process::exit_now(if written.is_ok() { 127 } else { 126 })
+            let failed = ready.and_then(|()| execute(&step.programs, &step.image()));
+            process::exit_now(report_failure(&report, failed))
         }
         Forked::Parent { pid, .. } => {
             drop((stdout, stderr, report));
-            let mut message = Vec::new();
-            let got = File::from(verdict).read_to_end(&mut message);
-            match (got, <[u8; 8]>::try_from(message)) {
-                (Ok(8), Ok([stage, _, _, _, errno @ ..])) => {
-                    let stage = Stage::ALL.get(usize::from(stage)).copied().unwrap_or(Stage::Prepare);
-                    Err(StartError::Child { stage, errno: Errno::from_raw(i32::from_le_bytes(errno)) })
-                }
-                // Nothing was written, so the descriptor was closed by the execution or by a signal; in both cases the
-                // process is the step.
-                _ => Ok(pid),
-            }
+            read_verdict(verdict).map(|()| pid)
         }
     }
 }
 
+/// Tells whoever started this process why it does not become the step; what it then ends with.
+pub(crate) fn report_failure(report: &OwnedFd, failed: Result<Infallible, (Stage, Errno)>) -> i32 {
+    let (stage, errno) = match failed {
+        Err(failed) => failed,
+        Ok(never) => match never {},
+    };
+    let [a, b, c, d] = (errno as i32).to_le_bytes();
+    if write(report, &[stage as u8, 0, 0, 0, a, b, c, d]) == Ok(8) { 127 } else { 126 }
+}
+
+/// Waits until the process with the other end executes its program, or says why not. That end is open nowhere else.
+pub(crate) fn read_verdict(verdict: OwnedFd) -> Result<(), StartError> {
+    let mut message = [0; 9];
+    match File::from(verdict).read(&mut message) {
+        Ok(8) => {
+            let [stage, _, _, _, errno @ .., _] = message;
+            let stage = Stage::ALL.get(usize::from(stage)).copied().unwrap_or(Stage::Prepare);
+            Err(StartError::Child { stage, errno: Errno::from_raw(i32::from_le_bytes(errno)) })
+        }
+        // Nothing was written, so the descriptor was closed by the execution or by a signal; in both cases the process is
+        // the step.
+        _ => Ok(()),
+    }
+}
+
 /// A session of its own, its two streams, default signals, and nothing that stays open over an execution.
-pub(super) fn become_plain(stdout: &OwnedFd, stderr: &OwnedFd) -> Result<(), Errno> {
+pub(crate) fn become_plain(stdout: &OwnedFd, stderr: &OwnedFd) -> Result<(), Errno> {
     setsid()?;
     dup2_stdout(stdout)?;
     dup2_stderr(stderr)?;
     descriptors::close_all_on_exec()?;
     // Rust ignores this one in every program that it starts.
-    process::set_disposition(Signal::SIGPIPE, Disposition::Default)?;
+    process::default_disposition(Signal::SIGPIPE)?;
     SigSet::all().thread_unblock()
 }
 
 /// Takes on the priority, the bounds and the working directory of `step`.
-pub(super) fn ready_to_execute(step: &Prepared) -> Result<(), (Stage, Errno)> {
+pub(crate) fn ready_to_execute(step: &Prepared) -> Result<(), (Stage, Errno)> {
     process::lower_priority(STEP_NICE).map_err(|errno| (Stage::Limits, errno))?;
     limit(&step.bounds).map_err(|errno| (Stage::Limits, errno))?;
     chdir(step.cwd.as_c_str()).map_err(|errno| (Stage::WorkingDirectory, errno))
 }
 
-/// Becomes the step; returns only what went wrong.
-pub(super) fn execute(step: &Prepared) -> Result<Infallible, (Stage, Errno)> {
+/// Becomes the first of `programs` that there is; returns only what went wrong. Allocates nothing.
+pub(crate) fn execute(programs: &[CString], image: &Image<'_>) -> Result<Infallible, (Stage, Errno)> {
     let mut refused = Errno::ENOENT;
-    for program in &step.programs {
-        match execve(program, &step.argv, &step.env) {
-            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+    for program in programs {
+        match image.execute(program) {
+            Errno::ENOENT | Errno::ENOTDIR => {}
             // Like the shell: look further, but say what was found.
-            Err(Errno::EACCES) => refused = Errno::EACCES,
-            Err(errno) => return Err((Stage::Execute, errno)),
-            Ok(never) => match never {},
+            Errno::EACCES => refused = Errno::EACCES,
+            errno => return Err((Stage::Execute, errno)),
         }
     }
     Err((Stage::Execute, refused))
 }
 
 /// Sets the bounds that init and all steps share.
-pub(super) fn limit_all() -> Result<(), Errno> {
+pub(crate) fn limit_all() -> Result<(), Errno> {
     limit(&FIXED_BOUNDS)
 }
 

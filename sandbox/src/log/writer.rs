@@ -14,6 +14,9 @@ use super::{CHUNK_BYTES_MAX, CONTROL_BYTES_MAX, ControlEvent, Ending, META_BYTES
 /// what they say.
 const FRAMED_MAX: u64 = 4;
 
+/// Room for what is written at once of a run that says little. It grows with what there is to write.
+const PENDING_BYTES: usize = 2 << 10;
+
 /// Failure to write the log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteLogError {
@@ -47,7 +50,7 @@ impl LogWriter {
             payload_bytes: 0,
             payload_bytes_max,
             dropped_bytes: 0,
-            pending: Vec::with_capacity(2 * CHUNK_BYTES_MAX),
+            pending: Vec::with_capacity(PENDING_BYTES),
         })
     }
 

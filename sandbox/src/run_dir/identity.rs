@@ -1,6 +1,7 @@
 //! Which process a shim is: by number, start time and boot, so that no other process can be taken for it.
 
 use std::os::fd::AsFd as _;
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -30,7 +31,7 @@ pub struct ShimIdentity {
 impl ShimIdentity {
     /// Whether this very process lives. One that is only not reaped yet does not.
     pub(super) fn lives(&self) -> bool {
-        self.boot_id == boot_id() && stat_of(self.pid).is_some_and(|(ticks, lives)| lives && ticks == self.start_ticks)
+        self.boot_id == boot_id() && lives(self.pid, self.start_ticks)
     }
 
     /// Kills it; whether it lived.
@@ -60,7 +61,19 @@ pub(crate) fn boot_id() -> String {
 
 /// Start time of this process in clock ticks since boot; 0 when `/proc` does not say.
 pub(crate) fn start_ticks() -> u64 {
-    stat_of(nix::unistd::getpid().as_raw()).map_or(0, |(ticks, _)| ticks)
+    /// Of whom it was asked last: the answer is another one in a child.
+    static KNOWN: Mutex<(i32, u64)> = Mutex::new((0, 0));
+    let pid = nix::unistd::getpid().as_raw();
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.0 != pid {
+        *known = (pid, stat_of(pid).map_or(0, |(ticks, _)| ticks));
+    }
+    known.1
+}
+
+/// Whether the process with this number that was started then lives. One that is only not reaped yet does not.
+pub(crate) fn lives(pid: i32, start_ticks: u64) -> bool {
+    stat_of(pid).is_some_and(|(ticks, lives)| lives && ticks == start_ticks)
 }
 
 /// Start time of a process in clock ticks since boot, and whether it has not ended.

@@ -39,14 +39,15 @@ pub use claim::lock;
 pub(crate) use claim::{Claim, ClaimError, is_locked_beside};
 pub(crate) use durable::{write_atomic, write_durable};
 pub use identity::ShimIdentity;
-pub(crate) use identity::{boot_id, start_ticks};
+pub(crate) use identity::{boot_id, lives, start_ticks};
 pub use lease::{EndShimError, KILL_MS_MAX, end_shim, lease_of, renewed_at};
 pub(crate) use lease::{RenewError, place_of};
 pub(crate) use reserve::Reserve;
 
 use crate::exit_record::ExitRecord;
+use crate::leftovers;
 use crate::small_file;
-use crate::spec::{RunSpec, SPEC_BYTES_MAX};
+use crate::spec::{Isolation, RunSpec, SPEC_BYTES_MAX};
 
 /// Name of the spec within a run directory.
 pub const SPEC_FILE: &str = "spec.json";
@@ -78,7 +79,8 @@ pub enum Liveness {
     Exited(Box<ExitRecord>),
     /// No shim ever claimed it: it can be started.
     NotStarted,
-    /// A shim claimed it and is gone without an exit record; everything inside died with it.
+    /// A shim claimed it and is gone without an exit record; everything inside died with it, or without isolation is ended
+    /// by [`end_rest`].
     Lost,
     /// A shim claimed it and lives, but what is here now is not what it holds: somebody has taken its lock, or all of its
     /// directory, away. It ends by itself when its lease is over, and [`end_shim`] ends it at once.
@@ -261,6 +263,20 @@ fn claimed_or_not(dir: &Path, fence: u64) -> Liveness {
 fn exit_record(dir: &Path, fence: u64) -> Result<Option<ExitRecord>, InspectError> {
     let record: Option<ExitRecord> = read_json(dir, EXIT_FILE, EXIT_BYTES_MAX)?;
     Ok(record.filter(|record| record.fence == fence))
+}
+
+/// Ends what the run in `dir` has left though its shim is gone, where the kernel does not: without isolation. For whoever has
+/// found it lost, before another attempt begins. How many processes that were.
+///
+/// # Errors
+/// When they cannot be looked for.
+pub fn end_rest(dir: &Path) -> io::Result<usize> {
+    // One whose spec cannot be read may be anything.
+    let spec: Option<RunSpec> = read_json(dir, SPEC_FILE, SPEC_BYTES_MAX).unwrap_or_default();
+    match spec.map(|spec| spec.isolation) {
+        Some(Isolation::Sandboxed) => Ok(0),
+        Some(Isolation::None) | None => leftovers::end(),
+    }
 }
 
 /// Reads the spec of the run in the open directory `dir`; `None` when there is none.

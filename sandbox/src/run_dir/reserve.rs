@@ -25,6 +25,8 @@ const RESERVE_BYTES_OF_STEP: libc::off_t = 512;
 pub(crate) struct Reserve {
     dir: File,
     file: File,
+    /// Whether it has become a file that stays.
+    is_kept: bool,
 }
 
 impl Reserve {
@@ -36,7 +38,7 @@ impl Reserve {
         let file = openat(&dir, RESERVE_FILE, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
         // From here on it goes again, whatever happens: a part of what was asked for may have been got, and the record that
         // says so needs it.
-        let reserve = Self { dir, file: file.into() };
+        let reserve = Self { dir, file: file.into(), is_kept: false };
         let of_steps = libc::off_t::try_from(steps).unwrap_or(0).saturating_mul(RESERVE_BYTES_OF_STEP);
         let bytes = RESERVE_BYTES.saturating_add(of_steps);
         match fallocate(&reserve.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, bytes) {
@@ -46,7 +48,7 @@ impl Reserve {
     }
 
     /// Makes it the file `name` with `bytes` in it, durably. A reader sees nothing or all of it.
-    pub(crate) fn become_file(self, name: &str, bytes: &[u8]) -> Result<(), std::io::Error> {
+    pub(crate) fn become_file(mut self, name: &str, bytes: &[u8]) -> Result<(), std::io::Error> {
         self.file.write_all_at(bytes, 0)?;
         let len = bytes.len() as u64;
         // What a shim that was killed had written there may have been longer.
@@ -55,13 +57,17 @@ impl Reserve {
         }
         self.file.sync_all()?;
         renameat(&self.dir, RESERVE_FILE, &self.dir, name)?;
+        self.is_kept = true;
         self.dir.sync_all()
     }
 }
 
 impl Drop for Reserve {
     fn drop(&mut self) {
-        // It is not there any more when it became something. One that cannot be removed is a file that stays; a record may
+        if self.is_kept {
+            return;
+        }
+        // One that cannot be removed is a file that stays; a record may
         // still fit beside it.
         drop(unlinkat(&self.dir, RESERVE_FILE, UnlinkatFlags::NoRemoveDir).map_err(std::io::Error::from));
     }

@@ -1,6 +1,7 @@
 //! A sandbox that belongs to its run: the claim has gone to init, and the first step starts by itself.
 //!
-//! Made as early as can be: what the shim keeps of a run in its directory is made while the first step is on its way.
+//! Made as early as can be: what the shim keeps of a run in its directory is made while the first step is on its way. Without
+//! isolation that step begins when it is told to, after all this.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -67,8 +68,13 @@ impl Claimed {
         Ok(Self { inside, proxy, listeners, patterns, asked, findings, at_ns, first })
     }
 
+    /// Whether the first step begins though nobody follows it.
+    pub(super) fn may_have_begun(&self) -> bool {
+        matches!(self.inside, Inside::Sandboxed(_))
+    }
+
     /// Ends everything inside, which nobody has followed.
     pub(super) fn give_up(self) -> Result<(), Errno> {
-        self.inside.end().map(drop)
+        self.inside.end()
     }
 }

@@ -12,7 +12,7 @@ use crate::cgroup::{Bounds, Evidence, Missing, ReadBack, RunGroup, Subtree, judg
 use crate::level::{Guarantee, Level};
 use crate::limit::{Ceilings, Excess, LimitKind};
 use crate::run_dir::{boot_id, start_ticks};
-use crate::spec::CheckedSpec;
+use crate::spec::{CheckedSpec, Isolation};
 use crate::watch::{DiskWatch, MemoryWatch, can_list_children, devices_of};
 
 /// How often a run is looked at.
@@ -132,18 +132,18 @@ impl<'a> Keeper<'a> {
         self.group.as_ref().ok()
     }
 
-    /// Takes up the run of `init`, whose temporary file systems are reached by `tmpfs`.
-    pub(super) fn watch(&mut self, init: Pid, tmpfs: Vec<OwnedFd>) {
+    /// Takes up the run whose processes are below `root`, and whose temporary file systems are reached by `tmpfs`.
+    pub(super) fn watch(&mut self, root: Pid, tmpfs: Vec<OwnedFd>) {
         let (bound, floor) = (self.spec.limits.disk_bytes, self.disk_free_bytes);
         if bound.is_some() || floor.is_some() {
             let mut disk = DiskWatch::new(std::mem::take(&mut self.roots), bound, floor, Instant::now());
-            disk.count_deleted(init, devices_of(&tmpfs));
+            disk.count_deleted(root, devices_of(&tmpfs));
             self.disk = Some(disk);
         }
         if let Some(bound) = self.spec.limits.run_memory_bytes
             && self.read_back.memory_max.is_none()
         {
-            self.memory = Some((bound, MemoryWatch::new(init, tmpfs)));
+            self.memory = Some((bound, MemoryWatch::new(root, tmpfs)));
         }
     }
 
@@ -236,17 +236,17 @@ impl<'a> Keeper<'a> {
         self.group().map_or(Ok(()), RunGroup::thaw)
     }
 
-    /// Kills everything by the group, init among it, at once and however it was stopped.
+    /// Kills everything by the group, init among it if there is one, at once and however it was stopped.
     pub(super) fn kill(&self) {
         if let Some(group) = self.group()
             && group.kill().is_err()
         {
-            // Before Linux 5.14 that is left to init, which must be able to.
+            // Before Linux 5.14 that is left to who runs the steps, and to what is inside, which must be able to.
             group.thaw().unwrap_or_default();
         }
     }
 
-    /// Removes the group after init has ended. Fails when processes of the run are left.
+    /// Removes the group after everything inside has ended. Fails when processes of the run are left.
     pub(super) fn end(self) -> Result<(), Errno> {
         let Some(group) = self.group.ok().or(self.unbounded) else { return Ok(()) };
         if !group.wait_empty(Instant::now() + EMPTY_WAIT)? {
@@ -269,10 +269,14 @@ pub(super) fn make_group(host: &Host) -> Result<RunGroup, String> {
 }
 
 fn bounds(spec: &CheckedSpec) -> Bounds {
+    let init = match spec.isolation {
+        // It is in there, too.
+        Isolation::Sandboxed => 1,
+        Isolation::None => 0,
+    };
     Bounds {
         memory_bytes: spec.limits.run_memory_bytes,
-        // Init is in there, too.
-        processes: Some(spec.limits.processes.saturating_add(1)),
+        processes: Some(spec.limits.processes.saturating_add(init)),
         cpu_millis: spec.limits.run_cpu_millis,
     }
 }

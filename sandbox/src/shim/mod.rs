@@ -1,6 +1,6 @@
 //! The shim: one process per run that owns everything of it on the host side.
 //!
-//! Claims the run directory, starts init, feeds the machine with what happens, keeps the log and writes the exit record.
+//! Claims the run directory, starts init or without isolation the steps themselves, feeds the machine with what happens, keeps the log and writes the exit record.
 //! Depends on neither daemon nor spawner once it has answered. **Invariant:** without the claim it writes nothing.
 //! **Invariant:** with the claim it leaves an exit record, whatever fails in between; only its own death, and the end of its
 //! lease, lose a run.
@@ -11,7 +11,9 @@ mod inside;
 mod keeper;
 mod lease;
 mod machine;
+mod plain;
 mod prepared;
+mod sandbox;
 mod server;
 mod streams;
 mod supervisor;
@@ -37,7 +39,7 @@ use crate::run_dir::{Claim, ClaimError, EXIT_FILE, LOG_FILE, Reserve, ShimIdenti
 use crate::secrets::{SealedSecrets, Secrets, SecretsError, TransferError};
 use crate::spawner::StartAnswer;
 use crate::spec::CheckedSpec;
-use crate::sys::process::{self, Disposition};
+use crate::sys::process;
 use crate::sys::{channel, descriptors};
 use claimed::Claimed;
 pub(crate) use keeper::Host;
@@ -180,7 +182,7 @@ impl Attempt<'_> {
     ) -> Ended {
         keeper.kill();
         let mut steps = not_run(self.spec);
-        if let (Ok(_), Some(first)) = (&claimed, steps.first_mut()) {
+        if let (Ok(true), Some(first)) = (claimed.as_ref().map(Claimed::may_have_begun), steps.first_mut()) {
             first.status = StepStatus::Lost;
         }
         let outcome = match claimed.map_or(Ok(()), Claimed::give_up).and(keeper.end()) {
@@ -212,7 +214,7 @@ pub(crate) fn run_for_person(spec: &CheckedSpec, secrets: Option<SealedSecrets>)
         return Err(StartError::Listeners);
     }
     // Whoever starts it may not want to hear of its children; it has to hear of its own.
-    drop(process::set_disposition(Signal::SIGCHLD, Disposition::Default).map_err(std::io::Error::from));
+    drop(process::default_disposition(Signal::SIGCHLD).map_err(std::io::Error::from));
     let host = Host::prepare(Ceilings::default());
     let begun = Begun::now(&host);
     umask(Mode::from_bits_truncate(0o077));

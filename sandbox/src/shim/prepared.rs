@@ -1,4 +1,5 @@
-//! A sandbox that is prepared, or being prepared, for a run: on the host's own view, on a template, or ahead of time.
+//! A sandbox that is prepared, or being prepared, for a run: on the host's own view, on a template, or ahead of time. What
+//! stands in its place without isolation, too.
 //!
 //! However it comes about, the code that builds it is the same; what differs is where init is born and whether there is a
 //! pause before the claim.
@@ -10,8 +11,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 
-use super::inside::{Ground, Inside, canaries};
+use super::inside::Inside;
 use super::keeper::{Host, make_group};
+use super::plain::Plain;
+use super::sandbox::{Ground, Sandbox, canaries};
 use super::{Assignment, run};
 use crate::cgroup::RunGroup;
 use crate::egress::{Egress, Proxy};
@@ -45,12 +48,11 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Begins to build a sandbox for `spec` on this process's own view of the host.
     pub(crate) fn on_host(spec: &CheckedSpec, host: &Host) -> Result<Self, Outcome> {
+        if spec.isolation == Isolation::None {
+            return Self::plain(spec, host);
+        }
         let shape = Shape::of(spec);
-        // Without isolation nothing is built, so nothing has to be known of the host.
-        let entries = match shape.isolation {
-            Isolation::Sandboxed => plan(&shape, &HostLayout::discover()),
-            Isolation::None => Vec::new(),
-        };
+        let entries = plan(&shape, &HostLayout::discover());
         let directories = Directories::of(spec);
         // Before init opens them: what it makes or does not find would not be counted.
         let roots = directories.prepare().map_err(not_built)?;
@@ -59,8 +61,17 @@ impl Prepared {
         let (proxy, listeners) = start_proxy(&shape)?;
         let ground =
             Ground { footing, makes_network: true, pauses: false, canaries: canaries(&shape), proxy: listeners };
-        let inside = Inside::prepare(&shape, ground, group.as_ref().ok())?;
+        let inside = Inside::Sandboxed(Sandbox::prepare(&shape, ground, group.as_ref().ok())?);
         Ok(Self { inside, findings: Vec::new(), trees: None, roots, group, proxy, listeners: Vec::new() })
+    }
+
+    /// Without isolation nothing is built, and nothing has to be known of the host.
+    fn plain(spec: &CheckedSpec, host: &Host) -> Result<Self, Outcome> {
+        let roots = Directories::of(spec).prepare().map_err(not_built)?;
+        let group = make_group(host);
+        let inside = Inside::Plain(Plain::prepare(group.as_ref().ok()).map_err(setup_failed)?);
+        let (trees, findings, listeners) = (None, Vec::new(), Vec::new());
+        Ok(Self { inside, findings, trees, roots, group, proxy: None, listeners })
     }
 
     /// Begins to build a sandbox for `spec` in the mount namespace `template`, in the network namespace `network` if
@@ -75,7 +86,8 @@ impl Prepared {
         let mut trees = Directories::of(spec).open().map_err(not_built)?;
         let roots = trees.take_roots();
         let group = make_group(host);
-        let (inside, proxy) = in_template(&shape, template, network, group.as_ref().ok(), false)?;
+        let (sandbox, proxy) = in_template(&shape, template, network, group.as_ref().ok(), false)?;
+        let inside = Inside::Sandboxed(sandbox);
         Ok(Self { inside, findings: Vec::new(), trees: Some(trees), roots, group, proxy, listeners: Vec::new() })
     }
 }
@@ -86,7 +98,7 @@ fn in_template(
     network: Option<OwnedFd>,
     group: Option<&RunGroup>,
     pauses: bool,
-) -> Result<(Inside, Option<Proxy>), Outcome> {
+) -> Result<(Sandbox, Option<Proxy>), Outcome> {
     let own = OwnMounts::open(shape).map_err(not_built)?;
     let (proxy, listeners) = start_proxy(shape)?;
     let entering = |errno| setup_failed(SetupFailure::call("template", "failed to enter the prepared view", errno));
@@ -101,11 +113,11 @@ fn in_template(
     if let Some(network) = network {
         setns(network, CloneFlags::CLONE_NEWNET).map_err(entering)?;
     }
-    let inside = Inside::prepare(shape, ground, group)?;
+    let sandbox = Sandbox::prepare(shape, ground, group)?;
     // Init is born; nothing that follows needs a capability, or more to see than the prepared view.
     caps::drop_held()
         .map_err(|errno| setup_failed(SetupFailure::call("capabilities", "failed to drop those of the shim", errno)))?;
-    Ok((inside, proxy))
+    Ok((sandbox, proxy))
 }
 
 /// Starts the proxy of a run of `shape`, if it has one, in this process's view and network; also where its listeners go.
@@ -129,7 +141,7 @@ fn setup_failed(failure: SetupFailure) -> Outcome {
 #[derive(Debug)]
 pub(crate) struct Slot {
     shape: Shape,
-    inside: Inside,
+    sandbox: Sandbox,
     findings: Vec<Guarantee>,
     group: Result<RunGroup, String>,
     proxy: Option<Proxy>,
@@ -153,10 +165,10 @@ impl Slot {
     pub(crate) fn prepare(shape: Shape, template: BorrowedFd<'_>, host: &Host) -> Result<Self, Unclaimed> {
         let group = make_group(host);
         let built = in_template(&shape, template, None, group.as_ref().ok(), true);
-        let (inside, proxy) = built.map_err(|_| Unclaimed::Unusable)?;
+        let (sandbox, proxy) = built.map_err(|_| Unclaimed::Unusable)?;
         let mut listeners = Vec::new();
         let findings = loop {
-            match inside.receive() {
+            match sandbox.receive() {
                 Ok(Some((Reply::Listening, made))) if made.len() == shape.listeners.len() => listeners = made,
                 Ok(Some((Reply::Probed { guarantees }, _))) => break guarantees,
                 Ok(_) | Err(_) => return Err(Unclaimed::Unusable),
@@ -168,15 +180,15 @@ impl Slot {
             return Err(Unclaimed::Unusable);
         }
         memory::fault_in();
-        Ok(Self { shape, inside, findings, group, proxy, listeners })
+        Ok(Self { shape, sandbox, findings, group, proxy, listeners })
     }
 
     /// Says that it is ready, waits for the claim, and runs the run.
     pub(crate) fn serve(self, spawner: OwnedFd, host: &Host) -> Result<(), Unclaimed> {
         channel::send(spawner.as_fd(), Self::READY, &[]).map_err(|_| Unclaimed::Dropped)?;
         // The group first, so that it goes last: when init has been told to end.
-        let Self { group, shape, inside, findings, proxy, listeners } = self;
-        let (claim_until_ns, mut descriptors) = wait_for_claim(&spawner, &inside)?;
+        let Self { group, shape, sandbox, findings, proxy, listeners } = self;
+        let (claim_until_ns, mut descriptors) = wait_for_claim(&spawner, &sandbox)?;
         if descriptors.len() < 2 {
             return Err(Unclaimed::Dropped);
         }
@@ -191,6 +203,7 @@ impl Slot {
             return Err(Unclaimed::Dropped);
         }
         let roots = trees.take_roots();
+        let inside = Inside::Sandboxed(sandbox);
         let prepared = Prepared { inside, findings, trees: Some(trees), roots, group, proxy, listeners };
         // A refused claim of the run was answered; there is nobody else to tell. Whoever asked and hears nothing asks again.
         drop(run(Assignment { dir, spec, secrets, claim_until_ns }, asker, host, |_| Ok(prepared)));
@@ -200,10 +213,10 @@ impl Slot {
 
 /// Waits for the claim, or for the end of the spawner or of the sandbox. Until when the run may be taken, and what came
 /// with that.
-fn wait_for_claim(spawner: &OwnedFd, inside: &Inside) -> Result<(u64, Vec<OwnedFd>), Unclaimed> {
+fn wait_for_claim(spawner: &OwnedFd, sandbox: &Sandbox) -> Result<(u64, Vec<OwnedFd>), Unclaimed> {
     loop {
         let mut fds =
-            [PollFd::new(spawner.as_fd(), PollFlags::POLLIN), PollFd::new(inside.channel(), PollFlags::POLLIN)];
+            [PollFd::new(spawner.as_fd(), PollFlags::POLLIN), PollFd::new(sandbox.channel(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return Err(Unclaimed::Dropped),

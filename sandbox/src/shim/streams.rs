@@ -19,6 +19,8 @@ const PARTIAL_WAIT: Duration = Duration::from_millis(500);
 /// Most bytes taken from one stream before the others have their turn.
 const TURN_BYTES_MAX: usize = 1 << 20;
 const BUFFER_BYTES: usize = 64 << 10;
+/// What is read first.
+const LITTLE_BYTES: usize = 4 << 10;
 
 /// Where output goes besides the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +74,12 @@ impl StepStream {
 
     /// Moves what is there into the log, a bounded amount of it.
     pub(super) fn drain(&mut self, now: Instant, log: &mut LogWriter, echo: Echo) -> Progress {
-        let mut buffer = [0; BUFFER_BYTES];
+        // Most steps write little, and most turns are about something else: for that the large one need not be cleared.
+        let (mut little, mut much) = ([0; LITTLE_BYTES], Vec::new());
         let mut taken = 0;
         while taken < TURN_BYTES_MAX {
-            match read(&self.pipe, &mut buffer) {
+            let buffer = if taken < LITTLE_BYTES { little.as_mut_slice() } else { much.as_mut_slice() };
+            match read(&self.pipe, buffer) {
                 Ok(0) => return Progress::Ended,
                 Ok(count) => {
                     let bytes = match &mut self.redactor {
@@ -89,6 +93,9 @@ impl StepStream {
                     self.cutter.feed(bytes, unix_us(), log);
                     show(self.stream, bytes, echo);
                     taken += count;
+                    if taken >= LITTLE_BYTES && much.is_empty() {
+                        much.resize(BUFFER_BYTES, 0);
+                    }
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => break,

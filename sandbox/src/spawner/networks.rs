@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 
 use crate::sys::process::{self, Forked};
 use crate::sys::{channel, descriptors, interface};
@@ -22,15 +23,21 @@ pub(super) struct Networks {
     ordered: usize,
     /// To the process that makes them; it ends with this.
     maker: Option<OwnedFd>,
+    maker_pid: Option<Pid>,
 }
 
 impl Networks {
     /// Starts the process that makes them, and orders `wanted` of them.
     pub(super) fn start(wanted: usize) -> Self {
-        let maker = if wanted > 0 { start_maker().ok() } else { None };
-        let mut networks = Self { ready: Vec::new(), wanted, ordered: 0, maker };
+        let (maker, maker_pid) = if wanted > 0 { start_maker().ok() } else { None }.unzip();
+        let mut networks = Self { ready: Vec::new(), wanted, ordered: 0, maker, maker_pid };
         networks.refill();
         networks
+    }
+
+    /// The process that makes them, if there is one.
+    pub(super) fn maker(&self) -> Option<Pid> {
+        self.maker_pid
     }
 
     /// Takes one that is ready.
@@ -67,14 +74,14 @@ impl Networks {
     }
 }
 
-fn start_maker() -> Result<OwnedFd, Errno> {
+fn start_maker() -> Result<(OwnedFd, Pid), Errno> {
     let (ours, theirs) = channel::pair()?;
     match process::fork(CloneFlags::empty())? {
         Forked::Child => {
             let made = descriptors::close_all_but(&[theirs.as_raw_fd()]).and_then(|()| make_on_order(&theirs));
             process::exit_now(i32::from(made.is_err()))
         }
-        Forked::Parent { .. } => Ok(ours),
+        Forked::Parent { pid, .. } => Ok((ours, pid)),
     }
 }
 

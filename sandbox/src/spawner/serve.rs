@@ -3,8 +3,9 @@
 //! It waits for none of them: a shim answers whoever asked for it, on a channel that came with the request. So starts
 //! overlap, each of which waits for the disk. Should the spawner itself hang, whoever waited for too long starts another one.
 //!
-//! **Invariant:** it has one thread. **Invariant:** a shim keeps nothing of it but what it needs for its run. It ends when
-//! its daemon closes the socket, and with it the sandboxes that nobody claimed; its shims do not.
+//! **Invariant:** it has one thread. **Invariant:** what a shim that was killed has left is killed before anything else is
+//! started. **Invariant:** a shim keeps nothing of it but what it needs for its run. It ends when its daemon closes the socket,
+//! and with it the sandboxes that nobody claimed; its shims do not.
 
 use std::fs::File;
 use std::io;
@@ -16,10 +17,11 @@ use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
+use super::children::Children;
 use super::networks::Networks;
 use super::pool::{Pool, Waiting};
 use super::templates::Templates;
@@ -30,7 +32,7 @@ use crate::seccomp;
 use crate::secrets::SealedSecrets;
 use crate::shim::{self, Assignment, Host, Prepared, Slot};
 use crate::spec::{CheckedSpec, Egress, Isolation, Shape, SyscallProfile};
-use crate::sys::process::{self, Disposition, Forked};
+use crate::sys::process::{self, Forked};
 use crate::sys::{channel, descriptors, memory};
 use crate::view::Directories;
 
@@ -82,18 +84,22 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
     // Descriptors of secrets pass through here; other processes of the same user must not take them.
     prctl::set_dumpable(false).map_err(ServeError::Protect)?;
     descriptors::raise_limit().map_err(ServeError::Limit)?;
-    // Nobody waits for a shim, nor for an init that outlives its shim by a moment; the kernel forgets them when they end.
+    // Whoever starts this process may not want to hear of its children; it has to hear of its own, and of what they leave.
+    process::default_disposition(Signal::SIGCHLD).map_err(ServeError::Signals)?;
     prctl::set_child_subreaper(true).map_err(ServeError::Signals)?;
-    process::set_disposition(Signal::SIGCHLD, Disposition::Ignore).map_err(ServeError::Signals)?;
+    let mut children = Children::new().map_err(ServeError::Signals)?;
     // Every shim has it then.
     seccomp::program(SyscallProfile::Standard);
     let (slots, networks) = if at_home { (prewarm.slots, prewarm.networks) } else { (0, 0) };
+    let networks = Networks::start(networks);
+    networks.maker().into_iter().for_each(|maker| children.add(maker));
     let spawner = ServedSpawner {
         socket,
         host,
         at_home,
+        children,
         templates: Templates::default(),
-        networks: Networks::start(networks),
+        networks,
         pool: Pool::new(slots),
         next_sweep: Instant::now() + TIDY_PERIOD,
         sweep_again: TIDY_AGAIN,
@@ -109,6 +115,7 @@ struct ServedSpawner {
     host: Host,
     /// Whether it lives in namespaces of its own.
     at_home: bool,
+    children: Children,
     templates: Templates,
     networks: Networks,
     pool: Pool,
@@ -152,10 +159,13 @@ impl ServedSpawner {
 
     /// Waits for anything and takes in what is not a request; whether one is there.
     fn wait(&mut self, quiet: &mut bool) -> Result<bool, ServeError> {
-        let mut fds = vec![PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![
+            PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.children.fd(), PollFlags::POLLIN),
+        ];
         let network = self.networks.fd().map(|fd| {
             fds.push(PollFd::new(fd, PollFlags::POLLIN));
-            1
+            2
         });
         let first_slot = fds.len();
         fds.extend(self.pool.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -178,6 +188,10 @@ impl ServedSpawner {
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
         let is_ready = |index: usize| ready.get(index).copied().unwrap_or(false);
+        // First: what was killed is to be dead before anything takes its place.
+        if is_ready(1) && self.children.reap() {
+            (self.next_sweep, *quiet) = (Instant::now(), false);
+        }
         if network.is_some_and(is_ready) {
             self.networks.receive();
         }
@@ -207,6 +221,10 @@ impl ServedSpawner {
 
     /// Gives the run a shim, which answers `asker`: one that waits with a sandbox, or a new one.
     fn start(&mut self, request: &SpawnRequest, secrets: Option<SealedSecrets>, asker: OwnedFd) {
+        // An earlier attempt of it may have ended since this process has last looked.
+        if self.children.reap() {
+            self.next_sweep = Instant::now();
+        }
         let assignment = match take_assignment(request, secrets) {
             Ok(assignment) => assignment,
             Err(reason) => return shim::refuse(&asker, reason),
@@ -253,7 +271,7 @@ impl ServedSpawner {
                     shim::run(assignment, asker, &self.host, prepare).map_or(crate::cli::EXIT_FENCED, |_| 0)
                 },
             ),
-            Ok(Forked::Parent { .. }) => {}
+            Ok(Forked::Parent { pid, .. }) => self.children.add(pid),
             Err(errno) => shim::refuse(&asker, format!("failed to fork: {}", errno.desc())),
         }
     }
@@ -271,7 +289,8 @@ impl ServedSpawner {
                 let slot = Slot::prepare(shape.clone(), template.as_fd(), &self.host);
                 i32::from(slot.and_then(|slot| slot.serve(theirs, &self.host)).is_err())
             }),
-            Ok(Forked::Parent { .. }) => {
+            Ok(Forked::Parent { pid, .. }) => {
+                self.children.add(pid);
                 self.pool.add(shape, Waiting { channel: ours, template: number, ready: false });
             }
             Err(_) => self.pool.failed(shape, now),
@@ -327,6 +346,13 @@ fn leave(kept: &[RawFd]) -> Result<(), Errno> {
     dup2_stderr(&null)?;
     setsid()?;
     // A shim that hangs before it follows its run is ended by this one.
-    process::set_disposition(Signal::SIGALRM, Disposition::Default)?;
-    process::set_disposition(Signal::SIGCHLD, Disposition::Default)
+    process::default_disposition(Signal::SIGALRM)?;
+    hear_of_children()
+}
+
+/// Lets the signal of ended children through, which the spawner reads.
+fn hear_of_children() -> Result<(), Errno> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGCHLD);
+    mask.thread_unblock()
 }

@@ -7,6 +7,7 @@ pub(crate) mod attributes;
 pub(crate) mod caps;
 pub(crate) mod channel;
 pub(crate) mod descriptors;
+pub(crate) mod execute;
 pub(crate) mod filter;
 pub(crate) mod interface;
 pub(crate) mod listing;

@@ -115,23 +115,10 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// What a process does with a signal.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Disposition {
-    /// The system's default.
-    Default,
-    /// Nothing.
-    Ignore,
-}
-
-/// Sets what this process does with `which`.
-pub(crate) fn set_disposition(which: Signal, disposition: Disposition) -> Result<(), Errno> {
-    let handler = match disposition {
-        Disposition::Default => SigHandler::SigDfl,
-        Disposition::Ignore => SigHandler::SigIgn,
-    };
-    // SAFETY: neither disposition runs code of this process.
-    unsafe { signal(which, handler) }.map(drop)
+/// Gives `which` the system's default.
+pub(crate) fn default_disposition(which: Signal) -> Result<(), Errno> {
+    // SAFETY: the default runs no code of this process.
+    unsafe { signal(which, SigHandler::SigDfl) }.map(drop)
 }
 
 /// Gives every signal but `kept` the system's default. What a process ignores, all that it executes would ignore, too.

@@ -14,5 +14,5 @@ mod unnamed;
 mod walk;
 
 pub(crate) use disk::DiskWatch;
-pub(crate) use family::{can_list_children, descendants};
+pub(crate) use family::{can_list_children, children_of, descendants, runs};
 pub(crate) use memory::{MemoryWatch, TMPFS_INSIDE, devices_of};

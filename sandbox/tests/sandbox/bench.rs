@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::log::{Ending, LogReader, Record, Stream};
 use orch_sandbox::run_dir::{self, Liveness, inspect, log_path};
-use orch_sandbox::spec::{Limits, Phase, ReadOnlyMount, StepSpec};
+use orch_sandbox::spec::{Isolation, Limits, Phase, ReadOnlyMount, StepSpec};
 use orch_sandbox::{Level, RunSpec, Secrets, Spawned, Spawner, SpawnerOptions, control, probe_host};
 use tempfile::TempDir;
 
@@ -85,6 +85,16 @@ impl Bench {
     /// A run of one shell command.
     pub(crate) fn shell(&self, name: &str, script: &str) -> Run {
         self.run(name, vec![sh("main", Phase::Main, script)])
+    }
+
+    /// A new run without isolation, which has not been started.
+    pub(crate) fn plain(&self, name: &str, steps: Vec<StepSpec>) -> Run {
+        let mut run = self.run(name, steps);
+        run.spec.mounts.clear();
+        run.spec.workspace_at = run.workspace.clone();
+        run.spec.isolation = Isolation::None;
+        run.spec.required_level = Level::None;
+        run
     }
 
     /// Starts `run` and waits for its end.

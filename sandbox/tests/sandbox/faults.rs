@@ -24,7 +24,7 @@ use crate::bench::{Bench, PROBE_INSIDE, WAIT, attack, program, sh, step};
 use crate::cases::{Need, skipped};
 
 /// Waits until `holds` says so; looks again and again, because nothing tells.
-fn wait_until(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
     let deadline = Instant::now() + WAIT;
     while let Err(seen) = holds() {
         assert!(Instant::now() < deadline, "{what}: {seen}");
@@ -39,7 +39,7 @@ pub(crate) fn children_of(parent: i32) -> BTreeSet<i32> {
 }
 
 /// A process and all below it, as far as can be seen now.
-fn family_of(pid: i32) -> BTreeSet<i32> {
+pub(crate) fn family_of(pid: i32) -> BTreeSet<i32> {
     let mut family = BTreeSet::from([pid]);
     let mut new = vec![pid];
     while let Some(pid) = new.pop() {
@@ -49,11 +49,11 @@ fn family_of(pid: i32) -> BTreeSet<i32> {
 }
 
 /// Sandboxes that wait are processes, too, which would be taken for those of runs here.
-fn without_slots() -> SpawnerOptions {
+pub(crate) fn without_slots() -> SpawnerOptions {
     SpawnerOptions { prewarm: Prewarm { slots: 0, networks: 0 }, ..SpawnerOptions::default() }
 }
 
-fn lives(pid: i32) -> bool {
+pub(crate) fn lives(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z") && !rest.starts_with(" X"))
 }

@@ -15,7 +15,7 @@ use orch_sandbox::level::{GuaranteeKind, Strength};
 use orch_sandbox::limit::{Ceilings, LimitKind};
 use orch_sandbox::log::Stream;
 use orch_sandbox::run_dir::Liveness;
-use orch_sandbox::spec::{Isolation, Phase};
+use orch_sandbox::spec::Phase;
 use orch_sandbox::{Level, Prewarm, Spawner, SpawnerOptions, control};
 
 use crate::bench::{Bench, PROBE_INSIDE, Run, WAIT, cancel_a_crowd, program, sh, step, write_program};
@@ -186,11 +186,8 @@ fn p7_a_group_dies_at_once() {
 #[test]
 fn p6_without_isolation_the_group_still_holds_everybody() {
     let Some((bench, unit)) = bench_in_unit(Ceilings::default()) else { return };
-    let mut run = bench.shell("plain", "exec 3>pipe; (setsid sleep 1000 &); echo ready >&3; read line < go");
-    run.spec.mounts.clear();
-    run.spec.workspace_at = run.workspace.clone();
-    run.spec.isolation = Isolation::None;
-    run.spec.required_level = Level::None;
+    let script = "exec 3>pipe; (setsid sleep 1000 &); echo ready >&3; read line < go";
+    let run = bench.plain("plain", vec![sh("main", Phase::Main, script)]);
     let (mut pipe, _gate) = (run.pipe(), run.gate());
     bench.start(&run);
     pipe.line();

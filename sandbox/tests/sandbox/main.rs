@@ -5,7 +5,8 @@
 //! `egress`: what runs reach on the network; `proxies`: the process between. `limits`: what a whole run may use, watched;
 //! `groups`: the same by control groups. `secrets`: where their values are and where not. `syscalls`: the strict profile.
 //! `listeners`: what runs find listening. `refusals`: bad input. `lifecycle`: who lives and dies with whom. `steps`: how runs go and end. `results`: logs and artifacts. `layers`:
-//! workspaces that start as directories. `leases`: runs that cannot prove any more to be the one. Runs as root and as an ordinary user; without the kernel features for level 3 every test says so and passes, unless
+//! workspaces that start as directories. `leases`: runs that cannot prove any more to be the one. `plain`: runs without
+//! isolation. Runs as root and as an ordinary user; without the kernel features for level 3 every test says so and passes, unless
 //! `CI=true`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "everything here is a test, helpers included")]
@@ -23,6 +24,7 @@ mod leases;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod plain;
 mod proxies;
 mod races;
 mod refusals;

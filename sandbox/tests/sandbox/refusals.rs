@@ -8,11 +8,11 @@ use std::process::Command;
 
 use orch_sandbox::exit_record::Outcome;
 use orch_sandbox::run_dir::{self, Liveness, inspect};
-use orch_sandbox::spec::{Isolation, ReadOnlyMount};
+use orch_sandbox::spec::{Phase, ReadOnlyMount};
 use orch_sandbox::{Level, SpawnError, Spawner, SpawnerOptions};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, Run, program, write_program};
+use crate::bench::{Bench, Run, program, sh, write_program};
 
 /// Gives `text` as a spec to both ways and returns what they say.
 fn refused(bench: &Bench, run: &Run, text: &str) -> [String; 2] {
@@ -172,11 +172,7 @@ fn m4_a_spawner_without_user_namespaces_runs_only_what_asks_for_none() {
     run.spec.required_level = Level::None;
     assert!(matches!(bench.finish(&run).outcome, Outcome::SetupFailed { step, .. } if step == "namespaces"));
     assert!(!run.workspace.join("ran").exists());
-    let mut run = bench.shell("none-plain", "touch ran");
-    run.spec.mounts.clear();
-    run.spec.workspace_at = run.workspace.clone();
-    run.spec.isolation = Isolation::None;
-    run.spec.required_level = Level::None;
+    let run = bench.plain("none-plain", vec![sh("main", Phase::Main, "touch ran")]);
     assert_eq!(bench.finish(&run).outcome, Outcome::Succeeded);
     assert!(run.workspace.join("ran").exists());
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use orch_sandbox::exit_record::{Outcome, StepFailure, StepStatus};
 use orch_sandbox::level::GuaranteeKind;
 use orch_sandbox::log::{ControlEvent, Stream};
-use orch_sandbox::spec::{Isolation, Phase, ReadOnlyMount};
+use orch_sandbox::spec::{Phase, ReadOnlyMount};
 use orch_sandbox::{Level, SpawnError, control, run_dir};
 
 use crate::bench::{Bench, PROBE_INSIDE, sh, step};
@@ -326,11 +326,8 @@ fn wrong_specs_start_nothing() {
 #[test]
 fn without_isolation_the_level_is_zero() {
     let Some(bench) = Bench::new() else { return };
-    let mut run = bench.shell("plain", "exec 3>pipe; (setsid sleep 1000 &); echo ready >&3; pwd");
-    run.spec.mounts.clear();
-    run.spec.workspace_at = run.workspace.clone();
-    run.spec.isolation = Isolation::None;
-    run.spec.required_level = Level::None;
+    let script = "exec 3>pipe; (setsid sleep 1000 &); echo ready >&3; pwd";
+    let run = bench.plain("plain", vec![sh("main", Phase::Main, script)]);
     let mut pipe = run.pipe();
     bench.start(&run);
     pipe.line();

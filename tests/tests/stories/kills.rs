@@ -9,6 +9,7 @@ use orch_proto::view::{RunState, RunView, TaskState};
 use orch_tests::{Setup, Story, poll, processes};
 
 use crate::story;
+use crate::terms::allow_none;
 
 /// Prints numbered lines until a file appears in its workspace, then some more. No user's retry is allowed.
 pub(crate) const COUNTS: &str = "
@@ -161,6 +162,64 @@ fn a_run_is_tried_again_when_daemon_and_shim_are_killed() -> anyhow::Result<()> 
         processes::kill9(shim)?;
         story.start().await?;
         tried_again(story, &task, &first).await
+    })
+}
+
+/// Leaves a process in a session of its own and stays; done again, it fails when that process lives.
+fn leaving(place: &Path) -> String {
+    let place = place.display();
+    format!(
+        "
+checkout: false
+isolation: none
+steps:
+  - name: leave
+    run: |
+      cd '{place}'
+      if mkdir first; then
+        (setsid sh -c 'echo $$ > left; mv left pid; exec sleep 1000' &)
+        exec sleep 1000
+      fi
+      ! kill -0 \"$(cat pid)\"
+retries:
+  max_retries: 0
+"
+    )
+}
+
+/// The process that the first attempt has left.
+async fn left_behind(place: &Path) -> anyhow::Result<i32> {
+    let file = place.join("pid");
+    let text = poll::until("a process is left", async || Ok(std::fs::read_to_string(&file).ok())).await?;
+    text.trim().parse().context("its number")
+}
+
+#[test]
+fn nothing_is_left_of_a_run_without_isolation_whose_shim_is_killed() -> anyhow::Result<()> {
+    story("kill -9 of a shim without isolation", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        allow_none(story, true).await?;
+        for is_daemon_killed in [false, true] {
+            let place = story.env().path(&format!("left-{is_daemon_killed}"));
+            std::fs::create_dir(&place)?;
+            let task = story.task_create("shop", &format!("Leave {is_daemon_killed}"), &leaving(&place)).await?;
+            let first = counting(story, &task).await?;
+            let left = left_behind(&place).await?;
+            let shim = shim_pid(&first)?;
+            if is_daemon_killed {
+                // And with it the spawner, to which orphans would have come.
+                story.kill9().await?;
+                processes::kill9(shim)?;
+                story.start().await?;
+            } else {
+                processes::kill9(shim)?;
+            }
+            let done = story.task_in(&task, TaskState::Done).await?;
+            ensure!(done.attempts == 2 && !processes::lives(left), "{done:#?}");
+            let lost = story.runs("shop").await?.into_iter().find(|run| run.id == first.id).context("it was")?;
+            ensure!(lost.state == RunState::Lost, "{lost:#?}");
+        }
+        Ok(())
     })
 }
 

@@ -122,7 +122,7 @@ fn only_the_operator_lets_a_recipe_do_without_a_sandbox() -> anyhow::Result<()> 
 }
 
 /// Starts the daemon again with another word on isolation.
-async fn allow_none(story: &mut Story, is_allowed: bool) -> anyhow::Result<()> {
+pub(crate) async fn allow_none(story: &mut Story, is_allowed: bool) -> anyhow::Result<()> {
     story.stop().await?;
     let file = story.env().path("orchd.toml");
     let text = std::fs::read_to_string(&file)?;

@@ -1,4 +1,4 @@
-//! The end of a run: of its init, its proxy, its last output, its log and its control group, in this order.
+//! The end of a run: of everything inside, its proxy, its last output, its log and its control group, in this order.
 
 use std::time::Instant;
 
@@ -12,14 +12,14 @@ use crate::listeners;
 use crate::log::{ControlEvent, WriteLogError};
 
 impl Supervisor<'_> {
-    /// Ends init, takes in the last output and closes the log.
+    /// Ends everything inside, takes in the last output and closes the log.
     pub(super) fn end(mut self) -> Ended {
         self.keeper.kill();
         let ended = self.inside.take().map(|inside| match self.keeper.group() {
             // It runs nothing but its own end, which takes longest. Only the directory of a group must wait for it, and
             // whoever takes the layer over that its mount writes to.
             None if self.alone && self.spec.workspace_base.is_none() => inside.leave(),
-            None | Some(_) => inside.end().map(drop),
+            None | Some(_) => inside.end(),
         });
         listeners::end(&self.listeners);
         if let Some(proxy) = self.proxy.take() {

@@ -7,17 +7,18 @@ mod ending;
 mod requests;
 
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
+use nix::unistd::Pid;
 
 use super::asked::AskedFilter;
 use super::claimed::Claimed;
-use super::inside::Inside;
+use super::inside::{Heard, Inside};
 use super::keeper::Keeper;
 use super::lease::{Lease, LeaseEnd};
 use super::machine::{Action, Input, Machine, Stage};
@@ -107,7 +108,7 @@ pub(super) struct Supervisor<'a> {
     patterns: Option<Arc<Patterns>>,
     /// What is taken out of what the run asks its proxy for.
     asked: Option<AskedFilter>,
-    /// Whether nothing runs inside but init.
+    /// Whether nothing runs inside but init, if there is one.
     alone: bool,
     /// What the first process has found.
     findings: Vec<Guarantee>,
@@ -175,7 +176,7 @@ impl<'a> Supervisor<'a> {
             self.follow(0, stdout, stderr);
             self.machine.claimed();
         }
-        self.inside = Some(inside);
+        self.inside.insert(inside).begin();
     }
 
     /// Waits once and handles everything that is ready.
@@ -241,12 +242,13 @@ impl<'a> Supervisor<'a> {
         let lease = self.lease.as_ref().map(|lease| lease.next_look(now));
         let other = [partial, self.keeper.next_look(), proxy, lease].into_iter().flatten().min();
         let timeout = self.timers.timeout(now, other);
-        match poll(&mut fds, timeout) {
+        let has_news = self.inside.as_ref().is_some_and(Inside::has_news);
+        match poll(&mut fds, if has_news { PollTimeout::ZERO } else { timeout }) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
         let is_ready = |index: usize| fds.get(index).is_some_and(|fd| fd.any().unwrap_or(true));
-        Ok(Ready { signals: is_ready(0), channel: channel.is_some_and(is_ready) })
+        Ok(Ready { signals: is_ready(0), channel: has_news || channel.is_some_and(is_ready) })
     }
 
     fn drain_streams(&mut self, now: Instant) {
@@ -267,35 +269,49 @@ impl<'a> Supervisor<'a> {
 
     /// Takes in what init has said already, before something ends the run: a step that has begun is ended as one.
     pub(super) fn hear_of_beginning(&mut self) -> Result<(), Errno> {
-        while self.machine.stage() == Stage::Building
-            && self.inside.as_ref().is_some_and(|inside| is_readable(inside.channel()))
-        {
+        while self.machine.stage() == Stage::Building && self.inside.as_ref().is_some_and(Inside::can_be_heard) {
             self.read_reply(Instant::now())?;
         }
         Ok(())
     }
 
     fn read_reply(&mut self, now: Instant) -> Result<(), Errno> {
-        let Some(inside) = &self.inside else { return Ok(()) };
-        let (reply, init) = (inside.receive()?, inside.pid());
-        let (reply, lent) = reply.map_or((None, Vec::new()), |(reply, lent)| (Some(reply), lent));
+        let Some(inside) = &mut self.inside else { return Ok(()) };
+        let (heard, root) = (inside.receive()?, inside.root());
         // What a step wrote before it ended has arrived by now.
         self.drain_streams(now);
-        match reply {
-            Some(Reply::Probed { guarantees }) => self.findings = guarantees,
-            Some(Reply::Listening) if lent.len() == self.spec.listeners.len() => self.listeners = lent,
-            Some(Reply::Listening) => self.lost("init did not pass the listeners of the run"),
-            Some(Reply::Lent) => self.keeper.watch(init, lent),
-            Some(Reply::Executing { landlock, at_ns }) => {
+        match heard {
+            Heard::Said(reply, lent) => self.take_reply(reply, lent, root),
+            Heard::Began { at_ns } => {
                 self.claim_to_exec_ns = Some(at_ns.saturating_sub(self.claimed_at_ns));
-                self.probed(landlock);
+                self.probed(None);
             }
-            Some(Reply::Refused { landlock }) => self.probed(landlock),
-            Some(Reply::SetupFailed { step, message, hint }) => {
+            Heard::Nothing => {}
+            Heard::Gone => {
+                self.look_for_kills();
+                let how = self.inside.take().map(Inside::end);
+                self.lost(&format!("init ended: {how:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_reply(&mut self, reply: Reply, lent: Vec<OwnedFd>, root: Pid) {
+        match reply {
+            Reply::Probed { guarantees } => self.findings = guarantees,
+            Reply::Listening if lent.len() == self.spec.listeners.len() => self.listeners = lent,
+            Reply::Listening => self.lost("init did not pass the listeners of the run"),
+            Reply::Lent => self.keeper.watch(root, lent),
+            Reply::Executing { landlock, at_ns } => {
+                self.claim_to_exec_ns = Some(at_ns.saturating_sub(self.claimed_at_ns));
+                self.probed(Some(landlock));
+            }
+            Reply::Refused { landlock } => self.probed(Some(landlock)),
+            Reply::SetupFailed { step, message, hint } => {
                 let message = self.clear(message);
                 self.feed(Input::NotBuilt(Outcome::SetupFailed { message, hint, step }));
             }
-            Some(Reply::StepEnded { index, ended, alone }) => {
+            Reply::StepEnded { index, ended, alone } => {
                 let current = match self.machine.stage() {
                     Stage::Running(running) | Stage::Killing(running, _) => running == index,
                     Stage::Building | Stage::Clearing(_) | Stage::Over => false,
@@ -310,23 +326,17 @@ impl<'a> Supervisor<'a> {
                     self.feed(Input::StepEnded { failure });
                 }
             }
-            Some(Reply::KilledAll) => {
+            Reply::KilledAll => {
                 self.alone = true;
                 self.feed(Input::KilledAll);
             }
-            None => {
-                self.look_for_kills();
-                let how = self.inside.take().map(Inside::end);
-                self.lost(&format!("init ended: {how:?}"));
-            }
         }
-        Ok(())
     }
 
-    /// Takes in the last finding.
-    fn probed(&mut self, landlock: Guarantee) {
+    /// Takes in the last finding, where something was looked for.
+    fn probed(&mut self, landlock: Option<Guarantee>) {
         let mut findings = std::mem::take(&mut self.findings);
-        findings.push(landlock);
+        findings.extend(landlock);
         let report = LevelReport::new(match self.spec.isolation {
             Isolation::Sandboxed => self.keeper.judge(findings),
             Isolation::None => Vec::new(),
@@ -380,15 +390,16 @@ impl<'a> Supervisor<'a> {
                 Ok(())
             }
             Action::Start(index) => self.start_step(index, now).and_then(|()| match self.timers.paused() {
-                // The pause came while the step before this one was ending; a frozen group has paused init with it.
-                true if self.keeper.group().is_none() => self.request(&init::Request::Stop, &[]),
+                // The pause came while the step before this one was ending; a frozen group has paused init with it. Without
+                // one the step waits, and what earlier steps left stands still already.
+                true if self.keeper.group().is_none() => self.request(&init::Request::Stop),
                 true | false => Ok(()),
             }),
             Action::KillAll => {
                 // Nothing that is dead stays paused, and init has work to do.
                 self.timers.resume(now);
                 self.timers.arm_guard(now, KILL_WAIT);
-                self.keeper.thaw().and_then(|()| self.request(&init::Request::KillAll, &[]))
+                self.keeper.thaw().and_then(|()| self.request(&init::Request::KillAll))
             }
         };
         if let Err(errno) = done {
@@ -410,7 +421,9 @@ impl<'a> Supervisor<'a> {
         self.count_step(index, now);
         let (stdout, their_stdout) = pipe()?;
         let (stderr, their_stderr) = pipe()?;
-        self.request(&init::Request::StartStep { index }, &[their_stdout.as_fd(), their_stderr.as_fd()])?;
+        let is_paused = self.timers.paused();
+        let inside = self.inside.as_mut().ok_or(Errno::ESRCH)?;
+        inside.start_step(index, [their_stdout, their_stderr], is_paused)?;
         self.follow(index, stdout, stderr);
         Ok(())
     }
@@ -450,7 +463,7 @@ impl<'a> Supervisor<'a> {
 
     /// Sends a request; a failure ends the run.
     fn send(&mut self, request: &init::Request) -> bool {
-        match self.request(request, &[]) {
+        match self.request(request) {
             Ok(()) => true,
             Err(errno) => {
                 self.lost(&format!("failed to reach the sandbox: {}", errno.desc()));
@@ -459,8 +472,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn request(&self, request: &init::Request, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Result<(), Errno> {
-        self.inside.as_ref().ok_or(Errno::ESRCH)?.send(request, descriptors)
+    fn request(&mut self, request: &init::Request) -> Result<(), Errno> {
+        self.inside.as_mut().ok_or(Errno::ESRCH)?.request(request)
     }
 
     /// Logs the ends of steps that the machine has recorded since the last time. Steps end in the order of their index.
@@ -480,11 +493,6 @@ impl<'a> Supervisor<'a> {
             self.lost(&crate::chain(&error));
         }
     }
-}
-
-fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// What a wait has found.
