@@ -1,11 +1,13 @@
 //! Agents of this host: where the program of each is, what it is told, and what is missing for it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use orch_adapters::agent::{AgentJob, AgentKind, Brief, Driven, Manner, Program, ProgramError, Settings, prompt};
 use orch_core::entity::{AgentUse, Project, Requirements, Run, Task};
 use orch_core::planner::Requirement;
 use orch_core::recipe::Role;
+use orch_core::schedule::{Doer, Staff, own_role};
 use orch_core::state::document::DocumentState;
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::EntityKind;
@@ -130,13 +132,51 @@ impl RunAgent {
 /// The agent for what a task of a project asks for: the one of that name, the one that the role for it names, or the first that
 /// can. With what the role says of it.
 pub(crate) fn choose(app: &App, project: &Project, capability: &str) -> Option<AgentUse> {
+    choose_in(app, &project.slug, capability)
+}
+
+/// Who does what tasks ask for, in projects with roles of their own and in all others, and how many runs each may have at once.
+pub(crate) fn staff(app: &App) -> Staff {
+    let common = app.capabilities();
+    let doers = |project: &str, capabilities: &BTreeSet<String>| {
+        let doer = |capability: &String| {
+            let found = choose_in(app, project, capability)?;
+            Some((capability.clone(), Doer { agent: Some(found.name), role: found.role }))
+        };
+        capabilities.iter().filter_map(doer).collect()
+    };
+    let of_project = |(project, roles): (&String, &BTreeMap<String, Role>)| {
+        let mut all = common.clone();
+        all.extend(roles.values().flat_map(|role| &role.capabilities).map(ToString::to_string));
+        (project.clone(), doers(project, &all))
+    };
+    let own_max = |(project, roles): (&String, &BTreeMap<String, Role>)| {
+        let max = |role: &Role| (own_role(project, role.name.as_str()), role.runs_max);
+        roles.values().map(max).collect::<Vec<_>>()
+    };
+    let agents = app.config.agents.agents.values();
+    Staff {
+        // No project has an empty name.
+        common: doers("", &common),
+        of_projects: app.roles.of_projects().map(of_project).collect(),
+        agents_max: agents.filter_map(|agent| Some((agent.name.clone(), agent.runs_max?))).collect(),
+        roles_max: app
+            .roles
+            .common()
+            .map(|role| (role.name.to_string(), role.runs_max))
+            .chain(app.roles.of_projects().flat_map(own_max))
+            .collect(),
+    }
+}
+
+fn choose_in(app: &App, project: &str, capability: &str) -> Option<AgentUse> {
     let agents = &app.config.agents;
-    let role = app.roles.role_for(&project.slug, capability);
+    let role = app.roles.role_for(project, capability);
     let of_role = || role.and_then(|role| agents.agents.get(role.agent.as_ref()?.as_str()));
     let named = agents.agents.get(capability);
     let config = named.or_else(of_role).or_else(|| agents.agent_for(capability))?;
     // Who names the agent itself has no role told to it, and is bound by what the agent is there for all the same.
-    let of_agent = || config.capabilities.iter().find_map(|own| app.roles.role_for(&project.slug, own));
+    let of_agent = || config.capabilities.iter().find_map(|own| app.roles.role_for(project, own));
     Some(used(app, config, (role, role.or_else(of_agent))))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
 
 use orch_adapters::blobs::BlobStore;
 use orch_adapters::executor::Executor;
@@ -18,17 +19,18 @@ use orch_core::actor::Actor;
 use orch_core::command::{Command, Envelope};
 use orch_core::digest::Digest;
 use orch_core::recipe::{Prices, Role, SecretName};
-use orch_core::schedule::Limits;
+use orch_core::schedule::{Limits, Shortage, Staff};
 use orch_core::view::ReadError;
 use orch_proto::Timestamp;
-use orch_proto::id::{CommandId, ProjectId};
+use orch_proto::id::{CommandId, ProjectId, RunId};
 use orch_store::{Committed, ExecuteError, Outage, ReadView, Store};
 use tokio::sync::{Semaphore, watch};
 
+use crate::agents;
 use crate::answers::Answers;
 use crate::config::Config;
 use crate::gateway::Gateways;
-use crate::host::{self, HostFacts};
+use crate::host::{self, HostFacts, KnownRoom, Room};
 use crate::jail::JailError;
 use crate::kept_book::KeptBook;
 use crate::kept_history::KeptHistory;
@@ -37,9 +39,6 @@ use crate::troubles::Troubles;
 use crate::upkeep::Upkeep;
 use crate::watches::Watches;
 use crate::workspaces::Workspaces;
-
-/// Free space is looked at in units of that many bytes.
-const DISK_UNIT: u64 = 1 << 30;
 
 /// Runs that are launched at once: each waits for the disk a few times, in a thread of its own.
 const LAUNCHES_MAX: usize = 16;
@@ -76,6 +75,9 @@ pub(crate) struct App {
     /// Nothing lives that an earlier daemon has begun: the host was started anew since.
     pub(crate) is_new_boot: bool,
     pub(crate) host: RwLock<HostFacts>,
+    pub(crate) room: KnownRoom,
+    /// Agents and roles, and how many runs each may have. Known from the first look at them on.
+    staff: OnceLock<Arc<Staff>>,
     pub(crate) book: KeptBook,
     pub(crate) history: KeptHistory,
     pub(crate) troubles: Troubles,
@@ -145,6 +147,8 @@ impl App {
             started_at: crate::clock::now(),
             is_new_boot: parts.is_new_boot,
             host: RwLock::new(parts.host),
+            room: KnownRoom::default(),
+            staff: OnceLock::new(),
             book: KeptBook::default(),
             history: KeptHistory::default(),
             troubles: Troubles::default(),
@@ -259,18 +263,33 @@ impl App {
     /// Tells the book what scheduling may use at the moment. Blocks: looking for programs asks the file system, and a
     /// toolchain for its home.
     pub(crate) fn renew_limits(&self) {
-        let (tools, secrets) = self.book.wanted();
-        let missing_tools = tools.into_iter().flat_map(|tool| self.tool_set(&[tool]).missing).collect();
+        let wanted = self.book.wanted();
+        let missing_tools = wanted.tools.into_iter().flat_map(|tool| self.missing_tool(tool)).collect();
         let is_missing = |name: &String| SecretName::parse(name).is_ok_and(|name| !self.secrets.has(&name));
-        let missing_secrets = secrets.into_iter().filter(is_missing).collect();
-        self.book.set_limits(self.limits(missing_tools, missing_secrets));
+        let missing_secrets = wanted.secrets.into_iter().filter(is_missing).collect();
+        self.book.set_limits(self.limits(missing_tools, missing_secrets, &wanted.disk));
     }
 
-    fn limits(&self, missing_tools: BTreeMap<String, String>, missing_secrets: BTreeSet<String>) -> Limits {
+    /// The program with the command that installs it, when it is not there.
+    fn missing_tool(&self, tool: String) -> BTreeMap<String, String> {
+        let is_known = self.tool_sets.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&tool);
+        if is_known { BTreeMap::new() } else { self.tool_set(&[tool]).missing }
+    }
+
+    fn limits(
+        &self,
+        missing_tools: BTreeMap<String, String>,
+        missing_secrets: BTreeSet<String>,
+        asked: &BTreeMap<RunId, u64>,
+    ) -> Limits {
         let host = self.host.read().unwrap_or_else(PoisonError::into_inner);
+        let room = Room::of(self.dirs.root());
+        let trees = |run| [self.dirs.run(run), self.dirs.workspace(run)];
+        let written = self.room.written(asked, Instant::now(), trees);
         Limits {
             runs_max: self.config.runs_max,
-            totals: self.config.totals(host.bounds_memory(), self.disk_free()),
+            totals: self.config.totals(host.bounds_memory(), room.map(|room| (room, written)), self.staff()),
+            shortage: self.shortage_of(room),
             capabilities: self.capabilities(),
             missing_tools,
             missing_secrets,
@@ -282,6 +301,20 @@ impl App {
             hold_ms: self.config.hold_ms,
             paused: self.standstill(),
         }
+    }
+
+    /// Agents and roles, and how many runs each may have at once.
+    fn staff(&self) -> Arc<Staff> {
+        Arc::clone(self.staff.get_or_init(|| Arc::new(agents::staff(self))))
+    }
+
+    /// That the disk which runs write to is nearly full, if it is.
+    pub(crate) fn shortage(&self) -> Option<Shortage> {
+        self.shortage_of(Room::of(self.dirs.root()))
+    }
+
+    fn shortage_of(&self, room: Option<Room>) -> Option<Shortage> {
+        self.room.shortage(room?, self.config.shares.disk_free_bytes)
     }
 
     /// Why nothing new begins anywhere, if it is so.
@@ -307,14 +340,6 @@ impl App {
                 outage.reason
             )
         }
-    }
-
-    /// Space that is free where runs write, in bytes, rounded down: what changes all the time would have all that waits look
-    /// again all the time.
-    fn disk_free(&self) -> Option<u64> {
-        let found = nix::sys::statvfs::statvfs(self.dirs.root()).ok()?;
-        let free = found.blocks_available().saturating_mul(found.fragment_size());
-        Some(free / DISK_UNIT * DISK_UNIT)
     }
 
     /// Fails while an attack on the sandbox works: jails read what others wrote, as runs do.

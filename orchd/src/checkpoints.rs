@@ -69,7 +69,9 @@ pub(crate) fn inputs(app: &App, task: &Task, project: &Project, base: Option<&st
 pub(crate) fn take(app: &App, run: &Run, outcome: &RunOutcome) -> Option<Command> {
     let is_interrupted = match outcome {
         RunOutcome::Lost { .. } | RunOutcome::TimedOut { .. } => true,
-        RunOutcome::Failed { class, .. } => matches!(class, FailureClass::Infrastructure | FailureClass::Budget),
+        RunOutcome::Failed { class, .. } => {
+            matches!(class, FailureClass::Infrastructure | FailureClass::Host | FailureClass::Budget)
+        }
         RunOutcome::Cancelled { .. } => run.is_over_budget || run.silence.is_some(),
         RunOutcome::Succeeded => false,
     };

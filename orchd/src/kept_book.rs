@@ -3,14 +3,14 @@
 //! Read from the tables once, and from then on told of what the log says has changed since. Whoever asks brings it up to
 //! the state that they look at; it can be thrown away and read again at any time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
 use orch_core::entity::{Approval, Change, Entity, Project, Run, Task};
 use orch_core::schedule::{Book, Limits, Wait, counts_since, heeds_run};
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::Timestamp;
-use orch_proto::id::TaskId;
+use orch_proto::id::{RunId, TaskId};
 use orch_store::{Happened, ReadView};
 
 /// Most news that are read one by one. With more it is less work to read the tables.
@@ -22,6 +22,16 @@ const PUT_BACK_MS: u64 = 60 * 60_000;
 /// The book and how far it has read.
 #[derive(Debug, Default)]
 pub struct KeptBook(Mutex<Kept>);
+
+/// What open tasks need of the host.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Programs and secrets, by name.
+    pub tools: Vec<String>,
+    pub secrets: Vec<String>,
+    /// Runs that asked for a part of the disk, with how much, when a task waits for some.
+    pub disk: BTreeMap<RunId, u64>,
+}
 
 /// A book that has read so far.
 #[derive(Debug, Default)]
@@ -49,12 +59,15 @@ impl KeptBook {
         Ok(kept)
     }
 
-    /// Programs and secrets that open tasks need, as far as the book knows.
+    /// What open tasks need, as far as the book knows.
     #[must_use]
-    pub fn wanted(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+    pub fn wanted(&self) -> Wanted {
         let Kept { book, .. } = &*self.lock();
-        let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
-        (owned(book.wanted_tools()), owned(book.wanted_secrets()))
+        Wanted {
+            tools: book.wanted_tools().map(str::to_owned).collect(),
+            secrets: book.wanted_secrets().map(str::to_owned).collect(),
+            disk: book.disk_in_demand(),
+        }
     }
 
     /// What the host and the configuration allow from now on.
@@ -62,10 +75,12 @@ impl KeptBook {
         self.lock().book.set_limits(limits);
     }
 
-    /// Why a task waits, as far as the book has read.
+    /// Why a task waits, as far as the book has read. The clock is looked at once the book is there: it takes a time that is
+    /// before another's for a clock that was put back, and that costs it much.
     #[must_use]
-    pub fn waits(&self, task: TaskId, now: Timestamp) -> Vec<Wait> {
-        self.lock().book.waits(task, now)
+    pub fn waits(&self, task: TaskId, now: impl FnOnce() -> Timestamp) -> Vec<Wait> {
+        let mut kept = self.lock();
+        kept.book.waits(task, now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

@@ -20,6 +20,9 @@ pub enum LimitKind {
     FilesFree,
 }
 
+/// The free space that a file system must have is never more than this part of it; of its files this part must be free.
+pub const FREE_PART: u64 = 20;
+
 /// A limit that a run has exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -18,7 +18,7 @@ pub enum RunState {
     AwaitingApproval,
     Paused,
     Succeeded,
-    /// `class`: `task`, `infrastructure`, `isolation`, ...
+    /// `class`: `task`, `infrastructure`, `host`, `isolation`, ...
     Failed {
         class: String,
         reason: String,

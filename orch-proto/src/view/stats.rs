@@ -55,8 +55,8 @@ pub struct CountView {
 /// Failures of a class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureView {
-    /// `task`, `infrastructure`, `isolation`, `policy`, `timeout`, `cancelled`, `lost`; of changes `gates`, `gates_lost`,
-    /// `conflict`; of tasks that never began `expired`.
+    /// `task`, `infrastructure`, `host`, `isolation`, `policy`, `timeout`, `cancelled`, `lost`; of changes `gates`,
+    /// `gates_lost`, `conflict`; of tasks that never began `expired`.
     pub class: String,
     pub failures: u64,
     /// Another attempt followed by itself.

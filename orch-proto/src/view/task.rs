@@ -172,7 +172,7 @@ pub struct Terms {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitView {
     /// Stable code: `dependency`, `approval`, `agent`, `tool`, `backoff`, `not_before`, `deadline`, `capacity`, `memory`, `cpu`,
-    /// `disk`, `semaphore`, `project`, `held`, `proposed`, `isolation`, ...
+    /// `disk`, `disk_full`, `semaphore`, `agent_runs`, `role_runs`, `project`, `held`, `proposed`, `isolation`, ...
     pub code: String,
     /// For people, with names and numbers.
     pub text: String,

@@ -41,6 +41,11 @@ impl Roles {
         self.common.values()
     }
 
+    /// Those that projects have of their own: names of projects with their roles by name.
+    pub fn of_projects(&self) -> impl Iterator<Item = (&String, &BTreeMap<String, Role>)> {
+        self.of_project.iter()
+    }
+
     /// Reads `shipped` and then `own`, whose roles take the place of those of the same name. Directories in `own` are those of
     /// projects.
     pub(crate) fn read(own: Option<&Path>, shipped: &Path) -> Result<Self, RecipeStoreError> {

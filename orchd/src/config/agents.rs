@@ -7,6 +7,7 @@ use orch_adapters::agent::{AgentKind, Settings};
 use orch_adapters::gateway::{Api, Upstream};
 use orch_core::entity::{Allowance, BUDGET_MAX, ServerUse};
 use orch_core::recipe::{PROMPT_TOKENS_MAX, SecretName};
+use orch_core::schedule::STAFF_RUNS_MAX;
 use orch_proto::leave::{LeaveRule, RULES_MAX};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,8 @@ pub(super) struct AgentSection {
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runs_max: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capabilities: Option<BTreeSet<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +93,8 @@ pub(crate) struct AgentConfig {
     pub(crate) temperature_percent: Option<u32>,
     /// About how long what it is told of a task may be, where its role does not say.
     pub(crate) prompt_tokens: Option<u64>,
+    /// Runs that it may have at once; none: as many as the host has places for.
+    pub(crate) runs_max: Option<u32>,
     /// What it is chosen for.
     pub(crate) capabilities: BTreeSet<String>,
     /// What one attempt of it may spend on models.
@@ -190,6 +195,7 @@ impl AgentsConfig {
             model: agent.model.clone(),
             temperature: agent.temperature_percent.map(|percent| f64::from(percent) / 100.0),
             prompt_tokens: agent.prompt_tokens,
+            runs_max: agent.runs_max,
             capabilities: Some(agent.capabilities.clone()),
             tokens_per_run: agent.of_run.tokens,
             cost_per_run: agent.of_run.cost.map(dollars),
@@ -240,6 +246,9 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
     if section.prompt_tokens.is_some_and(|tokens| tokens == 0 || tokens > PROMPT_TOKENS_MAX) {
         return wrong("prompt_tokens", &format!("must be from 1 to {PROMPT_TOKENS_MAX}"));
     }
+    if section.runs_max.is_some_and(|runs| runs == 0 || runs > STAFF_RUNS_MAX) {
+        return wrong("runs_max", &format!("must be from 1 to {STAFF_RUNS_MAX}; left out, there is no bound"));
+    }
     let temperature = section.temperature.map(percent).transpose();
     let temperature_percent = temperature.map_err(|problem| (format!("agents.{name}.temperature"), problem))?;
     let allowance = |of: &str, tokens: Option<u64>, cost: Option<f64>| {
@@ -260,6 +269,7 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
         model: section.model.clone(),
         temperature_percent,
         prompt_tokens: section.prompt_tokens,
+        runs_max: section.runs_max,
         capabilities,
         settings,
         chat: section.chat,
@@ -375,10 +385,10 @@ mod tests {
 
     #[test]
     fn what_may_be_spent_is_read_and_written_as_it_is() {
-        let more = "[agents.a]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 1000\ncost_per_task = 2.5\n";
+        let more = "[agents.a]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 1000\ncost_per_task = 2.5\nruns_max = 3\n";
         let config = checked(&format!("{MODELS}{more}")).unwrap();
         let agent = &config.agents["a"];
-        assert_eq!(agent.of_run, Allowance { tokens: Some(1_000), cost: None });
+        assert_eq!((agent.of_run, agent.runs_max), (Allowance { tokens: Some(1_000), cost: None }, Some(3)));
         assert_eq!(agent.of_task, Allowance { tokens: None, cost: Some(2_500_000) });
         let (models, agents) = config.sections();
         assert_eq!(AgentsConfig::checked(&models, &agents).unwrap(), config);
@@ -411,6 +421,7 @@ mod tests {
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nmodel = \"--x\"\n", "agents.x.model"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncapabilities = [\"\"]\n", "agents.x.capabilities"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 0\n", "agents.x.tokens_per_run"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nruns_max = 0\n", "agents.x.runs_max"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncost_per_task = -1.0\n", "agents.x.cost_per_task"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncost_per_run = 1e9\n", "agents.x.cost_per_run"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\narguments = [\"a\"]\n", "agents.x.kind"),

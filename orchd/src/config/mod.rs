@@ -14,16 +14,18 @@ mod share;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use orch_adapters::job::JobLimits;
 use orch_core::entity::Patience;
-use orch_core::schedule::{Freeze, Totals};
+use orch_core::schedule::{Freeze, Staff, Totals};
 use orch_proto::request::Role;
 use orch_proto::{ErrorCode, RpcError};
 use orch_sandbox::limit::Ceilings;
 
 use crate::args::Args;
+use crate::host::Room;
 use crate::workspaces::WorkspacesConfig;
 pub(crate) use agents::{AgentConfig, AgentsConfig, ModelServer};
 use file::ConfigFile;
@@ -32,6 +34,10 @@ pub(crate) use network::NetworkConfig;
 pub(crate) use planner::{PlannerConfig, is_model};
 pub(crate) use retention::{Kept, RetentionConfig};
 use share::{HostSize, Shares};
+
+/// Free space is counted in units of that many bytes: what changes all the time would have all that waits for it look again all the
+/// time.
+const DISK_UNIT: u64 = 64 << 20;
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]
@@ -86,19 +92,27 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// What all runs share, of which `disk_bytes` are free. Where the kernel keeps the memory of runs within bounds, one that
-    /// asks for none of its own counts for its part and not for its bound: not all of them use it up at once.
-    pub(crate) fn totals(&self, bounds_memory: bool, disk_bytes: Option<u64>) -> Totals {
+    /// What all runs share. Where the kernel keeps the memory of runs within bounds, one that asks for none of its own counts for its
+    /// part and not for its bound: not all of them use it up at once. `room` is that of the disk, with how many bytes of their parts
+    /// of it those runs have written that asked for one.
+    pub(crate) fn totals(&self, bounds_memory: bool, room: Option<(Room, u64)>, staff: Arc<Staff>) -> Totals {
         let run = self.job_limits.total_memory_bytes;
         let memory_bytes = self.ceilings.memory_bytes.filter(|_| run.is_some());
         let part = memory_bytes.map_or(0, |total| total / u64::from(self.runs_max.max(1)));
         let run = run.unwrap_or(0);
+        let beyond_floor = |room: Room, bytes: u64| {
+            bytes.saturating_sub(room.floor(self.shares.disk_free_bytes)) / DISK_UNIT * DISK_UNIT
+        };
+        let free = |(room, written): (Room, u64)| beyond_floor(room, room.free.saturating_add(written));
+        let size = |(room, _): (Room, u64)| beyond_floor(room, room.size);
         Totals {
             memory_bytes,
             run_memory_bytes: if bounds_memory { run.min(part) } else { run },
             cpu_millis: self.ceilings.cpu_millis,
-            disk_bytes: disk_bytes.map(|free| free.saturating_sub(self.shares.disk_free_bytes)),
+            disk_bytes: room.map(free),
+            disk_size_bytes: room.map(size),
             semaphores: self.semaphores.clone(),
+            staff,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use orch_core::command::TermsChange;
 use orch_core::entity::{self, Condition, Join};
-use orch_core::schedule::Resource;
+use orch_core::schedule::{Resource, Shortage};
 use orch_proto::Timestamp;
 use orch_proto::view::{self, Terms};
 
@@ -98,6 +98,8 @@ pub(super) const fn code(resource: &Resource) -> &'static str {
         Resource::Cpu => "cpu",
         Resource::Disk => "disk",
         Resource::Semaphore(_) => "semaphore",
+        Resource::Agent(_) => "agent_runs",
+        Resource::Role(_) => "role_runs",
     }
 }
 
@@ -107,13 +109,75 @@ fn name(resource: &Resource) -> String {
         Resource::Cpu => "the processor time of the host".into(),
         Resource::Disk => "the disk of the host".into(),
         Resource::Semaphore(name) => format!("semaphore `{name}`"),
+        Resource::Agent(name) => format!("the agent `{name}`"),
+        Resource::Role(name) => format!("the role `{name}`"),
     }
 }
 
 pub(super) fn short(resource: &Resource, asked: u64, free: u64, total: u64) -> String {
+    if matches!(resource, Resource::Agent(_) | Resource::Role(_)) {
+        let taken = total.saturating_sub(free);
+        return format!(
+            "{taken} of the {total} runs that {} may have at once are under way or about to start",
+            name(resource)
+        );
+    }
     let [asked, free, total] = [asked, free, total].map(|amount| amount_text(resource, amount));
     format!("{}: {free} of {total} are free for runs, and it takes {asked}", name(resource))
 }
+
+/// What gives tasks more of it, or lets this one take less.
+pub(super) fn short_hint(task: &str, resource: &Resource) -> String {
+    match resource {
+        Resource::Disk => format!(
+            "make room on the disk of the daemon's state directory, or let it take less with `orchctl task set {task} --disk`"
+        ),
+        Resource::Memory | Resource::Cpu | Resource::Semaphore(_) | Resource::Agent(_) | Resource::Role(_) => {
+            format!("it begins when others are over; {} gives them more", setting(resource))
+        }
+    }
+}
+
+/// Where the operator says how much there is.
+fn setting(resource: &Resource) -> String {
+    match resource {
+        Resource::Memory => "`limits.memory_share` in the daemon's configuration".into(),
+        Resource::Cpu => "`limits.cpu_share` in the daemon's configuration".into(),
+        Resource::Disk => "`limits.disk_free_mb` in the daemon's configuration".into(),
+        Resource::Semaphore(name) => format!("`semaphores.{name}` in the daemon's configuration"),
+        Resource::Agent(name) => format!("`agents.{name}.runs_max` in the daemon's configuration"),
+        Resource::Role(name) => format!("`runs_max` of the role `{name}` in the operator's recipes"),
+    }
+}
+
+/// That memory is kept for the gates of a change.
+pub(super) fn kept(change: &str, needs: u64, free: u64) -> String {
+    let [needs, free] = [needs, free].map(|amount| amount_text(&Resource::Memory, amount));
+    format!(
+        "{} is kept for the gates of {change}, which go before it: they take {needs}, and {free} are free",
+        name(&Resource::Memory)
+    )
+}
+
+/// That nothing begins, since the disk is nearly full.
+pub(crate) fn shortage(shortage: Shortage) -> String {
+    match shortage {
+        Shortage::Space { free, needed } => {
+            let [free, needed] = [free, needed].map(|bytes| amount_text(&Resource::Disk, bytes));
+            format!(
+                "nothing begins, since the disk that runs write to is nearly full: {free} are free, and {needed} have to be"
+            )
+        }
+        Shortage::Files { free, needed } => format!(
+            "nothing begins, since the disk that runs write to has hardly room for files: {free} more, and {needed} have to be"
+        ),
+    }
+}
+
+/// What ends it.
+pub(crate) const SHORTAGE_HINT: &str = "make room on the disk of the daemon's state directory, and it goes on by itself; \
+                                        `orchctl daemon gc` removes what was kept for long enough, and `limits.disk_free_mb` \
+                                        says how much runs leave";
 
 pub(super) fn reserved(resource: &Resource, task: &str) -> String {
     format!("{} is kept for {task}, which goes before it and asks for more than is free", name(resource))
@@ -130,16 +194,10 @@ pub(super) fn too_much_hint(task: &str, resource: &Resource) -> String {
         Resource::Cpu => "--cpu".to_owned(),
         Resource::Disk => "--disk".to_owned(),
         Resource::Semaphore(name) => format!("--uses {name}"),
+        // One run is never more than one may have.
+        Resource::Agent(_) | Resource::Role(_) => String::new(),
     };
-    let more = match resource {
-        Resource::Memory => "`limits.memory_share`".to_owned(),
-        Resource::Cpu => "`limits.cpu_share`".to_owned(),
-        Resource::Disk => "`limits.disk_free_mb`".to_owned(),
-        Resource::Semaphore(name) => format!("`semaphores.{name}`"),
-    };
-    format!(
-        "let it take less with `orchctl task set {task} {less}`, or give runs more with {more} in the daemon's configuration"
-    )
+    format!("let it take less with `orchctl task set {task} {less}`, or give runs more with {}", setting(resource))
 }
 
 fn amount_text(resource: &Resource, amount: u64) -> String {
@@ -154,6 +212,7 @@ fn amount_text(resource: &Resource, amount: u64) -> String {
             1 => "1 unit".into(),
             amount => format!("{amount} units"),
         },
+        Resource::Agent(_) | Resource::Role(_) => format!("{amount} runs"),
     }
 }
 
@@ -193,6 +252,12 @@ mod tests {
         assert_eq!(units, "semaphore `db`: 0 units of 3 units are free for runs, and it takes 1 unit");
         assert_eq!(amount_text(&Resource::Cpu, 1_500), "1.50 processors");
         assert_eq!(amount_text(&Resource::Disk, 500 << 20), "500 MiB");
+        let agent = short(&Resource::Agent("codex".into()), 1, 0, 2);
+        assert_eq!(agent, "2 of the 2 runs that the agent `codex` may have at once are under way or about to start");
+        let full = shortage(Shortage::Space { free: 1 << 30, needed: 2 << 30 });
+        assert!(full.ends_with("1.0 GiB are free, and 2.0 GiB have to be"), "{full}");
+        let role = too_much_hint("shop/T-1", &Resource::Cpu);
+        assert!(role.contains("task set shop/T-1 --cpu") && role.contains("`limits.cpu_share`"), "{role}");
     }
 
     #[test]

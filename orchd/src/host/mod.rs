@@ -3,6 +3,7 @@
 //! The level is measured by a run of its own at every start, never assumed. So is whether the sandbox withstands the
 //! attacks of `self_test`: while one of them works nothing runs.
 
+mod room;
 mod self_test;
 
 use std::path::Path;
@@ -22,6 +23,8 @@ use crate::app::blocking;
 use crate::config::Config;
 use crate::error_chain::chain;
 use crate::jail::{self, Jail};
+
+pub(crate) use room::{KnownRoom, Room, WRITTEN_EVERY};
 
 /// What is known of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]

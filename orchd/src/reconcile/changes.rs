@@ -89,8 +89,8 @@ fn fronts(app: &impl Site) -> Result<(Vec<Front>, Option<Timestamp>), ReadError>
     app.renew_limits();
     app.store().read_within(READ_DEADLINE_MS_MAX, |view| {
         let (changes, due) = {
+            let mut kept = app.book().at(view, app.now())?;
             let now = app.now();
-            let mut kept = app.book().at(view, now)?;
             app.troubles().keep(|change| kept.book.has_change(*change));
             (kept.book.fronts(now, &app.troubles().resting(app.instant())), kept.book.next_grant())
         };

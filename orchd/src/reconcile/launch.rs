@@ -1,5 +1,6 @@
 //! Starts the process tree of a run: directories, programs, the sandbox's spec.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -142,11 +143,19 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
                 | LaunchError::NoChannel
                 | LaunchError::Secret(..)
                 | LaunchError::NoVariable { .. } => FailureClass::Isolation,
+                error if is_full(error) => FailureClass::Host,
                 _ => FailureClass::Infrastructure,
             };
             Launched::Refused(RunOutcome::Failed { class, reason: chain(&error) })
         }
     })
+}
+
+/// Whether it is for want of space on the disk, which is nothing that this run did.
+fn is_full(error: &LaunchError) -> bool {
+    let full = |error: &std::io::Error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.filter_map(|error| error.downcast_ref()).any(full)
 }
 
 /// Gives a run back to the queue that was chosen so long ago that nobody knows any more whether it is the one to begin. False

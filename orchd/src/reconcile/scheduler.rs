@@ -7,25 +7,32 @@ use orch_adapters::job;
 use orch_core::command::Command;
 use orch_core::entity::{Change, Project, Task, Work};
 use orch_core::recipe::Isolation;
-use orch_core::schedule::Action;
+use orch_core::schedule::{Action, Book};
 use orch_core::view::{ReadError, View as _};
 use orch_proto::Timestamp;
 use orch_proto::id::TaskId;
 use orch_store::{ExecuteError, READ_DEADLINE_MS_MAX, ReadView};
 
 use super::{Again, PassError, changes};
+use crate::host::WRITTEN_EVERY;
 use crate::site::Site;
+
+/// How often it is looked whether there is room on a disk that is nearly full.
+const ROOM_LOOK: Duration = Duration::from_secs(2);
+/// When to look again after something was refused that was chosen.
+const OVERTAKEN_LOOK: Duration = Duration::from_secs(1);
 
 /// One look at the queue.
 pub(super) async fn pass<S: Site>(app: Arc<S>) -> Result<Again, PassError> {
-    let (chosen, due) = {
+    let (chosen, due, look) = {
         let site = Arc::clone(&app);
         app.blocking(move || choose(&*site)).await?
     };
     // All at once: commands that come together are committed together.
     let starts: Vec<_> = chosen.runs.into_iter().map(|start| app.execute("scheduler", start)).collect();
+    let mut is_overtaken = false;
     for start in starts {
-        accept(start.await)?;
+        is_overtaken |= !is_accepted(start.await)?;
     }
     let mut is_troubled = false;
     for (change, project) in &chosen.checks {
@@ -39,7 +46,9 @@ pub(super) async fn pass<S: Site>(app: Arc<S>) -> Result<Again, PassError> {
     let due = due.map(|due| Duration::from_millis(due.ms_since(app.now()) + 1));
     // A check that could not begin took the place of something else, which is chosen now.
     let soon = is_troubled.then_some(Duration::ZERO);
-    Ok([soon, due, app.troubles().again()].into_iter().flatten().min())
+    // Nothing tells of space on a disk; nor of what the rules found too early by a clock that the book was a moment ahead of.
+    let overtaken = is_overtaken.then_some(OVERTAKEN_LOOK);
+    Ok([soon, due, look, overtaken, app.troubles().again()].into_iter().flatten().min())
 }
 
 /// What is started now.
@@ -51,18 +60,20 @@ struct Chosen {
     checks: Vec<(Change, Project)>,
 }
 
-/// Asks the book; also when it wants to be asked again though nothing happened.
-fn choose(app: &impl Site) -> Result<(Chosen, Option<Timestamp>), ReadError> {
+/// Asks the book; also when it wants to be asked again though nothing happened, and after how long to look for what nobody tells of.
+fn choose(app: &impl Site) -> Result<(Chosen, Option<Timestamp>, Option<Duration>), ReadError> {
     // The first time this reads all that is open.
     app.store().read_within(READ_DEADLINE_MS_MAX, |view| app.book().at(view, app.now()).map(drop))?;
     app.renew_limits();
     app.store().read(|view| {
+        let mut kept = app.book().at(view, app.now())?;
+        // Once the book is there: somebody else may have asked it in the meantime.
         let now = app.now();
-        let mut kept = app.book().at(view, now)?;
         // What was chosen the last time and is not under way was overtaken by something.
         kept.book.give_back();
         let decisions = kept.book.choose(now, &app.troubles().resting(app.instant()));
         let due = kept.book.next_due(now);
+        let look = look_for_room(&kept.book);
         drop(kept);
         let mut chosen = Chosen::default();
         for decision in decisions {
@@ -82,8 +93,16 @@ fn choose(app: &impl Site) -> Result<(Chosen, Option<Timestamp>), ReadError> {
                 }
             }
         }
-        Ok((chosen, due))
+        Ok((chosen, due, look))
     })
+}
+
+/// When to look again whether there is room on the disk, while something waits for that.
+fn look_for_room(book: &Book) -> Option<Duration> {
+    if book.limits().shortage.is_some() {
+        return Some(ROOM_LOOK);
+    }
+    book.waits_for_disk().then_some(WRITTEN_EVERY)
 }
 
 fn start_of(app: &impl Site, view: &ReadView<'_>, task: TaskId, reason: String) -> Result<Option<Command>, ReadError> {
@@ -110,11 +129,16 @@ fn start_of(app: &impl Site, view: &ReadView<'_>, task: TaskId, reason: String) 
 
 /// A refusal means that the state moved on since the snapshot: the next pass sees it. Anything else is a failure.
 pub(super) fn accept(result: Result<orch_store::Committed, ExecuteError>) -> Result<(), PassError> {
+    is_accepted(result).map(drop)
+}
+
+/// The same; answers whether it was accepted.
+fn is_accepted(result: Result<orch_store::Committed, ExecuteError>) -> Result<bool, PassError> {
     match result {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         Err(ExecuteError::Rejected(refusal)) => {
             tracing::debug!(%refusal, "a decision was overtaken");
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(error.into()),
     }

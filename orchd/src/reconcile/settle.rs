@@ -171,7 +171,13 @@ fn result(
     task: Option<&Task>,
     project: Option<&Project>,
 ) -> (RunOutcome, Vec<Artifact>, Option<ChangeProposal>) {
-    let outcome = outcome(&exit.outcome, run);
+    let outcome = match outcome(&exit.outcome, run) {
+        // What could not be made on a full disk is nothing that the run did.
+        RunOutcome::Failed { class: FailureClass::Infrastructure, reason } if app.shortage().is_some() => {
+            RunOutcome::Failed { class: FailureClass::Host, reason }
+        }
+        other => other,
+    };
     let artifacts = task.map(|task| kept(app, run, task)).unwrap_or_default();
     let wanted = outcome == RunOutcome::Succeeded
         && run.purpose == RunPurpose::Work
@@ -183,6 +189,7 @@ fn result(
         Ok(proposal) => (outcome, artifacts, proposal),
         Err(error) => {
             let class = match &error {
+                _ if app.shortage().is_some() => FailureClass::Host,
                 ResultError::Take(_) | ResultError::Base(_) => FailureClass::Policy,
                 ResultError::Gone(_) | ResultError::Repository(_) | ResultError::Read(_) => {
                     FailureClass::Infrastructure
@@ -307,7 +314,7 @@ pub fn outcome(outcome: &Outcome, run: &Run) -> RunOutcome {
             let class = match excess.limit {
                 LimitKind::Memory | LimitKind::Disk => FailureClass::Task,
                 // What all runs share was used up; alone it may well succeed.
-                LimitKind::HostMemory | LimitKind::DiskFree | LimitKind::FilesFree => FailureClass::Infrastructure,
+                LimitKind::HostMemory | LimitKind::DiskFree | LimitKind::FilesFree => FailureClass::Host,
             };
             RunOutcome::Failed { class, reason }
         }

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use super::descendants;
 use super::unnamed::unnamed;
 use super::walk::{Progress, Walk};
-use crate::limit::{Excess, LimitKind};
+use crate::limit::{Excess, FREE_PART, LimitKind};
 
 /// Entries that one look goes through: some milliseconds on a warm cache.
 const ENTRIES_MAX: usize = if cfg!(test) { 64 } else { 2048 };
@@ -27,9 +27,6 @@ const REST_MIN: Duration = Duration::from_secs(1);
 const GROWTH_MIN: u64 = 1 << 20;
 /// What an inode counts for at most, where a file system has a number of them: what ext4 gives one for, usually.
 const INODE_BYTES_MAX: u64 = 16 << 10;
-/// The free space that a file system must have is never more than this part of it; of its files this part must be free.
-const FLOOR_PART: u64 = 20;
-
 /// What a run may take beyond what was found when it exceeded its bound, as a part of that bound.
 const AFTERWARDS_PART: u64 = 4;
 
@@ -236,10 +233,10 @@ impl Room {
     /// What is free and what should be, when there is less than that: space, of which `floor` bytes are to be left, or
     /// further files.
     fn lacks(self, floor: u64) -> Option<Excess> {
-        let allowed = floor.min(self.bytes / FLOOR_PART);
+        let allowed = floor.min(self.bytes / FREE_PART);
         let space = Excess { limit: LimitKind::DiskFree, allowed, found: self.bytes_free };
         // Nothing is to be left of files either when nothing is of space.
-        let allowed = if floor > 0 { self.files / FLOOR_PART } else { 0 };
+        let allowed = if floor > 0 { self.files / FREE_PART } else { 0 };
         let files = Excess { limit: LimitKind::FilesFree, allowed, found: self.files_free };
         [space, files].into_iter().find(|free| free.found < free.allowed)
     }

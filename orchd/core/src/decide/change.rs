@@ -6,7 +6,7 @@ use orch_proto::id::{ApprovalId, ChangeId};
 use super::approval::{self, Question};
 use super::project::ARCHIVED;
 use super::run::{NewRun, begin};
-use super::settle::{LOSSES_MAX, after_failure};
+use super::settle::{HOST_LOSSES_MAX, LOSSES_MAX, after_failure};
 use super::{Context, DecideError, conflict, pause, question, text};
 use crate::command::Command;
 use crate::digest::Digest;
@@ -256,11 +256,12 @@ pub(super) fn reject<V: View>(
 ) -> Result<(), DecideError> {
     cx.emit((change.id, ChangeEvent::CheckFailed { reason: reason.to_owned() }));
     match class {
-        FailureClass::Infrastructure | FailureClass::Lost => {
+        FailureClass::Infrastructure | FailureClass::Host | FailureClass::Lost => {
             fail_task(cx, change, reason)?;
             let task: Task = cx.get(change.task)?;
             if task.state == (TaskState::InReview { change: change.id }) {
-                question::escalate(cx, &task, reason, &question::Trouble::Repeated(LOSSES_MAX))?;
+                let times = if class == FailureClass::Host { HOST_LOSSES_MAX } else { LOSSES_MAX };
+                question::escalate(cx, &task, reason, &question::Trouble::Repeated(times))?;
             }
             Ok(())
         }

@@ -18,6 +18,10 @@ use crate::view::View;
 /// Runs of one task that may be lost to the infrastructure in a row before a person is asked.
 pub const LOSSES_MAX: u32 = 10;
 
+/// The same of runs for which the host had too little of what all share. Nothing begins while that can be seen, so it takes a host that
+/// has room again and again and never enough.
+pub const HOST_LOSSES_MAX: u32 = 100;
+
 /// Why an attempt counts as failed whose agent ended well and has nothing to show for it. An agent is not believed that it is done.
 const NOTHING_DONE: &str = "its agent ended well, and left neither a change nor a note that says why none is needed";
 
@@ -122,14 +126,17 @@ fn gate_ended<V: View>(
     cx.touch(EntityKind::Change, id);
     match outcome {
         RunOutcome::Succeeded => cx.emit((id, ChangeEvent::CheckPassed)),
-        RunOutcome::Lost { .. } | RunOutcome::Failed { class: FailureClass::Infrastructure, .. } => {
-            let losses = earlier_losses(cx, &change)?;
-            if losses + 1 < LOSSES_MAX {
+        RunOutcome::Lost { .. }
+        | RunOutcome::Failed { class: FailureClass::Infrastructure | FailureClass::Host, .. } => {
+            let (class, reason) = failure(outcome);
+            let (losses, of_host) = earlier_losses(cx, &change)?;
+            let (losses, max) =
+                if class == FailureClass::Host { (of_host, HOST_LOSSES_MAX) } else { (losses, LOSSES_MAX) };
+            if losses + 1 < max {
                 cx.emit((id, ChangeEvent::CheckLost { not_before: cx.now.plus_ms(loss_backoff_ms(losses)) }));
             } else {
-                let (_, reason) = failure(outcome);
-                let reason = format!("the gates gave no answer {LOSSES_MAX} times; last: {reason}");
-                change::reject(cx, &change, FailureClass::Infrastructure, &reason)?;
+                let reason = format!("the gates gave no answer {max} times; last: {reason}");
+                change::reject(cx, &change, class, &reason)?;
             }
         }
         RunOutcome::Failed { .. } | RunOutcome::TimedOut { .. } | RunOutcome::Cancelled { .. } => {
@@ -142,16 +149,18 @@ fn gate_ended<V: View>(
     Ok(())
 }
 
-/// Gate runs of the change that gave no answer in a row, without the newest, which just ended.
-fn earlier_losses<V: View>(cx: &Context<'_, V>, change: &Change) -> Result<u32, DecideError> {
-    let mut losses = 0;
+/// Gate runs of the change that gave no answer in a row, without the newest, which just ended: those that were lost, and those for
+/// which the host had too little.
+fn earlier_losses<V: View>(cx: &Context<'_, V>, change: &Change) -> Result<(u32, u32), DecideError> {
+    let (mut losses, mut of_host) = (0, 0);
     for run in change.checks.iter().rev().skip(1) {
         match cx.get::<Run>(*run)?.state {
             RunState::Lost { .. } | RunState::Failed { class: FailureClass::Infrastructure, .. } => losses += 1,
+            RunState::Failed { class: FailureClass::Host, .. } => of_host += 1,
             _ => break,
         }
     }
-    Ok(losses)
+    Ok((losses, of_host))
 }
 
 /// What follows a failed attempt: another one, or a person. `last` is that attempt as it is with what the command brings; none
@@ -177,11 +186,13 @@ pub(super) fn after_failure<V: View>(
         FailureClass::Infrastructure | FailureClass::Lost if task.losses < LOSSES_MAX => {
             Some(loss_backoff_ms(task.losses))
         }
+        FailureClass::Host if task.host_losses < HOST_LOSSES_MAX => Some(loss_backoff_ms(task.host_losses)),
         FailureClass::Task | FailureClass::Timeout | FailureClass::Policy if task.failures < policy.max_retries => {
             let jitter = cx.ids.jitter(policy.backoff_jitter_ms.saturating_add(1));
             Some(policy.backoff_ms(task.failures + 1).saturating_add(jitter))
         }
         FailureClass::Infrastructure
+        | FailureClass::Host
         | FailureClass::Lost
         | FailureClass::Task
         | FailureClass::Timeout
@@ -210,7 +221,8 @@ pub(super) fn after_failure<V: View>(
     if let Some(step) = once {
         return question::escalate(cx, task, reason, &question::Trouble::DoneOnce(step));
     }
-    match task.failures.saturating_add(task.losses).max(times_alike - 1) {
+    let before = task.failures.saturating_add(task.losses).saturating_add(task.host_losses);
+    match before.max(times_alike - 1) {
         // It failed at the first go: nobody has tried again, and there is nothing that repeats.
         0 => Ok(()),
         before if gives_up => {

@@ -55,7 +55,9 @@ pub struct Checkpoint {
 pub fn resumable(last: &Run, steps: &[PlannedStep]) -> Option<Checkpoint> {
     let is_interrupted = match &last.state {
         RunState::Lost { .. } | RunState::TimedOut { .. } => true,
-        RunState::Failed { class, .. } => matches!(class, FailureClass::Infrastructure | FailureClass::Budget),
+        RunState::Failed { class, .. } => {
+            matches!(class, FailureClass::Infrastructure | FailureClass::Host | FailureClass::Budget)
+        }
         RunState::Queued
         | RunState::Leased { .. }
         | RunState::Starting

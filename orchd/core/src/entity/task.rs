@@ -44,6 +44,9 @@ pub struct Task {
     pub failures: u32,
     /// Runs lost to the infrastructure since then. They do not count, but are not endless either.
     pub losses: u32,
+    /// Runs since then for which the host had too little of what all share.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub host_losses: u32,
     pub last_failure: Option<String>,
     /// The way in which it failed the last time that counted, and how often in a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +72,7 @@ pub struct Task {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-const fn is_never(times: &u32) -> bool {
+pub(super) const fn is_never(times: &u32) -> bool {
     *times == 0
 }
 
@@ -385,6 +388,7 @@ impl Task {
             attempts: 0,
             failures: 0,
             losses: 0,
+            host_losses: 0,
             last_failure: None,
             alike: None,
             last_run: None,
@@ -410,7 +414,7 @@ impl Task {
     /// What it had failed before counts no more.
     fn tried_anew(&mut self, step: &TaskStep, at: Timestamp) -> Result<(), ApplyError> {
         self.step(step, at)?;
-        (self.failures, self.losses, self.alike) = (0, 0, None);
+        (self.failures, self.losses, self.host_losses, self.alike) = (0, 0, 0, None);
         Ok(())
     }
 
@@ -428,6 +432,7 @@ impl Task {
                 self.alike = self.alike_with(class, reason);
                 self.failures += 1;
             }
+            FailureClass::Host => self.host_losses += 1,
             _ => self.losses += 1,
         }
         self.last_failure = Some(reason.to_owned());

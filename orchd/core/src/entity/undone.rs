@@ -12,7 +12,7 @@ use super::budget::{Budget, BudgetKey};
 use super::dependency::Condition;
 use super::patience::{Overdue, Patience};
 use super::project::{Pause, Share};
-use super::task::TaskSpec;
+use super::task::{TaskSpec, is_never};
 use super::terms::Terms;
 use super::{ApplyError, Project, Task};
 use crate::recipe::{Glob, Step};
@@ -44,6 +44,8 @@ pub enum TaskPart {
     Tries {
         failures: u32,
         losses: u32,
+        #[serde(default, skip_serializing_if = "is_never")]
+        host_losses: u32,
         last_failure: Option<String>,
         alike: Option<(FailureClass, String, u32)>,
     },
@@ -107,8 +109,8 @@ impl Task {
             TaskPart::Terms { terms } => self.set_terms(terms),
             TaskPart::Priority { priority } => self.priority = *priority,
             TaskPart::Approval { approval } => self.approval = *approval,
-            TaskPart::Tries { failures, losses, last_failure, alike } => {
-                (self.failures, self.losses) = (*failures, *losses);
+            TaskPart::Tries { failures, losses, host_losses, last_failure, alike } => {
+                (self.failures, self.losses, self.host_losses) = (*failures, *losses, *host_losses);
                 self.last_failure.clone_from(last_failure);
                 self.alike.clone_from(alike);
             }

@@ -10,9 +10,10 @@ use super::reader::{Fields, checked, count, decimal, line, list_of, text};
 use super::text::Key;
 use super::yaml::{self, Fault, Node};
 use crate::entity::{Allowance, BUDGET_MAX};
+use crate::schedule::STAFF_RUNS_MAX;
 
 const KEYS: &[&str] =
-    &["name", "description", "instructions", "capabilities", "agent", "model", "prompt_tokens", "budget"];
+    &["name", "description", "instructions", "capabilities", "agent", "model", "prompt_tokens", "runs_max", "budget"];
 const BUDGET_KEYS: &[&str] = &["tokens_per_run", "cost_per_run", "tokens_per_task", "cost_per_task"];
 /// Most capabilities of a role.
 const CAPABILITIES_MAX: usize = 20;
@@ -41,6 +42,9 @@ pub struct Role {
     pub model: Option<String>,
     /// Longest prompt, in tokens of about four bytes; none: as long as prompts may be.
     pub prompt_tokens: Option<u64>,
+    /// Runs at once that may have it; none: as many as the host has places for.
+    #[serde(default)]
+    pub runs_max: Option<u32>,
     /// What one attempt may spend on models, in place of what its agent may.
     pub of_run: Allowance,
     /// What all attempts at a task may spend.
@@ -75,6 +79,7 @@ fn role(node: &Node) -> Result<Role, Fault> {
         agent: fields.opt("agent", key)?,
         model: fields.opt("model", model)?,
         prompt_tokens: fields.opt("prompt_tokens", |node, key| positive(node, key, PROMPT_TOKENS_MAX))?,
+        runs_max: fields.opt("runs_max", runs_max)?,
         of_run,
         of_task,
     })
@@ -90,6 +95,12 @@ fn model(node: &Node, key: &str) -> Result<String, Fault> {
         return Err(node.fault(Problem::Option { key: key.to_owned(), found: name }));
     }
     Ok(name)
+}
+
+/// Runs at once.
+fn runs_max(node: &Node, key: &str) -> Result<u32, Fault> {
+    let found = positive(node, key, STAFF_RUNS_MAX.into())?;
+    Ok(u32::try_from(found).unwrap_or(STAFF_RUNS_MAX))
 }
 
 fn budget(node: &Node, _: &str) -> Result<(Allowance, Allowance), Fault> {
@@ -119,12 +130,15 @@ mod tests {
     #[test]
     fn a_role_is_read_whole() {
         let text = "name: qa\ndescription: Looks for faults\ninstructions: |\n  Write tests.\n  Change nothing else.\n\
-            capabilities: [qa, test]\nagent: tester\nmodel: some-model\nprompt_tokens: 400\n\
+            capabilities: [qa, test]\nagent: tester\nmodel: some-model\nprompt_tokens: 400\nruns_max: 2\n\
             budget: { tokens_per_run: 20000, cost_per_task: 1.5 }\n";
         let role = parse_role(text, "qa.yaml").unwrap();
         assert_eq!(role.instructions, "Write tests.\nChange nothing else.\n");
         assert_eq!(role.capabilities.iter().map(ToString::to_string).collect::<Vec<_>>(), ["qa", "test"]);
-        assert_eq!((role.model.as_deref(), role.prompt_tokens), (Some("some-model"), Some(400)));
+        assert_eq!(
+            (role.model.as_deref(), role.prompt_tokens, role.runs_max),
+            (Some("some-model"), Some(400), Some(2))
+        );
         assert_eq!(role.of_run, Allowance { tokens: Some(20_000), cost: None });
         assert_eq!(role.of_task, Allowance { tokens: None, cost: Some(1_500_000) });
         let stored = serde_json::to_string(&role).unwrap();
@@ -141,6 +155,8 @@ mod tests {
             ("capabilities: [a]\nbudget: { cost_per_run: 0 }\n", 4),
             ("capabilities: [a]\nprompt_tokens: 0\n", 4),
             ("capabilities: [a]\nprompt_tokens: 1000000\n", 4),
+            ("capabilities: [a]\nruns_max: 0\n", 4),
+            ("capabilities: [a]\nruns_max: 10001\n", 4),
             ("capabilities: [a]\nnetwork: true\n", 4),
             ("capabilities: [a]\nmodel: --yes\n", 4),
         ] {

@@ -458,7 +458,8 @@ fn random_outcome(dice: &mut IdSource) -> RunOutcome {
         1 => RunOutcome::Failed { class: FailureClass::Isolation, reason },
         2 => RunOutcome::TimedOut { reason },
         3 => RunOutcome::Cancelled { reason },
-        4..=5 => RunOutcome::Lost { reason },
+        4 => RunOutcome::Failed { class: FailureClass::Host, reason },
+        5 => RunOutcome::Lost { reason },
         _ => RunOutcome::Succeeded,
     }
 }

@@ -13,13 +13,15 @@ use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 
 use super::budgets::Budgets;
 use super::classes::ClassId;
-use super::facts::{ApprovalFacts, ChangeFacts, Phase, ProjectFacts, RunFacts, TaskFacts, Wants};
+use super::facts::{ApprovalFacts, ChangeFacts, Phase, ProjectFacts, RunFacts, TaskFacts};
 use super::fairness::CHARGE_MS;
 use super::grants::Grants;
+use super::kept::Kept;
 use super::lanes::{Lanes, Order, Place};
-use super::ledger::{Holder, Ledger};
+use super::ledger::{Demand, Holder, Ledger};
 use super::limits::Limits;
 use super::merge_queue::MergeQueues;
+use super::needs::Needs;
 use super::overdue::Waiting;
 use super::returning::Returning;
 use super::times::Times;
@@ -109,8 +111,7 @@ pub struct Book {
     pub(super) under_way: BTreeMap<TaskId, BTreeMap<RunId, u32>>,
     /// Those of them that were asked to end.
     pub(super) ending: BTreeSet<RunId>,
-    /// What open tasks need of the host, each kept once, with how many need it.
-    wants: BTreeMap<Arc<Wants>, usize>,
+    pub(super) needs: Needs,
     pub(super) lanes: Lanes,
     pub(super) turns: Turns,
     pub(super) budgets: Budgets,
@@ -136,9 +137,13 @@ pub struct Book {
     /// Tasks in the queue that can never begin.
     pub(super) moot: BTreeSet<TaskId>,
     pub(super) queues: MergeQueues,
+    /// The gates for which there was no room when something was chosen the last time.
+    pub(super) kept: Option<Kept>,
     pub(super) returning: Returning,
     /// Runs that stand still and count for the memory that a run usually has.
     standing_still: u64,
+    /// The time that it goes by.
+    pub(super) clock: Option<Timestamp>,
     pub(super) unknown: Unknown,
 }
 
@@ -218,7 +223,7 @@ impl Book {
         };
         self.turns.run(facts, counts_ms);
         let recalled = self.returning.put(facts);
-        recalled.into_iter().for_each(|project| self.turns.chosen(project, false));
+        recalled.into_iter().for_each(|project| self.unrecall(id, project));
         self.budgets.run(facts);
         if facts.is_work {
             let class = ClassId { project: facts.project, priority: facts.priority };
@@ -233,15 +238,17 @@ impl Book {
         if facts.is_open {
             self.unchoose(task);
             if facts.is_parked {
-                // Others are in its place; what it asked for is still taken, but for processors, which it does not use. The memory
-                // that it has without asking counts with that of all others like it.
+                // Others are in its place, also in that which its agent and its role have for it; what it asked for is still taken,
+                // but for processors, which it does not use. The memory that it has without asking counts with that of all others
+                // like it.
                 let memory_bytes = Some(facts.asks.memory_bytes.unwrap_or(0));
                 let asks = Asks { memory_bytes, cpu_millis: None, ..facts.asks.clone() };
                 let freed = self.ledger.release(Holder::Run(id));
-                self.ledger.hold(Holder::Run(id), &asks, 1);
+                self.ledger.hold(Holder::Run(id), Demand { asks, ..Demand::usual() }, 1);
                 self.wake(freed);
             } else {
-                self.ledger.hold(Holder::Run(id), &facts.asks, 1);
+                let demand = self.demand_of_run(facts.project, facts.asks.clone(), facts.doer.clone());
+                self.ledger.hold(Holder::Run(id), demand, 1);
             }
             self.under_way.entry(task).or_default().insert(id, facts.number);
         } else if let Some(runs) = self.under_way.get_mut(&task) {
@@ -257,7 +264,7 @@ impl Book {
     }
 
     /// Takes or gives back the memory of runs that stand still.
-    fn count_standing_still(&mut self) {
+    pub(super) fn count_standing_still(&mut self) {
         let counting = self.returning.counting(self.limits.runs_max);
         if self.standing_still == counting {
             return;
@@ -265,7 +272,7 @@ impl Book {
         self.standing_still = counting;
         let freed = self.ledger.release(Holder::StandingStill);
         if counting > 0 {
-            self.ledger.hold(Holder::StandingStill, &Asks::default(), counting);
+            self.ledger.hold(Holder::StandingStill, Demand::usual(), counting);
         }
         self.wake(freed);
     }
@@ -279,43 +286,10 @@ impl Book {
         old.into_iter().for_each(|approval| self.forget_approval(approval));
     }
 
-    /// What the host and the configuration allow from now on.
-    pub fn set_limits(&mut self, limits: Limits) {
-        if self.limits == limits {
-            return;
-        }
-        if self.limits.totals != limits.totals {
-            self.ledger.set_totals(limits.totals.clone());
-        }
-        if self.limits.freezes != limits.freezes {
-            self.to_open.extend(self.projects.keys());
-        }
-        // Without a window that was over a wait began earlier.
-        let is_otherwise = self.limits.patience.queue != limits.patience.queue || self.limits.freezes != limits.freezes;
-        let holds_otherwise = self.limits.hold_ms != limits.hold_ms;
-        self.limits = limits;
-        self.count_standing_still();
-        if holds_otherwise {
-            self.hold_again();
-        }
-        if is_otherwise {
-            self.watch_again(None);
-        }
-        for project in self.lanes.set_lacks(|wants| self.limits.lacks(wants)) {
-            self.reseat(project);
-        }
-    }
-
-    /// What the host and the configuration allow.
-    #[must_use]
-    pub const fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
     /// Tasks that were chosen and that nothing came of may be chosen again.
     pub fn give_back(&mut self) {
         let recalled = self.returning.give_back();
-        recalled.into_iter().for_each(|project| self.turns.chosen(project, false));
+        recalled.into_iter().for_each(|(run, project)| self.unrecall(run, project));
         let chosen: Vec<TaskId> = self.chosen.keys().copied().collect();
         for task in chosen {
             self.unchoose(task);
@@ -326,6 +300,7 @@ impl Book {
     /// The change of each project's merge queue whose turn it is, leaving out those that rest and those of projects in which
     /// nothing begins now. What is being merged goes on.
     pub fn fronts(&mut self, now: Timestamp, rests: &BTreeSet<ChangeId>) -> Vec<ChangeId> {
+        let now = self.tell_time(now);
         self.open_projects(now);
         self.look_at_grants(now);
         self.queues.fronts(|change| rests.contains(&change.id) || self.holds_back(change))
@@ -342,29 +317,6 @@ impl Book {
         self.queues.is_open(change)
     }
 
-    /// Programs that open tasks need.
-    #[must_use]
-    pub fn wanted_tools(&self) -> BTreeSet<&str> {
-        self.wants.keys().flat_map(|wants| wants.tools.iter().map(String::as_str)).collect()
-    }
-
-    /// Secrets that open tasks name.
-    #[must_use]
-    pub fn wanted_secrets(&self) -> BTreeSet<&str> {
-        self.wants.keys().flat_map(|wants| wants.secrets.iter().map(String::as_str)).collect()
-    }
-
-    /// How many tasks in the queue need an agent that is not there.
-    #[must_use]
-    pub fn without_agent(&self) -> usize {
-        let lacks = |node: &Node| {
-            let capability = node.facts.wants.capability.as_ref();
-            matches!(node.facts.phase, Phase::Queued { .. })
-                && capability.is_some_and(|capability| !self.limits.capabilities.contains(capability))
-        };
-        self.tasks.values().filter(|node| lacks(node)).count()
-    }
-
     /// Number of tasks that it knows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -377,8 +329,10 @@ impl Book {
         self.tasks.is_empty()
     }
 
-    /// Lets the time pass: what waited for it becomes ready, what waited long gains priority, what runs is counted.
-    pub(super) fn advance(&mut self, now: Timestamp) {
+    /// Lets the time pass: what waited for it becomes ready, what waited long gains priority, what runs is counted. Answers the
+    /// time that it goes by.
+    pub(super) fn advance(&mut self, now: Timestamp) -> Timestamp {
+        let now = self.tell_time(now);
         self.look_at_times(now);
         self.look_at_grants(now);
         self.open_projects(now);
@@ -391,6 +345,7 @@ impl Book {
         self.turns.count_time(now);
         self.count_budgets(now);
         self.wake_unreserved();
+        now
     }
 
     /// Sorts deadlines into those to come and those that are over; a clock can be put back.
@@ -422,9 +377,9 @@ impl Book {
         let id = facts.id;
         let old = self.tasks.get(&id).filter(|node| node.is_open()).map(|node| Arc::clone(&node.facts.wants));
         if !matches!(facts.phase, Phase::Over { .. }) {
-            facts.wants = self.want(&facts.wants);
+            facts.wants = self.needs.add(&facts.wants);
         }
-        old.into_iter().for_each(|old| self.want_no_more(&old));
+        old.into_iter().for_each(|old| self.needs.remove(&old));
         self.unknown.tasks.remove(&id);
         let deadline = match facts.phase {
             Phase::Queued { .. } | Phase::UnderWay => facts.deadline,
@@ -443,21 +398,5 @@ impl Book {
             }
         }
         self.note_times(id);
-    }
-
-    /// The kept one of what is alike, for one more task.
-    fn want(&mut self, wants: &Arc<Wants>) -> Arc<Wants> {
-        let kept = self.wants.get_key_value(wants).map_or_else(|| Arc::clone(wants), |(kept, _)| Arc::clone(kept));
-        *self.wants.entry(Arc::clone(&kept)).or_insert(0) += 1;
-        kept
-    }
-
-    fn want_no_more(&mut self, wants: &Arc<Wants>) {
-        if let Some(count) = self.wants.get_mut(wants) {
-            *count -= 1;
-            if *count == 0 {
-                self.wants.remove(wants);
-            }
-        }
     }
 }

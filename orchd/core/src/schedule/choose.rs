@@ -7,7 +7,7 @@ use orch_proto::id::{ChangeId, ProjectId, RunId, TaskId};
 
 use super::book::Book;
 use super::lanes::{LaneId, Order};
-use super::ledger::{Amounts, Holder, Resource};
+use super::ledger::{Amounts, Demand, Holder, Resource};
 use crate::entity::{Asks, Timeout};
 
 /// Most ends at once: they are commands, and others have to come through.
@@ -43,16 +43,13 @@ impl Book {
     /// Chooses what to start now. What is chosen counts as under way from here on, until it is put, or given back by
     /// [`Self::give_back`]. `rests` are changes that are left alone for a moment.
     pub fn choose(&mut self, now: Timestamp, rests: &BTreeSet<ChangeId>) -> Vec<Decision> {
-        self.advance(now);
-        let under_way = self.turns.running() + self.chosen.len() + self.returning.chosen();
-        let free = (self.limits.runs_max as usize).saturating_sub(under_way);
+        let now = self.advance(now);
+        let places = self.places();
         let mut decisions = self.ends();
-        let recalls = self.recalls(free);
-        let free = free - recalls.len();
+        let recalls = self.recalls(places);
+        let places = if self.limits.forbid() { 0 } else { places - recalls.len() };
         decisions.extend(recalls);
-        if !self.limits.forbid() && free > 0 {
-            decisions.extend(self.starts(now, rests, free));
-        }
+        decisions.extend(self.starts(now, rests, places));
         // What begins now has not waited for too long.
         let overdue = self.overdue().take(ENDS_MAX);
         decisions.extend(overdue.map(|action| Decision { action, reason: "it waits for too long".into() }));
@@ -61,15 +58,26 @@ impl Book {
         decisions
     }
 
+    /// Places that are free.
+    pub(super) fn places(&self) -> usize {
+        let under_way = self.turns.running() + self.chosen.len() + self.returning.chosen();
+        (self.limits.runs_max as usize).saturating_sub(under_way)
+    }
+
     /// Runs that go on in that many places: before anything begins, and whether or not anything may, since they have begun. How many
     /// processors are free is not asked: they were there before, and no run has them for itself.
-    fn recalls(&mut self, free: usize) -> Vec<Decision> {
+    fn recalls(&mut self, places: usize) -> Vec<Decision> {
         let mut recalls = Vec::new();
-        for (run, project) in self.returning.in_order() {
-            if recalls.len() == free {
+        for (run, project, doer) in self.returning.in_order() {
+            if recalls.len() == places {
                 break;
             }
-            if self.turns.has_place(project) {
+            // Its memory it holds already.
+            let demand = self.demand_of_run(project, Asks { memory_bytes: Some(0), ..Asks::default() }, doer);
+            let amounts = self.ledger.totals().amounts(&demand);
+            let fits = amounts.iter().all(|(resource, amount)| self.ledger.fits(resource, *amount));
+            if fits && self.turns.has_place(project) {
+                self.ledger.hold(Holder::Recalled(run), demand, 1);
                 self.turns.chosen(project, true);
                 self.returning.choose(run, project);
                 let reason = "it has its answer, and there is a place for it".into();
@@ -80,20 +88,16 @@ impl Book {
     }
 
     /// What begins now in that many places.
-    fn starts(&mut self, now: Timestamp, rests: &BTreeSet<ChangeId>, free: usize) -> Vec<Decision> {
-        let checks = self.queues.to_check(now, |change| rests.contains(&change.id) || self.holds_back(change));
-        let fitting = self.checks_that_fit(checks.len().min(free));
-        let is_short = fitting < checks.len();
-        let checks = checks.into_iter().take(fitting);
+    fn starts(&mut self, now: Timestamp, rests: &BTreeSet<ChangeId>, places: usize) -> Vec<Decision> {
+        let (checks, kept) = self.checks(now, rests, places);
+        self.keep(kept);
+        let fitting = checks.len();
         let front = |change| Decision { action: Action::Check(change), reason: "front of the merge queue".into() };
-        let mut decisions: Vec<Decision> = checks.map(front).collect();
-        // What a check waits for is not given to what comes after it.
-        if !is_short {
-            self.ledger.hold(Holder::Checks, &Asks::default(), fitting as u64);
-            decisions.extend((fitting..free).map_while(|_| self.next()));
-            let freed = self.ledger.release(Holder::Checks);
-            self.wake(freed);
-        }
+        let mut decisions: Vec<Decision> = checks.into_iter().map(front).collect();
+        self.ledger.hold(Holder::Checks, Demand::usual(), fitting as u64);
+        decisions.extend((fitting..places).map_while(|_| self.next()));
+        let freed = self.ledger.release(Holder::Checks);
+        self.wake(freed);
         decisions
     }
 
@@ -115,15 +119,6 @@ impl Book {
             .collect()
     }
 
-    /// How many of that many checks there is room for.
-    fn checks_that_fit(&self, wanted: usize) -> usize {
-        let room = self.ledger.totals().amounts(&Asks::default()).into_iter().filter_map(|(resource, amount)| {
-            let free = self.ledger.free(&resource)?;
-            Some(usize::try_from(free.checked_div(amount)?).unwrap_or(usize::MAX))
-        });
-        room.fold(wanted, usize::min)
-    }
-
     /// When to choose again though nothing happened: the next time that a task or gates wait for, a deadline, a mark of a
     /// budget, or the next day for a project that has used up this one.
     #[must_use]
@@ -138,7 +133,7 @@ impl Book {
             .chain(opening)
             .chain(self.waiting.next_due())
             .chain(self.budgets.next_due())
-            .chain(self.queues.next_due(now))
+            .chain(self.queues.next_due(self.time_at(now)))
             .chain(self.turns.next_day())
             .min()
     }
@@ -163,14 +158,17 @@ impl Book {
         }
     }
 
-    /// What the tasks of a lane ask for and cannot have now: because it is not free, or is kept for a higher level.
+    /// What the tasks of a lane ask for and cannot have now: because it is not free, or is kept for gates or a
+    /// higher level.
     fn obstacle(&self, lane: LaneId) -> Option<(Resource, Amounts)> {
-        let (asks, level) = self.lanes.asks(lane)?;
-        let amounts = self.ledger.totals().amounts(asks);
+        let (project, wants, level) = self.lanes.wants(lane)?;
+        let amounts = self.ledger.totals().amounts(&self.demand(project, wants));
         let has_turn = |project| self.turns.has_turn(project);
         let is_in_the_way = |(resource, amount): &&(Resource, u64)| {
             let free = self.ledger.free(resource);
-            free.is_some_and(|free| *amount > free) || self.lanes.is_reserved(resource, level, free, has_turn)
+            free.is_some_and(|free| *amount > free)
+                || self.is_kept(resource, *amount)
+                || self.lanes.is_reserved(resource, level, free, has_turn)
         };
         let on = amounts.iter().find(is_in_the_way)?.0.clone();
         Some((on, amounts))

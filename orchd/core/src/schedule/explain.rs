@@ -9,6 +9,7 @@ use super::book::{Book, Node};
 use super::facts::Phase;
 use super::lanes::{Order, Place};
 use super::ledger::Resource;
+use super::limits::Shortage;
 use super::turns::Full;
 use crate::entity::{Condition, Join, Period, Verdict};
 
@@ -61,6 +62,8 @@ pub enum Wait {
         required: u8,
         fix: String,
     },
+    /// The disk is nearly full: nothing begins.
+    Shortage(Shortage),
     Backoff {
         ms: u64,
     },
@@ -86,7 +89,7 @@ pub enum Wait {
         max: u32,
         ahead: u32,
     },
-    /// It asks for more than is free of what all runs share.
+    /// It asks for more than is free of what all runs share. Of an agent or a role that is the runs that it may have at once.
     Resource {
         resource: Resource,
         asked: u64,
@@ -97,6 +100,12 @@ pub enum Wait {
     Reserved {
         resource: Resource,
         name: String,
+    },
+    /// Memory is kept for the gates of a change, which need so much and have so much.
+    Kept {
+        change: String,
+        needs: u64,
+        free: u64,
     },
     /// It asks for more than there is.
     TooMuch {
@@ -143,9 +152,11 @@ pub enum Wait {
 }
 
 impl Book {
-    /// Why a task does not run, the most telling first. Empty when it is under way or over, or would start at once.
+    /// Why a task does not run, in the order in which it has to be over: first what is said of the task and its project, then what it
+    /// needs that is not there, then what keeps all from beginning, and only for one that is ready, what is taken. Empty when it is under
+    /// way or over, or would start at once.
     pub fn waits(&mut self, task: TaskId, now: Timestamp) -> Vec<Wait> {
-        self.advance(now);
+        let now = self.advance(now);
         let Some(node) = self.tasks.get(&task) else { return Vec::new() };
         if matches!(node.facts.phase, Phase::UnderWay | Phase::Over { .. }) {
             return Vec::new();
@@ -164,13 +175,13 @@ impl Book {
                     Wait::Quota { started, max, resets_ms: ends_at.ms_since(now).max(1) }
                 }
             }));
-            waits.extend(self.resources(place));
+            waits.extend(self.resources(place, now));
             waits.extend(self.no_place(node, place));
         }
         waits
     }
 
-    /// What keeps a task from being ready.
+    /// What keeps a task from being ready, or all from beginning.
     fn blockers(&self, node: &Node, now: Timestamp) -> Vec<Wait> {
         let mut waits = Vec::new();
         match &node.facts.phase {
@@ -191,10 +202,10 @@ impl Book {
         waits.extend(self.dependencies(node));
         waits.extend(node.facts.approval.and_then(|id| self.approval(id, now)));
         waits.extend(self.held_plan(&node.facts, now));
-        waits.extend(self.limits.lacks(&node.facts.wants));
-        waits.extend(self.limits.weakness());
         let under_way = self.under_way.get(&node.facts.id).into_iter().flat_map(|runs| runs.values());
         waits.extend(under_way.map(|number| Wait::Run { name: format!("R-{number}") }));
+        waits.extend(self.limits.lacks(&node.facts.wants));
+        waits.extend(self.limits.weakness());
         waits
     }
 
@@ -247,13 +258,16 @@ impl Book {
     }
 
     /// What it asks for and cannot have now.
-    fn resources(&self, place: Place) -> Vec<Wait> {
-        let Some((asks, level)) = self.lanes.asks(place.lane) else { return Vec::new() };
-        let amounts = self.ledger.totals().amounts(asks).into_iter();
+    fn resources(&self, place: Place, now: Timestamp) -> Vec<Wait> {
+        let Some((project, wants, level)) = self.lanes.wants(place.lane) else { return Vec::new() };
+        let amounts = self.ledger.totals().amounts(&self.demand(project, wants)).into_iter();
         let waits = amounts.filter_map(|(resource, asked)| {
             if !self.ledger.fits(&resource, asked) {
                 let (free, total) = (self.ledger.free(&resource)?, self.ledger.totals().of(&resource)?);
                 return Some(Wait::Resource { resource, asked, free, total });
+            }
+            if let Some(kept) = self.kept_from(&resource, asked, now) {
+                return Some(kept);
             }
             let first = self.reserved_for(&resource, level)?;
             let node = self.tasks.get(&first)?;
@@ -266,8 +280,8 @@ impl Book {
     /// The first task that goes before all of this level and has to wait for the resource, whether it was come to or not.
     fn reserved_for(&self, resource: &Resource, level: u8) -> Option<TaskId> {
         let above = self.lanes.above(level).filter(|(project, ..)| self.turns.has_turn(*project));
-        let waiting = above.filter(|(_, _, asks)| {
-            let mut amounts = self.ledger.totals().amounts(asks).into_iter();
+        let waiting = above.filter(|(project, _, wants)| {
+            let mut amounts = self.ledger.totals().amounts(&self.demand(*project, wants)).into_iter();
             amounts.any(|(asked, amount)| asked == *resource && !self.ledger.fits(&asked, amount))
         });
         waiting.map(|(_, head, _)| head).min().map(|(_, order)| order.id)

@@ -7,6 +7,7 @@ use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 
 use super::classes::ClassId;
+use super::staff::Doer;
 use crate::digest::Digest;
 use crate::entity::{
     Approval, Asks, Backoff, Budget, Change, Condition, Entity as _, Join, Observation, Pause, Project, Run, RunEvent,
@@ -224,6 +225,8 @@ pub struct RunFacts {
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
     pub(super) asks: Asks,
+    /// As it is on record.
+    pub(super) doer: Doer,
 }
 
 impl From<&Run> for RunFacts {
@@ -243,6 +246,10 @@ impl From<&Run> for RunFacts {
             started_at: run.started_at,
             finished_at: run.finished_at,
             asks: run.asks.clone(),
+            doer: run
+                .agent
+                .as_ref()
+                .map_or_else(Doer::default, |agent| Doer { agent: Some(agent.name.clone()), role: agent.role.clone() }),
         }
     }
 }

@@ -15,7 +15,6 @@ use super::classes::{ClassId, Classes};
 use super::explain::Wait;
 use super::facts::Wants;
 use super::ledger::{Amounts, Resource};
-use crate::entity::Asks;
 
 /// The order of ready tasks of one level; the smallest goes first. Ends with the id, so that ties are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,9 +190,9 @@ impl Lanes {
         can_start.map(|lane| (lane.class.project, self.classes.level(lane.class), &lane.ready))
     }
 
-    /// What the tasks of a lane ask for, and its level.
-    pub(super) fn asks(&self, id: LaneId) -> Option<(&Asks, u8)> {
-        self.lanes.get(&id).map(|lane| (&lane.wants.asks, self.classes.level(lane.class)))
+    /// What the tasks of a lane need, their project, and its level.
+    pub(super) fn wants(&self, id: LaneId) -> Option<(ProjectId, &Wants, u8)> {
+        self.lanes.get(&id).map(|lane| (lane.class.project, &*lane.wants, self.classes.level(lane.class)))
     }
 
     /// Has a lane wait that asks for these amounts, until there is enough of the resource that is in its way.
@@ -257,19 +256,24 @@ impl Lanes {
         lacking.any(|lane| has_turn(lane.class.project))
     }
 
+    /// Whether tasks wait that ask for the resource.
+    pub(super) fn has_waiting(&self, resource: &Resource) -> bool {
+        self.waiting.contains_key(resource)
+    }
+
     /// Whether tasks of the project wait for what all runs share.
     pub(super) fn has_parked(&self, project: ProjectId) -> bool {
         self.parked.contains_key(&project)
     }
 
     /// What goes before everything of this level, could start if the host had more, and asks for anything: the best of each
-    /// lane with what it asks for.
-    pub(super) fn above(&self, level: u8) -> impl Iterator<Item = (ProjectId, Head, &Asks)> {
+    /// lane with what it needs.
+    pub(super) fn above(&self, level: u8) -> impl Iterator<Item = (ProjectId, Head, &Wants)> {
         let can_start = self.lanes.values().filter(|lane| lane.lacks.is_empty());
         can_start.filter_map(move |lane| {
             let own = self.classes.level(lane.class);
             let first = lane.ready.first().filter(|_| own > level)?;
-            Some((lane.class.project, (Reverse(own), *first), &lane.wants.asks))
+            Some((lane.class.project, (Reverse(own), *first), &*lane.wants))
         })
     }
 

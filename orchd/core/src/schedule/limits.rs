@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::explain::Wait;
 use super::facts::Wants;
 use super::freeze::Freeze;
-use super::ledger::Totals;
+use super::ledger::{Demand, Resource, Totals};
 use crate::entity::Patience;
 
 /// What the host and the configuration allow.
@@ -32,15 +32,39 @@ pub struct Limits {
     pub patience: Patience,
     /// How long nothing begins because of a grant, so that it can be taken back, in milliseconds; 0: it begins at once.
     pub hold_ms: u64,
+    /// The disk is nearly full, and what begins now would be killed for that.
+    pub shortage: Option<Shortage>,
     /// The daemon starts nothing new: it drains or cannot write.
     pub paused: Option<String>,
+}
+
+/// What the disk that runs write to lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// In bytes: what is free, and what has to be before something begins.
+    Space { free: u64, needed: u64 },
+    /// The same in files that can be made.
+    Files { free: u64, needed: u64 },
 }
 
 impl Limits {
     /// Whether nothing at all may start.
     pub(super) const fn forbid(&self) -> bool {
         // Checks run what is in a change, so they need what tasks need.
-        self.paused.is_some() || self.level < self.level_required
+        self.paused.is_some() || self.shortage.is_some() || self.level < self.level_required
+    }
+
+    /// Whether what tasks need and the host has not may be otherwise within `other`. What is free of the disk is not a part of that.
+    pub(super) fn lacks_otherwise(&self, other: &Self) -> bool {
+        let (own, others) = (&self.totals, &other.totals);
+        let totals = |totals: &Totals| (totals.memory_bytes, totals.run_memory_bytes, totals.cpu_millis);
+        self.capabilities != other.capabilities
+            || self.missing_tools != other.missing_tools
+            || self.missing_secrets != other.missing_secrets
+            || totals(own) != totals(others)
+            || own.most_of(&Resource::Disk) != others.most_of(&Resource::Disk)
+            || own.semaphores != others.semaphores
+            || own.staff != others.staff
     }
 
     /// What such tasks need and the host has not.
@@ -51,19 +75,21 @@ impl Limits {
         let agent = agent.map(|capability| Wait::Agent { capability: capability.clone() });
         let secrets = secrets.map(|name| Wait::Secret { name: name.clone() });
         let tools = tools.map(|(name, fix)| Wait::Tool { name: name.clone(), fix: fix.clone() });
-        let too_much = self.totals.amounts(&wants.asks).into_iter().filter_map(|(resource, asked)| {
-            let total = self.totals.of(&resource).filter(|total| asked > *total)?;
+        let demand = Demand { asks: wants.asks.clone(), ..Demand::usual() };
+        let too_much = self.totals.amounts(&demand).into_iter().filter_map(|(resource, asked)| {
+            let total = self.totals.most_of(&resource).filter(|total| asked > *total)?;
             Some(Wait::TooMuch { resource, asked, total })
         });
         agent.chain(secrets).chain(tools).chain(too_much).collect()
     }
 
-    /// That the host gives less isolation than runs need.
-    pub(super) fn weakness(&self) -> Option<Wait> {
-        (self.level < self.level_required).then(|| Wait::Isolation {
+    /// That the host gives less isolation than runs need, and that its disk is nearly full.
+    pub(super) fn weakness(&self) -> impl Iterator<Item = Wait> {
+        let level = (self.level < self.level_required).then(|| Wait::Isolation {
             level: self.level,
             required: self.level_required,
             fix: self.level_fix.clone(),
-        })
+        });
+        level.into_iter().chain(self.shortage.map(Wait::Shortage))
     }
 }

@@ -96,6 +96,10 @@ impl MergeQueues {
         self.changes.contains_key(&change)
     }
 
+    pub(super) fn change(&self, change: ChangeId) -> Option<&ChangeFacts> {
+        self.changes.get(&change)
+    }
+
     fn enter(&mut self, facts: &ChangeFacts, is_approved: bool) {
         if let Stage::Opened { backoff: Some(backoff) } = facts.stage {
             self.waiting.insert((backoff.until, facts.id));

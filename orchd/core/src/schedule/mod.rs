@@ -13,13 +13,16 @@ mod budgets;
 mod facts;
 mod freeze;
 mod grants;
+mod kept;
 mod ledger;
 mod limits;
 mod links;
+mod needs;
 mod opening;
 mod overdue;
 mod ready;
 mod returning;
+mod staff;
 mod times;
 
 mod chains;
@@ -37,4 +40,5 @@ pub use facts::{ApprovalFacts, ChangeFacts, ProjectFacts, RunFacts, TaskFacts, h
 pub use fairness::{CHARGE_MS, HALF_LIFE_MS, HALF_LIVES, counts_since};
 pub use freeze::{Freeze, WEEK_MINUTES, Window};
 pub use ledger::{Resource, Totals};
-pub use limits::Limits;
+pub use limits::{Limits, Shortage};
+pub use staff::{Doer, STAFF_RUNS_MAX, Staff, own_role};

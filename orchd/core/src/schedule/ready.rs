@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use orch_proto::Timestamp;
-use orch_proto::id::{ApprovalId, ProjectId, TaskId};
+use orch_proto::id::{ApprovalId, ProjectId, RunId, TaskId};
 
 use super::book::{Book, Node};
 use super::facts::{ApprovalFacts, Phase};
@@ -109,7 +109,8 @@ impl Book {
     pub(super) fn choose_one(&mut self, id: TaskId, project: ProjectId) {
         let Some(node) = self.tasks.get(&id) else { return };
         let class = node.facts.class();
-        self.ledger.hold(Holder::Chosen(id), &node.facts.wants.asks, 1);
+        let demand = self.demand(project, &node.facts.wants);
+        self.ledger.hold(Holder::Chosen(id), demand, 1);
         self.leave(id);
         self.chosen.insert(id, class);
         self.lanes.change_class(class, |classes| classes.chosen(class, true));
@@ -125,6 +126,13 @@ impl Book {
             let freed = self.ledger.release(Holder::Chosen(id));
             self.wake(freed);
         }
+    }
+
+    /// A run that was chosen to go on has, or was not after all.
+    pub(super) fn unrecall(&mut self, run: RunId, project: ProjectId) {
+        self.turns.chosen(project, false);
+        let freed = self.ledger.release(Holder::Recalled(run));
+        self.wake(freed);
     }
 
     /// Lets look again who waits for what is free now.

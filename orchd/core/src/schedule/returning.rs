@@ -7,12 +7,13 @@ use orch_proto::Timestamp;
 use orch_proto::id::{ProjectId, RunId};
 
 use super::facts::RunFacts;
+use super::staff::Doer;
 
 /// Those runs, and which of them were told to go on and have not yet.
 #[derive(Debug, Default)]
 pub(super) struct Returning {
-    /// Since when each waits for a place.
-    waiting: BTreeMap<RunId, (Timestamp, ProjectId)>,
+    /// Since when each waits for a place, and who does its work.
+    waiting: BTreeMap<RunId, (Timestamp, ProjectId, Doer)>,
     chosen: BTreeMap<RunId, ProjectId>,
     /// Those that stand still, answered or not, and asked for no memory of their own.
     usual: BTreeSet<RunId>,
@@ -22,7 +23,7 @@ impl Returning {
     /// A run as it is now. Answers its project when it was chosen before: that is over.
     pub(super) fn put(&mut self, facts: &RunFacts) -> Option<ProjectId> {
         match facts.wants_place.filter(|_| facts.is_open && !facts.is_ending) {
-            Some(since) => self.waiting.insert(facts.id, (since, facts.project)),
+            Some(since) => self.waiting.insert(facts.id, (since, facts.project, facts.doer.clone())),
             None => self.waiting.remove(&facts.id),
         };
         if facts.is_open && facts.is_parked && facts.asks.memory_bytes.is_none() {
@@ -34,11 +35,11 @@ impl Returning {
     }
 
     /// Those that were not chosen, those that wait longest first.
-    pub(super) fn in_order(&self) -> Vec<(RunId, ProjectId)> {
+    pub(super) fn in_order(&self) -> Vec<(RunId, ProjectId, Doer)> {
         let left = self.waiting.iter().filter(|(run, _)| !self.chosen.contains_key(run));
-        let mut order: Vec<_> = left.map(|(run, (since, project))| (*since, *run, *project)).collect();
+        let mut order: Vec<_> = left.map(|(run, (since, project, doer))| (*since, *run, *project, doer)).collect();
         order.sort_unstable();
-        order.into_iter().map(|(_, run, project)| (run, project)).collect()
+        order.into_iter().map(|(_, run, project, doer)| (run, project, doer.clone())).collect()
     }
 
     pub(super) fn choose(&mut self, run: RunId, project: ProjectId) {
@@ -56,8 +57,8 @@ impl Returning {
         self.chosen.len()
     }
 
-    /// Those that were chosen may be chosen again: their projects.
-    pub(super) fn give_back(&mut self) -> Vec<ProjectId> {
-        std::mem::take(&mut self.chosen).into_values().collect()
+    /// Those that were chosen may be chosen again: they, and their projects.
+    pub(super) fn give_back(&mut self) -> BTreeMap<RunId, ProjectId> {
+        std::mem::take(&mut self.chosen)
     }
 }

@@ -1,7 +1,8 @@
 //! Times that tasks in the queue wait for: one that somebody named, and the end of the wait between two attempts.
 //!
 //! The clock can be put back. A time that somebody named is compared with it as it is; a wait between attempts is a length
-//! ([`Backoff`]).
+//! ([`Backoff`]). Whoever asks has looked at the clock a moment before, some a little longer than others: that is no clock that was put
+//! back ([`SLACK_MS`]).
 
 use std::collections::BTreeSet;
 
@@ -11,6 +12,9 @@ use orch_proto::id::TaskId;
 use super::book::Book;
 use super::facts::{Phase, TaskFacts};
 use crate::entity::Backoff;
+
+/// How far a time may be before the last one without the clock having been put back, in milliseconds.
+const SLACK_MS: u64 = 1_000;
 
 /// Tasks in the queue to which a time matters.
 #[derive(Debug, Default)]
@@ -56,6 +60,19 @@ impl TaskFacts {
 }
 
 impl Book {
+    /// The time to go by when somebody asks at `now`: that, or the last one where it is but a moment before that. Everything that
+    /// depends on the time is looked at anew when it goes back, so it must not for two threads that were not in turn.
+    pub(super) fn tell_time(&mut self, now: Timestamp) -> Timestamp {
+        let now = self.time_at(now);
+        self.clock = Some(now);
+        now
+    }
+
+    /// The same, and nothing is noted of it.
+    pub(super) fn time_at(&self, now: Timestamp) -> Timestamp {
+        self.clock.filter(|last| now < *last && last.ms_since(now) <= SLACK_MS).unwrap_or(now)
+    }
+
     /// Notes that a task is to be looked at before the next choice, if a time matters to it at all.
     pub(super) fn note_times(&mut self, id: TaskId) {
         let Some(node) = self.tasks.get_mut(&id) else { return };

@@ -52,8 +52,11 @@ pub enum FailureClass {
     Task,
     /// It took too long, or was silent for too long.
     Timeout,
-    /// The sandbox could not be made, the disk was full, ... Does not count against the task.
+    /// The sandbox could not be made, its result could not be taken in, ... Does not count against the task.
     Infrastructure,
+    /// What all runs share was used up: space on the disk, or the memory of the host. Does not count against the task, and nothing is
+    /// known against its attempts either: others may have been the cause.
+    Host,
     /// Its processes are gone and left no result. Does not count against the task.
     Lost,
     /// The host does not give the isolation that is required. Retrying does not help before the host is mended.
@@ -70,7 +73,7 @@ impl FailureClass {
     pub const fn counts(self) -> bool {
         match self {
             Self::Task | Self::Timeout | Self::Isolation | Self::Policy => true,
-            Self::Infrastructure | Self::Lost | Self::Budget => false,
+            Self::Infrastructure | Self::Host | Self::Lost | Self::Budget => false,
         }
     }
 
@@ -81,6 +84,7 @@ impl FailureClass {
             Self::Task => "task",
             Self::Timeout => "timeout",
             Self::Infrastructure => "infrastructure",
+            Self::Host => "host",
             Self::Lost => "lost",
             Self::Isolation => "isolation",
             Self::Policy => "policy",

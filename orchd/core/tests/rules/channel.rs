@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use orch_core::command::{Command, Word};
-use orch_core::entity::{Approval, FieldKind, FieldValue, InfoField, InfoRequest, Isolation, Observation, Run, Work};
+use orch_core::entity::{
+    AgentUse, Approval, FieldKind, FieldValue, InfoField, InfoRequest, Isolation, Observation, Run, Work,
+};
 use orch_core::schedule::{Limits, Totals};
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::info_request::InfoRequestState;
@@ -11,17 +13,26 @@ use orch_core::state::run::RunState;
 use orch_proto::id::{ProjectId, RunId};
 
 use crate::schedule_choice::{book, choice, limits, names};
-use crate::support::Scene;
+use crate::support::{Scene, start};
 
 impl Scene {
     /// A run with a channel whose steps are under way.
     fn speaks(&mut self, project: ProjectId, title: &str) -> RunId {
+        self.speaks_by(project, title, None)
+    }
+
+    /// The same of an agent.
+    pub(crate) fn speaks_by(&mut self, project: ProjectId, title: &str, by: Option<AgentUse>) -> RunId {
         let task = self.task_with(project, title, |task| {
             if let Work::Steps { access, .. } = &mut task.spec.work {
                 access.channel = true;
             }
         });
-        let run = self.start(task);
+        let mut command = start(task);
+        if let Command::StartRun { agent, .. } = &mut command {
+            *agent = by;
+        }
+        let run: RunId = self.does(&command).touched[0].1.parse().unwrap();
         self.does(&Command::MarkRunStarting { run });
         let observations = vec![Observation::Isolated { isolation: Isolation { level: 3, guarantees: Vec::new() } }];
         let fence = self.one::<Run>(run).fence;
@@ -38,14 +49,14 @@ impl Scene {
         Command::Say { run, fence: self.one::<Run>(run).fence, word: Box::new(word) }
     }
 
-    fn asks_people(&mut self, run: RunId, key: &str) {
+    pub(crate) fn asks_people(&mut self, run: RunId, key: &str) {
         let fields =
             vec![InfoField { name: "a".into(), label: String::new(), kind: FieldKind::Text, is_required: true }];
         let expires = self.now.plus_ms(60_000);
         self.says(run, Word::Ask { key: key.into(), text: "?".into(), fields, expires });
     }
 
-    fn answers(&mut self, run: RunId) {
+    pub(crate) fn answers(&mut self, run: RunId) {
         let asked = self.view.all::<InfoRequest>().into_iter().rfind(|asked| asked.run == Some(run)).unwrap();
         let answers = BTreeMap::from([("a".to_owned(), FieldValue::Plain { text: "b".into() })]);
         self.does(&Command::AnswerInfo { info: asked.id, answers });

@@ -2,7 +2,7 @@
 
 use orch_core::actor::Actor;
 use orch_core::command::{Command, NewTask};
-use orch_core::decide::{ALIKE_MAX, LOSSES_MAX};
+use orch_core::decide::{ALIKE_MAX, HOST_LOSSES_MAX, LOSSES_MAX};
 use orch_core::entity::{
     Approval, BACKOFF_MS_MAX, Change, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation, Run, Task,
 };
@@ -106,6 +106,50 @@ fn losses_burn_no_retry_but_are_not_endless() {
     let run = scene.start(task);
     scene.settle(run, lost());
     assert_eq!(scene.one::<Task>(task).state, TaskState::Failed { reason: "lost: gone".into() });
+}
+
+fn full() -> RunOutcome {
+    RunOutcome::Failed { class: FailureClass::Host, reason: "the disk is nearly full".into() }
+}
+
+/// What all runs share was used up: that says nothing of a task, and is not for ever either.
+#[test]
+fn what_a_host_had_too_little_for_is_tried_again_whatever_was_lost_before() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "unlucky");
+    for times in 1..=HOST_LOSSES_MAX {
+        let run = scene.start(task);
+        scene.settle(run, full());
+        let found: Task = scene.one(task);
+        assert_eq!((found.host_losses, found.losses, found.failures), (times, 0, 0));
+        scene.later_ms(LONG_MS);
+    }
+    let run = scene.start(task);
+    scene.settle(run, lost());
+    assert_eq!(scene.one::<Task>(task).losses, 1, "what is lost is counted by itself");
+    scene.later_ms(LONG_MS);
+    let run = scene.start(task);
+    scene.settle(run, full());
+    let reason = "the disk is nearly full".to_owned();
+    assert_eq!(scene.one::<Task>(task).state, TaskState::Failed { reason });
+    scene.does(&retry(task));
+    assert_eq!(scene.one::<Task>(task).host_losses, 0);
+}
+
+#[test]
+fn gates_that_a_host_had_too_little_for_run_again() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "work");
+    let run = scene.start(task);
+    let change = scene.proposes(run, &[]);
+    for times in 0..2 * LOSSES_MAX {
+        // One that was lost in between does not count for it, nor the other way round.
+        scene.check(change, if times == 3 { lost() } else { full() });
+        scene.later_ms(LONG_MS);
+    }
+    scene.check(change, RunOutcome::Succeeded);
+    assert_eq!(scene.one::<Task>(task).host_losses, 0);
+    assert!(matches!(scene.one::<Change>(change).state, ChangeState::Mergeable { .. }));
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod plannings;
 mod schedule_choice;
 mod schedule_clock;
 mod schedule_grants;
+mod schedule_limits;
 mod schedule_pauses;
 mod schedule_shares;
 mod schedule_terms;

@@ -1,12 +1,13 @@
 //! The scheduler's choice: its order, its limits, and that everything which can run does run in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use orch_core::command::{Command, NewTask};
-use orch_core::entity::{Approval, Change, Patience, Project, Remedy, Run, Task, Timeout};
+use orch_core::entity::{Approval, Change, Patience, Project, Remedy, Run, Task, Timeout, Work};
 use orch_core::ids::IdSource;
 use orch_core::rehearsal::{MemoryView, new_task, random_command};
-use orch_core::schedule::{AGING_MS, Action, Book, Decision, Limits, Totals, Wait, heeds};
+use orch_core::schedule::{AGING_MS, Action, Book, Decision, Doer, Limits, Staff, Totals, Wait, heeds};
 use orch_core::state::run::RunOutcome;
 use orch_core::state::task::TaskState;
 use orch_core::view::{Filter, View as _};
@@ -15,6 +16,7 @@ use orch_proto::{EntityKind, Timestamp};
 use proptest::prelude::*;
 
 use crate::support::{Scene, all_done, approve, lost, retry, start, user};
+use crate::thread::coder;
 
 /// A book that was told of all that there is.
 pub(crate) fn book(view: &MemoryView, limits: &Limits) -> Book {
@@ -64,6 +66,7 @@ pub(crate) fn limits(runs_max: u32) -> Limits {
         freezes: Vec::new(),
         patience: Patience::default(),
         hold_ms: 0,
+        shortage: None,
         paused: None,
     }
 }
@@ -298,7 +301,8 @@ proptest! {
     ) {
         let (mut scene, _) = Scene::ready("p0");
         // Little enough that tasks wait for it.
-        let totals = Totals { memory_bytes: Some(6 << 30), run_memory_bytes: 1 << 30, ..Totals::default() };
+        let staff = Arc::new(coders(2));
+        let totals = Totals { memory_bytes: Some(6 << 30), run_memory_bytes: 1 << 30, staff, ..Totals::default() };
         let queue = Some(Timeout { after_ms: 20_000, then: Remedy::Ask });
         let limits = Limits { totals, patience: Patience { queue, silence: None }, ..limits(runs_max) };
         let mut dice = IdSource::seeded(seed);
@@ -311,6 +315,13 @@ proptest! {
                 scene.later_ms(AGING_MS / 3);
             }
             drop(scene.view.execute(&command, &user(1_000), scene.now, &mut scene.ids));
+            if dice.jitter(10) == 0
+                && let Command::CreateTask { mut task } = command
+            {
+                task.spec.work = Work::Agent { capability: "code".into() };
+                let command = Command::CreateTask { task };
+                drop(scene.view.execute(&command, &user(1_000), scene.now, &mut scene.ids));
+            }
             told = follow(&mut followed, &scene.view, told);
             let mut fresh = book(&scene.view, &limits);
             for task in scene.view.all::<Task>() {
@@ -339,9 +350,19 @@ proptest! {
             // One that waits for a person takes no place.
             let in_place = open.iter().filter(|run| !run.is_parked()).count();
             prop_assert!(starting == 0 || in_place + starting <= runs_max as usize);
+            // What others started is not the book's fault.
+            let is_coder = |run: &Run| run.agent.as_ref().is_some_and(|agent| agent.name == "coder");
+            let coding = open.iter().filter(|run| !run.is_parked() && is_coder(run)).count();
+            let codes = |action| match action {
+                Action::Run(task) => matches!(scene.one::<Task>(task).spec.work, Work::Agent { .. }),
+                Action::Recall(run) => is_coder(&scene.one::<Run>(run)),
+                _ => false,
+            };
+            let coders = decisions.iter().filter(|decision| codes(decision.action)).count();
+            prop_assert!(coders == 0 || coding + coders <= 2, "{} and {}", coding, coders);
             for decision in decisions.iter().take(2).chain(decisions.iter().skip(2).next_back()) {
                 let command = match decision.action {
-                    Action::Run(task) => start(task),
+                    Action::Run(task) => started(&scene, task),
                     Action::Recall(run) => Command::RecallRun { run },
                     Action::Skip(task) => Command::SkipTask { task },
                     Action::Expire(task) => Command::ExpireTask { task },
@@ -357,6 +378,27 @@ proptest! {
             }
         }
     }
+}
+
+/// Somebody who does what is asked for as `code`, and may have so many runs at once.
+pub(crate) fn coders(runs_max: u32) -> Staff {
+    let coder = Doer { agent: Some("coder".into()), role: None };
+    Staff {
+        common: [("code".to_owned(), coder)].into(),
+        agents_max: [("coder".to_owned(), runs_max)].into(),
+        ..Staff::default()
+    }
+}
+
+/// The start of a task by whoever does it.
+fn started(scene: &Scene, task: TaskId) -> Command {
+    let mut command = start(task);
+    if let Command::StartRun { agent, .. } = &mut command
+        && matches!(scene.one::<Task>(task).spec.work, Work::Agent { .. })
+    {
+        *agent = Some(coder(true));
+    }
+    command
 }
 
 /// Tells the book of everything that events after the first `told` happened to; answers how many there are now.

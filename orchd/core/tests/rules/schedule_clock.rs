@@ -124,6 +124,22 @@ fn a_time_that_somebody_named_comes_again_when_the_clock_is_put_back() {
     at.scene.start(task);
 }
 
+/// Threads look at the clock one after the other, and ask the book in another order.
+#[test]
+fn a_moment_before_is_no_clock_that_was_put_back() {
+    let (mut scene, project) = Scene::ready("shop");
+    let from = scene.now.plus_ms(HOUR);
+    scene.task_with(project, "later", |task| task.terms.not_before = Some(from));
+    let mut book = book(&scene.view, &limits(5));
+    let mut starts = |at| {
+        let chosen = book.choose(at, &BTreeSet::new()).len();
+        book.give_back();
+        chosen
+    };
+    assert_eq!((starts(from.minus_ms(1)), starts(from), starts(from.minus_ms(1_000))), (0, 1, 1));
+    assert_eq!((starts(from.minus_ms(1_001)), starts(from.minus_ms(1)), starts(from)), (0, 0, 1));
+}
+
 /// A class gains priority by time without a start; time that was not gives none.
 #[test]
 fn nothing_is_gained_by_a_clock_that_went_ahead() {

@@ -12,7 +12,7 @@ use orch_proto::id::{ProjectId, RunId, TaskId};
 
 use crate::support::{Scene, settle, start};
 
-fn coder(is_driven: bool) -> AgentUse {
+pub(crate) fn coder(is_driven: bool) -> AgentUse {
     let (of_run, of_task) = (Allowance::default(), Allowance::default());
     AgentUse {
         name: "coder".into(),

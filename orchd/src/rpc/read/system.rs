@@ -19,7 +19,7 @@ use super::super::errors;
 use super::super::identity::Caller;
 use super::{readable, with_view};
 use crate::app::{App, blocking};
-use crate::convert;
+use crate::convert::{self, terms};
 use crate::{agents, host, upkeep};
 
 /// Most changes in trouble that are named.
@@ -42,6 +42,8 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
             host.level, host.fix
         ));
     }
+    let short = |shortage| format!("{}; {}", terms::shortage(shortage), terms::SHORTAGE_HINT);
+    warnings.extend(app.shortage().map(short));
     if counted.tasks_without_agent > 0 {
         warnings.push(format!(
             "{} of {} queued tasks wait for an agent, and none is configured; \

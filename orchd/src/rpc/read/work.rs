@@ -7,7 +7,7 @@ use orch_core::entity::{Approval, Change, Run, Task};
 use orch_core::schedule::Wait;
 use orch_core::view::{Filter, ReadError};
 use orch_proto::view::{ApprovalFilter, ApprovalView, ChangeView, RunFilter, RunView, TaskFilter, TaskView};
-use orch_proto::{Ref, RpcError, Timestamp};
+use orch_proto::{Ref, RpcError};
 use orch_store::ReadView;
 
 use super::super::identity::Caller;
@@ -112,25 +112,23 @@ pub(crate) async fn change(app: &Arc<App>, _: &Caller, change: Ref) -> Result<Ch
 /// Says why tasks wait.
 struct Waits {
     app: Arc<App>,
-    now: Timestamp,
 }
 
 /// What the scheduler knows of the host now.
 async fn scheduling(app: &Arc<App>) -> Waits {
-    let waits = Waits { app: Arc::clone(app), now: crate::clock::now() };
-    let app = Arc::clone(app);
-    blocking(move || app.renew_limits()).await;
-    waits
+    let renewed = Arc::clone(app);
+    blocking(move || renewed.renew_limits()).await;
+    Waits { app: Arc::clone(app) }
 }
 
 impl Waits {
     /// Has the scheduler know at least what `view` shows.
     fn catch_up(&self, view: &ReadView<'_>) -> Result<(), ReadError> {
-        self.app.book.at(view, self.now).map(drop)
+        self.app.book.at(view, crate::clock::now()).map(drop)
     }
 
     fn waits(&self, task: &Task) -> Vec<Wait> {
-        self.app.book.waits(task.id, self.now)
+        self.app.book.waits(task.id, crate::clock::now)
     }
 }
 

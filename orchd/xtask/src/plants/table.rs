@@ -92,6 +92,12 @@ pub(super) const PLANTS: &[Plant] = &[
         &[Finder::Daemon],
     ),
     plant(
+        ("book-shortage", "tasks begin on a disk that is nearly full"),
+        "orchd/core/src/schedule/limits.rs",
+        ("self.paused.is_some() || self.shortage.is_some() || ", "self.paused.is_some() || "),
+        &[Finder::Daemon],
+    ),
+    plant(
         ("book-freed", "who waits for memory is not told when a run gives it back"),
         "orchd/core/src/schedule/book.rs",
         (

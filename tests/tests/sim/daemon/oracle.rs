@@ -20,6 +20,8 @@ struct Taken {
     of_project: BTreeMap<ProjectId, u32>,
     today: BTreeMap<ProjectId, u32>,
     of_resource: BTreeMap<Resource, u64>,
+    /// Most memory that one of them has.
+    largest: u64,
 }
 
 /// Looks at a choice made at `now`: these tasks start, and so many checks begin.
@@ -29,6 +31,7 @@ pub(super) fn judge(mirror: &Mirror, limits: &Limits, now: Timestamp, starts: &[
     taken.runs += checks;
     for (resource, amount) in amounts(limits, &Asks::default()) {
         *taken.of_resource.entry(resource).or_insert(0) += amount * u64::from(checks);
+        taken.largest = taken.largest.max(if checks > 0 { amount } else { 0 });
     }
     if checks > 0 && (taken.runs > limits.runs_max || is_forbidden(limits)) {
         return Err(format!("{checks} checks are begun and there is no room"));
@@ -54,7 +57,7 @@ pub(super) fn judge(mirror: &Mirror, limits: &Limits, now: Timestamp, starts: &[
 }
 
 fn is_forbidden(limits: &Limits) -> bool {
-    limits.paused.is_some() || limits.level < limits.level_required
+    limits.paused.is_some() || limits.shortage.is_some() || limits.level < limits.level_required
 }
 
 /// What waits and could start must have a reason.
@@ -81,7 +84,7 @@ fn idle(mirror: &Mirror, limits: &Limits, now: Timestamp, chosen: &[&Task], take
     for task in ready {
         let waits = taken.full_but_places(mirror, limits, task).is_some()
             || amounts(limits, &task.terms.asks).iter().any(|(resource, _)| wanted.contains(resource))
-            || (checks_wait && is_bounded);
+            || (checks_wait && is_bounded && taken.keeps_for_checks(limits, task));
         if waits {
             continue;
         }
@@ -189,6 +192,8 @@ fn limits_of(limits: &Limits, resource: &Resource) -> Option<u64> {
         Resource::Cpu => limits.totals.cpu_millis,
         Resource::Disk => limits.totals.disk_bytes,
         Resource::Semaphore(name) => Some(limits.totals.semaphores.get(name).copied().unwrap_or(1).into()),
+        // No agents are played.
+        Resource::Agent(_) | Resource::Role(_) => None,
     }
 }
 
@@ -214,8 +219,23 @@ impl Taken {
             *self.today.entry(project).or_insert(0) += 1;
         }
         for (resource, amount) in amounts(limits, asks) {
+            if resource == Resource::Memory {
+                self.largest = self.largest.max(amount);
+            }
             *self.of_resource.entry(resource).or_insert(0) += amount;
         }
+    }
+
+    /// Whether gates that there is no room for would not have it when the largest run is over, if this task began.
+    fn keeps_for_checks(&self, limits: &Limits, task: &Task) -> bool {
+        let memory = |asks: &Asks| {
+            let all = amounts(limits, asks).into_iter();
+            all.filter(|(resource, _)| *resource == Resource::Memory).map(|(_, amount)| amount).sum::<u64>()
+        };
+        let (own, need) = (memory(&task.terms.asks), memory(&Asks::default()));
+        let total = limits.totals.memory_bytes.unwrap_or(u64::MAX);
+        let free = total.saturating_sub(self.of_resource.get(&Resource::Memory).copied().unwrap_or(0));
+        own > 0 && own.saturating_add(need) > free.saturating_add(self.largest)
     }
 
     fn full(&self, mirror: &Mirror, limits: &Limits, task: &Task) -> Option<String> {

@@ -97,7 +97,7 @@ impl World {
         if read?.is_none() {
             return Ok(());
         }
-        let waits = |id: &TaskId| (life.book().waits(*id, now), fresh.waits(*id, now));
+        let waits = |id: &TaskId| (life.book().waits(*id, || now), fresh.waits(*id, || now));
         match self.mirror.tasks.keys().find(|id| waits(id).0 != waits(id).1) {
             Some(id) => Err(format!("{id} waits for {:?}", waits(id))),
             None => Ok(()),
@@ -112,7 +112,8 @@ impl World {
         self.slow_ms = 0;
         self.around().host.calm();
         let limits = self.around().limits.clone();
-        let calm = Limits { freezes: Vec::new(), paused: None, level: LEVEL, level_required: LEVEL, ..limits };
+        let (freezes, shortage, paused) = (Vec::new(), None, None);
+        let calm = Limits { freezes, shortage, paused, level: LEVEL, level_required: LEVEL, ..limits };
         self.set_limits(Limits { runs_max: calm.runs_max.max(2), ..calm });
         self.rest()?;
         self.disk.stop(Stop::PowerCut);

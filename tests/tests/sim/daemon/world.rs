@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orch_core::digest::Digest;
-use orch_core::schedule::{Freeze, Limits, Totals, Window};
+use orch_core::schedule::{Freeze, Limits, Shortage, Totals, Window};
 use orch_core::state::change::ChangeState;
 use orch_core::state::run::RunState;
 use orch_core::state::task::TaskState;
@@ -459,16 +459,18 @@ fn limits(dice: &mut Dice) -> Limits {
     let window = Window::Once { from, until: from.plus_ms(dice.below(2 * 3_600_000)) };
     let freeze = Freeze { projects: [format!("p{}", dice.below(5))].into(), window, reason: "nobody is here".into() };
     let runs_max = 1 + u32::try_from(dice.below(6)).unwrap_or(0);
+    let shortage = Shortage::Space { free: 1 << 30, needed: 2 << 30 };
     Limits {
         runs_max,
         // Of the same chance, so that all else is as it was without holds.
         hold_ms: 20_000 * u64::from(runs_max % 3),
+        shortage: (from.unix_us() % 11 == 0).then_some(shortage),
         totals: Totals {
             memory_bytes,
             run_memory_bytes: 1 << 30,
             cpu_millis: dice.once_in(2).then(|| 1_000 * (1 + dice.below(4))),
-            disk_bytes: None,
             semaphores,
+            ..Totals::default()
         },
         level: if dice.once_in(10) { LEVEL - 1 } else { LEVEL },
         level_required: LEVEL,
