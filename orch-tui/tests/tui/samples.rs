@@ -304,6 +304,7 @@ impl Samples {
                 size_bytes: 2_048,
                 digest: "ab".repeat(32),
             }],
+            artifacts_left_out: vec![],
             log_bytes: 1_000,
             log_dropped_bytes: 0,
             queued_at: ago(130),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
-    AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, FieldValue, InfoField, Join, ModelAnswer,
+    AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, FieldValue, InfoField, Join, LeftOut, ModelAnswer,
     ModelRequest, Observation, OpenExchange, Patience, Period, PlanContent, PlannedStep, PlannerUse, PlanningSubject,
     Removal, RepositorySource, TaskSpec, Terms, Timeout,
 };
@@ -502,6 +502,8 @@ pub enum Command {
         outcome: RunOutcome,
         artifacts: Vec<Artifact>,
         log_dropped_bytes: u64,
+        /// Files that it left and that were not kept.
+        left_out: Box<LeftOut>,
         proposal: Option<Box<ChangeProposal>>,
     },
 

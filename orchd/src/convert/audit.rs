@@ -142,7 +142,7 @@ fn task(event: &TaskEvent) -> String {
         TaskEvent::Unlinked { depends_on } => format!("no longer waits for {depends_on}"),
         TaskEvent::Prioritized { priority } => format!("priority {priority}"),
         TaskEvent::Started { attempt, .. } => format!("attempt {attempt} started"),
-        TaskEvent::RetryScheduled { reason, not_before, class } => {
+        TaskEvent::RetryScheduled { reason, not_before, class, .. } => {
             format!("{} failure, retry not before {not_before}: {reason}", class.label())
         }
         TaskEvent::ReviewStarted { .. } => "in review".into(),
@@ -219,7 +219,10 @@ fn run(event: &RunEvent) -> String {
         RunEvent::CancelRequested { reason } => format!("to be cancelled: {reason}"),
         RunEvent::Removing { removals } => removals.iter().map(removal).collect::<Vec<_>>().join("; "),
         RunEvent::Removed => "what was to be removed of it is gone".into(),
-        RunEvent::Ended { outcome, .. } => outcome_text(outcome),
+        RunEvent::Ended { outcome, left_out, .. } => {
+            let left_out = left_out.lines().map(|line| format!("not kept: {line}"));
+            std::iter::once(outcome_text(outcome)).chain(left_out).collect::<Vec<_>>().join("; ")
+        }
         RunEvent::LateResult { fence, outcome } => {
             format!("late result with fence {fence} not taken: {}", outcome_text(outcome))
         }

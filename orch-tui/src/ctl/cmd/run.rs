@@ -131,7 +131,11 @@ pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Fa
             let run = get(session, &session.reference(&run)).await?;
             match save {
                 Some(path) => save_artifact(session, &run, &path, to.as_deref()).await,
-                None => session.list(&run.artifacts),
+                None => {
+                    session.list(&run.artifacts)?;
+                    run.artifacts_left_out.iter().for_each(|line| session.note(&format!("not kept: {line}")));
+                    Ok(())
+                }
             }
         }
         RunCommand::Pause { runs, reason } => {
@@ -286,6 +290,9 @@ fn text(run: &RunView, paint: Paint) -> String {
     }
     for artifact in &run.artifacts {
         field("artifact", &format!("{} ({})", artifact.path, bytes(artifact.size_bytes)));
+    }
+    for line in &run.artifacts_left_out {
+        field("not kept", line);
     }
     for removed in &run.removed {
         let (at, size) = (removed.at, bytes(removed.size_bytes));

@@ -274,6 +274,7 @@ pub(crate) fn run(number: u32) -> RunView {
         network_left_out: 0,
         removed: Vec::new(),
         artifacts: vec![],
+        artifacts_left_out: vec![],
         log_bytes: 1_234,
         log_dropped_bytes: 0,
         queued_at: AT,

@@ -51,7 +51,7 @@ pub use info::{CHOICES_MAX, EXPIRES_MS_MAX, FIELDS_MAX, answered, may_be_sent, v
 pub use plan::PlanDelta;
 pub use project::SLUG_CHARS_MAX;
 pub use replan::PRIORITY_DEFAULT;
-pub use settle::{ALIKE_MAX, LOSSES_MAX};
+pub use settle::{ALIKE_MAX, CONFLICTS_MAX, LOSSES_MAX};
 pub use task::PRIORITY_MAX;
 pub use undo::is_irrevocable;
 

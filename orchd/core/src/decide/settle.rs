@@ -18,6 +18,9 @@ use crate::view::View;
 /// Runs of one task that may be lost to the infrastructure in a row before a person is asked.
 pub const LOSSES_MAX: u32 = 10;
 
+/// Changes of one task in a row that may be in conflict with what others merged before a person is asked.
+pub const CONFLICTS_MAX: u32 = 10;
+
 /// Why an attempt counts as failed whose agent ended well and has nothing to show for it. An agent is not believed that it is done.
 const NOTHING_DONE: &str = "its agent ended well, and left neither a change nor a note that says why none is needed";
 
@@ -25,7 +28,8 @@ const NOTHING_DONE: &str = "its agent ended well, and left neither a change nor 
 pub const ALIKE_MAX: u32 = 5;
 
 pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
-    let Command::SettleRun { run: id, fence, said, outcome, artifacts, log_dropped_bytes, proposal } = command else {
+    let Command::SettleRun { run: id, fence, said, outcome, artifacts, log_dropped_bytes, left_out, proposal } = command
+    else {
         return Err(conflict("not the end of a run"));
     };
     let run: Run = cx.get(*id)?;
@@ -46,6 +50,7 @@ pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Res
         outcome: outcome.clone(),
         artifacts: artifacts.clone(),
         log_dropped_bytes: *log_dropped_bytes,
+        left_out: left_out.clone(),
     };
     cx.emit((*id, ended));
     budget::count(cx, &run)?;
@@ -94,7 +99,7 @@ fn work_ended<V: View>(
     match (outcome, proposal) {
         (RunOutcome::Succeeded, Some(proposal)) => {
             let change = change::open(cx, run, task, proposal)?;
-            cx.emit((task.id, TaskEvent::ReviewStarted { change }));
+            cx.emit((task.id, TaskEvent::ReviewStarted { change, ends_losses: true }));
             Ok(())
         }
         (RunOutcome::Succeeded, None) if has_done => {
@@ -177,13 +182,18 @@ pub(super) fn after_failure<V: View>(
         FailureClass::Infrastructure | FailureClass::Lost if task.losses < LOSSES_MAX => {
             Some(loss_backoff_ms(task.losses))
         }
-        FailureClass::Task | FailureClass::Timeout | FailureClass::Policy if task.failures < policy.max_retries => {
+        FailureClass::Conflict if task.conflicts < CONFLICTS_MAX => Some(loss_backoff_ms(task.conflicts)),
+        FailureClass::Task | FailureClass::Agent | FailureClass::Timeout | FailureClass::Policy
+            if task.failures < policy.max_retries =>
+        {
             let jitter = cx.ids.jitter(policy.backoff_jitter_ms.saturating_add(1));
             Some(policy.backoff_ms(task.failures + 1).saturating_add(jitter))
         }
         FailureClass::Infrastructure
         | FailureClass::Lost
+        | FailureClass::Conflict
         | FailureClass::Task
+        | FailureClass::Agent
         | FailureClass::Timeout
         | FailureClass::Policy
         | FailureClass::Isolation => None,
@@ -195,7 +205,10 @@ pub(super) fn after_failure<V: View>(
         Some(not_before) if is_late(&not_before) => {
             TaskEvent::Failed { reason: format!("{reason}; its deadline leaves no time for another attempt") }
         }
-        Some(not_before) => TaskEvent::RetryScheduled { class, reason: reason.to_owned(), not_before },
+        Some(not_before) => {
+            let ends_rows = !matches!(class, FailureClass::Infrastructure | FailureClass::Lost | FailureClass::Conflict);
+            TaskEvent::RetryScheduled { class, reason: reason.to_owned(), not_before, ends_rows }
+        }
         None => TaskEvent::Failed {
             reason: match &once {
                 Some(step) => format!("{reason}; `{step}` may have been done, and is not to be done twice"),
@@ -210,7 +223,8 @@ pub(super) fn after_failure<V: View>(
     if let Some(step) = once {
         return question::escalate(cx, task, reason, &question::Trouble::DoneOnce(step));
     }
-    match task.failures.saturating_add(task.losses).max(times_alike - 1) {
+    let before = task.failures.saturating_add(task.losses).saturating_add(task.conflicts);
+    match before.max(times_alike - 1) {
         // It failed at the first go: nobody has tried again, and there is nothing that repeats.
         0 => Ok(()),
         before if gives_up => {

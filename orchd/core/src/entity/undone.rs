@@ -12,7 +12,7 @@ use super::budget::{Budget, BudgetKey};
 use super::dependency::Condition;
 use super::patience::{Overdue, Patience};
 use super::project::{Pause, Share};
-use super::task::TaskSpec;
+use super::task_spec::TaskSpec;
 use super::terms::Terms;
 use super::{ApplyError, Project, Task};
 use crate::recipe::{Glob, Step};
@@ -44,6 +44,8 @@ pub enum TaskPart {
     Tries {
         failures: u32,
         losses: u32,
+        #[serde(default, skip_serializing_if = "is_never")]
+        conflicts: u32,
         last_failure: Option<String>,
         alike: Option<(FailureClass, String, u32)>,
     },
@@ -57,6 +59,11 @@ pub enum TaskPart {
         overdue: Option<Overdue>,
         question: Option<ApprovalId>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_never(times: &u32) -> bool {
+    *times == 0
 }
 
 /// A part of a project.
@@ -107,8 +114,8 @@ impl Task {
             TaskPart::Terms { terms } => self.set_terms(terms),
             TaskPart::Priority { priority } => self.priority = *priority,
             TaskPart::Approval { approval } => self.approval = *approval,
-            TaskPart::Tries { failures, losses, last_failure, alike } => {
-                (self.failures, self.losses) = (*failures, *losses);
+            TaskPart::Tries { failures, losses, conflicts, last_failure, alike } => {
+                (self.failures, self.losses, self.conflicts) = (*failures, *losses, *conflicts);
                 self.last_failure.clone_from(last_failure);
                 self.alike.clone_from(alike);
             }

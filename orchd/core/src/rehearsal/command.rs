@@ -333,6 +333,7 @@ impl Scene {
                 outcome: random_outcome(dice),
                 artifacts: Vec::new(),
                 log_dropped_bytes: 0,
+                left_out: Box::default(),
                 proposal: (dice.jitter(4) != 0).then(|| {
                     let protected: &[&str] = if dice.jitter(3) == 0 { &["ci.yaml"] } else { &[] };
                     Box::new(proposal(&format!("r{}", run.number), protected))
@@ -459,6 +460,7 @@ fn random_outcome(dice: &mut IdSource) -> RunOutcome {
         2 => RunOutcome::TimedOut { reason },
         3 => RunOutcome::Cancelled { reason },
         4..=5 => RunOutcome::Lost { reason },
+        6 => RunOutcome::Failed { class: FailureClass::Agent, reason },
         _ => RunOutcome::Succeeded,
     }
 }

@@ -44,10 +44,11 @@ impl Book {
     /// [`Self::give_back`]. `rests` are changes that are left alone for a moment.
     pub fn choose(&mut self, now: Timestamp, rests: &BTreeSet<ChangeId>) -> Vec<Decision> {
         self.advance(now);
-        let under_way = self.turns.running() + self.chosen.len() + self.returning.chosen();
+        let chosen = self.chosen.len() + self.returning.chosen() + self.on_their_way.len();
+        let under_way = self.turns.running() + chosen;
         let free = (self.limits.runs_max as usize).saturating_sub(under_way);
         let mut decisions = self.ends();
-        let recalls = self.recalls(free);
+        let recalls = self.recalls(now, free);
         let free = free - recalls.len();
         decisions.extend(recalls);
         if !self.limits.forbid() && free > 0 {
@@ -63,9 +64,9 @@ impl Book {
 
     /// Runs that go on in that many places: before anything begins, and whether or not anything may, since they have begun. How many
     /// processors are free is not asked: they were there before, and no run has them for itself.
-    fn recalls(&mut self, free: usize) -> Vec<Decision> {
+    fn recalls(&mut self, now: Timestamp, free: usize) -> Vec<Decision> {
         let mut recalls = Vec::new();
-        for (run, project) in self.returning.in_order() {
+        for (run, project) in self.returning.in_order(now) {
             if recalls.len() == free {
                 break;
             }
@@ -82,6 +83,7 @@ impl Book {
     /// What begins now in that many places.
     fn starts(&mut self, now: Timestamp, rests: &BTreeSet<ChangeId>, free: usize) -> Vec<Decision> {
         let checks = self.queues.to_check(now, |change| rests.contains(&change.id) || self.holds_back(change));
+        let checks: Vec<ChangeId> = checks.into_iter().filter(|change| !self.on_their_way.contains(change)).collect();
         let fitting = self.checks_that_fit(checks.len().min(free));
         let is_short = fitting < checks.len();
         let checks = checks.into_iter().take(fitting);
@@ -140,6 +142,7 @@ impl Book {
             .chain(self.budgets.next_due())
             .chain(self.queues.next_due(now))
             .chain(self.turns.next_day())
+            .chain(self.returning.next_due(now))
             .min()
     }
 

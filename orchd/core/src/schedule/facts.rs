@@ -10,7 +10,7 @@ use super::classes::ClassId;
 use crate::digest::Digest;
 use crate::entity::{
     Approval, Asks, Backoff, Budget, Change, Condition, Entity as _, Join, Observation, Pause, Project, Run, RunEvent,
-    RunPurpose, Share, Standing, Task, Timeout, Work,
+    RunPause, RunPurpose, Share, Standing, Task, Timeout, Work,
 };
 use crate::event::Event;
 use crate::state::approval::ApprovalState;
@@ -215,8 +215,8 @@ pub struct RunFacts {
     /// It waits for a person, and takes no place among those under way meanwhile. Its memory, its disk and what it asked for by
     /// name it still holds.
     pub(super) is_parked: bool,
-    /// It has its answer, and waits for a place since then.
-    pub(super) wants_place: Option<Timestamp>,
+    /// It has its answer, and waits for a place since then; from when on it may go on, when somebody paused it until then.
+    pub(super) wants_place: Option<(Timestamp, Option<Timestamp>)>,
     /// Somebody asked for its end.
     pub(super) is_ending: bool,
     pub(super) queued_at: Timestamp,
@@ -237,7 +237,7 @@ impl From<&Run> for RunFacts {
             priority: run.priority,
             is_open: run.is_open(),
             is_parked: run.is_parked(),
-            wants_place: run.pause.as_ref().and_then(|pause| pause.for_place),
+            wants_place: run.pause.as_ref().and_then(RunPause::wants_place),
             is_ending: run.cancel_requested.is_some(),
             queued_at: run.queued_at,
             started_at: run.started_at,
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn what_is_heeded_of_a_run_is_known_by_its_name() {
-        let ended = RunEvent::Ended { outcome: RunOutcome::Succeeded, artifacts: Vec::new(), log_dropped_bytes: 0 };
+        let ended = RunEvent::Ended { outcome: RunOutcome::Succeeded, artifacts: Vec::new(), log_dropped_bytes: 0, left_out: Box::default() };
         let observed = RunEvent::Observed { cursor: 1, observations: Vec::new() };
         let (cancelled, spent) =
             (RunEvent::CancelRequested { reason: String::new() }, RunEvent::OverBudget { reason: String::new() });

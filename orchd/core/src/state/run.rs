@@ -50,6 +50,8 @@ pub enum RunState {
 pub enum FailureClass {
     /// A step said so.
     Task,
+    /// The agent failed and not the work: its program ended in error, or a model server that it works with did.
+    Agent,
     /// It took too long, or was silent for too long.
     Timeout,
     /// The sandbox could not be made, the disk was full, ... Does not count against the task.
@@ -62,6 +64,8 @@ pub enum FailureClass {
     Policy,
     /// A budget of its project was used up, and it was ended. Does not count against the task.
     Budget,
+    /// Somebody else was faster, and what it changed does not merge any more. Does not count against the task.
+    Conflict,
 }
 
 impl FailureClass {
@@ -69,8 +73,8 @@ impl FailureClass {
     #[must_use]
     pub const fn counts(self) -> bool {
         match self {
-            Self::Task | Self::Timeout | Self::Isolation | Self::Policy => true,
-            Self::Infrastructure | Self::Lost | Self::Budget => false,
+            Self::Task | Self::Agent | Self::Timeout | Self::Isolation | Self::Policy => true,
+            Self::Infrastructure | Self::Lost | Self::Budget | Self::Conflict => false,
         }
     }
 
@@ -79,12 +83,14 @@ impl FailureClass {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Task => "task",
+            Self::Agent => "agent",
             Self::Timeout => "timeout",
             Self::Infrastructure => "infrastructure",
             Self::Lost => "lost",
             Self::Isolation => "isolation",
             Self::Policy => "policy",
             Self::Budget => "budget",
+            Self::Conflict => "conflict",
         }
     }
 }

@@ -34,6 +34,7 @@ mod patience;
 
 mod plannings;
 
+mod schedule_checks;
 mod schedule_choice;
 mod schedule_clock;
 mod schedule_grants;
