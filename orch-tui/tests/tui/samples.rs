@@ -143,6 +143,7 @@ impl Samples {
             requirements: vec!["FR-1".into(), "REQ-7".into()],
             acceptance: vec![self.text("GET /items answers 200 with a JSON list")],
             priority: 5,
+            moved: None,
             attempts: 0,
             attempts_max: 3,
             last_failure: None,

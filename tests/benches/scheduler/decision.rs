@@ -261,6 +261,7 @@ pub(crate) fn task(number: u128, at: Timestamp) -> Task {
         conditions: std::collections::BTreeMap::new(),
         terms: Terms { asks: asks(number), ..Terms::default() },
         priority: u8::try_from(number * 11 % 10).unwrap_or(5),
+        rank: 0,
         approval: None,
         state: TaskState::Approved { not_before: None },
         attempts: 0,

@@ -17,7 +17,7 @@ use crate::ctl::input;
 use crate::ctl::session::Session;
 use crate::fmt::agent::{agent_line, model_line};
 use crate::fmt::color::{Paint, Role};
-use crate::fmt::duration::{bytes, short};
+use crate::fmt::duration::{self, bytes, short};
 use crate::fmt::resource::{network_state, run_detail, step_state};
 use crate::text::SafeText;
 
@@ -74,6 +74,22 @@ pub(crate) enum RunCommand {
         /// Why
         #[arg(long)]
         reason: Option<String>,
+    },
+    /// Queue the tasks of runs again, whose newest attempts they are
+    #[command(visible_alias = "requeue")]
+    Retry {
+        /// Runs, as `R-12` or `shop/R-12`, or `-` for names on standard input
+        #[arg(required = true)]
+        runs: Vec<String>,
+        /// Also runs under way: they are ended and do not count
+        #[arg(long)]
+        running: bool,
+        /// Let the next attempt wait, as `10m`
+        #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+        delay: Option<std::time::Duration>,
+        /// With another priority: 0 (last) to 9 (first)
+        #[arg(long, value_parser = clap::value_parser!(u8).range(0..=9))]
+        priority: Option<u8>,
     },
     /// Have the processes of runs stand still, with their time-outs, until they are resumed
     Pause {
@@ -140,6 +156,14 @@ pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Fa
         }
         RunCommand::Pause { runs, reason } => {
             each(session, &runs, "to stand still", |run| Request::RunPause { run, reason: reason.clone() }).await
+        }
+        RunCommand::Retry { runs, running, delay, priority } => {
+            let later = |delay: std::time::Duration| {
+                clock::now().plus_ms(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
+            };
+            let not_before = delay.map(later);
+            let request = |run| Request::RunRetry { run, anew: running, not_before, priority };
+            each(session, &runs, "queued again", request).await
         }
         RunCommand::Say { run, text } => {
             let (run, text) = (session.reference(&run), input::words(session, &text)?);

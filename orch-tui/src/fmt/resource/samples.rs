@@ -220,6 +220,7 @@ pub(crate) fn task(number: u32) -> TaskView {
         requirements: vec!["FR-1".into()],
         acceptance: vec![],
         priority: 5,
+        moved: None,
         attempts: 0,
         attempts_max: 3,
         last_failure: None,

@@ -20,6 +20,7 @@ mod question;
 mod replan;
 mod retention;
 mod run;
+mod seat;
 mod settle;
 mod spend;
 mod task;
@@ -178,6 +179,11 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::HoldTask { task, reason } => task::hold(cx, *task, reason),
         Command::ReleaseTask { task } => task::release(cx, *task),
         Command::CancelTask { task, reason } => task::cancel(cx, *task, reason),
+        Command::CancelTasks { tasks, reason } => task::cancel_all(cx, tasks, reason),
+        Command::MoveTask { task, to } => seat::move_task(cx, *task, *to),
+        Command::RetryRun { run, anew, not_before, priority } => {
+            task::retry_run(cx, *run, *anew, (*not_before, *priority))
+        }
         Command::RetryTask { task, anew, not_before, priority } => {
             task::retry(cx, *task, *anew, (*not_before, *priority))
         }

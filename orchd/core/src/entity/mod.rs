@@ -67,7 +67,7 @@ pub use run::{Artifact, Guarantee, GuaranteeState, Isolation, Observation, Run, 
 pub use run_pause::{OwnWait, RunPause};
 pub use spend::{Allowance, Price, Spend};
 pub use step::{PlannedStep, StepRecord};
-pub use task::{Task, TaskEvent};
+pub use task::{Moved, Task, TaskEvent};
 pub use task_spec::{BACKOFF_MS_MAX, RetryPolicy, TaskSpec, Work};
 pub use terms::{Asks, RUN_MS_MAX, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Terms, UNITS_MAX};
 pub use thread::{MESSAGES_MAX, Message};

@@ -34,6 +34,9 @@ pub struct Task {
     pub terms: Terms,
     /// 0 (last) to 9 (first).
     pub priority: u8,
+    /// Where a person put it among those of its priority: smaller ones go first, 0 is where it was made.
+    #[serde(default, skip_serializing_if = "is_unmoved")]
+    pub rank: i64,
     /// It may not start before this is granted.
     pub approval: Option<ApprovalId>,
     pub state: TaskState,
@@ -68,6 +71,11 @@ pub struct Task {
     /// What people said to it, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thread: Vec<Message>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_unmoved(rank: &i64) -> bool {
+    *rank == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -113,6 +121,10 @@ pub enum TaskEvent {
     },
     Prioritized {
         priority: u8,
+    },
+    /// A person put it elsewhere among those of its priority.
+    Moved {
+        to: Moved,
     },
     Started {
         run: RunId,
@@ -180,6 +192,31 @@ pub enum TaskEvent {
         operation: u64,
         parts: Vec<TaskPart>,
     },
+}
+
+/// Where a person put a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum Moved {
+    /// Before all others: who is put there later goes before it.
+    First,
+    /// Behind all others.
+    Last,
+    /// Before that one, with that rank.
+    Before { task: TaskId, rank: i64 },
+    /// Behind that one, with that rank.
+    Behind { task: TaskId, rank: i64 },
+}
+
+impl Moved {
+    /// The rank of what was put there at `at`. Times of the log only grow.
+    const fn rank(self, at: Timestamp) -> i64 {
+        match self {
+            Self::First => at.unix_us().saturating_neg(),
+            Self::Last => at.unix_us(),
+            Self::Before { rank, .. } | Self::Behind { rank, .. } => rank,
+        }
+    }
 }
 
 /// How much of a reason says in which way a task failed, in characters.
@@ -267,6 +304,7 @@ impl Task {
             conditions: conditions.clone(),
             terms: (**terms).clone(),
             priority: *priority,
+            rank: 0,
             approval: *approval,
             state: TaskState::next(None, &TaskStep::Created)?,
             attempts: 0,
@@ -351,6 +389,7 @@ impl Entity for Task {
             }
             TaskEvent::TermsSet { terms } => task.set_terms(terms),
             TaskEvent::Prioritized { priority } => task.priority = *priority,
+            TaskEvent::Moved { to } => task.rank = to.rank(meta.at),
             TaskEvent::Started { run, attempt } => {
                 task.step(&TaskStep::Started { run: *run }, meta.at)?;
                 task.attempts = *attempt;
@@ -429,6 +468,7 @@ impl Entity for Task {
             TaskEvent::Unlinked { .. } => "unlinked",
             TaskEvent::TermsSet { .. } => "terms_set",
             TaskEvent::Prioritized { .. } => "prioritized",
+            TaskEvent::Moved { .. } => "moved",
             TaskEvent::Started { .. } => "started",
             TaskEvent::RetryScheduled { .. } => "retry_scheduled",
             TaskEvent::ReviewStarted { .. } => "review_started",

@@ -37,6 +37,10 @@ pub enum TaskPart {
     Priority {
         priority: u8,
     },
+    /// Its place among those of its priority.
+    Rank {
+        rank: i64,
+    },
     Approval {
         approval: Option<ApprovalId>,
     },
@@ -113,6 +117,7 @@ impl Task {
             }
             TaskPart::Terms { terms } => self.set_terms(terms),
             TaskPart::Priority { priority } => self.priority = *priority,
+            TaskPart::Rank { rank } => self.rank = *rank,
             TaskPart::Approval { approval } => self.approval = *approval,
             TaskPart::Tries { failures, losses, conflicts, last_failure, alike } => {
                 (self.failures, self.losses, self.conflicts) = (*failures, *losses, *conflicts);

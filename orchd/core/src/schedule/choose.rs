@@ -184,8 +184,13 @@ impl Book {
         let (priority, project) = (node.facts.priority, node.facts.project);
         let age =
             if level > priority { format!(", {level} since nothing of it started for long") } else { String::new() };
+        let moved = match order.rank {
+            0 => "",
+            ..0 => "; moved ahead by a person",
+            1.. => "; moved back by a person",
+        };
         format!(
-            "priority {priority}{age}; {} of its project running, {} min used lately; {} min of work behind it; {} ready \
+            "priority {priority}{age}{moved}; {} of its project running, {} min used lately; {} min of work behind it; {} ready \
              after it",
             self.turns.of_project(project),
             self.turns.used_ms(project).div_ceil(60_000),

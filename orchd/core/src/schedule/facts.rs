@@ -62,6 +62,8 @@ pub struct TaskFacts {
     /// While it waits in the queue or runs.
     pub(super) deadline: Option<Timestamp>,
     pub(super) priority: u8,
+    /// Where a person put it among those of its priority.
+    pub(super) rank: i64,
     pub(super) approval: Option<ApprovalId>,
     /// When its plan was approved, as long as it has not begun.
     pub(super) planned_at: Option<Timestamp>,
@@ -122,6 +124,7 @@ impl From<&Task> for TaskFacts {
                 .deadline
                 .filter(|_| matches!(task.state, TaskState::Approved { .. } | TaskState::Running { .. })),
             priority: task.priority,
+            rank: task.rank,
             approval: task.approval,
             planned_at: (task.plan.is_some() && task.attempts == 0).then_some(task.created_at),
             queue_timeout: task.terms.patience.queue,

@@ -30,6 +30,8 @@ mod history;
 
 mod once;
 
+mod orders;
+
 mod patience;
 
 mod plannings;

@@ -102,14 +102,17 @@ pub(super) fn run<V: View>(cx: &mut Context<'_, V>, back: &mut Back<'_>, was: &W
         }
         return Err(conflict(format!("{name} is {} since then", now.state.label())));
     }
-    // What it waits for by itself is no decision, and may be another since then.
-    let [was, is, stands] = [before, after, &now].map(|run| asked_part(run.pause.as_ref()));
-    if is_to_be(|| format!("the pause of {name}"), (&was, &is), &stands)? {
-        let pause = match (&was, &before.pause) {
-            (Some(asked), _) => Some(asked.clone().over(now.pause.as_ref())),
-            (None, Some(own)) if own.is_for_spending => Some(own.clone()),
-            (None, _) => now.pause.as_ref().and_then(RunPause::beneath_it),
-        };
+    let pause = if now.pause == after.pause {
+        (before.pause != after.pause).then(|| before.pause.clone())
+    } else {
+        // What it waits for by itself is no decision, and may be another since then.
+        let [was, is, stands] = [before, after, &now].map(|run| asked_part(run.pause.as_ref()));
+        is_to_be(|| format!("the pause of {name}"), (&was, &is), &stands)?.then(|| match was {
+            Some(asked) => Some(asked.over(now.pause.as_ref())),
+            None => now.pause.as_ref().and_then(RunPause::beneath_it),
+        })
+    };
+    if let Some(pause) = pause {
         let words = if pause.is_some() { "stands still again" } else { "goes on" };
         back.lines.push(format!("{name} {words}"));
         happen(cx, now, RunEvent::Undone { operation: back.operation.seq, pause })?;

@@ -108,6 +108,9 @@ fn parts(before: &Task, after: &Task, now: &Task) -> Result<Vec<TaskPart>, Decid
     if is_to_be(|| format!("the priority of {name}"), (&before.priority, &after.priority), &now.priority)? {
         parts.push(TaskPart::Priority { priority: before.priority });
     }
+    if is_to_be(|| format!("the place of {name}"), (&before.rank, &after.rank), &now.rank)? {
+        parts.push(TaskPart::Rank { rank: before.rank });
+    }
     if is_to_be(|| format!("the approval of {name}"), (&before.approval, &after.approval), &now.approval)? {
         parts.push(TaskPart::Approval { approval: before.approval });
     }
@@ -253,6 +256,7 @@ fn line(name: &str, part: &TaskPart) -> String {
         TaskPart::Edge { condition: None, .. } => format!("{name} does not wait for it any more"),
         TaskPart::Terms { .. } => format!("{name} is scheduled on its former terms"),
         TaskPart::Priority { priority } => format!("{name} has priority {priority} again"),
+        TaskPart::Rank { .. } => format!("{name} has its former place among those of its priority"),
         TaskPart::Approval { .. } => format!("{name} needs the approval that it needed before"),
         TaskPart::Tries { .. } => format!("how often {name} failed counts as before"),
         TaskPart::Plan { .. } => format!("{name} belongs to its plan as before"),
