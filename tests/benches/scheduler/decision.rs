@@ -305,6 +305,7 @@ pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         log_cursor: 0,
         log_dropped_bytes: 0,
         artifacts: Vec::new(),
+        left_out: orch_core::entity::LeftOut::default(),
         reason: String::new(),
         priority: task.priority,
         pause: None,

@@ -55,6 +55,7 @@ fn what_is_over_or_being_merged_is_let_be() {
     scene.does(&Command::StartMerge { change, commit: "c".into() });
     let done = scene.task(project, "done");
     let second = scene.start(done);
+    scene.does(&Command::MarkRunStarting { run: second });
     scene.settle(second, RunOutcome::Succeeded);
     let running = scene.task(project, "running");
     let run = scene.start(running);
