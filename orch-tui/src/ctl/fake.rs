@@ -549,9 +549,9 @@ fn touched(state: &mut State, request: &Request) -> Result<Vec<Touched>, RpcErro
         Request::TaskCancel { task, .. } | Request::TaskHold { task, .. } => vec![named(EntityKind::Task, task)],
         // As many as one request ends; the others with the next.
         Request::ProjectCancel { .. } => {
-            let ended = state.tasks.iter_mut().filter(|task| task.state == orch_proto::view::TaskState::Approved).take(2);
+            let ended = state.tasks.iter_mut().filter(|task| task.state == TaskState::Approved).take(2);
             let ended = ended.map(|task| {
-                task.state = orch_proto::view::TaskState::Cancelled;
+                task.state = TaskState::Cancelled;
                 named(EntityKind::Task, &Ref(task.name.clone()))
             });
             ended.collect()

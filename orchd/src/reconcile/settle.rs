@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orch_adapters::agent::AGENT;
-use orch_adapters::git::{
-    CommitId, IngestLimits, NameError, ReadError, TakeError, Taken, branch_name, is_hosts_fault,
-};
+use orch_adapters::git::{CommitId, IngestLimits, NameError, ReadError, TakeError, Taken, branch_name, is_hosts_fault};
 use orch_core::command::{Command, Said};
 use orch_core::entity::{Artifact, ChangeProposal, DiffStat, LeftOut, Project, Run, RunPurpose, Task};
 use orch_core::state::run::{FailureClass, RunOutcome, RunState};
@@ -61,8 +59,7 @@ pub(super) async fn without_result<S: Site>(
         take_kept(app, found, outcome.clone()).await?;
     }
     let (said, artifacts, left_out, proposal) = (None, Vec::new(), Box::default(), None);
-    let command =
-        Command::SettleRun { run, fence, said, outcome, artifacts, log_dropped_bytes: 0, left_out, proposal };
+    let command = Command::SettleRun { run, fence, said, outcome, artifacts, log_dropped_bytes: 0, left_out, proposal };
     app.execute("runner", command).await?;
     if let Some(project) = project {
         forget(app, project).await;

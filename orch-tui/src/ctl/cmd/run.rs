@@ -158,9 +158,8 @@ pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Fa
             each(session, &runs, "to stand still", |run| Request::RunPause { run, reason: reason.clone() }).await
         }
         RunCommand::Retry { runs, running, delay, priority } => {
-            let later = |delay: std::time::Duration| {
-                clock::now().plus_ms(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
-            };
+            let later =
+                |delay: std::time::Duration| clock::now().plus_ms(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
             let not_before = delay.map(later);
             let request = |run| Request::RunRetry { run, anew: running, not_before, priority };
             each(session, &runs, "queued again", request).await

@@ -103,20 +103,7 @@ pub(crate) enum TaskCommand {
     /// Put held tasks back into the queue
     Release(BatchArgs),
     /// End tasks; their runs are killed, what was merged stays
-    Cancel {
-        /// Tasks, or `-` for names on standard input
-        #[arg(required_unless_present = "all")]
-        tasks: Vec<String>,
-        /// All tasks of the project that are not over
-        #[arg(long, conflicts_with = "tasks")]
-        all: bool,
-        /// Why
-        #[arg(long)]
-        reason: Option<String>,
-        /// With `--all`: say which tasks are not over, and cancel none
-        #[arg(long, requires = "all")]
-        dry_run: bool,
-    },
+    Cancel(CancelArgs),
     /// Put a task elsewhere among those of its project that have its priority
     Move(MoveArgs),
     /// Queue failed or cancelled tasks again
@@ -151,6 +138,23 @@ pub(crate) enum TaskCommand {
         #[arg(long = "for", value_name = "STATE", default_value = "done", value_parser = state)]
         state: TaskState,
     },
+}
+
+/// Tasks that are to end, and why.
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// Tasks, or `-` for names on standard input
+    #[arg(required_unless_present = "all")]
+    tasks: Vec<String>,
+    /// All tasks of the project that are not over
+    #[arg(long, conflicts_with = "tasks")]
+    all: bool,
+    /// Why
+    #[arg(long)]
+    reason: Option<String>,
+    /// With `--all`: say which tasks are not over, and cancel none
+    #[arg(long, requires = "all")]
+    dry_run: bool,
 }
 
 /// A task and where it is put.
@@ -227,14 +231,7 @@ pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), F
         TaskCommand::Release(args) => {
             each(session, &args.tasks, "released", |task| Request::TaskRelease { task }).await
         }
-        TaskCommand::Cancel { all: true, reason, dry_run, .. } => {
-            let project = current(session).await?;
-            cancel::all(session, vec![project], cancel::HowArgs::new(reason, dry_run)).await
-        }
-        TaskCommand::Cancel { tasks, all: false, reason, dry_run: _ } => {
-            session.confirm(&format!("cancel {}?", tasks.join(" "))).await?;
-            each(session, &tasks, "cancelled", |task| Request::TaskCancel { task, reason: reason.clone() }).await
-        }
+        TaskCommand::Cancel(args) => cancel_tasks(session, args).await,
         TaskCommand::Move(args) => move_task(session, args).await,
         TaskCommand::Retry { tasks, running, delay, priority, wait } => {
             let later = |delay: std::time::Duration| {
@@ -256,6 +253,16 @@ pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), F
         TaskCommand::Wait { all: true, .. } => settle_project(session, &current(session).await?).await,
         TaskCommand::Wait { tasks, all: false, state } => settle(session, &references(session, &tasks)?, state).await,
     }
+}
+
+async fn cancel_tasks(session: &Session, args: CancelArgs) -> Result<(), Failure> {
+    let CancelArgs { tasks, all, reason, dry_run } = args;
+    if all {
+        let project = current(session).await?;
+        return cancel::all(session, vec![project], cancel::HowArgs::new(reason, dry_run)).await;
+    }
+    session.confirm(&format!("cancel {}?", tasks.join(" "))).await?;
+    each(session, &tasks, "cancelled", |task| Request::TaskCancel { task, reason: reason.clone() }).await
 }
 
 async fn move_task(session: &Session, args: MoveArgs) -> Result<(), Failure> {

@@ -181,12 +181,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::CancelTask { task, reason } => task::cancel(cx, *task, reason),
         Command::CancelTasks { tasks, reason } => task::cancel_all(cx, tasks, reason),
         Command::MoveTask { task, to } => seat::move_task(cx, *task, *to),
-        Command::RetryRun { run, anew, not_before, priority } => {
-            task::retry_run(cx, *run, *anew, (*not_before, *priority))
-        }
-        Command::RetryTask { task, anew, not_before, priority } => {
-            task::retry(cx, *task, *anew, (*not_before, *priority))
-        }
+        Command::RetryTask { .. } | Command::RetryRun { .. } => task::again(cx, command),
         Command::SayToTask { .. } | Command::SayToRun { .. } => thread::say(cx, command),
         Command::CancelRun { run, reason } => run::cancel(cx, *run, reason),
         Command::PauseRun { .. } | Command::ResumeRun { .. } | Command::RecallRun { .. } => pause::of_run(cx, command),

@@ -18,12 +18,8 @@ pub(super) fn move_task<V: View>(cx: &mut Context<'_, V>, id: TaskId, to: Seat) 
     let to = match to {
         Seat::First => Moved::First,
         Seat::Last => Moved::Last,
-        Seat::Before(other) => {
-            Moved::Before { task: other, rank: beside(cx, &task, other)?.rank.saturating_sub(1) }
-        }
-        Seat::Behind(other) => {
-            Moved::Behind { task: other, rank: beside(cx, &task, other)?.rank.saturating_add(1) }
-        }
+        Seat::Before(other) => Moved::Before { task: other, rank: beside(cx, &task, other)?.rank.saturating_sub(1) },
+        Seat::Behind(other) => Moved::Behind { task: other, rank: beside(cx, &task, other)?.rank.saturating_add(1) },
     };
     if matches!(to, Moved::Before { rank, .. } | Moved::Behind { rank, .. } if rank == task.rank) {
         cx.note("it is there already");

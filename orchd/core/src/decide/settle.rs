@@ -28,7 +28,8 @@ const NOTHING_DONE: &str = "its agent ended well, and left neither a change nor 
 pub const ALIKE_MAX: u32 = 5;
 
 pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
-    let Command::SettleRun { run: id, fence, said, outcome, artifacts, log_dropped_bytes, left_out, proposal } = command
+    let Command::SettleRun { run: id, fence, said, outcome, artifacts, log_dropped_bytes, left_out, proposal } =
+        command
     else {
         return Err(conflict("not the end of a run"));
     };
@@ -206,7 +207,8 @@ pub(super) fn after_failure<V: View>(
             TaskEvent::Failed { reason: format!("{reason}; its deadline leaves no time for another attempt") }
         }
         Some(not_before) => {
-            let ends_rows = !matches!(class, FailureClass::Infrastructure | FailureClass::Lost | FailureClass::Conflict);
+            let ends_rows =
+                !matches!(class, FailureClass::Infrastructure | FailureClass::Lost | FailureClass::Conflict);
             TaskEvent::RetryScheduled { class, reason: reason.to_owned(), not_before, ends_rows }
         }
         None => TaskEvent::Failed {

@@ -7,8 +7,8 @@ use orch_proto::{EntityKind, TASKS_CANCELLED_MAX, Timestamp};
 
 use super::approval::{self, Question};
 use super::bounds::{self, NAMED_MAX, QUEUED_MAX};
-use super::{Context, DecideError, conflict_with_hint, dependency, project, question, terms, text, title};
-use crate::command::NewTask;
+use super::{Context, DecideError, conflict, conflict_with_hint, dependency, project, question, terms, text, title};
+use crate::command::{Command, NewTask};
 use crate::entity::{
     Approval, ApprovalEvent, ApprovalSubject, Change, Project, Run, RunEvent, RunPurpose, Task, TaskEvent, TaskSpec,
     Terms, Work,
@@ -189,7 +189,10 @@ pub(super) fn cancel_all<V: View>(cx: &mut Context<'_, V>, ids: &[TaskId], reaso
         }
         let open = cx.view.list::<Change>(&Filter::under(task.id).open())?;
         if let Some(change) = open.iter().find(|change| matches!(change.state, ChangeState::Queued { .. })) {
-            cx.note(format!("C-{} of T-{} is being merged at this moment and is let finish", change.number, task.number));
+            cx.note(format!(
+                "C-{} of T-{} is being merged at this moment and is let finish",
+                change.number, task.number
+            ));
             continue;
         }
         cx.touch(EntityKind::Task, task.id);
@@ -201,8 +204,17 @@ pub(super) fn cancel_all<V: View>(cx: &mut Context<'_, V>, ids: &[TaskId], reaso
     Ok(())
 }
 
+/// Has a task tried again, which is named by itself or by its newest run.
+pub(super) fn again<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    match command {
+        Command::RetryTask { task, anew, not_before, priority } => retry(cx, *task, *anew, (*not_before, *priority)),
+        Command::RetryRun { run, anew, not_before, priority } => retry_run(cx, *run, *anew, (*not_before, *priority)),
+        _ => Err(conflict("nothing that is to be tried again")),
+    }
+}
+
 /// Has the task of a run tried again, as which it is queued.
-pub(super) fn retry_run<V: View>(
+fn retry_run<V: View>(
     cx: &mut Context<'_, V>,
     id: RunId,
     anew: bool,

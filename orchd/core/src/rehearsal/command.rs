@@ -7,7 +7,9 @@ use orch_proto::id::{ProjectId, TaskId};
 
 use super::sample::{new_task, plan_content, proposal, requirements, step_spec, vision};
 use super::{channel, models, planning};
-use crate::command::{Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Said, Seat, Subject, TermsChange};
+use crate::command::{
+    Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Said, Seat, Subject, TermsChange,
+};
 use crate::digest::Digest;
 use crate::entity::{
     Approval, BudgetKey, Change, Condition, Entity, InfoRequest, Join, Meter, Observation, Period, Plan, PlannedStep,

@@ -359,7 +359,12 @@ mod tests {
 
     #[test]
     fn what_is_heeded_of_a_run_is_known_by_its_name() {
-        let ended = RunEvent::Ended { outcome: RunOutcome::Succeeded, artifacts: Vec::new(), log_dropped_bytes: 0, left_out: Box::default() };
+        let ended = RunEvent::Ended {
+            outcome: RunOutcome::Succeeded,
+            artifacts: Vec::new(),
+            log_dropped_bytes: 0,
+            left_out: Box::default(),
+        };
         let observed = RunEvent::Observed { cursor: 1, observations: Vec::new() };
         let (cancelled, spent) =
             (RunEvent::CancelRequested { reason: String::new() }, RunEvent::OverBudget { reason: String::new() });

@@ -157,12 +157,8 @@ fn a_pause_of_the_project_gives_nobody_a_place() {
         scene.does(&Command::ParkRun { run: *run });
     }
     scene.answers(runs[0]);
-    let pause = |until| Command::PauseProjects {
-        projects: vec![project],
-        reason: "release".into(),
-        until,
-        with_runs: true,
-    };
+    let pause =
+        |until| Command::PauseProjects { projects: vec![project], reason: "release".into(), until, with_runs: true };
     scene.does(&pause(None));
     scene.later_ms(10);
     // The answer comes while it is paused.

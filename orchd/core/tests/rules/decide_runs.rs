@@ -175,7 +175,8 @@ fn older_events_end_no_row() {
     scene.start(task);
     let found: Task = scene.one(task);
     assert_eq!(found.losses, 1);
-    let old = r#"{"type":"retry_scheduled","data":{"class":"task","reason":"exit 1","not_before":"2026-11-20T10:00:00Z"}}"#;
+    let old =
+        r#"{"type":"retry_scheduled","data":{"class":"task","reason":"exit 1","not_before":"2026-11-20T10:00:00Z"}}"#;
     let old: TaskEvent = serde_json::from_str(old).unwrap();
     let actor = Actor::daemon("test");
     let counted = Task::apply(Some(found), task, &old, Meta { at: scene.now, actor: &actor }).unwrap();

@@ -114,9 +114,8 @@ fn parts(before: &Task, after: &Task, now: &Task) -> Result<Vec<TaskPart>, Decid
     if is_to_be(|| format!("the approval of {name}"), (&before.approval, &after.approval), &now.approval)? {
         parts.push(TaskPart::Approval { approval: before.approval });
     }
-    let tries = |task: &Task| {
-        (task.failures, task.losses, task.conflicts, task.last_failure.clone(), task.alike.clone())
-    };
+    let tries =
+        |task: &Task| (task.failures, task.losses, task.conflicts, task.last_failure.clone(), task.alike.clone());
     if is_to_be(|| format!("what is known of {name}"), (&tries(before), &tries(after)), &tries(now))? {
         let (failures, losses, conflicts, last_failure, alike) = tries(before);
         parts.push(TaskPart::Tries { failures, losses, conflicts, last_failure, alike });
