@@ -33,6 +33,9 @@ pub const VISION_BYTES_MAX: usize = 1 << 20;
 /// Largest recipe accepted, in bytes.
 pub const RECIPE_BYTES_MAX: usize = 256 << 10;
 
+/// Most tasks that one request ends of those of whole projects. Who wants all of them ended asks until fewer were.
+pub const TASKS_CANCELLED_MAX: usize = 500;
+
 /// Most items that one list call answers. Longer lists are paged.
 pub const PAGE_ITEMS_MAX: u32 = 1_000;
 

@@ -85,6 +85,20 @@ pub struct Dependency {
     pub condition: Condition,
 }
 
+/// Where a task is put among those of its project that have its priority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum QueuePlace {
+    /// Before all others.
+    First,
+    /// Behind all others.
+    Last,
+    /// Before that one, and so before all that were equal to it.
+    Before { task: Ref },
+    /// Behind that one, and so behind all that were equal to it.
+    Behind { task: Ref },
+}
+
 /// A change to a proposed plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -134,6 +148,9 @@ pub enum Request {
     },
     /// Lets projects go on, with the runs that were paused with them; all when none is named.
     ProjectResume { projects: Vec<Ref> },
+    /// Ends tasks of projects that are not over, the newest first and at most [`crate::TASKS_CANCELLED_MAX`]; of all projects when
+    /// none is named. Their runs are killed. What was merged stays, and what is being merged is let finish.
+    ProjectCancel { projects: Vec<Ref>, reason: Option<String> },
     /// Hands in a Vision, or a new version of it.
     VisionSubmit { project: Ref, file_name: String, text: Bytes },
     /// Derives requirements from the newest Vision (or the one named).
@@ -228,6 +245,8 @@ pub enum Request {
     TaskUnlink { task: Ref, depends_on: Ref },
     /// 0 (last) to 9 (first).
     TaskPrioritize { task: Ref, priority: u8 },
+    /// Puts a task elsewhere among those of its project that have its priority.
+    TaskMove { task: Ref, to: QueuePlace },
     /// Takes a task out of the queue until it is released. A run under way goes on.
     TaskHold { task: Ref, reason: Option<String> },
     /// Puts a held task back.
@@ -250,6 +269,18 @@ pub enum Request {
     },
     /// Kills one run; the retry policy of its task decides what follows.
     RunCancel { run: Ref, reason: Option<String> },
+    /// Queues the task of a run again, whose newest attempt that is.
+    RunRetry {
+        run: Ref,
+        /// Also one that is under way: it is ended and does not count.
+        #[serde(default)]
+        anew: bool,
+        /// The next attempt does not begin before.
+        #[serde(default)]
+        not_before: Option<Timestamp>,
+        #[serde(default)]
+        priority: Option<u8>,
+    },
     /// Says something to the agent of a run.
     RunSay { run: Ref, text: String },
     /// Has the processes of a run stand still. Its time-outs stand still, too.
@@ -360,12 +391,14 @@ impl Request {
             | Self::TaskUnlink { .. }
             | Self::TaskSet { .. }
             | Self::TaskPrioritize { .. }
+            | Self::TaskMove { .. }
             | Self::TaskHold { .. }
             | Self::TaskRelease { .. }
             | Self::TaskCancel { .. }
             | Self::TaskRetry { .. }
             | Self::TaskSay { .. }
             | Self::RunSay { .. }
+            | Self::RunRetry { .. }
             | Self::RunCancel { .. }
             | Self::RunPause { .. }
             | Self::RunResume { .. }
@@ -373,6 +406,7 @@ impl Request {
             | Self::QuestionAnswer { .. }
             | Self::ProjectPause { .. }
             | Self::ProjectResume { .. }
+            | Self::ProjectCancel { .. }
             | Self::InfoCancel { .. }
             | Self::ChangeClose { .. }
             | Self::Undo { .. } => Role::Operator,

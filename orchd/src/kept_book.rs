@@ -4,13 +4,13 @@
 //! the state that they look at; it can be thrown away and read again at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orch_core::entity::{Approval, Change, Entity, Project, Run, Task};
 use orch_core::schedule::{Book, Limits, Wait, counts_since, heeds_run};
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::Timestamp;
-use orch_proto::id::{RunId, TaskId};
+use orch_proto::id::{ChangeId, RunId, TaskId};
 use orch_store::{Happened, ReadView};
 
 /// Most news that are read one by one. With more it is less work to read the tables.
@@ -21,7 +21,23 @@ const PUT_BACK_MS: u64 = 60 * 60_000;
 
 /// The book and how far it has read.
 #[derive(Debug, Default)]
-pub struct KeptBook(Mutex<Kept>);
+pub struct KeptBook {
+    kept: Mutex<Kept>,
+    on_their_way: Arc<Mutex<BTreeSet<ChangeId>>>,
+}
+
+/// A check on its way, which has its place until this is dropped.
+#[derive(Debug)]
+pub struct OnItsWay {
+    change: ChangeId,
+    all: Arc<Mutex<BTreeSet<ChangeId>>>,
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.change);
+    }
+}
 
 /// What open tasks need of the host.
 #[derive(Debug)]
@@ -56,7 +72,17 @@ impl KeptBook {
             kept.seq = None;
             return Err(error);
         }
+        let on_their_way = self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        kept.book.set_on_their_way(on_their_way);
         Ok(kept)
+    }
+
+    /// The check of a change, which was chosen, is on its way.
+    #[must_use]
+    pub fn sets_out(&self, change: ChangeId) -> OnItsWay {
+        let all = Arc::clone(&self.on_their_way);
+        all.lock().unwrap_or_else(PoisonError::into_inner).insert(change);
+        OnItsWay { change, all }
     }
 
     /// What open tasks need, as far as the book knows.
@@ -85,8 +111,8 @@ impl KeptBook {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         // Somebody panicked while it was told something: read it anew.
-        self.0.lock().unwrap_or_else(|poisoned| {
-            self.0.clear_poison();
+        self.kept.lock().unwrap_or_else(|poisoned| {
+            self.kept.clear_poison();
             let mut kept = poisoned.into_inner();
             kept.seq = None;
             kept
@@ -175,4 +201,23 @@ impl Kept {
 /// The thing with this full id as it is now.
 fn now<E: Entity>(view: &ReadView<'_>, id: &str) -> Result<Option<E>, ReadError> {
     id.parse().map_or(Ok(None), |id| view.get(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_core::ids::sample_id;
+
+    use super::*;
+
+    #[test]
+    fn a_check_is_on_its_way_until_nobody_is_at_it() {
+        let book = KeptBook::default();
+        let all = || book.on_their_way.lock().unwrap().len();
+        let (one, other) = (book.sets_out(sample_id(1)), book.sets_out(sample_id(2)));
+        assert_eq!(all(), 2);
+        drop(one);
+        assert_eq!(all(), 1);
+        drop(other);
+        assert_eq!(all(), 0);
+    }
 }

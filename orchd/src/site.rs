@@ -96,11 +96,11 @@ pub trait Site: Send + Sync + Sized + 'static {
     /// # Errors
     /// When it cannot be read, with the reason.
     fn last_words(&self, run: RunId) -> Result<Option<String>, String>;
-    /// Takes in what a run left that has ended so. Blocks.
+    /// Takes in what a run left that has ended so; `hindered` is what follows when the host keeps it from that. Blocks.
     ///
     /// # Errors
-    /// When the state cannot be read.
-    fn result(&self, run: &Run, exit: &ExitRecord) -> Result<Ended, ReadError>;
+    /// When the state cannot be read, or the host is in the way and it is to be tried again.
+    fn result(&self, run: &Run, exit: &ExitRecord, hindered: Hindered) -> Result<Ended, NotTaken>;
     /// The agent for work of a project that asks for this.
     fn agent_for(&self, project: &Project, capability: &str) -> Option<AgentUse>;
     /// Passes on what a living run asks of models, until what this answers is dropped.
@@ -221,6 +221,26 @@ pub enum Launched<E> {
     NotNow,
     /// It was not started by this, and ends so unless an earlier try was a start.
     Refused(RunOutcome),
+}
+
+/// What follows when the host, and not what a run left, keeps its result from being taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindered {
+    /// It is tried again.
+    IsTriedAgain,
+    /// It was tried for long enough: it is the end of the run.
+    IsTheEnd,
+}
+
+/// Why the result of a run is not taken in now. Nothing is on record of it, and all that the run left is there.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// The state cannot be read.
+    #[error(transparent)]
+    State(#[from] ReadError),
+    /// The host is in the way: its disk is full or fails, a program cannot be run or took too long.
+    #[error("{0}")]
+    Host(String),
 }
 
 /// How it went at a site.

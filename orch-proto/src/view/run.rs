@@ -280,6 +280,9 @@ pub struct RunView {
     #[serde(default)]
     pub network_left_out: u64,
     pub artifacts: Vec<ArtifactView>,
+    /// Files that were not kept, each with the reason.
+    #[serde(default)]
+    pub artifacts_left_out: Vec<String>,
     /// What is gone of it because it was kept for long enough.
     #[serde(default)]
     pub removed: Vec<RemovedView>,
@@ -384,6 +387,7 @@ mod tests {
             network_left_out: 0,
             removed: Vec::new(),
             artifacts: vec![],
+            artifacts_left_out: vec![],
             log_bytes: 0,
             log_dropped_bytes: 0,
             queued_at: Timestamp::from_unix_us(0),

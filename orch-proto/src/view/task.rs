@@ -209,6 +209,9 @@ pub struct TaskView {
     pub requirements: Vec<String>,
     pub acceptance: Vec<String>,
     pub priority: u8,
+    /// A person moved it among those of its priority: `ahead` of those that were not moved, or `back` behind them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<String>,
     pub attempts: u32,
     /// Attempts that the retry policy allows in all.
     pub attempts_max: u32,

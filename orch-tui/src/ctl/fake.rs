@@ -547,6 +547,15 @@ fn touched(state: &mut State, request: &Request) -> Result<Vec<Touched>, RpcErro
         }
         Request::TaskQueue { tasks } => tasks.iter().map(|task| named(EntityKind::Task, task)).collect(),
         Request::TaskCancel { task, .. } | Request::TaskHold { task, .. } => vec![named(EntityKind::Task, task)],
+        // As many as one request ends; the others with the next.
+        Request::ProjectCancel { .. } => {
+            let ended = state.tasks.iter_mut().filter(|task| task.state == TaskState::Approved).take(2);
+            let ended = ended.map(|task| {
+                task.state = TaskState::Cancelled;
+                named(EntityKind::Task, &Ref(task.name.clone()))
+            });
+            ended.collect()
+        }
         Request::ApprovalDecide { approval, .. } | Request::QuestionAnswer { approval, .. } => {
             vec![named(EntityKind::Approval, approval)]
         }

@@ -2,6 +2,7 @@
 
 mod demo;
 mod documents;
+mod orders;
 mod records;
 mod stats;
 mod undo;

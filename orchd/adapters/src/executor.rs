@@ -167,24 +167,17 @@ impl Executor for Local {
     }
 
     fn cancel(&self, directory: &Path) -> Result<(), control::ControlError> {
-        match control::cancel(directory) {
-            // One that has just begun does not listen yet, and is to be asked again.
-            Err(control::ControlError::NotRunning { .. }) if !run_dir::is_held(directory).unwrap_or(false) => Ok(()),
-            other => other,
-        }
+        heard(directory, control::cancel(directory))
     }
 
     fn suspend(&self, directory: &Path, stands_still: bool) -> Result<(), control::ControlError> {
-        match if stands_still { control::pause(directory) } else { control::resume(directory) } {
-            Err(control::ControlError::NotRunning { .. }) => Ok(()),
-            other => other,
-        }
+        heard(directory, if stands_still { control::pause(directory) } else { control::resume(directory) })
     }
 
     fn silent_ms(&self, directory: &Path) -> Result<Option<u64>, control::ControlError> {
         match control::status(directory) {
             Ok(status) => Ok(status.silent_ms),
-            Err(control::ControlError::NotRunning { .. }) => Ok(None),
+            Err(control::ControlError::NotRunning { .. }) if !run_dir::is_held(directory).unwrap_or(false) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -208,6 +201,15 @@ impl Executor for Local {
     }
 }
 
+/// What came of a request to whoever looks after a run: nobody has to hear it when the run is over. One that has just begun does
+/// not listen yet, and one with whom too many speak hears nobody else: these live, and are to be asked again.
+fn heard(directory: &Path, answer: Result<(), control::ControlError>) -> Result<(), control::ControlError> {
+    match answer {
+        Err(control::ControlError::NotRunning { .. }) if !run_dir::is_held(directory).unwrap_or(false) => Ok(()),
+        other => other,
+    }
+}
+
 /// Path of a run's log.
 #[must_use]
 pub fn log_path(directory: &Path) -> std::path::PathBuf {
@@ -216,3 +218,23 @@ pub fn log_path(directory: &Path) -> std::path::PathBuf {
 
 /// Offset of the first record of a log.
 pub const LOG_START: u64 = log::LOG_START;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Between the lock and the socket of a shim that begins, and when as many speak to one as it hears, there is nobody to connect
+    /// to, and somebody lives all the same.
+    #[test]
+    fn nobody_who_lives_is_taken_for_over_because_it_does_not_listen() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let silent = || Err(control::ControlError::NotRunning { dir: path.to_owned() });
+        assert!(heard(path, silent()).is_ok(), "nothing was ever there");
+        let lock = std::fs::File::create(path.join("lock")).unwrap();
+        assert!(run_dir::lock(&lock).unwrap());
+        assert!(heard(path, silent()).is_err());
+        drop(lock);
+        assert!(heard(path, silent()).is_ok(), "it is over");
+    }
+}

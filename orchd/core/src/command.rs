@@ -3,6 +3,8 @@
 //! Commands come from clients (through the daemon, which resolved names and read what had to be read) and from the
 //! daemon's own parts, which report what their effects did (invariants I5, I6).
 
+mod change;
+
 use std::collections::BTreeMap;
 
 use orch_proto::Timestamp;
@@ -11,12 +13,13 @@ use orch_proto::id::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::change::{PatienceChange, TermsChange};
 use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
-    AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, FieldValue, InfoField, Join, ModelAnswer,
-    ModelRequest, Observation, OpenExchange, Patience, Period, PlanContent, PlannedStep, PlannerUse, PlanningSubject,
-    Removal, RepositorySource, TaskSpec, Terms, Timeout,
+    AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, FieldValue, InfoField, LeftOut, ModelAnswer,
+    ModelRequest, Observation, OpenExchange, Period, PlanContent, PlannedStep, PlannerUse, PlanningSubject, Removal,
+    RepositorySource, TaskSpec, Terms, Timeout,
 };
 use crate::planner::asked::Question;
 use crate::planner::{Extraction, Requirement, RequirementKey};
@@ -98,21 +101,6 @@ pub enum Word {
     Told { number: u32 },
 }
 
-/// What is to be otherwise in what is said of time-outs. The inner `None` takes away what was said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PatienceChange {
-    pub queue: Option<Option<Timeout>>,
-    pub silence: Option<Option<Timeout>>,
-}
-
-impl PatienceChange {
-    /// What is said after it.
-    #[must_use]
-    pub fn applied(&self, before: Patience) -> Patience {
-        Patience { queue: self.queue.unwrap_or(before.queue), silence: self.silence.unwrap_or(before.silence) }
-    }
-}
-
 /// What is wanted of a model in the place of the planner's rules. `planning` is its number in the project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlanningCommand {
@@ -162,39 +150,13 @@ pub struct NewTask {
     pub queue: bool,
 }
 
-/// What is to be otherwise in the terms of a task. The inner `None`, a bound of 0 and no semaphores take away what was said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TermsChange {
-    pub join: Option<Join>,
-    pub not_before: Option<Option<Timestamp>>,
-    pub deadline: Option<Option<Timestamp>>,
-    pub memory_bytes: Option<u64>,
-    pub cpu_millis: Option<u64>,
-    pub disk_bytes: Option<u64>,
-    pub semaphores: Option<BTreeMap<String, u32>>,
-    pub patience: PatienceChange,
-    pub run_ms: Option<u64>,
-}
-
-impl TermsChange {
-    /// The terms after it.
-    #[must_use]
-    pub fn applied(&self, before: &Terms) -> Terms {
-        let bound = |new: Option<u64>, old| new.map_or(old, |bound| (bound > 0).then_some(bound));
-        let mut terms = before.clone();
-        terms.join = self.join.unwrap_or(terms.join);
-        terms.not_before = self.not_before.unwrap_or(terms.not_before);
-        terms.deadline = self.deadline.unwrap_or(terms.deadline);
-        terms.asks.memory_bytes = bound(self.memory_bytes, terms.asks.memory_bytes);
-        terms.asks.cpu_millis = bound(self.cpu_millis, terms.asks.cpu_millis);
-        terms.asks.disk_bytes = bound(self.disk_bytes, terms.asks.disk_bytes);
-        if let Some(semaphores) = &self.semaphores {
-            terms.asks.semaphores.clone_from(semaphores);
-        }
-        terms.patience = self.patience.applied(terms.patience);
-        terms.run_ms = bound(self.run_ms, terms.run_ms);
-        terms
-    }
+/// Where a task is put among those of its project that have its priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    First,
+    Last,
+    Before(TaskId),
+    Behind(TaskId),
 }
 
 /// What is wanted.
@@ -382,6 +344,16 @@ pub enum Command {
         task: TaskId,
         reason: String,
     },
+    /// These tasks are to end, but for what is over by then or is being merged.
+    CancelTasks {
+        tasks: Vec<TaskId>,
+        reason: String,
+    },
+    /// A person puts a task elsewhere among those of its project that have its priority.
+    MoveTask {
+        task: TaskId,
+        to: Seat,
+    },
     /// The task is tried again.
     RetryTask {
         task: TaskId,
@@ -394,6 +366,14 @@ pub enum Command {
     CancelRun {
         run: RunId,
         reason: String,
+    },
+    /// The task of a run is tried again, whose newest attempt it is.
+    RetryRun {
+        run: RunId,
+        /// Also if it is under way: it is ended and does not count.
+        anew: bool,
+        not_before: Option<Timestamp>,
+        priority: Option<u8>,
     },
     /// The processes of a run are to stand still.
     PauseRun {
@@ -502,6 +482,8 @@ pub enum Command {
         outcome: RunOutcome,
         artifacts: Vec<Artifact>,
         log_dropped_bytes: u64,
+        /// Files that it left and that were not kept.
+        left_out: Box<LeftOut>,
         proposal: Option<Box<ChangeProposal>>,
     },
 

@@ -2,7 +2,7 @@
 
 use orch_core::entity::{
     Approval, ApprovalEvent, Change, ChangeEvent, ChannelEvent, Condition, InfoRequest, InfoRequestEvent, Meter,
-    ModelAnswer, ModelRequest, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent, Project, ProjectEvent,
+    ModelAnswer, ModelRequest, Moved, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent, Project, ProjectEvent,
     Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, TaskPart, Timeout, Vision, VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
@@ -141,8 +141,12 @@ fn task(event: &TaskEvent) -> String {
         TaskEvent::TermsSet { terms } => format!("is scheduled on other terms: {}", super::terms::line(terms)),
         TaskEvent::Unlinked { depends_on } => format!("no longer waits for {depends_on}"),
         TaskEvent::Prioritized { priority } => format!("priority {priority}"),
+        TaskEvent::Moved { to: Moved::First } => "put before all others of its priority".into(),
+        TaskEvent::Moved { to: Moved::Last } => "put behind all others of its priority".into(),
+        TaskEvent::Moved { to: Moved::Before { task, .. } } => format!("put before {task}"),
+        TaskEvent::Moved { to: Moved::Behind { task, .. } } => format!("put behind {task}"),
         TaskEvent::Started { attempt, .. } => format!("attempt {attempt} started"),
-        TaskEvent::RetryScheduled { reason, not_before, class } => {
+        TaskEvent::RetryScheduled { reason, not_before, class, .. } => {
             format!("{} failure, retry not before {not_before}: {reason}", class.label())
         }
         TaskEvent::ReviewStarted { .. } => "in review".into(),
@@ -219,7 +223,10 @@ fn run(event: &RunEvent) -> String {
         RunEvent::CancelRequested { reason } => format!("to be cancelled: {reason}"),
         RunEvent::Removing { removals } => removals.iter().map(removal).collect::<Vec<_>>().join("; "),
         RunEvent::Removed => "what was to be removed of it is gone".into(),
-        RunEvent::Ended { outcome, .. } => outcome_text(outcome),
+        RunEvent::Ended { outcome, left_out, .. } => {
+            let left_out = left_out.lines().map(|line| format!("not kept: {line}"));
+            std::iter::once(outcome_text(outcome)).chain(left_out).collect::<Vec<_>>().join("; ")
+        }
         RunEvent::LateResult { fence, outcome } => {
             format!("late result with fence {fence} not taken: {}", outcome_text(outcome))
         }

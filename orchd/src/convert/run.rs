@@ -60,6 +60,7 @@ pub(crate) fn run_view(
                 digest: kept.digest.to_string(),
             })
             .collect(),
+        artifacts_left_out: run.left_out.lines().collect(),
         removed: run.removed.iter().map(removed).collect(),
         resumed: run.resumed.as_ref().map(|from| {
             let name = run.steps.get(from.step as usize).map_or("a checkpoint", |step| step.name.as_str());
@@ -72,7 +73,7 @@ pub(crate) fn run_view(
         network_left_out: run.network_left_out,
         log_bytes: place.log_bytes,
         log_dropped_bytes: run.log_dropped_bytes,
-        pause: run.pause.as_ref().filter(|pause| pause.lasts(now)).map(|pause| pause.reason.clone()),
+        pause: run.pause.as_ref().and_then(|pause| pause.why(now)),
         silence: patience::silence(view, run)?,
         queued_at: run.queued_at,
         started_at: run.started_at,

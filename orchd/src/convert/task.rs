@@ -56,6 +56,11 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
         requirements: task.spec.requirements.iter().map(ToString::to_string).collect(),
         acceptance: task.spec.acceptance.clone(),
         priority: task.priority,
+        moved: match task.rank {
+            0 => None,
+            ..0 => Some("ahead".into()),
+            1.. => Some("back".into()),
+        },
         attempts: task.attempts,
         // A person may have asked for more than the policy gives.
         attempts_max: (task.spec.retries.max_retries + 1).max(task.attempts),

@@ -23,6 +23,7 @@ use orch_store::{READ_DEADLINE_MS_MAX, ReadView};
 use super::scheduler::accept;
 use super::{Again, PassError, gates, projects};
 use crate::app::App;
+use crate::error_chain::chain;
 use crate::site::{Moved, Site};
 
 /// Why a merge did not go on.
@@ -113,18 +114,18 @@ fn front(view: &ReadView<'_>, id: ChangeId) -> Result<Option<Front>, ReadError> 
     Ok(Some(Front { change, project, task, run, approved }))
 }
 
-/// Begins the check of a change that the scheduler chose.
-pub(super) async fn start_check<S: Site>(app: &Arc<S>, project: &Project, change: &Change) -> Result<(), PassError> {
+/// Begins the check of a change that the scheduler chose. When that does not work, the change is left alone for a moment.
+pub(super) async fn start_check<S: Site>(app: &Arc<S>, project: &Project, change: &Change) {
     let (site, change_, project_) = (Arc::clone(app), change.clone(), project.clone());
-    match app.blocking(move || site.check(&change_, &project_)).await {
-        Ok(command) => {
-            app.troubles().over(change.id);
-            accept(app.execute("scheduler", command).await)
-        }
-        Err(error) => {
-            app.troubles().met(change, project, &error, app.instant());
-            Ok(())
-        }
+    let begun = match app.blocking(move || site.check(&change_, &project_)).await {
+        Ok(command) => accept(app.execute("scheduler", command).await).map_err(|error| chain(&error)),
+        Err(error) => Err(error),
+    };
+    match begun {
+        Ok(()) => app.troubles().over(change.id),
+        // Nothing is tried again by a daemon that stops.
+        Err(_) if app.is_stopping() => {}
+        Err(error) => app.troubles().met(change, project, &error, app.instant()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! They take no input, are idempotent, run when something happened that concerns them and when something is due, and do not retry by
 //! themselves: what failed is tried again because the state still says so.
 
+mod artifacts;
 mod changes;
 mod cramped;
 pub(crate) mod gates;

@@ -25,7 +25,7 @@ use crate::channel;
 use crate::error_chain::chain;
 use crate::gateway;
 use crate::kept_book::KeptBook;
-use crate::site::{Launched, Moved, Served, Site};
+use crate::site::{Hindered, Launched, Moved, NotTaken, Served, Site};
 use crate::troubles::Troubles;
 use crate::{agents, checkpoints};
 
@@ -159,8 +159,8 @@ impl Site for App {
         lease::last_words(&self.dirs.run(run)).map_err(|error| chain(&error))
     }
 
-    fn result(&self, run: &Run, exit: &ExitRecord) -> Result<Ended, ReadError> {
-        settle::take_in(self, run, exit)
+    fn result(&self, run: &Run, exit: &ExitRecord, hindered: Hindered) -> Result<Ended, NotTaken> {
+        settle::take_in(self, run, exit, hindered)
     }
 
     fn inputs(&self, task: &Task, project: &Project) -> Option<Inputs> {

@@ -11,17 +11,18 @@ use orch_core::command::Command;
 use orch_core::entity::Run;
 use orch_core::state::run::{RunOutcome, RunState};
 use orch_core::view::{ReadError, View as _};
+use orch_proto::Timestamp;
 use orch_proto::id::RunId;
 use orch_store::ExecuteError;
 use tokio::sync::{Notify, oneshot};
 
 use super::lease::{self, Sight};
 use super::runs::{self, Runs};
-use super::settle::Ended;
+use super::settle::{Ended, Hindrance};
 use super::steering::{self, Steering};
 use super::{PassError, launch, log, settle};
 use crate::error_chain::chain;
-use crate::site::{Lookout as _, Site};
+use crate::site::{Hindered, Lookout as _, NotTaken, Site};
 
 /// How often a run is looked at although nothing was heard of it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -146,22 +147,22 @@ async fn follow<S: Site>(
         Err(followed) => return Ok(followed),
     };
     let (mut scanned, mut models, mut channel) = (0, None, None);
-    let mut steering = Steering::default();
+    let (mut steering, mut hindrance) = (Steering::default(), Hindrance::default());
     let mut readable_at = app.instant();
     loop {
         if app.is_stopping() {
             return Ok(Followed::ToTheEnd);
         }
-        let Some((run, observed)) = look(app, id).await? else { return Ok(Followed::ToTheEnd) };
-        let pause_ends_in = steering::pause_ends_in(&run, app.now());
+        let hindered = hindrance.next(app.instant());
+        let Some((run, observed)) = look(app, id, hindered).await? else { return Ok(Followed::ToTheEnd) };
+        let mut look_again = look_again(&run, app.now());
         if observed.is_ok() {
             readable_at = app.instant();
         }
         // Who is over is settled first; for the others it is enough to know that they live.
-        if matches!(observed, Ok(Looked::Running { .. } | Looked::Absent | Looked::Unseen)) {
+        if !matches!(observed, Ok(Looked::Ended(_) | Looked::Lost) | Err(_)) {
             drop(looked.take());
         }
-        let look_again = pause_ends_in.map_or(LOOK_AGAIN, |ends| ends.min(LOOK_AGAIN));
         match observed {
             Ok(Looked::Unseen) => sight.hidden(app, &run).await,
             Ok(Looked::Absent) if sight.has_begun(&run) => {
@@ -191,6 +192,7 @@ async fn follow<S: Site>(
             Ok(Looked::Ended(ended)) => {
                 return settle::ended(app, &run, &mut scanned, *ended).await.map(|()| Followed::ToTheEnd);
             }
+            Ok(Looked::Hindered(reason)) => look_again = hindrance.met(id, &reason, app.instant()),
             Ok(Looked::Lost) => {
                 log::drain(app, &run, &mut scanned).await?;
                 let reason = lease::lost_of(app, &run).await;
@@ -198,19 +200,31 @@ async fn follow<S: Site>(
                 return Ok(Followed::ToTheEnd);
             }
             Err(error) => {
-                tracing::warn!(run = %id, error, "failed to look at a run; looking again");
                 let lasts = app.instant().saturating_duration_since(readable_at);
-                if lasts > UNREADABLE_MAX && launch::is_gone(app, id).await {
-                    let reason = format!("its directory cannot be read: {error}");
-                    // Its log tells no more what it did.
-                    let outcome = RunOutcome::Lost { reason };
-                    settle::without_result(app, id, run.fence, outcome).await?;
+                if is_given_up(app, &run, error, lasts).await? {
                     return Ok(Followed::ToTheEnd);
                 }
             }
         }
         watch.wait(app, bell, look_again).await;
     }
+}
+
+/// A run could not be looked at, for so long now; whether it is given up for that.
+async fn is_given_up<S: Site>(app: &Arc<S>, run: &Run, error: String, lasts: Duration) -> Result<bool, PassError> {
+    tracing::warn!(run = %run.id, error, "failed to look at a run; looking again");
+    if lasts <= UNREADABLE_MAX || !launch::is_gone(app, run.id).await {
+        return Ok(false);
+    }
+    // Its log tells no more what it did.
+    let outcome = RunOutcome::Lost { reason: format!("its directory cannot be read: {error}") };
+    settle::without_result(app, run.id, run.fence, outcome).await?;
+    Ok(true)
+}
+
+/// How soon a run is looked at again although nothing was heard of it: when its pause ends by itself, it goes on at once.
+fn look_again(run: &Run, now: Timestamp) -> Duration {
+    steering::pause_ends_in(run, now).map_or(LOOK_AGAIN, |ends| ends.min(LOOK_AGAIN))
 }
 
 /// Begins a run, or takes up one that was begun; how it is watched, unless it is not to be followed now.
@@ -255,20 +269,30 @@ enum Looked {
     },
     /// With what is to be put on record of it.
     Ended(Box<Ended>),
+    /// It has ended, and the host keeps its result from being taken in.
+    Hindered(String),
     Lost,
     /// Somebody has it, but not what is there.
     Unseen,
 }
 
 /// The run, unless it is over already, and what has become of it.
-async fn look<S: Site>(app: &Arc<S>, id: RunId) -> Result<Option<(Run, Result<Looked, String>)>, PassError> {
+async fn look<S: Site>(
+    app: &Arc<S>,
+    id: RunId,
+    hindered: Hindered,
+) -> Result<Option<(Run, Result<Looked, String>)>, PassError> {
     let site = Arc::clone(app);
     let looked = app.blocking(move || {
         let Some(run) = open_run(&*site, id)? else { return Ok(None) };
         let looked = match site.observe(&run) {
             Ok(Observed::Absent) => Ok(Looked::Absent),
             Ok(Observed::Running) => Ok(Looked::Running { renewed: site.renewed_at(run.id) }),
-            Ok(Observed::Exited(exit)) => Ok(Looked::Ended(Box::new(site.result(&run, &exit)?))),
+            Ok(Observed::Exited(exit)) => match site.result(&run, &exit, hindered) {
+                Ok(ended) => Ok(Looked::Ended(Box::new(ended))),
+                Err(NotTaken::Host(reason)) => Ok(Looked::Hindered(reason)),
+                Err(NotTaken::State(error)) => return Err(error),
+            },
             Ok(Observed::Lost) => Ok(Looked::Lost),
             Ok(Observed::Unseen) => Ok(Looked::Unseen),
             Err(error) => Err(error),

@@ -157,7 +157,12 @@ mod tests {
             RunEvent::Channel { event: ChannelEvent::Answered },
             RunEvent::Undone { operation: 1, pause: None },
             RunEvent::OverBudget { reason: String::new() },
-            RunEvent::Ended { outcome: RunOutcome::Succeeded, artifacts: Vec::new(), log_dropped_bytes: 0 },
+            RunEvent::Ended {
+                outcome: RunOutcome::Succeeded,
+                artifacts: Vec::new(),
+                log_dropped_bytes: 0,
+                left_out: Box::default(),
+            },
         ];
         assert_eq!(decided.map(|event| Run::event_label(&event)), DECIDED);
         // What a follower makes happen itself wakes nobody.

@@ -28,27 +28,42 @@ pub(super) async fn pass<S: Site>(app: Arc<S>) -> Result<Again, PassError> {
         let site = Arc::clone(&app);
         app.blocking(move || choose(&*site)).await?
     };
-    // All at once: commands that come together are committed together.
-    let starts: Vec<_> = chosen.runs.into_iter().map(|start| app.execute("scheduler", start)).collect();
-    let mut is_overtaken = false;
-    for start in starts {
-        is_overtaken |= !is_accepted(start.await)?;
+    for (change, project) in chosen.checks {
+        set_out(&app, change, project);
     }
-    let mut is_troubled = false;
-    for (change, project) in &chosen.checks {
-        changes::start_check(&app, project, change).await?;
-        is_troubled |= app.troubles().rests(change.id, app.instant());
-    }
+    let is_overtaken = execute_all(&app, chosen.runs).await?;
     // What ends takes nobody's place and can wait for another time.
-    for end in chosen.ends.into_iter().map(|end| app.execute("scheduler", end)).collect::<Vec<_>>() {
-        accept(end.await)?;
-    }
+    execute_all(&app, chosen.ends).await?;
     let due = due.map(|due| Duration::from_millis(due.ms_since(app.now()) + 1));
-    // A check that could not begin took the place of something else, which is chosen now.
-    let soon = is_troubled.then_some(Duration::ZERO);
     // Nothing tells of space on a disk; nor of what the rules found too early by a clock that the book was a moment ahead of.
     let overtaken = is_overtaken.then_some(OVERTAKEN_LOOK);
-    Ok([soon, due, look, overtaken, app.troubles().again()].into_iter().flatten().min())
+    Ok([due, look, overtaken, app.troubles().again()].into_iter().flatten().min())
+}
+
+/// Executes commands all at once: those that come together are committed together. Answers whether one of them was refused. It is known
+/// what came of each before the first failure of one is told: the next look would choose what is still on its way once more.
+async fn execute_all<S: Site>(app: &Arc<S>, commands: Vec<Command>) -> Result<bool, PassError> {
+    let sent: Vec<_> = commands.into_iter().map(|command| app.execute("scheduler", command)).collect();
+    let (mut is_overtaken, mut failed) = (false, None);
+    for one in sent {
+        match is_accepted(one.await) {
+            Ok(is_accepted) => is_overtaken |= !is_accepted,
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(is_overtaken), Err)
+}
+
+/// Has the check of a change begin beside everything else: git looks at the whole merge first, which takes as long as the repository
+/// wants. The check keeps the place that it was chosen for until it is on record or did not begin.
+fn set_out<S: Site>(app: &Arc<S>, change: Change, project: Project) {
+    let (site, on_its_way) = (Arc::clone(app), app.book().sets_out(change.id));
+    app.spawn(async move {
+        changes::start_check(&site, &project, &change).await;
+        drop(on_its_way);
+        // One that did not begin took the place of something else, which is chosen now.
+        site.look_again();
+    });
 }
 
 /// What is started now.

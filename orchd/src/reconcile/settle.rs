@@ -1,34 +1,32 @@
 //! Takes in the result of a run: its outcome, its artifacts, and what it wants to merge.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use orch_adapters::git::{CommitId, IngestLimits, NameError, ReadError, TakeError, Taken, branch_name};
+use orch_adapters::agent::AGENT;
+use orch_adapters::git::{CommitId, IngestLimits, NameError, ReadError, TakeError, Taken, branch_name, is_hosts_fault};
 use orch_core::command::{Command, Said};
-use orch_core::entity::{Artifact, ChangeProposal, DiffStat, Project, Run, RunPurpose, Task};
-use orch_core::recipe::Glob;
+use orch_core::entity::{Artifact, ChangeProposal, DiffStat, LeftOut, Project, Run, RunPurpose, Task};
 use orch_core::state::run::{FailureClass, RunOutcome, RunState};
 use orch_core::view::{Filter, View as _};
 use orch_proto::id::{ProjectId, RunId};
-use orch_sandbox::artifacts;
 use orch_sandbox::exit_record::{ExitRecord, Outcome};
 use orch_sandbox::limit::LimitKind;
 
+use super::artifacts::{self, remove_file};
 use super::{PassError, gates, log};
 use crate::answers;
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
-use crate::site::Site;
+use crate::site::{Hindered, NotTaken, Site};
 
-/// Most artifacts of one run, and the largest of them in bytes.
-const ARTIFACTS_MAX: usize = 1_000;
-const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
-/// Most bytes of all artifacts of one run: links and holes make many large files out of nothing.
-const ARTIFACTS_BYTES_MAX: u64 = 4 << 30;
-/// Longest path of an artifact as it is shown, in bytes. All of them are part of every view of the run.
-const ARTIFACT_PATH_BYTES_MAX: usize = 1 << 10;
+/// How long the host may keep the result of a run from being taken in before that is its end: long enough for somebody to make
+/// room on a disk.
+const HINDERED_MAX: Duration = Duration::from_secs(10 * 60);
+/// How soon it is tried again, the first time and at most: it reads all that the run left.
+const HINDERED_AGAIN: Duration = Duration::from_millis(500);
+const HINDERED_AGAIN_MAX: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether something was kept for long enough.
 const TIDY_AFTER: Duration = Duration::from_secs(10 * 60);
@@ -60,8 +58,8 @@ pub(super) async fn without_result<S: Site>(
     if let Some(found) = found {
         take_kept(app, found, outcome.clone()).await?;
     }
-    let (said, artifacts, proposal) = (None, Vec::new(), None);
-    let command = Command::SettleRun { run, fence, said, outcome, artifacts, log_dropped_bytes: 0, proposal };
+    let (said, artifacts, left_out, proposal) = (None, Vec::new(), Box::default(), None);
+    let command = Command::SettleRun { run, fence, said, outcome, artifacts, log_dropped_bytes: 0, left_out, proposal };
     app.execute("runner", command).await?;
     if let Some(project) = project {
         forget(app, project).await;
@@ -128,6 +126,7 @@ fn has_checkpoints(run: &Run) -> bool {
 pub struct Ended {
     outcome: RunOutcome,
     artifacts: Vec<Artifact>,
+    left_out: LeftOut,
     proposal: Option<Box<ChangeProposal>>,
     log_dropped_bytes: u64,
     /// The rest of what its log says.
@@ -139,8 +138,8 @@ impl Ended {
     #[must_use]
     pub fn new(exit: &ExitRecord, left: (RunOutcome, Vec<Artifact>, Option<ChangeProposal>)) -> Self {
         let (outcome, artifacts, proposal) = left;
-        let proposal = proposal.map(Box::new);
-        Self { outcome, artifacts, proposal, log_dropped_bytes: exit.dropped_bytes, said: None }
+        let (proposal, left_out) = (proposal.map(Box::new), LeftOut::default());
+        Self { outcome, artifacts, left_out, proposal, log_dropped_bytes: exit.dropped_bytes, said: None }
     }
 
     /// Whether nothing that the run left is needed once this is on record.
@@ -149,28 +148,44 @@ impl Ended {
     }
 
     fn settle(self, run: &Run) -> Command {
-        let Self { outcome, artifacts, proposal, log_dropped_bytes, said } = self;
-        Command::SettleRun { run: run.id, fence: run.fence, said, outcome, artifacts, log_dropped_bytes, proposal }
+        let Self { outcome, artifacts, left_out, proposal, log_dropped_bytes, said } = self;
+        let (run, fence, left_out) = (run.id, run.fence, Box::new(left_out));
+        Command::SettleRun { run, fence, said, outcome, artifacts, log_dropped_bytes, left_out, proposal }
+    }
+}
+
+/// For how long the host has kept the result of a run from being taken in.
+#[derive(Debug, Default)]
+pub(super) struct Hindrance {
+    since: Option<Instant>,
+    times: u32,
+}
+
+impl Hindrance {
+    /// Takes note of one more time; when to try again.
+    pub(super) fn met(&mut self, run: RunId, reason: &str, now: Instant) -> Duration {
+        tracing::warn!(%run, reason, "the result of a run cannot be taken in; trying again");
+        self.since.get_or_insert(now);
+        self.times = self.times.saturating_add(1);
+        HINDERED_AGAIN.saturating_mul(1 << self.times.min(8)).min(HINDERED_AGAIN_MAX)
+    }
+
+    /// What is to follow the next time.
+    pub(super) fn next(&self, now: Instant) -> Hindered {
+        match self.since {
+            Some(since) if now.saturating_duration_since(since) >= HINDERED_MAX => Hindered::IsTheEnd,
+            _ => Hindered::IsTriedAgain,
+        }
     }
 }
 
 /// Takes in what a run left that has ended. Blocks.
 ///
 /// # Errors
-/// When the state cannot be read.
-pub(super) fn take_in(app: &App, run: &Run, exit: &ExitRecord) -> Result<Ended, orch_core::view::ReadError> {
+/// When the state cannot be read, and when the host keeps it from being taken and that is to be tried again.
+pub(super) fn take_in(app: &App, run: &Run, exit: &ExitRecord, hindered: Hindered) -> Result<Ended, NotTaken> {
     let (task, project) =
         app.store.read(|view| Ok((view.get::<Task>(run.task)?, view.get::<Project>(run.project)?)))?;
-    Ok(Ended::new(exit, result(app, run, exit, task.as_ref(), project.as_ref())))
-}
-
-fn result(
-    app: &App,
-    run: &Run,
-    exit: &ExitRecord,
-    task: Option<&Task>,
-    project: Option<&Project>,
-) -> (RunOutcome, Vec<Artifact>, Option<ChangeProposal>) {
     let outcome = match outcome(&exit.outcome, run) {
         // What could not be made on a full disk is nothing that the run did.
         RunOutcome::Failed { class: FailureClass::Infrastructure, reason } if app.shortage().is_some() => {
@@ -178,25 +193,57 @@ fn result(
         }
         other => other,
     };
-    let artifacts = task.map(|task| kept(app, run, task)).unwrap_or_default();
+    let kept = task.as_ref().map(|task| artifacts::keep_all(app, run, task)).unwrap_or_default();
     let wanted = outcome == RunOutcome::Succeeded
         && run.purpose == RunPurpose::Work
-        && task.is_some_and(|task| task.spec.work.keeps_changes());
-    if !wanted {
-        return (outcome, artifacts, None);
+        && task.as_ref().is_some_and(|task| task.spec.work.keeps_changes());
+    let proposal = match &kept.fault {
+        // Nothing is proposed of a result that is not whole.
+        Some(reason) => Err(NotTaken::Host(reason.clone())),
+        None if wanted => match proposal(app, run, task.as_ref(), project.as_ref()) {
+            Ok(proposal) => Ok(Ok(proposal)),
+            Err(error) => error.meaning().map(Err),
+        },
+        None => Ok(Ok(None)),
+    };
+    let (outcome, proposal) = match (proposal, hindered) {
+        (Ok(Ok(proposal)), _) => (outcome, proposal),
+        (Ok(Err(refused)), _) => (refused, None),
+        (Err(NotTaken::Host(reason)), Hindered::IsTheEnd) => (hindered_for_good(app, outcome, reason), None),
+        (Err(error), _) => return Err(error),
+    };
+    Ok(Ended { left_out: kept.left_out, ..Ended::new(exit, (outcome, kept.artifacts, proposal)) })
+}
+
+/// The end of a run whose result the host kept from being taken in for too long. One that failed anyhow failed in its own way.
+fn hindered_for_good(app: &App, outcome: RunOutcome, reason: String) -> RunOutcome {
+    match outcome {
+        RunOutcome::Succeeded => RunOutcome::Failed {
+            class: if app.shortage().is_some() { FailureClass::Host } else { FailureClass::Infrastructure },
+            reason: format!("its result could not be taken in: {reason}"),
+        },
+        failed => failed,
     }
-    match proposal(app, run, task, project) {
-        Ok(proposal) => (outcome, artifacts, proposal),
-        Err(error) => {
-            let class = match &error {
-                _ if app.shortage().is_some() => FailureClass::Host,
-                ResultError::Take(_) | ResultError::Base(_) => FailureClass::Policy,
-                ResultError::Gone(_) | ResultError::Repository(_) | ResultError::Read(_) => {
-                    FailureClass::Infrastructure
-                }
-            };
-            (RunOutcome::Failed { class, reason: chain(&error) }, artifacts, None)
+}
+
+impl ResultError {
+    /// What is to follow: an outcome of the run, or that it is tried again.
+    fn meaning(self) -> Result<RunOutcome, NotTaken> {
+        let is_hosts = match &self {
+            Self::Take(error) => error.is_hosts_fault(),
+            Self::Repository(_) => true,
+            Self::Read(error) => is_hosts_fault(error),
+            Self::Gone(_) | Self::Base(_) => false,
+        };
+        let reason = chain(&self);
+        if is_hosts {
+            return Err(NotTaken::Host(reason));
         }
+        let class = match self {
+            Self::Take(_) | Self::Base(_) => FailureClass::Policy,
+            Self::Gone(_) | Self::Repository(_) | Self::Read(_) => FailureClass::Infrastructure,
+        };
+        Ok(RunOutcome::Failed { class, reason })
     }
 }
 
@@ -235,80 +282,17 @@ fn proposal(
     }))
 }
 
-fn kept(app: &App, run: &Run, task: &Task) -> Vec<Artifact> {
-    let orch_core::entity::Work::Steps { steps, artifacts, .. } = &task.spec.work else { return Vec::new() };
-    if run.purpose != RunPurpose::Work {
-        return Vec::new();
-    }
-    let roots = match app.workspaces.roots(&app.dirs.workspace(run.id)) {
-        Ok(roots) => roots,
-        Err(error) => {
-            tracing::warn!(run = %run.id, error = chain(&error), "artifacts were not looked for");
-            return Vec::new();
-        }
-    };
-    let mut paths = BTreeSet::new();
-    for glob in artifacts.iter().chain(steps.iter().flat_map(|step| &step.artifacts)) {
-        match find(&roots, glob) {
-            Ok(found) => paths.extend(found),
-            Err(reason) => tracing::warn!(run = %run.id, glob = glob.as_str(), reason, "artifacts were not looked for"),
-        }
-    }
-    let (mut kept, mut left) = (Vec::new(), ARTIFACTS_BYTES_MAX);
-    for (path, root) in paths.into_iter().take(ARTIFACTS_MAX) {
-        let Some(root) = roots.get(root) else { continue };
-        match keep(app, run.id, (root, &path), left.min(ARTIFACT_BYTES_MAX)) {
-            Ok(artifact) => {
-                left = left.saturating_sub(artifact.size_bytes);
-                kept.push(artifact);
-            }
-            Err(reason) => {
-                let path = escaped(&path);
-                tracing::warn!(run = %run.id, path, reason, "an artifact was not kept");
-            }
-        }
-    }
-    kept
-}
-
-fn find(roots: &[PathBuf], glob: &Glob) -> Result<Vec<(PathBuf, usize)>, String> {
-    let pattern = glob.as_str().parse::<artifacts::Pattern>().map_err(|error| chain(&error))?;
-    let bounds = artifacts::Bounds { files_max: ARTIFACTS_MAX, ..artifacts::Bounds::default() };
-    let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
-    artifacts::find_in_layers(&roots, &pattern, bounds).map(|found| found.paths).map_err(|error| chain(&error))
-}
-
-/// Copies the file out of the workspace by descriptor, then into the blobs.
-fn keep(app: &App, run: RunId, (workspace, path): (&Path, &Path), max_bytes: u64) -> Result<Artifact, String> {
-    let shown = escaped(path);
-    if shown.len() > ARTIFACT_PATH_BYTES_MAX {
-        return Err(format!("its path is longer than {ARTIFACT_PATH_BYTES_MAX} bytes"));
-    }
-    let copy = app.dirs.artifact_copy(run);
-    let remove = || remove_file(&copy).map_err(|error| error.to_string());
-    remove()?;
-    match artifacts::collect(workspace, path, &copy, max_bytes).map_err(|error| chain(&error))? {
-        artifacts::Artifact::Collected { .. } => {}
-        artifacts::Artifact::Skipped { reason } => return Err(reason.to_string()),
-    }
-    let file = std::fs::File::open(&copy).map_err(|error| error.to_string())?;
-    let blob = app.blobs.put_reader(file, max_bytes).map_err(|error| chain(&error))?;
-    remove()?;
-    Ok(Artifact { path: shown, size_bytes: blob.size_bytes, digest: blob.hash })
-}
-
-/// A path that a run made, for people.
-fn escaped(path: &Path) -> String {
-    orch_adapters::git::escape(path.as_os_str().as_encoded_bytes())
-}
-
 /// What the exit record means to the task.
 #[must_use]
 pub fn outcome(outcome: &Outcome, run: &Run) -> RunOutcome {
     let reason = outcome.to_string();
     match outcome {
         Outcome::Succeeded => RunOutcome::Succeeded,
-        Outcome::StepFailed { .. } => RunOutcome::Failed { class: FailureClass::Task, reason },
+        Outcome::StepFailed { step, .. } => {
+            // What an agent makes of its work is no failure of its own: gates judge it.
+            let is_agents = run.agent.is_some() && step == AGENT;
+            RunOutcome::Failed { class: if is_agents { FailureClass::Agent } else { FailureClass::Task }, reason }
+        }
         Outcome::TimedOut { .. } | Outcome::NoOutput { .. } => RunOutcome::TimedOut { reason },
         Outcome::LimitExceeded { excess, .. } => {
             let class = match excess.limit {
@@ -402,13 +386,6 @@ fn remove_leavings(app: &App, run: RunId) {
     }
 }
 
-fn remove_file(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// Cleans up after runs that the last daemon settled and was killed before it came to that, and after those that were
 /// kept for long enough. Nothing else ever looks at a run again that is over.
 pub(super) async fn clean_up_all(app: &Arc<App>) -> Result<(), PassError> {
@@ -444,5 +421,49 @@ pub(super) async fn tidy(app: Arc<App>) {
         if let Err(error) = clean_up_all(&app).await {
             tracing::warn!(error = chain(&error), "not cleaned up after runs that are over");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_adapters::git::{CallError, IngestError};
+
+    use super::*;
+
+    #[test]
+    fn a_result_that_the_host_holds_back_is_tried_again_for_a_while() {
+        let run: RunId = orch_core::ids::sample_id(1);
+        let (mut hindrance, start) = (Hindrance::default(), Instant::now());
+        assert_eq!(hindrance.next(start + HINDERED_MAX), Hindered::IsTriedAgain, "nothing was in its way");
+        let waits: Vec<Duration> = (0..12).map(|_| hindrance.met(run, "no space left", start)).collect();
+        assert!(waits.is_sorted() && waits[0] == HINDERED_AGAIN * 2 && waits[11] == HINDERED_AGAIN_MAX, "{waits:?}");
+        assert_eq!(hindrance.next(start + HINDERED_MAX / 2), Hindered::IsTriedAgain);
+        assert_eq!(hindrance.next(start + HINDERED_MAX), Hindered::IsTheEnd);
+    }
+
+    #[test]
+    fn what_the_host_did_is_no_fault_of_the_work() {
+        let meaning = |error: ResultError| match error.meaning() {
+            Ok(RunOutcome::Failed { class, .. }) => Some(class),
+            Ok(other) => panic!("{other:?}"),
+            Err(NotTaken::Host(_)) => None,
+            Err(other) => panic!("{other:?}"),
+        };
+        let full = || CallError::StorageFull { command: "git index-pack".into() };
+        let io = std::io::Error::from_raw_os_error;
+        assert_eq!(meaning(TakeError::Git(full()).into()), None);
+        assert_eq!(meaning(TakeError::Ingest(IngestError::Git(full())).into()), None);
+        assert_eq!(meaning(TakeError::Ingest(IngestError::Store(io(2))).into()), None);
+        assert_eq!(meaning(TakeError::Ingest(IngestError::Read(io(5))).into()), None);
+        assert_eq!(meaning(TakeError::Ingest(IngestError::Read(io(2))).into()), Some(FailureClass::Policy));
+        assert_eq!(meaning(TakeError::TooManyFiles.into()), Some(FailureClass::Policy));
+        assert_eq!(meaning(ResultError::Gone("its task")), Some(FailureClass::Infrastructure));
+        let lasting = |outcome| hindered_for_good(outcome, "no space left".into());
+        let own = RunOutcome::TimedOut { reason: "x".into() };
+        assert_eq!(lasting(own.clone()), own);
+        assert!(matches!(
+            lasting(RunOutcome::Succeeded),
+            RunOutcome::Failed { class: FailureClass::Infrastructure, .. }
+        ));
     }
 }

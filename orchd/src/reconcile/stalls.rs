@@ -108,6 +108,7 @@ fn look(app: &App, runs: &[(Option<Timeout>, Run)]) -> (Vec<Command>, Option<u64
     (found, again)
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Judged {
     Silent { since: Timestamp },
     NotBefore { ms: u64 },
@@ -121,9 +122,16 @@ fn judge(app: &App, run: &Run, timeout: Timeout) -> Judged {
     if written_ms < after_ms {
         return Judged::NotBefore { ms: after_ms - written_ms };
     }
-    match silent_ms(app, run).unwrap_or(written_ms) {
-        silent_ms if silent_ms < after_ms => Judged::NotBefore { ms: after_ms - silent_ms },
-        silent_ms => Judged::Silent { since: crate::clock::now().minus_ms(silent_ms) },
+    judged(silent_ms(app, run), after_ms, crate::clock::now())
+}
+
+/// What follows from an answer of whoever looks after a run. No answer is no silence: the time of the log is compared with a clock
+/// that can be set, and who is dead or stuck is found by the lease.
+fn judged(silent_ms: Option<u64>, after_ms: u64, now: Timestamp) -> Judged {
+    match silent_ms {
+        None => Judged::NotBefore { ms: LISTEN_MS },
+        Some(silent_ms) if silent_ms < after_ms => Judged::NotBefore { ms: after_ms - silent_ms },
+        Some(silent_ms) => Judged::Silent { since: now.minus_ms(silent_ms) },
     }
 }
 
@@ -132,7 +140,7 @@ fn is_heard(app: &App, run: &Run, silence: Silence) -> bool {
     crate::clock::now().minus_ms(silent_ms) > silence.since.plus_ms(SLACK_MS)
 }
 
-/// How long nothing was heard of a run, as whoever looks after it says. One who does not answer is silent, too.
+/// How long nothing was heard of a run, as whoever looks after it says; none when it does not answer.
 fn silent_ms(app: &App, run: &Run) -> Option<u64> {
     match app.executor.silent_ms(&app.dirs.run(run.id)) {
         Ok(silent_ms) => silent_ms,
@@ -151,4 +159,18 @@ fn written_ms(app: &App, run: &Run) -> u64 {
     let written = written.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let written = written.and_then(|at| i64::try_from(at.as_micros()).ok()).map(Timestamp::from_unix_us);
     now.ms_since(written.or(run.started_at).unwrap_or(run.queued_at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that jumps ahead makes the log old, and a shim that is busy says nothing: neither ends a run.
+    #[test]
+    fn who_does_not_answer_is_not_taken_for_silent() {
+        let now = Timestamp::from_unix_us(1_795_165_557_000_000);
+        assert_eq!(judged(None, 1_000, now), Judged::NotBefore { ms: LISTEN_MS });
+        assert_eq!(judged(Some(400), 1_000, now), Judged::NotBefore { ms: 600 });
+        assert_eq!(judged(Some(1_000), 1_000, now), Judged::Silent { since: now.minus_ms(1_000) });
+    }
 }

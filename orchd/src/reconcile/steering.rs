@@ -39,7 +39,8 @@ fn pause_of(run: &Run, now: Timestamp) -> Option<&RunPause> {
 
 /// How long until the pause of a run is over by itself.
 pub(super) fn pause_ends_in(run: &Run, now: Timestamp) -> Option<Duration> {
-    let until = pause_of(run, now)?.until?;
+    // One of a run that waits for a place lasts beyond that, until it has one.
+    let until = pause_of(run, now)?.until.filter(|until| *until > now)?;
     Some(Duration::from_millis(until.ms_since(now) + 1))
 }
 

@@ -72,6 +72,7 @@ pub(crate) fn settle(run: RunId, fence: u32) -> Command {
         outcome: RunOutcome::Succeeded,
         artifacts: Vec::new(),
         log_dropped_bytes: 0,
+        left_out: Box::default(),
         proposal: None,
     }
 }

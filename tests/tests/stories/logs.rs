@@ -150,6 +150,14 @@ fn artifacts_are_collected_and_links_are_not_followed() -> anyhow::Result<()> {
             let error = artifact(story, &run, path).await.err().with_context(|| format!("{path} was given out"))?;
             ensure!(error.code == ErrorCode::NotFound, "{path}: {error}");
         }
+        // What was not kept is on record, with the reason.
+        let left_out = &runs[0].artifacts_left_out;
+        for path in ["out/passwd", "out/etc", "out/up"] {
+            let is_named = |line: &String| line.starts_with(&format!("{path}: ")) && line.contains("link");
+            ensure!(left_out.iter().any(is_named), "{path}: {left_out:#?}");
+        }
+        let said = orchctl(story.env(), &["run", "get", &runs[0].name]).await?.ok()?;
+        ensure!(said.contains("not kept") && said.contains("out/passwd: "), "{said}");
         Ok(())
     })
 }

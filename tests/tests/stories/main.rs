@@ -29,6 +29,7 @@ mod limits;
 mod logs;
 mod merge_queue;
 mod metrics;
+mod orders;
 mod patience;
 mod pauses;
 mod planner;

@@ -5,6 +5,7 @@ pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod backup;
 mod budget;
+mod cancel;
 pub(crate) mod change;
 pub(crate) mod daemon;
 mod drive;

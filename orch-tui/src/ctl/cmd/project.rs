@@ -8,7 +8,7 @@ use orch_proto::request::{Accepted, RepoSource, Request};
 use orch_proto::view::{ProjectState, ProjectView, Timeout};
 use orch_proto::{ErrorCode, Ref};
 
-use super::{budget, patience, planning, task_terms};
+use super::{budget, cancel, patience, planning, task_terms};
 use crate::ctl::args::WaitArgs;
 use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
@@ -81,6 +81,17 @@ pub(crate) enum ProjectCommand {
         #[arg(long, conflicts_with = "names")]
         all: bool,
     },
+    /// Cancel all tasks of projects that are not over; their runs are killed, what was merged stays
+    Cancel {
+        /// Names of projects
+        #[arg(required_unless_present = "all")]
+        names: Vec<String>,
+        /// All projects
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+        #[command(flatten)]
+        how: cancel::HowArgs,
+    },
     /// Take a project out of use; nothing is deleted
     Archive {
         /// Name of the project
@@ -139,6 +150,9 @@ pub(crate) async fn run(session: &Session, command: ProjectCommand) -> Result<()
             let projects = names.into_iter().map(Ref).collect();
             session.change(Request::ProjectResume { projects }, "resumed").await?;
             Ok(())
+        }
+        ProjectCommand::Cancel { names, all: _, how } => {
+            cancel::all(session, names.into_iter().map(Ref).collect(), how).await
         }
         ProjectCommand::Archive { name } => {
             session.confirm(&format!("take project `{name}` out of use?")).await?;

@@ -17,7 +17,7 @@ use crate::ctl::input;
 use crate::ctl::session::Session;
 use crate::fmt::agent::{agent_line, model_line};
 use crate::fmt::color::{Paint, Role};
-use crate::fmt::duration::{bytes, short};
+use crate::fmt::duration::{self, bytes, short};
 use crate::fmt::resource::{network_state, run_detail, step_state};
 use crate::text::SafeText;
 
@@ -75,6 +75,22 @@ pub(crate) enum RunCommand {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Queue the tasks of runs again, whose newest attempts they are
+    #[command(visible_alias = "requeue")]
+    Retry {
+        /// Runs, as `R-12` or `shop/R-12`, or `-` for names on standard input
+        #[arg(required = true)]
+        runs: Vec<String>,
+        /// Also runs under way: they are ended and do not count
+        #[arg(long)]
+        running: bool,
+        /// Let the next attempt wait, as `10m`
+        #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+        delay: Option<std::time::Duration>,
+        /// With another priority: 0 (last) to 9 (first)
+        #[arg(long, value_parser = clap::value_parser!(u8).range(0..=9))]
+        priority: Option<u8>,
+    },
     /// Have the processes of runs stand still, with their time-outs, until they are resumed
     Pause {
         /// Runs, as `R-12` or `shop/R-12`, or `-` for names on standard input
@@ -131,11 +147,22 @@ pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Fa
             let run = get(session, &session.reference(&run)).await?;
             match save {
                 Some(path) => save_artifact(session, &run, &path, to.as_deref()).await,
-                None => session.list(&run.artifacts),
+                None => {
+                    session.list(&run.artifacts)?;
+                    run.artifacts_left_out.iter().for_each(|line| session.note(&format!("not kept: {line}")));
+                    Ok(())
+                }
             }
         }
         RunCommand::Pause { runs, reason } => {
             each(session, &runs, "to stand still", |run| Request::RunPause { run, reason: reason.clone() }).await
+        }
+        RunCommand::Retry { runs, running, delay, priority } => {
+            let later =
+                |delay: std::time::Duration| clock::now().plus_ms(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+            let not_before = delay.map(later);
+            let request = |run| Request::RunRetry { run, anew: running, not_before, priority };
+            each(session, &runs, "queued again", request).await
         }
         RunCommand::Say { run, text } => {
             let (run, text) = (session.reference(&run), input::words(session, &text)?);
@@ -286,6 +313,9 @@ fn text(run: &RunView, paint: Paint) -> String {
     }
     for artifact in &run.artifacts {
         field("artifact", &format!("{} ({})", artifact.path, bytes(artifact.size_bytes)));
+    }
+    for line in &run.artifacts_left_out {
+        field("not kept", line);
     }
     for removed in &run.removed {
         let (at, size) = (removed.at, bytes(removed.size_bytes));

@@ -2,11 +2,11 @@
 
 use clap::{Args, Subcommand};
 use orch_proto::Ref;
-use orch_proto::request::Request;
+use orch_proto::request::{QueuePlace, Request};
 use orch_proto::view::{Condition, MessageView, TaskFilter, TaskState, TaskView};
 
 use super::task_terms::condition;
-use super::{task_form, task_terms, task_tree};
+use super::{cancel, task_form, task_terms, task_tree};
 use crate::ctl::args::WaitArgs;
 use crate::ctl::current_project::current;
 use crate::ctl::failure::Failure;
@@ -103,7 +103,9 @@ pub(crate) enum TaskCommand {
     /// Put held tasks back into the queue
     Release(BatchArgs),
     /// End tasks; their runs are killed, what was merged stays
-    Cancel(BatchArgs),
+    Cancel(CancelArgs),
+    /// Put a task elsewhere among those of its project that have its priority
+    Move(MoveArgs),
     /// Queue failed or cancelled tasks again
     #[command(visible_alias = "requeue")]
     Retry {
@@ -136,6 +138,43 @@ pub(crate) enum TaskCommand {
         #[arg(long = "for", value_name = "STATE", default_value = "done", value_parser = state)]
         state: TaskState,
     },
+}
+
+/// Tasks that are to end, and why.
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// Tasks, or `-` for names on standard input
+    #[arg(required_unless_present = "all")]
+    tasks: Vec<String>,
+    /// All tasks of the project that are not over
+    #[arg(long, conflicts_with = "tasks")]
+    all: bool,
+    /// Why
+    #[arg(long)]
+    reason: Option<String>,
+    /// With `--all`: say which tasks are not over, and cancel none
+    #[arg(long, requires = "all")]
+    dry_run: bool,
+}
+
+/// A task and where it is put.
+#[derive(Debug, Args)]
+#[group(id = "place", required = true, multiple = false, args = ["first", "last", "before", "behind"])]
+pub(crate) struct MoveArgs {
+    /// The task, as `T-12` or `shop/T-12`
+    task: String,
+    /// Before all others
+    #[arg(long)]
+    first: bool,
+    /// Behind all others
+    #[arg(long)]
+    last: bool,
+    /// Before that one, and so before all that were equal to it
+    #[arg(long, value_name = "TASK")]
+    before: Option<String>,
+    /// Behind that one, and so behind all that were equal to it
+    #[arg(long, value_name = "TASK")]
+    behind: Option<String>,
 }
 
 /// Several tasks and why.
@@ -192,11 +231,8 @@ pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), F
         TaskCommand::Release(args) => {
             each(session, &args.tasks, "released", |task| Request::TaskRelease { task }).await
         }
-        TaskCommand::Cancel(args) => {
-            session.confirm(&format!("cancel {}?", args.tasks.join(" "))).await?;
-            let reason = args.reason;
-            each(session, &args.tasks, "cancelled", |task| Request::TaskCancel { task, reason: reason.clone() }).await
-        }
+        TaskCommand::Cancel(args) => cancel_tasks(session, args).await,
+        TaskCommand::Move(args) => move_task(session, args).await,
         TaskCommand::Retry { tasks, running, delay, priority, wait } => {
             let later = |delay: std::time::Duration| {
                 crate::clock::now().plus_ms(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
@@ -217,6 +253,27 @@ pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), F
         TaskCommand::Wait { all: true, .. } => settle_project(session, &current(session).await?).await,
         TaskCommand::Wait { tasks, all: false, state } => settle(session, &references(session, &tasks)?, state).await,
     }
+}
+
+async fn cancel_tasks(session: &Session, args: CancelArgs) -> Result<(), Failure> {
+    let CancelArgs { tasks, all, reason, dry_run } = args;
+    if all {
+        let project = current(session).await?;
+        return cancel::all(session, vec![project], cancel::HowArgs::new(reason, dry_run)).await;
+    }
+    session.confirm(&format!("cancel {}?", tasks.join(" "))).await?;
+    each(session, &tasks, "cancelled", |task| Request::TaskCancel { task, reason: reason.clone() }).await
+}
+
+async fn move_task(session: &Session, args: MoveArgs) -> Result<(), Failure> {
+    let beside = |name: &String| session.reference(name);
+    let to = match (&args.before, &args.behind) {
+        (Some(other), _) => QueuePlace::Before { task: beside(other) },
+        (None, Some(other)) => QueuePlace::Behind { task: beside(other) },
+        (None, None) if args.first => QueuePlace::First,
+        (None, None) => QueuePlace::Last,
+    };
+    session.change(Request::TaskMove { task: session.reference(&args.task), to }, "moved").await.map(drop)
 }
 
 /// Reads a task and says something of it.
@@ -348,7 +405,8 @@ fn text(task: &TaskView, paint: Paint) -> String {
     for acceptance in &task.acceptance {
         field("accept", acceptance);
     }
-    field("priority", &task.priority.to_string());
+    let moved = task.moved.as_ref().map_or_else(String::new, |to| format!(", moved {to} among those of it"));
+    field("priority", &format!("{}{moved}", task.priority));
     field("attempts", &format!("{} of {}", task.attempts, task.attempts_max));
     field("cancelled", task.cancelled_because.as_deref().unwrap_or(""));
     field("last failure", task.last_failure.as_deref().unwrap_or(""));

@@ -65,6 +65,8 @@ pub(crate) struct RunRow {
     /// Things that it asked of the network beyond those.
     pub(crate) network_left_out: u64,
     pub(crate) artifacts: Vec<ArtifactRow>,
+    /// Files that were not kept, each with the reason.
+    pub(crate) left_out: Vec<SafeText>,
     pub(crate) log_bytes: u64,
     pub(crate) log_dropped_bytes: u64,
     pub(crate) queued_at: Timestamp,
@@ -138,6 +140,7 @@ impl From<RunView> for RunRow {
             network: network.collect(),
             network_left_out: view.network_left_out,
             artifacts: artifacts.collect(),
+            left_out: safe_all(&view.artifacts_left_out),
             log_bytes: view.log_bytes,
             log_dropped_bytes: view.log_dropped_bytes,
             queued_at: view.queued_at,

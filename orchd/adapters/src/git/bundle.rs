@@ -185,7 +185,7 @@ impl Bundle {
         let finished = call.time_max(limits.time_max).input_file(self.file).run().map_err(IngestError::Git)?;
         if finished.code != Some(0) {
             return Err(match finished.failure("git index-pack".to_owned()) {
-                CallError::Failed { stderr, .. } => IngestError::Objects(stderr),
+                CallError::Failed { code: Some(_), stderr, .. } => IngestError::Objects(stderr),
                 other => IngestError::Git(other),
             });
         }

@@ -62,6 +62,31 @@ pub fn is_storage_full(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
+/// Whether the cause of an error, however deep, is the host and not what it was asked to look at: a program that cannot be
+/// run, a full disk, a failing one, time that was up, a process that somebody else killed. Files of others that are not there,
+/// or not what they should be, are no fault of the host.
+#[must_use]
+pub fn is_hosts_fault(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind as Kind;
+    is_storage_full(error)
+        || iter::successors(Some(error), |&error| error.source()).any(|cause| {
+            if let Some(call) = cause.downcast_ref::<CallError>() {
+                return match call {
+                    CallError::Process { .. } | CallError::Timeout { .. } | CallError::StorageFull { .. } => true,
+                    CallError::Failed { code, .. } => code.is_none(),
+                    CallError::OutputTooLarge { .. } => false,
+                };
+            }
+            // Links, pipes and devices in the place of a file (ELOOP, ENXIO) have no stable kinds.
+            let is_of_others = |io: &io::Error| {
+                let kinds = [Kind::NotFound, Kind::PermissionDenied, Kind::NotADirectory, Kind::IsADirectory];
+                let codes = [nix::errno::Errno::ELOOP as i32, nix::errno::Errno::ENXIO as i32];
+                kinds.contains(&io.kind()) || io.raw_os_error().is_some_and(|code| codes.contains(&code))
+            };
+            cause.downcast_ref::<io::Error>().is_some_and(|io| !is_of_others(io))
+        })
+}
+
 /// What a finished call left.
 #[derive(Debug)]
 pub(super) struct Finished {
@@ -278,6 +303,26 @@ mod tests {
         assert!(matches!(full, CallError::StorageFull { .. }), "{full}");
         assert!(is_storage_full(&crate::git::CreateError::Git(full)));
         assert!(!is_storage_full(&error));
+    }
+
+    #[test]
+    fn what_the_host_did_is_told_from_what_it_looked_at() {
+        let limit = Duration::from_millis(50);
+        let slow = sh("tail -f /dev/null").time_max(limit).output().unwrap_err();
+        let killed = sh("kill -9 $$").output().unwrap_err();
+        let absent = Call::new(Path::new("/bin/sh"), "sh".to_owned()).time_max(limit);
+        let process = CallError::Process { command: absent.name, source: io::ErrorKind::NotFound.into() };
+        for fault in [slow, killed, process, CallError::StorageFull { command: "sh".into() }] {
+            assert!(is_hosts_fault(&fault) && is_hosts_fault(&crate::git::CreateError::Git(fault)));
+        }
+        let said_no = sh("exit 1").output().unwrap_err();
+        let too_long = sh("echo long").output_max(2).output().unwrap_err();
+        assert!(!is_hosts_fault(&said_no) && !is_hosts_fault(&too_long));
+        let read = |code| crate::git::IngestError::Read(io::Error::from_raw_os_error(code));
+        use nix::errno::Errno;
+        assert!([Errno::EIO, Errno::EMFILE, Errno::ENOSPC].into_iter().all(|code| is_hosts_fault(&read(code as i32))));
+        let of_others = [Errno::ENOENT, Errno::ELOOP, Errno::EACCES, Errno::ENXIO, Errno::ENOTDIR];
+        assert!(of_others.into_iter().all(|code| !is_hosts_fault(&read(code as i32))));
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod workspace;
 
 pub use bare::{BareRepo, CreateError, OpenError, RecoverError, RootCommit};
 pub use bundle::{IngestError, IngestLimits};
-pub use call::{CallError, is_storage_full};
+pub use call::{CallError, is_hosts_fault, is_storage_full};
 pub use checkpoint::{KeepSpec, said};
 pub use copy::Depth;
 pub use hardened::{GIT_VERSION_MIN, GitVersion, Hardened, ProbeError};

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::bare::BareRepo;
 use super::bundle::{Bundle, IngestError, IngestLimits, Strictness, read_small};
-use super::call::CallError;
+use super::call::{CallError, is_hosts_fault};
 use super::inspect::{EntryKind, ReadError};
 use super::merge::CommitError;
 use super::name::{CommitId, NameError, RefName, TreeId};
@@ -51,6 +51,14 @@ pub enum TakeError {
     /// Its ref names another result already, or cannot be set.
     #[error("failed to record the result")]
     UpdateRef(#[from] UpdateRefError),
+}
+
+impl TakeError {
+    /// Whether the host kept the result from being taken, and not the result: it may well be taken later.
+    #[must_use]
+    pub fn is_hosts_fault(&self) -> bool {
+        matches!(self, Self::Ingest(IngestError::Store(_))) || is_hosts_fault(self)
+    }
 }
 
 /// What a run left.
@@ -115,7 +123,7 @@ impl BareRepo {
         let listed = self.call("ls-tree").args(["-r", "-z", "--name-only", commit.as_str()]).output();
         match listed {
             Ok(_) => Ok(()),
-            Err(CallError::OutputTooLarge { .. } | CallError::Timeout { .. }) => Err(TakeError::TooManyFiles),
+            Err(CallError::OutputTooLarge { .. }) => Err(TakeError::TooManyFiles),
             Err(error) => Err(error.into()),
         }
     }

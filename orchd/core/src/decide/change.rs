@@ -152,7 +152,7 @@ pub(super) fn conflicted<V: View>(cx: &mut Context<'_, V>, id: ChangeId, paths: 
     cx.emit((id, ChangeEvent::Conflicted { paths: paths.to_vec() }));
     let reason = format!("C-{} conflicts with the branch in {}", change.number, paths.join(", "));
     // Not the task's fault: somebody else was faster.
-    after_rejection(cx, &change, FailureClass::Infrastructure, &reason)
+    after_rejection(cx, &change, FailureClass::Conflict, &reason)
 }
 
 pub(super) fn start_merge<V: View>(cx: &mut Context<'_, V>, id: ChangeId, commit: &str) -> Result<(), DecideError> {
@@ -266,6 +266,8 @@ pub(super) fn reject<V: View>(
             Ok(())
         }
         FailureClass::Task
+        | FailureClass::Agent
+        | FailureClass::Conflict
         | FailureClass::Timeout
         | FailureClass::Isolation
         | FailureClass::Policy

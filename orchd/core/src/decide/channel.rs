@@ -9,7 +9,7 @@ use crate::command::{Command, Word};
 use crate::digest::Digest;
 use crate::entity::{
     Approval, ApprovalSubject, Artifact, ChannelEvent, Entity as _, HANDED_IN_MAX, HANDED_IN_TIMES_MAX, InfoRequest,
-    InfoRequestEvent, NOTES_MAX, PROGRESS_TIMES_MAX, Run, RunEvent, RunPause,
+    InfoRequestEvent, NOTES_MAX, OwnWait, PROGRESS_TIMES_MAX, Run, RunEvent, RunPause,
 };
 use crate::event::Event;
 use crate::state::approval::ApprovalState;
@@ -188,8 +188,11 @@ pub(super) fn decided<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(),
     let run: Run = cx.get(id)?;
     if run.state.is_waiting() && open(cx, id)?.is_empty() {
         emit(cx, id, ChannelEvent::Answered);
-        if run.pause.is_some_and(|pause| pause.for_answer) {
-            cx.emit((id, RunEvent::PauseRequested { pause: RunPause::for_place(cx.now) }));
+        if let Some(pause) = run.pause.filter(|pause| pause.own_wait() == Some(OwnWait::Answer)) {
+            let place = RunPause::for_place(cx.now);
+            // What a person paused stands still for both.
+            let pause = if pause.for_answer { place } else { pause.over(Some(&place)) };
+            cx.emit((id, RunEvent::PauseRequested { pause }));
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ mod question;
 mod replan;
 mod retention;
 mod run;
+mod seat;
 mod settle;
 mod spend;
 mod task;
@@ -51,7 +52,7 @@ pub use info::{CHOICES_MAX, EXPIRES_MS_MAX, FIELDS_MAX, answered, may_be_sent, v
 pub use plan::PlanDelta;
 pub use project::SLUG_CHARS_MAX;
 pub use replan::PRIORITY_DEFAULT;
-pub use settle::{ALIKE_MAX, HOST_LOSSES_MAX, LOSSES_MAX};
+pub use settle::{ALIKE_MAX, CONFLICTS_MAX, HOST_LOSSES_MAX, LOSSES_MAX};
 pub use task::PRIORITY_MAX;
 pub use undo::is_irrevocable;
 
@@ -178,9 +179,9 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::HoldTask { task, reason } => task::hold(cx, *task, reason),
         Command::ReleaseTask { task } => task::release(cx, *task),
         Command::CancelTask { task, reason } => task::cancel(cx, *task, reason),
-        Command::RetryTask { task, anew, not_before, priority } => {
-            task::retry(cx, *task, *anew, (*not_before, *priority))
-        }
+        Command::CancelTasks { tasks, reason } => task::cancel_all(cx, tasks, reason),
+        Command::MoveTask { task, to } => seat::move_task(cx, *task, *to),
+        Command::RetryTask { .. } | Command::RetryRun { .. } => task::again(cx, command),
         Command::SayToTask { .. } | Command::SayToRun { .. } => thread::say(cx, command),
         Command::CancelRun { run, reason } => run::cancel(cx, *run, reason),
         Command::PauseRun { .. } | Command::ResumeRun { .. } | Command::RecallRun { .. } => pause::of_run(cx, command),

@@ -50,7 +50,7 @@ fn projects<V: View>(
                     .as_ref()
                     .is_none_or(|pause| pause.with_project || pause.is_the_runs_own() || !pause.lasts(cx.now))
                 {
-                    let pause = RunPause::asked(reason, true, until);
+                    let pause = RunPause::asked(reason, true, until).over(run.pause.as_ref());
                     // What is so already is no event, and nothing to take back.
                     if run.pause.as_ref() != Some(&pause) {
                         cx.emit((run.id, RunEvent::PauseRequested { pause }));
@@ -100,11 +100,11 @@ pub(super) fn of_run<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Res
 
 fn pause_run<V: View>(cx: &mut Context<'_, V>, id: RunId, reason: &str) -> Result<(), DecideError> {
     let run: Run = open_run(cx, id)?;
-    if run.pause.is_some_and(|pause| pause.lasts(cx.now) && !pause.is_the_runs_own()) {
+    if run.pause.as_ref().is_some_and(|pause| pause.is_wanted(cx.now)) {
         cx.note("it is paused already");
         return Ok(());
     }
-    let pause = RunPause::asked(text("reason", reason)?, false, None);
+    let pause = RunPause::asked(text("reason", reason)?, false, None).over(run.pause.as_ref());
     cx.emit((id, RunEvent::PauseRequested { pause }));
     Ok(())
 }
@@ -122,8 +122,13 @@ fn resume_run<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideE
 /// Lets a run go on that has its answer, now that there is a place for it.
 fn recall<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(), DecideError> {
     let run: Run = open_run(cx, id)?;
-    if run.pause.is_none_or(|pause| pause.for_place.is_none()) {
+    let wants_place = run.pause.as_ref().and_then(RunPause::wants_place);
+    if wants_place.is_none_or(|(_, from)| from.is_some_and(|from| cx.now < from)) {
         return Err(conflict(format!("R-{} does not wait for a place", run.number)));
+    }
+    if run.pause.is_some_and(|pause| pause.beneath.is_some()) {
+        // The pause that a person wanted until then is over first.
+        cx.emit((id, RunEvent::ResumeRequested));
     }
     cx.emit((id, RunEvent::ResumeRequested));
     Ok(())

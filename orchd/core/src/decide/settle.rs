@@ -22,6 +22,9 @@ pub const LOSSES_MAX: u32 = 10;
 /// has room again and again and never enough.
 pub const HOST_LOSSES_MAX: u32 = 100;
 
+/// Changes of one task in a row that may be in conflict with what others merged before a person is asked.
+pub const CONFLICTS_MAX: u32 = 10;
+
 /// Why an attempt counts as failed whose agent ended well and has nothing to show for it. An agent is not believed that it is done.
 const NOTHING_DONE: &str = "its agent ended well, and left neither a change nor a note that says why none is needed";
 
@@ -29,7 +32,9 @@ const NOTHING_DONE: &str = "its agent ended well, and left neither a change nor 
 pub const ALIKE_MAX: u32 = 5;
 
 pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
-    let Command::SettleRun { run: id, fence, said, outcome, artifacts, log_dropped_bytes, proposal } = command else {
+    let Command::SettleRun { run: id, fence, said, outcome, artifacts, log_dropped_bytes, left_out, proposal } =
+        command
+    else {
         return Err(conflict("not the end of a run"));
     };
     let run: Run = cx.get(*id)?;
@@ -50,6 +55,7 @@ pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Res
         outcome: outcome.clone(),
         artifacts: artifacts.clone(),
         log_dropped_bytes: *log_dropped_bytes,
+        left_out: left_out.clone(),
     };
     cx.emit((*id, ended));
     budget::count(cx, &run)?;
@@ -98,7 +104,7 @@ fn work_ended<V: View>(
     match (outcome, proposal) {
         (RunOutcome::Succeeded, Some(proposal)) => {
             let change = change::open(cx, run, task, proposal)?;
-            cx.emit((task.id, TaskEvent::ReviewStarted { change }));
+            cx.emit((task.id, TaskEvent::ReviewStarted { change, ends_losses: true }));
             Ok(())
         }
         (RunOutcome::Succeeded, None) if has_done => {
@@ -187,14 +193,19 @@ pub(super) fn after_failure<V: View>(
             Some(loss_backoff_ms(task.losses))
         }
         FailureClass::Host if task.host_losses < HOST_LOSSES_MAX => Some(loss_backoff_ms(task.host_losses)),
-        FailureClass::Task | FailureClass::Timeout | FailureClass::Policy if task.failures < policy.max_retries => {
+        FailureClass::Conflict if task.conflicts < CONFLICTS_MAX => Some(loss_backoff_ms(task.conflicts)),
+        FailureClass::Task | FailureClass::Agent | FailureClass::Timeout | FailureClass::Policy
+            if task.failures < policy.max_retries =>
+        {
             let jitter = cx.ids.jitter(policy.backoff_jitter_ms.saturating_add(1));
             Some(policy.backoff_ms(task.failures + 1).saturating_add(jitter))
         }
         FailureClass::Infrastructure
         | FailureClass::Host
         | FailureClass::Lost
+        | FailureClass::Conflict
         | FailureClass::Task
+        | FailureClass::Agent
         | FailureClass::Timeout
         | FailureClass::Policy
         | FailureClass::Isolation => None,
@@ -206,7 +217,13 @@ pub(super) fn after_failure<V: View>(
         Some(not_before) if is_late(&not_before) => {
             TaskEvent::Failed { reason: format!("{reason}; its deadline leaves no time for another attempt") }
         }
-        Some(not_before) => TaskEvent::RetryScheduled { class, reason: reason.to_owned(), not_before },
+        Some(not_before) => {
+            let ends_rows = !matches!(
+                class,
+                FailureClass::Infrastructure | FailureClass::Host | FailureClass::Lost | FailureClass::Conflict
+            );
+            TaskEvent::RetryScheduled { class, reason: reason.to_owned(), not_before, ends_rows }
+        }
         None => TaskEvent::Failed {
             reason: match &once {
                 Some(step) => format!("{reason}; `{step}` may have been done, and is not to be done twice"),
@@ -221,7 +238,8 @@ pub(super) fn after_failure<V: View>(
     if let Some(step) = once {
         return question::escalate(cx, task, reason, &question::Trouble::DoneOnce(step));
     }
-    let before = task.failures.saturating_add(task.losses).saturating_add(task.host_losses);
+    let losses = [task.losses, task.host_losses, task.conflicts];
+    let before = losses.into_iter().fold(task.failures, u32::saturating_add);
     match before.max(times_alike - 1) {
         // It failed at the first go: nobody has tried again, and there is nothing that repeats.
         0 => Ok(()),

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use orch_proto::id::{ApprovalId, ProjectId, TaskId};
-use orch_proto::{EntityKind, Timestamp};
+use orch_proto::id::{ApprovalId, ProjectId, RunId, TaskId};
+use orch_proto::{EntityKind, TASKS_CANCELLED_MAX, Timestamp};
 
 use super::approval::{self, Question};
 use super::bounds::{self, NAMED_MAX, QUEUED_MAX};
-use super::{Context, DecideError, conflict_with_hint, dependency, project, question, terms, text, title};
-use crate::command::NewTask;
+use super::{Context, DecideError, conflict, conflict_with_hint, dependency, project, question, terms, text, title};
+use crate::command::{Command, NewTask};
 use crate::entity::{
-    Approval, ApprovalEvent, ApprovalSubject, Change, Project, Run, RunEvent, Task, TaskEvent, TaskSpec, Terms, Work,
+    Approval, ApprovalEvent, ApprovalSubject, Change, Project, Run, RunEvent, RunPurpose, Task, TaskEvent, TaskSpec,
+    Terms, Work,
 };
 use crate::state::approval::ApprovalState;
 use crate::state::change::ChangeState;
@@ -173,6 +174,73 @@ pub(super) fn cancel<V: View>(cx: &mut Context<'_, V>, id: TaskId, reason: &str)
         return Ok(());
     }
     end(cx, &task, text("reason", reason)?)
+}
+
+/// Cancels tasks that are not over, but for those that are being merged at this moment: they are let finish.
+pub(super) fn cancel_all<V: View>(cx: &mut Context<'_, V>, ids: &[TaskId], reason: &str) -> Result<(), DecideError> {
+    bounds::count("tasks", ids.len(), TASKS_CANCELLED_MAX)?;
+    let reason = text("reason", reason)?;
+    let mut seen = BTreeSet::new();
+    for id in ids.iter().filter(|id| seen.insert(**id)) {
+        let task: Task = cx.get(*id)?;
+        if task.state.is_final() {
+            cx.note(format!("T-{} is {} already", task.number, task.state.label()));
+            continue;
+        }
+        let open = cx.view.list::<Change>(&Filter::under(task.id).open())?;
+        if let Some(change) = open.iter().find(|change| matches!(change.state, ChangeState::Queued { .. })) {
+            cx.note(format!(
+                "C-{} of T-{} is being merged at this moment and is let finish",
+                change.number, task.number
+            ));
+            continue;
+        }
+        cx.touch(EntityKind::Task, task.id);
+        end(cx, &task, reason)?;
+    }
+    if ids.is_empty() {
+        cx.note("there is no task that is not over");
+    }
+    Ok(())
+}
+
+/// Has a task tried again, which is named by itself or by its newest run.
+pub(super) fn again<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    match command {
+        Command::RetryTask { task, anew, not_before, priority } => retry(cx, *task, *anew, (*not_before, *priority)),
+        Command::RetryRun { run, anew, not_before, priority } => retry_run(cx, *run, *anew, (*not_before, *priority)),
+        _ => Err(conflict("nothing that is to be tried again")),
+    }
+}
+
+/// Has the task of a run tried again, as which it is queued.
+fn retry_run<V: View>(
+    cx: &mut Context<'_, V>,
+    id: RunId,
+    anew: bool,
+    how: (Option<Timestamp>, Option<u8>),
+) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    let name = format!("R-{}", run.number);
+    let task: Task = cx.get(run.task)?;
+    if let RunPurpose::Gate { change } = run.purpose {
+        let change: Change = cx.get(change)?;
+        return Err(conflict_with_hint(
+            format!("{name} runs the gates of C-{} and is no attempt at T-{}", change.number, task.number),
+            format!("have the task tried again with `orchctl task retry T-{}` when it failed", task.number),
+        ));
+    }
+    if task.last_run != Some(id) {
+        let newest = task.last_run.map(|last| cx.get::<Run>(last)).transpose()?;
+        let newest = newest.map_or_else(String::new, |newest| format!(": that is R-{}", newest.number));
+        return Err(conflict_with_hint(
+            format!("{name} is not the newest attempt at T-{}{newest}", task.number),
+            format!("name the newest, or the task: `orchctl task retry T-{}`", task.number),
+        ));
+    }
+    retry(cx, task.id, anew, how)?;
+    cx.touch(EntityKind::Run, id);
+    Ok(())
 }
 
 /// Has a task tried again; with `anew` also one that is under way, whose run is ended and not taken any more.

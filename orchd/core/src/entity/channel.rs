@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ApplyError;
 use super::run::{Artifact, Run};
-use super::run_pause::RunPause;
+use super::run_pause::{OwnWait, RunPause};
 use crate::state::run::RunStep;
 
 /// Most notes of one run.
@@ -125,8 +125,18 @@ impl Run {
     /// meanwhile.
     #[must_use]
     pub fn is_parked(&self) -> bool {
-        let is_for_answer = |pause: &RunPause| pause.for_answer && self.state.is_waiting();
-        self.pause.as_ref().is_some_and(|pause| pause.for_place.is_some() || is_for_answer(pause))
+        match self.pause.as_ref().and_then(RunPause::own_wait) {
+            Some(OwnWait::Place { .. }) => true,
+            Some(OwnWait::Answer) => self.state.is_waiting(),
+            None => false,
+        }
+    }
+
+    /// Beneath the pause of a person there is no wait for an answer any more, once it waits for none.
+    pub(super) fn end_of_answer(&mut self) {
+        if let Some(pause) = self.pause.as_mut().filter(|_| !self.state.is_waiting()) {
+            pause.beneath.take_if(|own| *own == OwnWait::Answer);
+        }
     }
 
     /// Takes in a file; the one before at its path goes.
@@ -158,6 +168,7 @@ impl Run {
             ChannelEvent::Answered => {
                 self.step(&RunStep::Answered)?;
                 self.pause.take_if(|pause| pause.for_answer);
+                self.end_of_answer();
                 // It goes on, or stands still, as it does.
                 if std::mem::take(&mut self.channel.stands_still) {
                     self.step(&RunStep::Paused)?;

@@ -11,6 +11,7 @@ mod channel;
 mod checkpoint;
 mod dependency;
 mod info_request;
+mod left_out;
 mod model_use;
 mod network_use;
 mod patience;
@@ -24,6 +25,7 @@ mod run_pause;
 mod spend;
 mod step;
 mod task;
+mod task_spec;
 mod terms;
 mod thread;
 mod undone;
@@ -46,6 +48,7 @@ pub use channel::{
 pub use checkpoint::{Checkpoint, Inputs, resumable};
 pub use dependency::{Condition, Join, Standing, Verdict};
 pub use info_request::{FieldKind, FieldValue, InfoField, InfoRequest, InfoRequestEvent};
+pub use left_out::{LEFT_OUT_NAMED_MAX, LeftOut, LeftOutFile};
 pub use model_use::{
     AgentUse, EXCHANGES_MAX, EXCHANGES_OPEN_MAX, MODEL_CHARS_MAX, ModelAnswer, ModelRequest, ModelUse, OpenExchange,
     ServerUse, TOKENS_MAX, TokenUse, model_name,
@@ -61,10 +64,11 @@ pub use project::{GatesOn, Pause, Project, ProjectEvent, RepositorySource, Share
 pub use removal::{Removal, Removed, RunPart};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
 pub use run::{Artifact, Guarantee, GuaranteeState, Isolation, Observation, Run, RunEvent, RunPurpose};
-pub use run_pause::RunPause;
+pub use run_pause::{OwnWait, RunPause};
 pub use spend::{Allowance, Price, Spend};
 pub use step::{PlannedStep, StepRecord};
-pub use task::{BACKOFF_MS_MAX, RetryPolicy, Task, TaskEvent, TaskSpec, Work};
+pub use task::{Moved, Task, TaskEvent};
+pub use task_spec::{BACKOFF_MS_MAX, RetryPolicy, TaskSpec, Work};
 pub use terms::{Asks, RUN_MS_MAX, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Terms, UNITS_MAX};
 pub use thread::{MESSAGES_MAX, Message};
 pub use undone::{ProjectPart, TaskPart};

@@ -6,7 +6,7 @@ use orch_proto::id::{ApprovalId, PlanId, ProjectId, RequirementsId};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::task::TaskSpec;
+use super::task_spec::TaskSpec;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::actor::Actor;
 use crate::digest::Digest;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::{ChannelEvent, ChannelUse};
 use super::checkpoint::Checkpoint;
+use super::left_out::LeftOut;
 use super::model_use::{AgentUse, ModelAnswer, ModelRequest, ModelUse, OpenExchange};
 use super::network_use::{NetworkUse, count};
 use super::patience::Silence;
@@ -45,6 +46,9 @@ pub struct Run {
     pub log_cursor: u64,
     pub log_dropped_bytes: u64,
     pub artifacts: Vec<Artifact>,
+    /// Files that it left and that were not kept.
+    #[serde(default, skip_serializing_if = "LeftOut::is_nothing")]
+    pub left_out: LeftOut,
     /// Why the scheduler started it.
     pub reason: String,
     /// Priority of its task when it was started.
@@ -257,6 +261,8 @@ pub enum RunEvent {
         outcome: RunOutcome,
         artifacts: Vec<Artifact>,
         log_dropped_bytes: u64,
+        #[serde(default, skip_serializing_if = "LeftOut::is_nothing")]
+        left_out: Box<LeftOut>,
     },
     /// The intent to remove what was kept for long enough.
     Removing {
@@ -322,6 +328,7 @@ impl Run {
             log_cursor: 0,
             log_dropped_bytes: 0,
             artifacts: Vec::new(),
+            left_out: LeftOut::default(),
             reason: reason.clone(),
             priority: *priority,
             access: access.clone(),
@@ -453,11 +460,12 @@ impl Entity for Run {
             }
             RunEvent::CancelRequested { reason } => run.cancel_requested = Some(reason.clone()),
             RunEvent::PauseRequested { pause } => run.pause = Some(pause.clone()),
-            RunEvent::ResumeRequested => run.pause = None,
+            RunEvent::ResumeRequested => run.pause = run.pause.as_ref().and_then(RunPause::beneath_it),
             RunEvent::Undone { pause, .. } => {
                 // What waited for an answer may have it by now.
                 let is_over = |pause: &&RunPause| pause.for_answer && !run.state.is_waiting();
                 run.pause = pause.as_ref().filter(|pause| !is_over(pause)).cloned();
+                run.end_of_answer();
             }
             RunEvent::Silent { silence } => run.silence = Some(*silence),
             RunEvent::Heard => run.silence = None,
@@ -478,12 +486,13 @@ impl Entity for Run {
                 run.is_removing = true;
             }
             RunEvent::Removed => run.is_removing = false,
-            RunEvent::Ended { outcome, artifacts, log_dropped_bytes } => {
+            RunEvent::Ended { outcome, artifacts, log_dropped_bytes, left_out } => {
                 run.step(&RunStep::Ended { outcome: outcome.clone() })?;
                 run.end_steps(outcome, meta.at)?;
                 // What it handed in before is replaced by what was found in the end.
                 artifacts.iter().for_each(|artifact| run.keep(artifact));
                 run.log_dropped_bytes = *log_dropped_bytes;
+                run.left_out = (**left_out).clone();
                 run.finished_at = Some(meta.at);
             }
         }

@@ -8,12 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::dependency::{Condition, Standing, Verdict};
 use super::patience::Overdue;
+use super::task_spec::TaskSpec;
 use super::terms::Terms;
 use super::thread::Message;
 use super::undone::TaskPart;
 use super::{ApplyError, Entity, Meta, absent, existing};
-use crate::planner::RequirementKey;
-use crate::recipe::{Access, Glob, Isolation, Step};
 use crate::state::run::FailureClass;
 use crate::state::task::{TaskState, TaskStep};
 
@@ -35,6 +34,9 @@ pub struct Task {
     pub terms: Terms,
     /// 0 (last) to 9 (first).
     pub priority: u8,
+    /// Where a person put it among those of its priority: smaller ones go first, 0 is where it was made.
+    #[serde(default, skip_serializing_if = "is_unmoved")]
+    pub rank: i64,
     /// It may not start before this is granted.
     pub approval: Option<ApprovalId>,
     pub state: TaskState,
@@ -42,11 +44,14 @@ pub struct Task {
     pub attempts: u32,
     /// Failures that count against the retry policy since it was last queued by a person.
     pub failures: u32,
-    /// Runs lost to the infrastructure since then. They do not count, but are not endless either.
+    /// Runs lost to the infrastructure in a row since then. They do not count, but are not endless either.
     pub losses: u32,
     /// Runs since then for which the host had too little of what all share.
     #[serde(default, skip_serializing_if = "is_never")]
     pub host_losses: u32,
+    /// Changes in a row that did not merge because others were faster.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub conflicts: u32,
     pub last_failure: Option<String>,
     /// The way in which it failed the last time that counted, and how often in a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,67 +77,13 @@ pub struct Task {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-pub(super) const fn is_never(times: &u32) -> bool {
+const fn is_unmoved(rank: &i64) -> bool {
+    *rank == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_never(times: &u32) -> bool {
     *times == 0
-}
-
-/// What a task is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskSpec {
-    pub work: Work,
-    pub requirements: Vec<RequirementKey>,
-    pub acceptance: Vec<String>,
-    pub retries: RetryPolicy,
-    /// Low and high, in minutes.
-    pub estimate_minutes: Option<(u32, u32)>,
-    pub risk: Option<String>,
-    /// How long a run of it may take, in milliseconds, as its recipe says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
-}
-
-/// Who or what does the work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", content = "data", rename_all = "snake_case")]
-pub enum Work {
-    /// Known steps.
-    Steps {
-        /// Where they come from, for people: `blueprint web-api/scaffold`, `cargo test`, `recipe build.yaml`.
-        source: String,
-        steps: Vec<Step>,
-        /// For all steps; a step's own win.
-        env: BTreeMap<String, String>,
-        /// Programs that must be there.
-        tools: Vec<String>,
-        /// Blueprint whose files the steps read.
-        blueprint: Option<String>,
-        /// Files to keep, beside those of the steps.
-        artifacts: Vec<Glob>,
-        /// What the steps change is proposed for a merge. Otherwise the work only looks: it builds, tests, lints.
-        keeps_changes: bool,
-        /// What its runs are given beyond their workspace.
-        #[serde(default, skip_serializing_if = "Access::is_nothing")]
-        access: Access,
-        /// The workspace starts without the project's files.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        starts_empty: bool,
-        /// What holds the steps.
-        #[serde(default, skip_serializing_if = "Isolation::is_sandbox")]
-        isolation: Isolation,
-    },
-    /// An agent that has the capability.
-    Agent { capability: String },
-}
-
-/// How failures are retried. Infrastructure losses are retried in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RetryPolicy {
-    /// Attempts after the first.
-    pub max_retries: u32,
-    /// Wait before the first retry; it doubles with each.
-    pub backoff_base_ms: u64,
-    /// Largest random addition.
-    pub backoff_jitter_ms: u64,
 }
 
 /// What can happen to a task.
@@ -174,6 +125,10 @@ pub enum TaskEvent {
     Prioritized {
         priority: u8,
     },
+    /// A person put it elsewhere among those of its priority.
+    Moved {
+        to: Moved,
+    },
     Started {
         run: RunId,
         attempt: u32,
@@ -182,9 +137,15 @@ pub enum TaskEvent {
         class: FailureClass,
         reason: String,
         not_before: Timestamp,
+        /// What was lost or was in conflict before it is in no row with what comes after it. Older versions counted on.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ends_rows: bool,
     },
     ReviewStarted {
         change: ChangeId,
+        /// Attempts that were lost before it are in no row with later ones. Older versions counted on.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ends_losses: bool,
     },
     Completed {
         change: Option<ChangeId>,
@@ -236,70 +197,33 @@ pub enum TaskEvent {
     },
 }
 
+/// Where a person put a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum Moved {
+    /// Before all others: who is put there later goes before it.
+    First,
+    /// Behind all others.
+    Last,
+    /// Before that one, with that rank.
+    Before { task: TaskId, rank: i64 },
+    /// Behind that one, with that rank.
+    Behind { task: TaskId, rank: i64 },
+}
+
+impl Moved {
+    /// The rank of what was put there at `at`. Times of the log only grow.
+    const fn rank(self, at: Timestamp) -> i64 {
+        match self {
+            Self::First => at.unix_us().saturating_neg(),
+            Self::Last => at.unix_us(),
+            Self::Before { rank, .. } | Self::Behind { rank, .. } => rank,
+        }
+    }
+}
+
 /// How much of a reason says in which way a task failed, in characters.
 const WAY_CHARS_MAX: usize = 400;
-
-/// Longest wait between retries, whatever the policy says, in milliseconds.
-pub const BACKOFF_MS_MAX: u64 = 60 * 60 * 1_000;
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self { max_retries: 2, backoff_base_ms: 500, backoff_jitter_ms: 250 }
-    }
-}
-
-impl RetryPolicy {
-    /// Wait before the retry after `failures` failures, without jitter.
-    #[must_use]
-    pub fn backoff_ms(&self, failures: u32) -> u64 {
-        let doublings = failures.saturating_sub(1).min(32);
-        self.backoff_base_ms.saturating_mul(1 << doublings).min(BACKOFF_MS_MAX)
-    }
-}
-
-impl Work {
-    /// What does the work, for people.
-    #[must_use]
-    pub fn label(&self) -> String {
-        match self {
-            Self::Steps { source, .. } => source.clone(),
-            Self::Agent { capability } => format!("agent {capability}"),
-        }
-    }
-
-    /// What its runs are given beyond their workspace.
-    #[must_use]
-    pub fn access(&self) -> Access {
-        match self {
-            Self::Steps { access, .. } => access.clone(),
-            Self::Agent { .. } => Access { channel: true, ..Access::default() },
-        }
-    }
-
-    /// Whether its runs need nothing of the project's files.
-    #[must_use]
-    pub const fn starts_empty(&self) -> bool {
-        matches!(self, Self::Steps { starts_empty: true, .. })
-    }
-
-    /// What holds the steps of its runs.
-    #[must_use]
-    pub const fn isolation(&self) -> Isolation {
-        match self {
-            Self::Steps { isolation, .. } => *isolation,
-            Self::Agent { .. } => Isolation::Sandbox,
-        }
-    }
-
-    /// Whether what the work changes is proposed for a merge.
-    #[must_use]
-    pub const fn keeps_changes(&self) -> bool {
-        match self {
-            Self::Steps { keeps_changes, .. } => *keeps_changes,
-            Self::Agent { .. } => true,
-        }
-    }
-}
 
 /// A reason without what is another at each time: numbers, as of runs, processes and lengths of time.
 fn way_of(reason: &str) -> String {
@@ -383,12 +307,14 @@ impl Task {
             conditions: conditions.clone(),
             terms: (**terms).clone(),
             priority: *priority,
+            rank: 0,
             approval: *approval,
             state: TaskState::next(None, &TaskStep::Created)?,
             attempts: 0,
             failures: 0,
             losses: 0,
             host_losses: 0,
+            conflicts: 0,
             last_failure: None,
             alike: None,
             last_run: None,
@@ -414,29 +340,29 @@ impl Task {
     /// What it had failed before counts no more.
     fn tried_anew(&mut self, step: &TaskStep, at: Timestamp) -> Result<(), ApplyError> {
         self.step(step, at)?;
-        (self.failures, self.losses, self.host_losses, self.alike) = (0, 0, 0, None);
+        (self.failures, self.losses, self.host_losses, self.conflicts, self.alike) = (0, 0, 0, 0, None);
         Ok(())
     }
 
-    fn retry_scheduled(
-        &mut self,
-        class: FailureClass,
-        reason: &str,
-        not_before: Timestamp,
-        at: Timestamp,
-    ) -> Result<(), ApplyError> {
-        self.step(&TaskStep::RetryScheduled { not_before }, at)?;
+    fn retry_scheduled(&mut self, class: FailureClass, reason: &str, ends_rows: bool) {
         match class {
-            FailureClass::Budget => self.alike = self.alike_with(class, reason),
-            _ if class.counts() => {
+            FailureClass::Conflict => (self.conflicts, self.losses) = (self.conflicts.saturating_add(1), 0),
+            FailureClass::Infrastructure | FailureClass::Lost => self.losses = self.losses.saturating_add(1),
+            FailureClass::Host => self.host_losses = self.host_losses.saturating_add(1),
+            FailureClass::Budget
+            | FailureClass::Task
+            | FailureClass::Agent
+            | FailureClass::Timeout
+            | FailureClass::Isolation
+            | FailureClass::Policy => {
                 self.alike = self.alike_with(class, reason);
-                self.failures += 1;
+                self.failures = self.failures.saturating_add(u32::from(class.counts()));
+                if ends_rows {
+                    (self.losses, self.host_losses, self.conflicts) = (0, 0, 0);
+                }
             }
-            FailureClass::Host => self.host_losses += 1,
-            _ => self.losses += 1,
         }
         self.last_failure = Some(reason.to_owned());
-        Ok(())
     }
 }
 
@@ -468,17 +394,22 @@ impl Entity for Task {
             }
             TaskEvent::TermsSet { terms } => task.set_terms(terms),
             TaskEvent::Prioritized { priority } => task.priority = *priority,
+            TaskEvent::Moved { to } => task.rank = to.rank(meta.at),
             TaskEvent::Started { run, attempt } => {
                 task.step(&TaskStep::Started { run: *run }, meta.at)?;
                 task.attempts = *attempt;
                 task.last_run = Some(*run);
             }
-            TaskEvent::RetryScheduled { class, reason, not_before } => {
-                task.retry_scheduled(*class, reason, *not_before, meta.at)?;
+            TaskEvent::RetryScheduled { class, reason, not_before, ends_rows } => {
+                task.step(&TaskStep::RetryScheduled { not_before: *not_before }, meta.at)?;
+                task.retry_scheduled(*class, reason, *ends_rows);
             }
-            TaskEvent::ReviewStarted { change } => {
+            TaskEvent::ReviewStarted { change, ends_losses } => {
                 task.step(&TaskStep::ReviewStarted { change: *change }, meta.at)?;
                 task.last_change = Some(*change);
+                if *ends_losses {
+                    (task.losses, task.host_losses) = (0, 0);
+                }
             }
             TaskEvent::Completed { change } => task.step(&TaskStep::Completed { change: *change }, meta.at)?,
             TaskEvent::Failed { reason } => {
@@ -542,6 +473,7 @@ impl Entity for Task {
             TaskEvent::Unlinked { .. } => "unlinked",
             TaskEvent::TermsSet { .. } => "terms_set",
             TaskEvent::Prioritized { .. } => "prioritized",
+            TaskEvent::Moved { .. } => "moved",
             TaskEvent::Started { .. } => "started",
             TaskEvent::RetryScheduled { .. } => "retry_scheduled",
             TaskEvent::ReviewStarted { .. } => "review_started",

@@ -12,7 +12,8 @@ use super::budget::{Budget, BudgetKey};
 use super::dependency::Condition;
 use super::patience::{Overdue, Patience};
 use super::project::{Pause, Share};
-use super::task::{TaskSpec, is_never};
+use super::task::is_never;
+use super::task_spec::TaskSpec;
 use super::terms::Terms;
 use super::{ApplyError, Project, Task};
 use crate::recipe::{Glob, Step};
@@ -37,6 +38,10 @@ pub enum TaskPart {
     Priority {
         priority: u8,
     },
+    /// Its place among those of its priority.
+    Rank {
+        rank: i64,
+    },
     Approval {
         approval: Option<ApprovalId>,
     },
@@ -46,6 +51,8 @@ pub enum TaskPart {
         losses: u32,
         #[serde(default, skip_serializing_if = "is_never")]
         host_losses: u32,
+        #[serde(default, skip_serializing_if = "is_never")]
+        conflicts: u32,
         last_failure: Option<String>,
         alike: Option<(FailureClass, String, u32)>,
     },
@@ -59,6 +66,11 @@ pub enum TaskPart {
         overdue: Option<Overdue>,
         question: Option<ApprovalId>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_never(times: &u32) -> bool {
+    *times == 0
 }
 
 /// A part of a project.
@@ -108,9 +120,11 @@ impl Task {
             }
             TaskPart::Terms { terms } => self.set_terms(terms),
             TaskPart::Priority { priority } => self.priority = *priority,
+            TaskPart::Rank { rank } => self.rank = *rank,
             TaskPart::Approval { approval } => self.approval = *approval,
-            TaskPart::Tries { failures, losses, host_losses, last_failure, alike } => {
-                (self.failures, self.losses, self.host_losses) = (*failures, *losses, *host_losses);
+            TaskPart::Tries { failures, losses, host_losses, conflicts, last_failure, alike } => {
+                (self.failures, self.losses) = (*failures, *losses);
+                (self.host_losses, self.conflicts) = (*host_losses, *conflicts);
                 self.last_failure.clone_from(last_failure);
                 self.alike.clone_from(alike);
             }

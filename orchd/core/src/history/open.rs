@@ -56,6 +56,7 @@ impl Stage {
             | TaskEvent::SpendingRaised
             | TaskEvent::Said { .. }
             | TaskEvent::Told { .. }
+            | TaskEvent::Moved { .. }
             | TaskEvent::ApprovalAsked { .. } => return None,
         })
     }

@@ -26,7 +26,7 @@ const EXPIRED: &str = "expired";
 #[must_use]
 pub fn counts(kind: &str) -> bool {
     match kind.split_once('.') {
-        Some(("task", event)) => event != "prioritized",
+        Some(("task", event)) => !matches!(event, "prioritized" | "moved"),
         Some(("run", event)) => matches!(event, "queued" | "pause_requested" | "parked" | "undone" | "ended"),
         Some(("change" | "approval", _)) => true,
         Some(("project", event)) => event == "archived",

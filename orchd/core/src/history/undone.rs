@@ -36,7 +36,7 @@ impl History {
                     task.not_before = *not_before;
                 }
             }
-            TaskPart::Priority { .. } | TaskPart::Tries { .. } | TaskPart::Plan { .. } => {}
+            TaskPart::Priority { .. } | TaskPart::Rank { .. } | TaskPart::Tries { .. } | TaskPart::Plan { .. } => {}
         }
     }
 

@@ -7,7 +7,9 @@ use orch_proto::id::{ProjectId, TaskId};
 
 use super::sample::{new_task, plan_content, proposal, requirements, step_spec, vision};
 use super::{channel, models, planning};
-use crate::command::{Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Said, Subject, TermsChange};
+use crate::command::{
+    Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Said, Seat, Subject, TermsChange,
+};
 use crate::digest::Digest;
 use crate::entity::{
     Approval, BudgetKey, Change, Condition, Entity, InfoRequest, Join, Meter, Observation, Period, Plan, PlannedStep,
@@ -228,6 +230,15 @@ impl Scene {
         })
     }
 
+    fn seat(&self, dice: &mut IdSource) -> Option<Seat> {
+        Some(match dice.jitter(4) {
+            0 => Seat::First,
+            1 => Seat::Last,
+            2 => Seat::Before(self.any_task(dice)?),
+            _ => Seat::Behind(self.any_task(dice)?),
+        })
+    }
+
     fn task(&self, dice: &mut IdSource) -> Option<Command> {
         let found = pick_open(&self.tasks, dice)?;
         let task = found.id;
@@ -239,9 +250,11 @@ impl Scene {
                 Some(Command::LinkTask { task, depends_on, condition: random_condition(dice) })
             }
             2 => Some(Command::UnlinkTask { task, depends_on: self.any_task(dice)? }),
+            3 if dice.jitter(2) == 0 => Some(Command::MoveTask { task, to: self.seat(dice)? }),
             3 => Some(Command::PrioritizeTask { task, priority: 9 }),
             4 => Some(Command::HoldTask { task, reason }),
             5 => Some(Command::ReleaseTask { task }),
+            6 if dice.jitter(4) == 0 => Some(Command::CancelTasks { tasks: vec![task], reason }),
             6 => Some(Command::CancelTask { task, reason }),
             7 => {
                 let task = self.any_task(dice)?;
@@ -298,6 +311,10 @@ impl Scene {
         match dice.jitter(30) {
             0 => return Some(Command::PauseRun { run: run.id, reason: reason() }),
             1 => return Some(Command::ResumeRun { run: run.id }),
+            13 => {
+                let (run, anew) = (run.id, dice.jitter(2) == 0);
+                return Some(Command::RetryRun { run, anew, not_before: None, priority: None });
+            }
             2..=4 => return self.silence(dice).or_else(|| self.start(dice)),
             5..=6 => return self.removal(dice),
             7..=12 => return Some(models::random_exchange(&run, dice)),
@@ -333,6 +350,7 @@ impl Scene {
                 outcome: random_outcome(dice),
                 artifacts: Vec::new(),
                 log_dropped_bytes: 0,
+                left_out: Box::default(),
                 proposal: (dice.jitter(4) != 0).then(|| {
                     let protected: &[&str] = if dice.jitter(3) == 0 { &["ci.yaml"] } else { &[] };
                     Box::new(proposal(&format!("r{}", run.number), protected))
@@ -453,13 +471,14 @@ fn random_observation(dice: &mut IdSource) -> Observation {
 
 fn random_outcome(dice: &mut IdSource) -> RunOutcome {
     let reason = reason();
-    match dice.jitter(10) {
+    match dice.jitter(12) {
         0 => RunOutcome::Failed { class: FailureClass::Task, reason },
         1 => RunOutcome::Failed { class: FailureClass::Isolation, reason },
         2 => RunOutcome::TimedOut { reason },
         3 => RunOutcome::Cancelled { reason },
         4 => RunOutcome::Failed { class: FailureClass::Host, reason },
         5 => RunOutcome::Lost { reason },
+        6 => RunOutcome::Failed { class: FailureClass::Agent, reason },
         _ => RunOutcome::Succeeded,
     }
 }

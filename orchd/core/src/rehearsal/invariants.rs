@@ -6,8 +6,8 @@ use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 
 use crate::entity::{
-    Approval, ApprovalSubject, BudgetState, Change, Entity, InfoRequest, Plan, Project, Requirements, Run, RunPurpose,
-    Task, Vision,
+    Approval, ApprovalSubject, BudgetState, Change, Entity, InfoRequest, OwnWait, Plan, Project, Requirements, Run,
+    RunPause, RunPurpose, Task, Vision,
 };
 use crate::graph::Graph;
 use crate::state::approval::ApprovalState;
@@ -207,7 +207,8 @@ fn waits(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Resul
         if run.state.is_waiting() != has_asked && run.cancel_requested.is_none() {
             found.push(format!("R-{} is {}, and {}", run.number, run.state.label(), infos.len() + actions.len()));
         }
-        if run.pause.is_some_and(|pause| pause.for_answer) && !run.state.is_waiting() {
+        let own_wait = run.pause.as_ref().and_then(RunPause::own_wait);
+        if own_wait == Some(OwnWait::Answer) && !run.state.is_waiting() {
             found.push(format!("R-{} stands still for an answer that it does not wait for", run.number));
         }
     }

@@ -139,6 +139,8 @@ pub struct Book {
     pub(super) queues: MergeQueues,
     /// The gates for which there was no room when something was chosen the last time.
     pub(super) kept: Option<Kept>,
+    /// Changes whose checks were chosen and are on their way: how they begin is being found out.
+    pub(super) on_their_way: BTreeSet<ChangeId>,
     pub(super) returning: Returning,
     /// Runs that stand still and count for the memory that a run usually has.
     standing_still: u64,
@@ -295,6 +297,20 @@ impl Book {
             self.unchoose(task);
             self.refresh(task);
         }
+    }
+
+    /// Checks that were chosen and of which nothing is on record yet, since it takes time to find out how they begin. They keep their
+    /// places until they are not among these any more, whatever is given back.
+    pub fn set_on_their_way(&mut self, checks: BTreeSet<ChangeId>) {
+        if self.on_their_way == checks {
+            return;
+        }
+        self.on_their_way = checks;
+        let freed = self.ledger.release(Holder::ChecksOnTheirWay);
+        if !self.on_their_way.is_empty() {
+            self.ledger.hold(Holder::ChecksOnTheirWay, Demand::usual(), self.on_their_way.len() as u64);
+        }
+        self.wake(freed);
     }
 
     /// The change of each project's merge queue whose turn it is, leaving out those that rest and those of projects in which

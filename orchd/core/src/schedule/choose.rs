@@ -46,7 +46,7 @@ impl Book {
         let now = self.advance(now);
         let places = self.places();
         let mut decisions = self.ends();
-        let recalls = self.recalls(places);
+        let recalls = self.recalls(now, places);
         let places = if self.limits.forbid() { 0 } else { places - recalls.len() };
         decisions.extend(recalls);
         decisions.extend(self.starts(now, rests, places));
@@ -60,15 +60,16 @@ impl Book {
 
     /// Places that are free.
     pub(super) fn places(&self) -> usize {
-        let under_way = self.turns.running() + self.chosen.len() + self.returning.chosen();
+        let chosen = self.chosen.len() + self.returning.chosen() + self.on_their_way.len();
+        let under_way = self.turns.running() + chosen;
         (self.limits.runs_max as usize).saturating_sub(under_way)
     }
 
     /// Runs that go on in that many places: before anything begins, and whether or not anything may, since they have begun. How many
     /// processors are free is not asked: they were there before, and no run has them for itself.
-    fn recalls(&mut self, places: usize) -> Vec<Decision> {
+    fn recalls(&mut self, now: Timestamp, places: usize) -> Vec<Decision> {
         let mut recalls = Vec::new();
-        for (run, project, doer) in self.returning.in_order() {
+        for (run, project, doer) in self.returning.in_order(now) {
             if recalls.len() == places {
                 break;
             }
@@ -135,6 +136,7 @@ impl Book {
             .chain(self.budgets.next_due())
             .chain(self.queues.next_due(self.time_at(now)))
             .chain(self.turns.next_day())
+            .chain(self.returning.next_due(now))
             .min()
     }
 
@@ -179,8 +181,13 @@ impl Book {
         let (priority, project) = (node.facts.priority, node.facts.project);
         let age =
             if level > priority { format!(", {level} since nothing of it started for long") } else { String::new() };
+        let moved = match order.rank {
+            0 => "",
+            ..0 => "; moved ahead by a person",
+            1.. => "; moved back by a person",
+        };
         format!(
-            "priority {priority}{age}; {} of its project running, {} min used lately; {} min of work behind it; {} ready \
+            "priority {priority}{age}{moved}; {} of its project running, {} min used lately; {} min of work behind it; {} ready \
              after it",
             self.turns.of_project(project),
             self.turns.used_ms(project).div_ceil(60_000),

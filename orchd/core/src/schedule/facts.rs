@@ -11,7 +11,7 @@ use super::staff::Doer;
 use crate::digest::Digest;
 use crate::entity::{
     Approval, Asks, Backoff, Budget, Change, Condition, Entity as _, Join, Observation, Pause, Project, Run, RunEvent,
-    RunPurpose, Share, Standing, Task, Timeout, Work,
+    RunPause, RunPurpose, Share, Standing, Task, Timeout, Work,
 };
 use crate::event::Event;
 use crate::state::approval::ApprovalState;
@@ -63,6 +63,8 @@ pub struct TaskFacts {
     /// While it waits in the queue or runs.
     pub(super) deadline: Option<Timestamp>,
     pub(super) priority: u8,
+    /// Where a person put it among those of its priority.
+    pub(super) rank: i64,
     pub(super) approval: Option<ApprovalId>,
     /// When its plan was approved, as long as it has not begun.
     pub(super) planned_at: Option<Timestamp>,
@@ -123,6 +125,7 @@ impl From<&Task> for TaskFacts {
                 .deadline
                 .filter(|_| matches!(task.state, TaskState::Approved { .. } | TaskState::Running { .. })),
             priority: task.priority,
+            rank: task.rank,
             approval: task.approval,
             planned_at: (task.plan.is_some() && task.attempts == 0).then_some(task.created_at),
             queue_timeout: task.terms.patience.queue,
@@ -216,8 +219,8 @@ pub struct RunFacts {
     /// It waits for a person, and takes no place among those under way meanwhile. Its memory, its disk and what it asked for by
     /// name it still holds.
     pub(super) is_parked: bool,
-    /// It has its answer, and waits for a place since then.
-    pub(super) wants_place: Option<Timestamp>,
+    /// It has its answer, and waits for a place since then; from when on it may go on, when somebody paused it until then.
+    pub(super) wants_place: Option<(Timestamp, Option<Timestamp>)>,
     /// Somebody asked for its end.
     pub(super) is_ending: bool,
     pub(super) queued_at: Timestamp,
@@ -240,7 +243,7 @@ impl From<&Run> for RunFacts {
             priority: run.priority,
             is_open: run.is_open(),
             is_parked: run.is_parked(),
-            wants_place: run.pause.as_ref().and_then(|pause| pause.for_place),
+            wants_place: run.pause.as_ref().and_then(RunPause::wants_place),
             is_ending: run.cancel_requested.is_some(),
             queued_at: run.queued_at,
             started_at: run.started_at,
@@ -363,7 +366,12 @@ mod tests {
 
     #[test]
     fn what_is_heeded_of_a_run_is_known_by_its_name() {
-        let ended = RunEvent::Ended { outcome: RunOutcome::Succeeded, artifacts: Vec::new(), log_dropped_bytes: 0 };
+        let ended = RunEvent::Ended {
+            outcome: RunOutcome::Succeeded,
+            artifacts: Vec::new(),
+            log_dropped_bytes: 0,
+            left_out: Box::default(),
+        };
         let observed = RunEvent::Observed { cursor: 1, observations: Vec::new() };
         let (cancelled, spent) =
             (RunEvent::CancelRequested { reason: String::new() }, RunEvent::OverBudget { reason: String::new() });

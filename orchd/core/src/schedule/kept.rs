@@ -42,6 +42,7 @@ impl Book {
             return (Vec::new(), None);
         }
         let mut checks = self.queues.to_check(now, |change| rests.contains(&change.id) || self.holds_back(change));
+        checks.retain(|change| !self.on_their_way.contains(change));
         checks.truncate(places);
         let need = self.memory_of_checks();
         let free = need.and_then(|_| self.ledger.free(&Resource::Memory));

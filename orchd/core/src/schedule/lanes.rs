@@ -19,6 +19,8 @@ use super::ledger::{Amounts, Resource};
 /// The order of ready tasks of one level; the smallest goes first. Ends with the id, so that ties are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Order {
+    /// Where a person put it.
+    pub(super) rank: i64,
     /// Minutes of work behind it, its own included.
     pub(super) tail: Reverse<u64>,
     pub(super) created_at: Timestamp,

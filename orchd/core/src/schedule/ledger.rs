@@ -115,6 +115,8 @@ pub(super) enum Holder {
     Recalled(RunId),
     /// The checks that are chosen at this moment.
     Checks,
+    /// Those that were chosen before and are on their way.
+    ChecksOnTheirWay,
     /// Runs that stand still beyond those whose usual memory the host lends.
     StandingStill,
 }

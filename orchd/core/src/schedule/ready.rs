@@ -51,7 +51,8 @@ impl Book {
         let lacks = |wants: &_| self.limits.lacks(wants);
         let since = self.ready_since(node);
         let lane = self.lanes.of(node.facts.class(), &node.facts.wants, lacks);
-        let order = Order { tail: Reverse(node.tail), created_at: node.facts.created_at, id };
+        let (rank, created_at) = (node.facts.rank, node.facts.created_at);
+        let order = Order { rank, tail: Reverse(node.tail), created_at, id };
         self.place(id, Some(Place { lane, order, since }));
     }
 

@@ -12,8 +12,8 @@ use super::staff::Doer;
 /// Those runs, and which of them were told to go on and have not yet.
 #[derive(Debug, Default)]
 pub(super) struct Returning {
-    /// Since when each waits for a place, and who does its work.
-    waiting: BTreeMap<RunId, (Timestamp, ProjectId, Doer)>,
+    /// Since when each waits for a place, from when on it may go on, and who does its work.
+    waiting: BTreeMap<RunId, (Timestamp, Option<Timestamp>, ProjectId, Doer)>,
     chosen: BTreeMap<RunId, ProjectId>,
     /// Those that stand still, answered or not, and asked for no memory of their own.
     usual: BTreeSet<RunId>,
@@ -23,7 +23,9 @@ impl Returning {
     /// A run as it is now. Answers its project when it was chosen before: that is over.
     pub(super) fn put(&mut self, facts: &RunFacts) -> Option<ProjectId> {
         match facts.wants_place.filter(|_| facts.is_open && !facts.is_ending) {
-            Some(since) => self.waiting.insert(facts.id, (since, facts.project, facts.doer.clone())),
+            Some((since, from)) => {
+                self.waiting.insert(facts.id, (since, from, facts.project, facts.doer.clone()))
+            }
             None => self.waiting.remove(&facts.id),
         };
         if facts.is_open && facts.is_parked && facts.asks.memory_bytes.is_none() {
@@ -34,12 +36,19 @@ impl Returning {
         self.chosen.remove(&facts.id)
     }
 
-    /// Those that were not chosen, those that wait longest first.
-    pub(super) fn in_order(&self) -> Vec<(RunId, ProjectId, Doer)> {
-        let left = self.waiting.iter().filter(|(run, _)| !self.chosen.contains_key(run));
-        let mut order: Vec<_> = left.map(|(run, (since, project, doer))| (*since, *run, *project, doer)).collect();
+    /// Those that were not chosen and may go on, those that wait longest first.
+    pub(super) fn in_order(&self, now: Timestamp) -> Vec<(RunId, ProjectId, Doer)> {
+        let may_go_on = |from: Option<Timestamp>| from.is_none_or(|from| from <= now);
+        let left = self.waiting.iter();
+        let left = left.filter(|(run, (_, from, ..))| may_go_on(*from) && !self.chosen.contains_key(run));
+        let mut order: Vec<_> = left.map(|(run, (since, _, project, doer))| (*since, *run, *project, doer)).collect();
         order.sort_unstable();
         order.into_iter().map(|(_, run, project, doer)| (run, project, doer.clone())).collect()
+    }
+
+    /// When the next of them may go on.
+    pub(super) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        self.waiting.values().filter_map(|(_, from, ..)| *from).filter(|from| *from > now).min()
     }
 
     pub(super) fn choose(&mut self, run: RunId, project: ProjectId) {

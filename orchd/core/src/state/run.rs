@@ -50,6 +50,8 @@ pub enum RunState {
 pub enum FailureClass {
     /// A step said so.
     Task,
+    /// The agent failed and not the work: its program ended in error, or a model server that it works with did.
+    Agent,
     /// It took too long, or was silent for too long.
     Timeout,
     /// The sandbox could not be made, its result could not be taken in, ... Does not count against the task.
@@ -65,6 +67,8 @@ pub enum FailureClass {
     Policy,
     /// A budget of its project was used up, and it was ended. Does not count against the task.
     Budget,
+    /// Somebody else was faster, and what it changed does not merge any more. Does not count against the task.
+    Conflict,
 }
 
 impl FailureClass {
@@ -72,8 +76,8 @@ impl FailureClass {
     #[must_use]
     pub const fn counts(self) -> bool {
         match self {
-            Self::Task | Self::Timeout | Self::Isolation | Self::Policy => true,
-            Self::Infrastructure | Self::Host | Self::Lost | Self::Budget => false,
+            Self::Task | Self::Agent | Self::Timeout | Self::Isolation | Self::Policy => true,
+            Self::Infrastructure | Self::Host | Self::Lost | Self::Budget | Self::Conflict => false,
         }
     }
 
@@ -82,6 +86,7 @@ impl FailureClass {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Task => "task",
+            Self::Agent => "agent",
             Self::Timeout => "timeout",
             Self::Infrastructure => "infrastructure",
             Self::Host => "host",
@@ -89,6 +94,7 @@ impl FailureClass {
             Self::Isolation => "isolation",
             Self::Policy => "policy",
             Self::Budget => "budget",
+            Self::Conflict => "conflict",
         }
     }
 }

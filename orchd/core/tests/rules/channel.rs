@@ -12,7 +12,7 @@ use orch_core::state::info_request::InfoRequestState;
 use orch_core::state::run::RunState;
 use orch_proto::id::{ProjectId, RunId};
 
-use crate::schedule_choice::{book, choice, limits, names};
+use crate::schedule_choice::{book, choice, limits, names, next_due};
 use crate::support::{Scene, start};
 
 impl Scene {
@@ -156,4 +156,47 @@ fn runs_that_have_their_answers_go_on_one_by_one_as_there_are_places() {
     scene.does(&Command::ResumeRun { run: runs[2] });
     scene.does(&Command::PauseRun { run: runs[0], reason: "later".into() });
     scene.refuses(&Command::RecallRun { run: runs[0] });
+}
+
+/// Places are for those that go on: whoever waited for one before its project was paused waits for one after that, too.
+#[test]
+fn a_pause_of_the_project_gives_nobody_a_place() {
+    let (mut scene, project) = Scene::ready("shop");
+    let runs: Vec<RunId> = ["answered", "asks", "until"].map(|title| scene.speaks(project, title)).to_vec();
+    for run in &runs {
+        scene.asks_people(*run, "k");
+        scene.does(&Command::ParkRun { run: *run });
+    }
+    scene.answers(runs[0]);
+    let pause =
+        |until| Command::PauseProjects { projects: vec![project], reason: "release".into(), until, with_runs: true };
+    scene.does(&pause(None));
+    scene.later_ms(10);
+    // The answer comes while it is paused.
+    scene.answers(runs[1]);
+    assert!(runs.iter().all(|run| scene.one::<Run>(*run).is_parked()));
+    assert_eq!(names(&scene, 9), Vec::<String>::new(), "nobody goes on while a person wants them to stand still");
+    scene.refuses(&Command::RecallRun { run: runs[0] });
+    scene.does(&Command::ResumeProjects { projects: vec![project] });
+    assert!(runs.iter().all(|run| scene.one::<Run>(*run).is_parked()), "they wait for places as before");
+    assert_eq!(names(&scene, 0), Vec::<String>::new());
+    assert_eq!(names(&scene, 1), ["recall R-1"]);
+    assert_eq!(names(&scene, 9), ["recall R-1", "recall R-2"]);
+    // A pause that ends by itself leaves them waiting, too, and somebody looks then.
+    scene.answers(runs[2]);
+    let until = scene.now.plus_ms(60_000);
+    scene.does(&pause(Some(until)));
+    assert_eq!((names(&scene, 9), next_due(&scene)), (Vec::new(), Some(until)));
+    scene.now = until;
+    assert_eq!(names(&scene, 2), ["recall R-1", "recall R-2"]);
+    assert!(runs.iter().all(|run| scene.one::<Run>(*run).pause.unwrap().lasts(until)));
+    scene.does(&Command::RecallRun { run: runs[0] });
+    assert!(scene.one::<Run>(runs[0]).pause.is_none());
+    // What a person pauses by itself and lets go on waits again; told once more it goes on at once.
+    scene.does(&Command::PauseRun { run: runs[1], reason: "look".into() });
+    assert_eq!(names(&scene, 9), ["recall R-3"]);
+    scene.does(&Command::ResumeRun { run: runs[1] });
+    assert!(scene.one::<Run>(runs[1]).is_parked());
+    scene.does(&Command::ResumeRun { run: runs[1] });
+    assert!(scene.one::<Run>(runs[1]).pause.is_none());
 }

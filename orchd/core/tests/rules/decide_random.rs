@@ -81,7 +81,7 @@ fn the_lists_reach_every_kind_of_event() {
     assert_eq!(missing, Vec::<&str>::new(), "of {kinds:?}");
 }
 
-const EXPECTED: [&str; 73] = [
+const EXPECTED: [&str; 74] = [
     "task.said",
     "task.told",
     "project.planning_fell_back",
@@ -133,6 +133,7 @@ const EXPECTED: [&str; 73] = [
     "task.linked",
     "task.unlinked",
     "task.terms_set",
+    "task.moved",
     "task.expired",
     "task.started",
     "task.retry_scheduled",

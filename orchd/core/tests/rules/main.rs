@@ -30,10 +30,13 @@ mod history;
 
 mod once;
 
+mod orders;
+
 mod patience;
 
 mod plannings;
 
+mod schedule_checks;
 mod schedule_choice;
 mod schedule_clock;
 mod schedule_grants;

@@ -192,7 +192,16 @@ pub(crate) fn start(task: TaskId) -> Command {
 }
 
 pub(crate) fn settle(run: RunId, fence: u64, outcome: RunOutcome) -> Command {
-    Command::SettleRun { run, fence, said: None, outcome, artifacts: Vec::new(), log_dropped_bytes: 0, proposal: None }
+    Command::SettleRun {
+        run,
+        fence,
+        said: None,
+        outcome,
+        artifacts: Vec::new(),
+        log_dropped_bytes: 0,
+        left_out: Box::default(),
+        proposal: None,
+    }
 }
 
 pub(crate) fn approve(approval: ApprovalId) -> Command {

@@ -53,9 +53,15 @@ pub(super) async fn submit(app: &Arc<App>, caller: &Caller, envelope: Envelope) 
     Ok(answer(committed))
 }
 
-/// Whether the planner reads a text for it.
+/// Whether the planner reads a text for it, or all that is open is looked at.
 const fn plans(request: &Request) -> bool {
-    matches!(request, Request::VisionSubmit { .. } | Request::RequirementsPropose { .. } | Request::PlanPropose { .. })
+    matches!(
+        request,
+        Request::VisionSubmit { .. }
+            | Request::RequirementsPropose { .. }
+            | Request::PlanPropose { .. }
+            | Request::ProjectCancel { .. }
+    )
 }
 
 /// What the request was answered with when it was sent before.
@@ -86,6 +92,7 @@ fn command(app: &App, caller: &Caller, request: Request) -> Result<Command, RpcE
         Request::TaskCreate { .. } => task::create(app, request),
         Request::TaskEdit { .. } => task::edit(app, request),
         Request::TaskQueue { tasks } => task::queue(app, &tasks),
+        Request::ProjectCancel { projects, reason } => task::cancel_all(app, &projects, reason),
         Request::Undo { event } => with_view(app, |view| undo::command(view, caller, event)),
         other => with_view(app, |view| steering(view, other)),
     }
@@ -112,9 +119,11 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
             let answer = Answer::Choose { choice: convert::patience::chosen(choice), not_before, priority };
             Ok(Command::Decide { subject: Subject::Approval(found.id), answer, digest })
         }
-        Request::RunPause { .. } | Request::RunResume { .. } | Request::RunCancel { .. } | Request::RunSay { .. } => {
-            of_run(view, request)
-        }
+        Request::RunPause { .. }
+        | Request::RunResume { .. }
+        | Request::RunCancel { .. }
+        | Request::RunRetry { .. }
+        | Request::RunSay { .. } => of_run(view, request),
         Request::InfoCancel { info, reason: why } => Ok(Command::CancelInfo {
             info: resolve::entity::<InfoRequest>(view, &info)?.id,
             reason: why.unwrap_or_else(|| "declined by a person".into()),
@@ -135,12 +144,14 @@ fn steering(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> 
         | Request::TaskUnlink { .. }
         | Request::TaskSet { .. }
         | Request::TaskPrioritize { .. }
+        | Request::TaskMove { .. }
         | Request::TaskHold { .. }
         | Request::TaskRelease { .. }
         | Request::TaskCancel { .. }
         | Request::TaskSay { .. }
         | Request::TaskRetry { .. } => task::steer(view, request),
         Request::ProjectCreate { .. }
+        | Request::ProjectCancel { .. }
         | Request::VisionSubmit { .. }
         | Request::RequirementsPropose { .. }
         | Request::RequirementsEdit { .. }
@@ -164,6 +175,9 @@ fn of_run(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> {
         Request::RunCancel { run: name, reason: why } => {
             let reason = why.unwrap_or_else(|| "cancelled by a person".into());
             Ok(Command::CancelRun { run: run(&name)?, reason })
+        }
+        Request::RunRetry { run: name, anew, not_before, priority } => {
+            Ok(Command::RetryRun { run: run(&name)?, anew, not_before, priority })
         }
         Request::RunSay { run: name, text } => Ok(Command::SayToRun { run: run(&name)?, text }),
         _ => Err(RpcError::new(ErrorCode::Internal, "not a request about a run")),

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use orch_core::command::{Command, NewTask};
-use orch_core::entity::{RetryPolicy, Task, TaskSpec, Work};
+use orch_core::command::{Command, NewTask, Seat};
+use orch_core::entity::{Project, RetryPolicy, Task, TaskSpec, Work};
 use orch_core::planner::{RequirementKey, RequirementKeyError};
 use orch_core::planning::recipe_work;
 use orch_core::recipe::{self, Isolation, Network, Recipe, RunRecipe};
-use orch_proto::request::Request;
-use orch_proto::{ErrorCode, RECIPE_BYTES_MAX, Ref, RpcError};
-use orch_store::ReadView;
+use orch_core::view::{Filter, View as _};
+use orch_proto::request::{QueuePlace, Request};
+use orch_proto::{ErrorCode, RECIPE_BYTES_MAX, Ref, RpcError, TASKS_CANCELLED_MAX};
+use orch_store::{READ_DEADLINE_MS_MAX, ReadView};
 
 use super::with_view;
 use crate::app::App;
@@ -120,6 +121,30 @@ pub(super) fn queue(app: &App, tasks: &[Ref]) -> Result<Command, RpcError> {
     })
 }
 
+/// The newest tasks of projects that are not over, as many as one command ends; of all that are in use when none is named.
+pub(super) fn cancel_all(app: &App, projects: &[Ref], reason: Option<String>) -> Result<Command, RpcError> {
+    let tasks = app.store.read_within(READ_DEADLINE_MS_MAX, |view| {
+        let named = projects.iter().map(|name| resolve::project(view, name)).collect::<Result<Vec<_>, _>>();
+        let projects = match named {
+            Ok(named) if named.is_empty() => view.list::<Project>(&Filter::default().open())?,
+            Ok(named) => named,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let mut tasks = Vec::new();
+        for project in projects {
+            let mut open = Vec::new();
+            view.each::<Task>(&Filter::of(project.id).open(), |task| open.push((task.number, task.id)))?;
+            // What waits for the end of another does not begin because that was ended first.
+            open.sort_unstable();
+            let left = TASKS_CANCELLED_MAX.saturating_sub(tasks.len());
+            tasks.extend(open.into_iter().rev().take(left).map(|(_, id)| id));
+        }
+        Ok(Ok(tasks))
+    });
+    let tasks = tasks.map_err(|error| errors::read(&error))??;
+    Ok(Command::CancelTasks { tasks, reason: reason.unwrap_or_else(|| "cancelled by a person".into()) })
+}
+
 /// Commands about one task that need nothing but names.
 pub(super) fn steer(view: &ReadView<'_>, request: Request) -> Result<Command, RpcError> {
     let reason = |reason: Option<String>| reason.unwrap_or_default();
@@ -137,6 +162,15 @@ pub(super) fn steer(view: &ReadView<'_>, request: Request) -> Result<Command, Rp
         }
         Request::TaskPrioritize { task: name, priority } => {
             Ok(Command::PrioritizeTask { task: task(&name)?, priority })
+        }
+        Request::TaskMove { task: name, to } => {
+            let to = match to {
+                QueuePlace::First => Seat::First,
+                QueuePlace::Last => Seat::Last,
+                QueuePlace::Before { task: other } => Seat::Before(task(&other)?),
+                QueuePlace::Behind { task: other } => Seat::Behind(task(&other)?),
+            };
+            Ok(Command::MoveTask { task: task(&name)?, to })
         }
         Request::TaskHold { task: name, reason: why } => {
             Ok(Command::HoldTask { task: task(&name)?, reason: reason(why) })

@@ -26,7 +26,7 @@ use orch_sandbox::exit_record::ExitRecord;
 use orch_store::{Committed, ExecuteError, Store};
 use orchd::kept_book::KeptBook;
 use orchd::reconcile::{self, Ended, Front};
-use orchd::site::{Launched, Lookout, Moved, Served, Site};
+use orchd::site::{Hindered, Launched, Lookout, Moved, NotTaken, Served, Site};
 use orchd::troubles::Troubles;
 use tokio::sync::{Notify, watch};
 
@@ -400,7 +400,11 @@ impl Site for Life {
         Ok(None)
     }
 
-    fn result(&self, run: &Run, exit: &ExitRecord) -> Result<Ended, ReadError> {
+    fn result(&self, run: &Run, exit: &ExitRecord, hindered: Hindered) -> Result<Ended, NotTaken> {
+        // A disk that is full has no room for what a run left either.
+        if self.around().is_failing && hindered == Hindered::IsTriedAgain {
+            return Err(NotTaken::Host("no space left".to_owned()));
+        }
         let task = self.store.read(|view| view.get::<Task>(run.task))?;
         let outcome = reconcile::outcome(&exit.outcome, run);
         let keeps = task.is_some_and(|task| task.spec.work.keeps_changes());

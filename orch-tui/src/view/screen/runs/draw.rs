@@ -202,6 +202,11 @@ fn given(run: &RunRow, columns: usize) -> Vec<Line> {
 }
 
 fn artifacts(run: &RunRow) -> Vec<Line> {
+    let left_out = run.left_out.iter().map(|line| Line::of("not kept: ", Role::Warn).safe(line.clone(), Role::Text));
+    let left_out: Vec<Line> = left_out.collect();
+    if run.artifacts.is_empty() && !left_out.is_empty() {
+        return left_out;
+    }
     if run.artifacts.is_empty() {
         return vec![Line::of("no artifacts; a step declares the files it leaves", Role::Dim)];
     }
@@ -210,5 +215,5 @@ fn artifacts(run: &RunRow) -> Vec<Line> {
         line.safe(artifact.digest.clone(), Role::Dim).lit("  ", Role::Text).safe(artifact.path.clone(), Role::Strong)
     });
     let save = text(format_args!("save with: orchctl run artifacts {} --save PATH", run.full_name));
-    rows.chain([Line::new(), Line::from_safe(save, Role::Dim)]).collect()
+    rows.chain(left_out).chain([Line::new(), Line::from_safe(save, Role::Dim)]).collect()
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::super::{Context, DecideError, conflict};
 use super::{Back, happen, is_to_be, nothing_began};
-use crate::entity::{Budget, BudgetKey, Entity as _, Level, Project, ProjectEvent, ProjectPart, Run, RunEvent};
+use crate::entity::{
+    Budget, BudgetKey, Entity as _, Level, Project, ProjectEvent, ProjectPart, Run, RunEvent, RunPause,
+};
 use crate::undo::Was;
 use crate::view::View;
 
@@ -100,10 +102,25 @@ pub(super) fn run<V: View>(cx: &mut Context<'_, V>, back: &mut Back<'_>, was: &W
         }
         return Err(conflict(format!("{name} is {} since then", now.state.label())));
     }
-    if is_to_be(|| format!("the pause of {name}"), (&before.pause, &after.pause), &now.pause)? {
-        let words = if before.pause.is_some() { "stands still again" } else { "goes on" };
+    let pause = if now.pause == after.pause {
+        (before.pause != after.pause).then(|| before.pause.clone())
+    } else {
+        // What it waits for by itself is no decision, and may be another since then.
+        let [was, is, stands] = [before, after, &now].map(|run| asked_part(run.pause.as_ref()));
+        is_to_be(|| format!("the pause of {name}"), (&was, &is), &stands)?.then(|| match was {
+            Some(asked) => Some(asked.over(now.pause.as_ref())),
+            None => now.pause.as_ref().and_then(RunPause::beneath_it),
+        })
+    };
+    if let Some(pause) = pause {
+        let words = if pause.is_some() { "stands still again" } else { "goes on" };
         back.lines.push(format!("{name} {words}"));
-        happen(cx, now, RunEvent::Undone { operation: back.operation.seq, pause: before.pause.clone() })?;
+        happen(cx, now, RunEvent::Undone { operation: back.operation.seq, pause })?;
     }
     Ok(())
+}
+
+/// What a person wanted of the pause of a run.
+fn asked_part(pause: Option<&RunPause>) -> Option<RunPause> {
+    pause.filter(|pause| !pause.is_the_runs_own()).map(|pause| RunPause { beneath: None, ..pause.clone() })
 }

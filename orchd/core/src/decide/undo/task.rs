@@ -108,14 +108,17 @@ fn parts(before: &Task, after: &Task, now: &Task) -> Result<Vec<TaskPart>, Decid
     if is_to_be(|| format!("the priority of {name}"), (&before.priority, &after.priority), &now.priority)? {
         parts.push(TaskPart::Priority { priority: before.priority });
     }
+    if is_to_be(|| format!("the place of {name}"), (&before.rank, &after.rank), &now.rank)? {
+        parts.push(TaskPart::Rank { rank: before.rank });
+    }
     if is_to_be(|| format!("the approval of {name}"), (&before.approval, &after.approval), &now.approval)? {
         parts.push(TaskPart::Approval { approval: before.approval });
     }
-    let losses = |task: &Task| (task.losses, task.host_losses);
+    let losses = |task: &Task| (task.losses, task.host_losses, task.conflicts);
     let tries = |task: &Task| (task.failures, losses(task), task.last_failure.clone(), task.alike.clone());
     if is_to_be(|| format!("what is known of {name}"), (&tries(before), &tries(after)), &tries(now))? {
-        let (failures, (losses, host_losses), last_failure, alike) = tries(before);
-        parts.push(TaskPart::Tries { failures, losses, host_losses, last_failure, alike });
+        let (failures, (losses, host_losses, conflicts), last_failure, alike) = tries(before);
+        parts.push(TaskPart::Tries { failures, losses, host_losses, conflicts, last_failure, alike });
     }
     if is_to_be(|| format!("the plan of {name}"), (&before.plan, &after.plan), &now.plan)? {
         parts.push(TaskPart::Plan { plan: before.plan.clone() });
@@ -252,6 +255,7 @@ fn line(name: &str, part: &TaskPart) -> String {
         TaskPart::Edge { condition: None, .. } => format!("{name} does not wait for it any more"),
         TaskPart::Terms { .. } => format!("{name} is scheduled on its former terms"),
         TaskPart::Priority { priority } => format!("{name} has priority {priority} again"),
+        TaskPart::Rank { .. } => format!("{name} has its former place among those of its priority"),
         TaskPart::Approval { .. } => format!("{name} needs the approval that it needed before"),
         TaskPart::Tries { .. } => format!("how often {name} failed counts as before"),
         TaskPart::Plan { .. } => format!("{name} belongs to its plan as before"),

@@ -89,6 +89,7 @@ const fn task(event: &TaskEvent) -> Option<(&'static str, &'static str)> {
         | TaskEvent::TermsSet { .. }
         | TaskEvent::Unlinked { .. }
         | TaskEvent::Prioritized { .. }
+        | TaskEvent::Moved { .. }
         | TaskEvent::Failed { .. }
         | TaskEvent::Cancelled { .. }
         | TaskEvent::Held { .. }
