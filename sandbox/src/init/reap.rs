@@ -69,8 +69,7 @@ pub(crate) fn next(wait: Wait) -> Result<Next, Errno> {
     }
 }
 
-/// A signal to whoever has ended in between is no failure.
-pub(crate) fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
+fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
     match sent {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(errno),

@@ -25,7 +25,7 @@ use super::streams::pipe;
 use super::{FOLLOW_MAX, die_in};
 use crate::cgroup::{self, RunGroup};
 use crate::clock::monotonic_ns;
-use crate::init::reap::{self, Next, Wait, ignore_gone};
+use crate::init::reap::{self, Next, Wait};
 use crate::init::steps::{self, Stage, StartError};
 use crate::init::{self, Ended, OOM_SCORE_OF_STEPS, OomScore, Prepared, Reply, Request, SetupFailure};
 use crate::leftovers;
@@ -131,12 +131,15 @@ impl Plain {
         match request {
             Request::KillAll => {
                 (self.is_killing, self.waiting) = (true, None);
-                signal_all(Signal::SIGKILL)?;
+                signal_all(Signal::SIGKILL);
                 self.reap()
             }
-            Request::Stop => stop_all(),
+            Request::Stop => {
+                stop_all();
+                Ok(())
+            }
             Request::Continue => {
-                signal_all(Signal::SIGCONT)?;
+                signal_all(Signal::SIGCONT);
                 if let Some((index, streams)) = self.waiting.take() {
                     self.start_step(index, streams, false);
                 }
@@ -225,11 +228,11 @@ impl Plain {
             (true, true) => {
                 self.is_killing = false;
                 self.news.push_back(Heard::Said(Reply::KilledAll, Vec::new()));
-                Ok(())
             }
             (true, false) => signal_all(Signal::SIGKILL),
-            (false, _) => Ok(()),
+            (false, _) => {}
         }
+        Ok(())
     }
 
     /// Kills every process of the run and waits until none is left, for a bounded time.
@@ -244,7 +247,7 @@ impl Plain {
                 }
             }
             // Again and again: some may have been started by one that was looked at before.
-            signal_all(Signal::SIGKILL)?;
+            signal_all(Signal::SIGKILL);
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(Errno::EBUSY);
@@ -321,19 +324,22 @@ impl Child<'_> {
 }
 
 /// Signals every process of the run, which are found by who started whom.
-fn signal_all(signal: Signal) -> Result<(), Errno> {
-    descendants(getpid()).into_iter().try_for_each(|pid| ignore_gone(kill(pid, signal)))
+fn signal_all(signal: Signal) {
+    for pid in descendants(getpid()) {
+        // It has ended in between, or it has become another user's, whom only root can signal: the others are signalled all
+        // the same, and whether anybody is left is seen by who waits for that.
+        kill(pid, signal).unwrap_or_default();
+    }
 }
 
 /// Stops every process of the run. Whoever is inside a call when it is told to finishes that first, and may start another
 /// process in it or let others go on: so this looks whether anybody still runs, and tries again.
-fn stop_all() -> Result<(), Errno> {
+fn stop_all() {
     for _ in 0..STOP_ROUNDS_MAX {
-        signal_all(Signal::SIGSTOP)?;
+        signal_all(Signal::SIGSTOP);
         std::thread::yield_now();
         if !descendants(getpid()).into_iter().any(runs) {
             break;
         }
     }
-    Ok(())
 }

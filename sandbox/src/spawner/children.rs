@@ -17,7 +17,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::unistd::{Pid, getpid};
 
 use crate::cli::EXIT_INTERNAL;
-use crate::init::reap::{self, Next, Wait, ignore_gone};
+use crate::init::reap::{self, Next, Wait};
 use crate::init::{self, Ended};
 use crate::watch::{children_of, descendants};
 
@@ -78,8 +78,8 @@ impl Children {
             // What is left after so long is looked for again with the next that leaves something.
             self.has_orphans = !orphans.is_empty() && Instant::now() < deadline;
             for pid in orphans.iter().flat_map(|pid| std::iter::once(*pid).chain(descendants(*pid))) {
-                // One of another user's, which a step of root can have started, not everybody can kill.
-                ignore_gone(kill(pid, Signal::SIGKILL)).unwrap_or_default();
+                // It has ended in between, or has become another user's, which only root can kill.
+                kill(pid, Signal::SIGKILL).unwrap_or_default();
             }
             if !self.has_orphans {
                 return;
