@@ -85,11 +85,6 @@ impl KnownRoom {
         shortage
     }
 
-    /// Whether there was too little when somebody looked the last time.
-    pub(crate) fn was_short(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).was_short
-    }
-
     /// What these runs have written of what they asked for, in bytes. Looks at `trees` of each now and then. Blocks.
     pub(crate) fn written(
         &self,
@@ -148,10 +143,10 @@ mod tests {
         let space = |free: u64, needed: u64| Some(Shortage::Space { free, needed });
         let look = |free: u64| known.shortage(Room { free, ..ROOM }, 2 << 30);
         assert_eq!(look(2 << 30), None);
-        assert_eq!((look((2 << 30) - 1), known.was_short()), (space((2 << 30) - 1, 2 << 30), true));
+        assert_eq!(look((2 << 30) - 1), space((2 << 30) - 1, 2 << 30));
         let more = (2 << 30) + (2 << 30) / MARGIN_PART;
         assert_eq!(look(2 << 30), space(2 << 30, more));
-        assert_eq!((look(more), look(2 << 30), known.was_short()), (None, None, false));
+        assert_eq!((look(more), look(2 << 30)), (None, None));
     }
 
     #[test]

@@ -1,12 +1,30 @@
 //! On which terms tasks run: what they share, what they wait for in others, and until when.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use anyhow::{Context as _, ensure};
 use orch_proto::request::RepoSource;
 use orch_proto::view::TaskState;
 use orch_tests::command_line::orchctl;
+use orch_tests::poll::until;
 use orch_tests::{Setup, Story};
 
+use crate::agents::{begin_with, hand_in};
+use crate::kills::{counting, shim_pid, write_inside};
 use crate::story;
+
+/// An agent that works until it is told to go, and leaves a file for each task.
+const PATIENT: &str = r#"#!/bin/sh
+set -e
+read line; echo '{"jsonrpc":"2.0","id":"initialize","result":{"protocolVersion":1}}'
+read line; echo '{"jsonrpc":"2.0","id":"new","result":{"sessionId":"s"}}'
+read line
+while ! [ -e go ]; do sleep 0.05; done
+rm go
+printf 'hi\n' > "made-$(printf %s "$line" | cksum | cut -d ' ' -f 1)"
+echo '{"jsonrpc":"2.0","id":"prompt-0","result":{"stopReason":"end_turn"}}'
+cat > /dev/null
+"#;
 
 /// Runs until it is told to go.
 const WAITS: &str = "steps: ['echo here; while ! [ -e go ]; do sleep 0.05; done']\nretries: {max_retries: 0}\n";
@@ -24,6 +42,44 @@ fn two_that_use_one_thing_never_run_at_the_same_time() -> anyhow::Result<()> {
         let (first, second) = (story.run_of(&first).await?, story.run_of(&second).await?);
         let (earlier, later) = if first.queued_at < second.queued_at { (first, second) } else { (second, first) };
         ensure!(earlier.finished_at <= Some(later.queued_at), "{earlier:#?} and {later:#?}");
+        Ok(())
+    })
+}
+
+/// Its second task waits for the first and says so with numbers; what is no agent's goes by.
+#[test]
+fn an_agent_has_no_more_runs_than_it_may() -> anyhow::Result<()> {
+    story("runs of an agent", Setup::Runs, async |story| {
+        let program = story.env().path("patient-agent");
+        std::fs::write(&program, PATIENT)?;
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+        let config = format!(
+            "[models.none]\napi = \"ollama\"\nurl = \"http://127.0.0.1:9\"\n[agents.coder]\nkind = \"acp\"\n\
+             models = \"none\"\nprogram = \"{}\"\nruns_max = 1\n",
+            program.display()
+        );
+        begin_with(story, &config).await?;
+        let first = hand_in(story, "First").await?;
+        let run = counting(story, &first).await?;
+        let second = hand_in(story, "Second").await?;
+        until("a task that waits for its agent", async || {
+            let why = orchctl(story.env(), &["task", "why", &second]).await?.ok()?;
+            let said = "agent_runs: 1 of the 1 runs that the agent `coder` may have at once";
+            Ok((why.contains(said) && why.contains("agents.coder.runs_max")).then_some(()))
+        })
+        .await?;
+        let steps = story.hand_in("Steps", "steps: ['true']", &[]).await?;
+        story.task_in(&steps, TaskState::Done).await?;
+        for (task, run) in [(&first, Some(run)), (&second, None)] {
+            let run = match run {
+                Some(run) => run,
+                None => counting(story, task).await?,
+            };
+            write_inside(shim_pid(&run)?, "go").await?;
+            story.task_in(task, TaskState::Done).await?;
+        }
+        let (first, second) = (story.run_of(&first).await?, story.run_of(&second).await?);
+        ensure!(first.finished_at <= Some(second.queued_at), "{first:#?} and {second:#?}");
         Ok(())
     })
 }

@@ -315,9 +315,7 @@ proptest! {
                 scene.later_ms(AGING_MS / 3);
             }
             drop(scene.view.execute(&command, &user(1_000), scene.now, &mut scene.ids));
-            if dice.jitter(10) == 0
-                && let Command::CreateTask { mut task } = command
-            {
+            if let Command::CreateTask { mut task } = command {
                 task.spec.work = Work::Agent { capability: "code".into() };
                 let command = Command::CreateTask { task };
                 drop(scene.view.execute(&command, &user(1_000), scene.now, &mut scene.ids));
@@ -350,15 +348,8 @@ proptest! {
             // One that waits for a person takes no place.
             let in_place = open.iter().filter(|run| !run.is_parked()).count();
             prop_assert!(starting == 0 || in_place + starting <= runs_max as usize);
+            let (coding, coders) = coders_of(&scene, &open, &decisions);
             // What others started is not the book's fault.
-            let is_coder = |run: &Run| run.agent.as_ref().is_some_and(|agent| agent.name == "coder");
-            let coding = open.iter().filter(|run| !run.is_parked() && is_coder(run)).count();
-            let codes = |action| match action {
-                Action::Run(task) => matches!(scene.one::<Task>(task).spec.work, Work::Agent { .. }),
-                Action::Recall(run) => is_coder(&scene.one::<Run>(run)),
-                _ => false,
-            };
-            let coders = decisions.iter().filter(|decision| codes(decision.action)).count();
             prop_assert!(coders == 0 || coding + coders <= 2, "{} and {}", coding, coders);
             for decision in decisions.iter().take(2).chain(decisions.iter().skip(2).next_back()) {
                 let command = match decision.action {
@@ -388,6 +379,18 @@ pub(crate) fn coders(runs_max: u32) -> Staff {
         agents_max: [("coder".to_owned(), runs_max)].into(),
         ..Staff::default()
     }
+}
+
+/// How many runs of the coder are under way, and how many more are chosen.
+fn coders_of(scene: &Scene, open: &[Run], decisions: &[Decision]) -> (usize, usize) {
+    let is_coder = |run: &Run| run.agent.as_ref().is_some_and(|agent| agent.name == "coder");
+    let codes = |decision: &&Decision| match decision.action {
+        Action::Run(task) => matches!(scene.one::<Task>(task).spec.work, Work::Agent { .. }),
+        Action::Recall(run) => is_coder(&scene.one::<Run>(run)),
+        _ => false,
+    };
+    let coding = open.iter().filter(|run| !run.is_parked() && is_coder(run)).count();
+    (coding, decisions.iter().filter(codes).count())
 }
 
 /// The start of a task by whoever does it.

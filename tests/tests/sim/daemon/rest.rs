@@ -171,7 +171,7 @@ impl World {
     fn left(&self) -> Vec<String> {
         let mirror = &self.mirror;
         let now = self.now();
-        let waits = |id: TaskId| self.life().map(|life| life.book().waits(id, now));
+        let waits = |id: TaskId| self.life().map(|life| life.book().waits(id, || now));
         let tasks = self.unexcused().into_iter().filter_map(|id| mirror.tasks.get(&id));
         let tasks = tasks
             .map(|task| format!("T-{} of {} is {:?}: {:?}", task.number, task.project, task.state, waits(task.id)));
