@@ -77,6 +77,12 @@ impl KeptBook {
         Ok(kept)
     }
 
+    /// A book of the same daemon that has read nothing yet: what is on its way is so for both.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { kept: Mutex::default(), on_their_way: Arc::clone(&self.on_their_way) }
+    }
+
     /// The check of a change, which was chosen, is on its way.
     #[must_use]
     pub fn sets_out(&self, change: ChangeId) -> OnItsWay {

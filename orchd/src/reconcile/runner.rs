@@ -155,7 +155,7 @@ async fn follow<S: Site>(
         }
         let hindered = hindrance.next(app.instant());
         let Some((run, observed)) = look(app, id, hindered).await? else { return Ok(Followed::ToTheEnd) };
-        let mut look_again = look_again(&run, app.now());
+        let look_again = look_again(&run, app.now());
         if observed.is_ok() {
             readable_at = app.instant();
         }
@@ -192,7 +192,10 @@ async fn follow<S: Site>(
             Ok(Looked::Ended(ended)) => {
                 return settle::ended(app, &run, &mut scanned, *ended).await.map(|()| Followed::ToTheEnd);
             }
-            Ok(Looked::Hindered(reason)) => look_again = hindrance.met(id, &reason, app.instant()),
+            Ok(Looked::Hindered(reason)) => {
+                hindrance.rest(&**app, id, &reason).await;
+                continue;
+            }
             Ok(Looked::Lost) => {
                 log::drain(app, &run, &mut scanned).await?;
                 let reason = lease::lost_of(app, &run).await;

@@ -162,8 +162,18 @@ pub(super) struct Hindrance {
 }
 
 impl Hindrance {
+    /// Rests until it is to be tried again, or the daemon stops. News of the run's directory are not waited for: trying makes some.
+    pub(super) async fn rest<S: Site>(&mut self, app: &S, run: RunId, reason: &str) {
+        let wait = self.met(run, reason, app.instant());
+        tokio::select! {
+            biased;
+            () = app.stopped() => {}
+            () = app.sleep(wait) => {}
+        }
+    }
+
     /// Takes note of one more time; when to try again.
-    pub(super) fn met(&mut self, run: RunId, reason: &str, now: Instant) -> Duration {
+    fn met(&mut self, run: RunId, reason: &str, now: Instant) -> Duration {
         tracing::warn!(%run, reason, "the result of a run cannot be taken in; trying again");
         self.since.get_or_insert(now);
         self.times = self.times.saturating_add(1);
@@ -361,10 +371,13 @@ fn is_kept(app: &App, id: RunId, run: Option<&Run>, task: Option<&Task>) -> bool
     ended_at.is_some_and(|at| crate::clock::now().unix_us().saturating_sub(at) < keep_us)
 }
 
-/// Whether a run that is over was to change something, began, and its result was not taken in.
+/// Whether a run that is over began, and was to change something that was not taken in; or was to leave files, which the host may have
+/// kept from being kept.
 fn is_uncollected(run: &Run, task: Option<&Task>) -> bool {
     let keeps_changes = task.is_none_or(|task| task.spec.work.keeps_changes());
-    run.purpose == RunPurpose::Work && keeps_changes && run.started_at.is_some() && run.state != RunState::Succeeded
+    let is_hosts = matches!(run.state, RunState::Failed { class: FailureClass::Infrastructure, .. });
+    let leaves = keeps_changes || is_hosts;
+    run.purpose == RunPurpose::Work && leaves && run.started_at.is_some() && run.state != RunState::Succeeded
 }
 
 fn unix_us(time: std::time::SystemTime) -> Option<i64> {

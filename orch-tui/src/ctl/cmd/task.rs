@@ -153,16 +153,23 @@ pub(crate) struct CancelArgs {
     #[arg(long)]
     reason: Option<String>,
     /// With `--all`: say which tasks are not over, and cancel none
-    #[arg(long, requires = "all")]
+    #[arg(long, conflicts_with = "tasks")]
     dry_run: bool,
 }
 
 /// A task and where it is put.
 #[derive(Debug, Args)]
-#[group(id = "place", required = true, multiple = false, args = ["first", "last", "before", "behind"])]
 pub(crate) struct MoveArgs {
     /// The task, as `T-12` or `shop/T-12`
     task: String,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// One of the places.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct PlaceArgs {
     /// Before all others
     #[arg(long)]
     first: bool,
@@ -267,10 +274,11 @@ async fn cancel_tasks(session: &Session, args: CancelArgs) -> Result<(), Failure
 
 async fn move_task(session: &Session, args: MoveArgs) -> Result<(), Failure> {
     let beside = |name: &String| session.reference(name);
-    let to = match (&args.before, &args.behind) {
+    let place = args.place;
+    let to = match (&place.before, &place.behind) {
         (Some(other), _) => QueuePlace::Before { task: beside(other) },
         (None, Some(other)) => QueuePlace::Behind { task: beside(other) },
-        (None, None) if args.first => QueuePlace::First,
+        (None, None) if place.first => QueuePlace::First,
         (None, None) => QueuePlace::Last,
     };
     session.change(Request::TaskMove { task: session.reference(&args.task), to }, "moved").await.map(drop)

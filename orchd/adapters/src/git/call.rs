@@ -286,6 +286,8 @@ mod tests {
     use std::path::Path;
     use std::time::Instant;
 
+    use nix::errno::Errno;
+
     use super::*;
 
     fn sh(script: &str) -> Call {
@@ -319,7 +321,6 @@ mod tests {
         let too_long = sh("echo long").output_max(2).output().unwrap_err();
         assert!(!is_hosts_fault(&said_no) && !is_hosts_fault(&too_long));
         let read = |code| crate::git::IngestError::Read(io::Error::from_raw_os_error(code));
-        use nix::errno::Errno;
         assert!([Errno::EIO, Errno::EMFILE, Errno::ENOSPC].into_iter().all(|code| is_hosts_fault(&read(code as i32))));
         let of_others = [Errno::ENOENT, Errno::ELOOP, Errno::EACCES, Errno::ENXIO, Errno::ENOTDIR];
         assert!(of_others.into_iter().all(|code| !is_hosts_fault(&read(code as i32))));

@@ -4,7 +4,8 @@ use orch_core::actor::Actor;
 use orch_core::command::{Command, NewTask};
 use orch_core::decide::{ALIKE_MAX, CONFLICTS_MAX, HOST_LOSSES_MAX, LOSSES_MAX};
 use orch_core::entity::{
-    Approval, BACKOFF_MS_MAX, Change, Isolation, NETWORK_USES_MAX, NetworkUse, NetworkVerdict, Observation, Run, Task,
+    Approval, BACKOFF_MS_MAX, Change, Entity as _, Isolation, Meta, NETWORK_USES_MAX, NetworkUse, NetworkVerdict,
+    Observation, Run, Task, TaskEvent,
 };
 use orch_core::rehearsal::{new_task, proposal, step_spec};
 use orch_core::state::approval::ApprovalState;
@@ -210,7 +211,6 @@ fn conflicts_count_for_themselves_and_are_not_endless() {
 /// The log of an older version is replayed as that version counted.
 #[test]
 fn older_events_end_no_row() {
-    use orch_core::entity::{Entity as _, Meta, TaskEvent};
     let (mut scene, project) = Scene::ready("shop");
     let task = scene.task(project, "old");
     let run = scene.start(task);

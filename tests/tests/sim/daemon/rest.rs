@@ -58,7 +58,7 @@ impl World {
     pub(super) fn check_book(&mut self) -> Held {
         let (Some(life), now) = (self.life(), self.now()) else { return Ok(()) };
         life.renew_limits();
-        let fresh = KeptBook::default();
+        let fresh = life.book().anew();
         let choices = self.read(|view| {
             fresh.set_limits(life.book().at(view, now)?.book.limits().clone());
             Ok((choose(life.book(), view, now)?, choose(&fresh, view, now)?))
@@ -86,7 +86,7 @@ impl World {
     /// Both say the same of why things wait.
     fn check_waits(&self) -> Held {
         let (Some(life), now) = (self.life(), self.now()) else { return Ok(()) };
-        let fresh = KeptBook::default();
+        let fresh = life.book().anew();
         let read = self.read(|view| {
             let mut kept = life.book().at(view, now)?;
             // What is chosen and not under way holds something that a book which has chosen nothing knows nothing of.
