@@ -210,8 +210,12 @@ pub(crate) fn each<E: Entity>(conn: &Connection, filter: &Filter, mut take: impl
     let mut sql = sql!(E::KIND, "SELECT id, data FROM ", "").to_owned();
     if filter.open && filter.parent.is_none() {
         sql.push_str(sql!(E::KIND, " INDEXED BY ", "_open"));
+    } else if E::KIND == EntityKind::Task && filter.state.is_some() && filter.project.is_some() {
+        // Left to itself, SQLite may walk through all of the project rather than sort what is in that state.
+        sql.push_str(" INDEXED BY tasks_project_state");
     }
     sql.push_str(" WHERE 1");
+    let state = filter.state.map(str::to_owned);
     let project = filter.project.map(|project| project.to_string());
     let mut values: Vec<&String> = Vec::new();
     if let Some(project) = &project {
@@ -228,6 +232,10 @@ pub(crate) fn each<E: Entity>(conn: &Connection, filter: &Filter, mut take: impl
     }
     if filter.hangs {
         sql.push_str(" AND parent IS NOT NULL");
+    }
+    if let Some(state) = &state {
+        values.push(state);
+        sql.push_str(" AND state = ?");
     }
     sql.push_str(" ORDER BY number, id");
     let mut statement = conn.prepare_cached(&sql).during("list rows")?;
