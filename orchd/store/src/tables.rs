@@ -158,7 +158,8 @@ fn put<E: Entity>(conn: &Connection, seq: u64, entity: &E, data: &str) -> Result
     Ok(())
 }
 
-fn encode<E: Entity>(entity: &E) -> String {
+/// An entity as it stands in its row.
+pub(crate) fn encode<E: Entity>(entity: &E) -> String {
     serde_json::to_string(entity).expect("core types have string keys and finite numbers only")
 }
 
@@ -311,19 +312,33 @@ pub(crate) fn clear(conn: &Connection) -> Result<(), DbError> {
     counts::clear(conn)
 }
 
-/// A whole row as text, to compare two databases.
-pub(crate) type RowText = (String, String);
-
-/// Calls `take` with every row of the kind, by id.
-pub(crate) fn each_row(conn: &Connection, kind: EntityKind, mut take: impl FnMut(RowText)) -> Result<(), DbError> {
+/// A whole row as text, to compare it with what the log says.
+pub(crate) fn row(conn: &Connection, kind: EntityKind, id: &str) -> Result<Option<String>, DbError> {
     let sql =
-        sql!(kind, "SELECT id, json_array(project, number, parent, open, state, seq) || data FROM ", " ORDER BY id");
-    let mut statement = conn.prepare(sql).during("read the rows")?;
-    let mut rows = statement.query([]).during("read the rows")?;
-    while let Some(row) = rows.next().during("read the rows")? {
-        take((row.get(0).during("read the rows")?, row.get(1).during("read the rows")?));
-    }
-    Ok(())
+        sql!(kind, "SELECT json_array(project, number, parent, open, state, seq) || data FROM ", " WHERE id = ?1");
+    conn.prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
+        .during("read a row")
+}
+
+/// The ids of rows that are greater than `after`, in order and at most `limit`, each with whether the log has a word about it.
+pub(crate) fn page_of_ids(
+    conn: &Connection,
+    kind: EntityKind,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<(String, bool)>, DbError> {
+    let sql = sql!(
+        kind,
+        "SELECT id, EXISTS (SELECT 1 FROM events WHERE subject = id) FROM ",
+        " WHERE id > ?1 ORDER BY id LIMIT ?2"
+    );
+    conn.prepare_cached(sql)
+        .and_then(|mut statement| {
+            let rows = statement.query_map(params![after, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })
+        .during("read the rows")
 }
 
 fn one<E: Entity>(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<Option<E>, DbError> {
