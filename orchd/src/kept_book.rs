@@ -1,23 +1,37 @@
 //! The scheduler's book, kept up to the log.
 //!
-//! Read from the tables once, and from then on told of what the log says has changed since. Whoever asks brings it up to
-//! the state that they look at; it can be thrown away and read again at any time.
+//! Filled from the tables page by page, each in a read of its own, so that a large state holds no snapshot and needs no longer than
+//! it takes; from then on told of what the log says has changed since. Whoever asks brings it up to the state that they look
+//! at; it can be thrown away and filled again at any time.
+//!
+//! **What is in it is as of one event, [`Kept::seq`].** A step first hears all news up to the state that it reads, then adds one page
+//! of that state. Most things can be told twice, and are told as they are; a run that is over is counted with each time that it
+//! is told, so of runs the book hears news only up to where it has read, and that one is over only with the news of its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orch_core::entity::{Approval, Change, Entity, Project, Run, Task};
-use orch_core::schedule::{Book, Limits, Wait, counts_since, heeds_run};
+use orch_core::ids::first_of;
+use orch_core::schedule::{
+    ApprovalFacts, Book, ChangeFacts, Limits, ProjectFacts, RunFacts, TaskFacts, Unknown, Wait, counts_since, heeds_run,
+};
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::Timestamp;
-use orch_proto::id::{ChangeId, RunId, TaskId};
+use orch_proto::id::{ChangeId, ProjectId, RunId, TaskId};
 use orch_store::{Happened, ReadView};
 
-/// Most news that are read one by one. With more it is less work to read the tables.
-const NEWS_MAX: u32 = 10_000;
+/// Most things that are read in one step: some tens of milliseconds.
+const PAGE_MAX: u32 = 1_000;
 
-/// How far a clock may be put back without the book being read anew, in milliseconds.
+/// Steps that are taken for somebody who waits: what a small state needs, and more.
+const SOON_STEPS_MAX: usize = 16;
+
+/// How far a clock may be put back without the book being filled anew, in milliseconds.
 const PUT_BACK_MS: u64 = 60 * 60_000;
+
+/// Things from which on it is worth a word that they are being read: with fewer it is over before anybody has read that.
+const TOLD_MIN: u64 = 20_000;
 
 /// The book and how far it has read.
 #[derive(Debug, Default)]
@@ -50,31 +64,132 @@ pub struct Wanted {
 }
 
 /// A book that has read so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Kept {
-    /// What is told to it beside its own reading is lost when it reads anew.
+    /// What is told to it beside its own reading is lost when it is filled anew.
     pub book: Book,
-    /// Number of the last event that it knows; none before it was read.
-    seq: Option<u64>,
+    /// How much of the tables it knows.
+    filled: Filled,
+    /// Number of the last event that it knows.
+    seq: u64,
     /// It knows runs that are over from then on.
     runs_since: Timestamp,
+    /// Named by others and not read yet, once the rest is.
+    unknown: Unknown,
+    /// Things that were read since it is being filled.
+    read: u64,
+    /// Most things that are read in one step.
+    page: u32,
 }
 
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            book: Book::default(),
+            filled: Filled::Nothing,
+            seq: 0,
+            runs_since: Timestamp::default(),
+            unknown: Unknown::default(),
+            read: 0,
+            page: PAGE_MAX,
+        }
+    }
+}
+
+/// How far a book was filled: each from the first one on.
+#[derive(Debug, Default)]
+enum Filled {
+    /// Nothing was read yet.
+    #[default]
+    Nothing,
+    /// Projects up to this one.
+    Projects(Option<ProjectId>),
+    /// All projects. Runs under way that began before those count that are over come next, all at once: there are as many as the
+    /// host has places.
+    BeforeRuns,
+    /// Open tasks up to this project and number.
+    Tasks(Option<(ProjectId, u32)>),
+    /// Open changes up to this project and number.
+    Changes(Option<(ProjectId, u32)>),
+    /// Runs up to this id, whatever became of them.
+    Runs(RunId),
+    /// Everything that can still start or end, and what counts of what is over.
+    All,
+}
+
+/// What things are now.
+#[derive(Debug, Default)]
+struct News {
+    projects: Vec<ProjectFacts>,
+    tasks: Vec<TaskFacts>,
+    changes: Vec<ChangeFacts>,
+    approvals: Vec<ApprovalFacts>,
+    runs: Vec<RunFacts>,
+}
+
+/// The book knows more than a state which was to fill it.
+#[derive(Debug, thiserror::Error)]
+#[error("the state is older than what the scheduler knows of it already")]
+struct Older;
+
 impl KeptBook {
-    /// The book as of `view` or later; `now` says what of the past still counts when it is read anew.
+    /// One that reads at most so many things in one step, for those who try how that goes with few things.
+    #[must_use]
+    pub fn in_pages_of(page: u32) -> Self {
+        Self { kept: Mutex::new(Kept { page, ..Kept::default() }), ..Self::default() }
+    }
+
+    /// The book as of `view` or later; `now` says what of the past still counts when it is filled anew. What is missing is read in
+    /// this one state.
     ///
     /// # Errors
-    /// When the state cannot be read. The book is read anew then.
+    /// When the state cannot be read in time. What was read until then need not be read again.
     pub fn at(&self, view: &ReadView<'_>, now: Timestamp) -> Result<MutexGuard<'_, Kept>, ReadError> {
         let mut kept = self.lock();
-        if let Err(error) = kept.catch_up(view, now) {
-            // Half of the news were told.
-            kept.seq = None;
-            return Err(error);
+        while !kept.step(view, now)? {
+            if view.seq() < kept.seq {
+                return Err(ReadError(Box::new(Older)));
+            }
         }
+        self.tell_on_their_way(&mut kept);
+        Ok(kept)
+    }
+
+    /// Brings the book one step nearer to `view`; whether it is there. Called with a new state each time, it is there in the end
+    /// however much there is to be read.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn read_on(&self, view: &ReadView<'_>, now: Timestamp) -> Result<bool, ReadError> {
+        self.lock().step(view, now)
+    }
+
+    /// Brings the book up to `view` for somebody who waits, if that takes a moment; none where there is more to read than that, which
+    /// is left to whoever fills it.
+    ///
+    /// # Errors
+    /// When the state cannot be read in time.
+    pub fn soon(&self, view: &ReadView<'_>, now: Timestamp) -> Result<Option<MutexGuard<'_, Kept>>, ReadError> {
+        let mut kept = self.lock();
+        for _ in 0..SOON_STEPS_MAX {
+            if kept.step(view, now)? {
+                self.tell_on_their_way(&mut kept);
+                return Ok(Some(kept));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a person is told while the book is being filled and that takes longer than a moment.
+    #[must_use]
+    pub fn filling(&self) -> Option<String> {
+        let kept = self.lock();
+        (!kept.is_filled() && kept.read >= TOLD_MIN).then(|| format!("nothing begins yet: {}", kept.filling_line()))
+    }
+
+    fn tell_on_their_way(&self, kept: &mut Kept) {
         let on_their_way = self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
         kept.book.set_on_their_way(on_their_way);
-        Ok(kept)
     }
 
     /// A book of the same daemon that has read nothing yet: what is on its way is so for both.
@@ -107,98 +222,197 @@ impl KeptBook {
         self.lock().book.set_limits(limits);
     }
 
-    /// Why a task waits, as far as the book has read. The clock is looked at once the book is there: it takes a time that is
-    /// before another's for a clock that was put back, and that costs it much.
+    /// Why a task waits that can begin or come to begin, as far as the book has read; while it is being filled, for that. The clock is
+    /// looked at once the book is there: it takes a time that is before another's for a clock that was put back, and that costs it
+    /// much.
     #[must_use]
     pub fn waits(&self, task: TaskId, now: impl FnOnce() -> Timestamp) -> Vec<Wait> {
         let mut kept = self.lock();
-        kept.book.waits(task, now())
+        // Half a book would give reasons that are none.
+        if kept.is_filled() { kept.book.waits(task, now()) } else { vec![Wait::Paused { reason: kept.filling_line() }] }
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // Somebody panicked while it was told something: read it anew.
+        // Somebody panicked while it was told something: fill it anew.
         self.kept.lock().unwrap_or_else(|poisoned| {
             self.kept.clear_poison();
             let mut kept = poisoned.into_inner();
-            kept.seq = None;
+            kept.filled = Filled::Nothing;
             kept
         })
     }
 }
 
 impl Kept {
-    fn catch_up(&mut self, view: &ReadView<'_>, now: Timestamp) -> Result<(), ReadError> {
+    const fn is_filled(&self) -> bool {
+        matches!(self.filled, Filled::All)
+    }
+
+    fn filling_line(&self) -> String {
+        format!("the scheduler reads what there is to do ({} tasks, changes and runs so far)", self.read)
+    }
+
+    /// Hears news, or reads one page more. Whether it knows all of `view`. What cannot be read leaves everything as it was.
+    fn step(&mut self, view: &ReadView<'_>, now: Timestamp) -> Result<bool, ReadError> {
         if counts_since(now) < self.runs_since {
             // The clock was put back: what began earlier counts again.
-            self.seq = None;
+            self.filled = Filled::Nothing;
         }
-        match self.seq {
-            Some(seq) if seq >= view.seq() => return Ok(()),
-            Some(seq) => {
-                let news = view.happened_since(seq, NEWS_MAX)?;
-                if news.len() < NEWS_MAX as usize {
-                    self.tell(view, &news)?;
-                } else {
-                    self.read(view, now)?;
-                }
-            }
-            None => self.read(view, now)?,
+        if matches!(self.filled, Filled::Nothing) {
+            self.begin(view, now);
         }
-        self.tell_unknown(view)?;
-        self.seq = Some(view.seq());
-        Ok(())
+        if view.seq() < self.seq {
+            // What is read there may have changed by what is known here.
+            return Ok(self.is_filled() && self.unknown.is_empty());
+        }
+        if view.seq() > self.seq {
+            self.hear(view)?;
+        }
+        if view.seq() > self.seq {
+            return Ok(false);
+        }
+        // In the same state: the next one has news again where much is written.
+        if self.is_filled() {
+            return self.meet_unknown(view);
+        }
+        self.fill(view)?;
+        Ok(false)
     }
 
-    /// Reads everything that can still start or end, and what counts of what is over.
-    fn read(&mut self, view: &ReadView<'_>, now: Timestamp) -> Result<(), ReadError> {
-        let open = Filter::default().open();
+    /// An empty book, which is to be filled.
+    fn begin(&mut self, view: &ReadView<'_>, now: Timestamp) {
         let mut book = Book::default();
         book.set_limits(self.book.limits().clone());
-        view.each::<Project>(&Filter::default(), |project| book.put_project((&project).into()))?;
-        view.each::<Task>(&open, |task| book.put_task((&task).into()))?;
-        view.each::<Change>(&open, |change| book.put_change((&change).into()))?;
-        view.each::<Run>(&open, |run| book.put_run(&(&run).into()))?;
-        let runs_since = counts_since(now).minus_ms(PUT_BACK_MS);
-        view.each_since::<Run>(runs_since, |run| {
-            if !run.is_open() {
-                book.put_run(&(&run).into());
+        *self = Self {
+            book,
+            filled: Filled::Projects(None),
+            seq: view.seq(),
+            runs_since: counts_since(now).minus_ms(PUT_BACK_MS),
+            page: self.page,
+            ..Self::default()
+        };
+    }
+
+    /// Reads one page more of a state that it has heard all news of.
+    fn fill(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
+        let Self { book, filled, runs_since, read, page, .. } = self;
+        let (since, page_max): (RunId, u32) = (first_of(*runs_since), *page);
+        let more;
+        (*filled, more) = match filled {
+            Filled::Nothing | Filled::All => return Ok(()),
+            Filled::Projects(after) => {
+                let page = view.page::<Project>(*after, page_max)?;
+                page.iter().for_each(|project| book.put_project(project.into()));
+                (page.last().map_or(Filled::BeforeRuns, |last| Filled::Projects(Some(last.id))), page.len())
             }
-        })?;
-        (self.book, self.runs_since) = (book, runs_since);
+            Filled::BeforeRuns => {
+                let mut open = view.list::<Run>(&Filter::default().open())?;
+                open.retain(|run| run.id <= since);
+                open.iter().for_each(|run| book.put_run(&run.into()));
+                (Filled::Tasks(None), open.len())
+            }
+            Filled::Tasks(after) => {
+                let page = view.page_open::<Task>(*after, page_max)?;
+                page.iter().for_each(|task| book.put_task(task.into()));
+                let last = page.last().map(|last| Filled::Tasks(Some((last.project, last.number))));
+                (last.unwrap_or(Filled::Changes(None)), page.len())
+            }
+            Filled::Changes(after) => {
+                let page = view.page_open::<Change>(*after, page_max)?;
+                page.iter().for_each(|change| book.put_change(change.into()));
+                let last = page.last().map(|last| Filled::Changes(Some((last.project, last.number))));
+                (last.unwrap_or(Filled::Runs(since)), page.len())
+            }
+            Filled::Runs(after) => {
+                let page = view.page::<Run>(Some(*after), page_max)?;
+                page.iter().for_each(|run| book.put_run(&run.into()));
+                (page.last().map_or(Filled::All, |last| Filled::Runs(last.id)), page.len())
+            }
+        };
+        *read += more as u64;
         Ok(())
     }
 
-    /// Tells the book what things are now that something happened to.
-    fn tell(&mut self, view: &ReadView<'_>, news: &[Happened]) -> Result<(), ReadError> {
-        let news = news.iter().filter(|news| news.kind.strip_prefix("run.").is_none_or(heeds_run));
-        let changed: BTreeSet<(&str, &str)> =
-            news.map(|news| (news.kind.split('.').next().unwrap_or_default(), news.subject.as_str())).collect();
-        let Self { book, .. } = self;
-        for (kind, id) in changed {
+    /// Hears some of the news up to `view`, or all if there are few: what things are there to which something happened.
+    fn hear(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
+        let news = view.happened_since(self.seq, self.page)?;
+        // All is read before anything is told: half of the news told are told again the next time.
+        let told = self.read_news(view, &news)?;
+        self.tell(told);
+        // The log has no gaps.
+        let heard = self.seq + news.len() as u64;
+        self.seq = if news.len() < self.page as usize { view.seq() } else { heard };
+        Ok(())
+    }
+
+    fn read_news(&self, view: &ReadView<'_>, news: &[Happened]) -> Result<News, ReadError> {
+        let mut changed: BTreeMap<(&str, &str), bool> = BTreeMap::new();
+        for Happened { kind, subject } in news {
+            let of_run = kind.strip_prefix("run.");
+            if of_run.is_none_or(heeds_run) {
+                let kind = kind.split('.').next().unwrap_or_default();
+                *changed.entry((kind, subject.as_str())).or_default() |= of_run == Some("ended");
+            }
+        }
+        let mut told = News::default();
+        for ((kind, id), has_ended) in changed {
             match kind {
-                "project" => now::<Project>(view, id)?.iter().for_each(|project| book.put_project(project.into())),
-                "task" => now::<Task>(view, id)?.iter().for_each(|task| book.put_task(task.into())),
-                "change" => now::<Change>(view, id)?.iter().for_each(|change| book.put_change(change.into())),
-                "approval" => now::<Approval>(view, id)?.iter().for_each(|asked| book.put_approval(asked.into())),
-                "run" => now::<Run>(view, id)?.iter().for_each(|run| book.put_run(&run.into())),
+                "project" => told.projects.extend(now::<Project>(view, id)?.map(|project| (&project).into())),
+                "task" => told.tasks.extend(now::<Task>(view, id)?.map(|task| (&task).into())),
+                "change" => told.changes.extend(now::<Change>(view, id)?.map(|change| (&change).into())),
+                "approval" => told.approvals.extend(now::<Approval>(view, id)?.map(|asked| (&asked).into())),
+                "run" if id.parse().is_ok_and(|id| self.has_read(id)) => {
+                    let run = now::<Run>(view, id)?.filter(|run| run.is_open() || has_ended);
+                    told.runs.extend(run.map(|run| (&run).into()));
+                }
                 _ => {}
             }
         }
-        Ok(())
+        Ok(told)
     }
 
-    /// Tells the book of what others name and it does not know.
-    fn tell_unknown(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
+    /// Whether it has come by this run, so that it lives on news of it.
+    fn has_read(&self, run: RunId) -> bool {
+        match self.filled {
+            Filled::Nothing | Filled::Projects(_) | Filled::BeforeRuns => false,
+            Filled::Tasks(_) | Filled::Changes(_) => run <= first_of(self.runs_since),
+            Filled::Runs(last) => run <= last,
+            Filled::All => true,
+        }
+    }
+
+    fn tell(&mut self, news: News) {
+        let book = &mut self.book;
+        news.projects.into_iter().for_each(|project| book.put_project(project));
+        news.tasks.into_iter().for_each(|task| book.put_task(task));
+        news.changes.into_iter().for_each(|change| book.put_change(change));
+        news.approvals.into_iter().for_each(|asked| book.put_approval(asked));
+        news.runs.iter().for_each(|run| book.put_run(run));
+    }
+
+    /// Tells the book of what others name and it does not know, some of it; whether that was all.
+    fn meet_unknown(&mut self, view: &ReadView<'_>) -> Result<bool, ReadError> {
         loop {
-            let unknown = self.book.take_unknown();
-            if unknown.is_empty() {
-                return Ok(());
+            let Unknown { tasks, approvals } = self.book.take_unknown();
+            self.unknown.tasks.extend(tasks);
+            self.unknown.approvals.extend(approvals);
+            if self.unknown.is_empty() {
+                return Ok(true);
             }
-            for id in unknown.tasks {
-                view.get::<Task>(id)?.iter().for_each(|task| self.book.put_task(task.into()));
+            let tasks: Vec<TaskId> = self.unknown.tasks.iter().take(self.page as usize).copied().collect();
+            let approvals: Vec<_> = self.unknown.approvals.iter().take(self.page as usize).copied().collect();
+            let mut told = News::default();
+            for id in &tasks {
+                told.tasks.extend(view.get::<Task>(*id)?.map(|task| (&task).into()));
             }
-            for id in unknown.approvals {
-                view.get::<Approval>(id)?.iter().for_each(|asked| self.book.put_approval(asked.into()));
+            for id in &approvals {
+                told.approvals.extend(view.get::<Approval>(*id)?.map(|asked| (&asked).into()));
+            }
+            self.tell(told);
+            tasks.iter().for_each(|id| _ = self.unknown.tasks.remove(id));
+            approvals.iter().for_each(|id| _ = self.unknown.approvals.remove(id));
+            if !self.unknown.is_empty() {
+                return Ok(false);
             }
         }
     }
@@ -225,5 +439,18 @@ mod tests {
         assert_eq!(all(), 1);
         drop(other);
         assert_eq!(all(), 0);
+    }
+
+    /// Half a book would give reasons that are none.
+    #[test]
+    fn a_book_that_is_being_filled_says_so_instead_of_reasons() {
+        let book = KeptBook::default();
+        let waits = book.waits(sample_id(1), Timestamp::default);
+        assert!(matches!(&*waits, [Wait::Paused { reason }] if reason.contains("0 tasks")), "{waits:?}");
+        assert_eq!(book.filling(), None, "for so few it is over in a moment");
+        book.lock().read = TOLD_MIN;
+        assert!(book.filling().is_some_and(|line| line.contains("20000 tasks")));
+        book.lock().filled = Filled::All;
+        assert_eq!((book.filling(), book.waits(sample_id(1), Timestamp::default)), (None, Vec::new()));
     }
 }

@@ -73,6 +73,9 @@ pub struct CheckReport {
     /// What lies in the state directory and nothing names. It takes space and does no harm.
     #[serde(default)]
     pub orphans: Vec<Orphan>,
+    /// What a quick check left out because there is much of it, one per line.
+    #[serde(default)]
+    pub not_looked_at: Vec<String>,
 }
 
 /// Something in the state directory that nothing names.

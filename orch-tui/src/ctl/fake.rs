@@ -445,6 +445,7 @@ impl Orch for Service {
             repositories: 0,
             repositories_wrong: vec![],
             orphans: vec![],
+            not_looked_at: vec![],
         })
     }
 

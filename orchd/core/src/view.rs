@@ -15,6 +15,8 @@ pub struct Filter {
     pub open: bool,
     /// Only those that hang on something: of tasks those that a plan made.
     pub hangs: bool,
+    /// Only those in this state, by its label.
+    pub state: Option<&'static str>,
 }
 
 /// The state could not be read. The cause is the store's.
@@ -83,6 +85,13 @@ impl Filter {
     #[must_use]
     pub fn hanging(mut self) -> Self {
         self.hangs = true;
+        self
+    }
+
+    /// The same, but only those in this state.
+    #[must_use]
+    pub const fn in_state(mut self, label: &'static str) -> Self {
+        self.state = Some(label);
         self
     }
 

@@ -20,7 +20,7 @@ use orch_proto::Timestamp;
 use orch_proto::id::ChangeId;
 use orch_store::{READ_DEADLINE_MS_MAX, ReadView};
 
-use super::scheduler::accept;
+use super::scheduler::{accept, know};
 use super::{Again, PassError, gates, projects};
 use crate::app::App;
 use crate::error_chain::chain;
@@ -87,6 +87,9 @@ pub(super) async fn pass<S: Site>(app: Arc<S>) -> Result<Again, PassError> {
 /// The fronts of all merge queues, and when a grant is held no more. Changes that just could not go on are left alone for a moment,
 /// and hold nobody up.
 fn fronts(app: &impl Site) -> Result<(Vec<Front>, Option<Timestamp>), ReadError> {
+    if !know(app)? {
+        return Ok((Vec::new(), None));
+    }
     app.renew_limits();
     app.store().read_within(READ_DEADLINE_MS_MAX, |view| {
         let (changes, due) = {

@@ -11,7 +11,7 @@ use orch_core::schedule::{Action, Book};
 use orch_core::view::{ReadError, View as _};
 use orch_proto::Timestamp;
 use orch_proto::id::TaskId;
-use orch_store::{ExecuteError, READ_DEADLINE_MS_MAX, ReadView};
+use orch_store::{ExecuteError, ReadView};
 
 use super::{Again, PassError, changes};
 use crate::host::WRITTEN_EVERY;
@@ -75,10 +75,21 @@ struct Chosen {
     checks: Vec<(Change, Project)>,
 }
 
+/// Has the book know the state, however much of it there is. Whether it does: a daemon that stops leaves it at that.
+pub(super) fn know(app: &impl Site) -> Result<bool, ReadError> {
+    while !app.store().read(|view| app.book().read_on(view, app.now()))? {
+        if app.is_stopping() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Asks the book; also when it wants to be asked again though nothing happened, and after how long to look for what nobody tells of.
 fn choose(app: &impl Site) -> Result<(Chosen, Option<Timestamp>, Option<Duration>), ReadError> {
-    // The first time this reads all that is open.
-    app.store().read_within(READ_DEADLINE_MS_MAX, |view| app.book().at(view, app.now()).map(drop))?;
+    if !know(app)? {
+        return Ok((Chosen::default(), None, None));
+    }
     app.renew_limits();
     app.store().read(|view| {
         let mut kept = app.book().at(view, app.now())?;

@@ -2,7 +2,7 @@
 
 use orch_core::decide::DecideError;
 use orch_core::entity::{Removed, Run, RunPart};
-use orch_core::planner::ExtractError;
+use orch_core::planner::{ExtractError, PlanError};
 use orch_core::planning::PlanningError;
 use orch_core::recipe::RecipeError;
 use orch_core::view::ReadError;
@@ -50,13 +50,19 @@ fn busy(message: &str) -> RpcError {
     busy
 }
 
+/// What to do about a plan with too many tasks.
+const SMALLER_PLAN: &str = "split the requirements between several projects, or take some out with `orchctl req edit` and plan them \
+                            when the others are done";
+
 pub(super) fn decide(error: &DecideError) -> RpcError {
     let message = error.to_string();
     match error {
         DecideError::NotFound { .. } => RpcError::new(ErrorCode::NotFound, message),
         DecideError::Exists { .. } => RpcError::new(ErrorCode::Exists, message).hint("choose another name"),
         DecideError::Invalid { .. } => RpcError::new(ErrorCode::Invalid, message),
-        DecideError::TooLarge { .. } => RpcError::new(ErrorCode::TooLarge, message),
+        DecideError::TooLarge { field: "plan", .. } => RpcError::new(ErrorCode::TooLarge, message).hint(SMALLER_PLAN),
+        DecideError::TooLarge { .. } => RpcError::new(ErrorCode::TooLarge, message)
+            .hint("hand it in in several parts, or leave out what need not be there"),
         DecideError::Conflict { hint: Some(hint), .. } => {
             RpcError::new(ErrorCode::Conflict, message).hint(hint.clone())
         }
@@ -96,6 +102,7 @@ pub(super) fn extract(error: &ExtractError) -> RpcError {
 pub(super) fn planning(error: &PlanningError) -> RpcError {
     let hint = match error {
         PlanningError::Parameter(parameter) => parameter.hint(),
+        PlanningError::Plan(PlanError::TooManyTasks { .. }) => Some(SMALLER_PLAN.to_owned()),
         PlanningError::Plan(_) | PlanningError::NoSuchWork { .. } => None,
     };
     let error = RpcError::new(ErrorCode::Invalid, chain(error));

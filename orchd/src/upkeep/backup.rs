@@ -81,7 +81,7 @@ pub(crate) fn make(app: &App, wanted: &Wanted, progress: &Progress) -> Result<Ba
     let mut draft = Draft::create(&app.dirs, &wanted.target, progress)?;
     let refs = refs_before(app, progress)?;
     let database = copy_database(app, &mut draft, progress)?;
-    let names = database.read(Names::read).map_err(|error| unreadable(&error))?;
+    let names = Names::read(&database).map_err(|error| unreadable(&error))?;
     let (head_seq, head_hash) = database.head().map_err(|error| unreadable(&error))?;
     let made_at = crate::clock::now();
     let mut manifest = Manifest {
@@ -233,6 +233,19 @@ fn copy_blobs(
                 draft.discard(&to)?;
                 manifest.blobs_missing.insert(*digest, format!("{what}; its content is damaged"));
             }
+            Err(error) => drop(manifest.blobs_missing.insert(*digest, format!("{what}; {error}"))),
+        }
+    }
+    // These are kept for some time only: what is not there any more is not missing.
+    for (digest, what) in names.texts.iter().filter(|(digest, _)| !names.blobs.contains_key(digest)) {
+        let to = format!("blobs/{}", BlobStore::place(digest));
+        match draft.copy(&app.blobs.path_of(digest), &to)? {
+            Ok(found) if found == *digest => {}
+            Ok(_) => {
+                draft.discard(&to)?;
+                manifest.blobs_missing.insert(*digest, format!("{what}; its content is damaged"));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => drop(manifest.blobs_missing.insert(*digest, format!("{what}; {error}"))),
         }
     }

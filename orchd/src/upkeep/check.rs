@@ -1,5 +1,6 @@
 //! Looks whether the state is as it should be: the log and its tables, blobs, repositories, and what nothing names.
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +10,7 @@ use orch_core::digest::Digest;
 use orch_proto::id::{ProjectId, RunId};
 use orch_proto::view::{AuditReport, CheckReport, Orphan};
 use orch_proto::{ErrorCode, RpcError};
-use orch_store::{ChainReport, DatabaseFile, READ_DEADLINE_MS_MAX, RebuildReport};
+use orch_store::{ChainReport, DatabaseFile, RebuildReport};
 
 use super::files::{self, FileFault};
 use super::names::Names;
@@ -23,15 +24,6 @@ use crate::state_dir::{self, OWNER_LOCK, StateDir};
 const BLOB_AGE_MIN: Duration = Duration::from_secs(60 * 60);
 /// Most orphans that are named.
 const ORPHANS_MAX: usize = 1_000;
-
-/// How much is looked at.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Deep<'a> {
-    /// What takes seconds: the database, and that blobs are there.
-    Quick,
-    /// Every byte of blobs and repositories, and what nothing names.
-    Everything(&'a Progress),
-}
 
 /// What is checked, and what is known of it.
 pub(crate) struct Ground<'a> {
@@ -51,28 +43,24 @@ pub(crate) struct Lying {
     half_made: Vec<String>,
 }
 
-/// Checks the state of a running daemon. Blocks.
-pub(crate) fn online(app: &App, deep: Deep<'_>) -> Result<CheckReport, Ended> {
+/// Checks the state of a running daemon: every byte of blobs and repositories, and what nothing names. Blocks.
+pub(crate) fn online(app: &App, progress: &Progress) -> Result<CheckReport, Ended> {
     let failed = |error: &dyn std::error::Error| Ended::from(unreadable(error));
-    if let Deep::Everything(progress) = deep {
-        progress.phase("checking the database", 0);
-    }
-    let rebuilt = app.store.check_rebuild().map_err(|error| failed(&error))?;
+    let events = *app.store.subscribe().borrow();
+    progress.phase("comparing the tables with the record", events);
+    let compared = app.store.check_rebuild_while(&mut |done| progress.reach(done.min(events)));
+    let rebuilt = compared.map_err(|error| failed(&error))?.ok_or(Ended::Cancelled)?;
+    progress.phase("checking the database", 0);
     let integrity = app.store.integrity().map_err(|error| failed(&error))?;
     let audit = app.store.verify_chain().map_err(|error| failed(&error))?;
     let mut report = report(audit, rebuilt, integrity);
     let ground = Ground { dirs: &app.dirs, git: &app.git, is_still: false };
     let lying = Lying::list(&app.dirs, &app.blobs);
-    let names = match deep {
-        Deep::Quick => app.store.read_within(READ_DEADLINE_MS_MAX, Names::read).map_err(|error| failed(&error))?,
-        // All of a large state takes longer than a read of the daemon may. What is made between two statements is named
-        // by the later one at the most, and was not listed before.
-        Deep::Everything(_) => {
-            let file = DatabaseFile::open(&app.dirs.database()).map_err(|error| failed(&error))?;
-            file.read(Names::read).map_err(|error| failed(&error))?
-        }
-    };
-    look(&ground, &app.blobs, (&names, &lying), deep, &mut report)?;
+    // All of a large state takes longer than a read of the daemon may. What is made between two pages is named by a later one at
+    // the most, and was not listed before.
+    let file = DatabaseFile::open(&app.dirs.database()).map_err(|error| failed(&error))?;
+    let names = Names::read(&file).map_err(|error| failed(&error))?;
+    look(&ground, &app.blobs, (&names, &lying), progress, &mut report)?;
     Ok(report)
 }
 
@@ -92,19 +80,19 @@ pub(crate) fn still(ground: &Ground<'_>, progress: &Progress) -> Result<(CheckRe
     if !by_log {
         return Ok((report, None));
     }
-    let names = file.read(Names::read).map_err(|error| failed(&error))?;
+    let names = Names::read(&file).map_err(|error| failed(&error))?;
     let blobs = BlobStore::at(&ground.dirs.blobs());
     let lying = Lying::list(ground.dirs, &blobs);
-    look(ground, &blobs, (&names, &lying), Deep::Everything(progress), &mut report)?;
+    look(ground, &blobs, (&names, &lying), progress, &mut report)?;
     Ok((report, Some(names)))
 }
 
-fn unreadable(error: &dyn std::error::Error) -> RpcError {
+pub(super) fn unreadable(error: &dyn std::error::Error) -> RpcError {
     RpcError::new(ErrorCode::Storage, format!("failed to check the state: {}", chain(error)))
         .hint("if the database is damaged, restore a backup into an empty directory with `orchd restore`")
 }
 
-fn report(audit: ChainReport, rebuilt: RebuildReport, integrity: String) -> CheckReport {
+pub(super) fn report(audit: ChainReport, rebuilt: RebuildReport, integrity: String) -> CheckReport {
     CheckReport {
         audit: AuditReport { events: audit.events, head_hash: audit.head_hash.to_string(), broken_at: audit.broken_at },
         rows_compared: rebuilt.rows,
@@ -116,6 +104,7 @@ fn report(audit: ChainReport, rebuilt: RebuildReport, integrity: String) -> Chec
         repositories: 0,
         repositories_wrong: Vec::new(),
         orphans: Vec::new(),
+        not_looked_at: Vec::new(),
     }
 }
 
@@ -123,14 +112,9 @@ fn look(
     ground: &Ground<'_>,
     blobs: &BlobStore,
     (names, lying): (&Names, &Lying),
-    deep: Deep<'_>,
+    progress: &Progress,
     report: &mut CheckReport,
 ) -> Result<(), Ended> {
-    let Deep::Everything(progress) = deep else {
-        let missing = names.blobs.iter().filter(|(digest, _)| !blobs.exists(digest));
-        report.blobs_missing = missing.map(|(digest, (_, what))| format!("{digest} ({what})")).collect();
-        return Ok(());
-    };
     progress.phase("reading blobs", names.blobs.values().map(|(size, _)| size).sum());
     for (digest, (_, what)) in &names.blobs {
         match files::digest(&blobs.path_of(digest), progress) {
@@ -142,6 +126,18 @@ fn look(
             Err(FileFault::Ended(ended)) => return Err(ended),
         }
         report.blobs_read += 1;
+    }
+    for (digest, what) in names.texts.iter().filter(|(digest, _)| blobs.exists(digest)) {
+        match files::digest(&blobs.path_of(digest), progress) {
+            Ok((_, found)) if found == *digest => report.blobs_read += 1,
+            Ok(_) => report.blobs_damaged.push(format!("{digest} ({what})")),
+            // It went a moment ago: it is kept for some time only.
+            Err(FileFault::Source(error) | FileFault::Target(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(FileFault::Source(error) | FileFault::Target(error)) => {
+                report.blobs_damaged.push(format!("{digest} ({what}): {error}"));
+            }
+            Err(FileFault::Ended(ended)) => return Err(ended),
+        }
     }
     progress.phase("checking repositories", names.projects.len() as u64);
     for (id, project) in &names.projects {
@@ -197,7 +193,7 @@ impl Lying {
         let is_old = |changed: &Option<SystemTime>| {
             is_still || changed.and_then(|at| at.elapsed().ok()).is_some_and(|age| age >= BLOB_AGE_MIN)
         };
-        let blobs = self.blobs.iter().filter(|(digest, at)| !names.blobs.contains_key(digest) && is_old(at));
+        let blobs = self.blobs.iter().filter(|(digest, at)| !names.has_blob(digest) && is_old(at));
         let mut orphans: Vec<Orphan> = blobs
             .map(|(digest, _)| orphan(format!("blobs/{}", BlobStore::place(digest)), "a blob that nothing names"))
             .collect();

@@ -14,6 +14,7 @@ mod manifest;
 mod names;
 mod offline;
 mod progress;
+mod quick;
 mod repair;
 mod restore;
 mod verify;
@@ -25,7 +26,6 @@ use orch_proto::view::{UpkeepOutcome, UpkeepRequest, UpkeepView};
 use orch_proto::{ErrorCode, RpcError, Timestamp};
 
 pub(crate) use backup::clear_left_over;
-use check::Deep;
 pub(crate) use offline::{Command, run as run_offline};
 pub(crate) use restore::refuse_half_restored;
 
@@ -33,18 +33,21 @@ use crate::app::App;
 use progress::{Ended, Progress};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Checks what can be checked in seconds: the database, and that blobs are there. Blocks.
+/// Checks what can be checked in seconds: the newest part of the database, and that its blobs are there. Blocks.
 ///
 /// # Errors
 /// When the state cannot be read.
 pub(crate) fn check_quickly(app: &App) -> Result<orch_proto::view::CheckReport, RpcError> {
     let _whole = app.upkeep.whole();
-    match check::online(app, Deep::Quick) {
+    match quick::check(app) {
         Ok(report) => Ok(report),
         Err(Ended::Failed(error)) => Err(error),
         Err(Ended::Cancelled) => Err(RpcError::new(ErrorCode::Internal, "the check was cancelled")),
     }
 }
+
+/// How long a collection waits before it looks again whether somebody looks at all there is.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// The one place for work on the state.
 #[derive(Debug, Default)]
@@ -84,9 +87,19 @@ impl Upkeep {
         self.whole.blocking_read()
     }
 
-    /// Held while something is removed. Waits while a backup or a check looks at all there is.
-    async fn removing(&self) -> RwLockWriteGuard<'_, ()> {
-        self.whole.write().await
+    /// Held while something is removed. Waits while a backup or a check looks at all there is, and in no queue: whoever wants to look
+    /// meanwhile would wait behind it until the backup is over.
+    ///
+    /// # Errors
+    /// When the work is to end.
+    async fn removing(&self, progress: &Progress) -> Result<RwLockWriteGuard<'_, ()>, Ended> {
+        loop {
+            if let Ok(alone) = self.whole.try_write() {
+                return Ok(alone);
+            }
+            progress.go_on()?;
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
     }
 
     /// Takes the place for a work.
@@ -205,7 +218,7 @@ async fn supervise(app: Arc<App>, work: Arc<Work>, wanted: Option<backup::Wanted
         let _whole = at.upkeep.whole();
         match wanted {
             Some(wanted) => backup::make(&at, &wanted, &doing.progress).map(UpkeepOutcome::Backup),
-            None => check::online(&at, Deep::Everything(&doing.progress)).map(UpkeepOutcome::Check),
+            None => check::online(&at, &doing.progress).map(UpkeepOutcome::Check),
         }
     });
     let joined = tokio::select! {
@@ -225,6 +238,25 @@ async fn supervise(app: Arc<App>, work: Arc<Work>, wanted: Option<backup::Wanted
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A backup reads, a collection waits for its end, and a check that comes then waits for neither.
+    #[test]
+    fn who_wants_to_remove_holds_up_nobody_who_looks() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (upkeep, progress) = (Arc::new(Upkeep::default()), Arc::new(Progress::default()));
+        let backup = upkeep.whole();
+        runtime.block_on(async {
+            let (at, told) = (Arc::clone(&upkeep), Arc::clone(&progress));
+            let mut collection = tokio::spawn(async move { at.removing(&told).await.map(drop) });
+            assert!(tokio::time::timeout(Duration::from_millis(20), &mut collection).await.is_err(), "it waits");
+            drop(upkeep.whole.try_read().unwrap());
+            drop(backup);
+            collection.await.unwrap().unwrap();
+            let _looking = upkeep.whole.read().await;
+            progress.cancel();
+            assert!(matches!(upkeep.removing(&progress).await, Err(Ended::Cancelled)));
+        });
+    }
 
     #[test]
     fn there_is_one_work_at_a_time_and_its_outcome_stays() {

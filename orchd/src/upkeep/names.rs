@@ -1,21 +1,30 @@
-//! What the state names and the disk must have: blobs, commits, runs. Read from one state of the database.
+//! What the state names and the disk must have: blobs, commits, runs. Read page by page, by id: what is made meanwhile comes at the
+//! end, and no more than one page of the state is held.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use orch_adapters::git::{CommitId, RefName};
 use orch_core::digest::Digest;
-use orch_core::entity::{Change, Project, Run, RunPart, Vision};
+use orch_core::entity::{Change, Entity, PlanningEvent, Project, ProjectEvent, Run, RunPart, Vision};
+use orch_core::event::Event;
 use orch_core::state::change::ChangeState;
 use orch_core::state::project::ProjectState;
-use orch_core::view::{Filter, ReadError};
+use orch_core::view::ReadError;
 use orch_proto::id::{ProjectId, RunId};
-use orch_store::ReadView;
+use orch_store::{DatabaseFile, ReadView};
+
+/// Things, and events, that are read at once.
+const PAGE: u32 = 1_000;
+const EVENTS_PAGE: u32 = 20_000;
 
 /// Everything that the state names.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     /// Blobs, each with its size and what it is, for people.
     pub(crate) blobs: BTreeMap<Digest, (u64, String)>,
+    /// Blobs that may be there and need not, for people: what passed between the planner and its models. It is kept for some time, and
+    /// not at all where there was no room for it.
+    pub(crate) texts: BTreeMap<Digest, String>,
     pub(crate) projects: BTreeMap<ProjectId, ProjectNames>,
     /// Runs that are over.
     pub(crate) runs_over: BTreeSet<RunId>,
@@ -45,48 +54,102 @@ impl Names {
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub(crate) fn read(view: &ReadView<'_>) -> Result<Self, ReadError> {
+    pub(crate) fn read(file: &DatabaseFile) -> Result<Self, ReadError> {
         let mut names = Self::default();
-        view.each(&Filter::default(), |project: Project| {
+        file.read(|view| names.add_all(view))?;
+        file.read_log(|view| names.add_texts(view))?;
+        Ok(names)
+    }
+
+    fn add_all(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
+        each(view, |project: Project| {
             let found = ProjectNames::new(&project);
-            names.projects.insert(project.id, found);
+            self.projects.insert(project.id, found);
         })?;
-        view.each(&Filter::default(), |vision: Vision| {
-            let what = format!("text of Vision version {}", vision.version);
-            names.blobs.insert(vision.text, (vision.size_bytes, what));
-        })?;
+        each(view, |vision: Vision| self.blobs.extend([blob_of(&vision)]))?;
         let (mut numbers, mut results_removed) = (BTreeMap::new(), BTreeSet::new());
-        view.each(&Filter::default(), |run: Run| {
+        each(view, |run: Run| {
             numbers.insert(run.id, run.number);
             if run.removed(RunPart::Log).is_some() {
-                names.logs_removed.insert(run.id);
+                self.logs_removed.insert(run.id);
             }
             if run.removed(RunPart::Result).is_some() {
                 results_removed.insert(run.id);
             }
-            let is_held = run.removed(RunPart::Artifacts).is_none();
-            for kept in run.artifacts.iter().filter(|_| is_held) {
-                let what = format!("artifact {} of R-{}", kept.path, run.number);
-                names.blobs.insert(kept.digest, (kept.size_bytes, what));
-            }
+            self.blobs.extend(blobs_of(&run));
             if run.state.is_final() {
-                names.runs_over.insert(run.id);
+                self.runs_over.insert(run.id);
             } else {
-                names.runs_open.insert(run.id, run.fence);
+                self.runs_open.insert(run.id, run.fence);
             }
         })?;
-        view.each(&Filter::default(), |change: Change| {
-            if let Some(project) = names.projects.get_mut(&change.project) {
+        each(view, |change: Change| {
+            if let Some(project) = self.projects.get_mut(&change.project) {
                 let is_kept = !results_removed.contains(&change.run);
                 project.add(&change, numbers.get(&change.run).copied().filter(|_| is_kept));
             }
-        })?;
-        Ok(names)
+        })
+    }
+
+    /// Reads the log for what is named nowhere else.
+    fn add_texts(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
+        let wants = |kind: &str| matches!(kind, "project.planning_model_asked" | "project.planning_model_answered");
+        let mut after = 0;
+        loop {
+            let read = view.each_event_since((after, EVENTS_PAGE), wants, |_, _, event| {
+                let Event::Project { event: ProjectEvent::Planning { event, .. }, .. } = event else { return };
+                match &**event {
+                    PlanningEvent::ModelAsked { request, .. } => {
+                        self.texts.insert(request.body, "what the planner asked a model".into());
+                    }
+                    PlanningEvent::ModelAnswered { answer, .. } => {
+                        let body = answer.body.map(|body| (body, "what a model answered the planner".into()));
+                        self.texts.extend(body);
+                    }
+                    PlanningEvent::Asked { .. }
+                    | PlanningEvent::Refused { .. }
+                    | PlanningEvent::FellBack { .. }
+                    | PlanningEvent::Ended { .. } => {}
+                }
+            })?;
+            let Some(last) = read else { return Ok(()) };
+            after = last;
+        }
+    }
+
+    /// Whether anything names the blob.
+    pub(crate) fn has_blob(&self, digest: &Digest) -> bool {
+        self.blobs.contains_key(digest) || self.texts.contains_key(digest)
     }
 
     /// Whether there is such a run.
     pub(crate) fn has_run(&self, run: RunId) -> bool {
         self.runs_over.contains(&run) || self.runs_open.contains_key(&run)
+    }
+}
+
+/// The blob of a Vision, with its size and what it is, for people.
+pub(super) fn blob_of(vision: &Vision) -> (Digest, (u64, String)) {
+    (vision.text, (vision.size_bytes, format!("text of Vision version {}", vision.version)))
+}
+
+/// The blobs that a run holds.
+pub(super) fn blobs_of(run: &Run) -> impl Iterator<Item = (Digest, (u64, String))> {
+    let is_held = run.removed(RunPart::Artifacts).is_none();
+    run.artifacts.iter().filter(move |_| is_held).map(|kept| {
+        let what = format!("artifact {} of R-{}", kept.path, run.number);
+        (kept.digest, (kept.size_bytes, what))
+    })
+}
+
+/// Calls `take` with each thing of a kind.
+fn each<E: Entity>(view: &ReadView<'_>, mut take: impl FnMut(E)) -> Result<(), ReadError> {
+    let mut after = None;
+    loop {
+        let page = view.page::<E>(after, PAGE)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id());
+        page.into_iter().for_each(&mut take);
     }
 }
 

@@ -134,10 +134,9 @@ fn put(from: &Path, to: &Path, manifest: Manifest, progress: &Progress) -> Resul
     progress.phase("settling what was under way", 0);
     let database = to.join(DATABASE_FILE);
     let unusable = |error: &dyn std::error::Error| RpcError::new(ErrorCode::Storage, chain(error)).hint("try again");
-    let names = DatabaseFile::open(&database)
-        .map_err(|error| unusable(&error))?
-        .read(Names::read)
-        .map_err(|error| unusable(&error))?;
+    let file = DatabaseFile::open(&database).map_err(|error| unusable(&error))?;
+    let names = Names::read(&file).map_err(|error| unusable(&error))?;
+    drop(file);
     let dirs = StateDir::create(to).map_err(|error| failed(&error))?;
     for (run, fence) in &names.runs_open {
         run_dir::forestall(&dirs.run(*run), *fence).map_err(|error| unusable(&error))?;

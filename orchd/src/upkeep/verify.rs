@@ -90,7 +90,7 @@ fn database(root: &Path, manifest: &Manifest) -> Result<Vec<String>, Ended> {
         }
         problems.extend(file.check_rebuild()?.differences);
         let has = |place: &str| manifest.files.binary_search_by(|file| file.path.as_str().cmp(place)).is_ok();
-        for (digest, (_, what)) in file.read(Names::read)?.blobs {
+        for (digest, (_, what)) in Names::read(&file)?.blobs {
             if !has(&format!("blobs/{}", BlobStore::place(&digest))) && !manifest.blobs_missing.contains_key(&digest) {
                 problems.push(format!("blob {digest} ({what}) is not in it"));
             }

@@ -12,9 +12,10 @@ use orch_proto::Timestamp;
 use orch_proto::id::InstanceId;
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::compare::{self, RebuildReport};
 use crate::log;
 use crate::reader::{Deadline, ReadView};
-use crate::rebuild::{self, RebuildReport};
+use crate::rebuild;
 use crate::schema::{self, OpenError};
 use crate::sqlite::{DbError, During as _, Location, open_reader, open_writer};
 use crate::verify::{self, ChainReport};
@@ -41,7 +42,7 @@ impl DatabaseFile {
         let database = |error: DbError| OpenError::database(path, error);
         let conn = open_reader(&Location::plain(path)).map_err(database)?;
         let is_current = rebuild::is_current(&conn).map_err(database)?;
-        let replayed = if is_current { None } else { Some(rebuild::in_memory(&conn, path)?) };
+        let replayed = if is_current { None } else { Some(rebuild::beside(&conn, path)?) };
         Ok(Self { path: path.to_owned(), conn, replayed, is_current })
     }
 
@@ -52,7 +53,7 @@ impl DatabaseFile {
     pub fn open_by_log(path: &Path) -> Result<Self, OpenError> {
         let mut file = Self::open(path)?;
         if file.replayed.is_none() {
-            file.replayed = Some(rebuild::in_memory(&file.conn, path)?);
+            file.replayed = Some(rebuild::beside(&file.conn, path)?);
         }
         Ok(file)
     }
@@ -105,13 +106,16 @@ impl DatabaseFile {
         Ok(verify::integrity(&self.conn)?)
     }
 
-    /// Compares every row of every table with a replay of the log. Nothing to compare where another version made the
+    /// Compares every row of every table with the log. Nothing to compare where another version made the
     /// tables.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn check_rebuild(&self) -> Result<RebuildReport, ReadError> {
-        if self.is_current() { rebuild::report(&Location::plain(&self.path)) } else { Ok(RebuildReport::default()) }
+        if !self.is_current() {
+            return Ok(RebuildReport::default());
+        }
+        Ok(compare::all(&Location::plain(&self.path), &mut |_| true)?.unwrap_or_default())
     }
 
     /// Reads what it says. Takes as long as it takes.
@@ -122,6 +126,16 @@ impl DatabaseFile {
         let seq = log::head(&self.conn).map_err(ReadError::from)?.seq;
         let deadline = Deadline::never();
         reader(&ReadView::new(self.tables(), &deadline, seq))
+    }
+
+    /// Reads what its log says, which is in the file whoever made its tables. Takes as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_log<T, E: From<ReadError>>(&self, reader: impl FnOnce(&ReadView<'_>) -> Result<T, E>) -> Result<T, E> {
+        let seq = log::head(&self.conn).map_err(ReadError::from)?.seq;
+        let deadline = Deadline::never();
+        reader(&ReadView::new(&self.conn, &deadline, seq))
     }
 
     fn tables(&self) -> &Connection {

@@ -18,7 +18,10 @@ mod newest;
 mod reader;
 mod verify;
 
+mod compare;
+mod fold;
 mod rebuild;
+mod scratch;
 
 mod copy;
 mod file;
@@ -27,6 +30,7 @@ mod fault;
 mod schema;
 mod sqlite;
 
+pub use compare::RebuildReport;
 pub use copy::{CopyError, Watch};
 pub use execute::{Committed, ExecuteError, NAMED_MAX};
 pub use file::DatabaseFile;
@@ -34,7 +38,6 @@ pub use log::{Happened, Outcome, StoredEvent, Trace};
 pub use reader::{
     EventQuery, READ_DEADLINE_MS, READ_DEADLINE_MS_MAX, READ_DEADLINE_MS_MIN, READERS_MAX, ReadFault, ReadView,
 };
-pub use rebuild::RebuildReport;
 pub use schema::{OpenError, SCHEMA_VERSION};
 pub use store::{Clock, OpenOptions, Stats, Store};
 pub use verify::ChainReport;

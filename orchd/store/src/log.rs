@@ -316,6 +316,20 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<RawEvent> {
     })
 }
 
+/// As many as are not too large together.
+fn fitting(rows: impl Iterator<Item = rusqlite::Result<RawEvent>>) -> rusqlite::Result<Vec<RawEvent>> {
+    let (mut bytes, mut found) = (0, Vec::new());
+    for row in rows {
+        let row = row?;
+        bytes += row.data.len();
+        found.push(row);
+        if bytes >= PAGE_BYTES_MAX {
+            break;
+        }
+    }
+    Ok(found)
+}
+
 impl RawEvent {
     const COLUMNS: &'static str = "seq, at, actor, command, entity, subject, project, kind, schema_version, data, hash";
 
@@ -335,20 +349,24 @@ impl RawEvent {
         let columns = Self::COLUMNS;
         let sql = format!("SELECT {columns} FROM events WHERE seq > ?1 {filter} ORDER BY seq LIMIT ?2");
         conn.prepare_cached(&sql)
-            .and_then(|mut statement| {
-                let mut bytes = 0;
-                let rows = statement.query_map(params![after.cast_signed(), limit, value], raw)?;
-                let mut found = Vec::new();
-                for row in rows {
-                    let row = row?;
-                    bytes += row.data.len();
-                    found.push(row);
-                    if bytes >= PAGE_BYTES_MAX {
-                        break;
-                    }
-                }
-                Ok(found)
-            })
+            .and_then(|mut statement| fitting(statement.query_map(params![after.cast_signed(), limit, value], raw)?))
+            .during("read the log")
+    }
+
+    /// The events behind the one with this number of this subject, by subject and number: at most `limit`, and fewer when they are
+    /// large. There are none only when there are no more.
+    pub(crate) fn by_subject(
+        conn: &Connection,
+        (subject, after): (&str, u64),
+        limit: u32,
+    ) -> Result<Vec<Self>, DbError> {
+        let columns = Self::COLUMNS;
+        let sql = format!(
+            "SELECT {columns} FROM events INDEXED BY events_subject WHERE (subject, seq) > (?1, ?2)
+             ORDER BY subject, seq LIMIT ?3"
+        );
+        conn.prepare_cached(&sql)
+            .and_then(|mut statement| fitting(statement.query_map(params![subject, after.cast_signed(), limit], raw)?))
             .during("read the log")
     }
 

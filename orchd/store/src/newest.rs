@@ -26,6 +26,7 @@ pub(crate) fn each<E: Entity>(
     states: &[&str],
     mut take: impl FnMut(E) -> ControlFlow<()>,
 ) -> Result<(), DbError> {
+    let states = if states.is_empty() { filter.state.as_slice() } else { states };
     // One walk for each state, since each is a part of the index that is in order by itself.
     let walks: Vec<Option<&str>> =
         if states.is_empty() { vec![None] } else { states.iter().copied().map(Some).collect() };

@@ -166,14 +166,6 @@ impl ReadView<'_> {
         self.timed(|conn| tables::each(conn, filter, take))
     }
 
-    /// Calls `take` with each entity that was made at `since` or later: ids begin with the time at which they were drawn.
-    ///
-    /// # Errors
-    /// When the state cannot be read. Some may have been taken.
-    pub fn each_since<E: Entity>(&self, since: Timestamp, take: impl FnMut(E)) -> Result<(), ReadError> {
-        self.timed(|conn| tables::each_from(conn, orch_core::ids::first_of(since), take))
-    }
-
     /// The entities whose ids are greater than `after`, by id and so by the time at which they were made: at most `limit`,
     /// none when there are no more. Over several reads, what is made meanwhile comes at the end.
     ///
@@ -181,6 +173,15 @@ impl ReadView<'_> {
     /// When the state cannot be read.
     pub fn page<E: Entity>(&self, after: Option<E::Id>, limit: u32) -> Result<Vec<E>, ReadError> {
         self.timed(|conn| tables::page(conn, after, limit))
+    }
+
+    /// The open entities behind the one with this number in this project, by project and number: at most `limit`, none when
+    /// there are no more. Over several reads, what became open or is open no more meanwhile may be missed: the log says of it.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn page_open<E: Entity>(&self, after: Option<(ProjectId, u32)>, limit: u32) -> Result<Vec<E>, ReadError> {
+        self.timed(|conn| tables::page_open(conn, after, limit))
     }
 
     /// The entity with this number in its project.

@@ -162,8 +162,8 @@ pub(crate) fn check_untouched(location: &Location) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// A file that SQLite keeps beside the database.
-fn beside(path: &Path, end: &str) -> PathBuf {
+/// A file beside the database.
+pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()
@@ -258,7 +258,8 @@ pub(crate) fn migrate(conn: &mut Connection) -> Result<(), DbError> {
     }
 }
 
-/// The layout of a database in memory: what the file has, without the log's guards in use.
+/// The layout of a database in memory.
+#[cfg(test)]
 pub(crate) fn in_memory() -> Result<Connection, DbError> {
     let mut conn = Connection::open_in_memory().during("open a database in memory")?;
     migrate(&mut conn)?;

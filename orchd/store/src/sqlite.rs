@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, ffi};
 pub(crate) type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Longest wait for a lock of the database file. Locks are held by checkpoints and recovery only, never by commands.
-const LOCK_WAIT: Duration = Duration::from_secs(2);
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// A read or write of the database that failed.
 #[derive(Debug, thiserror::Error)]

@@ -138,6 +138,7 @@ impl Store {
             outage: Arc::clone(&outage),
             kept: Kept::default(),
             conn: None,
+            restart_at: 0,
         };
         // The newest header lies in the file itself from here on, and a full disk has room in the log.
         writer.settle(&conn, "TRUNCATE").map_err(database)?;

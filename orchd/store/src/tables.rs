@@ -158,7 +158,8 @@ fn put<E: Entity>(conn: &Connection, seq: u64, entity: &E, data: &str) -> Result
     Ok(())
 }
 
-fn encode<E: Entity>(entity: &E) -> String {
+/// An entity as it stands in its row.
+pub(crate) fn encode<E: Entity>(entity: &E) -> String {
     serde_json::to_string(entity).expect("core types have string keys and finite numbers only")
 }
 
@@ -210,8 +211,12 @@ pub(crate) fn each<E: Entity>(conn: &Connection, filter: &Filter, mut take: impl
     let mut sql = sql!(E::KIND, "SELECT id, data FROM ", "").to_owned();
     if filter.open && filter.parent.is_none() {
         sql.push_str(sql!(E::KIND, " INDEXED BY ", "_open"));
+    } else if E::KIND == EntityKind::Task && filter.state.is_some() && filter.project.is_some() {
+        // Left to itself, SQLite may walk through all of the project rather than sort what is in that state.
+        sql.push_str(" INDEXED BY tasks_project_state");
     }
     sql.push_str(" WHERE 1");
+    let state = filter.state.map(str::to_owned);
     let project = filter.project.map(|project| project.to_string());
     let mut values: Vec<&String> = Vec::new();
     if let Some(project) = &project {
@@ -229,20 +234,13 @@ pub(crate) fn each<E: Entity>(conn: &Connection, filter: &Filter, mut take: impl
     if filter.hangs {
         sql.push_str(" AND parent IS NOT NULL");
     }
+    if let Some(state) = &state {
+        values.push(state);
+        sql.push_str(" AND state = ?");
+    }
     sql.push_str(" ORDER BY number, id");
     let mut statement = conn.prepare_cached(&sql).during("list rows")?;
     let mut rows = statement.query(params_from_iter(values)).during("list rows")?;
-    while let Some(row) = rows.next().during("list rows")? {
-        take(decode(row)?);
-    }
-    Ok(())
-}
-
-/// Calls `take` with each entity whose id is not less than `first`, by id.
-pub(crate) fn each_from<E: Entity>(conn: &Connection, first: E::Id, mut take: impl FnMut(E)) -> Result<(), DbError> {
-    let sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE id >= ?1 ORDER BY id");
-    let mut statement = conn.prepare_cached(sql).during("list rows")?;
-    let mut rows = statement.query([first.to_string()]).during("list rows")?;
     while let Some(row) = rows.next().during("list rows")? {
         take(decode(row)?);
     }
@@ -256,6 +254,26 @@ pub(crate) fn page<E: Entity>(conn: &Connection, after: Option<E::Id>, limit: u3
     // No id is the empty text.
     let after = after.map_or_else(String::new, |id| id.to_string());
     let mut rows = statement.query(params![after, limit]).during("list rows")?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().during("list rows")? {
+        found.push(decode(row)?);
+    }
+    Ok(found)
+}
+
+/// The open entities behind the one with this number in this project, by project and number: at most `limit`.
+pub(crate) fn page_open<E: Entity>(
+    conn: &Connection,
+    after: Option<(ProjectId, u32)>,
+    limit: u32,
+) -> Result<Vec<E>, DbError> {
+    let mut sql = sql!(E::KIND, "SELECT id, data FROM ", "").to_owned();
+    sql.push_str(sql!(E::KIND, " INDEXED BY ", "_open"));
+    sql.push_str(" WHERE open = 1 AND (project, number) > (?1, ?2) ORDER BY project, number LIMIT ?3");
+    let mut statement = conn.prepare_cached(&sql).during("list rows")?;
+    // No id is the empty text.
+    let (project, number) = after.map_or_else(Default::default, |(project, number)| (project.to_string(), number));
+    let mut rows = statement.query(params![project, number, limit]).during("list rows")?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().during("list rows")? {
         found.push(decode(row)?);
@@ -294,19 +312,33 @@ pub(crate) fn clear(conn: &Connection) -> Result<(), DbError> {
     counts::clear(conn)
 }
 
-/// A whole row as text, to compare two databases.
-pub(crate) type RowText = (String, String);
-
-/// Calls `take` with every row of the kind, by id.
-pub(crate) fn each_row(conn: &Connection, kind: EntityKind, mut take: impl FnMut(RowText)) -> Result<(), DbError> {
+/// A whole row as text, to compare it with what the log says.
+pub(crate) fn row(conn: &Connection, kind: EntityKind, id: &str) -> Result<Option<String>, DbError> {
     let sql =
-        sql!(kind, "SELECT id, json_array(project, number, parent, open, state, seq) || data FROM ", " ORDER BY id");
-    let mut statement = conn.prepare(sql).during("read the rows")?;
-    let mut rows = statement.query([]).during("read the rows")?;
-    while let Some(row) = rows.next().during("read the rows")? {
-        take((row.get(0).during("read the rows")?, row.get(1).during("read the rows")?));
-    }
-    Ok(())
+        sql!(kind, "SELECT json_array(project, number, parent, open, state, seq) || data FROM ", " WHERE id = ?1");
+    conn.prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
+        .during("read a row")
+}
+
+/// The ids of rows that are greater than `after`, in order and at most `limit`, each with whether the log has a word about it.
+pub(crate) fn page_of_ids(
+    conn: &Connection,
+    kind: EntityKind,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<(String, bool)>, DbError> {
+    let sql = sql!(
+        kind,
+        "SELECT id, EXISTS (SELECT 1 FROM events WHERE subject = id) FROM ",
+        " WHERE id > ?1 ORDER BY id LIMIT ?2"
+    );
+    conn.prepare_cached(sql)
+        .and_then(|mut statement| {
+            let rows = statement.query_map(params![after, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })
+        .during("read the rows")
 }
 
 fn one<E: Entity>(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<Option<E>, DbError> {

@@ -18,7 +18,7 @@ const PAGE_EVENTS: u32 = 2_000;
 /// What the verification of the log found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainReport {
-    /// Events that are as they were written.
+    /// Number of the last event up to which all that were looked at are as they were written.
     pub events: u64,
     /// The link of the last of them.
     pub head_hash: Digest,
@@ -32,8 +32,16 @@ impl Store {
     /// # Errors
     /// When the log cannot be read. That it is broken is no error, but what the report says.
     pub fn verify_chain(&self) -> Result<ChainReport, ReadError> {
+        self.verify_chain_after(0)
+    }
+
+    /// Recomputes the chain from the event with this number on, which is taken for what it is.
+    ///
+    /// # Errors
+    /// As [`Self::verify_chain`].
+    pub fn verify_chain_after(&self, seq: u64) -> Result<ChainReport, ReadError> {
         let conn = open_reader(self.location())?;
-        Ok(verify(&conn, &conn)?)
+        Ok(verify_after(&conn, &conn, seq)?)
     }
 
     /// What SQLite's own check of the file says: `ok`, or what is wrong.
@@ -52,7 +60,18 @@ pub(crate) fn integrity(conn: &Connection) -> Result<String, DbError> {
 
 /// Recomputes the chain over the whole log of `conn`, where `tables` has the tables that follow from it.
 pub(crate) fn verify(conn: &Connection, tables: &Connection) -> Result<ChainReport, DbError> {
-    let mut report = ChainReport { events: 0, head_hash: Digest::ZERO, broken_at: None };
+    verify_after(conn, tables, 0)
+}
+
+fn verify_after(conn: &Connection, tables: &Connection, seq: u64) -> Result<ChainReport, DbError> {
+    let mut report = ChainReport { events: seq, head_hash: Digest::ZERO, broken_at: None };
+    if seq > 0 {
+        let Some(known) = RawEvent::after(conn, (seq - 1, 1), None, None)?.pop().filter(|raw| raw.seq == seq) else {
+            report.broken_at = Some((seq, "it is missing".into()));
+            return Ok(report);
+        };
+        report.head_hash = Digest::from_bytes(known.hash);
+    }
     loop {
         let page = RawEvent::after(conn, (report.events, PAGE_EVENTS), None, None)?;
         if page.is_empty() {

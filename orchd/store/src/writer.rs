@@ -22,7 +22,7 @@ use crate::kept::Kept;
 use crate::listeners::Listeners;
 use crate::log;
 use crate::schema;
-use crate::sqlite::{DbError, During as _, Location, open_writer};
+use crate::sqlite::{DbError, During as _, LOCK_WAIT, Location, open_writer};
 use crate::store::Clock;
 
 /// Most commands that wait to be executed. More are refused at once.
@@ -34,8 +34,13 @@ const BATCH_EVENTS_MAX: u64 = 10_000;
 /// Pages in the write-ahead log after which it is brought home between two batches: 16 MiB. A batch of a hundred commands has
 /// some hundreds of pages, mostly those of the batch before, and each is brought home once only.
 const WAL_PAGES_PASSIVE: u64 = 4_000;
-/// Pages after which the writer also waits for readers, so that the log starts anew.
+/// Pages after which the writer also waits for readers, so that the log starts anew: 64 MiB.
 const WAL_PAGES_RESTART: u64 = 16_384;
+/// Pages by which the log grows before readers are waited for once more that did not let it start anew: 16 MiB. One who copies
+/// the whole file does so for minutes, in which everybody else is to be answered.
+const WAL_PAGES_AGAIN: u64 = 4_096;
+/// How long they are waited for. Most reads take a few milliseconds.
+const RESTART_WAIT: Duration = Duration::from_millis(20);
 /// Quiet time after which the log is brought home.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -136,6 +141,8 @@ pub(crate) struct Writer {
     pub(crate) kept: Kept,
     /// None after a failure of the file, until it is opened anew.
     pub(crate) conn: Option<Connection>,
+    /// Pages in the write-ahead log with which readers are waited for.
+    pub(crate) restart_at: u64,
 }
 
 impl Writer {
@@ -248,11 +255,30 @@ impl Writer {
         }
         self.counters.commands.fetch_add(waiting.len() as u64, Ordering::Relaxed);
         waiting.into_iter().for_each(|done| done.tell(failed.as_ref()));
+        self.keep_small();
+    }
+
+    /// Brings the log home when it has grown, and has it start anew when it has grown much. Whoever reads is not waited for long and
+    /// not often: so long everybody waits who writes.
+    fn keep_small(&mut self) {
         let wal_pages = self.counters.wal_pages.load(Ordering::Relaxed);
-        if wal_pages >= WAL_PAGES_RESTART {
-            self.checkpoint("RESTART");
+        if wal_pages < WAL_PAGES_RESTART {
+            self.restart_at = WAL_PAGES_RESTART;
+        }
+        if wal_pages >= self.restart_at {
+            self.restart();
+            self.restart_at = wal_pages.saturating_add(WAL_PAGES_AGAIN);
         } else if wal_pages >= WAL_PAGES_PASSIVE {
             self.checkpoint("PASSIVE");
+        }
+    }
+
+    fn restart(&self) {
+        let Some(conn) = &self.conn else { return };
+        let wait = |time| conn.busy_timeout(time).during("set up the connection");
+        let restarted = wait(RESTART_WAIT).and_then(|()| self.bring_home(conn, "RESTART"));
+        if let Err(error) = restarted.and(wait(LOCK_WAIT)) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to bring the log home");
         }
     }
 

@@ -2,14 +2,16 @@
 //!
 //! `effects` kills the daemon at each of its effects, one after the other, while `scenario` plays; `load` kills it at random
 //! moments with many runs under way; `together` kills all at once, as a reboot does; `parts` kills shims and spawner while the
-//! daemon lives. `site` is where that takes place, `verdict` what must hold afterwards.
+//! daemon lives; `clients` kills those who ask. `site` is where that takes place, `verdict` what must hold afterwards.
 //! `cargo test` has a sample of each. Larger ones: `ORCH_CRASH_EFFECTS=all` (or a number; with `ORCH_CRASH_PARTS=2` and
 //! `ORCH_CRASH_PART=1` half of them), `ORCH_CRASH_ROUNDS=1000` with `ORCH_CRASH_LIVE=100`, `ORCH_CRASH_SEED=7` for other
-//! chances, `ORCH_CRASH_SECONDS=600` to begin no other round after that. A death at an effect that shows something prints
-//! `ORCH_CRASH_DEATH`, with which it is died again.
+//! chances, `ORCH_CRASH_CALLS=1000` for more calls of clients that are killed, `ORCH_CRASH_SECONDS=600` to begin no other round
+//! after that. A death at an effect that shows something prints `ORCH_CRASH_DEATH`, with which it is died again.
 
 #[path = "../sim/dice.rs"]
 mod dice;
+
+mod clients;
 mod effects;
 mod load;
 mod parts;

@@ -1,10 +1,13 @@
 //! Models that plan: from a Vision to approved requirements and an approved plan, and what follows when they are of no use.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use anyhow::{Context as _, ensure};
 use orch_proto::request::{Bytes, Decision, Planner, RepoSource, Request};
 use orch_proto::view::{EventView, PlanningState, PlanningView, ProjectView};
 use orch_proto::{ErrorCode, Ref};
-use orch_tests::command_line::orchctl;
+use orch_tests::command_line::{orchctl, output};
 use orch_tests::model_server::{Misbehave as _, ModelServer, Script, Turn};
 use orch_tests::{Setup, Story, poll};
 use serde_json::{Value, json};
@@ -321,4 +324,48 @@ fn budgets_hold_for_the_planner_and_without_one_the_rules_plan_at_once() -> anyh
         story.refused(ErrorCode::Conflict, request).await?;
         Ok(())
     })
+}
+
+/// Only the log names them: a backup has what passed between the planner and its model, a check reads it and takes it for no orphan,
+/// and misses nothing when it was kept for long enough.
+#[test]
+fn what_passed_between_the_planner_and_its_model_is_backed_up_and_checked() -> anyhow::Result<()> {
+    story("texts of a planner in a backup", Setup::NoRuns, async |story| {
+        let _server = begin(story, "ollama", script(vec![say(&requirements())], vec![say(&plan(&[]))])).await?;
+        let before = blobs(story)?;
+        ask_for_requirements(story).await?;
+        ended(story).await?;
+        let texts: Vec<PathBuf> = blobs(story)?.difference(&before).cloned().collect();
+        ensure!(texts.len() == 2, "a request and an answer are kept: {texts:?}");
+        let backup = story.env().path("backup");
+        orchctl(story.env(), &["backup", backup.to_str().context("a path in UTF-8")?]).await?.ok()?;
+        for text in &texts {
+            ensure!(backup.join(text).is_file(), "{} is not in the backup", text.display());
+        }
+        let text = story.env().state().join(&texts[0]);
+        std::fs::write(&text, "something else")?;
+        let said = orchctl(story.env(), &["daemon", "check"]).await?.failed(1)?;
+        ensure!(said.contains("not as it should be"), "{said}");
+        std::fs::remove_file(&text)?;
+        let checked = orchctl(story.env(), &["daemon", "check"]).await?.ok()?;
+        ensure!(!checked.contains("orphan") && !checked.contains("missing"), "{checked}");
+        // Without a daemon nothing is too young to be an orphan.
+        story.stop().await?;
+        let mut offline = story.env().command(story.env().programs().orchd);
+        offline.arg("--state-dir").arg(story.env().state()).arg("check");
+        let checked = output(offline).await?.ok()?;
+        ensure!(!checked.contains("orphan: blobs") && !checked.contains("WRONG"), "{checked}");
+        story.start().await
+    })
+}
+
+/// Where all blobs lie in the state directory.
+fn blobs(story: &Story) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let mut places = BTreeSet::new();
+    for folder in std::fs::read_dir(story.env().state().join("blobs/sha256"))? {
+        for entry in std::fs::read_dir(folder?.path())? {
+            places.insert(entry?.path().strip_prefix(story.env().state())?.to_owned());
+        }
+    }
+    Ok(places)
 }

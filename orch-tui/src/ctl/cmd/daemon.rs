@@ -46,7 +46,7 @@ pub(crate) enum DaemonCommand {
 /// How much to check.
 #[derive(Debug, Default, Args)]
 pub(crate) struct CheckArgs {
-    /// Only the database, and that blobs are there, which takes seconds
+    /// Only the newest part of the record and its rows, and that their blobs are there, which takes seconds
     #[arg(long)]
     quick: bool,
 }
@@ -252,5 +252,8 @@ pub(crate) fn check_text(report: &CheckReport) -> String {
         out.push_str(&format!("  orphan {}\n", SafeText::line(&line)));
     }
     out.push_str(&format!("database: {}\n", SafeText::line(&report.integrity)));
+    for left in &report.not_looked_at {
+        out.push_str(&format!("  not looked at, `orchctl daemon check` does: {}\n", SafeText::line(left)));
+    }
     out
 }

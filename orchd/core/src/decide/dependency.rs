@@ -6,11 +6,14 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, TaskId};
 
 use super::bounds::{self, NAMED_MAX};
-use super::{Context, DecideError, conflict, task};
+use super::{Context, DecideError, conflict, conflict_with_hint, task};
 use crate::entity::{Condition, Standing, Task, TaskEvent, Verdict};
 use crate::graph::Cycle;
 use crate::state::task::TaskState;
 use crate::view::View;
+
+/// Most tasks, open or given up, behind one that another is made to wait for: each is read, a tenth of a second in all.
+pub const BEHIND_MAX: usize = 5_000;
 
 pub(super) fn link<V: View>(
     cx: &mut Context<'_, V>,
@@ -29,7 +32,7 @@ pub(super) fn link<V: View>(
     waits_for_something(&task)?;
     if !is_linked {
         bounds::count("dependencies", task.depends_on.len() + 1, NAMED_MAX)?;
-        no_circle(cx, &task, &needed)?;
+        no_circle(&task, depends_on, |id| cx.get(id))?;
     }
     cx.emit((id, TaskEvent::Linked { depends_on, condition }));
     Ok(())
@@ -101,35 +104,54 @@ pub(super) fn waits_for_something(task: &Task) -> Result<(), DecideError> {
     Err(conflict(format!("T-{} is {} and waits for nothing any more", task.number, task.state.label())))
 }
 
-/// Refuses a dependency that would lead back to the task. Reads only what `needed` depends on.
-fn no_circle<V: View>(cx: &Context<'_, V>, task: &Task, needed: &Task) -> Result<(), DecideError> {
+/// Refuses a dependency that would lead back to the task. Reads only what `needed` depends on and is not done, and not more of it than
+/// a command may take the writer's time for.
+pub(super) fn no_circle(
+    task: &Task,
+    needed: TaskId,
+    get: impl Fn(TaskId) -> Result<Task, DecideError>,
+) -> Result<(), DecideError> {
     // By which task each was reached.
-    let mut reached: BTreeMap<TaskId, Option<TaskId>> = BTreeMap::from([(needed.id, None)]);
-    let mut open = vec![needed.clone()];
+    let mut reached: BTreeMap<TaskId, Option<TaskId>> = BTreeMap::from([(needed, None)]);
+    let mut open = vec![needed];
     while let Some(at) = open.pop() {
-        if at.id == task.id {
-            return Err(circle(cx, task, &reached)?.into());
+        if at == task.id {
+            return Err(circle(task, &reached, get)?.into());
         }
-        for id in at.depends_on {
+        let found = get(at)?;
+        // It waits for nothing any more, and never will again.
+        if matches!(found.state, TaskState::Done { .. }) {
+            continue;
+        }
+        for id in found.depends_on {
             if let std::collections::btree_map::Entry::Vacant(entry) = reached.entry(id) {
-                entry.insert(Some(at.id));
-                open.push(cx.get(id)?);
+                entry.insert(Some(at));
+                open.push(id);
             }
+        }
+        if reached.len() > BEHIND_MAX {
+            let needed = EntityKind::Task.short(get(needed)?.number);
+            return Err(conflict_with_hint(
+                format!("{needed} waits for more than {BEHIND_MAX} tasks, too many to look for a circle among them"),
+                format!(
+                    "wait until some are done, or make a task anew that waits for it: `orchctl task create --depends-on {needed}`"
+                ),
+            ));
         }
     }
     Ok(())
 }
 
 /// The way from the task back to itself.
-fn circle<V: View>(
-    cx: &Context<'_, V>,
+fn circle(
     task: &Task,
     reached: &BTreeMap<TaskId, Option<TaskId>>,
+    get: impl Fn(TaskId) -> Result<Task, DecideError>,
 ) -> Result<Cycle<String>, DecideError> {
     let mut back = Vec::new();
     let mut at = reached.get(&task.id).copied().flatten();
     while let Some(id) = at {
-        back.push(EntityKind::Task.short(cx.get::<Task>(id)?.number));
+        back.push(EntityKind::Task.short(get(id)?.number));
         at = reached.get(&id).copied().flatten();
     }
     back.push(EntityKind::Task.short(task.number));

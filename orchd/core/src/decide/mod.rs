@@ -48,6 +48,7 @@ pub use bounds::{
     ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, LINE_BYTES_MAX, NAMED_MAX, REQUIREMENTS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX,
 };
 pub use channel::{ASKED_MAX, ASKED_OPEN_MAX, SAID_BYTES_MAX, action_digest, may_hand_in};
+pub use dependency::BEHIND_MAX;
 pub use info::{CHOICES_MAX, EXPIRES_MS_MAX, FIELDS_MAX, answered, may_be_sent, value_problem};
 pub use plan::PlanDelta;
 pub use project::SLUG_CHARS_MAX;
@@ -55,9 +56,6 @@ pub use replan::PRIORITY_DEFAULT;
 pub use settle::{ALIKE_MAX, CONFLICTS_MAX, HOST_LOSSES_MAX, LOSSES_MAX};
 pub use task::PRIORITY_MAX;
 pub use undo::is_irrevocable;
-
-/// Most tasks in one plan, and most open tasks in one project.
-pub const TASKS_MAX: usize = 100_000;
 
 /// What a command makes happen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

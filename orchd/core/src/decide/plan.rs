@@ -7,12 +7,12 @@ use orch_proto::id::{PlanId, ProjectId, RequirementsId};
 
 use super::approval::{self, Question};
 use super::bounds::{self, NAMED_MAX};
-use super::{Context, DecideError, TASKS_MAX, conflict, conflict_with_hint, project, replan, text};
+use super::{Context, DecideError, conflict, conflict_with_hint, project, replan, text};
 use crate::command::PlanEdit;
 use crate::digest::Digest;
 use crate::entity::{ApprovalSubject, Plan, PlanContent, PlanEvent, PlanTask, Project, ProjectEvent, Requirements};
 use crate::graph::{Analysis, Graph};
-use crate::planner::RequirementKey;
+use crate::planner::{PLAN_TASKS_MAX, RequirementKey};
 use crate::state::document::DocumentState;
 use crate::view::{Filter, View};
 
@@ -28,12 +28,11 @@ impl PlanContent {
     /// Checks keys and graph, and orders it. Weights are the high estimates in minutes, at least 1.
     ///
     /// # Errors
-    /// When a key is there twice, a task needs one that is not there, or there is a cycle.
+    /// When there are more than [`PLAN_TASKS_MAX`], a key is there twice, a task needs one that is not there, or there is a cycle.
     pub fn analyse(&self) -> Result<Analysis<String>, DecideError> {
         let invalid = |problem| DecideError::Invalid { field: "plan", problem };
-        if self.tasks.len() > TASKS_MAX {
-            return Err(invalid(format!("has more than {TASKS_MAX} tasks")));
-        }
+        // They are made by one command, for which everybody who writes waits.
+        bounds::count("plan", self.tasks.len(), PLAN_TASKS_MAX)?;
         let mut graph = Graph::new();
         let mut weights = BTreeMap::new();
         for task in &self.tasks {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orch_proto::EntityKind;
-use orch_proto::id::{PlanId, TaskId};
+use orch_proto::id::{PlanId, ProjectId, TaskId};
 
 use super::{Context, DecideError, task};
 use crate::entity::{Condition, Plan, PlanTask, Task, TaskEvent};
@@ -34,7 +34,7 @@ struct Replan<'a> {
 /// Turns the plan into tasks: what it adds is made, what it drops is cancelled unless it is under way or done.
 pub(super) fn apply<V: View>(cx: &mut Context<'_, V>, plan: &Plan, previous: Option<&Plan>) -> Result<(), DecideError> {
     let order = plan.content.analyse()?.order;
-    let tasks = cx.view.list::<Task>(&Filter::of(plan.project))?;
+    let tasks = concerned(cx, plan.project)?;
     let by_key: BTreeMap<&str, &PlanTask> = plan.content.tasks.iter().map(|task| (task.key.as_str(), task)).collect();
     let in_order: Vec<&PlanTask> = order.iter().map(|key| by_key[key.as_str()]).collect();
     let mut replan = Replan {
@@ -62,6 +62,28 @@ pub(super) fn apply<V: View>(cx: &mut Context<'_, V>, plan: &Plan, previous: Opt
     // The plan alone has no cycle; with what people linked it may have one.
     after.analyse(|_| 1).map_err(|cycle| replan.named(&tasks, &cycle.path))?;
     Ok(())
+}
+
+/// The tasks that a plan has to do with, by number: all that plans made, all others that are not over, and what these wait for, directly
+/// or not, unless it is done. Of a project that did a million things by hand nearly all have nothing to do with it.
+fn concerned<V: View>(cx: &Context<'_, V>, project: ProjectId) -> Result<Vec<Task>, DecideError> {
+    let failed = TaskState::Failed { reason: String::new() }.label();
+    let of = || Filter::of(project);
+    let mut tasks = BTreeMap::new();
+    for filter in [of().hanging(), of().open(), of().in_state(failed)] {
+        tasks.extend(cx.view.list::<Task>(&filter)?.into_iter().map(|task| (task.id, task)));
+    }
+    let mut behind: Vec<TaskId> = tasks.values().flat_map(may_wait).collect();
+    while let Some(id) = behind.pop() {
+        if !tasks.contains_key(&id) {
+            let task: Task = cx.get(id)?;
+            behind.extend(may_wait(&task));
+            tasks.insert(id, task);
+        }
+    }
+    let mut tasks: Vec<Task> = tasks.into_values().collect();
+    tasks.sort_by_key(|task| task.number);
+    Ok(tasks)
 }
 
 fn said<V: View>(
@@ -114,7 +136,7 @@ impl<'a> Replan<'a> {
     fn place<V: View>(&self, cx: &mut Context<'_, V>, planned: &PlanTask) -> Result<BTreeSet<TaskId>, DecideError> {
         if let Some(found) = self.stays(planned) {
             if is_over(found) {
-                return Ok(found.depends_on.clone());
+                return Ok(may_wait(found));
             }
             let depends_on = self.depends_on(planned, Some(found));
             self.relink(cx, found, &depends_on);
@@ -144,7 +166,7 @@ impl<'a> Replan<'a> {
             self.relink(cx, other, &depends_on);
             return Ok(depends_on);
         }
-        Ok(other.depends_on.clone())
+        Ok(may_wait(other))
     }
 
     /// What the task waits for under this plan: what the plan says, and what people changed of what the plan before said.
@@ -229,6 +251,11 @@ impl<'a> Replan<'a> {
         };
         crate::graph::Cycle { path: path.iter().map(name).collect::<Vec<_>>() }.into()
     }
+}
+
+/// What a task waits for, or would if it were tried again. One that is done never will.
+fn may_wait(task: &Task) -> BTreeSet<TaskId> {
+    if matches!(task.state, TaskState::Done { .. }) { BTreeSet::new() } else { task.depends_on.clone() }
 }
 
 /// Whether a plan can take it back. What runs or is reviewed is let finish.

@@ -129,8 +129,10 @@ fn warn(found: &Collected, warnings: &mut Vec<String>) {
         warnings.push(format!("line {line} is struck out and was left out"));
     }
     if found.overfull {
-        warnings
-            .push(format!("only the first {REQUIREMENTS_MAX} requirements were taken, the others are unclassified"));
+        warnings.push(format!(
+            "only the first {REQUIREMENTS_MAX} requirements were taken, the others are unclassified; \
+             hand these in as the Vision of another project, or when the first ones are done"
+        ));
     }
     if !found.lists.unclassified.is_empty() {
         let count = found.lists.unclassified.len();

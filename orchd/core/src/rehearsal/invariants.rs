@@ -89,7 +89,9 @@ fn tasks(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Resul
                 found.push(format!("C-{} is checked by a run that is over", change.number));
             }
         }
-        task.depends_on.iter().for_each(|needed| graph.edge(task.id, *needed));
+        // What is done waits for nothing any more.
+        let waits_for = task.depends_on.iter().filter(|_| !matches!(task.state, TaskState::Done { .. }));
+        waits_for.for_each(|needed| graph.edge(task.id, *needed));
     }
     if let Err(cycle) = graph.analyse(|_| 1) {
         found.push(format!("tasks wait in a circle: {cycle}"));

@@ -175,6 +175,7 @@ impl View for MemoryView {
                 && filter.parent.as_ref().is_none_or(|parent| thing.parent().as_ref() == Some(parent))
                 && (!filter.open || thing.is_open())
                 && (!filter.hangs || thing.parent().is_some())
+                && filter.state.is_none_or(|state| thing.state_label() == state)
         };
         let mut found: Vec<E> = self.each().filter(fits).cloned().collect();
         found.sort_by_key(|thing| (thing.number(), thing.id()));

@@ -1,6 +1,8 @@
 //! What is no Vision, and Visions that want to do harm.
 
-use orch_core::planner::{ExtractError, VISION_BYTES_MAX, extract};
+use orch_core::planner::{
+    ExtractError, PLAN_TASKS_MAX, PlanInput, REQUIREMENTS_MAX, VISION_BYTES_MAX, extract, propose_plan,
+};
 
 #[test]
 fn blank_texts_are_empty() {
@@ -69,13 +71,23 @@ fn hostile_markdown_is_read_to_its_end() {
     }
 }
 
+/// Of a Vision that would be a hundred thousand tasks a plan is made that one command can make into tasks, and the rest is kept and
+/// named with the next step.
 #[test]
 fn more_requirements_than_fit_are_kept_as_unclassified() {
-    let text = format!("# A\n\n## Features\n{}", "- sell\n".repeat(2_100));
-    let extraction = extract(text.as_bytes()).expect("it is text");
-    assert_eq!(extraction.requirements.len(), orch_core::planner::REQUIREMENTS_MAX);
-    assert_eq!(extraction.unclassified.len(), 100);
-    assert!(extraction.warnings.iter().any(|warning| warning.contains("only the first 2000 requirements")));
+    for count in [2_100, 100_000] {
+        let text = format!("# A\n\n## Features\n{}", "- sell\n".repeat(count));
+        let extraction = extract(text.as_bytes()).expect("it is text");
+        assert_eq!(extraction.requirements.len(), REQUIREMENTS_MAX);
+        assert_eq!(extraction.unclassified.len(), count - REQUIREMENTS_MAX);
+        let says = |words: &str| extraction.warnings.iter().any(|warning| warning.contains(words));
+        assert!(says("only the first 2000 requirements") && says("another project"), "{:?}", extraction.warnings);
+        let (requirements, acceptance) = (&extraction.requirements, &extraction.acceptance);
+        let (blueprint, toolchains, empty_repository) = (None, &[][..], true);
+        let input = PlanInput { requirements, acceptance, blueprint, toolchains, empty_repository };
+        let plan = propose_plan(&input).expect("it can be planned");
+        assert!(plan.tasks().count() <= PLAN_TASKS_MAX);
+    }
 }
 
 /// YAML writes any character with printable ones; none of those that steer or turn text reaches a title.

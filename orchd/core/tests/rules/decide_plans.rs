@@ -2,7 +2,8 @@
 
 use orch_core::command::{Command, PlanEdit};
 use orch_core::decide::DecideError;
-use orch_core::entity::{Approval, Plan, Run, Task};
+use orch_core::entity::{Approval, Plan, PlanContent, PlanTask, Requirements, Run, Task};
+use orch_core::planner::PLAN_TASKS_MAX;
 use orch_core::rehearsal::{plan_content, step_spec};
 use orch_core::state::document::DocumentState;
 use orch_core::state::task::TaskState;
@@ -168,4 +169,25 @@ fn a_plan_needs_approved_requirements() {
     let command = Command::ProposePlan { project, requirements: proposed, content, reason: "early".into() };
     let refused = scene.refuses(&command);
     assert_eq!(refused.to_string(), "requirements version 2 is proposed and not approved");
+}
+
+/// All tasks of a plan are made by one command, on the thread that serves everybody: more than it may have are refused before
+/// anything is looked at.
+#[test]
+fn a_plan_with_too_many_tasks_is_refused_at_once() {
+    let (mut scene, project) = Scene::ready("shop");
+    scene.approved_requirements(project);
+    let requirements = scene.view.newest::<Requirements>().id;
+    let plan = |count: usize| {
+        let one = plan_content(&[("task", &[])]);
+        let task = |number: usize| PlanTask { key: format!("task-{number}"), ..one.tasks[0].clone() };
+        let tasks = (0..count).map(task).collect();
+        let content = Box::new(PlanContent { tasks, ..one.clone() });
+        Command::ProposePlan { project, requirements, content, reason: "all of it".into() }
+    };
+    for count in [PLAN_TASKS_MAX + 1, 100_000] {
+        let error = rule(scene.refuses(&plan(count)));
+        assert!(matches!(error, DecideError::TooLarge { field: "plan", .. }), "{error}");
+        assert_eq!(error.to_string(), format!("plan has {count} entries; {PLAN_TASKS_MAX} are accepted"));
+    }
 }

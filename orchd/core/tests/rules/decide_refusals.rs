@@ -2,17 +2,19 @@
 
 use orch_core::command::{Answer, Command, NewTask, PlanEdit, RequirementEdit, Subject};
 use orch_core::decide::{
-    ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, DecideError, LINE_BYTES_MAX, NAMED_MAX, SLUG_CHARS_MAX, TITLE_CHARS_MAX,
+    ACCEPTANCE_MAX, BEHIND_MAX, COMMENTS_BYTES_MAX, DecideError, LINE_BYTES_MAX, NAMED_MAX, SLUG_CHARS_MAX,
+    TITLE_CHARS_MAX,
 };
 use orch_core::digest::Digest;
-use orch_core::entity::{Approval, Project, RepositorySource, Requirements, Vision, Work};
+use orch_core::entity::{Approval, Condition, Project, RepositorySource, Requirements, Task, Vision, Work};
 use orch_core::ids::sample_id;
 use orch_core::planner::Requirement;
 use orch_core::rehearsal::{new_task, requirements, step_spec, vision};
 use orch_core::state::document::DocumentState;
 use orch_core::state::project::ProjectState;
+use orch_core::state::task::TaskState;
 
-use crate::support::{Scene, all_done, approve, deny, link, retry, rule};
+use crate::support::{Scene, all_done, approve, deny, link, retry, rule, user};
 
 fn create(slug: &str) -> Command {
     Command::CreateProject { slug: slug.into(), source: RepositorySource::Empty, protected_paths: Vec::new() }
@@ -126,6 +128,45 @@ fn a_denial_needs_a_reason_and_is_final() {
     let refused = scene.refuses(&approve(asked));
     assert_eq!(refused.to_string(), "the approval is denied and cannot be answered any more");
     assert_eq!(scene.one::<Approval>(asked).granted_by.len(), 0);
+}
+
+/// Looking for a circle reads what the other task waits for, as far as that is not done, and not without end.
+#[test]
+fn a_link_to_a_very_long_chain_is_refused_with_the_way_around_it() {
+    let (mut scene, project) = Scene::ready("shop");
+    let mut last = scene.task(project, "first");
+    // What must always hold is looked at once: after each of so many it would take minutes.
+    for number in 0..=BEHIND_MAX {
+        let next = NewTask { depends_on: all_done([last]), ..new_task(project, &format!("task {number}")) };
+        let command = Command::CreateTask { task: Box::new(next) };
+        let made = scene.view.execute(&command, &user(1_000), scene.now, &mut scene.ids).unwrap();
+        last = made.touched[0].1.parse().unwrap();
+    }
+    let by_hand = Command::CreateTask { task: Box::new(new_task(project, "by hand")) };
+    let made = scene.view.execute(&by_hand, &user(1_000), scene.now, &mut scene.ids).unwrap();
+    let by_hand = made.touched[0].1.parse().unwrap();
+    let refused = scene.view.execute(&link(by_hand, last), &user(1_000), scene.now, &mut scene.ids).unwrap_err();
+    let DecideError::Conflict { message, hint: Some(hint) } = rule(refused) else { panic!("no next step") };
+    assert!(message.contains("too many to look for a circle"), "{message}");
+    assert!(hint.contains("task create --depends-on T-"), "{hint}");
+}
+
+#[test]
+fn behind_what_is_done_nothing_waits() {
+    let (mut scene, project) = Scene::ready("shop");
+    let (before, needed) = (scene.task(project, "before"), scene.task(project, "needed"));
+    let by_hand = scene.task(project, "by hand");
+    scene.does(&Command::LinkTask { task: needed, depends_on: by_hand, condition: Condition::Ended });
+    scene.does(&link(needed, before));
+    scene.does(&Command::CancelTask { task: by_hand, reason: "not now".into() });
+    for task in [before, needed] {
+        scene.finish(task);
+        assert!(matches!(scene.one::<Task>(task).state, TaskState::Done { .. }));
+    }
+    // It waited for this one, and is done: that is no circle.
+    scene.does(&retry(by_hand));
+    scene.does(&link(by_hand, needed));
+    scene.start(by_hand);
 }
 
 #[test]

@@ -1,14 +1,18 @@
 //! What people did to tasks survives a re-plan, unless the plan changed that very thing.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use orch_core::command::{Command, NewTask};
-use orch_core::entity::{Plan, PlanContent, Requirements, Task};
-use orch_core::rehearsal::{new_task, plan_content, step_spec};
+use orch_core::decide::decide;
+use orch_core::entity::{Condition, Entity, Plan, PlanContent, Requirements, Task};
+use orch_core::rehearsal::{MemoryView, new_task, plan_content, step_spec};
 use orch_core::state::task::TaskState;
+use orch_core::view::{Filter, ReadError, View};
+use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, TaskId};
 
-use crate::support::{Scene, all_done, approve, failed, link};
+use crate::support::{Scene, all_done, approve, failed, link, user};
 
 /// A project whose plan has the tasks.
 fn planned(tasks: &[(&str, &[&str])]) -> (Scene, ProjectId) {
@@ -148,4 +152,87 @@ fn a_plan_that_makes_a_circle_with_what_people_linked_is_refused_with_its_name()
     let approve = propose(&mut scene, project, content(&[("a", &[]), ("b", &["a"])], &[]));
     let refused = scene.refuses(&approve).to_string();
     assert_eq!(refused, "the dependencies would make a cycle: a needs T-3 needs b needs a");
+}
+
+#[test]
+fn a_failed_task_made_by_hand_follows_what_it_would_wait_for() {
+    let (mut scene, project) = planned(&[("a", &[])]);
+    let (a, by_hand) = (id(&scene, "a"), scene.task(project, "by hand"));
+    scene.does(&Command::LinkTask { task: by_hand, depends_on: a, condition: Condition::Failed });
+    for task in [a, by_hand] {
+        for _ in 0..3 {
+            let run = scene.start(task);
+            scene.settle(run, failed());
+            scene.later_ms(10_000);
+        }
+    }
+    assert!(matches!(scene.one::<Task>(by_hand).state, TaskState::Failed { .. }));
+    re_plan(&mut scene, project, &[("a", &[])], &["a"]);
+    assert_ne!(id(&scene, "a"), a);
+    assert_eq!(needs(&scene, by_hand), [id(&scene, "a")].into());
+}
+
+/// Who is given up may be tried again, and would wait then.
+#[test]
+fn a_circle_through_a_task_that_was_cancelled_is_found() {
+    let (mut scene, project) = planned(&[("a", &[]), ("b", &[])]);
+    let by_hand = scene.task(project, "by hand");
+    scene.does(&link(id(&scene, "a"), by_hand));
+    scene.does(&link(by_hand, id(&scene, "b")));
+    scene.does(&Command::CancelTask { task: by_hand, reason: "not now".into() });
+    let approve = propose(&mut scene, project, content(&[("a", &[]), ("b", &["a"])], &[]));
+    let refused = scene.refuses(&approve).to_string();
+    assert_eq!(refused, "the dependencies would make a cycle: a needs T-3 needs b needs a");
+}
+
+/// A view that counts the tasks that are read.
+struct Counting<'a>(&'a MemoryView, Cell<usize>);
+
+impl Counting<'_> {
+    fn count<E: Entity>(&self, more: usize) {
+        if E::KIND == EntityKind::Task {
+            self.1.set(self.1.get() + more);
+        }
+    }
+}
+
+impl View for Counting<'_> {
+    fn get<E: Entity>(&self, id: E::Id) -> Result<Option<E>, ReadError> {
+        self.count::<E>(1);
+        self.0.get(id)
+    }
+
+    fn list<E: Entity>(&self, filter: &Filter) -> Result<Vec<E>, ReadError> {
+        let found = self.0.list::<E>(filter)?;
+        self.count::<E>(found.len());
+        Ok(found)
+    }
+
+    fn last_number(&self, kind: EntityKind, project: Option<ProjectId>) -> Result<u32, ReadError> {
+        self.0.last_number(kind, project)
+    }
+
+    fn numbered<E: Entity>(&self, project: ProjectId, number: u32) -> Result<Option<E>, ReadError> {
+        self.count::<E>(1);
+        self.0.numbered(project, number)
+    }
+}
+
+/// All of it is read on the thread that commits what everybody does.
+#[test]
+fn what_was_done_long_ago_is_not_read_for_a_new_plan() {
+    let (mut scene, project) = planned(&[("a", &[]), ("b", &["a"])]);
+    for number in 0..40 {
+        let old = scene.task(project, &format!("old {number}"));
+        scene.finish(old);
+        assert!(matches!(scene.one::<Task>(old).state, TaskState::Done { .. }));
+    }
+    let open = scene.task(project, "open");
+    scene.does(&link(open, scene.view.all::<Task>()[5].id));
+    let approve = propose(&mut scene, project, content(&[("a", &[]), ("b", &["a"]), ("c", &["b"])], &[]));
+    let counting = Counting(&scene.view, Cell::new(0));
+    decide(&counting, &approve, &user(1_000), scene.now, &mut scene.ids).unwrap();
+    assert!(counting.1.get() < 15, "{} tasks are read", counting.1.get());
+    scene.does(&approve);
+    assert_eq!(scene.keyed("c").depends_on, [id(&scene, "b")].into());
 }

@@ -32,6 +32,7 @@ pub(crate) async fn status(app: &Arc<App>, caller: &Caller) -> Result<StatusView
     let mut warnings = Vec::new();
     let outage = app.store.outage().borrow().clone();
     warnings.extend(outage.as_ref().map(|outage| app.outage_line(outage)));
+    warnings.extend(app.book.filling());
     if *app.stopping.borrow() {
         warnings.push("the daemon is stopping; runs go on".to_owned());
     }
@@ -102,8 +103,10 @@ impl Counted {
         };
         let few = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let (without_agent, late) = {
-            let kept = readable(app.book.at(view, crate::clock::now()))?;
-            (few(kept.book.without_agent()), kept.book.known_overdue(WARNINGS_MAX))
+            let kept = readable(app.book.soon(view, crate::clock::now()))?;
+            kept.map_or_else(Default::default, |kept| {
+                (few(kept.book.without_agent()), kept.book.known_overdue(WARNINGS_MAX))
+            })
         };
         let open = Filter::default().open();
         let runs = readable(view.list::<Run>(&open))?;

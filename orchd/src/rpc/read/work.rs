@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use orch_core::entity::{Approval, Change, Run, Task};
 use orch_core::schedule::Wait;
+use orch_core::state::task::TaskState;
 use orch_core::view::{Filter, ReadError};
 use orch_proto::view::{ApprovalFilter, ApprovalView, ChangeView, RunFilter, RunView, TaskFilter, TaskView};
 use orch_proto::{Ref, RpcError};
@@ -122,13 +123,22 @@ async fn scheduling(app: &Arc<App>) -> Waits {
 }
 
 impl Waits {
-    /// Has the scheduler know at least what `view` shows.
+    /// Has the scheduler know at least what `view` shows, unless it has much to read first.
     fn catch_up(&self, view: &ReadView<'_>) -> Result<(), ReadError> {
-        self.app.book.at(view, crate::clock::now()).map(drop)
+        self.app.book.soon(view, crate::clock::now()).map(drop)
     }
 
     fn waits(&self, task: &Task) -> Vec<Wait> {
-        self.app.book.waits(task.id, crate::clock::now)
+        match task.state {
+            TaskState::Proposed | TaskState::Approved { .. } | TaskState::Paused { .. } => {
+                self.app.book.waits(task.id, crate::clock::now)
+            }
+            TaskState::Running { .. }
+            | TaskState::InReview { .. }
+            | TaskState::Done { .. }
+            | TaskState::Failed { .. }
+            | TaskState::Cancelled { .. } => Vec::new(),
+        }
     }
 }
 

@@ -206,7 +206,7 @@ impl Collection<'_> {
                 going.iter().for_each(|going| self.tally.blob(going.size_bytes));
                 continue;
             }
-            let removing = self.app.upkeep.removing().await;
+            let removing = self.app.upkeep.removing(self.progress).await?;
             let (app, now) = (Arc::clone(self.app), self.now);
             let removed = blocking(move || remove_blobs(&app, &going, (&times, now))).await;
             drop(removing);
@@ -227,7 +227,7 @@ impl Collection<'_> {
             going.iter().for_each(|going| self.tally.parts(&going.removals));
             return Ok(going.iter().map(|going| going.run.id).collect());
         }
-        let removing = self.app.upkeep.removing().await;
+        let removing = self.app.upkeep.removing(self.progress).await?;
         let new = going.iter().filter(|going| !going.removals.is_empty());
         let removals: BTreeMap<RunId, Vec<Removal>> = new.map(|going| (going.run.id, going.removals.clone())).collect();
         let begun = if removals.is_empty() {

@@ -14,6 +14,7 @@ mod full_disks;
 mod audit;
 mod files;
 mod reads;
+mod wal;
 
 mod migrations;
 mod samples;

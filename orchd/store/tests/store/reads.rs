@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use orch_core::command::Command;
-use orch_core::entity::{Project, RepositorySource};
+use orch_core::entity::{Entity as _, Project, RepositorySource, Task};
 use orch_core::event::Event;
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::EntityKind;
+use orch_proto::id::ProjectId;
 use orch_store::{EventQuery, FailPoint, Faults, Injected, READ_DEADLINE_MS_MIN, ReadFault};
 use rusqlite::Connection;
 
@@ -61,6 +62,42 @@ fn entities_are_read_page_by_page_in_the_order_in_which_they_were_made() {
     }
     assert_eq!(pages, [3, 3, 1, 0]);
     assert_eq!(slugs, ["p0", "p1", "p2", "p3", "p4", "p5", "p6"]);
+}
+
+#[test]
+fn what_is_open_is_read_page_by_page_and_by_its_state() {
+    let bed = Bed::new();
+    for id in 0..7 {
+        bed.store().execute_blocking(envelope(id, create(&format!("p{id}")))).unwrap();
+    }
+    let all = bed.store().read(|view| view.list::<Project>(&Filter::default())).unwrap();
+    for (id, at) in [(10, 2), (11, 5)] {
+        let fail = Command::FailProject { project: all[at].id, reason: "no disk".into() };
+        bed.store().execute_blocking(envelope(id, fail)).unwrap();
+    }
+    let (mut after, mut found) = (None, Vec::new());
+    loop {
+        let page = bed.store().read(|view| view.page_open::<Project>(after, 2)).unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 2);
+        after = Some((last.project(), last.number()));
+        found.extend(page.iter().map(|project| project.id));
+    }
+    let in_state = bed.store().read(|view| view.list::<Project>(&Filter::default().in_state("failed"))).unwrap();
+    assert_eq!(in_state.iter().map(|project| project.slug.as_str()).collect::<Vec<_>>(), ["p2", "p5"]);
+    let tasks = bed.store().read(|view| view.list::<Task>(&Filter::of(all[0].id).in_state("failed"))).unwrap();
+    assert_eq!(tasks, Vec::new());
+    let mut expected: Vec<ProjectId> = bed
+        .store()
+        .read(|view| view.list::<Project>(&Filter::default().open()))
+        .unwrap()
+        .iter()
+        .map(|p| p.id)
+        .collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert!(found.len() >= 5);
 }
 
 #[test]

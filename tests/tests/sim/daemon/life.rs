@@ -32,6 +32,7 @@ use tokio::sync::{Notify, watch};
 
 use super::branches::Branches;
 use super::host::{Host, Submitted};
+use super::rest::FILLING_PAGE;
 use super::turns::{Turns, Yield};
 use crate::dice::Dice;
 use crate::store::chain;
@@ -126,6 +127,8 @@ impl Around {
 pub(super) struct Life {
     store: Store,
     book: KeptBook,
+    /// One that is filled in small pages while everything goes on.
+    late: Mutex<Arc<KeptBook>>,
     troubles: Troubles,
     pub(super) turns: Turns,
     around: Arc<Mutex<Around>>,
@@ -145,6 +148,7 @@ impl Life {
         let life = Arc::new(Self {
             store,
             book: KeptBook::default(),
+            late: Mutex::new(Arc::new(KeptBook::in_pages_of(FILLING_PAGE))),
             troubles: Troubles::default(),
             turns: Turns::at(now_ms),
             around,
@@ -169,6 +173,10 @@ impl Life {
 
     pub(super) fn around(&self) -> MutexGuard<'_, Around> {
         self.around.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) const fn late(&self) -> &Mutex<Arc<KeptBook>> {
+        &self.late
     }
 
     /// Has it stop in good order.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use orch_core::rehearsal::violations;
 use orch_core::schedule::{Action, Decision, Limits};
@@ -27,6 +28,11 @@ const STEPS_MAX: u64 = 100_000;
 /// attempts.
 const REST_MS_PER_TASK_MAX: u64 = 10 * 60_000;
 const REST_MS_MAX: u64 = 20 * 3_600_000;
+
+/// Things that a book reads at once which is filled while things go on, and steps that it makes in a row: what happens between
+/// two rows is more than one page, and a row is not enough for all.
+pub(super) const FILLING_PAGE: u32 = 7;
+const FILLING_STEPS: usize = 25;
 
 /// What a book chooses, and when it wants to be asked again.
 type Choice = (Vec<Decision>, Option<Timestamp>);
@@ -54,18 +60,28 @@ impl World {
         self.check_waits()
     }
 
-    /// A book that followed chooses as one that is read anew does, and both choose well.
+    /// A book that followed chooses as one that is read anew does, and as one that was filled while things went on; all choose
+    /// well.
     pub(super) fn check_book(&mut self) -> Held {
         let (Some(life), now) = (self.life(), self.now()) else { return Ok(()) };
         life.renew_limits();
         let fresh = life.book().anew();
         let choices = self.read(|view| {
-            fresh.set_limits(life.book().at(view, now)?.book.limits().clone());
-            Ok((choose(life.book(), view, now)?, choose(&fresh, view, now)?))
+            let limits = life.book().at(view, now)?.book.limits().clone();
+            fresh.set_limits(limits.clone());
+            let filled = fill(life.late(), view, now)?;
+            let filled = filled.map(|late| {
+                late.set_limits(limits);
+                choose(&late, view, now)
+            });
+            Ok((choose(life.book(), view, now)?, choose(&fresh, view, now)?, filled.transpose()?))
         });
-        let Some((followed, new)) = choices? else { return Ok(()) };
+        let Some((followed, new, filled)) = choices? else { return Ok(()) };
         if followed != new {
             return Err(format!("a book that followed chooses {followed:?}, and a new one {new:?}"));
+        }
+        if let Some(filled) = filled.filter(|filled| *filled != new) {
+            return Err(format!("a book that was filled little by little chooses {filled:?}, and a new one {new:?}"));
         }
         let limits = self.around().limits.clone();
         if life.store().outage().borrow().is_some() {
@@ -180,6 +196,17 @@ impl World {
         let changes = changes.map(|change| format!("C-{} is {:?}", change.number, change.state));
         tasks.chain(runs).chain(changes).take(8).collect()
     }
+}
+
+/// Fills a book by a few steps more; the book, once it is filled, and then another one is begun.
+fn fill(late: &Mutex<Arc<KeptBook>>, view: &ReadView<'_>, now: Timestamp) -> Result<Option<Arc<KeptBook>>, ReadError> {
+    let mut late = late.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..FILLING_STEPS {
+        if late.read_on(view, now)? {
+            return Ok(Some(std::mem::replace(&mut *late, Arc::new(KeptBook::in_pages_of(FILLING_PAGE)))));
+        }
+    }
+    Ok(None)
 }
 
 fn choose(book: &KeptBook, view: &ReadView<'_>, now: Timestamp) -> Result<Choice, ReadError> {

@@ -1,14 +1,12 @@
 //! What an undo puts back of tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use orch_proto::EntityKind;
 use orch_proto::id::TaskId;
 
-use super::super::{Context, DecideError, approval, bounds, conflict, conflict_with_hint, question};
+use super::super::{Context, DecideError, approval, bounds, conflict, conflict_with_hint, dependency, question};
 use super::{Back, each_begun, happen, has_begun, is_another, is_to_be};
 use crate::entity::{Condition, Run, Standing, Task, TaskEvent, TaskPart, Verdict};
-use crate::graph::Cycle;
 use crate::state::task::TaskState;
 use crate::undo::{Past, Was};
 use crate::view::View;
@@ -215,34 +213,8 @@ pub(super) fn no_circles<V: View>(cx: &Context<'_, V>, back: &Back<'_>) -> Resul
     for task in back.tasks.values() {
         let before: Task = cx.get(task.id)?;
         for added in task.depends_on.difference(&before.depends_on) {
-            no_circle(cx, back, task, *added)?;
-        }
-    }
-    Ok(())
-}
-
-fn no_circle<V: View>(cx: &Context<'_, V>, back: &Back<'_>, task: &Task, added: TaskId) -> Result<(), DecideError> {
-    let get = |id: TaskId| back.tasks.get(&id).cloned().map_or_else(|| cx.get::<Task>(id), Ok);
-    // By which task each was reached.
-    let mut reached: BTreeMap<TaskId, Option<TaskId>> = BTreeMap::from([(added, None)]);
-    let mut open = vec![added];
-    while let Some(at) = open.pop() {
-        if at == task.id {
-            let mut path = Vec::new();
-            let mut step = reached.get(&at).copied().flatten();
-            while let Some(id) = step {
-                path.push(EntityKind::Task.short(get(id)?.number));
-                step = reached.get(&id).copied().flatten();
-            }
-            path.push(EntityKind::Task.short(task.number));
-            path.reverse();
-            return Err(Cycle { path }.into());
-        }
-        for id in get(at)?.depends_on {
-            reached.entry(id).or_insert_with(|| {
-                open.push(id);
-                Some(at)
-            });
+            let get = |id: TaskId| back.tasks.get(&id).cloned().map_or_else(|| cx.get::<Task>(id), Ok);
+            dependency::no_circle(task, *added, get)?;
         }
     }
     Ok(())
