@@ -219,19 +219,21 @@ pub(super) fn take_in(app: &App, run: &Run, exit: &ExitRecord, hindered: Hindere
     let (outcome, proposal) = match (proposal, hindered) {
         (Ok(Ok(proposal)), _) => (outcome, proposal),
         (Ok(Err(refused)), _) => (refused, None),
-        (Err(NotTaken::Host(reason)), Hindered::IsTheEnd) => (hindered_for_good(app, outcome, reason), None),
+        (Err(NotTaken::Host(reason)), Hindered::IsTheEnd) => {
+            let class = if app.shortage().is_some() { FailureClass::Host } else { FailureClass::Infrastructure };
+            (hindered_for_good(outcome, class, reason), None)
+        }
         (Err(error), _) => return Err(error),
     };
     Ok(Ended { left_out: kept.left_out, ..Ended::new(exit, (outcome, kept.artifacts, proposal)) })
 }
 
 /// The end of a run whose result the host kept from being taken in for too long. One that failed anyhow failed in its own way.
-fn hindered_for_good(app: &App, outcome: RunOutcome, reason: String) -> RunOutcome {
+fn hindered_for_good(outcome: RunOutcome, class: FailureClass, reason: String) -> RunOutcome {
     match outcome {
-        RunOutcome::Succeeded => RunOutcome::Failed {
-            class: if app.shortage().is_some() { FailureClass::Host } else { FailureClass::Infrastructure },
-            reason: format!("its result could not be taken in: {reason}"),
-        },
+        RunOutcome::Succeeded => {
+            RunOutcome::Failed { class, reason: format!("its result could not be taken in: {reason}") }
+        }
         failed => failed,
     }
 }
@@ -471,7 +473,7 @@ mod tests {
         assert_eq!(meaning(TakeError::Ingest(IngestError::Read(io(2))).into()), Some(FailureClass::Policy));
         assert_eq!(meaning(TakeError::TooManyFiles.into()), Some(FailureClass::Policy));
         assert_eq!(meaning(ResultError::Gone("its task")), Some(FailureClass::Infrastructure));
-        let lasting = |outcome| hindered_for_good(outcome, "no space left".into());
+        let lasting = |outcome| hindered_for_good(outcome, FailureClass::Infrastructure, "no space left".into());
         let own = RunOutcome::TimedOut { reason: "x".into() };
         assert_eq!(lasting(own.clone()), own);
         assert!(matches!(

@@ -82,7 +82,7 @@ const fn is_unmoved(rank: &i64) -> bool {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-const fn is_never(times: &u32) -> bool {
+pub(super) const fn is_never(times: &u32) -> bool {
     *times == 0
 }
 

@@ -68,11 +68,6 @@ pub enum TaskPart {
     },
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-const fn is_never(times: &u32) -> bool {
-    *times == 0
-}
-
 /// A part of a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]

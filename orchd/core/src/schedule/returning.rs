@@ -23,9 +23,7 @@ impl Returning {
     /// A run as it is now. Answers its project when it was chosen before: that is over.
     pub(super) fn put(&mut self, facts: &RunFacts) -> Option<ProjectId> {
         match facts.wants_place.filter(|_| facts.is_open && !facts.is_ending) {
-            Some((since, from)) => {
-                self.waiting.insert(facts.id, (since, from, facts.project, facts.doer.clone()))
-            }
+            Some((since, from)) => self.waiting.insert(facts.id, (since, from, facts.project, facts.doer.clone())),
             None => self.waiting.remove(&facts.id),
         };
         if facts.is_open && facts.is_parked && facts.asks.memory_bytes.is_none() {
