@@ -267,6 +267,7 @@ pub(crate) fn task(number: u128, at: Timestamp) -> Task {
         attempts: 0,
         failures: 0,
         losses: 0,
+        host_losses: 0,
         conflicts: 0,
         last_failure: None,
         alike: None,

@@ -3,6 +3,7 @@
 //! What people did to a task since the plan before stays (its work, priority, hold, the tasks it waits for), unless the
 //! plan itself changed that very thing.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use orch_proto::EntityKind;
@@ -75,10 +76,8 @@ fn concerned<V: View>(cx: &Context<'_, V>, project: ProjectId) -> Result<Vec<Tas
     }
     let mut behind: Vec<TaskId> = tasks.values().flat_map(may_wait).collect();
     while let Some(id) = behind.pop() {
-        if !tasks.contains_key(&id) {
-            let task: Task = cx.get(id)?;
-            behind.extend(may_wait(&task));
-            tasks.insert(id, task);
+        if let Entry::Vacant(unknown) = tasks.entry(id) {
+            behind.extend(may_wait(unknown.insert(cx.get(id)?)));
         }
     }
     let mut tasks: Vec<Task> = tasks.into_values().collect();
