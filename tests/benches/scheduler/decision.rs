@@ -266,6 +266,7 @@ pub(crate) fn task(number: u128, at: Timestamp) -> Task {
         attempts: 0,
         failures: 0,
         losses: 0,
+        host_losses: 0,
         last_failure: None,
         alike: None,
         last_run: None,
