@@ -133,10 +133,11 @@ struct News {
 struct Older;
 
 impl KeptBook {
-    /// One that reads at most so many things in one step, for those who try how that goes with few things.
+    /// This book, which reads at most so many things in one step from now on, for those who try how that goes with few things.
     #[must_use]
-    pub fn in_pages_of(page: u32) -> Self {
-        Self { kept: Mutex::new(Kept { page, ..Kept::default() }), ..Self::default() }
+    pub fn in_pages_of(self, page: u32) -> Self {
+        self.lock().page = page;
+        self
     }
 
     /// The book as of `view` or later; `now` says what of the past still counts when it is filled anew. What is missing is read in
@@ -204,6 +205,12 @@ impl KeptBook {
         let all = Arc::clone(&self.on_their_way);
         all.lock().unwrap_or_else(PoisonError::into_inner).insert(change);
         OnItsWay { change, all }
+    }
+
+    /// Checks that are on their way: each has a place, whether or not its run is on record already.
+    #[must_use]
+    pub fn checks_on_their_way(&self) -> usize {
+        self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// What open tasks need, as far as the book knows.
@@ -432,13 +439,12 @@ mod tests {
     #[test]
     fn a_check_is_on_its_way_until_nobody_is_at_it() {
         let book = KeptBook::default();
-        let all = || book.on_their_way.lock().unwrap().len();
         let (one, other) = (book.sets_out(sample_id(1)), book.sets_out(sample_id(2)));
-        assert_eq!(all(), 2);
+        assert_eq!(book.checks_on_their_way(), 2);
         drop(one);
-        assert_eq!(all(), 1);
+        assert_eq!(book.anew().checks_on_their_way(), 1);
         drop(other);
-        assert_eq!(all(), 0);
+        assert_eq!(book.checks_on_their_way(), 0);
     }
 
     /// Half a book would give reasons that are none.

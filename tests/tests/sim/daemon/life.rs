@@ -145,10 +145,11 @@ impl Life {
             let mut around = around.lock().unwrap_or_else(PoisonError::into_inner);
             (around.host.now_ms, around.host.take_new_boot())
         };
+        let book = KeptBook::default();
         let life = Arc::new(Self {
             store,
-            book: KeptBook::default(),
-            late: Mutex::new(Arc::new(KeptBook::in_pages_of(FILLING_PAGE))),
+            late: Mutex::new(Arc::new(book.anew().in_pages_of(FILLING_PAGE))),
+            book,
             troubles: Troubles::default(),
             turns: Turns::at(now_ms),
             around,

@@ -24,14 +24,21 @@ struct Taken {
     largest: u64,
 }
 
-/// Looks at a choice made at `now`: these tasks start, and so many checks begin.
-pub(super) fn judge(mirror: &Mirror, limits: &Limits, now: Timestamp, starts: &[TaskId], checks: u32) -> Held {
+/// Looks at a choice made at `now`: these tasks start, and so many checks begin beside so many that are on their way.
+pub(super) fn judge(
+    mirror: &Mirror,
+    limits: &Limits,
+    now: Timestamp,
+    starts: &[TaskId],
+    (checks, on_their_way): (u32, u32),
+) -> Held {
     let chosen: Vec<&Task> = starts.iter().filter_map(|task| mirror.tasks.get(task)).collect();
     let mut taken = Taken::by(mirror, now, limits);
-    taken.runs += checks;
+    let begun = checks + on_their_way;
+    taken.runs += begun;
     for (resource, amount) in amounts(limits, &Asks::default()) {
-        *taken.of_resource.entry(resource).or_insert(0) += amount * u64::from(checks);
-        taken.largest = taken.largest.max(if checks > 0 { amount } else { 0 });
+        *taken.of_resource.entry(resource).or_insert(0) += amount * u64::from(begun);
+        taken.largest = taken.largest.max(if begun > 0 { amount } else { 0 });
     }
     if checks > 0 && (taken.runs > limits.runs_max || is_forbidden(limits)) {
         return Err(format!("{checks} checks are begun and there is no room"));

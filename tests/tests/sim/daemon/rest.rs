@@ -69,7 +69,7 @@ impl World {
         let choices = self.read(|view| {
             let limits = life.book().at(view, now)?.book.limits().clone();
             fresh.set_limits(limits.clone());
-            let filled = fill(life.late(), view, now)?;
+            let filled = fill(life.late(), life.book(), view, now)?;
             let filled = filled.map(|late| {
                 late.set_limits(limits);
                 choose(&late, view, now)
@@ -96,7 +96,8 @@ impl World {
                 }
             }
         }
-        oracle::judge(&self.mirror, &limits, now, &starts, checks)
+        let on_their_way = u32::try_from(life.book().checks_on_their_way()).unwrap_or(u32::MAX);
+        oracle::judge(&self.mirror, &limits, now, &starts, (checks, on_their_way))
     }
 
     /// Both say the same of why things wait.
@@ -199,11 +200,16 @@ impl World {
 }
 
 /// Fills a book by a few steps more; the book, once it is filled, and then another one is begun.
-fn fill(late: &Mutex<Arc<KeptBook>>, view: &ReadView<'_>, now: Timestamp) -> Result<Option<Arc<KeptBook>>, ReadError> {
+fn fill(
+    late: &Mutex<Arc<KeptBook>>,
+    book: &KeptBook,
+    view: &ReadView<'_>,
+    now: Timestamp,
+) -> Result<Option<Arc<KeptBook>>, ReadError> {
     let mut late = late.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..FILLING_STEPS {
         if late.read_on(view, now)? {
-            return Ok(Some(std::mem::replace(&mut *late, Arc::new(KeptBook::in_pages_of(FILLING_PAGE)))));
+            return Ok(Some(std::mem::replace(&mut *late, Arc::new(book.anew().in_pages_of(FILLING_PAGE)))));
         }
     }
     Ok(None)
