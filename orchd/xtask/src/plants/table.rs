@@ -85,10 +85,7 @@ pub(super) const PLANTS: &[Plant] = &[
     plant(
         ("book-places", "places that are taken count as free"),
         "orchd/core/src/schedule/choose.rs",
-        (
-            "let under_way = self.turns.running() + self.chosen.len() + self.returning.chosen();",
-            "let under_way = self.chosen.len() + self.returning.chosen();",
-        ),
+        ("let under_way = self.turns.running() + chosen;", "let under_way = chosen;"),
         &[Finder::Daemon],
     ),
     plant(
