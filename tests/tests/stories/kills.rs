@@ -165,7 +165,8 @@ fn a_run_is_tried_again_when_daemon_and_shim_are_killed() -> anyhow::Result<()> 
     })
 }
 
-/// Leaves a process in a session of its own and stays; done again, it fails when that process lives.
+/// Leaves a process in a session of its own and stays; done again, it fails when that process lives: one that is dead may wait
+/// for a while to be collected by whoever it came to.
 fn leaving(place: &Path) -> String {
     let place = place.display();
     format!(
@@ -180,7 +181,7 @@ steps:
         (setsid sh -c 'echo $$ > left; mv left pid; exec sleep 1000' &)
         exec sleep 1000
       fi
-      ! kill -0 \"$(cat pid)\"
+      ! grep -q '^State:[[:space:]]*[^ZX]' \"/proc/$(cat pid)/status\"
 retries:
   max_retries: 0
 "
