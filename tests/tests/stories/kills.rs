@@ -181,7 +181,7 @@ steps:
         (setsid sh -c 'echo $$ > left; mv left pid; exec sleep 1000' &)
         exec sleep 1000
       fi
-      ! grep -q '^State:[[:space:]]*[^ZX]' \"/proc/$(cat pid)/status\"
+      ! grep -q '^State:[[:space:]]*[RSDTtI]' \"/proc/$(cat pid)/status\"
 retries:
   max_retries: 0
 "
