@@ -4,7 +4,7 @@
 //! it takes; from then on told of what the log says has changed since. Whoever asks brings it up to the state that they look
 //! at; it can be thrown away and filled again at any time.
 //!
-//! **What is in it is as of one event, [`Kept::seq`].** A step first hears all news up to the state that it reads, then adds one page
+//! **What is in it is as of one event, `Kept::seq`.** A step first hears all news up to the state that it reads, then adds one page
 //! of that state. Most things can be told twice, and are told as they are; a run that is over is counted with each time that it
 //! is told, so of runs the book hears news only up to where it has read, and that one is over only with the news of its end.
 
