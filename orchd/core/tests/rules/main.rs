@@ -17,6 +17,7 @@ mod checkpoints;
 mod decide_archive;
 mod decide_ends;
 mod decide_flow;
+mod decide_losses;
 mod decide_plans;
 mod decide_random;
 mod decide_refusals;
