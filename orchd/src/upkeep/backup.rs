@@ -224,7 +224,10 @@ fn copy_blobs(
     progress: &Progress,
 ) -> Result<(), Ended> {
     progress.phase("copying blobs", names.blobs.values().map(|(size, _)| size).sum());
-    for (digest, (_, what)) in &names.blobs {
+    let blobs = names.blobs.iter().map(|(digest, (_, what))| (digest, what, false));
+    // These are kept for some time only: what is not there any more is not missing.
+    let texts = names.texts.iter().filter(|(digest, _)| !names.blobs.contains_key(*digest));
+    for (digest, what, may_be_gone) in blobs.chain(texts.map(|(digest, what)| (digest, what, true))) {
         let to = format!("blobs/{}", BlobStore::place(digest));
         match draft.copy(&app.blobs.path_of(digest), &to)? {
             Ok(found) if found == *digest => {}
@@ -233,19 +236,7 @@ fn copy_blobs(
                 draft.discard(&to)?;
                 manifest.blobs_missing.insert(*digest, format!("{what}; its content is damaged"));
             }
-            Err(error) => drop(manifest.blobs_missing.insert(*digest, format!("{what}; {error}"))),
-        }
-    }
-    // These are kept for some time only: what is not there any more is not missing.
-    for (digest, what) in names.texts.iter().filter(|(digest, _)| !names.blobs.contains_key(digest)) {
-        let to = format!("blobs/{}", BlobStore::place(digest));
-        match draft.copy(&app.blobs.path_of(digest), &to)? {
-            Ok(found) if found == *digest => {}
-            Ok(_) => {
-                draft.discard(&to)?;
-                manifest.blobs_missing.insert(*digest, format!("{what}; its content is damaged"));
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if may_be_gone && error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => drop(manifest.blobs_missing.insert(*digest, format!("{what}; {error}"))),
         }
     }

@@ -63,8 +63,8 @@ pub(super) enum Heard {
 }
 
 impl Inside {
-    /// Makes it that of `spec`, whose first step then starts, without isolation when it is told to. `trees` are the directories of the run, unless init opens
-    /// them itself.
+    /// Makes it that of `spec`, whose first step then starts, without isolation when it is told to. `trees` are the directories of
+    /// the run, unless init opens them itself.
     pub(super) fn claim(
         &mut self,
         spec: &CheckedSpec,

@@ -178,23 +178,7 @@ fn a_paused_run_stands_still_and_goes_on() {
 /// whatever has become of its environment.
 #[test]
 fn nothing_of_a_killed_shim_lives_beside_the_next_attempt() {
-    let Some(mut bench) = Bench::new() else { return };
-    bench.spawner = Spawner::start(program(), without_slots()).unwrap();
-    for round in 0..20 {
-        let run = bench.plain(&format!("killed-{round}"), vec![sh("leave", Phase::Main, LEAVING)]);
-        let _gate = run.gate();
-        let (shim, family) = started(&bench, &run, LEFT);
-        let mut next = bench.plain(&format!("next-{round}"), vec![step("main", Phase::Main, &["true"])]);
-        next.spec.fence = 2;
-        run_dir::prepare(&next.dir, &next.spec).unwrap();
-        end(&shim);
-        // No wait in between.
-        let started = bench.spawner.spawn(&next.dir).unwrap();
-        assert_eq!(left(&family), [] as [i32; 0], "round {round}");
-        drop(started);
-        assert_eq!(run.wait_gone(), Liveness::Lost);
-        assert_eq!(next.wait().outcome, Outcome::Succeeded);
-    }
+    next_begins_when_nothing_is_left(20, |bench, name| bench.plain(name, vec![sh("leave", Phase::Main, LEAVING)]));
 }
 
 /// A step is of the shim's user, and nothing keeps it from killing what looks after it.
@@ -238,16 +222,22 @@ fn what_is_left_without_a_spawner_is_found() {
 /// The same of a sandbox: the next attempt begins when its pid namespace is empty.
 #[test]
 fn nothing_of_a_killed_sandbox_lives_beside_the_next_attempt() {
+    next_begins_when_nothing_is_left(10, |bench, name| bench.run(name, vec![sh("leave", Phase::Main, LEAVING)]));
+}
+
+/// Kills the shim of one run after the other, and has another attempt begin at once.
+fn next_begins_when_nothing_is_left(rounds: u32, leaving: impl Fn(&Bench, &str) -> Run) {
     let Some(mut bench) = Bench::new() else { return };
     bench.spawner = Spawner::start(program(), without_slots()).unwrap();
-    for round in 0..10 {
-        let run = bench.run(&format!("killed-{round}"), vec![sh("leave", Phase::Main, LEAVING)]);
+    for round in 0..rounds {
+        let run = leaving(&bench, &format!("killed-{round}"));
         let _gate = run.gate();
         let (shim, family) = started(&bench, &run, LEFT);
         let mut next = bench.plain(&format!("next-{round}"), vec![step("main", Phase::Main, &["true"])]);
         next.spec.fence = 2;
         run_dir::prepare(&next.dir, &next.spec).unwrap();
         end(&shim);
+        // No wait in between.
         let started = bench.spawner.spawn(&next.dir).unwrap();
         assert_eq!(left(&family), [] as [i32; 0], "round {round}");
         drop(started);
