@@ -1,6 +1,7 @@
 //! The shim: one process per run that owns everything of it on the host side.
 //!
-//! Claims the run directory, starts init or without isolation the steps themselves, feeds the machine with what happens, keeps the log and writes the exit record.
+//! Claims the run directory, starts init or without isolation the steps themselves, feeds the machine with what happens,
+//! keeps the log and writes the exit record.
 //! Depends on neither daemon nor spawner once it has answered. **Invariant:** without the claim it writes nothing.
 //! **Invariant:** with the claim it leaves an exit record, whatever fails in between; only its own death, and the end of its
 //! lease, lose a run.

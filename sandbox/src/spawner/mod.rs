@@ -1,8 +1,8 @@
 //! The spawner: a single-threaded process that forks a shim per run, because a daemon with threads must not fork.
 //!
 //! [`Spawner`] is the daemon's side; `serve` is the process: `home` is where it lives, `children` what it has started and what
-//! came to it, `templates`, `networks` and `pool` what it has ready. A request is one JSON object in a packet on a socket that is the standard input of the process; a
-//! channel comes with it, on which the shim itself answers.
+//! came to it, `templates`, `networks` and `pool` what it has ready. A request is one JSON object in a packet on a socket
+//! that is the standard input of the process; a channel comes with it, on which the shim itself answers.
 //! **Invariant:** the spawner keeps no state that matters; it can die at any time and costs nothing but a restart.
 //! **Invariant:** shims outlive it.
 
