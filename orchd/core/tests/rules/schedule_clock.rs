@@ -242,6 +242,34 @@ fn a_window_that_is_taken_away_held_nobody_up() {
     assert!(matches!(at.chooses()[..], [Decision { action: Action::Overdue { .. }, .. }]));
 }
 
+/// What waits is known by bounds from below. A window that was over in the meantime makes a bound too early, which costs one look, and
+/// nobody is late for it.
+#[test]
+fn a_book_that_saw_a_window_end_is_asked_early_and_not_late() {
+    let (mut scene, project) = Scene::ready("shop");
+    scene.task(project, "waits");
+    let minutes = |minutes| scene.now.plus_ms(minutes * HOUR / 60);
+    let freezes = [(60, 120), (360, 390)].map(|(from, until)| {
+        let window = Window::Once { from: minutes(from), until: minutes(until) };
+        Freeze { projects: BTreeSet::new(), window, reason: "night".into() }
+    });
+    let queue = Some(Timeout { after_ms: 5 * HOUR, then: Remedy::Warn });
+    let limits = Limits { freezes: freezes.into(), patience: Patience { queue, silence: None }, ..limits(0) };
+    let (looks, due) = ([330, 405, 420, 689, 690].map(minutes), [420, 690].map(minutes));
+    let (mut followed, none) = (book(&scene.view, &limits), BTreeSet::new());
+    let asked = looks.map(|now| {
+        let mut fresh = book(&scene.view, &limits);
+        let chosen = followed.choose(now, &none);
+        assert_eq!(chosen, fresh.choose(now, &none));
+        (chosen.len(), followed.next_due(now), fresh.next_due(now))
+    });
+    let [early, late] = due.map(Some);
+    let window = Some(minutes(360));
+    assert_eq!(asked[..2], [(0, window, window), (0, early, late)], "five hours from the end of a window");
+    assert_eq!(asked[2..4], [(0, late, late); 2]);
+    assert_eq!(asked[4].0, 1, "it has waited for too long");
+}
+
 /// Who looks for what began since a time finds it by its id.
 #[test]
 fn ids_go_on_with_the_log_when_the_clock_is_put_back() {

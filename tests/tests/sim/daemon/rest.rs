@@ -77,10 +77,10 @@ impl World {
             Ok((choose(life.book(), view, now)?, choose(&fresh, view, now)?, filled.transpose()?))
         });
         let Some((followed, new, filled)) = choices? else { return Ok(()) };
-        if followed != new {
+        if !is_as_good(&followed, &new, now) {
             return Err(format!("a book that followed chooses {followed:?}, and a new one {new:?}"));
         }
-        if let Some(filled) = filled.filter(|filled| *filled != new) {
+        if let Some(filled) = filled.filter(|filled| !is_as_good(filled, &new, now)) {
             return Err(format!("a book that was filled little by little chooses {filled:?}, and a new one {new:?}"));
         }
         let limits = self.around().limits.clone();
@@ -213,6 +213,13 @@ fn fill(
         }
     }
     Ok(None)
+}
+
+/// Whether a book chooses what a new one does, and is to be asked again in time. It may be asked earlier, but not at once: how long tasks
+/// may wait is kept by lower bounds, which are looked at when they are due, and in a new book all are of now.
+fn is_as_good((chosen, due): &Choice, (chosen_new, due_new): &Choice, now: Timestamp) -> bool {
+    let is_early = due.is_some_and(|due| due > now && due_new.is_none_or(|due_new| due < due_new));
+    chosen == chosen_new && (due == due_new || is_early)
 }
 
 fn choose(book: &KeptBook, view: &ReadView<'_>, now: Timestamp) -> Result<Choice, ReadError> {
