@@ -184,7 +184,8 @@ impl Book {
             facts.approval = None;
             facts.wants = Arc::default();
         }
-        let was = self.tasks.get(&id).map(|node| (node.standing(), node.facts.needs.clone(), node.facts.approval));
+        let stood = |node: &Node| (node.standing(), node.facts.since);
+        let was = self.tasks.get(&id).map(|node| (stood(node), node.facts.needs.clone(), node.facts.approval));
         let is_new = was.is_none();
         let (stood, old_needs, old_approval) = was.unwrap_or_default();
         let (needs, approval) = (facts.needs.clone(), facts.approval);
@@ -212,7 +213,11 @@ impl Book {
         self.note_grant(&mut facts);
         self.queues.approval_changed(&facts);
         self.approvals.insert(facts.id, facts);
-        tasks.into_iter().for_each(|task| self.refresh(task));
+        for task in tasks {
+            self.refresh(task);
+            // It may have been taken back and granted again between two looks.
+            self.renew_since(task);
+        }
     }
 
     /// A run as it is now. One that is over is to be told of once, since it is counted and forgotten, and not at all if it

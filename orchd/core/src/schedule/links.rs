@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, TaskId};
 
 use super::book::{Book, Node};
@@ -58,11 +59,15 @@ impl Book {
         }
     }
 
-    /// Tells what depends on a task that it stands otherwise than before.
-    pub(super) fn stands_otherwise(&mut self, id: TaskId, stood: Standing) {
-        let Some(node) = self.tasks.get(&id).filter(|node| node.standing() != stood) else { return };
-        let (stands, dependents) = (node.standing(), node.dependents.clone());
-        for dependent in dependents {
+    /// Tells what depends on a task that it stands otherwise than before, or as before and since another time: it was tried again
+    /// between two looks.
+    pub(super) fn stands_otherwise(&mut self, id: TaskId, (stood, stood_since): (Standing, Timestamp)) {
+        let Some(node) = self.tasks.get(&id) else { return };
+        let (stands, since) = (node.standing(), node.facts.since);
+        if stands == stood && (stands == Standing::Open || since == stood_since) {
+            return;
+        }
+        for dependent in node.dependents.clone() {
             if let Some(node) = self.tasks.get_mut(&dependent)
                 && let Some(condition) = node.facts.needs.get(&id).copied()
             {

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use orch_core::command::Command;
-use orch_core::entity::{Change, LOSS_BACKOFF_MS_MAX, Patience, Remedy, Run, Task, Timeout};
+use orch_core::entity::{Change, Condition, LOSS_BACKOFF_MS_MAX, Patience, Remedy, Run, Task, Timeout};
 use orch_core::ids::first_of;
 use orch_core::schedule::{Action, Book, Decision, Freeze, Limits, Wait, Window};
 use orch_core::state::run::RunOutcome;
 use orch_proto::id::{ProjectId, TaskId};
 
 use crate::schedule_choice::{book, follow, limits};
-use crate::support::{Scene, failed, lost, rule, start};
+use crate::support::{Scene, failed, lost, retry, rule, start};
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
@@ -268,6 +268,29 @@ fn a_book_that_saw_a_window_end_is_asked_early_and_not_late() {
     assert_eq!(asked[..2], [(0, window, window), (0, early, late)], "five hours from the end of a window");
     assert_eq!(asked[2..4], [(0, late, late); 2]);
     assert_eq!(asked[4].0, 1, "it has waited for too long");
+}
+
+/// What ended, was tried again and ended alike holds what waits for it from the second end on, also for who did not see it under way.
+#[test]
+fn a_task_waits_since_what_it_needs_ended_the_last_time() {
+    let (mut scene, project) = Scene::ready("shop");
+    let (needed, task) = (scene.task(project, "needed"), scene.task(project, "waits"));
+    scene.does(&Command::LinkTask { task, depends_on: needed, condition: Condition::Ended });
+    let cancel = Command::CancelTask { task: needed, reason: "not now".into() };
+    scene.does(&cancel);
+    let queue = Some(Timeout { after_ms: 3 * HOUR, then: Remedy::Warn });
+    let mut at = Followed::new(scene, Limits { patience: Patience { queue, silence: None }, ..limits(0) });
+    assert_eq!(at.chooses(), []);
+    at.scene.later_ms(2 * HOUR);
+    at.scene.does(&retry(needed));
+    at.scene.does(&cancel);
+    at.scene.later_ms(2 * HOUR);
+    assert_eq!(at.chooses(), [], "it could begin for two hours now");
+    at.scene.later_ms(HOUR);
+    let [Decision { action: Action::Overdue { task: overdue, .. }, .. }] = at.chooses()[..] else {
+        panic!("{:?}", at.chooses())
+    };
+    assert_eq!(overdue, task);
 }
 
 /// Who looks for what began since a time finds it by its id.

@@ -1,7 +1,7 @@
 //! Simulations that failed once, and what was wrong.
 
 use super::script::{Op, Script};
-use crate::disk::{Stop, Traits};
+use crate::disk::{Failure, Fault, Request, Stop, Traits};
 
 const TRAITS: Traits = Traits { sector: 4096, powersafe: true, forgets: false, lies: false };
 const DAY_US: i64 = 86_400_000_000;
@@ -16,6 +16,7 @@ pub(crate) fn scripts() -> Vec<(&'static str, Script)> {
         ("a task that lacks a second thing", lacks_a_second_thing()),
         ("a start that comes through unseen", starts_unseen()),
         ("a start of some hours ago", started_hours_ago()),
+        ("a task that was tried again unseen", tried_again_unseen()),
     ]
 }
 
@@ -32,6 +33,35 @@ fn started_hours_ago() -> Script {
     ];
     let traits = Traits { sector: 512, powersafe: false, ..TRAITS };
     Script { traits, seed: 6_082_376_239_080_349_852, ops }
+}
+
+/// In a book that followed, a task that could begin by the end of another waited from the first end of that on, when it was tried again and
+/// ended alike between two looks: its class gained priority by time in which it could not begin; seed 50857.
+fn tried_again_unseen() -> Script {
+    let ops = vec![
+        Op::Users { chance: 403_635_575_244_375_707, count: 12 },
+        Op::Users { chance: 13_561_925_936_566_364_949, count: 6 },
+        Op::Slow { ms: 4925 },
+        Op::Steps { chance: 12_591_910_708_802_630_267, count: 80 },
+        Op::Steps { chance: 18_397_534_379_386_116_788, count: 18 },
+        Op::Steps { chance: 7_857_475_141_966_882_989, count: 145 },
+        Op::Vanish { chance: 6_756_635_482_630_137_719 },
+        Op::Clock { by_us: 41_055_584_484 },
+        Op::Steps { chance: 7_111_194_410_957_799_950, count: 42 },
+        Op::Steps { chance: 11_986_201_380_486_426_510, count: 52 },
+        Op::Plan(Fault { request: Some(Request::Sync), after: 4, times: 1, failure: Failure::Killed }),
+        Op::Steps { chance: 14_376_841_375_921_422_080, count: 94 },
+        Op::Steps { chance: 16_535_153_243_145_998_725, count: 365 },
+        Op::Steps { chance: 9_532_742_433_939_060_808, count: 20 },
+        Op::Flood { chance: 3_919_871_553_261_138_222, count: 22 },
+        Op::Steps { chance: 12_346_178_072_103_493_681, count: 133 },
+        Op::Steps { chance: 3_126_885_096_903_623_442, count: 47 },
+        Op::Steps { chance: 420_122_297_788_184_380, count: 61 },
+        Op::Clock { by_us: 39_894_789_932 },
+        Op::Users { chance: 12_046_457_652_909_675_667, count: 5 },
+    ];
+    let traits = Traits { powersafe: false, ..TRAITS };
+    Script { traits, seed: 3_532_280_375_380_982_882, ops }
 }
 
 /// A wait that had begun anew with the end of a freeze window went on from there in a book that followed, when the window was
