@@ -23,7 +23,11 @@ const ADA: u32 = 1_000;
 const REGRETS: u64 = 0x7265_6772_6574;
 
 /// A command of a person that was sent and is not answered yet.
-pub(super) struct Pending(Pin<Box<dyn Future<Output = Result<Committed, ExecuteError>> + Send>>);
+pub(super) struct Pending {
+    answer: Pin<Box<dyn Future<Output = Result<Committed, ExecuteError>> + Send>>,
+    /// Failures of the disk by then; none when it failed just then.
+    failures: Option<u64>,
+}
 
 impl World {
     /// People send commands and wait for no answer.
@@ -127,7 +131,8 @@ impl World {
         let Some(life) = self.life() else { return };
         for command in commands {
             let envelope = self.around().sent.envelope(ada(), command);
-            self.people.push(Pending(Box::pin(life.store().execute(envelope))));
+            let failures = (!self.is_failing()).then(|| self.disk.failures());
+            self.people.push(Pending { answer: Box::pin(life.store().execute(envelope)), failures });
         }
     }
 
@@ -136,9 +141,11 @@ impl World {
         while self.serve()? {}
         let mut context = Context::from_waker(Waker::noop());
         for mut pending in std::mem::take(&mut self.people) {
-            match pending.0.as_mut().poll(&mut context) {
+            // However late somebody looks at the answer: the disk failed when it was given.
+            let has_failed = self.is_failing() || pending.failures.is_none_or(|before| self.disk.failures() > before);
+            match pending.answer.as_mut().poll(&mut context) {
                 Poll::Ready(Ok(_) | Err(ExecuteError::Rejected(_))) | Poll::Pending => {}
-                Poll::Ready(Err(ExecuteError::Storage(_) | ExecuteError::StorageFull(_))) if self.is_failing() => {
+                Poll::Ready(Err(ExecuteError::Storage(_) | ExecuteError::StorageFull(_))) if has_failed => {
                     self.tally.in_doubt += 1;
                 }
                 Poll::Ready(Err(error)) => return Err(format!("somebody was answered by: {}", chain(&error))),
