@@ -11,7 +11,7 @@ use orch_core::state::run::RunOutcome;
 use orch_proto::id::{ProjectId, TaskId};
 
 use crate::schedule_choice::{book, follow, limits};
-use crate::support::{Scene, failed, lost, retry, rule, start};
+use crate::support::{Scene, approve, failed, lost, retry, rule, start};
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
@@ -291,6 +291,26 @@ fn a_task_waits_since_what_it_needs_ended_the_last_time() {
         panic!("{:?}", at.chooses())
     };
     assert_eq!(overdue, task);
+}
+
+/// So does what was granted, taken back and granted again.
+#[test]
+fn a_task_waits_since_it_was_approved_the_last_time() {
+    let (mut scene, project) = Scene::ready("shop");
+    let (_, approval) = scene.needs_approval(project, "careful");
+    scene.does(&approve(approval));
+    let granted = scene.view.events.len() as u64;
+    let queue = Some(Timeout { after_ms: 3 * HOUR, then: Remedy::Warn });
+    let mut at = Followed::new(scene, Limits { patience: Patience { queue, silence: None }, ..limits(0) });
+    assert_eq!(at.chooses(), []);
+    at.scene.later_ms(2 * HOUR);
+    let operation = Box::new(at.scene.view.operation(granted));
+    at.scene.does(&Command::Undo { operation });
+    at.scene.does(&approve(approval));
+    at.scene.later_ms(2 * HOUR);
+    assert_eq!(at.chooses(), [], "it could begin for two hours now");
+    at.scene.later_ms(HOUR);
+    assert!(matches!(at.chooses()[..], [Decision { action: Action::Overdue { .. }, .. }]));
 }
 
 /// Who looks for what began since a time finds it by its id.
