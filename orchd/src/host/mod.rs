@@ -115,7 +115,10 @@ async fn measure(bench: Bench<'_>) -> HostFacts {
         }
         Err(error) => Err(error),
     };
-    let is_cramped = measured.as_ref().is_err_and(|error| is_for_want_of_space(error));
+    let is_cramped = match &measured {
+        Ok(record) => record.level.is_none() && has_space(bench.directory).is_ok_and(|has| !has),
+        Err(error) => is_for_want_of_space(error) || has_space(bench.directory).is_ok_and(|has| !has),
+    };
     let (report, trouble) = match measured {
         Ok(ExitRecord { level: Some(report), .. }) => (report, String::new()),
         Ok(record) => (LevelReport::nothing("no probe ran"), format!("no probe ran: {}", record.outcome)),
@@ -142,6 +145,16 @@ async fn measure(bench: Bench<'_>) -> HostFacts {
         (0, format!("these attacks on the sandbox work: {}; `orchctl doctor` says what was seen", open.join(", ")))
     };
     HostFacts { level, fix, isolation, report: host, cases, is_cramped }
+}
+
+/// Free space without which the sandbox cannot be measured, in bytes.
+const SPACE: u64 = 4 << 20;
+
+/// Whether the disk of a directory has the space that a measurement takes. What fails for want of it does not always say so: a
+/// probe that cannot write its record has only none.
+pub(crate) fn has_space(directory: &Path) -> nix::Result<bool> {
+    let found = nix::sys::statvfs::statvfs(directory)?;
+    Ok(found.blocks_available().saturating_mul(found.fragment_size()) >= SPACE)
 }
 
 /// Whether something failed because a disk is full.

@@ -113,6 +113,35 @@ fn nothing_begins_while_the_disk_is_nearly_full() -> anyhow::Result<()> {
     })
 }
 
+/// Somebody asks `doctor` why nothing begins, which measures the sandbox: that it cannot be measured now is no answer for later.
+#[test]
+fn what_doctor_could_not_measure_on_a_full_disk_is_measured_when_there_is_room() -> anyhow::Result<()> {
+    story("doctor on a full disk", Setup::NoRuns, async |story| {
+        if !start_on(story, ROOMY).await? {
+            return Ok(());
+        }
+        let before = story.status().await?;
+        if before.isolation_level == 0 {
+            // Nothing can be measured here at any time.
+            return Ok(());
+        }
+        story.project_create("shop", RepoSource::Empty).await?;
+        let disk = disk_of(story)?;
+        fill(&disk, 0)?;
+        let said = orchctl(story.env(), &["doctor"]).await?;
+        ensure!(said.stdout.contains("level 0 of 4") && said.stdout.contains("make room"), "{}", said.stdout);
+        std::fs::remove_file(disk.join("filled")).context("failed to make room")?;
+        // Nobody has to ask again for it.
+        let is_known = async || Ok((story.status().await?.isolation_level == before.isolation_level).then_some(()));
+        until("the level that was", is_known).await?;
+        if before.isolation_level >= before.isolation_required {
+            let task = story.task_create("shop", "Begins", "steps: ['true']").await?;
+            story.task_in(&task, TaskState::Done).await?;
+        }
+        Ok(())
+    })
+}
+
 /// Starts the daemon anew on a disk of so many MiB; false where none can be made, and it goes on as it was.
 async fn start_on(story: &mut Story, megabytes: &str) -> anyhow::Result<bool> {
     story.stop().await?;
