@@ -72,7 +72,7 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) delay: Option<std::time::Duration>,
     /// With `retry`: with another priority, 0 (last) to 9 (first)
-    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=9))]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(0..=9))]
     pub(crate) priority: Option<u8>,
 }
 

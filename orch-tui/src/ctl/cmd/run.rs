@@ -88,7 +88,7 @@ pub(crate) enum RunCommand {
         #[arg(long, value_name = "TIME", value_parser = duration::parse)]
         delay: Option<std::time::Duration>,
         /// With another priority: 0 (last) to 9 (first)
-        #[arg(long, value_parser = clap::value_parser!(u8).range(0..=9))]
+        #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(0..=9))]
         priority: Option<u8>,
     },
     /// Have the processes of runs stand still, with their time-outs, until they are resumed

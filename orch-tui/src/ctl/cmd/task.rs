@@ -88,7 +88,7 @@ pub(crate) enum TaskCommand {
         /// The task, as `T-12` or `shop/T-12`
         task: String,
         /// 0 (last) to 9 (first)
-        #[arg(value_parser = clap::value_parser!(u8).range(0..=9))]
+        #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(0..=9))]
         priority: u8,
     },
     /// Say something to a task: to the agent that works at it, or to the next one
@@ -119,7 +119,7 @@ pub(crate) enum TaskCommand {
         #[arg(long, value_name = "TIME", value_parser = duration::parse)]
         delay: Option<std::time::Duration>,
         /// With another priority: 0 (last) to 9 (first)
-        #[arg(long, value_parser = clap::value_parser!(u8).range(0..=9))]
+        #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(0..=9))]
         priority: Option<u8>,
         #[command(flatten)]
         wait: WaitArgs,

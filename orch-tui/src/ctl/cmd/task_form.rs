@@ -35,7 +35,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) capability: Option<String>,
     /// 0 (last) to 9 (first)
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=9))]
+    #[arg(long, default_value_t = 5, allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(0..=9))]
     pub(crate) priority: u8,
     /// When it counts as done; may be repeated
     #[arg(long, value_name = "TEXT")]

@@ -93,7 +93,10 @@ pub(super) fn same_project(task: &Task, project: ProjectId) -> Result<(), Decide
     if task.project == project {
         return Ok(());
     }
-    Err(DecideError::Invalid { field: "dependency", problem: format!("T-{} belongs to another project", task.number) })
+    Err(DecideError::Invalid {
+        field: "dependency",
+        problem: format!("T-{} belongs to another project, and tasks wait only for those of their own", task.number),
+    })
 }
 
 /// A task that is under way or over waits for nothing any more.

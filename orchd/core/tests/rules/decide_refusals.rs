@@ -183,7 +183,10 @@ fn a_link_that_makes_a_cycle_is_named_by_numbers() {
     scene.does(&link(a, c));
     let other = scene.project("other");
     let foreign = scene.task(other, "x");
-    assert_eq!(scene.refuses(&link(a, foreign)).to_string(), "dependency T-1 belongs to another project");
+    assert_eq!(
+        scene.refuses(&link(a, foreign)).to_string(),
+        "dependency T-1 belongs to another project, and tasks wait only for those of their own"
+    );
     scene.start(c);
     assert_eq!(scene.refuses(&link(c, b)).to_string(), "T-3 is running and waits for nothing any more");
 }
