@@ -197,7 +197,7 @@ pub(super) const PLANTS: &[Plant] = &[
         ("runner-forestall", "a run is given up although its attempt was started"),
         "orchd/src/reconcile/launch.rs",
         ("        Ok(false) => return Ok(false),\n", "        Ok(false) => {}\n"),
-        &[Finder::Daemon],
+        &[Finder::Kept],
     ),
     plant(
         ("runner-intent", "a run is started before that is on record"),

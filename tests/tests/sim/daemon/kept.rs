@@ -17,7 +17,25 @@ pub(crate) fn scripts() -> Vec<(&'static str, Script)> {
         ("a start that comes through unseen", starts_unseen()),
         ("a start of some hours ago", started_hours_ago()),
         ("a task that was tried again unseen", tried_again_unseen()),
+        ("a start that was refused and came through", refused_and_through()),
     ]
+}
+
+/// Never a fault of what was released: what a planted one, a run given up although its attempt was started, is found by. The
+/// spawner refuses a start of which an earlier try came through, while the daemon before this one was killed; seed 313.
+fn refused_and_through() -> Script {
+    let ops = vec![
+        Op::Users { chance: 37_098_632_225_665_124, count: 12 },
+        Op::Users { chance: 1_398_078_975_171_996_426, count: 6 },
+        Op::Steps { chance: 8_929_754_335_287_538_095, count: 16 },
+        Op::Steps { chance: 13_062_770_281_561_994_754, count: 88 },
+        Op::Stop { how: Stop::Killed, chance: 6_056_703_272_805_853_819 },
+        Op::Users { chance: 3_657_656_996_809_574_638, count: 6 },
+        Op::Steps { chance: 7_809_128_269_310_761_315, count: 148 },
+        Op::Steps { chance: 14_645_687_393_428_948_707, count: 184 },
+    ];
+    let traits = Traits { sector: 512, powersafe: false, ..TRAITS };
+    Script { traits, seed: 14_583_333_474_873_304_403, ops }
 }
 
 /// A book that is filled did not read of starts before its day and the last hours, from which classes gain for nine; a book that

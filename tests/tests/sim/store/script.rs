@@ -67,9 +67,13 @@ impl Script {
 }
 
 /// What tells most after something went wrong, and seldom follows by chance: a command that meets it, a look at what came
-/// of that, and an end before anything else is written.
+/// of that, and an end before anything else is written. Or much more of the same at once: what the store has kept of things that
+/// changed in vain shows when something else about them changes.
 fn aftermath(dice: &mut Dice) -> Vec<Op> {
     let mut ops = vec![submit(dice)];
+    if dice.once_in(2) {
+        ops.push(Op::Submit { chance: dice.number(), count: 24 });
+    }
     if dice.once_in(2) {
         ops.push(Op::Check);
     }
