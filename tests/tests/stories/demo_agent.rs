@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use orch_tests::command_line::output;
 use orch_tests::model_server::{ModelServer, Script, Turn};
 use orch_tests::{Setup, agents};
@@ -64,12 +64,19 @@ fn does_a_task(word: &'static str, variable: &str) -> anyhow::Result<()> {
         let report: Value = serde_json::from_str(&told.ok()?).with_context(|| said.clone())?;
         ensure!(said.contains("which costs money"), "what it costs is said even if nobody is asked: {said}");
         ensure!(!said.contains(KEY) && !said.contains(OTHER), "a key is in the messages: {said}");
-        holds(&report, word).with_context(|| said)?;
+        let asked = server.requests();
+        let turns: Vec<_> = asked.iter().filter(|request| request.is_turn()).collect();
+        let as_told = format!(
+            "the server was asked {} times, and of the agent is told {:#}\n{said}",
+            turns.len(),
+            report["agent"]
+        );
+        // What is wrong comes first: what the demo says is long.
+        holds(&report, word).map_err(|wrong| anyhow!("{wrong:#}\n{as_told}"))?;
+        ensure!(turns.len() == 2, "{as_told}");
+        ensure!(turns.iter().all(|turn| turn.key.as_deref() == Some(KEY)), "{asked:#?}");
         let main = std::fs::read_to_string(root.join("checkout/shop/__main__.py"))?;
         ensure!(main.contains("--version"), "what the agent wrote was not used: {main}");
-        let asked = server.requests();
-        let mut turns = asked.iter().filter(|request| request.is_turn());
-        ensure!(turns.clone().count() == 2 && turns.all(|turn| turn.key.as_deref() == Some(KEY)), "{asked:#?}");
         // It is gone with the demo, and the one that lay about was never taken.
         nowhere(&root, KEY)?;
         nowhere(&root, OTHER)
@@ -79,13 +86,17 @@ fn does_a_task(word: &'static str, variable: &str) -> anyhow::Result<()> {
 /// The demo claims what the agent did, and all that it claims holds.
 fn holds(report: &Value, word: &str) -> anyhow::Result<()> {
     let checks = report["checks"].as_array().context("checks")?;
-    ensure!(report["ok"] == true && checks.iter().all(|check| check["holds"] == true), "{report:#}");
+    let failed: Vec<_> = checks.iter().filter(|check| check["holds"] != true).collect();
+    ensure!(report["ok"] == true && failed.is_empty(), "these do not hold: {failed:#?}");
     for claim in ["the agent's change passed the gates", "the key is nowhere"] {
         let claims = |check: &Value| check["claim"].as_str().is_some_and(|text| text.starts_with(claim));
-        ensure!(checks.iter().any(claims), "{claim}: {report:#}");
+        ensure!(checks.iter().any(claims), "`{claim}` is not among {checks:#?}");
     }
     let done = &report["agent"];
-    ensure!(done["agent"] == word && done["inputTokens"] == 1_100 && done["outputTokens"] == 120, "{done:#}");
+    ensure!(
+        done["agent"] == word && done["inputTokens"] == 1_100 && done["outputTokens"] == 120,
+        "other tokens than the server's"
+    );
     Ok(())
 }
 
