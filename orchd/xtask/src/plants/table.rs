@@ -209,6 +209,15 @@ pub(super) const PLANTS: &[Plant] = &[
         &[Finder::Daemon],
     ),
     plant(
+        ("runner-served", "what serves a run is cut off when following it begins anew"),
+        "orchd/src/reconcile/runner.rs",
+        (
+            "Ok(Some(run)) => follow(app, run, bell, (&mut looked, &mut known)).await,",
+            "Ok(Some(run)) => { known.channel = None; follow(app, run, bell, (&mut looked, &mut known)).await }",
+        ),
+        &[Finder::Daemon],
+    ),
+    plant(
         ("runner-give-back", "a claim that the daemon before this one made is given back again and again"),
         "orchd/src/reconcile/runner.rs",
         (
