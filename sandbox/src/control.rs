@@ -60,8 +60,11 @@ pub struct RunStatus {
     pub fence: u64,
     /// What it does.
     pub activity: Activity,
-    /// Whether all its processes are stopped.
+    /// Whether its processes are to stand still, and its time-outs do.
     pub paused: bool,
+    /// Whether all its processes were seen to stand still since. False from shims of versions that did not look.
+    #[serde(default)]
+    pub at_rest: bool,
     /// Index of the step that runs.
     pub step: Option<u16>,
     /// Size of the log so far, in bytes.
@@ -127,6 +130,8 @@ pub fn cancel(dir: &Path) -> Result<(), ControlError> {
 }
 
 /// Stops all processes of the run and its timers.
+///
+/// Returns when the shim has accepted it; the log and the [`status`] say when all of them stand still.
 ///
 /// # Errors
 /// When no shim listens, it does not answer, or the run has no steps to stop now.

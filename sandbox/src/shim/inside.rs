@@ -129,17 +129,15 @@ impl Inside {
     /// Asks for something but the start of a step.
     pub(super) fn request(&mut self, request: &Request) -> Result<(), Errno> {
         match self {
-            Self::Sandboxed(sandbox) => sandbox.send(request, &[]),
+            Self::Sandboxed(sandbox) => sandbox.request(request),
             Self::Plain(plain) => plain.request(request),
         }
     }
 
-    /// Starts a step but the first with these streams, in a pause at the latest when that is over.
+    /// Starts a step but the first with these streams, in a pause when that is over.
     pub(super) fn start_step(&mut self, index: u16, streams: [OwnedFd; 2], is_paused: bool) -> Result<(), Errno> {
         match self {
-            Self::Sandboxed(sandbox) => {
-                sandbox.send(&Request::StartStep { index }, &streams.each_ref().map(OwnedFd::as_fd))
-            }
+            Self::Sandboxed(sandbox) => sandbox.start_step(index, streams, is_paused),
             Self::Plain(plain) => {
                 plain.start_step(index, streams, is_paused);
                 Ok(())

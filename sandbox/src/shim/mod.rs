@@ -14,6 +14,7 @@ mod lease;
 mod machine;
 mod plain;
 mod prepared;
+mod rest;
 mod sandbox;
 mod server;
 mod streams;

@@ -4,6 +4,7 @@
 //! that says so. **Invariant:** every wait has a deadline or a descriptor that ends it.
 
 mod ending;
+mod pause;
 mod requests;
 
 use std::io::Write as _;
@@ -22,6 +23,7 @@ use super::inside::{Heard, Inside};
 use super::keeper::Keeper;
 use super::lease::{Lease, LeaseEnd};
 use super::machine::{Action, Input, Machine, Stage};
+use super::rest::Rest;
 use super::server::ControlServer;
 use super::streams::{Echo, Progress, StepStream, pipe};
 use super::timers::{Passed, Timers};
@@ -98,6 +100,7 @@ pub(super) struct Supervisor<'a> {
     lease_lost: Option<String>,
     echo: Echo,
     timers: Timers,
+    rest: Rest,
     inside: Option<Inside>,
     keeper: Keeper<'a>,
     proxy: Option<Proxy>,
@@ -134,6 +137,7 @@ impl<'a> Supervisor<'a> {
             lease_lost: None,
             echo,
             timers: Timers::new(Instant::now(), wall, spec.limits.idle_ms.map(Duration::from_millis)),
+            rest: Rest::default(),
             inside: None,
             keeper,
             proxy: None,
@@ -202,6 +206,7 @@ impl<'a> Supervisor<'a> {
             self.log_network(events);
         }
         self.serve_clients();
+        self.look_at_rest(now);
         if let Some(excess) = self.keeper.look(now) {
             self.exceeded(excess);
         }
@@ -240,7 +245,8 @@ impl<'a> Supervisor<'a> {
         let proxy = self.proxy.as_ref().and_then(Proxy::deadline);
         let now = Instant::now();
         let lease = self.lease.as_ref().map(|lease| lease.next_look(now));
-        let other = [partial, self.keeper.next_look(), proxy, lease].into_iter().flatten().min();
+        let rest = self.rest.next_look();
+        let other = [partial, self.keeper.next_look(), proxy, lease, rest].into_iter().flatten().min();
         let timeout = self.timers.timeout(now, other);
         let has_news = self.inside.as_ref().is_some_and(Inside::has_news);
         match poll(&mut fds, if has_news { PollTimeout::ZERO } else { timeout }) {
@@ -330,6 +336,7 @@ impl<'a> Supervisor<'a> {
                 self.alone = true;
                 self.feed(Input::KilledAll);
             }
+            Reply::Stopped { all } => self.stopped(all),
         }
     }
 
@@ -389,15 +396,11 @@ impl<'a> Supervisor<'a> {
                 self.count_step(0, now);
                 Ok(())
             }
-            Action::Start(index) => self.start_step(index, now).and_then(|()| match self.timers.paused() {
-                // The pause came while the step before this one was ending; a frozen group has paused init with it. Without
-                // one the step waits, and what earlier steps left stands still already.
-                true if self.keeper.group().is_none() => self.request(&init::Request::Stop),
-                true | false => Ok(()),
-            }),
+            Action::Start(index) => self.start_step(index, now),
             Action::KillAll => {
                 // Nothing that is dead stays paused, and init has work to do.
                 self.timers.resume(now);
+                self.rest.end();
                 self.timers.arm_guard(now, KILL_WAIT);
                 self.keeper.thaw().and_then(|()| self.request(&init::Request::KillAll))
             }

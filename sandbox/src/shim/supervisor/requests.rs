@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::Supervisor;
 use crate::clock::unix_us;
 use crate::control::{Activity, Answer, Request, RunStatus};
-use crate::init;
 use crate::log::ControlEvent;
 use crate::shim::machine::{Input, Stage};
 use crate::shim::server::Served;
@@ -60,6 +59,7 @@ impl Supervisor<'_> {
                 _ => Activity::Running,
             },
             paused: self.timers.paused(),
+            at_rest: self.rest.is_still(),
             step: match stage {
                 Stage::Running(index) | Stage::Killing(index, _) => Some(index),
                 Stage::Building | Stage::Clearing(_) | Stage::Over => None,
@@ -75,25 +75,6 @@ impl Supervisor<'_> {
         match self.hear_of_beginning() {
             Ok(()) => self.feed(Input::Cancel),
             Err(errno) => self.lost(&format!("failed to hear of the sandbox: {}", errno.desc())),
-        }
-    }
-
-    fn pause(&mut self) {
-        if !self.timers.paused() && (self.keeper.freeze() || self.send(&init::Request::Stop)) {
-            self.timers.pause(Instant::now());
-            self.log.control(unix_us(), &ControlEvent::Paused);
-        }
-    }
-
-    fn go_on(&mut self) -> bool {
-        // Both: where there is a group, init may have been asked all the same because the group could not be frozen.
-        self.keeper.thaw().is_ok() && self.send(&init::Request::Continue)
-    }
-
-    fn resume(&mut self) {
-        if self.timers.paused() && self.go_on() {
-            self.timers.resume(Instant::now());
-            self.log.control(unix_us(), &ControlEvent::Resumed);
         }
     }
 }
