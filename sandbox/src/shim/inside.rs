@@ -12,7 +12,7 @@ use super::keeper::Keeper;
 use super::plain::Plain;
 use super::sandbox::Sandbox;
 use crate::init::{Reply, Request};
-use crate::secrets::{SealedSecrets, Secrets, TransferError};
+use crate::secrets::{SealedSecrets, Secrets};
 use crate::spec::CheckedSpec;
 use crate::view::Trees;
 
@@ -23,20 +23,12 @@ pub(crate) enum Inside {
     Plain(Plain),
 }
 
-/// The secrets of a run.
+/// The secrets that a run starts with.
 #[derive(Debug)]
-pub(super) struct RunSecrets {
-    pub(super) values: Secrets,
+pub(super) struct RunSecrets<'a> {
+    pub(super) values: &'a Secrets,
     /// As they are passed on.
-    pub(super) sealed: Option<SealedSecrets>,
-}
-
-impl RunSecrets {
-    /// Opens what came sealed. Only after init is forked.
-    pub(super) fn open(sealed: Option<SealedSecrets>) -> Result<Self, TransferError> {
-        let values = sealed.as_ref().map_or_else(|| Ok(Secrets::new()), SealedSecrets::open)?;
-        Ok(Self { values, sealed })
-    }
+    pub(super) sealed: Option<&'a SealedSecrets>,
 }
 
 /// The reading ends of the first step's output and errors.
@@ -68,7 +60,7 @@ impl Inside {
     pub(super) fn claim(
         &mut self,
         spec: &CheckedSpec,
-        secrets: &RunSecrets,
+        secrets: &RunSecrets<'_>,
         trees: Option<&Trees>,
         keeper: &Keeper<'_>,
     ) -> Result<FirstStreams, Errno> {

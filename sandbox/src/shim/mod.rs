@@ -8,6 +8,7 @@
 
 mod asked;
 mod claimed;
+mod hidden;
 mod inside;
 mod keeper;
 mod lease;

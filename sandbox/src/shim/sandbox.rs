@@ -108,15 +108,15 @@ impl Sandbox {
     pub(super) fn claim(
         &mut self,
         spec: &CheckedSpec,
-        secrets: &RunSecrets,
+        secrets: &RunSecrets<'_>,
         trees: Option<&Trees>,
         keeper: &Keeper<'_>,
     ) -> Result<FirstStreams, Errno> {
-        let written = init::write_script(&self.script, spec, &secrets.values);
+        let written = init::write_script(&self.script, spec, secrets.values);
         written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
         let files = spec.secrets.iter().filter(|secret| secret.delivery == SecretDelivery::File);
         let secret_files: Vec<String> = files.map(|secret| secret.name.clone()).collect();
-        let sealed = secrets.sealed.as_ref().filter(|_| !secret_files.is_empty());
+        let sealed = secrets.sealed.filter(|_| !secret_files.is_empty());
         let mut descriptors: Vec<_> = sealed.map(SealedSecrets::as_fd).into_iter().collect();
         descriptors.extend(trees.map(Trees::mounts).unwrap_or_default());
         let claim = Request::Claim {

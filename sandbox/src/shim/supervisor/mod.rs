@@ -9,7 +9,6 @@ mod requests;
 
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -17,8 +16,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 
-use super::asked::AskedFilter;
 use super::claimed::Claimed;
+use super::hidden::Hidden;
 use super::inside::{Heard, Inside};
 use super::keeper::Keeper;
 use super::lease::{Lease, LeaseEnd};
@@ -35,7 +34,7 @@ use crate::level::{Guarantee, LevelReport};
 use crate::limit::Excess;
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
-use crate::redact::{Patterns, Redactor};
+use crate::redact::Redactor;
 use crate::spec::{CheckedSpec, Isolation};
 
 /// Longest time that building and probing may take.
@@ -107,10 +106,8 @@ pub(super) struct Supervisor<'a> {
     /// What the run finds listening, in the order of the spec, once init has made it.
     listeners: Vec<OwnedFd>,
     streams: Vec<StepStream>,
-    /// What is taken out of everything that a step writes.
-    patterns: Option<Arc<Patterns>>,
-    /// What is taken out of what the run asks its proxy for.
-    asked: Option<AskedFilter>,
+    /// What is taken out of everything that the run says.
+    hidden: Hidden,
     /// Whether nothing runs inside but init, if there is one.
     alone: bool,
     /// What the first process has found.
@@ -143,8 +140,7 @@ impl<'a> Supervisor<'a> {
             proxy: None,
             listeners: Vec::new(),
             streams: Vec::new(),
-            patterns: None,
-            asked: None,
+            hidden: Hidden::default(),
             alone: false,
             findings: Vec::new(),
             claimed_at_ns: 0,
@@ -169,11 +165,10 @@ impl<'a> Supervisor<'a> {
     }
 
     fn take_over(&mut self, claimed: Claimed) {
-        let Claimed { inside, proxy, listeners, patterns, asked, findings, at_ns, first } = claimed;
-        self.asked = asked;
+        let Claimed { inside, proxy, listeners, hidden, findings, at_ns, first } = claimed;
         self.proxy = proxy;
         self.listeners = listeners;
-        self.patterns = patterns;
+        self.hidden = hidden;
         self.findings = findings;
         self.claimed_at_ns = at_ns;
         if let Some((stdout, stderr)) = first {
@@ -433,14 +428,14 @@ impl<'a> Supervisor<'a> {
 
     /// Takes in what a step writes from now on.
     fn follow(&mut self, index: u16, stdout: OwnedFd, stderr: OwnedFd) {
-        let redactor = || self.patterns.as_ref().map(Redactor::new);
+        let redactor = || self.hidden.patterns().map(Redactor::new);
         let streams = [(stdout, Stream::Stdout), (stderr, Stream::Stderr)];
         self.streams.extend(streams.map(|(pipe, stream)| StepStream::new(pipe, stream, index, redactor())));
     }
 
     /// `text` without values of secrets.
     fn clear(&self, text: String) -> String {
-        match &self.patterns {
+        match self.hidden.patterns() {
             Some(patterns) => patterns.text(&text),
             None => text,
         }
@@ -449,10 +444,7 @@ impl<'a> Supervisor<'a> {
     /// Logs what a run asked the network for.
     fn log_network(&mut self, events: Vec<ControlEvent>) {
         for event in events {
-            let event = match &self.asked {
-                Some(asked) => asked.clear(event),
-                None => event,
-            };
+            let event = self.hidden.clear(event);
             if self.echo == Echo::Stdio
                 && let ControlEvent::Egress { record, .. } = &event
                 && let Some(text) = record.refusal()
