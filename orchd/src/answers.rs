@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
+use orch_adapters::sealing::Sealer;
 use orch_adapters::secret_store::{SecretStore, SecretStoreError, Stamp};
 use orch_core::entity::{FieldKind, InfoRequest, Run};
 use orch_core::recipe::SecretName;
@@ -36,8 +38,8 @@ pub(crate) struct Answers {
 
 impl Answers {
     /// Opens the place below that of secrets.
-    pub(crate) fn open(secrets: &Path) -> Result<Self, SecretStoreError> {
-        Ok(Self { store: SecretStore::open(&secrets.join(PLACE), None)?, turn: Mutex::default() })
+    pub(crate) fn open(secrets: &Path, sealer: Arc<Sealer>) -> Result<Self, SecretStoreError> {
+        Ok(Self { store: SecretStore::open(&secrets.join(PLACE), None, sealer)?, turn: Mutex::default() })
     }
 
     /// Keeps a value for a field. Blocks.
@@ -213,7 +215,8 @@ mod tests {
     #[test]
     fn values_that_are_large_together_are_given_and_known_until_they_are_forgotten() {
         let place = tempfile::tempdir().unwrap();
-        let (answers, info) = (Answers::open(place.path()).unwrap(), question());
+        let sealer = Arc::new(Sealer::open(place.path(), None).unwrap());
+        let (answers, info) = (Answers::open(place.path(), sealer).unwrap(), question());
         let large = "x".repeat(orch_sandbox::secrets::VALUES_BYTES_MAX - 8);
         answers.put(&info, "a", large.as_bytes()).unwrap();
         answers.put(&info, "c", b"a longer value").unwrap();

@@ -400,12 +400,12 @@ async fn configure(story: &mut Story, config: &str) -> anyhow::Result<()> {
     story.start().await
 }
 
-/// Values are where secrets are, and nowhere else.
+/// Values lie nowhere as they are, where secrets are neither.
 pub(crate) fn nowhere(directory: &Path, values: &[&str]) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let kind = path.symlink_metadata()?.file_type();
-        if kind.is_dir() && !path.ends_with("secrets") {
+        if kind.is_dir() {
             nowhere(&path, values)?;
         } else if kind.is_file() {
             let bytes = std::fs::read(&path)?;
