@@ -141,14 +141,16 @@ mod tests {
         let mut hidden = started_with(&[("first", "hunter22")]);
         let large = "x".repeat(VALUES_BYTES_MAX - 8);
         for round in 0..4 {
-            hidden.add(&secrets(&[("large", &format!("{large}{round:08}"))])).unwrap();
+            let value = format!("{large}{round:08}");
+            hidden.add(&secrets(&[("large", value.as_str())])).unwrap();
         }
         let error = hidden.add(&secrets(&[("more", "hunter33")])).unwrap_err();
         assert!(matches!(error, HideError::TooMuch), "{error}");
         assert_eq!(hidden.patterns().unwrap().text("hunter22 hunter33"), "[secret first] hunter33");
         let mut hidden = started_with(&[]);
         for round in 0..LATER_MAX {
-            hidden.add(&secrets(&[("one", &format!("hunter{round}"))])).unwrap();
+            let value = format!("hunter{round}");
+            hidden.add(&secrets(&[("one", value.as_str())])).unwrap();
         }
         hidden.add(&secrets(&[("one", "hunter0")])).unwrap();
         assert!(matches!(hidden.add(&secrets(&[("one", "hunter-x")])), Err(HideError::TooMuch)));

@@ -2,7 +2,7 @@
 //!
 //! The one place where the two ways meet. Whichever it is, the shim asks for the same things and hears the same of them.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -312,7 +312,7 @@ impl Pipe {
     }
 
     /// Asserts that nobody writes any more, whatever was written before.
-    pub(crate) fn is_quiet(&mut self) {
+    pub(crate) fn stays_quiet(&mut self) {
         self.drain();
         assert!(!self.wait(Duration::from_millis(150)), "it goes on");
     }

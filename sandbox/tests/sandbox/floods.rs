@@ -146,7 +146,7 @@ fn r8_forking_processes_stand_still() {
     for _ in 0..3 {
         pipe.line();
         run.stand_still();
-        pipe.is_quiet();
+        pipe.stays_quiet();
         control::resume(&run.dir).unwrap();
         assert!(pipe.wait(WAIT), "it goes on");
     }

@@ -146,7 +146,7 @@ pub(crate) fn pause_a_race(bench: &Bench) {
     assert!(pipe.wait(crate::bench::WAIT), "it does not start");
     for _ in 0..5 {
         run.stand_still();
-        pipe.is_quiet();
+        pipe.stays_quiet();
         control::resume(&run.dir).unwrap();
         assert!(pipe.wait(crate::bench::WAIT), "it does not go on");
     }

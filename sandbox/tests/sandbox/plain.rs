@@ -154,7 +154,7 @@ fn a_paused_run_stands_still_and_goes_on() {
     bench.start(&run);
     pipe.line();
     run.stand_still();
-    pipe.is_quiet();
+    pipe.stays_quiet();
     control::resume(&run.dir).unwrap();
     assert!(pipe.wait(WAIT), "it goes on");
     gate.open("");

@@ -224,7 +224,7 @@ fn a_paused_run_stands_still() {
     bench.start(&run);
     pipe.line();
     run.stand_still();
-    pipe.is_quiet();
+    pipe.stays_quiet();
     control::resume(&run.dir).unwrap();
     assert!(pipe.wait(crate::bench::WAIT), "it goes on");
     let status = control::status(&run.dir).unwrap();
