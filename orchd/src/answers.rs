@@ -17,6 +17,7 @@ use orch_core::entity::{FieldKind, InfoRequest, Run};
 use orch_core::recipe::SecretName;
 use orch_core::state::info_request::InfoRequestState;
 use orch_core::view::{Filter, ReadError, View};
+use orch_proto::ErrorCode;
 use orch_proto::id::{Id as _, InfoRequestId, RunId};
 use orch_sandbox::Secrets;
 use orch_sandbox::control::ControlError;
@@ -88,6 +89,18 @@ pub(crate) enum NotGiven {
     Values(#[from] SecretStoreError),
     #[error("the values cannot be taken out of the log of the run")]
     Concealed(#[from] ControlError),
+}
+
+impl NotGiven {
+    /// How a run is told: it asks again when that can help.
+    pub(crate) const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Values(_) => ErrorCode::Storage,
+            Self::Concealed(ControlError::Refused { .. }) => ErrorCode::Conflict,
+            // Whoever keeps the log has just begun, or is slow.
+            Self::Concealed(_) => ErrorCode::Timeout,
+        }
+    }
 }
 
 /// Values of all secrets of an answer, by field, for its run: whatever that writes from now on is without them. Blocks.

@@ -129,7 +129,7 @@ async fn secrets(line: &Line, asked: InfoRequest) -> Result<BTreeMap<String, Str
     let (app, run) = (std::sync::Arc::clone(&line.app), line.run);
     blocking(move || answers::for_run(&app, run, &asked)).await.map_err(|error| {
         tracing::error!(run = %line.run, error = crate::error_chain::chain(&error), "an answer cannot be given");
-        RpcError::new(ErrorCode::Storage, error.to_string()).hint("ask the same again, or anew with another key")
+        RpcError::new(error.code(), error.to_string()).hint("ask the same again, or anew with another key")
     })
 }
 
