@@ -181,13 +181,15 @@ fn open_secrets(config: &Config, dirs: &StateDir) -> Result<(SecretStore, Answer
         ),
     })?;
     let sealer = Arc::new(sealer);
-    let unopened = |error: SecretStoreError| match &error {
+    let unopened = |error: SecretStoreError| {
+        match &error {
         SecretStoreError::Sealed { .. } => RpcError::new(ErrorCode::StateAccess, chain(&error)).hint(
             "put the key back (`keys/secrets.key` of the state directory, or the credential `orch-secrets-key`); when it is lost, \
              remove that file in `secrets/` or `secrets/.answers/` and set the secret again",
         ),
         _ => RpcError::new(ErrorCode::Storage, format!("failed to open the secrets: {}", chain(&error)))
             .hint("look at the state directory and its disk"),
+    }
     };
     let secrets = SecretStore::open(&dirs.secrets(), config.credentials.clone(), Arc::clone(&sealer));
     Ok((secrets.map_err(unopened)?, Answers::open(&dirs.secrets(), sealer).map_err(unopened)?))

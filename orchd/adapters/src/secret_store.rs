@@ -79,11 +79,7 @@ impl SecretStore {
     ///
     /// # Errors
     /// When the directory cannot be made, or a value in it is encrypted with a key that is not there.
-    pub fn open(
-        directory: &Path,
-        credentials: Option<PathBuf>,
-        sealer: Arc<Sealer>,
-    ) -> Result<Self, SecretStoreError> {
+    pub fn open(directory: &Path, credentials: Option<PathBuf>, sealer: Arc<Sealer>) -> Result<Self, SecretStoreError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|source| SecretStoreError::Files { what: "make a place", source })?;
         let store = Self { directory: directory.to_owned(), credentials, sealer, writing: Arc::default() };
