@@ -284,11 +284,7 @@ fn broken(dir: &Path, error: io::Error) -> ControlError {
 }
 
 /// Asks, if need be with a descriptor and a wait of its own, and reads the answer.
-fn exchange(
-    dir: &Path,
-    request: &Request,
-    with: Option<(BorrowedFd<'_>, Duration)>,
-) -> Result<Answer, ControlError> {
+fn exchange(dir: &Path, request: &Request, with: Option<(BorrowedFd<'_>, Duration)>) -> Result<Answer, ControlError> {
     let not_running = || ControlError::NotRunning { dir: dir.to_owned() };
     let (descriptor, wait) = with.map_or((None, ANSWER_TIMEOUT), |(descriptor, wait)| (Some(descriptor), wait));
     let stream = ask(dir, request, descriptor, wait)?;

@@ -54,7 +54,9 @@ pub(super) enum Added {
 /// Why values cannot be added. Never contains one.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HideError {
-    #[error("more than {LATER_MAX} values or {LATER_BYTES_MAX} bytes that a run was given since its start cannot be taken out of its log")]
+    #[error(
+        "more than {LATER_MAX} values or {LATER_BYTES_MAX} bytes that a run was given since its start cannot be taken out of its log"
+    )]
     TooMuch,
     #[error("the values cannot be taken out of a log")]
     Values(#[source] SecretsError),

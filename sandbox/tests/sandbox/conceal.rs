@@ -59,7 +59,10 @@ fn s3_values_that_a_run_is_given_later_are_not_in_its_log() {
     let stdout = run.stdout();
     let [before, line, code, cut, all] = stdout.lines().collect::<Vec<_>>().try_into().unwrap();
     assert_eq!(before, format!("before {TOKEN}"));
-    assert_eq!([line, cut, all], ["line [secret token]", "[secret token]", "[secret token], [secret token], [secret first]"]);
+    assert_eq!(
+        [line, cut, all],
+        ["line [secret token]", "[secret token]", "[secret token], [secret token], [secret first]"]
+    );
     assert!(code.starts_with("code ") && code.contains("[secret token]") && code.len() < 30, "{code}");
     assert_eq!(run.stderr(), "[secret first]");
 }
@@ -147,7 +150,8 @@ fn descriptors_that_nobody_asked_for_are_closed() {
     let half = UnixStream::connect(run.dir.join(CONTROL_FILE)).unwrap();
     let rights = [sealed.as_fd().as_raw_fd()];
     let half_line = [IoSlice::new(b"{\"command\":")];
-    sendmsg::<()>(half.as_raw_fd(), &half_line, &[ControlMessage::ScmRights(&rights)], MsgFlags::empty(), None).unwrap();
+    sendmsg::<()>(half.as_raw_fd(), &half_line, &[ControlMessage::ScmRights(&rights)], MsgFlags::empty(), None)
+        .unwrap();
     drop(half);
     match before {
         Some(before) => wait_until("descriptors are closed", || match open() {

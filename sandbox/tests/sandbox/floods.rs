@@ -9,7 +9,8 @@ use orch_sandbox::log::{ControlEvent, Record, Stream};
 use orch_sandbox::spec::Phase;
 
 use crate::bench::{
-    Bench, PROBE_INSIDE, PROCESSES, Run, TMP_BYTES, WAIT, assert_refused, assert_soon, attack, refused, sh, slowness, step,
+    Bench, PROBE_INSIDE, PROCESSES, Run, TMP_BYTES, WAIT, assert_refused, assert_soon, attack, refused, sh, slowness,
+    step,
 };
 use crate::cases::{Need, skipped};
 
