@@ -2,7 +2,7 @@
 //! per protocol, and what they share. What a driver prints is the agent's own lines; of the daemon it knows the channel of the
 //! run, over which people are asked and say something.
 //!
-//! A driver is as untrusted as its agent, and dies with the run. It is part of `orchctl` because that needs nothing but
+//! `replay` takes the place of a program. A driver is as untrusted as its agent, and dies with the run. It is part of `orchctl` because that needs nothing but
 //! itself: no daemon, no configuration, no home. In reading order.
 
 mod lines;
@@ -15,6 +15,8 @@ mod questions;
 mod rpc;
 mod talk;
 
+mod replay;
+
 mod acp;
 mod claude;
 mod codex;
@@ -22,6 +24,7 @@ mod codex;
 pub(crate) use job::{Bounds, DriveError, Job, Protocol, Tools};
 pub(crate) use leave::{People, Permissions, Policy};
 pub(crate) use messages::Inbox;
+pub(crate) use replay::{Spoken, copy, replay};
 
 use crate::ctl::Console;
 

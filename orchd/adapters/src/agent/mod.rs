@@ -7,6 +7,7 @@
 mod command;
 mod program;
 mod prompt;
+mod replay;
 mod settings;
 mod told;
 mod words;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use command::{GATEWAY_PORT, GATEWAY_VARIABLE, MODEL_LISTENER, PROMPT_INSIDE, Session};
 pub use program::{Program, ProgramError};
 pub use prompt::{Brief, PROMPT_BYTES_MAX, prompt};
+pub use replay::{Recorded, Replay};
 pub use settings::{Settings, SettingsError};
 pub use told::{AgentOutput, told};
 
@@ -37,10 +39,12 @@ pub enum AgentKind {
     Claude,
     /// Any program that speaks version 1 of the Agent Client Protocol.
     Acp,
+    /// No program: what one printed is replayed.
+    Fake,
 }
 
 impl AgentKind {
-    const ALL: [Self; 3] = [Self::Codex, Self::Claude, Self::Acp];
+    const ALL: [Self; 4] = [Self::Codex, Self::Claude, Self::Acp, Self::Fake];
 
     /// The word for it.
     #[must_use]
@@ -49,15 +53,16 @@ impl AgentKind {
             Self::Codex => "codex",
             Self::Claude => "claude",
             Self::Acp => "acp",
+            Self::Fake => "fake",
         }
     }
 
-    /// The usual name of its program; none where it can be any.
+    /// The usual name of its program; none where it can be any, and where it is our own.
     #[must_use]
     pub const fn program(self) -> Option<&'static str> {
         match self {
             Self::Codex | Self::Claude => Some(self.word()),
-            Self::Acp => None,
+            Self::Acp | Self::Fake => None,
         }
     }
 
@@ -69,6 +74,7 @@ impl AgentKind {
             Self::Codex => matches!(api, Api::OpenAi | Api::Ollama),
             Self::Claude => matches!(api, Api::Anthropic),
             Self::Acp => true,
+            Self::Fake => false,
         }
     }
 
@@ -79,6 +85,7 @@ impl AgentKind {
             Self::Codex => "`openai` and `ollama`",
             Self::Claude => "`anthropic`",
             Self::Acp => "all",
+            Self::Fake => "none",
         }
     }
 
@@ -88,7 +95,7 @@ impl AgentKind {
         match self {
             Self::Codex => Some(Api::OpenAi),
             Self::Claude => Some(Api::Anthropic),
-            Self::Acp => None,
+            Self::Acp | Self::Fake => None,
         }
     }
 
@@ -118,6 +125,8 @@ pub enum Manner<'a> {
     Claude,
     /// It has a conversation, with a driver beside it.
     Driven(Driven<'a>),
+    /// What one printed that had none is replayed.
+    Replayed(&'a Replay),
 }
 
 /// What an agent that is spoken to is given.
@@ -130,6 +139,8 @@ pub struct Driven<'a> {
     pub leave: &'a [LeaveRule],
     /// Arguments and variables of a program that is any, with all places filled in.
     pub settings: &'a Settings,
+    /// What one printed is replayed in the place of a program of this kind.
+    pub replay: Option<&'a Replay>,
     /// Directory on the host with what it finds in its home; none where that is nothing.
     pub home: Option<&'a Path>,
 }

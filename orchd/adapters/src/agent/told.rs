@@ -38,14 +38,15 @@ pub struct AgentOutput {
 }
 
 impl AgentKind {
-    /// How its program tells what it does, where a driver speaks with it and where not.
+    /// How its program tells what it does, where a driver speaks with it and where not; none where that is another one's.
     #[must_use]
-    pub const fn protocol(self, is_driven: bool) -> Protocol {
+    pub const fn protocol(self, is_driven: bool) -> Option<Protocol> {
         match self {
-            Self::Codex if is_driven => Protocol::CodexAppServer,
-            Self::Codex => Protocol::CodexExec,
-            Self::Claude => Protocol::ClaudeStream,
-            Self::Acp => Protocol::Acp,
+            Self::Codex if is_driven => Some(Protocol::CodexAppServer),
+            Self::Codex => Some(Protocol::CodexExec),
+            Self::Claude => Some(Protocol::ClaudeStream),
+            Self::Acp => Some(Protocol::Acp),
+            Self::Fake => None,
         }
     }
 }
