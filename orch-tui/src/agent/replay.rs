@@ -3,7 +3,8 @@
 //!
 //! One that only prints has its lines printed. One that has a conversation is waited for as the real one waits: an answer comes when it
 //! is asked for, with the id that was asked with, and what it asks is answered before it goes on. The answers change nothing of what
-//! comes. Lines that are no messages are printed as they are, so anything can be put into a transcript.
+//! comes. Lines that are no messages are printed as they are, so anything can be put into a transcript; one that breaks off in a turn
+//! ends there.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -51,7 +52,7 @@ pub(crate) fn replay(
     (client, mut out): (impl BufRead, impl Write),
     pace: Duration,
 ) -> io::Result<()> {
-    let mut replay = Replay { client: Client { input: client, said: VecDeque::new() }, asked: Vec::new(), is_told: false };
+    let mut replay = Replay { client: Client { input: client, said: VecDeque::new() }, asked: Vec::new(), is_told: false, is_at_work: false };
     while let Some(line) = line(&mut transcript)? {
         if !pace.is_zero() {
             std::thread::park_timeout(pace);
@@ -71,10 +72,10 @@ pub(crate) fn replay(
             replay.client.wait(|said| asked.is_answered_by(said))?;
         }
     }
-    if spoken.is_two_way() {
-        replay.stay(spoken, &mut out)?;
+    match spoken.is_two_way() && !replay.is_at_work {
+        true => replay.stay(spoken, &mut out),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Copies the files of a directory into another one, with all that is below it. What is neither file nor directory is passed over.
@@ -105,6 +106,8 @@ struct Replay<R> {
     asked: Vec<Asked>,
     /// It was told what to do.
     is_told: bool,
+    /// Its turn has begun, and not ended.
+    is_at_work: bool,
 }
 
 /// Something that the program asked.
@@ -189,6 +192,9 @@ impl Sort {
 impl<R: BufRead> Replay<R> {
     /// One message of JSON-RPC, as it is printed now; none when nobody asked for it.
     fn rpc(&mut self, mut message: Value, line: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+        if message.get("method").and_then(Value::as_str) == Some("turn/completed") {
+            self.is_at_work = false;
+        }
         let Some(id) = message.get("id").filter(|id| !id.is_null()).cloned() else { return Ok(Some(line)) };
         if message.get("method").is_some() {
             self.asked.push(Asked { place: "/id", id });
@@ -208,6 +214,8 @@ impl<R: BufRead> Replay<R> {
             _ => self.client.wait(fits)?,
         };
         let Some(asked) = asked else { return Ok(None) };
+        // Of the two that begin a turn one is answered at once, and the other when it is over.
+        self.is_at_work |= asked["method"] == "turn/start" && message.get("result").is_some();
         if asked["id"] == id {
             return Ok(Some(line));
         }
@@ -244,6 +252,7 @@ impl<R: BufRead> Replay<R> {
             }
             self.is_told = true;
         }
+        self.is_at_work = kind != "result";
         if kind == "control_request" {
             self.asked.push(Asked { place: "/response/request_id", id: message["request_id"].clone() });
         }
@@ -382,6 +391,19 @@ mod tests {
         let out = replayed(Spoken::ClaudeStream, &[text], &client);
         assert_eq!(out.len(), 2);
         assert!(out[0].contains(r#""request_id":"initialize""#) && out[1] == text, "{out:?}");
+    }
+
+    #[test]
+    fn a_turn_that_breaks_off_is_the_end() {
+        let greeting = r#"{"id":1,"result":{"turn":{"id":"U"}}}"#;
+        let client = [r#"{"id":1,"method":"turn/start"}"#, r#"{"id":2,"method":"turn/interrupt"}"#];
+        assert_eq!(replayed(Spoken::CodexAppServer, &[greeting, r#"{"method":"it"#], &client), [greeting, r#"{"method":"it"#]);
+        let said = r#"{"type":"assistant"}"#;
+        let user = r#"{"type":"user"}"#;
+        assert_eq!(replayed(Spoken::ClaudeStream, &[said], &[user, r#"{"type":"control_request"}"#]), [said]);
+        let prompt = r#"{"id":3,"method":"session/prompt"}"#;
+        let out = replayed(Spoken::Acp, &[r#"{"method":"session/update"}"#], &[prompt]);
+        assert!(out.len() == 2 && out[1].contains("the transcript has no more"), "{out:?}");
     }
 
     #[test]

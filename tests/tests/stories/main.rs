@@ -21,6 +21,7 @@ mod demo;
 mod demo_agent;
 mod doctor;
 mod escapes;
+mod fake_agents;
 mod full_disk;
 mod kills;
 mod leases;
