@@ -194,7 +194,7 @@ fn a_line_of_thirty_megabytes_loses_no_run() -> anyhow::Result<()> {
         let run = story.run_of(&task).await?;
         ensure!(run.state == RunState::Succeeded && run.attempt == 1, "{run:#?}");
         let shown = orchctl(story.env(), &["run", "logs", &run.name]).await?.ok()?;
-        ensure!(shown.contains("more bytes") && shown.contains("its turn ended: completed"), "{:.4000}", shown);
+        ensure!(shown.contains("more bytes") && shown.contains("its turn ended: completed"), "{shown:.4000}");
         Ok(())
     })
 }
