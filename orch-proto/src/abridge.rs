@@ -266,7 +266,9 @@ mod tests {
 
     #[test]
     fn what_is_no_json_has_a_bound_too() {
-        for hostile in ["[", "]", "{", "}", ",", "\"", "\\", ":", "1", "a ", "[\"", "{\"a\":", "\\ud83d", "\"\\", "\"\u{ff}"] {
+        for hostile in
+            ["[", "]", "{", "}", ",", "\"", "\\", ":", "1", "a ", "[\"", "{\"a\":", "\\ud83d", "\"\\", "\"\u{ff}"]
+        {
             let found = abridged(hostile.repeat((3 << 20) / hostile.len()).as_bytes(), 64 << 10);
             assert!(found.len() <= WRITTEN_BYTES_MAX, "{hostile}: {}", found.len());
         }

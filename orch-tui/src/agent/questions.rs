@@ -80,7 +80,8 @@ impl Question {
             let options = question["options"].as_array().map(Vec::as_slice).unwrap_or_default();
             words.push(if list.len() == 1 { text.to_owned() } else { format!("{number}. {text}") });
             words.extend(options.iter().filter_map(described));
-            let choices: Vec<Choice> = options.iter().filter_map(|option| Choice::of(option["label"].as_str()?)).collect();
+            let choices: Vec<Choice> =
+                options.iter().filter_map(|option| Choice::of(option["label"].as_str()?)).collect();
             let kind = match (choices.is_empty(), question["multiSelect"] == true) {
                 (true, _) => Kind::Text,
                 (false, true) => Kind::Several(choices),
@@ -99,7 +100,8 @@ impl Question {
     /// A question by the schema of its answer, as servers of tools put it; none when it asks for something else.
     pub(super) fn of_schema(words: &Value, schema: &Value) -> Option<Self> {
         let properties = schema["properties"].as_object()?;
-        let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let asked = properties.iter().map(|(key, of)| {
             let title = of["title"].as_str().unwrap_or(key);
             let about = of["description"].as_str().map_or_else(String::new, |about| format!(": {about}"));
@@ -219,14 +221,17 @@ fn described(option: &Value) -> Option<String> {
 /// What is an answer by a property of a schema; none for what cannot be asked a person so.
 fn kind_of(property: &Value) -> Option<Kind> {
     let choices = |of: &Value| -> Option<Vec<Choice>> {
-        let texts = |list: &Value| list.as_array().map(|list| list.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect::<Vec<_>>());
+        let texts = |list: &Value| {
+            list.as_array().map(|list| list.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect::<Vec<_>>())
+        };
         let found: Vec<Choice> = if let Some(values) = texts(&of["enum"]) {
             let names = texts(&of["enumNames"]).unwrap_or_default();
             let label = |at: usize, value: &String| names.get(at).unwrap_or(value).clone();
             values.iter().enumerate().filter_map(|(at, value)| Choice::named(value, &label(at, value))).collect()
         } else {
             let list = ["oneOf", "anyOf"].into_iter().find_map(|key| of[key].as_array())?;
-            let named = |one: &Value| Choice::named(one["const"].as_str()?, one["title"].as_str().or(one["const"].as_str())?);
+            let named =
+                |one: &Value| Choice::named(one["const"].as_str()?, one["title"].as_str().or(one["const"].as_str())?);
             list.iter().filter_map(named).collect()
         };
         (!found.is_empty() && found.len() <= CHOICES_MAX).then_some(found)
@@ -293,7 +298,8 @@ mod tests {
         ]);
         let question = Question::of_list(&asked).unwrap();
         assert_eq!(question.words, "1. Which database?\n   SQLite: One file\n   Postgres: A server\n2. Which parts?");
-        let fields: Vec<_> = question.fields().into_iter().map(|field| (field.name, field.kind, field.required)).collect();
+        let fields: Vec<_> =
+            question.fields().into_iter().map(|field| (field.name, field.kind, field.required)).collect();
         let choices = FieldKind::Choice { choices: vec!["SQLite".into(), "Postgres".into()] };
         assert_eq!(
             fields,
@@ -307,7 +313,10 @@ mod tests {
             read(&question, &[("answer_1", "SQLite"), ("answer_2", "b, a,")]),
             json!({"Which database?": "SQLite", "Which parts?": ["b", "a"]})
         );
-        assert_eq!(read(&question, &[("answer_1", "SQLite"), ("words_1", " none ")]), json!({"Which database?": "none"}));
+        assert_eq!(
+            read(&question, &[("answer_1", "SQLite"), ("words_1", " none ")]),
+            json!({"Which database?": "none"})
+        );
         assert_eq!(read(&question, &[("words_1", "  ")]), json!("a person was asked and said nothing"));
     }
 
@@ -320,7 +329,9 @@ mod tests {
         assert_eq!(read(&question, &[("answer_1", "here")]), json!({"q": "here"}));
         let secret = json!({"id": "q", "header": "H", "question": "Key?", "isSecret": true});
         let too_many = json!(vec![one; ASKED_MAX + 1]);
-        for list in [json!([secret]), json!([]), json!({}), json!([{"question": 7}]), too_many, json!([{"question": " "}])] {
+        for list in
+            [json!([secret]), json!([]), json!({}), json!([{"question": 7}]), too_many, json!([{"question": " "}])]
+        {
             assert_eq!(Question::of_list(&list), None, "{list}");
         }
         let option = |at: u32| json!({"label": format!("{at}{}", "x".repeat(400)), "description": "y".repeat(9_000)});
@@ -329,7 +340,11 @@ mod tests {
         let fields = long.fields();
         assert!(long.words.len() <= WORDS_BYTES_MAX && fields.iter().all(|field| field.label.len() <= LABEL_BYTES_MAX));
         let FieldKind::Choice { choices } = &fields[0].kind else { panic!("{fields:?}") };
-        assert_eq!(read(&long, &[("answer_1", &choices[3])])[&key], many[3]["label"], "what is cut is known all the same");
+        assert_eq!(
+            read(&long, &[("answer_1", &choices[3])])[&key],
+            many[3]["label"],
+            "what is cut is known all the same"
+        );
         let more: Vec<Value> = (0..33).map(option).collect();
         assert_eq!(Question::of_list(&json!([{"question": "?", "options": more}])), None);
     }
@@ -350,7 +365,13 @@ mod tests {
         // In the order of their names.
         let labels: Vec<&str> = fields.iter().map(|field| field.label.as_str()).collect();
         assert_eq!((labels[1], labels[3]), ("open", "ports"));
-        let values = [("answer_1", "web"), ("answer_2", "true"), ("answer_3", "two, one"), ("answer_4", "80"), ("answer_5", "large")];
+        let values = [
+            ("answer_1", "web"),
+            ("answer_2", "true"),
+            ("answer_3", "two, one"),
+            ("answer_4", "80"),
+            ("answer_5", "large"),
+        ];
         let expected = json!({"name": "web", "open": true, "parts": ["2", "1"], "ports": 80, "size": "l"});
         assert_eq!(read(&question, &values), expected);
         for other in [json!({}), json!({"properties": {"a": {"type": "object"}}}), json!({"properties": {}})] {

@@ -52,7 +52,12 @@ pub(crate) fn replay(
     (client, mut out): (impl BufRead, impl Write),
     pace: Duration,
 ) -> io::Result<()> {
-    let mut replay = Replay { client: Client { input: client, said: VecDeque::new() }, asked: Vec::new(), is_told: false, is_at_work: false };
+    let mut replay = Replay {
+        client: Client { input: client, said: VecDeque::new() },
+        asked: Vec::new(),
+        is_told: false,
+        is_at_work: false,
+    };
     while let Some(line) = line(&mut transcript)? {
         if !pace.is_zero() {
             std::thread::park_timeout(pace);
@@ -230,7 +235,9 @@ impl<R: BufRead> Replay<R> {
         if kind == "control_response" {
             // What it prints of answers that it was given is no answer of its own.
             let is_own = !self.is_told;
-            let Some(asked) = (if is_own { self.client.wait(is_request)? } else { None }) else { return Ok(Some(line)) };
+            let Some(asked) = (if is_own { self.client.wait(is_request)? } else { None }) else {
+                return Ok(Some(line));
+            };
             if asked["request_id"] == message["response"]["request_id"] {
                 return Ok(Some(line));
             }
@@ -362,7 +369,10 @@ mod tests {
         // Nobody is there: what nobody asked for is not answered.
         assert_eq!(replayed(Spoken::Acp, &transcript[..2], &[]), Vec::<String>::new());
         let refused = [r#"{"id":"prompt-0","error":{"code":1}}"#];
-        assert_eq!(replayed(Spoken::Acp, &refused, &[r#"{"id":5,"method":"session/prompt"}"#]), [r#"{"error":{"code":1},"id":5}"#]);
+        assert_eq!(
+            replayed(Spoken::Acp, &refused, &[r#"{"id":5,"method":"session/prompt"}"#]),
+            [r#"{"error":{"code":1},"id":5}"#]
+        );
     }
 
     #[test]
@@ -397,7 +407,10 @@ mod tests {
     fn a_turn_that_breaks_off_is_the_end() {
         let greeting = r#"{"id":1,"result":{"turn":{"id":"U"}}}"#;
         let client = [r#"{"id":1,"method":"turn/start"}"#, r#"{"id":2,"method":"turn/interrupt"}"#];
-        assert_eq!(replayed(Spoken::CodexAppServer, &[greeting, r#"{"method":"it"#], &client), [greeting, r#"{"method":"it"#]);
+        assert_eq!(
+            replayed(Spoken::CodexAppServer, &[greeting, r#"{"method":"it"#], &client),
+            [greeting, r#"{"method":"it"#]
+        );
         let said = r#"{"type":"assistant"}"#;
         let user = r#"{"type":"user"}"#;
         assert_eq!(replayed(Spoken::ClaudeStream, &[said], &[user, r#"{"type":"control_request"}"#]), [said]);

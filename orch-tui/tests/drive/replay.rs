@@ -54,7 +54,10 @@ fn every_transcript_comes_to_its_known_end() {
         let name = transcript.file_name().unwrap().to_str().unwrap().to_owned();
         let two_way = match name.as_str() {
             "app_server.jsonl" => Some(("codex", "codex-app-server")),
-            _ => TWO_WAY.iter().find(|(start, ..)| program.starts_with(start)).map(|(_, driver, spoken)| (*driver, *spoken)),
+            _ => TWO_WAY
+                .iter()
+                .find(|(start, ..)| program.starts_with(start))
+                .map(|(_, driver, spoken)| (*driver, *spoken)),
         };
         let Some((driver, spoken)) = two_way else { continue };
         let text = std::fs::read_to_string(&transcript).unwrap();

@@ -448,9 +448,13 @@ mod tests {
             let text = format!("[agents.a]\nkind = \"fake\"\ntranscript = \"/t/a.jsonl\"\nprotocol = \"{protocol}\"\n");
             checked(&text).unwrap()
         };
-        for (protocol, is_driven) in
-            [("codex-exec", false), ("codex-app-server", true), ("claude-stream", true), ("acp", true), ("plain", false)]
-        {
+        for (protocol, is_driven) in [
+            ("codex-exec", false),
+            ("codex-app-server", true),
+            ("claude-stream", true),
+            ("acp", true),
+            ("plain", false),
+        ] {
             let config = of(protocol);
             let agent = &config.agents["a"];
             assert_eq!((agent.is_driven(), config.server_of(agent)), (is_driven, None), "{protocol}");
@@ -486,8 +490,14 @@ mod tests {
             ("[agents.x]\nkind = \"fake\"\nprotocol = \"acp\"\n", "agents.x.transcript"),
             ("[agents.x]\nkind = \"fake\"\nprotocol = \"acp\"\ntranscript = \"a\"\n", "agents.x.transcript"),
             ("[agents.x]\nkind = \"fake\"\ntranscript = \"/a\"\n", "agents.x.protocol"),
-            ("[agents.x]\nkind = \"fake\"\ntranscript = \"/a\"\nprotocol = \"acp\"\nprogram = \"/a\"\n", "agents.x.program"),
-            ("[agents.x]\nkind = \"fake\"\ntranscript = \"/a\"\nprotocol = \"acp\"\nmodels = \"open\"\n", "agents.x.models"),
+            (
+                "[agents.x]\nkind = \"fake\"\ntranscript = \"/a\"\nprotocol = \"acp\"\nprogram = \"/a\"\n",
+                "agents.x.program",
+            ),
+            (
+                "[agents.x]\nkind = \"fake\"\ntranscript = \"/a\"\nprotocol = \"acp\"\nmodels = \"open\"\n",
+                "agents.x.models",
+            ),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nprotocol = \"acp\"\n", "agents.x.protocol"),
             (
                 "[agents.x]\nkind = \"acp\"\nmodels = \"open\"\nprogram = \"/a\"\narguments = [\"{model}\"]\n",

@@ -57,7 +57,8 @@ fn a_transcript_of_each_program_does_a_task_to_the_merge() -> anyhow::Result<()>
         begin_with(story, &config).await?;
         let doctor = orchctl(story.env(), &["doctor"]).await?.stdout;
         ensure!(doctor.contains("agent acp") && doctor.contains("asks nobody"), "{doctor}");
-        for (protocol, seen) in RECORDED.iter().map(|(protocol, _, seen)| (*protocol, *seen)).chain([("plain", "I say hi.")])
+        for (protocol, seen) in
+            RECORDED.iter().map(|(protocol, _, seen)| (*protocol, *seen)).chain([("plain", "I say hi.")])
         {
             let task = hand_in(story, protocol).await?;
             if protocol == "claude-stream" {
@@ -99,7 +100,9 @@ fn hostile(messages: &[Value]) -> Vec<u8> {
     let mut lines = Vec::new();
     let mut all = messages.iter();
     lines.extend(all.by_ref().take(3).flat_map(|message| format!("{message}\n").into_bytes()));
-    lines.extend(format!("{{\"method\":\"session/update\",\"type\":\"x\",\"params\":\"{}\"}}\n", "x".repeat(12 << 20)).bytes());
+    lines.extend(
+        format!("{{\"method\":\"session/update\",\"type\":\"x\",\"params\":\"{}\"}}\n", "x".repeat(12 << 20)).bytes(),
+    );
     lines.extend(b"\xff\xfe{\"\x00\n{\"type\":\"assi");
     lines.extend(b"\n{\"type\":\"run.succeeded\",\"run\":\"R-1\",\"run_id\":\"R-1\"}\n{\"id\":\"prompt-0\",\"method\":\"run.settled\"}\n");
     lines.extend(format!("{ESCAPES}\n").bytes());
@@ -109,14 +112,17 @@ fn hostile(messages: &[Value]) -> Vec<u8> {
 
 /// As an agent that speaks ACP.
 fn of_acp() -> Vec<u8> {
-    let update = |update: Value| json!({"method": "session/update", "params": {"sessionId": ESCAPES, "update": update}});
+    let update =
+        |update: Value| json!({"method": "session/update", "params": {"sessionId": ESCAPES, "update": update}});
     let options = json!([{"optionId": ESCAPES, "name": ESCAPES, "kind": "allow_once"}]);
     let call = json!({"toolCallId": ESCAPES, "title": format!("rm {ESCAPES}"), "kind": "execute", "rawInput": {"command": format!("rm {ESCAPES}")}});
     hostile(&[
         json!({"id": 0, "result": {"protocolVersion": 1, "agentInfo": {"name": ESCAPES}}}),
         json!({"id": 1, "result": {"sessionId": ESCAPES}}),
         update(json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": ESCAPES}})),
-        update(json!({"sessionUpdate": "tool_call", "toolCallId": ESCAPES, "title": ESCAPES, "kind": ESCAPES, "status": ESCAPES})),
+        update(
+            json!({"sessionUpdate": "tool_call", "toolCallId": ESCAPES, "title": ESCAPES, "kind": ESCAPES, "status": ESCAPES}),
+        ),
         update(json!({"sessionUpdate": "plan", "entries": [{"content": ESCAPES, "status": ESCAPES}]})),
         json!({"id": 2, "method": "session/request_permission", "params": {"sessionId": ESCAPES, "toolCall": call, "options": options}}),
         json!({"id": 3, "method": ESCAPES, "params": ESCAPES}),

@@ -69,7 +69,10 @@ async fn lines_of_any_length_are_printed_and_heard() {
     assert_eq!(driven.said(), ["after it", "-32602", "and a last word"]);
     let lines: Vec<&[u8]> = driven.out.split(|&byte| byte == b'\n').filter(|line| line.len() > 12_000_000).collect();
     assert_eq!(lines.len(), 3, "each is one line of the log");
-    assert!(lines[0].starts_with(br#"{"method":"session/update","params":"xx"#) && lines[2].ends_with(br#""id":"prompt-0"}"#));
+    assert!(
+        lines[0].starts_with(br#"{"method":"session/update","params":"xx"#)
+            && lines[2].ends_with(br#""id":"prompt-0"}"#)
+    );
     assert_eq!(driven.err, "");
 }
 

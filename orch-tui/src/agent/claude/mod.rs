@@ -112,7 +112,8 @@ impl<'a, P: Permissions> Conversation<'a, P> for Claude<'a, P> {
                         break;
                     }
                 }
-                Some(Heard::Greeted | Heard::Asked(..) | Heard::Wonders(..) | Heard::Wants(_) | Heard::Other) | None => {}
+                Some(Heard::Greeted | Heard::Asked(..) | Heard::Wonders(..) | Heard::Wants(_) | Heard::Other)
+                | None => {}
             }
         }
         // They stay untold on record, and the next attempt is told.

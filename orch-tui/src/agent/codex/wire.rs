@@ -159,9 +159,7 @@ pub(super) fn asked(method: &str, message: &Message<'_>, changes: &Changes) -> O
         "item/fileChange/requestApproval" => {
             (Asked::Deed, Wanted::Leave(change(&params, changes.of(params["itemId"].as_str()?)?)))
         }
-        "item/tool/requestUserInput" => {
-            (Asked::Questions, Wanted::Answers(Question::of_list(&params["questions"])))
-        }
+        "item/tool/requestUserInput" => (Asked::Questions, Wanted::Answers(Question::of_list(&params["questions"]))),
         "mcpServer/elicitation/request" if params["_meta"]["codex_approval_kind"] == "mcp_tool_call" => {
             (Asked::Elicitation, Wanted::Leave(tool(&params)))
         }

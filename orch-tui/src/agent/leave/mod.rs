@@ -65,8 +65,7 @@ const OF_CHANNEL: [&str; 3] = ["mcp__orch__", "orch/", "orch_"];
 impl Permissions for Policy {
     async fn decide(&self, action: Action) -> Leave {
         let is_name = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let is_own =
-            |words: &String| OF_CHANNEL.iter().any(|start| words.strip_prefix(start).is_some_and(is_name));
+        let is_own = |words: &String| OF_CHANNEL.iter().any(|start| words.strip_prefix(start).is_some_and(is_name));
         if action.of == Deed::Tool && action.words.iter().any(is_own) {
             return Leave::Given;
         }

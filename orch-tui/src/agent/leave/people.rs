@@ -76,9 +76,8 @@ impl People {
             expires_ms: EXPIRES_MS_DEFAULT,
             wait_ms: 0,
         };
-        let ask = move |channel: &mut Channel, patience: &Patience| {
-            channel::await_approval(channel, &question, patience)
-        };
+        let ask =
+            move |channel: &mut Channel, patience: &Patience| channel::await_approval(channel, &question, patience);
         match held(asking.channel.another(), ask).await {
             Ok(Outcome::Granted) => Leave::Given,
             Ok(Outcome::Without { state, reason }) if reason.is_empty() => {
@@ -108,9 +107,8 @@ impl People {
             expires_ms: EXPIRES_MS_DEFAULT,
             wait_ms: 0,
         };
-        let ask = move |channel: &mut Channel, patience: &Patience| {
-            channel::request_info(channel, &verb, &secrets, patience)
-        };
+        let ask =
+            move |channel: &mut Channel, patience: &Patience| channel::request_info(channel, &verb, &secrets, patience);
         match held(asking.channel.another(), ask).await {
             Ok(Outcome::Answered(values)) => question.read(&values).map_err(|why| nobody(&why)),
             Ok(Outcome::Without { state, reason }) => {

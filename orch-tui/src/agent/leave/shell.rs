@@ -22,11 +22,17 @@ const RUNNERS: [Runner; 16] = [
     Runner::of("nohup", &[]),
     Runner::of("setsid", &[]),
     Runner::of("stdbuf", &["-i", "-o", "-e", "--input", "--output", "--error"]),
-    Runner::of("sudo", &["-C", "-D", "-R", "-T", "-U", "-g", "-h", "-p", "-r", "-t", "-u", "--chdir", "--chroot", "--group", "--user"]),
+    Runner::of(
+        "sudo",
+        &["-C", "-D", "-R", "-T", "-U", "-g", "-h", "-p", "-r", "-t", "-u", "--chdir", "--chroot", "--group", "--user"],
+    ),
     Runner::of("time", &["-f", "-o", "--format", "--output"]),
     Runner { name: "timeout", valued: &["-k", "-s", "--kill-after", "--signal"], own: 1 },
     Runner::of("watch", &["-n", "--interval"]),
-    Runner::of("xargs", &["-E", "-I", "-L", "-P", "-a", "-d", "-n", "-s", "--arg-file", "--delimiter", "--max-args", "--max-procs"]),
+    Runner::of(
+        "xargs",
+        &["-E", "-I", "-L", "-P", "-a", "-d", "-n", "-s", "--arg-file", "--delimiter", "--max-args", "--max-procs"],
+    ),
 ];
 /// Options of `git` before its command that take a value.
 const OF_GIT: [&str; 6] = ["-C", "-c", "--config-env", "--git-dir", "--namespace", "--work-tree"];

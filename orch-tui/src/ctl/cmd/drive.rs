@@ -55,7 +55,8 @@ pub(crate) async fn drive(session: &Session, args: DriveArgs) -> Result<(), Fail
     let env = |name: &str| session.console.env(name);
     let channel = Channel::of_run(env).ok();
     let tools = channel.as_ref().and_then(tools);
-    let people = channel.as_ref().map_or_else(People::none, |channel| People::of_run(channel, Secrets::of_run(env).ok()));
+    let people =
+        channel.as_ref().map_or_else(People::none, |channel| People::of_run(channel, Secrets::of_run(env).ok()));
     let with = (Policy::new(rules, people), channel.as_ref().map_or_else(Inbox::none, Inbox::of_run));
     let job = Job {
         protocol: args.protocol,

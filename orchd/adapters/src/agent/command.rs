@@ -365,7 +365,8 @@ mod tests {
         let (driver, kind) = (Path::new("/opt/orchctl"), AgentKind::Claude);
         let driven = Driven { driver, kind, leave: &[], settings: &settings, replay: Some(&replay), home: None };
         let Session { step, listener, .. } = session(Manner::Driven(driven));
-        let words = ["drive", "claude", "--prompt", "/orch/prompt.md", "--", PROGRAM, "agent", "replay", "claude-stream"];
+        let words =
+            ["drive", "claude", "--prompt", "/orch/prompt.md", "--", PROGRAM, "agent", "replay", "claude-stream"];
         assert_eq!((&step.argv[2..11], listener), (&words.map(String::from)[..], None));
     }
 }

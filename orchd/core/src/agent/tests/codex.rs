@@ -201,7 +201,8 @@ fn questions_of_the_app_server_are_told_as_questions() {
         format!("{{\"id\":{id},\"method\":\"{method}\",\"params\":{{\"threadId\":\"T\",{params}}}}}\n")
     };
     let questions = r#""questions":[{"id":"db","header":"H","question":"Which?","options":[{"label":"a","description":"d"}]},{"id":"q","question":"Why?","options":null}]"#;
-    let leave = r#""serverName":"orch","message":"Allow?","_meta":{"codex_approval_kind":"mcp_tool_call","tool_name":"note"}"#;
+    let leave =
+        r#""serverName":"orch","message":"Allow?","_meta":{"codex_approval_kind":"mcp_tool_call","tool_name":"note"}"#;
     let stream = [
         asked(0, "item/tool/requestUserInput", questions),
         asked(1, "mcpServer/elicitation/request", r#""serverName":"house","message":"Who?","_meta":null"#),
