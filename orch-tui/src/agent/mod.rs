@@ -2,8 +2,8 @@
 //! per protocol, and what they share. What a driver prints is the agent's own lines; of the daemon it knows the channel of the
 //! run, over which people are asked and say something.
 //!
-//! `replay` takes the place of a program. A driver is as untrusted as its agent, and dies with the run. It is part of `orchctl` because that needs nothing but
-//! itself: no daemon, no configuration, no home. In reading order.
+//! A driver is as untrusted as its agent, and dies with the run. It is part of `orchctl` because that needs nothing but
+//! itself: no daemon, no configuration, no home. `replay` takes the place of a program. In reading order.
 
 mod lines;
 mod program;

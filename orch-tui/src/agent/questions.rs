@@ -84,7 +84,7 @@ impl Question {
                 options.iter().filter_map(|option| Choice::of(option["label"].as_str()?)).collect();
             let kind = match (choices.is_empty(), question["multiSelect"] == true) {
                 (true, _) => Kind::Text,
-                (false, true) => Kind::Several(choices),
+                (false, true) => Kind::several(choices),
                 // Claude Code, whose questions have no ids, offers words of one's own with each of them.
                 (false, false) => {
                     let or_words = question["isOther"].as_bool().unwrap_or(question["id"].is_null());
@@ -117,7 +117,7 @@ impl Question {
         let question = Self { words, asked };
         let fields = question.fields();
         let choices = |field: &FieldSpec| match &field.kind {
-            FieldKind::Choice { choices } => (choices.len(), choices.iter().map(String::len).sum()),
+            FieldKind::Choice { choices } => (choices.len(), choices.iter().map(String::len).sum::<usize>()),
             _ => (0, 0),
         };
         let bytes: usize = fields.iter().map(|field| field.label.len() + choices(field).1).sum();
@@ -186,12 +186,20 @@ impl Asked {
     }
 }
 
+impl Kind {
+    /// Commas stand between those that are chosen, and in none of them.
+    fn several(choices: Vec<Choice>) -> Self {
+        let plain = |choice: Choice| Choice { label: choice.label.replace(',', ";"), ..choice };
+        Self::Several(choices.into_iter().map(plain).collect())
+    }
+}
+
 impl Choice {
     fn of(value: &str) -> Option<Self> {
         Self::named(value, value)
     }
 
-    /// A label has no commas where several may be chosen, and nothing that a terminal takes for its own.
+    /// A label has nothing that a terminal takes for its own.
     fn named(value: &str, label: &str) -> Option<Self> {
         let label = cut(SafeText::line(label.trim()).as_str(), CHOICE_BYTES_MAX);
         (!label.is_empty()).then(|| Self { value: value.to_owned(), label })
@@ -244,7 +252,7 @@ fn kind_of(property: &Value) -> Option<Kind> {
         },
         "number" | "integer" => Some(Kind::Number),
         "boolean" => Some(Kind::Bool),
-        "array" => choices(&property["items"]).map(Kind::Several),
+        "array" => choices(&property["items"]).map(Kind::several),
         _ => None,
     }
 }
@@ -294,7 +302,7 @@ mod tests {
             {"question": "Which database?", "header": "Database", "multiSelect": false, "options": [
                 {"label": "SQLite", "description": "One file"}, {"label": "Postgres", "description": "A server"}]},
             {"question": "Which parts?", "header": "Parts", "multiSelect": true, "options": [
-                {"label": "a", "description": ""}, {"label": "b", "description": ""}]}
+                {"label": "a, c", "description": ""}, {"label": "b", "description": ""}]}
         ]);
         let question = Question::of_list(&asked).unwrap();
         assert_eq!(question.words, "1. Which database?\n   SQLite: One file\n   Postgres: A server\n2. Which parts?");
@@ -310,8 +318,8 @@ mod tests {
             ]
         );
         assert_eq!(
-            read(&question, &[("answer_1", "SQLite"), ("answer_2", "b, a,")]),
-            json!({"Which database?": "SQLite", "Which parts?": ["b", "a"]})
+            read(&question, &[("answer_1", "SQLite"), ("answer_2", "b, a; c,")]),
+            json!({"Which database?": "SQLite", "Which parts?": ["b", "a, c"]})
         );
         assert_eq!(
             read(&question, &[("answer_1", "SQLite"), ("words_1", " none ")]),

@@ -417,7 +417,7 @@ mod tests {
         records.insert(20, (ERR, 0, &b"meanwhile"[..]));
         let told_of = |records: &[(u8, u8, &[u8])], is_over| {
             let log = log_of(records);
-            let piece = told(log.path(), 16, (64 << 10, is_over), AGENT).unwrap();
+            let piece = told(log.path(), 16, (256 << 10, is_over), AGENT).unwrap();
             let texts: Vec<String> =
                 piece.items.iter().map(|chunk| String::from_utf8_lossy(&chunk.bytes.0).into_owned()).collect();
             (texts, piece.next_offset, std::fs::metadata(log.path()).unwrap().len())
