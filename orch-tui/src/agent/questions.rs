@@ -312,9 +312,9 @@ mod tests {
         assert_eq!(
             fields,
             [
-                ("answer_1".into(), choices, false),
-                ("words_1".into(), FieldKind::Text, false),
-                ("answer_2".into(), FieldKind::Text, false)
+                ("answer_1".to_owned(), choices, false),
+                ("words_1".to_owned(), FieldKind::Text, false),
+                ("answer_2".to_owned(), FieldKind::Text, false)
             ]
         );
         assert_eq!(
