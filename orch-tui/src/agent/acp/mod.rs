@@ -109,7 +109,7 @@ impl<P: Permissions> Acp<'_, P> {
         if agent.protocol_version.as_u64() != Some(wire::VERSION) {
             return Err(DriveError::Version { theirs: rpc::start(&agent.protocol_version.to_string()) });
         }
-        let servers: Vec<Value> = job.tools.iter().map(server).collect();
+        let servers: Vec<Value> = job.tools.into_iter().map(server).collect();
         let place = json!({ "cwd": job.directory, "mcpServers": servers });
         self.talk.program.say(rpc::request(wire::SESSION, "session/new", &place)).await;
         let begun = self.answer_soon(wire::SESSION, "session/new").await?;

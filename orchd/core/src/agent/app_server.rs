@@ -188,12 +188,12 @@ struct Meta<'a> {
 struct Question<'a> {
     #[serde(borrow)]
     question: Str<'a>,
-    options: List<Answer<'a>, QUESTIONS_MAX>,
+    options: List<Offered<'a>, QUESTIONS_MAX>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Answer<'a> {
+struct Offered<'a> {
     #[serde(borrow)]
     label: Str<'a>,
 }
@@ -363,8 +363,8 @@ fn elicited(asked: &Asked<'_>, sink: &mut dyn FnMut(RunEvent)) {
 fn wonders(asked: &Asked<'_>, sink: &mut dyn FnMut(RunEvent)) {
     let id = shown(asked.id).text;
     for Question { question, options } in &asked.params.questions.items {
-        let label = |answer: &Answer<'_>| answer.label.start(PATH_BYTES_MAX);
-        let choice = |answer: &Answer<'_>| Choice { id: label(answer), label: label(answer), verdict: None };
+        let label = |answer: &Offered<'_>| answer.label.start(PATH_BYTES_MAX);
+        let choice = |answer: &Offered<'_>| Choice { id: label(answer), label: label(answer), verdict: None };
         let (question, options) = (question.clone().into(), options.items.iter().map(choice).collect());
         sink(RunEvent::InfoRequested { id: id.clone(), question, options });
     }
