@@ -40,7 +40,8 @@ fn agent(story: &Story, protocol: &str, transcript: &[u8]) -> anyhow::Result<Str
 
 /// A task for the agent of a protocol.
 async fn hand_in(story: &Story, protocol: &str) -> anyhow::Result<String> {
-    let words = ["--project", "shop", "task", "create", "Say hi", "--capability", protocol];
+    let title = format!("Say hi as {protocol}");
+    let words = ["--project", "shop", "task", "create", &title, "--capability", protocol];
     let words = words.into_iter().chain(["--accept", "it says hi", "--queue", "-o", "name"]).collect::<Vec<_>>();
     Ok(orchctl(story.env(), &words).await?.ok()?.trim().to_owned())
 }
