@@ -3,8 +3,8 @@
 //!
 //! What comes out is JSON if what went in is. Its size has a bound whatever goes in, and nothing recurses.
 
-/// Most bytes that are kept of a text, as it is written.
-pub const TEXT_BYTES_MAX: usize = 64 << 10;
+/// Most bytes that are kept of a text, as it is written: a little more than a reader of logs shows, which then says that it is cut.
+pub const TEXT_BYTES_MAX: usize = 65 << 10;
 /// What may be written, in bytes, before nothing more is begun at the top. Every list and object within may use half of the room
 /// that is left around it, so what comes behind it has the other half.
 const BYTES_MAX: usize = 1 << 20;

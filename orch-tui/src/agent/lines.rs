@@ -92,7 +92,8 @@ mod tests {
         let long = format!("{{\"id\": 7, \"x\": \"{}\"}}", "x".repeat(3 * PIECE_BYTES));
         let text = format!("one\n\nlonger than twenty bytes\n{long}\nlast");
         let lines = found(text.as_bytes()).await;
-        let expected = format!("<{}> {{\"id\":7,\"x\":\"{}\"}}", long.len(), "x".repeat(64 << 10));
+        let expected =
+            format!("<{}> {{\"id\":7,\"x\":\"{}\"}}", long.len(), "x".repeat(orch_proto::abridge::TEXT_BYTES_MAX));
         assert_eq!(lines, ["one", "", "<24> longerthantwentybytes", &expected, "last"].map(ToOwned::to_owned));
         assert_eq!(found(long.as_bytes()).await, [expected], "also one that nothing ends");
         assert_eq!(found(b"\n\nb").await, ["", "", "b"]);
