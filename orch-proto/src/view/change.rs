@@ -47,6 +47,15 @@ impl ChangeState {
     }
 }
 
+/// The words of a run under which its work is proposed. Hostile text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProposedView {
+    pub title: String,
+    /// Why; empty for none.
+    #[serde(default)]
+    pub body: String,
+}
+
 /// A change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeView {
@@ -70,6 +79,9 @@ pub struct ChangeView {
     pub lines_removed: u32,
     /// Protected paths that it touches.
     pub protected: Vec<String>,
+    /// What its run calls it; its commit says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<ProposedView>,
     pub approval: Option<ApprovalId>,
     pub approval_name: Option<String>,
     /// Name and state of the gate runs, oldest first.

@@ -256,6 +256,16 @@ pub struct MessageView {
     pub run: Option<String>,
     /// When that agent was told.
     pub told_at: Option<Timestamp>,
+    /// What it answered. Its own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<ReplyView>,
+}
+
+/// What an agent answered to a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyView {
+    pub text: String,
+    pub at: Timestamp,
 }
 
 /// Which tasks to list. Empty fields do not restrict.

@@ -99,6 +99,10 @@ pub enum Word {
     Withdraw { key: String, action: Option<(String, Vec<String>)> },
     /// Its agent was told the message of this number.
     Told { number: u32 },
+    /// What its agent answered to the message of this number.
+    Replied { number: u32, text: String },
+    /// Under which words its work is to be proposed.
+    Propose { title: String, body: String },
 }
 
 /// What is wanted of a model in the place of the planner's rules. `planning` is its number in the project.

@@ -10,7 +10,7 @@ use orch_core::state::task::TaskState as State;
 use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
 use orch_proto::id::RunId;
-use orch_proto::view::{MessageView, TaskState, TaskView, WaitView};
+use orch_proto::view::{MessageView, ReplyView, TaskState, TaskView, WaitView};
 
 use super::wait::wait_view;
 use super::{name_by_id, patience, slug, terms};
@@ -93,7 +93,8 @@ pub(crate) fn messages(view: &impl View, task: &Task) -> Result<Vec<MessageView>
     let message = |said: &Message| {
         let run = said.run.map(|id| name_by_id::<Run>(view, id)).transpose()?;
         let (from, text) = (said.name.clone(), said.text.clone());
-        Ok(MessageView { number: said.number, from, text, at: said.at, run, told_at: said.told_at })
+        let reply = said.reply.as_ref().map(|reply| ReplyView { text: reply.text.clone(), at: reply.at });
+        Ok(MessageView { number: said.number, from, text, at: said.at, run, told_at: said.told_at, reply })
     };
     task.thread.iter().map(message).collect()
 }

@@ -428,6 +428,9 @@ fn text(task: &TaskView, paint: Paint) -> String {
     field("commit", task.commit.as_deref().unwrap_or(""));
     for message in &task.messages {
         field("said", &said(message));
+        if let Some(reply) = &message.reply {
+            field("reply", &format!("at {}: {}", reply.at, reply.text));
+        }
     }
     field("id", &task.id.to_string());
     out

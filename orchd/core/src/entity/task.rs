@@ -190,6 +190,11 @@ pub enum TaskEvent {
     Told {
         number: u32,
     },
+    /// What that agent answered.
+    Replied {
+        number: u32,
+        text: String,
+    },
     /// What the operation that began with event number `operation` changed of it is as it was before.
     Undone {
         operation: u64,
@@ -434,6 +439,7 @@ impl Entity for Task {
             TaskEvent::Escalated { question } => task.question = Some(*question),
             TaskEvent::Said { message } => task.is_said(message),
             TaskEvent::Told { number } => task.is_told(*number, meta.at),
+            TaskEvent::Replied { number, text } => task.is_answered(*number, text, meta.at),
             TaskEvent::SpendingRaised => task.spending_raises = task.spending_raises.saturating_add(1),
             TaskEvent::Undone { parts, .. } => parts.iter().try_for_each(|part| task.put_back(part, meta.at))?,
         }
@@ -491,6 +497,7 @@ impl Entity for Task {
             TaskEvent::SpendingRaised => "spending_raised",
             TaskEvent::Said { .. } => "said",
             TaskEvent::Told { .. } => "told",
+            TaskEvent::Replied { .. } => "replied",
             TaskEvent::Undone { .. } => "undone",
         }
     }

@@ -56,6 +56,7 @@ impl Stage {
             | TaskEvent::SpendingRaised
             | TaskEvent::Said { .. }
             | TaskEvent::Told { .. }
+            | TaskEvent::Replied { .. }
             | TaskEvent::Moved { .. }
             | TaskEvent::ApprovalAsked { .. } => return None,
         })

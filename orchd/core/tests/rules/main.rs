@@ -9,6 +9,7 @@
 mod spending;
 mod support;
 
+mod asked;
 mod budgets;
 mod channel;
 
@@ -36,6 +37,8 @@ mod orders;
 mod patience;
 
 mod plannings;
+
+mod proposed;
 
 mod schedule_checks;
 mod schedule_choice;

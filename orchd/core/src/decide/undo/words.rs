@@ -97,6 +97,7 @@ const fn task(event: &TaskEvent) -> Option<(&'static str, &'static str)> {
         | TaskEvent::Reopened
         | TaskEvent::ApprovalAsked { .. }
         | TaskEvent::Told { .. }
+        | TaskEvent::Replied { .. }
         | TaskEvent::Undone { .. } => None,
     }
 }
