@@ -112,6 +112,8 @@ pub enum Verb {
         #[serde(default)]
         wait_ms: u32,
     },
+    /// Nobody in the run waits any more for the decision about the tool of this name.
+    WithdrawTool { name: String },
 }
 
 /// What a person says to the agent of a run.
@@ -320,6 +322,7 @@ mod tests {
             Verb::Replied { number: 4, text: "yes".into() },
             Verb::ProposeChange { title: "t".into(), body: "b\nc".into() },
             Verb::RequestTool { name: "go".into(), reason: "r".into(), expires_ms: 1, wait_ms: 2 },
+            Verb::WithdrawTool { name: "go".into() },
         ];
         for verb in verbs {
             let call = Call { version: CHANNEL_VERSION, verb };

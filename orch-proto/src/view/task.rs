@@ -239,6 +239,9 @@ pub struct TaskView {
     pub created_at: Timestamp,
     /// When it came into its state.
     pub since: Timestamp,
+    /// Tools that a person gave its attempts, each with where it comes from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
     /// What people said to it, the oldest first; of a list there is none of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<MessageView>,

@@ -217,7 +217,7 @@ mod tests {
         );
         assert_eq!(found[0]["result"]["protocolVersion"], "2024-11-05");
         assert_eq!(found[1]["error"]["code"], -32_700);
-        assert_eq!((found[2]["id"].as_str(), found[2]["result"]["tools"].as_array().unwrap().len()), (Some("a"), 6));
+        assert_eq!((found[2]["id"].as_str(), found[2]["result"]["tools"].as_array().unwrap().len()), (Some("a"), 8));
         assert_eq!(found[3]["error"]["code"], -32_601);
         assert_eq!(found[4]["result"], json!({}));
         assert_eq!(found[5]["error"]["code"], -32_600);

@@ -164,6 +164,7 @@ fn task(event: &TaskEvent) -> String {
             let asked = if question.is_some() { "; a person is asked" } else { "" };
             format!("could begin for {} and has not{asked}", patience::span(overdue.timeout.after_ms))
         }
+        TaskEvent::ToolGiven { name, source } => format!("its next attempts have the tool {name}, from {source}"),
         TaskEvent::Said { message } => format!("{} says: {}", message.name, message.text),
         TaskEvent::Told { number } => format!("its agent was told message {number}"),
         TaskEvent::Replied { number, text } => format!("its agent answers to message {number}: {text}"),
@@ -252,6 +253,7 @@ fn channel(event: &ChannelEvent) -> String {
         ChannelEvent::Asked { asked } => match asked {
             Asked::Info { key, .. } => format!("asks by the name {key}"),
             Asked::Action { .. } => "asks for a permission".into(),
+            Asked::Tool { name, .. } => format!("asks for the tool {name}"),
         },
         ChannelEvent::Proposed { proposed } => format!("proposes its change as: {}", proposed.title),
         ChannelEvent::InputRequested { question } => format!("waits for an answer to {question}"),

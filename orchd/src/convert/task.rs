@@ -84,6 +84,7 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
         eta: None,
         created_at: task.created_at,
         since: task.since,
+        tools: task.tools.iter().map(|(name, source)| format!("{name} ({source})")).collect(),
         messages: Vec::new(),
     })
 }

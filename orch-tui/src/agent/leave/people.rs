@@ -81,7 +81,13 @@ impl People {
             Ok(Outcome::Without { state, reason }) => {
                 Leave::Refused(refusal(&format!("a person was asked: {state}"), Some(&reason)))
             }
-            Ok(Outcome::Answered(_) | Outcome::Waiting | Outcome::Withdrawn) => {
+            Ok(
+                Outcome::Answered(_)
+                | Outcome::Here { .. }
+                | Outcome::NextAttempt
+                | Outcome::Waiting
+                | Outcome::Withdrawn,
+            ) => {
                 Leave::Refused(refusal("nobody decided", None))
             }
             Err(error) => {

@@ -237,6 +237,7 @@ pub(crate) fn task(number: u32) -> TaskView {
         eta: None,
         created_at: AT,
         since: AT,
+        tools: Vec::new(),
         messages: Vec::new(),
     }
 }

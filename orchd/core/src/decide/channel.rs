@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::entity::{
     Approval, ApprovalSubject, Artifact, Asked, ChannelEvent, Entity as _, HANDED_IN_MAX, HANDED_IN_TIMES_MAX,
     InfoRequest, InfoRequestEvent, NOTES_MAX, OwnWait, PROGRESS_TIMES_MAX, PROPOSED_TIMES_MAX, Proposed, Run, RunEvent,
-    RunPause, Task,
+    RunPause, Task, TaskEvent,
 };
 use crate::event::Event;
 use crate::state::approval::ApprovalState;
@@ -28,10 +28,16 @@ pub const PROPOSED_BYTES_MAX: usize = 8 << 10;
 pub const ASKED_MAX: usize = 64;
 /// See [`ASKED_MAX`].
 pub const ASKED_OPEN_MAX: usize = 4;
+/// Most tools that a task is given beside those that it names.
+pub const TOOLS_MAX: usize = 16;
+/// Longest name of a tool, in bytes.
+const TOOL_BYTES_MAX: usize = 63;
 /// Most lines that explain what is to be allowed.
 const DETAILS_MAX: usize = 20;
 /// Longest path of a file that is handed in, in bytes.
 const PATH_BYTES_MAX: usize = 1 << 10;
+/// Why a question is taken back by its run.
+const UNWANTED: &str = "the run does not wait for the answer any more";
 /// How much of a question is shown as what its run waits for, in characters.
 const SHOWN_CHARS_MAX: usize = 120;
 
@@ -85,6 +91,8 @@ fn say<V: View>(cx: &mut Context<'_, V>, (id, fence): (RunId, u64), word: &Word)
         Word::Told { number } => thread::told(cx, &run, *number),
         Word::Replied { number, text } => thread::replied(cx, &run, *number, text),
         Word::Propose { title, body } => propose(cx, &run, title, body),
+        Word::AskTool { .. } => ask_for_tool(cx, &run, word),
+        Word::WithdrawTool { name } => take_back_tool(cx, &run, name),
     }
 }
 
@@ -174,6 +182,77 @@ fn ask_to_allow<V: View>(cx: &mut Context<'_, V>, run: &Run, word: &Word) -> Res
     Ok(())
 }
 
+/// Asks a person to give the task of a run a tool. What the run has stays as it is: its next attempt has the tool.
+fn ask_for_tool<V: View>(cx: &mut Context<'_, V>, run: &Run, word: &Word) -> Result<(), DecideError> {
+    let Word::AskTool { name, reason, source, expires } = word else { return Err(conflict("nothing to be given")) };
+    let digest = tool_digest(run.id, name, source);
+    if let Some(asked) = asked_action(cx.view, run, digest)? {
+        cx.touch(EntityKind::Approval, asked.id);
+        cx.note("it was asked before");
+        return Ok(());
+    }
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "._+-".contains(char);
+    if name.is_empty() || name.len() > TOOL_BYTES_MAX || !name.chars().all(is_plain) {
+        let problem = format!("has not 1 to {TOOL_BYTES_MAX} of `a-zA-Z0-9._+-`");
+        return Err(DecideError::Invalid { field: "tool", problem });
+    }
+    bounds::bytes("reason", reason.len(), SAID_BYTES_MAX)?;
+    bounds::bytes("source", source.len(), SAID_BYTES_MAX)?;
+    if reason.trim().is_empty() {
+        return Err(DecideError::Invalid { field: "reason", problem: "is empty; say what the tool is for".into() });
+    }
+    let task: Task = cx.get(run.task)?;
+    bounds::count("tools of the task", task.tools.len() + 1, TOOLS_MAX)?;
+    let known = may_ask(cx, run)?;
+    info::expiry(cx.now, *expires)?;
+    let mut details = vec![format!("mounted read-only in attempts after this one: {source}")];
+    details.push("what for, in the run's words:".to_owned());
+    let lines: Vec<String> = reason.lines().map(|line| format!("  {line}")).collect();
+    approval::list(&mut details, lines.into_iter());
+    let asked = Question {
+        project: run.project,
+        subject: ApprovalSubject::Action { id: run.id },
+        action: format!("R-{} wants the tool `{name}` for T-{} {}", run.number, task.number, task.title),
+        details,
+        rule: "a run has the tools that its recipe and its project name; a person gives it others",
+        digest,
+        choices: Vec::new(),
+    };
+    let id = approval::ask_until(cx, asked, Some(*expires))?;
+    cx.touch(EntityKind::Approval, id);
+    let asked = Asked::Tool { digest, id, name: name.clone(), source: source.clone() };
+    waits(cx, run, (known, asked), ChannelEvent::ApprovalRequested { action: format!("the tool {name}") });
+    Ok(())
+}
+
+/// What an approval of a tool is bound to: that of this program, from there, for the task of this run.
+#[must_use]
+pub fn tool_digest(run: RunId, name: &str, source: &str) -> Digest {
+    Digest::of_json(&("tool", run, name, source))
+}
+
+/// A person has allowed what a run asked for.
+pub(super) fn allowed<V: View>(cx: &mut Context<'_, V>, id: RunId, approval: ApprovalId) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    for asked in &run.channel.asked {
+        if let Asked::Tool { id: of, name, source, .. } = asked
+            && *of == approval
+        {
+            cx.emit((run.task, TaskEvent::ToolGiven { name: name.clone(), source: source.clone() }));
+            cx.touch(EntityKind::Task, run.task);
+        }
+    }
+    decided(cx, id)
+}
+
+/// Whether a run was told that its task has a tool now, which it has not itself.
+pub(super) fn lacks_tool(run: &Run, task: &Task) -> bool {
+    run.channel.asked.iter().any(|asked| match asked {
+        Asked::Tool { name, source, .. } => task.tools.get(name) == Some(source),
+        Asked::Info { .. } | Asked::Action { .. } => false,
+    })
+}
+
 /// What an approval of an action of a run is bound to.
 #[must_use]
 pub fn action_digest(run: RunId, key: &str, action: &str, details: &[String]) -> Digest {
@@ -187,7 +266,7 @@ pub fn action_digest(run: RunId, key: &str, action: &str, details: &[String]) ->
 pub fn asked_info(view: &impl View, run: &Run, key: &str) -> Result<Option<InfoRequest>, ReadError> {
     let named = |asked: &Asked| match asked {
         Asked::Info { key: known, id } if known == key => Some(*id),
-        Asked::Info { .. } | Asked::Action { .. } => None,
+        Asked::Info { .. } | Asked::Action { .. } | Asked::Tool { .. } => None,
     };
     match asked_before(view, run)?.iter().find_map(named) {
         Some(id) => view.get(id),
@@ -195,14 +274,14 @@ pub fn asked_info(view: &impl View, run: &Run, key: &str) -> Result<Option<InfoR
     }
 }
 
-/// The permission that a run asked for with this [digest](action_digest).
+/// The permission that a run asked for with this digest: of an [action](action_digest) or a [tool](tool_digest).
 ///
 /// # Errors
 /// When the state cannot be read.
 pub fn asked_action(view: &impl View, run: &Run, digest: Digest) -> Result<Option<Approval>, ReadError> {
     let bound = |asked: &Asked| match asked {
-        Asked::Action { digest: known, id } if *known == digest => Some(*id),
-        Asked::Info { .. } | Asked::Action { .. } => None,
+        Asked::Action { digest: known, id } | Asked::Tool { digest: known, id, .. } if *known == digest => Some(*id),
+        Asked::Info { .. } | Asked::Action { .. } | Asked::Tool { .. } => None,
     };
     match asked_before(view, run)?.iter().find_map(bound) {
         Some(id) => view.get(id),
@@ -319,27 +398,43 @@ fn take_back<V: View>(
     key: &str,
     action: Option<&(String, Vec<String>)>,
 ) -> Result<(), DecideError> {
-    const WHY: &str = "the run does not wait for the answer any more";
     let is_open = if let Some((action, details)) = action {
         let digest = action_digest(run.id, key, action, details);
         let asked = asked_action(cx.view, run, digest)?;
         let asked = asked.ok_or_else(|| never_asked(EntityKind::Approval, key))?;
         cx.touch(EntityKind::Approval, asked.id);
-        approval::void(cx, asked.id, WHY)?;
+        approval::void(cx, asked.id, UNWANTED)?;
         asked.is_open()
     } else {
         let asked = asked_info(cx.view, run, key)?.ok_or_else(|| never_asked(EntityKind::InfoRequest, key))?;
         cx.touch(EntityKind::InfoRequest, asked.id);
         if asked.is_pending() {
-            cx.emit((asked.id, InfoRequestEvent::Cancelled { reason: WHY.to_owned() }));
+            cx.emit((asked.id, InfoRequestEvent::Cancelled { reason: UNWANTED.to_owned() }));
         }
         asked.is_pending()
     };
-    if !is_open {
-        cx.note("it was decided before");
-        return Ok(());
+    taken_back(cx, run.id, is_open)
+}
+
+/// Takes back that a run wants a tool.
+fn take_back_tool<V: View>(cx: &mut Context<'_, V>, run: &Run, tool: &str) -> Result<(), DecideError> {
+    let of_tool = |asked: &Asked| match asked {
+        Asked::Tool { name, id, .. } if name == tool => Some(*id),
+        Asked::Info { .. } | Asked::Action { .. } | Asked::Tool { .. } => None,
+    };
+    let id = run.channel.asked.iter().rev().find_map(of_tool);
+    let asked: Approval = cx.get(id.ok_or_else(|| never_asked(EntityKind::Approval, tool))?)?;
+    cx.touch(EntityKind::Approval, asked.id);
+    approval::void(cx, asked.id, UNWANTED)?;
+    taken_back(cx, run.id, asked.is_open())
+}
+
+fn taken_back<V: View>(cx: &mut Context<'_, V>, run: RunId, was_open: bool) -> Result<(), DecideError> {
+    if was_open {
+        return decided(cx, run);
     }
-    decided(cx, run.id)
+    cx.note("it was decided before");
+    Ok(())
 }
 
 fn never_asked(kind: EntityKind, key: &str) -> DecideError {

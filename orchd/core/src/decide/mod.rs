@@ -48,7 +48,8 @@ pub use bounds::{
     ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, LINE_BYTES_MAX, NAMED_MAX, REQUIREMENTS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX,
 };
 pub use channel::{
-    ASKED_MAX, ASKED_OPEN_MAX, PROPOSED_BYTES_MAX, SAID_BYTES_MAX, action_digest, asked_action, asked_info, may_hand_in,
+    ASKED_MAX, ASKED_OPEN_MAX, PROPOSED_BYTES_MAX, SAID_BYTES_MAX, TOOLS_MAX, action_digest, asked_action, asked_info,
+    may_hand_in, tool_digest,
 };
 pub use dependency::BEHIND_MAX;
 pub use info::{CHOICES_MAX, EXPIRES_MS_MAX, FIELDS_MAX, answered, may_be_sent, value_problem};

@@ -102,6 +102,11 @@ fn work_ended<V: View>(
     proposal: Option<&ChangeProposal>,
 ) -> Result<(), DecideError> {
     match (outcome, proposal) {
+        // What it could not do for want of a tool the next attempt can, and this one does not count.
+        _ if channel::lacks_tool(run, task) && is_in_want(run, outcome, proposal.is_some()) => {
+            cx.emit((task.id, TaskEvent::Requeued));
+            Ok(())
+        }
         (RunOutcome::Succeeded, Some(proposal)) => {
             let change = change::open(cx, run, task, proposal)?;
             cx.emit((task.id, TaskEvent::ReviewStarted { change, ends_losses: true }));
@@ -116,6 +121,16 @@ fn work_ended<V: View>(
             let (class, reason) = failure(ended);
             after_failure(cx, task, class, &reason, Some(run))
         }
+    }
+}
+
+/// Whether the end of a run may be for want of something: it failed by itself, or its agent ended without a change.
+fn is_in_want(run: &Run, outcome: &RunOutcome, has_changed: bool) -> bool {
+    match outcome {
+        RunOutcome::Succeeded => run.agent.is_some() && !has_changed,
+        RunOutcome::Failed { class, .. } => matches!(class, FailureClass::Task | FailureClass::Agent),
+        RunOutcome::TimedOut { .. } => true,
+        RunOutcome::Cancelled { .. } | RunOutcome::Lost { .. } => false,
     }
 }
 

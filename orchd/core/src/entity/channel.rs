@@ -58,15 +58,23 @@ pub enum Asked {
     Info { key: String, id: InfoRequestId },
     /// Whether it may do something.
     Action { digest: Digest, id: ApprovalId },
+    /// A tool for its task, and where that would come from.
+    Tool { digest: Digest, id: ApprovalId, name: String, source: String },
 }
 
 impl Asked {
+    /// Whether it is a question about this tool.
+    #[must_use]
+    pub fn is_tool(&self, tool: &str) -> bool {
+        matches!(self, Self::Tool { name, .. } if name == tool)
+    }
+
     /// The full id of the question.
     #[must_use]
     pub fn id(&self) -> String {
         match self {
             Self::Info { id, .. } => id.to_string(),
-            Self::Action { id, .. } => id.to_string(),
+            Self::Action { id, .. } | Self::Tool { id, .. } => id.to_string(),
         }
     }
 }

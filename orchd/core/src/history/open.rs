@@ -54,6 +54,7 @@ impl Stage {
             | TaskEvent::Overdue { .. }
             | TaskEvent::Escalated { .. }
             | TaskEvent::SpendingRaised
+            | TaskEvent::ToolGiven { .. }
             | TaskEvent::Said { .. }
             | TaskEvent::Told { .. }
             | TaskEvent::Replied { .. }

@@ -82,6 +82,9 @@ fn word(run: &Run, infos: &[InfoRequest], dice: &mut IdSource) -> Word {
             let key = pick(&waits, dice).filter(|_| action.is_none()).map_or(key, |asked| asked.key);
             Word::Withdraw { key, action }
         }
+        6 if dice.jitter(2) == 0 => {
+            Word::AskTool { name: key, reason: "to build".into(), source: "/opt/tool".into(), expires }
+        }
         6 => Word::Propose { title: format!("add {key}"), body: "because".into() },
         _ => Word::Ask { key, text: "Where to?".into(), fields: fields(), expires },
     }

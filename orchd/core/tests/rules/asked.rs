@@ -144,7 +144,7 @@ fn what_was_asked_before_there_was_a_list_is_found() {
         })
         .map(|asked| match asked {
             Asked::Info { key, .. } => key.as_str(),
-            Asked::Action { .. } => "an action",
+            Asked::Action { .. } | Asked::Tool { .. } => "an action",
         })
         .collect();
     assert_eq!(listed, ["old", "an action", "an action"]);

@@ -52,5 +52,7 @@ mod schedule_waits;
 
 mod thread;
 
+mod tool_requests;
+
 mod undo;
 mod undo_refusals;
