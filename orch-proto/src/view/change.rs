@@ -136,11 +136,14 @@ pub enum Choice {
     Leave,
     /// Give as much again.
     Raise,
+    /// The task is done as it is: nothing had to change.
+    Done,
 }
 
 impl Choice {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave, Self::Raise];
+    pub const ALL: [Self; 7] =
+        [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave, Self::Raise, Self::Done];
 
     /// The word for it, as `go_on`.
     #[must_use]
@@ -152,6 +155,7 @@ impl Choice {
             Self::Cancel => "cancel",
             Self::Leave => "leave",
             Self::Raise => "raise",
+            Self::Done => "done",
         }
     }
 
@@ -165,6 +169,7 @@ impl Choice {
             Self::Cancel => "cancel the task",
             Self::Leave => "leave it as it is, and ask no more",
             Self::Raise => "give as much again, until it is renewed",
+            Self::Done => "the task is done as it is: nothing had to change",
         }
     }
 }
