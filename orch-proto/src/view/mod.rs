@@ -17,7 +17,9 @@ mod undo;
 mod upkeep;
 
 pub use audit::{AuditReport, CheckReport, EventPage, EventView, Orphan};
-pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, Choice, DiffView, ProposedView};
+pub use change::{
+    ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, Choice, DiffView, ProposedView,
+};
 pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, OutageView, SecretView, StatusView};
 pub use info::{FieldKind, FieldSpec, InfoRequestFilter, InfoRequestState, InfoRequestView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};

@@ -218,9 +218,17 @@ mod tests {
     fn the_last_of_a_turn_is_the_answer_to_what_was_told_in_it() {
         let turns = [
             (vec![codex("first"), codex("last")], r#"{"method":"turn/completed","params":{"turn":{"id":"U"}}}"#),
-            (vec![claude("first", None), claude("last", None)], r#"{"type":"result","subtype":"success","result":"x"}"#),
             (
-                vec![chunk("first"), r#"{"method":"session/update","params":{"update":{"sessionUpdate":"tool_call"}}}"#.into(), chunk("la"), chunk("st")],
+                vec![claude("first", None), claude("last", None)],
+                r#"{"type":"result","subtype":"success","result":"x"}"#,
+            ),
+            (
+                vec![
+                    chunk("first"),
+                    r#"{"method":"session/update","params":{"update":{"sessionUpdate":"tool_call"}}}"#.into(),
+                    chunk("la"),
+                    chunk("st"),
+                ],
                 r#"{"jsonrpc":"2.0","id":"prompt-1","result":{"stopReason":"end_turn"}}"#,
             ),
         ];

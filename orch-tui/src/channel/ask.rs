@@ -207,9 +207,8 @@ fn withdraw(channel: &Channel, question: &Verb) {
 fn held(question: &Verb, left: Option<Duration>) -> Verb {
     let most = left.and_then(|left| u32::try_from(left.as_millis()).ok()).map_or(WAIT_MS_MAX, |ms| ms.min(WAIT_MS_MAX));
     let mut question = question.clone();
-    if let Verb::RequestInfo { wait_ms, .. }
-    | Verb::AwaitApproval { wait_ms, .. }
-    | Verb::RequestTool { wait_ms, .. } = &mut question
+    if let Verb::RequestInfo { wait_ms, .. } | Verb::AwaitApproval { wait_ms, .. } | Verb::RequestTool { wait_ms, .. } =
+        &mut question
     {
         *wait_ms = most;
     }

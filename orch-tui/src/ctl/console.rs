@@ -265,7 +265,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_terminal_hides_nothing() {
-        let console = Console::new(Box::new(io::empty()), Box::new(io::sink()), Box::new(io::sink()), Terminal::default());
+        let console =
+            Console::new(Box::new(io::empty()), Box::new(io::sink()), Box::new(io::sink()), Terminal::default());
         assert_eq!(console.ask_hidden("token: ").await.unwrap(), None);
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let console = console.with_input(Some(ours.into()));

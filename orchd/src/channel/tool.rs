@@ -94,6 +94,7 @@ fn find(app: &App, of: (&Run, &Task, &Project), name: &str) -> Result<Found, Rpc
 
 fn nowhere(has: &[String]) -> RpcError {
     let of_its_own = if has.is_empty() { String::new() } else { format!("{}, and ", has.join(", ")) };
-    let hint = format!("the run has {of_its_own}what is in /usr/bin; go on without it, or say in a note what is missing");
+    let hint =
+        format!("the run has {of_its_own}what is in /usr/bin; go on without it, or say in a note what is missing");
     RpcError::new(ErrorCode::NotFound, "there is no such tool: this host does not have it").hint(hint)
 }

@@ -51,9 +51,7 @@ pub(super) async fn answer(line: &Line, verb: Verb) -> Answer {
         Verb::TakeMessages { after, wait_ms } => messages::take(line, after, wait_ms).await,
         Verb::MessageTold { number } => line.say(Word::Told { number }).await.map(|_| Answered::Done),
         Verb::Replied { number, text } => line.say(Word::Replied { number, text }).await.map(|_| Answered::Done),
-        Verb::ProposeChange { title, body } => {
-            line.say(Word::Propose { title, body }).await.map(|_| Answered::Done)
-        }
+        Verb::ProposeChange { title, body } => line.say(Word::Propose { title, body }).await.map(|_| Answered::Done),
         Verb::RequestTool { .. } => tool::request(line, verb).await,
         Verb::WithdrawTool { name } => line.say(Word::WithdrawTool { name }).await.map(|_| Answered::Done),
         Verb::Artifact { .. } => Err(RpcError::new(ErrorCode::Internal, "a file was taken for a question")),

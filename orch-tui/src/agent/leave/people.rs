@@ -87,9 +87,7 @@ impl People {
                 | Outcome::NextAttempt
                 | Outcome::Waiting
                 | Outcome::Withdrawn,
-            ) => {
-                Leave::Refused(refusal("nobody decided", None))
-            }
+            ) => Leave::Refused(refusal("nobody decided", None)),
             Err(error) => {
                 Leave::Refused(refusal("a person would have to allow it and cannot be asked", Some(&error.to_string())))
             }

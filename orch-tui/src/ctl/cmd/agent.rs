@@ -307,9 +307,9 @@ fn tell(session: &Session, outcome: Outcome, value: Option<&str>) -> Result<(), 
         }
         (Outcome::Granted, _) => Ok(()),
         (Outcome::Here { path }, _) => session.line(&path),
-        (Outcome::NextAttempt, _) => {
-            Err(Failure::Pending("given to the next attempt at this task: it has the tool, and this one does not".into()))
-        }
+        (Outcome::NextAttempt, _) => Err(Failure::Pending(
+            "given to the next attempt at this task: it has the tool, and this one does not".into(),
+        )),
         (Outcome::Without { state, reason }, _) => Err(Failure::Negative(format!("{state}: {reason}"))),
         (Outcome::Withdrawn, _) => Err(Failure::Detached),
         (Outcome::Waiting, _) => {

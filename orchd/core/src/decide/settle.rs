@@ -26,7 +26,8 @@ pub const HOST_LOSSES_MAX: u32 = 100;
 pub const CONFLICTS_MAX: u32 = 10;
 
 /// Why an attempt counts as failed whose agent ended well and has nothing to show for it. An agent is not believed that it is done.
-pub(super) const NOTHING_DONE: &str = "its agent ended well, and left neither a change nor a note that says why none is needed";
+pub(super) const NOTHING_DONE: &str =
+    "its agent ended well, and left neither a change nor a note that says why none is needed";
 
 /// Failures of one task in the same way in a row, whatever its policy allows, before a person is asked.
 pub const ALIKE_MAX: u32 = 5;

@@ -85,7 +85,8 @@ fn add<V: View>(cx: &mut Context<'_, V>, task: &Task, run: Option<RunId>, text: 
     }
     bounds::count("messages", task.thread.len() + 1, MESSAGES_MAX)?;
     let number = task.thread.last().map_or(1, |last| last.number.saturating_add(1));
-    let message = Message { number, text: text.trim().to_owned(), by, name, at: cx.now, run, told_at: None, reply: None };
+    let message =
+        Message { number, text: text.trim().to_owned(), by, name, at: cx.now, run, told_at: None, reply: None };
     cx.emit((task.id, TaskEvent::Said { message }));
     Ok(())
 }

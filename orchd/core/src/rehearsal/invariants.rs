@@ -6,8 +6,8 @@ use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 
 use crate::entity::{
-    Approval, ApprovalSubject, Asked, BudgetState, Change, Entity, InfoRequest, OwnWait, Plan, Project, Requirements, Run,
-    RunPause, RunPurpose, Task, Vision,
+    Approval, ApprovalSubject, Asked, BudgetState, Change, Entity, InfoRequest, OwnWait, Plan, Project, Requirements,
+    Run, RunPause, RunPurpose, Task, Vision,
 };
 use crate::graph::Graph;
 use crate::state::approval::ApprovalState;

@@ -29,8 +29,7 @@ pub enum Choice {
 
 impl Choice {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave, Self::Raise, Self::Done];
+    pub const ALL: [Self; 7] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave, Self::Raise, Self::Done];
 
     /// The word for it.
     #[must_use]

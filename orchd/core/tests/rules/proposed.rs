@@ -102,11 +102,9 @@ fn an_agent_answers_what_it_was_told_once() {
     assert!(scene.refuses(&early).to_string().contains("was not told message 1"));
     let told = scene.say(run, Word::Told { number: 1 });
     scene.does(&told);
-    for (text, number, why) in [
-        (" \n", 1, "is empty"),
-        (&*"x".repeat(SAID_BYTES_MAX + 1), 1, "bytes"),
-        ("yes", 2, "nobody said a message 2"),
-    ] {
+    for (text, number, why) in
+        [(" \n", 1, "is empty"), (&*"x".repeat(SAID_BYTES_MAX + 1), 1, "bytes"), ("yes", 2, "nobody said a message 2")]
+    {
         let word = scene.say(run, replied(text, number));
         assert!(scene.refuses(&word).to_string().contains(why));
     }

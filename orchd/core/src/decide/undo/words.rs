@@ -106,7 +106,8 @@ const fn task(event: &TaskEvent) -> Option<(&'static str, &'static str)> {
 const RAISED: (&str, &str) =
     ("a run went on to spend more on models", "end it with `orchctl run cancel`, or pause it with `orchctl run pause`");
 
-const GIVEN: (&str, &str) = ("a run was told that its task has a tool", "cancel the task, and make it anew without the tool");
+const GIVEN: (&str, &str) =
+    ("a run was told that its task has a tool", "cancel the task, and make it anew without the tool");
 
 const SAID: (&str, &str) = ("something was said, and may be known", "say what is to be otherwise");
 
