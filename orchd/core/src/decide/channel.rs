@@ -6,7 +6,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ApprovalId, RunId};
 
 use super::approval::{self, Question};
-use super::{Context, DecideError, bounds, conflict, conflict_with_hint, info, thread};
+use super::{Context, DecideError, bounds, conflict, conflict_with_hint, info, thread, tool};
 use crate::command::{Command, Word};
 use crate::digest::Digest;
 use crate::entity::{
@@ -28,16 +28,12 @@ pub const PROPOSED_BYTES_MAX: usize = 8 << 10;
 pub const ASKED_MAX: usize = 64;
 /// See [`ASKED_MAX`].
 pub const ASKED_OPEN_MAX: usize = 4;
-/// Most tools that a task is given beside those that it names.
-pub const TOOLS_MAX: usize = 16;
-/// Longest name of a tool, in bytes.
-const TOOL_BYTES_MAX: usize = 63;
 /// Most lines that explain what is to be allowed.
 const DETAILS_MAX: usize = 20;
 /// Longest path of a file that is handed in, in bytes.
 const PATH_BYTES_MAX: usize = 1 << 10;
 /// Why a question is taken back by its run.
-const UNWANTED: &str = "the run does not wait for the answer any more";
+pub(super) const UNWANTED: &str = "the run does not wait for the answer any more";
 /// How much of a question is shown as what its run waits for, in characters.
 const SHOWN_CHARS_MAX: usize = 120;
 
@@ -91,8 +87,8 @@ fn say<V: View>(cx: &mut Context<'_, V>, (id, fence): (RunId, u64), word: &Word)
         Word::Told { number } => thread::told(cx, &run, *number),
         Word::Replied { number, text } => thread::replied(cx, &run, *number, text),
         Word::Propose { title, body } => propose(cx, &run, title, body),
-        Word::AskTool { .. } => ask_for_tool(cx, &run, word),
-        Word::WithdrawTool { name } => take_back_tool(cx, &run, name),
+        Word::AskTool { .. } => tool::ask(cx, &run, word),
+        Word::WithdrawTool { name } => tool::take_back(cx, &run, name),
     }
 }
 
@@ -182,55 +178,6 @@ fn ask_to_allow<V: View>(cx: &mut Context<'_, V>, run: &Run, word: &Word) -> Res
     Ok(())
 }
 
-/// Asks a person to give the task of a run a tool. What the run has stays as it is: its next attempt has the tool.
-fn ask_for_tool<V: View>(cx: &mut Context<'_, V>, run: &Run, word: &Word) -> Result<(), DecideError> {
-    let Word::AskTool { name, reason, source, expires } = word else { return Err(conflict("nothing to be given")) };
-    let digest = tool_digest(run.id, name, source);
-    if let Some(asked) = asked_action(cx.view, run, digest)? {
-        cx.touch(EntityKind::Approval, asked.id);
-        cx.note("it was asked before");
-        return Ok(());
-    }
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "._+-".contains(char);
-    if name.is_empty() || name.len() > TOOL_BYTES_MAX || !name.chars().all(is_plain) {
-        let problem = format!("has not 1 to {TOOL_BYTES_MAX} of `a-zA-Z0-9._+-`");
-        return Err(DecideError::Invalid { field: "tool", problem });
-    }
-    bounds::bytes("reason", reason.len(), SAID_BYTES_MAX)?;
-    bounds::bytes("source", source.len(), SAID_BYTES_MAX)?;
-    if reason.trim().is_empty() {
-        return Err(DecideError::Invalid { field: "reason", problem: "is empty; say what the tool is for".into() });
-    }
-    let task: Task = cx.get(run.task)?;
-    bounds::count("tools of the task", task.tools.len() + 1, TOOLS_MAX)?;
-    let known = may_ask(cx, run)?;
-    info::expiry(cx.now, *expires)?;
-    let mut details = vec![format!("mounted read-only in attempts after this one: {source}")];
-    details.push("what for, in the run's words:".to_owned());
-    let lines: Vec<String> = reason.lines().map(|line| format!("  {line}")).collect();
-    approval::list(&mut details, lines.into_iter());
-    let asked = Question {
-        project: run.project,
-        subject: ApprovalSubject::Action { id: run.id },
-        action: format!("R-{} wants the tool `{name}` for T-{} {}", run.number, task.number, task.title),
-        details,
-        rule: "a run has the tools that its recipe and its project name; a person gives it others",
-        digest,
-        choices: Vec::new(),
-    };
-    let id = approval::ask_until(cx, asked, Some(*expires))?;
-    cx.touch(EntityKind::Approval, id);
-    let asked = Asked::Tool { digest, id, name: name.clone(), source: source.clone() };
-    waits(cx, run, (known, asked), ChannelEvent::ApprovalRequested { action: format!("the tool {name}") });
-    Ok(())
-}
-
-/// What an approval of a tool is bound to: that of this program, from there, for the task of this run.
-#[must_use]
-pub fn tool_digest(run: RunId, name: &str, source: &str) -> Digest {
-    Digest::of_json(&("tool", run, name, source))
-}
-
 /// A person has allowed what a run asked for.
 pub(super) fn allowed<V: View>(cx: &mut Context<'_, V>, id: RunId, approval: ApprovalId) -> Result<(), DecideError> {
     let run: Run = cx.get(id)?;
@@ -243,14 +190,6 @@ pub(super) fn allowed<V: View>(cx: &mut Context<'_, V>, id: RunId, approval: App
         }
     }
     decided(cx, id)
-}
-
-/// Whether a run was told that its task has a tool now, which it has not itself.
-pub(super) fn lacks_tool(run: &Run, task: &Task) -> bool {
-    run.channel.asked.iter().any(|asked| match asked {
-        Asked::Tool { name, source, .. } => task.tools.get(name) == Some(source),
-        Asked::Info { .. } | Asked::Action { .. } => false,
-    })
 }
 
 /// What an approval of an action of a run is bound to.
@@ -274,7 +213,7 @@ pub fn asked_info(view: &impl View, run: &Run, key: &str) -> Result<Option<InfoR
     }
 }
 
-/// The permission that a run asked for with this digest: of an [action](action_digest) or a [tool](tool_digest).
+/// The permission that a run asked for with this digest: of an [action](action_digest) or a [tool](super::tool_digest).
 ///
 /// # Errors
 /// When the state cannot be read.
@@ -416,20 +355,7 @@ fn take_back<V: View>(
     taken_back(cx, run.id, is_open)
 }
 
-/// Takes back that a run wants a tool.
-fn take_back_tool<V: View>(cx: &mut Context<'_, V>, run: &Run, tool: &str) -> Result<(), DecideError> {
-    let of_tool = |asked: &Asked| match asked {
-        Asked::Tool { name, id, .. } if name == tool => Some(*id),
-        Asked::Info { .. } | Asked::Action { .. } | Asked::Tool { .. } => None,
-    };
-    let id = run.channel.asked.iter().rev().find_map(of_tool);
-    let asked: Approval = cx.get(id.ok_or_else(|| never_asked(EntityKind::Approval, tool))?)?;
-    cx.touch(EntityKind::Approval, asked.id);
-    approval::void(cx, asked.id, UNWANTED)?;
-    taken_back(cx, run.id, asked.is_open())
-}
-
-fn taken_back<V: View>(cx: &mut Context<'_, V>, run: RunId, was_open: bool) -> Result<(), DecideError> {
+pub(super) fn taken_back<V: View>(cx: &mut Context<'_, V>, run: RunId, was_open: bool) -> Result<(), DecideError> {
     if was_open {
         return decided(cx, run);
     }
@@ -437,7 +363,7 @@ fn taken_back<V: View>(cx: &mut Context<'_, V>, run: RunId, was_open: bool) -> R
     Ok(())
 }
 
-fn never_asked(kind: EntityKind, key: &str) -> DecideError {
+pub(super) fn never_asked(kind: EntityKind, key: &str) -> DecideError {
     DecideError::NotFound { kind, id: key.to_owned() }
 }
 

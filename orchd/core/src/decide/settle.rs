@@ -3,7 +3,7 @@
 use orch_proto::id::ChangeId;
 use orch_proto::{EntityKind, Timestamp};
 
-use super::{Context, DecideError, budget, change, channel, conflict, question, spend};
+use super::{Context, DecideError, budget, change, channel, conflict, question, spend, tool};
 use crate::command::{Command, Said};
 use crate::entity::{
     Change, ChangeEvent, ChangeProposal, Entity as _, Meta, Run, RunEvent, RunPurpose, StepRecord, Task, TaskEvent,
@@ -104,7 +104,7 @@ fn work_ended<V: View>(
 ) -> Result<(), DecideError> {
     match (outcome, proposal) {
         // What it could not do for want of a tool the next attempt can, and this one does not count.
-        _ if channel::lacks_tool(run, task) && is_in_want(run, outcome, proposal.is_some()) => {
+        _ if tool::lacks(run, task) && is_in_want(run, outcome, proposal.is_some()) => {
             cx.emit((task.id, TaskEvent::Requeued));
             Ok(())
         }
