@@ -16,7 +16,7 @@ use orch_proto::{ErrorCode, RpcError};
 use super::line::Line;
 use super::verbs::{decided, find_action, until};
 use crate::app::{App, blocking};
-use crate::reconcile::launch::needed_tools;
+use crate::reconcile::launch::{needed_tools, tool_source};
 use crate::rpc::errors;
 
 /// What a run can have of a program.
@@ -81,8 +81,8 @@ fn find(app: &App, of: (&Run, &Task, &Project), name: &str) -> Result<Found, Rpc
     if let Some(path) = app.tool_set(&has).inside(name) {
         return Ok(Found::Here(path.display().to_string()));
     }
-    match app.tools.source(name) {
-        Ok(Some(source)) => Ok(Found::OnHost(source.display().to_string())),
+    match tool_source(app, name) {
+        Ok(Some(source)) => Ok(Found::OnHost(source)),
         Ok(None) => {
             let everywhere = SYSTEM_PATH.split(':').map(|place| Path::new(place).join(name));
             let path = everywhere.into_iter().find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name));

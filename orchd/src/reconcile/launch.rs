@@ -349,9 +349,9 @@ fn blueprint_of(run: &Run, task: &Task, project: &Project) -> Option<String> {
 fn tools(app: &App, of: (&Run, &Task, &Project), needs_node: bool) -> Result<ToolSet, LaunchError> {
     let given = Some(of.1).filter(|_| of.0.purpose == RunPurpose::Work).into_iter().flat_map(|task| &task.tools);
     for (tool, allowed) in given {
-        let found = app.tools.source(tool).map_err(|fix| LaunchError::Tool { tool: tool.clone(), fix })?;
+        let found = tool_source(app, tool).map_err(|fix| LaunchError::Tool { tool: tool.clone(), fix })?;
         // What every run has needs nobody's leave.
-        if found.is_some_and(|found| found.display().to_string() != *allowed) {
+        if found.is_some_and(|found| found != *allowed) {
             return Err(LaunchError::OtherTool { tool: tool.clone(), allowed: allowed.clone() });
         }
     }
@@ -362,6 +362,14 @@ fn tools(app: &App, of: (&Run, &Task, &Project), needs_node: bool) -> Result<Too
         Some((tool, fix)) => Err(LaunchError::Tool { tool: tool.clone(), fix: fix.clone() }),
         None => Ok(set),
     }
+}
+
+/// Where a tool comes from that not every run has, as a person is shown who gives it to a task.
+///
+/// # Errors
+/// What is to be done so that it is there.
+pub(crate) fn tool_source(app: &App, tool: &str) -> Result<Option<String>, String> {
+    Ok(app.tools.source(tool)?.map(|source| source.display().to_string()))
 }
 
 /// Programs that a run has beside those that every run has.
