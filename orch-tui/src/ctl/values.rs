@@ -74,7 +74,7 @@ fn several(file: &str, text: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
         return object(file, text);
     }
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-    let pair = |(index, line): (usize, &str)| {
+    let pair = |(index, line): (usize, &str)| -> Result<(String, Vec<u8>), Failure> {
         let (field, value) = line.split_once('=').ok_or_else(|| {
             let hint = "write `FIELD=VALUE`, or one JSON object; a value of several lines needs the latter";
             Failure::new(ErrorCode::Usage, format!("line {} of `{file}` has no `=`", index + 1), hint)
