@@ -181,7 +181,7 @@ impl Hidden {
 impl Drop for Hidden {
     fn drop(&mut self) {
         // A terminal that went away shows nothing any more.
-        drop(tcsetattr(&self.terminal, SetArg::TCSADRAIN, &self.before));
+        let _is_gone = tcsetattr(&self.terminal, SetArg::TCSADRAIN, &self.before).is_err();
     }
 }
 
