@@ -22,7 +22,7 @@ use super::settle::{Ended, Hindrance};
 use super::steering::{self, Steering};
 use super::{PassError, launch, log, settle};
 use crate::error_chain::chain;
-use crate::site::{Hindered, Lookout as _, NotTaken, Site};
+use crate::site::{Hindered, Lookout as _, NotTaken, Served, Site};
 
 /// How often a run is looked at although nothing was heard of it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -99,11 +99,11 @@ pub(super) async fn look_after<S: Site>(app: Arc<S>, run: Run, bell: Arc<Notify>
 async fn follow_to_the_end<S: Site>(app: &Arc<S>, run: Run, bell: &Notify, looked: oneshot::Sender<()>) {
     let id = run.id;
     let mut pause = Duration::from_millis(100);
-    let (mut run, mut looked, mut sight) = (Ok(Some(run)), Some(looked), Sight::default());
+    let (mut run, mut looked, mut known) = (Ok(Some(run)), Some(looked), Known::default());
     loop {
         let followed = match run {
             Ok(None) => return,
-            Ok(Some(run)) => follow(app, run, bell, (&mut looked, &mut sight)).await,
+            Ok(Some(run)) => follow(app, run, bell, (&mut looked, &mut known)).await,
             Err(error) => Err(error),
         };
         match followed {
@@ -126,6 +126,28 @@ async fn follow_to_the_end<S: Site>(app: &Arc<S>, run: Run, bell: &Notify, looke
     }
 }
 
+/// What is known of a run, and what it is served with, however often following it begins anew.
+#[derive(Default)]
+struct Known {
+    sight: Sight,
+    /// What passes between it and its model goes on while the state cannot be read or written: cut off, an answer that was
+    /// paid for would be counted by its size.
+    models: Option<Served>,
+    channel: Option<Served>,
+}
+
+impl Known {
+    /// Serves a run that lives, once.
+    fn serve<S: Site>(&mut self, app: &Arc<S>, run: &Run) {
+        if self.models.is_none() && run.agent.is_some() {
+            self.models = app.serve_models(run);
+        }
+        if self.channel.is_none() && run.access.channel {
+            self.channel = app.serve_channel(run);
+        }
+    }
+}
+
 /// How following a run came to an end.
 enum Followed {
     /// The run is over, or the daemon stops.
@@ -139,14 +161,14 @@ async fn follow<S: Site>(
     app: &Arc<S>,
     run: Run,
     bell: &Notify,
-    (looked, sight): (&mut Option<oneshot::Sender<()>>, &mut Sight),
+    (looked, known): (&mut Option<oneshot::Sender<()>>, &mut Known),
 ) -> Result<Followed, PassError> {
     let id = run.id;
-    let mut watch = match set_out(app, run, bell, (looked, sight)).await? {
+    let mut watch = match set_out(app, run, bell, (looked, &mut known.sight)).await? {
         Ok(watch) => watch,
         Err(followed) => return Ok(followed),
     };
-    let (mut scanned, mut models, mut channel) = (0, None, None);
+    let mut scanned = 0;
     let (mut steering, mut hindrance) = (Steering::default(), Hindrance::default());
     let mut readable_at = app.instant();
     loop {
@@ -164,9 +186,9 @@ async fn follow<S: Site>(
             drop(looked.take());
         }
         match observed {
-            Ok(Looked::Unseen) => sight.hidden(app, &run).await,
-            Ok(Looked::Absent) if sight.has_begun(&run) => {
-                if let Some(reason) = sight.why_dead(&**app, &run, watch.has_ended()) {
+            Ok(Looked::Unseen) => known.sight.hidden(app, &run).await,
+            Ok(Looked::Absent) if known.sight.has_begun(&run) => {
+                if let Some(reason) = known.sight.why_dead(&**app, &run, watch.has_ended()) {
                     launch::end_unseen(app, &run, reason).await?;
                     return Ok(Followed::ToTheEnd);
                 }
@@ -176,15 +198,10 @@ async fn follow<S: Site>(
             Ok(Looked::Absent) if run.cancel_requested.is_none() && !app.holds() => {
                 tracing::debug!(run = %run.id, "a run waits until the sandbox withstands everything again");
             }
-            Ok(Looked::Absent) => watch.until(sight.launched(launch::submit(app, &run).await?)),
+            Ok(Looked::Absent) => watch.until(known.sight.launched(launch::submit(app, &run).await?)),
             Ok(Looked::Running { renewed }) => {
-                sight.seen(app, &run, renewed).await;
-                if models.is_none() && run.agent.is_some() {
-                    models = app.serve_models(&run);
-                }
-                if channel.is_none() && run.access.channel {
-                    channel = app.serve_channel(&run);
-                }
+                known.sight.seen(app, &run, renewed).await;
+                known.serve(app, &run);
                 steering.steer(app, &run).await;
                 log::record(app, &run, &mut scanned).await?;
                 watch.ask(app).await;
