@@ -48,6 +48,10 @@ pub(in crate::ctl) fn hostile() -> State {
         infos: vec![info],
         diff: format!("+{evil}\n"),
         artifact: b"0123456789".to_vec(),
+        exchanges: vec![samples::exchange(1, evil)],
+        texts: [((0, false), "Do it.\n"), ((1, false), evil), ((1, true), "answered\x1b]0;title\x07")]
+            .map(|(text, bytes)| (text, bytes.into()))
+            .into(),
         log_end: true,
         doctor: vec![DoctorCheck {
             name: "git".into(),
