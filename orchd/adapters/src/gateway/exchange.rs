@@ -130,10 +130,14 @@ async fn looked(head: &Parts, route: Route, way: &Way, taken: Taken) -> Result<L
     }
     let (path, secrets, hosted) = (head.uri.path().to_owned(), way.secrets.clone(), way.hosted);
     let is_small = body.len() <= LOOKED_HERE_BYTES_MAX;
-    let temperature = way.temperature_percent;
+    let (temperature, answer_tokens, api) = (way.temperature_percent, way.answer_tokens, way.upstream.api);
     // With the room: it is taken until this is done, also when the run does not wait.
     let work = move || {
-        let body = secrets.iter().fold(body, |body, patterns| patterns.taken_out(&body).into());
+        let body: Bytes = secrets.iter().fold(body, |body, patterns| patterns.taken_out(&body).into());
+        let body = match answer_tokens {
+            Some(most) if route.is_metered() => Bytes::from(request::capped((api, route), &body, most)?),
+            Some(_) | None => body,
+        };
         let said = request::look(route, &path, &body, hosted)?;
         let (model, output_max) = (said.model, said.output_max);
         let body = said.body.map_or(body, Bytes::from);

@@ -23,6 +23,8 @@ pub struct Way {
     pub hosted: bool,
     /// What requests ask for in the place of what they say, in hundredths; none: that.
     pub temperature_percent: Option<u32>,
+    /// How many tokens an answer has at most, whatever requests say; none: what they say.
+    pub answer_tokens: Option<u64>,
     /// What is taken out of requests, one set after the other.
     pub secrets: Vec<Arc<Patterns>>,
     /// What is taken out of answers: the key.

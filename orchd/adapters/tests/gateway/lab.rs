@@ -230,7 +230,15 @@ pub(crate) async fn heard(mut stream: TcpStream) -> String {
 fn way_to(api: Api, server: &TcpListener, key: &str) -> Way {
     let url = format!("http://{}", server.local_addr().unwrap());
     let upstream = Upstream::new(api, &url).unwrap();
-    let none = Way { upstream, key: None, hosted: false, temperature_percent: None, secrets: Vec::new(), of_answers: None };
+    let none = Way {
+        upstream,
+        key: None,
+        hosted: false,
+        temperature_percent: None,
+        answer_tokens: None,
+        secrets: Vec::new(),
+        of_answers: None,
+    };
     with_key(&none, key)
 }
 
