@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use orch_core::digest::Digest;
@@ -44,18 +44,24 @@ pub(super) type NotPassed = (StatusCode, &'static str, String);
 
 /// Passes a request on and answers what came back, or why it was not passed on.
 pub(super) async fn answer<L: Ledger>(gateway: Arc<Served<L>>, request: Request<Incoming>) -> Response<AnswerBody> {
-    match pass(&gateway, request).await {
-        Ok(answer) => answer,
-        Err((status, code, message)) => {
-            let mut answer = Response::new(whole(gateway.api.error_body(status, code, &message)));
-            *answer.status_mut() = status;
-            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            if status == StatusCode::SERVICE_UNAVAILABLE {
-                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(ASK_AGAIN_SECONDS));
-            }
-            answer
+    // Programs look first whether anybody is there, and whether they can have another protocol.
+    let answer = match (request.method(), request.uri().path()) {
+        (&Method::HEAD, "/") => return Response::new(whole(Vec::new())),
+        (&Method::GET, "/v1/responses") if request.headers().contains_key(UPGRADE) => {
+            let message = "no WebSocket is spoken here; requests are sent by `POST`";
+            Err((StatusCode::UPGRADE_REQUIRED, "no_websocket", message.to_owned()))
         }
-    }
+        _ => pass(&gateway, request).await,
+    };
+    answer.unwrap_or_else(|(status, code, message)| {
+        let mut answer = Response::new(whole(gateway.api.error_body(status, code, &message)));
+        *answer.status_mut() = status;
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(ASK_AGAIN_SECONDS));
+        }
+        answer
+    })
 }
 
 async fn pass<L: Ledger>(

@@ -195,6 +195,21 @@ async fn what_takes_room_of_others_waits_for_leave_for_a_bounded_time() {
 }
 
 #[tokio::test]
+async fn programs_that_look_whether_somebody_is_there_are_told_so() {
+    let lab = Lab::new(Api::OpenAi, &[&answer(200, "", "{}")]).await;
+    let got = lab.ask("HEAD / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+    let upgrade = "connection: close, upgrade\r\nupgrade: websocket\r\n";
+    let got = lab.ask(&format!("GET {RESPONSES} HTTP/1.1\r\nhost: x\r\n{upgrade}\r\n")).await;
+    assert!(got.starts_with("HTTP/1.1 426") && got.contains("no_websocket"), "{got}");
+    for request in [format!("GET {RESPONSES}"), "GET /".to_owned()] {
+        let got = lab.ask(&format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+        assert!(got.starts_with("HTTP/1.1 404"), "{request}: {got}");
+    }
+    assert!(lab.seen().is_empty() && lab.asked() == 0, "{:?}", lab.seen());
+}
+
+#[tokio::test]
 async fn what_is_free_passes_whole_and_without_the_key() {
     let lab = Lab::new(
         Api::Anthropic,
