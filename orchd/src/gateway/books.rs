@@ -130,8 +130,7 @@ impl Ledger for Books {
         let tokens = tokens_of(&answered, output);
         let body_bytes = answered.body.len() as u64 + answered.left_out;
         let body = (!answered.body.is_empty()).then(|| Digest::of(&answered.body));
-        self.keep(number, answered.body.into()).await;
-        drop(answered.hold);
+        let (text, hold) = (answered.body.into(), answered.hold);
         let answer = ModelAnswer {
             status: answered.status,
             cost: cost(&self.app, [answered.model.as_deref(), asked.as_deref()], &tokens),
@@ -143,10 +142,14 @@ impl Ledger for Books {
             body_bytes,
             tries: answered.tries,
         };
-        if keeping.await.is_err() {
-            tracing::warn!(run = %self.run, number, "what an agent asked is not kept");
-        }
-        self.put(number, answer).await;
+        let kept = async {
+            self.keep(number, text).await;
+            drop(hold);
+            if keeping.await.is_err() {
+                tracing::warn!(run = %self.run, number, "what an agent asked is not kept");
+            }
+        };
+        tokio::join!(kept, self.put(number, answer));
         self.is_done_with(number);
     }
 }
