@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use orch_adapters::gateway::{Answered, Asked, End, Ledger, OUTPUT_TOKENS, Opened, Refusal, Way};
 use orch_core::command::Command;
 use orch_core::decide::{DecideError, Standing, standing};
@@ -130,7 +131,7 @@ impl Ledger for Books {
         let tokens = tokens_of(&answered, output);
         let body_bytes = answered.body.len() as u64 + answered.left_out;
         let body = (!answered.body.is_empty()).then(|| Digest::of(&answered.body));
-        let (text, hold) = (answered.body.into(), answered.hold);
+        let (text, hold) = (Bytes::from(answered.body), answered.hold);
         let answer = ModelAnswer {
             status: answered.status,
             cost: cost(&self.app, [answered.model.as_deref(), asked.as_deref()], &tokens),
@@ -403,6 +404,8 @@ pub(super) const fn word(end: End) -> &'static str {
 mod tests {
     use std::time::Duration;
 
+    use orch_adapters::gateway::Hold;
+
     use super::*;
 
     #[test]
@@ -417,6 +420,7 @@ mod tests {
             end,
             tries: 1,
             took: Duration::from_millis(took_ms),
+            hold: Hold::default(),
         };
         for (end, took_ms, is_estimate, expected) in [
             (End::Complete, 10_000, true, 100),

@@ -1,7 +1,7 @@
 //! One life of a daemon: its reconcilers are the real ones, and so are its store and its book. What is around it is not: time,
 //! processes, branches. It can be ended between any two steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -137,6 +137,9 @@ pub(super) struct Life {
     is_new_boot: bool,
     stopping: watch::Sender<bool>,
     woken: watch::Sender<u64>,
+    /// Runs whose channel is served, and where that would be done.
+    served: Mutex<BTreeSet<RunId>>,
+    idle: tokio::runtime::Runtime,
 }
 
 impl Life {
@@ -158,6 +161,8 @@ impl Life {
             is_new_boot,
             stopping: watch::Sender::new(false),
             woken: watch::Sender::new(0),
+            served: Mutex::default(),
+            idle: tokio::runtime::Builder::new_current_thread().build().unwrap(),
         });
         let app = Arc::clone(&life);
         // In the order of a real start: everything that was under way first.
@@ -388,8 +393,13 @@ impl Site for Life {
         None
     }
 
-    fn serve_channel(self: &Arc<Self>, _run: &Run) -> Option<Served> {
-        None
+    fn serve_channel(self: &Arc<Self>, run: &Run) -> Option<Served> {
+        let is_new = self.served.lock().unwrap_or_else(PoisonError::into_inner).insert(run.id);
+        if !is_new {
+            let wrong = || format!("what R-{} was served with was cut off while it lived", run.number);
+            self.around().wrong.get_or_insert_with(wrong);
+        }
+        Some(Served::by(self.idle.spawn(std::future::pending::<()>()).abort_handle()))
     }
 
     fn has_directory(&self, run: RunId) -> bool {

@@ -59,8 +59,9 @@ pub(super) fn task(mirror: &Mirror, project: &Project, now: Timestamp, dice: &mu
 
 fn spec(dice: &mut Dice) -> TaskSpec {
     let mut spec = step_spec(&format!("echo {}", dice.below(1_000)));
-    if let Work::Steps { keeps_changes, .. } = &mut spec.work {
+    if let Work::Steps { keeps_changes, access, .. } = &mut spec.work {
         *keeps_changes = dice.once_in(3);
+        access.channel = *keeps_changes;
     }
     let max_retries = u32::try_from(dice.below(4)).unwrap_or(0);
     spec.retries =
