@@ -205,7 +205,7 @@ impl BareRepo {
         max: u64,
     ) -> Result<DiffText, ReadError> {
         let options = ["--patch", "-M", "-l1000", "--submodule=short", "--src-prefix=a/", "--dst-prefix=b/"];
-        let options = [&options, more].concat();
+        let options = [&options[..], more].concat();
         let finished = self.diff(base, head, &options).output_max(max).run()?;
         if finished.truncated || finished.code == Some(0) {
             Ok(DiffText { truncated: finished.truncated, bytes: finished.stdout })
