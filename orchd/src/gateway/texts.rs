@@ -30,6 +30,9 @@ pub(crate) async fn keep(app: &Arc<App>, body: Bytes) {
 impl Books {
     /// The same for a run, as long as it is not too much.
     pub(super) async fn keep(&self, number: u32, body: Bytes) {
+        if body.is_empty() {
+            return;
+        }
         let (kept, bytes) = (self.kept().await, body.len() as u64);
         if kept.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > KEPT_BYTES_MAX {
             kept.fetch_sub(bytes, Ordering::Relaxed);
