@@ -10,10 +10,10 @@ use crate::id::CommandId;
 use crate::reference::Ref;
 use crate::request::{Accepted, Bytes, Envelope};
 use crate::view::{
-    ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, ExchangePart,
-    ExchangeView, InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter,
-    RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView,
-    VisionView,
+    ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage,
+    ExchangePart, ExchangeView, InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff,
+    RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView,
+    UpkeepRequest, UpkeepView, VisionView,
 };
 
 /// What the daemon does for its clients. All methods but `submit`, `shutdown` and those that say otherwise need the

@@ -119,7 +119,9 @@ fn diff_before(app: &App, run: &Run) -> Result<Option<String>, ReadError> {
     let (Some(head), Ok(repository)) = (head, app.repository(run.project)) else { return Ok(None) };
     match repository.minimal_diff(base.as_ref(), &head, DIFF_BYTES_MAX) {
         // It may end within a letter, and what is no text is none in it.
-        Ok(diff) => Ok(Some(String::from_utf8_lossy(&diff.bytes).replace('\0', "")).filter(|text| !text.trim().is_empty())),
+        Ok(diff) => {
+            Ok(Some(String::from_utf8_lossy(&diff.bytes).replace('\0', "")).filter(|text| !text.trim().is_empty()))
+        }
         Err(error) => {
             // Its result may have been removed.
             tracing::debug!(run = %run.id, error = chain(&error), "what an attempt before changed is not shown to the agent");

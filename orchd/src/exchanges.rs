@@ -27,11 +27,7 @@ pub(crate) struct Exchange {
 ///
 /// # Errors
 /// When the record cannot be read.
-pub(crate) fn list(
-    view: &ReadView<'_>,
-    run: RunId,
-    (after, limit): (u32, usize),
-) -> Result<Vec<Exchange>, ReadError> {
+pub(crate) fn list(view: &ReadView<'_>, run: RunId, (after, limit): (u32, usize)) -> Result<Vec<Exchange>, ReadError> {
     let mut found: Vec<Exchange> = Vec::new();
     each(view, run, |at, event| {
         match event {
@@ -74,11 +70,7 @@ pub(crate) fn texts(view: &ReadView<'_>, run: RunId) -> Result<Vec<(Digest, u64)
 }
 
 /// Calls `take` with what happened to a run, in its order, until it has enough.
-fn each(
-    view: &ReadView<'_>,
-    run: RunId,
-    mut take: impl FnMut(Timestamp, &RunEvent) -> bool,
-) -> Result<(), ReadError> {
+fn each(view: &ReadView<'_>, run: RunId, mut take: impl FnMut(Timestamp, &RunEvent) -> bool) -> Result<(), ReadError> {
     let mut query = EventQuery { limit: PAGE, subject: Some(run.to_string()), ..EventQuery::default() };
     loop {
         let page = view.query(&query)?;

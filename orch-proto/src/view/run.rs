@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::exchange::TextView;
 use crate::id::{ChangeId, RunId, TaskId};
 use crate::request::Bytes;
 use crate::time::Timestamp;

@@ -5,11 +5,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use orch_adapters::executor::SubmitError;
 use orch_adapters::host_tools::ToolSet;
 use orch_adapters::job::{self, Job, JobLimits};
 use orch_adapters::secret_store::SecretStoreError;
-use bytes::Bytes;
 use orch_core::command::Command;
 use orch_core::digest::Digest;
 use orch_core::entity::{PlannedStep, Project, Remedy, Run, RunPurpose, StepRecord, Task, Timeout, Work};

@@ -9,10 +9,10 @@ use orch_proto::id::CommandId;
 use orch_proto::request::{Accepted, Bytes, Envelope, Role};
 use orch_proto::service::Orch;
 use orch_proto::view::{
-    ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, ExchangePart,
-    ExchangeView, InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter,
-    RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView,
-    VisionView,
+    ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage,
+    ExchangePart, ExchangeView, InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff,
+    RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView,
+    UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError};
 use tarpc::context::Context;

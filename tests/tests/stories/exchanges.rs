@@ -115,7 +115,10 @@ async fn read(story: &Story, run: &RunView, server: &ModelServer) -> anyhow::Res
 async fn told(story: &Story, run: &RunView) -> anyhow::Result<()> {
     let prompt = said(story, &["run", "prompt", &run.name, "--raw"]).await?;
     ensure!(prompt.starts_with("# T-1: Say hello\n") && prompt.contains("`hello.txt` says hi"), "{prompt}");
-    ensure!(prompt == std::fs::read_to_string(Path::new(&run.directory).join("prompt.md"))?, "it is what the agent got");
+    ensure!(
+        prompt == std::fs::read_to_string(Path::new(&run.directory).join("prompt.md"))?,
+        "it is what the agent got"
+    );
     let digest = &run.agent.as_ref().and_then(|agent| agent.prompt.as_ref()).context("it is on record")?.digest;
     ensure!(said(story, &["run", "get", &run.name]).await?.contains(digest.as_str()), "people see which it was");
     let events = story.events().await?;

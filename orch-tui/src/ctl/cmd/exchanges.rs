@@ -50,9 +50,10 @@ pub(crate) async fn run(session: &Session, args: ExchangeArgs) -> Result<(), Fai
         return session.show(&found, String::new);
     }
     session.console.data(head(&run, &found).as_bytes())?;
-    for (word, part, text) in
-        [("asked", ExchangePart::Request, Some(&found.request)), ("answered", ExchangePart::Answer, found.answer.as_ref())]
-    {
+    for (word, part, text) in [
+        ("asked", ExchangePart::Request, Some(&found.request)),
+        ("answered", ExchangePart::Answer, found.answer.as_ref()),
+    ] {
         let Some(text) = text else { continue };
         session.line(&format!("--- {word}: {}", size(text)))?;
         if text.is_kept {

@@ -41,7 +41,11 @@ async fn what_passed_to_models_is_listed_and_read() {
     assert_eq!(plain(&fake, "run exchanges R-1 1 --answer --raw").await.out, "answered\x1b]0;title\x07");
     let none = plain(&fake, "run exchanges R-1 2").await;
     assert_eq!(none.code, 3, "{none:?}");
-    assert!(none.err.contains("has no exchange 2") && none.err.contains("hint: `orchctl run exchanges"), "{}", none.err);
+    assert!(
+        none.err.contains("has no exchange 2") && none.err.contains("hint: `orchctl run exchanges"),
+        "{}",
+        none.err
+    );
     for wrong in ["run exchanges R-1 --answer", "run exchanges R-1 0", "run exchanges R-1 1 --request --answer"] {
         assert_eq!(plain(&fake, wrong).await.code, 2, "{wrong}");
     }

@@ -4,10 +4,11 @@ use orch_proto::EntityKind;
 use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, Id, InfoRequestId, PlanId, ProjectId, RequirementsId, RunId, TaskId};
 use orch_proto::view::{
-    AgentUseView, ApprovalState, ApprovalView, BrokenView, ChangeState, ChangeView, CountView, DocumentState, ExchangeView, FailureView, FieldKind,
-    FieldSpec, InfoRequestState, InfoRequestView, KindView, PlanNode, PlanView, PlanningState, PlanningView,
-    ProjectState, ProjectView, ReadingView, RecoveryView, RequirementView, RequirementsView, RunPurpose, RunState,
-    RunView, SpreadView, StateTimeView, StatementView, StatsView, StepState, StepView, TaskState, TaskView, TextView,
+    AgentUseView, ApprovalState, ApprovalView, BrokenView, ChangeState, ChangeView, CountView, DocumentState,
+    ExchangeView, FailureView, FieldKind, FieldSpec, InfoRequestState, InfoRequestView, KindView, PlanNode, PlanView,
+    PlanningState, PlanningView, ProjectState, ProjectView, ReadingView, RecoveryView, RequirementView,
+    RequirementsView, RunPurpose, RunState, RunView, SpreadView, StateTimeView, StatementView, StatsView, StepState,
+    StepView, TaskState, TaskView, TextView,
 };
 
 /// Time at which all samples were made.

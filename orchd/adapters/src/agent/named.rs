@@ -62,8 +62,14 @@ mod tests {
 
     #[test]
     fn files_are_words_with_a_slash_or_an_ending_and_what_stands_in_backticks() {
-        assert_eq!(named("Change src/app.rs, then README.md. Not 0.1.0, e.g. this."), ["src/app.rs", "README.md", "e.g"]);
-        assert_eq!(named("`Makefile` and `./run.sh --fast` (see \"docs/a-b_c.md\")"), ["Makefile", "run.sh", "docs/a-b_c.md"]);
+        assert_eq!(
+            named("Change src/app.rs, then README.md. Not 0.1.0, e.g. this."),
+            ["src/app.rs", "README.md", "e.g"]
+        );
+        assert_eq!(
+            named("`Makefile` and `./run.sh --fast` (see \"docs/a-b_c.md\")"),
+            ["Makefile", "run.sh", "docs/a-b_c.md"]
+        );
         assert_eq!(named("a.rs a.rs `a.rs`"), ["a.rs"]);
         assert_eq!(named("Makefile alone is a word"), Vec::<String>::new());
     }

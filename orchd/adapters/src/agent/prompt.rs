@@ -147,10 +147,7 @@ impl Prompt {
         let before = brief.attempt.saturating_sub(1);
         if let Some(reason) = &brief.last_failure {
             let reason = quoted(reason, self.share(QUOTE_BYTES_MAX));
-            line_of(
-                &mut self.text,
-                format_args!("\n## Attempt {before} before this one was not accepted\n\n{reason}"),
-            );
+            line_of(&mut self.text, format_args!("\n## Attempt {before} before this one was not accepted\n\n{reason}"));
         }
         let Some(diff) = &brief.diff else { return };
         let around = "\n## What an attempt before this one changed, which is not in your checkout\n\n";
@@ -349,7 +346,8 @@ mod tests {
             ..Brief::default()
         };
         let text = prompt(&brief);
-        let of_diff = "which is not in your checkout\n\n~~~~~~~~~~\ndiff --git a/x b/x\n-old\n+~~~~~~~~~new\n~~~~~~~~~~\n";
+        let of_diff =
+            "which is not in your checkout\n\n~~~~~~~~~~\ndiff --git a/x b/x\n-old\n+~~~~~~~~~new\n~~~~~~~~~~\n";
         for part in [
             of_diff,
             "### src/a.rs (14 bytes)\n\n~~~~~~~~\n    fn a() {}\n~~~~~~~~\n",

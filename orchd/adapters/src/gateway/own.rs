@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hyper::{Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode};
 use orch_core::digest::Digest;
 use orch_core::entity::TokenUse;
 use tokio::task::spawn_blocking;
@@ -184,7 +184,8 @@ async fn ready(way: &Way, question: Question) -> Result<Ready, String> {
         exchange::sent_as((Method::POST, path), headers, way, body.clone()).map_err(|(_, _, message)| message)?;
     let digest = Digest::of(&body);
     let output_max = Some(output_max);
-    let asked = Asked { api, path: path.to_owned(), model, output_max, body, digest, patience: None, hold: Hold::default() };
+    let asked =
+        Asked { api, path: path.to_owned(), model, output_max, body, digest, patience: None, hold: Hold::default() };
     Ok(Ready { asked, sent, route })
 }
 

@@ -374,11 +374,21 @@ mod tests {
             (open, Route::Responses, r#"{"max_output_tokens":null}"#, r#"{"max_output_tokens":300}"#),
             (open, Route::Chat, r#"{"model":"m"}"#, r#"{"model":"m","max_completion_tokens":300}"#),
             (Api::Ollama, Route::Chat, r#"{"model":"m"}"#, r#"{"model":"m","max_tokens":300}"#),
-            (open, Route::Chat, r#"{"max_tokens":9e9,"max_completion_tokens":20}"#, r#"{"max_completion_tokens":20,"max_tokens":300}"#),
+            (
+                open,
+                Route::Chat,
+                r#"{"max_tokens":9e9,"max_completion_tokens":20}"#,
+                r#"{"max_completion_tokens":20,"max_tokens":300}"#,
+            ),
             (Api::Anthropic, Route::Messages, r#"{"max_tokens":32000}"#, r#"{"max_tokens":300}"#),
             (Api::Anthropic, Route::Messages, r#"{"max_tokens":7.2}"#, r#"{"max_tokens":8}"#),
             (Api::Ollama, Route::Ollama, r#"{"model":"m"}"#, r#"{"model":"m","options":{"num_predict":300}}"#),
-            (Api::Ollama, Route::Ollama, r#"{"options":{"num_predict":-1,"seed":1}}"#, r#"{"options":{"seed":1,"num_predict":300}}"#),
+            (
+                Api::Ollama,
+                Route::Ollama,
+                r#"{"options":{"num_predict":-1,"seed":1}}"#,
+                r#"{"options":{"seed":1,"num_predict":300}}"#,
+            ),
         ] {
             assert_eq!(capped(api, route, body).as_deref(), Ok(expected), "{body}");
         }

@@ -197,13 +197,7 @@ impl BareRepo {
         self.patch(base, head, &["--unified=1", "--minimal"], max)
     }
 
-    fn patch(
-        &self,
-        base: Option<&CommitId>,
-        head: &CommitId,
-        more: &[&str],
-        max: u64,
-    ) -> Result<DiffText, ReadError> {
+    fn patch(&self, base: Option<&CommitId>, head: &CommitId, more: &[&str], max: u64) -> Result<DiffText, ReadError> {
         let options = ["--patch", "-M", "-l1000", "--submodule=short", "--src-prefix=a/", "--dst-prefix=b/"];
         let options = [&options[..], more].concat();
         let finished = self.diff(base, head, &options).output_max(max).run()?;

@@ -3,7 +3,7 @@
 use orch_core::command::Command;
 use orch_core::digest::Digest;
 use orch_core::entity::{
-    EXCHANGES_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent, Spend, TOKENS_MAX, Told, TokenUse,
+    EXCHANGES_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent, Spend, TOKENS_MAX, TokenUse, Told,
 };
 use orch_core::event::Event;
 use orch_core::state::run::RunOutcome;
@@ -80,7 +80,11 @@ fn what_an_agent_is_told_is_on_record_once_and_for_no_run_that_is_over() {
     let run: RunId = scene.does(&begin).touched[0].1.parse().unwrap();
     let found: Run = scene.one(run);
     let done = scene.does(&told(&found, b"do it"));
-    assert!(matches!(done.events[..], [Event::Run { event: RunEvent::Told { bytes: 5, .. }, .. }]), "{:?}", done.events);
+    assert!(
+        matches!(done.events[..], [Event::Run { event: RunEvent::Told { bytes: 5, .. }, .. }]),
+        "{:?}",
+        done.events
+    );
     // A start that is tried again tells the same; one that knows more is on record, too.
     assert!(scene.does(&told(&found, b"do it")).events.is_empty());
     scene.does(&told(&found, b"do it well"));
