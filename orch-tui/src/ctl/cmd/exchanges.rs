@@ -8,8 +8,8 @@ use super::run;
 use crate::ctl::args::Format;
 use crate::ctl::failure::Failure;
 use crate::ctl::session::Session;
-use crate::fmt::count::thousands;
 use crate::fmt::duration::bytes;
+use crate::fmt::thousands;
 use crate::text::SafeText;
 
 /// Which exchanges, and what of them.

@@ -3,10 +3,10 @@
 use orch_proto::view::ExchangeView;
 
 use super::Resource;
-use crate::fmt::count::thousands;
 use crate::fmt::duration::{age, bytes};
 use crate::fmt::table::Column;
 use crate::fmt::table::Show::{Flexible, OnDemand, Usual};
+use crate::fmt::thousands;
 
 /// How it ended, in a word; `waits` while it has not.
 fn end(exchange: &ExchangeView) -> String {
