@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::spend::{Allowance, Spend};
 use crate::digest::Digest;
 use crate::printable::misleads;
+use crate::recipe::{Profile, Reach};
 
 /// Most exchanges of one run that are under way at once.
 pub const EXCHANGES_OPEN_MAX: usize = 256;
@@ -107,6 +108,12 @@ pub struct AgentUse {
     /// A driver has a conversation with it: it can be told something while it works, and ask before it does something.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_driven: bool,
+    /// Hosts that its role may reach, beside models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<Reach>,
+    /// Which system calls its role has.
+    #[serde(default, skip_serializing_if = "Profile::is_standard")]
+    pub profile: Profile,
 }
 
 /// A server of models. A run asks the one that it was made with, and no other that has got its name since.
