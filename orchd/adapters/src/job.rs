@@ -240,13 +240,21 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         egress: egress(access, job.house)?,
         listeners: session.into_iter().map(|session| session.listener).chain(listener).collect(),
         secrets: access.secrets.iter().map(secret_spec).collect(),
-        syscalls: SyscallProfile::Standard,
+        syscalls: syscalls(job.run),
         lease: Some(job.lease.clone()),
     };
     Ok(match isolation {
         recipe::Isolation::Sandbox => spec,
         recipe::Isolation::None => on_the_host(spec),
     })
+}
+
+/// What a run may ask of the kernel, as the role of its agent says.
+fn syscalls(run: &Run) -> SyscallProfile {
+    match run.agent.as_ref().map(|agent| agent.profile) {
+        None | Some(recipe::Profile::Standard) => SyscallProfile::Standard,
+        Some(recipe::Profile::Strict) => SyscallProfile::Strict,
+    }
 }
 
 /// Whether something of the workspace is kept while the work goes on.

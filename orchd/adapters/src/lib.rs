@@ -19,4 +19,6 @@ pub mod recipe_store;
 pub mod roles;
 pub mod run_log;
 pub mod secret_store;
+pub mod tool_cache;
+pub mod tool_recipes;
 pub mod workspace;
