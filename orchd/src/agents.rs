@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use orch_adapters::agent::{AgentJob, AgentKind, Brief, Driven, Manner, Program, ProgramError, Settings, prompt};
-use orch_core::entity::{AgentUse, Project, Requirements, Run, Task};
+use orch_core::entity::{AgentUse, InstalledTool, Project, Requirements, Run, Task};
 use orch_core::planner::Requirement;
-use orch_core::recipe::Role;
+use orch_core::recipe::{Reach, Role};
 use orch_core::schedule::{Doer, Staff, own_role};
 use orch_core::state::document::DocumentState;
 use orch_core::view::{Filter, ReadError, View as _};
@@ -35,6 +35,8 @@ pub(crate) enum AgentError {
         #[source]
         source: ProgramError,
     },
+    #[error("the agent `{name}` is the tool `{tool}`, which cannot be used; {fix}")]
+    Tool { name: String, tool: String, fix: String },
     #[error(
         "the agent `{name}` cannot be spoken to; `orchctl` belongs beside `orchd`, or `daemon.orchctl` says where it is"
     )]
@@ -61,6 +63,8 @@ pub(crate) enum AgentError {
 #[derive(Clone, Debug)]
 pub(crate) struct RunAgent {
     program: Program,
+    /// The tool that it is of.
+    tool: Option<InstalledTool>,
     model: Option<String>,
     prompt: PathBuf,
     has_channel: bool,
@@ -79,7 +83,7 @@ impl RunAgent {
     /// That of `run`; none does known steps.
     pub(crate) fn of(app: &App, run: &Run) -> Result<Option<Self>, AgentError> {
         let Some(agent) = &run.agent else { return Ok(None) };
-        let (config, program) = ready(app, agent)?;
+        let (config, (program, tool)) = ready(app, agent)?;
         let directory = app.dirs.run(run.id);
         let manner = match config.kind {
             AgentKind::Codex if !agent.is_driven => RunManner::Codex,
@@ -94,11 +98,16 @@ impl RunAgent {
         };
         let has_channel = run.access.channel && app.channel_program.is_some();
         let prompt = directory.join(PROMPT_FILE);
-        Ok(Some(Self { program, model: agent.model.clone(), prompt, has_channel, manner }))
+        Ok(Some(Self { program, tool, model: agent.model.clone(), prompt, has_channel, manner }))
     }
 
     pub(crate) const fn needs_node(&self) -> bool {
         self.program.needs_node
+    }
+
+    /// The tool that its program is of.
+    pub(crate) const fn tool(&self) -> Option<&InstalledTool> {
+        self.tool.as_ref()
     }
 
     /// Writes what it is told about the task, and what it finds in its home.
@@ -193,11 +202,19 @@ fn used(app: &App, config: &AgentConfig, (role, bounds): (Option<&Role>, Option<
         role: role.map(|role| role.name.to_string()),
         server: app.config.agents.server_of(config),
         is_driven: config.is_driven(),
+        egress: role.map(|role| role.egress.clone()).unwrap_or_default(),
+        profile: role.map(|role| role.profile).unwrap_or_default(),
     }
 }
 
+/// Hosts that the role of a run's agent may reach now, whatever it might have when the run was made.
+pub(crate) fn egress_of<'a>(app: &'a App, run: &Run, project: &Project) -> &'a [Reach] {
+    let role = run.agent.as_ref().and_then(|agent| app.roles.named(&project.slug, agent.role.as_deref()?));
+    role.map_or(&[], |role| &role.egress)
+}
+
 /// The configuration of an agent and its program, when it has all that it needs.
-fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Program), AgentError> {
+fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Found), AgentError> {
     let config = app.config.agents.agents.get(&agent.name).filter(|config| config.kind.word() == agent.kind);
     let config = config.ok_or_else(|| AgentError::Unknown { name: agent.name.clone() })?;
     // A run asks the server that is on record, whatever has got its name since.
@@ -215,13 +232,32 @@ fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Program
     }
 }
 
-fn program(app: &App, config: &AgentConfig) -> Result<Program, AgentError> {
+/// The program of an agent, and the tool that it is of, if it is of one.
+type Found = (Program, Option<InstalledTool>);
+
+fn program(app: &App, config: &AgentConfig) -> Result<Found, AgentError> {
+    if let Some(tool) = &config.tool {
+        return tool_program(app, config, tool);
+    }
     let by_name = || {
         let name = config.kind.program().unwrap_or_default();
         app.tools.program(name).unwrap_or_else(|| PathBuf::from(name))
     };
     let path = config.program.clone().unwrap_or_else(by_name);
-    Program::find(&path).map_err(|source| AgentError::Program { name: config.name.clone(), source })
+    let found = Program::find(&path).map_err(|source| AgentError::Program { name: config.name.clone(), source });
+    Ok((found?, None))
+}
+
+/// The program of a tool that was installed for runs.
+fn tool_program(app: &App, config: &AgentConfig, tool: &str) -> Result<Found, AgentError> {
+    let wrong = |fix: String| AgentError::Tool { name: config.name.clone(), tool: tool.to_owned(), fix };
+    if let Some(fix) = app.recipe_tools.missing(tool, &app.config.network) {
+        return Err(wrong(fix));
+    }
+    let found = app.recipe_tools.installed(tool).map_err(|error| wrong(chain(&error)))?;
+    let program = Program::in_tree(&found.root, &found.record.program);
+    let program = program.map_err(|source| AgentError::Program { name: config.name.clone(), source })?;
+    Ok((program, Some(found.used())))
 }
 
 /// What speaks to an agent that wants a conversation.
@@ -273,12 +309,14 @@ pub(crate) fn checks(app: &App) -> Vec<DoctorCheck> {
         let found = ready(app, &agent);
         let server = app.config.agents.models.get(&config.models).map_or("", |server| server.upstream.url());
         let detail = match &found {
-            Ok((_, program)) => format!("{}, asks {server}", program.inside),
+            Ok((_, (program, Some(tool)))) => format!("{}, {}, asks {server}", program.inside, tool.line()),
+            Ok((_, (program, None))) => format!("{}, asks {server}", program.inside),
             Err(error) => chain(error),
         };
         let fix = match &found {
             Ok(_) => None,
             Err(AgentError::Key { secret, .. }) => Some(format!("orchctl secret set {secret}")),
+            Err(AgentError::Tool { tool, .. }) => Some(format!("orchctl tool install {tool}")),
             Err(AgentError::Driver { .. }) => {
                 Some("install `orchctl` beside `orchd`, or set `daemon.orchctl`".to_owned())
             }

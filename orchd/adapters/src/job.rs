@@ -501,6 +501,12 @@ fn step_spec(step: &Step, name: String, provides: bool) -> StepSpec {
     }
 }
 
+/// Steps as the sandbox executes them, for work that is no run.
+#[must_use]
+pub fn plain_steps(steps: &[Step]) -> Vec<StepSpec> {
+    steps.iter().zip(unique_names(steps)).map(|(step, name)| step_spec(step, name, false)).collect()
+}
+
 fn planned_steps(steps: &[Step]) -> impl Iterator<Item = PlannedStep> {
     let planned = |(step, name): (&Step, String)| PlannedStep {
         once: !step.idempotent,

@@ -37,6 +37,8 @@ pub(super) struct AgentSection {
     kind: AgentKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<String>,
     models: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
@@ -85,6 +87,8 @@ pub(crate) struct AgentConfig {
     pub(crate) kind: AgentKind,
     /// None: looked for by its usual name in `PATH`.
     pub(crate) program: Option<PathBuf>,
+    /// The tool whose program it is, in place of one of the host.
+    pub(crate) tool: Option<String>,
     /// Name of the server that it asks.
     pub(crate) models: String,
     /// The model that it is told to use; none: what it chooses.
@@ -191,6 +195,7 @@ impl AgentsConfig {
         let agent = |agent: &AgentConfig| AgentSection {
             kind: agent.kind,
             program: agent.program.clone(),
+            tool: agent.tool.clone(),
             models: agent.models.clone(),
             model: agent.model.clone(),
             temperature: agent.temperature_percent.map(|percent| f64::from(percent) / 100.0),
@@ -228,8 +233,14 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
     if section.program.as_ref().is_some_and(|program| !program.is_absolute()) {
         return wrong("program", "must be an absolute path");
     }
-    if section.program.is_none() && section.kind.program().is_none() {
-        return wrong("program", "must be set: any program can be of this kind");
+    if section.tool.is_some() && section.program.is_some() {
+        return wrong("tool", "and `program` say two things: keep one of them");
+    }
+    if section.tool.as_deref().is_some_and(|tool| tool.is_empty() || tool.len() > NAME_BYTES_MAX) {
+        return wrong("tool", "must be the name of a tool recipe");
+    }
+    if section.program.is_none() && section.tool.is_none() && section.kind.program().is_none() {
+        return wrong("program", "must be set, or `tool`: any program can be of this kind");
     }
     let settings = settings(name, section)?;
     let is_text = |text: &String| !text.is_empty() && text.len() <= 200 && text.chars().all(|char| !char.is_control());
@@ -265,6 +276,7 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
         name: name.to_owned(),
         kind: section.kind,
         program: section.program.clone(),
+        tool: section.tool.clone(),
         models: section.models.clone(),
         model: section.model.clone(),
         temperature_percent,
@@ -384,6 +396,16 @@ mod tests {
     }
 
     #[test]
+    fn the_program_of_an_agent_can_be_that_of_a_tool() {
+        let more = "[agents.a]\nkind = \"acp\"\nmodels = \"open\"\ntool = \"opencode\"\narguments = [\"acp\"]\n";
+        let config = checked(&format!("{MODELS}{more}")).unwrap();
+        let agent = &config.agents["a"];
+        assert_eq!((agent.tool.as_deref(), &agent.program), (Some("opencode"), &None));
+        let (models, agents) = config.sections();
+        assert_eq!(AgentsConfig::checked(&models, &agents).unwrap(), config);
+    }
+
+    #[test]
     fn what_may_be_spent_is_read_and_written_as_it_is() {
         let more = "[agents.a]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 1000\ncost_per_task = 2.5\nruns_max = 3\n";
         let config = checked(&format!("{MODELS}{more}")).unwrap();
@@ -418,6 +440,8 @@ mod tests {
             ("[agents.x]\nkind = \"claude\"\nmodels = \"open\"\n", "agents.x.models"),
             ("[agents.x]\nkind = \"claude\"\nmodels = \"local\"\n", "agents.x.models"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nprogram = \"codex\"\n", "agents.x.program"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nprogram = \"/a\"\ntool = \"a\"\n", "agents.x.tool"),
+            ("[agents.x]\nkind = \"acp\"\nmodels = \"open\"\ntool = \"\"\n", "agents.x.tool"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nmodel = \"--x\"\n", "agents.x.model"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncapabilities = [\"\"]\n", "agents.x.capabilities"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 0\n", "agents.x.tokens_per_run"),

@@ -9,19 +9,22 @@ use orch_adapters::executor::SubmitError;
 use orch_adapters::host_tools::ToolSet;
 use orch_adapters::job::{self, Job, JobLimits};
 use orch_adapters::secret_store::SecretStoreError;
-use orch_core::entity::{PlannedStep, Project, Remedy, Run, RunPurpose, StepRecord, Task, Timeout, Work};
-use orch_core::recipe::{Isolation, Step};
+use orch_core::command::Command;
+use orch_core::entity::{InstalledTool, PlannedStep, Project, Remedy, Run, RunPurpose, StepRecord, Task, Timeout, Work};
+use orch_core::recipe::{Access, Isolation, Reach, Step, ToolRequest};
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::{ReadError, View as _};
 use orch_proto::id::RunId;
 use orch_sandbox::{START_MAX, Secrets};
+use orch_store::ExecuteError;
 
 use super::{PassError, gates, lease, settle};
-use crate::agents::{AgentError, RunAgent};
+use crate::agents::{self, AgentError, RunAgent};
 use crate::app::{App, blocking};
 use crate::checkpoints;
 use crate::error_chain::chain;
 use crate::site::{Launched, Lookout, Site};
+use crate::tools::{State, ToolError};
 use crate::workspaces::Start;
 
 /// Why a run does not start.
@@ -61,6 +64,10 @@ enum LaunchError {
     Secret(SecretStoreError, String),
     #[error(transparent)]
     Agent(#[from] AgentError),
+    #[error(transparent)]
+    Installed(#[from] ToolError),
+    #[error("failed to put on record which tools it is started with")]
+    Equip(#[from] ExecuteError),
     #[error(
         "secret `{name}` has a NUL byte and cannot be a variable; take `env` out of the recipe, so that it is a file"
     )]
@@ -137,6 +144,7 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
                 // Trying again does not help before somebody mends the host.
                 LaunchError::Tool { .. }
                 | LaunchError::Provider(_)
+                | LaunchError::Installed(_)
                 | LaunchError::Agent(_)
                 | LaunchError::NotAllowed { .. }
                 | LaunchError::NoIsolation
@@ -243,9 +251,13 @@ fn launch(
     if run.access.channel && run.agent.is_none() && app.channel_program.is_none() {
         return Err(LaunchError::NoChannel);
     }
-    let secrets = granted(app, run, task)?;
+    let secrets = granted(app, (run, task, project))?;
+    // Until it is on record that the run has them.
+    let _stay = app.recipe_tools.stay();
     let agent = RunAgent::of(app, run)?;
-    let tools = tools(app, (run, task, project), agent.as_ref().is_some_and(RunAgent::needs_node))?;
+    let (tools, mut equipped) = tools(app, (run, task, project), agent.as_ref().is_some_and(RunAgent::needs_node))?;
+    equipped.extend(agent.as_ref().and_then(RunAgent::tool).cloned());
+    equip(app, run, equipped)?;
     agent.as_ref().map(|agent| agent.tell(app, (run, task, project))).transpose()?;
     let providers = app.providers.named(&run.access.providers)?;
     let job = Job {
@@ -297,8 +309,15 @@ fn limits_of(app: &App, run: &Run, (task, project): (&Task, &Project)) -> JobLim
 
 /// The secrets of a run, once more after the question whether it may be given what it is to be given: the configuration
 /// may have changed since the task was made.
-fn granted(app: &App, run: &Run, task: &Task) -> Result<Secrets, LaunchError> {
-    let questions = app.config.network.questions(&run.access);
+fn granted(app: &App, (run, task, project): (&Run, &Task, &Project)) -> Result<Secrets, LaunchError> {
+    // What a role may reach is the word of whoever wrote the role.
+    let of_role = agents::egress_of(app, run, project);
+    let is_asked = |reach: &&Reach| !of_role.iter().any(|allowed| allowed.covers(reach));
+    let asked = Access {
+        network: run.access.network.iter().filter(is_asked).cloned().collect(),
+        ..run.access.clone()
+    };
+    let questions = app.config.network.questions(&asked);
     // Without the approval that a task has, no run of it is made.
     if task.approval.is_none() && !questions.is_empty() {
         return Err(LaunchError::NotAllowed { what: questions.join(", ") });
@@ -342,31 +361,55 @@ fn blueprint_of(run: &Run, task: &Task, project: &Project) -> Option<String> {
     }
 }
 
-/// Mounts and paths of the programs of a run; `needs_node` says that its agent is a script of Node.js.
-fn tools(app: &App, (run, task, project): (&Run, &Task, &Project), needs_node: bool) -> Result<ToolSet, LaunchError> {
+/// Puts on record which installed tools a run is started with.
+fn equip(app: &App, run: &Run, mut tools: Vec<InstalledTool>) -> Result<(), LaunchError> {
+    tools.sort();
+    tools.dedup();
+    if tools == run.tools {
+        return Ok(());
+    }
+    let command = Command::EquipRun { run: run.id, fence: run.fence, tools };
+    tokio::runtime::Handle::current().block_on(app.execute("runner", command))?;
+    Ok(())
+}
+
+/// Mounts and paths of the programs of a run, and which of them are installed tools; `needs_node` says that its agent is a script
+/// of Node.js.
+fn tools(
+    app: &App,
+    (run, task, project): (&Run, &Task, &Project),
+    needs_node: bool,
+) -> Result<(ToolSet, Vec<InstalledTool>), LaunchError> {
     let needed = match (&run.purpose, &task.spec.work) {
         (RunPurpose::Work, Work::Steps { tools, .. }) => {
             // What the repository builds with is there in every task, named or not.
             tools
                 .iter()
                 .cloned()
-                .chain(project.gate_tools().into_iter().filter(|tool| app.tools.require(tool).is_ok()))
+                .chain(project.gate_tools().into_iter().filter(|tool| app.has_tool(tool)))
                 .collect()
         }
         // An agent runs what its result is checked with.
         (RunPurpose::Work, Work::Agent { .. }) => {
             let mut tools = project.gate_tools();
-            tools.retain(|tool| app.tools.require(tool).is_ok());
+            tools.retain(|tool| app.has_tool(tool));
             tools.extend(needs_node.then(|| "node".to_owned()));
             tools
         }
         (RunPurpose::Gate { .. }, _) => project.gate_tools(),
     };
     let set = app.tool_set(&needed);
-    match set.missing.first_key_value() {
-        Some((tool, fix)) => Err(LaunchError::Tool { tool: tool.clone(), fix: fix.clone() }),
-        None => Ok(set),
+    if let Some((tool, fix)) = set.missing.first_key_value() {
+        return Err(LaunchError::Tool { tool: tool.clone(), fix: fix.clone() });
     }
+    let mut equipped = Vec::new();
+    for name in needed.iter().map(|request| ToolRequest::parse(request).name) {
+        // A program of the host may have done in its place.
+        if matches!(app.recipe_tools.state(&name), State::Ready(_)) {
+            equipped.push(app.recipe_tools.installed(&name)?.used());
+        }
+    }
+    Ok((set, equipped))
 }
 
 #[cfg(test)]

@@ -178,7 +178,7 @@ impl ToolCache {
     /// Keeps what the steps left in `tree`, which lies in the draft of this key.
     ///
     /// # Errors
-    /// When it has no program or something that cannot be kept. The draft is to be discarded then.
+    /// When it has no program or something that cannot be kept, or the tool is there. The draft is to be discarded then.
     pub fn keep(&self, (draft, tree): (&Path, &Path), made: &Made<'_>) -> Result<Tool, ToolCacheError> {
         let (done, place) = (draft.join("done"), self.place(made.key));
         fs::create_dir(&done).map_err(failed("make", &done))?;
@@ -209,7 +209,6 @@ impl ToolCache {
         // A tool that is there after a power cut is whole.
         let opened = File::open(&done).map_err(failed("open", &done))?;
         nix::unistd::syncfs(&opened).map_err(|errno| failed("write", &done)(errno.into()))?;
-        orch_sandbox::remove_tree(&place)?;
         fs::rename(&done, &place).map_err(failed("move", &done))?;
         let parent = File::open(&self.root).and_then(|root| root.sync_all());
         parent.map_err(failed("write", &self.root))?;
