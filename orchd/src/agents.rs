@@ -210,7 +210,7 @@ fn used(app: &App, config: &AgentConfig, (role, bounds): (Option<&Role>, Option<
 /// Hosts that the role of a run's agent may reach now, whatever it might have when the run was made.
 pub(crate) fn egress_of<'a>(app: &'a App, run: &Run, project: &Project) -> &'a [Reach] {
     let role = run.agent.as_ref().and_then(|agent| app.roles.named(&project.slug, agent.role.as_deref()?));
-    role.map_or(&[], |role| &role.egress)
+    role.map_or(&[][..], |role| role.egress.as_slice())
 }
 
 /// The configuration of an agent and its program, when it has all that it needs.

@@ -13,6 +13,7 @@ mod requirements;
 mod run;
 mod stats;
 mod task;
+mod tool;
 mod undo;
 mod upkeep;
 
@@ -39,5 +40,6 @@ pub use stats::{
 pub use task::{
     Column, Condition, Join, MessageView, Remedy, TaskFilter, TaskState, TaskView, Terms, Timeout, WaitView,
 };
+pub use tool::{ToolState, ToolView};
 pub use undo::UndoView;
 pub use upkeep::{BackupReport, GcKind, GcReport, UpkeepOutcome, UpkeepRequest, UpkeepView};

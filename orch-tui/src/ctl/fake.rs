@@ -55,6 +55,7 @@ pub(super) struct State {
     pub(super) notes: Vec<String>,
     /// What a backup finds missing.
     pub(super) damage: Vec<String>,
+    pub(super) tools: Vec<ToolView>,
     /// Work on the state that was asked for.
     pub(super) upkeep: Vec<UpkeepRequest>,
     /// The connection is cut after this many requests were taken, once.
@@ -497,6 +498,35 @@ impl Orch for Service {
         Ok(())
     }
     async fn secret_remove(self, _: Context, _: String) -> Result<(), RpcError> {
+        Ok(())
+    }
+    async fn tools(self, _: Context) -> Result<Vec<ToolView>, RpcError> {
+        Ok(self.see(|state| state.tools.clone()))
+    }
+    /// What is under way is over at the next look.
+    async fn tool(self, _: Context, name: String, _: u32) -> Result<ToolView, RpcError> {
+        let found = self.see(|state| {
+            let tool = state.tools.iter_mut().find(|tool| tool.name == name)?;
+            let seen = tool.clone();
+            if tool.is_under_way {
+                tool.is_under_way = false;
+                tool.state = if tool.url.is_some() { ToolState::Ready } else { ToolState::Failed };
+            }
+            Some(seen)
+        });
+        found.ok_or_else(|| RpcError::new(ErrorCode::NotFound, format!("there is no recipe of a tool `{name}`")))
+    }
+    async fn tool_install(self, context: Context, name: String) -> Result<ToolView, RpcError> {
+        self.see(|state| {
+            for tool in state.tools.iter_mut().filter(|tool| tool.name == name) {
+                (tool.state, tool.is_under_way) = (ToolState::Downloading, true);
+                tool.detail = Some("50 % of 10 bytes".into());
+            }
+        });
+        self.tool(context, name, 0).await
+    }
+    async fn tool_remove(self, _: Context, name: String) -> Result<(), RpcError> {
+        self.see(|state| state.tools.retain(|tool| tool.name != name));
         Ok(())
     }
     async fn doctor(self, _: Context) -> Result<DoctorReport, RpcError> {

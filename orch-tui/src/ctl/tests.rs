@@ -5,6 +5,7 @@ mod documents;
 mod orders;
 mod records;
 mod stats;
+mod tools;
 mod undo;
 mod upkeep;
 

@@ -230,17 +230,8 @@ fn server(section: &ModelsSection) -> Result<ModelServer, (&'static str, String)
 
 fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
     let wrong = |key: &str, problem: &str| Err((format!("agents.{name}.{key}"), problem.to_owned()));
-    if section.program.as_ref().is_some_and(|program| !program.is_absolute()) {
-        return wrong("program", "must be an absolute path");
-    }
-    if section.tool.is_some() && section.program.is_some() {
-        return wrong("tool", "and `program` say two things: keep one of them");
-    }
-    if section.tool.as_deref().is_some_and(|tool| tool.is_empty() || tool.len() > NAME_BYTES_MAX) {
-        return wrong("tool", "must be the name of a tool recipe");
-    }
-    if section.program.is_none() && section.tool.is_none() && section.kind.program().is_none() {
-        return wrong("program", "must be set, or `tool`: any program can be of this kind");
+    if let Some((key, problem)) = wrong_program(section) {
+        return wrong(key, problem);
     }
     let settings = settings(name, section)?;
     let is_text = |text: &String| !text.is_empty() && text.len() <= 200 && text.chars().all(|char| !char.is_control());
@@ -287,6 +278,20 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
         chat: section.chat,
         leave: leave(name, &section.ask)?,
     })
+}
+
+/// What is wrong with what is said of the program, with its key.
+fn wrong_program(section: &AgentSection) -> Option<(&'static str, &'static str)> {
+    let is_name = |tool: &String| !tool.is_empty() && tool.len() <= NAME_BYTES_MAX;
+    match (&section.program, &section.tool) {
+        (Some(_), Some(_)) => Some(("tool", "and `program` say two things: keep one of them")),
+        (Some(program), None) if !program.is_absolute() => Some(("program", "must be an absolute path")),
+        (None, Some(tool)) if !is_name(tool) => Some(("tool", "must be the name of a tool recipe")),
+        (None, None) if section.kind.program().is_none() => {
+            Some(("program", "must be set, or `tool`: any program can be of this kind"))
+        }
+        _ => None,
+    }
 }
 
 const COST: &str = "must be dollars, from 0.000001 to 1000000";

@@ -358,23 +358,18 @@ fn check(file: &ConfigFile, text: &str, path: &Path) -> Result<(), RpcError> {
             return wrong(key, "must be at least 1");
         }
     }
-    if let Err((key, problem)) = file.patience.checked() {
-        return wrong(key, &problem);
-    }
-    if let Err((key, problem)) = file.leases.checked() {
-        return wrong(key, &problem);
-    }
-    if let Err((key, problem)) = file.network.checked() {
+    let sections = [
+        file.patience.checked().err(),
+        file.leases.checked().err(),
+        file.network.checked().err(),
+        file.retention.checked().err(),
+        mirrors::checked(&file.recipes.mirrors).err(),
+    ];
+    if let Some((key, problem)) = sections.into_iter().flatten().next() {
         return wrong(key, &problem);
     }
     if let Err((key, problem)) = AgentsConfig::checked(&file.models, &file.agents) {
         return wrong(&key, &problem);
-    }
-    if let Err((key, problem)) = file.retention.checked() {
-        return wrong(key, &problem);
-    }
-    if let Err((key, problem)) = mirrors::checked(&file.recipes.mirrors) {
-        return wrong(key, &problem);
     }
     if file.run.open_files.is_some_and(|count| count < 16) {
         return wrong("run.open_files", "must be at least 16");

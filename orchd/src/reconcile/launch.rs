@@ -141,10 +141,11 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
         Err(error) => {
             let class = match &error {
                 LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
+                // The next attempt waits for the tool.
+                LaunchError::Agent(AgentError::Tool { .. }) | LaunchError::Installed(_) => FailureClass::Infrastructure,
                 // Trying again does not help before somebody mends the host.
                 LaunchError::Tool { .. }
                 | LaunchError::Provider(_)
-                | LaunchError::Installed(_)
                 | LaunchError::Agent(_)
                 | LaunchError::NotAllowed { .. }
                 | LaunchError::NoIsolation

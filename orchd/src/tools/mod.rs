@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::config::NetworkConfig;
 use crate::error_chain::chain;
+pub(crate) use install::users;
 pub(crate) use reconcile::run;
 use records::Records;
 pub(crate) use records::State;

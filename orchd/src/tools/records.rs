@@ -40,18 +40,6 @@ impl State {
             Self::Absent | Self::Removed | Self::Ready(_) => false,
         }
     }
-
-    /// The word for it.
-    pub(crate) const fn word(&self) -> &'static str {
-        match self {
-            Self::Absent | Self::Removed => "absent",
-            Self::Wanted { .. } => "wanted",
-            Self::Downloading { .. } => "downloading",
-            Self::Building { .. } => "building",
-            Self::Failed { .. } => "failed",
-            Self::Ready(_) => "ready",
-        }
-    }
 }
 
 /// A tool that is to be installed now.
