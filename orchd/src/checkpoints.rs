@@ -39,7 +39,9 @@ pub(crate) fn inputs(app: &App, task: &Task, project: &Project, base: Option<&st
     for name in named {
         let digest = match app.recipe_tools.answer(&name, &app.tools, &app.config.network) {
             Answer::Tool(tool) => Ok(tool.record.content),
-            Answer::Host { name } => app.tools.program(&name).map_or(Ok(Digest::ZERO), |path| app.fingerprints.of(&path)),
+            Answer::Host { name } => {
+                app.tools.program(&name).map_or(Ok(Digest::ZERO), |path| app.fingerprints.of(&path))
+            }
             // One that the repository builds with and that is not there is not there in the run either.
             Answer::Missing { .. } => Ok(Digest::ZERO),
         };

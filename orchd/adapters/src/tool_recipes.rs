@@ -60,7 +60,8 @@ mod tests {
 
     fn write(path: &Path, name: &str, version: &str) {
         fs::create_dir_all(path).unwrap();
-        fs::write(path.join(format!("{name}.yaml")), format!("name: {name}\nversion: {version}\nsteps: [\"true\"]\n")).unwrap();
+        fs::write(path.join(format!("{name}.yaml")), format!("name: {name}\nversion: {version}\nsteps: [\"true\"]\n"))
+            .unwrap();
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
     AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, FieldValue, InfoField, InstalledTool, LeftOut,
-    ModelAnswer, ModelRequest, Observation, OpenExchange, Period, PlanContent, PlannedStep, PlannerUse, PlanningSubject, Removal,
-    RepositorySource, TaskSpec, Terms, Timeout,
+    ModelAnswer, ModelRequest, Observation, OpenExchange, Period, PlanContent, PlannedStep, PlannerUse,
+    PlanningSubject, Removal, RepositorySource, TaskSpec, Terms, Timeout,
 };
 use crate::planner::asked::Question;
 use crate::planner::{Extraction, Requirement, RequirementKey};

@@ -2,8 +2,9 @@
 
 use orch_core::entity::{
     Approval, ApprovalEvent, Change, ChangeEvent, ChannelEvent, Condition, InfoRequest, InfoRequestEvent,
-    InstalledTool, Meter, ModelAnswer, ModelRequest, Moved, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent, Project, ProjectEvent,
-    Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, TaskPart, Timeout, Vision, VisionEvent,
+    InstalledTool, Meter, ModelAnswer, ModelRequest, Moved, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent,
+    Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, TaskPart, Timeout,
+    Vision, VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
 use orch_core::state::run::RunOutcome;

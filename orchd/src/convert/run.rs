@@ -2,7 +2,8 @@
 
 use orch_core::decide::spending;
 use orch_core::entity::{
-    AgentUse, InstalledTool, Meter, NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPurpose as Purpose, StepRecord, Task,
+    AgentUse, InstalledTool, Meter, NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPurpose as Purpose,
+    StepRecord, Task,
 };
 use orch_core::state::run::RunState as State;
 use orch_core::state::step::{StepEnd, StepState as Step};

@@ -10,7 +10,9 @@ use orch_adapters::host_tools::ToolSet;
 use orch_adapters::job::{self, Job, JobLimits};
 use orch_adapters::secret_store::SecretStoreError;
 use orch_core::command::Command;
-use orch_core::entity::{InstalledTool, PlannedStep, Project, Remedy, Run, RunPurpose, StepRecord, Task, Timeout, Work};
+use orch_core::entity::{
+    InstalledTool, PlannedStep, Project, Remedy, Run, RunPurpose, StepRecord, Task, Timeout, Work,
+};
 use orch_core::recipe::{Access, Isolation, Reach, Step, ToolRequest};
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::{ReadError, View as _};
@@ -314,10 +316,7 @@ fn granted(app: &App, (run, task, project): (&Run, &Task, &Project)) -> Result<S
     // What a role may reach is the word of whoever wrote the role.
     let of_role = agents::egress_of(app, run, project);
     let is_asked = |reach: &&Reach| !of_role.iter().any(|allowed| allowed.covers(reach));
-    let asked = Access {
-        network: run.access.network.iter().filter(is_asked).cloned().collect(),
-        ..run.access.clone()
-    };
+    let asked = Access { network: run.access.network.iter().filter(is_asked).cloned().collect(), ..run.access.clone() };
     let questions = app.config.network.questions(&asked);
     // Without the approval that a task has, no run of it is made.
     if task.approval.is_none() && !questions.is_empty() {
@@ -384,11 +383,7 @@ fn tools(
     let needed = match (&run.purpose, &task.spec.work) {
         (RunPurpose::Work, Work::Steps { tools, .. }) => {
             // What the repository builds with is there in every task, named or not.
-            tools
-                .iter()
-                .cloned()
-                .chain(project.gate_tools().into_iter().filter(|tool| app.has_tool(tool)))
-                .collect()
+            tools.iter().cloned().chain(project.gate_tools().into_iter().filter(|tool| app.has_tool(tool))).collect()
         }
         // An agent runs what its result is checked with.
         (RunPurpose::Work, Work::Agent { .. }) => {

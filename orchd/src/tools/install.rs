@@ -99,7 +99,7 @@ pub(super) async fn work(app: &Arc<App>, job: &Job) {
             let (name, version, content) = (&tool.record.name, &tool.record.version, tool.record.content);
             let seconds = begun.elapsed().as_secs();
             tracing::info!(tool = name, version, %content, by = job.by, seconds, "a tool is installed");
-            records.set(&job.name, State::Ready(tool));
+            records.set(&job.name, State::Ready(Box::new(tool)));
         }
         Err(InstallError::Stopped) => records.put_back(job),
         Err(error) => {

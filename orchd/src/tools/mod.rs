@@ -34,10 +34,14 @@ const HTTPS: u16 = 443;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// No recipe installs it: the host has a program of this name, or not.
-    Host { name: String },
+    Host {
+        name: String,
+    },
     Tool(Box<Tool>),
     /// Not yet, and what is to be done about it.
-    Missing { fix: String },
+    Missing {
+        fix: String,
+    },
 }
 
 /// Why a tool that is installed cannot be removed or used.
@@ -74,9 +78,11 @@ impl RecipeTools {
     pub(crate) fn open(recipes: ToolRecipes, cache: ToolCache, mirrors: Mirrors) -> Self {
         let mut ready = BTreeMap::new();
         for recipe in recipes.iter() {
-            let Some(key) = recipe.source_for(PROCESSOR).map(|source| tool_cache::key(recipe, source)) else { continue };
+            let Some(key) = recipe.source_for(PROCESSOR).map(|source| tool_cache::key(recipe, source)) else {
+                continue;
+            };
             match cache.find(key) {
-                Ok(Some(tool)) => drop(ready.insert(recipe.name.clone(), State::Ready(tool))),
+                Ok(Some(tool)) => drop(ready.insert(recipe.name.clone(), State::Ready(Box::new(tool)))),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!(tool = recipe.name, error = chain(&error), "an installed tool cannot be used");
@@ -122,7 +128,7 @@ impl RecipeTools {
             return Answer::Missing { fix: format!("{misfit}; change the recipe of the task or that of the tool") };
         }
         if let State::Ready(tool) = self.records.state(&request.name) {
-            return Answer::Tool(Box::new(tool));
+            return Answer::Tool(tool);
         }
         if !request.is_pinned() && host.require(&request.name).is_ok() {
             return Answer::Host { name: request.name };

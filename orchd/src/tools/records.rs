@@ -22,13 +22,28 @@ pub(crate) enum State {
     /// A person removed it, and nobody has wanted it since.
     Removed,
     /// It is to be installed, on that word.
-    Wanted { by: String },
-    Downloading { by: String, since: Timestamp, bytes: u64, total: Option<u64> },
+    Wanted {
+        by: String,
+    },
+    Downloading {
+        by: String,
+        since: Timestamp,
+        bytes: u64,
+        total: Option<u64>,
+    },
     /// Its steps run.
-    Building { by: String, since: Timestamp },
+    Building {
+        by: String,
+        since: Timestamp,
+    },
     /// It was tried so often. At `again` it is tried once more; none: when somebody wants it.
-    Failed { by: String, reason: String, tries: u32, again: Option<Instant> },
-    Ready(Tool),
+    Failed {
+        by: String,
+        reason: String,
+        tries: u32,
+        again: Option<Instant>,
+    },
+    Ready(Box<Tool>),
 }
 
 impl State {

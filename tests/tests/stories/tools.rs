@@ -63,7 +63,8 @@ impl Server {
                     asked.fetch_add(usize::from(read > 0), Ordering::SeqCst);
                     let Ok(answer) = may_answer.acquire().await else { return };
                     answer.forget();
-                    let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", file.len());
+                    let head =
+                        format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", file.len());
                     // Who was killed does not hear it.
                     drop(stream.write_all(&[head.as_bytes(), &file].concat()).await);
                     drop(stream.shutdown().await);
@@ -107,7 +108,8 @@ fn write_recipe(story: &Story, name: &str, pinned: &[u8], more: &str) -> anyhow:
 /// Starts the daemon again with the operator's recipes, a mirror where there is one, and more.
 async fn again_with(story: &mut Story, mirror: Option<&str>, more: &str) -> anyhow::Result<()> {
     story.stop().await?;
-    let mirrors = mirror.map(|base| format!("mirrors = {{ \"tools.example.org\" = \"{base}\" }}\n")).unwrap_or_default();
+    let mirrors =
+        mirror.map(|base| format!("mirrors = {{ \"tools.example.org\" = \"{base}\" }}\n")).unwrap_or_default();
     let recipes = story.env().path("recipes");
     let config = format!(
         "[approvals]\nhold_ms = 0\n[workspaces]\nprepare_from_files = 0\n[recipes]\ndirectory = \"{}\"\n{mirrors}{more}",
@@ -162,7 +164,8 @@ fn a_task_waits_for_its_tool_and_has_it_read_only() -> anyhow::Result<()> {
 
         // Without its server it is there all the same; one that a run has does not go.
         again_with(story, Some("http://127.0.0.1:9"), "").await?;
-        let lasting = "tools: [{ name: hello }]\ncheckout: false\nsteps:\n  - run: until [ -e go ]; do sleep 0.1; done\n";
+        let lasting =
+            "tools: [{ name: hello }]\ncheckout: false\nsteps:\n  - run: until [ -e go ]; do sleep 0.1; done\n";
         let lasting = story.task_create("shop", "Last", lasting).await?;
         story.task_in(&lasting, TaskState::Running).await?;
         poll::until("a run that has it", async || {
@@ -299,9 +302,8 @@ fn a_role_reaches_the_hosts_that_it_names() -> anyhow::Result<()> {
         story.project_create("shop", RepoSource::Empty).await?;
         let task = hand_in(story, "Look around").await?;
         story.task_in(&task, TaskState::Done).await?;
-        let expected = format!(
-            "http://mirror.house.test:{port}/ from the mirror\nhttp://evil.house.test:{port}/ 403\n"
-        );
+        let expected =
+            format!("http://mirror.house.test:{port}/ from the mirror\nhttp://evil.house.test:{port}/ 403\n");
         is_merged(story, "hello.txt", &expected).await?;
         let run = story.run_of(&task).await?;
         ensure!(run.given.contains(&format!("network: mirror.house.test:{port}")), "{:?}", run.given);

@@ -11,6 +11,9 @@ use crate::ctl::session::Session;
 use crate::fmt::duration::bytes;
 use crate::text::SafeText;
 
+/// How long one look at an installation takes that goes on, in milliseconds.
+const LOOK_MS: u32 = 2_000;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ToolCommand {
     /// All tools that have a recipe, and how far each is
@@ -74,7 +77,8 @@ async fn install(session: &Session, name: &str, no_wait: bool) -> Result<(), Fai
     if no_wait {
         return session.show(&tool, || format!("tool {name} is {}\n", tool.state.label()));
     }
-    let tool = follow::detachable(session, &format!("the installation of {name}"), until_it_is_there(session, tool)).await?;
+    let tool =
+        follow::detachable(session, &format!("the installation of {name}"), until_it_is_there(session, tool)).await?;
     if tool.state == ToolState::Ready {
         return session.show(&tool, || text(&tool));
     }
@@ -101,9 +105,6 @@ async fn until_it_is_there(session: &Session, mut tool: ToolView) -> Result<Tool
     }
     Ok(tool)
 }
-
-/// How long one look at an installation takes that goes on, in milliseconds.
-const LOOK_MS: u32 = 2_000;
 
 /// All of it.
 fn text(tool: &ToolView) -> String {

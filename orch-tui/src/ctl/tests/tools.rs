@@ -38,7 +38,10 @@ async fn tools_are_listed_with_how_far_each_is() {
     let fake = fake();
     let listed = plain(&fake, "tool list").await;
     assert_eq!(listed.code, 0, "{listed:?}");
-    assert!(listed.out.contains("opentofu") && listed.out.contains("absent") && listed.out.contains("ready"), "{listed:?}");
+    assert!(
+        listed.out.contains("opentofu") && listed.out.contains("absent") && listed.out.contains("ready"),
+        "{listed:?}"
+    );
     let json = plain(&fake, "tools ls -o json").await;
     assert!(json.out.contains("\"ToolList\"") && json.out.contains("\"sha256:00\""), "{json:?}");
     let one = plain(&fake, "tool get opentofu").await;

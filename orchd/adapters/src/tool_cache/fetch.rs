@@ -148,7 +148,8 @@ pub fn file_name(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+~".contains(&byte);
-    let fits = name.bytes().all(plain) && name.len() <= 128 && name.starts_with(|char: char| char.is_ascii_alphanumeric());
+    let fits =
+        name.bytes().all(plain) && name.len() <= 128 && name.starts_with(|char: char| char.is_ascii_alphanumeric());
     if fits { name.to_owned() } else { "download".to_owned() }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use orch_core::recipe::{Checksum, Domain, Source};
 use orch_adapters::tool_cache::{FetchError, Fetcher, Mirror, Mirrors, Order};
+use orch_core::recipe::{Checksum, Domain, Source};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,7 +56,11 @@ impl Lab {
     }
 
     /// Fetches a path of the host, pinned so. What was written, and how far it was said to be.
-    pub(crate) async fn fetch(&self, path: &str, checksum: Checksum) -> Result<(Vec<u8>, Vec<(u64, Option<u64>)>), FetchError> {
+    pub(crate) async fn fetch(
+        &self,
+        path: &str,
+        checksum: Checksum,
+    ) -> Result<(Vec<u8>, Vec<(u64, Option<u64>)>), FetchError> {
         let source = Source { processor: None, url: format!("https://{HOST}{path}"), checksum };
         let into = self.directory.path().join("file");
         let order = Order { source: &source, hosts: &[], mirrors: &self.mirrors, into: &into };

@@ -7,8 +7,8 @@ use super::approval::task_digest;
 use super::{Context, DecideError, budget, conflict, dependency, pause, question, text};
 use crate::command::Command;
 use crate::entity::{
-    AgentUse, Approval, Asks, Checkpoint, InstalledTool, PlannedStep, Project, Run, RunEvent, RunPurpose, StepRecord, Task, TaskEvent,
-    Verdict, resumable,
+    AgentUse, Approval, Asks, Checkpoint, InstalledTool, PlannedStep, Project, Run, RunEvent, RunPurpose, StepRecord,
+    Task, TaskEvent, Verdict, resumable,
 };
 use crate::recipe::{Access, Reach, TOOLS_MAX};
 use crate::state::project::ProjectState;

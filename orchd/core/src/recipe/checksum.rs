@@ -116,7 +116,10 @@ mod tests {
             assert_eq!(verify(b"abc", pinned), Ok(()));
             let wrong = verify(b"abd", pinned).expect_err("other bytes");
             let text = wrong.to_string();
-            assert!(text.contains(pinned) && text.contains(wrong.found.as_str()) && wrong.found != wrong.expected, "{text}");
+            assert!(
+                text.contains(pinned) && text.contains(wrong.found.as_str()) && wrong.found != wrong.expected,
+                "{text}"
+            );
         }
     }
 

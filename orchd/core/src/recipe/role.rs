@@ -196,7 +196,10 @@ mod tests {
         assert_eq!(role.of_run, Allowance { tokens: Some(20_000), cost: None });
         assert_eq!(role.of_task, Allowance { tokens: None, cost: Some(1_500_000) });
         let egress: Vec<String> = role.egress.iter().map(ToString::to_string).collect();
-        assert_eq!((egress.as_slice(), role.profile), (&["crates.io:80,443".into(), "*.example.org:8443".into()][..], Profile::Strict));
+        assert_eq!(
+            (egress.as_slice(), role.profile),
+            (&["crates.io:80,443".into(), "*.example.org:8443".into()][..], Profile::Strict)
+        );
         let stored = serde_json::to_string(&role).unwrap();
         assert_eq!(serde_json::from_str::<Role>(&stored).unwrap(), role);
     }

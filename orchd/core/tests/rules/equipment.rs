@@ -51,7 +51,10 @@ fn a_role_gives_its_runs_the_hosts_that_it_names() {
     }
     let run: RunId = scene.does(&command).touched[0].1.parse().unwrap();
     let run: Run = scene.one(run);
-    assert_eq!(run.access.lines(), ["network: crates.io:80,443", "network: *.crates.io:443", "network: static.crates.io:443", "channel"]);
+    assert_eq!(
+        run.access.lines(),
+        ["network: crates.io:80,443", "network: *.crates.io:443", "network: static.crates.io:443", "channel"]
+    );
     assert_eq!(run.agent.unwrap().profile, Profile::Strict);
 }
 
