@@ -4,6 +4,7 @@
 //! change, so that long polls wake.
 
 mod hostile;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -503,27 +504,11 @@ impl Orch for Service {
     async fn tools(self, _: Context) -> Result<Vec<ToolView>, RpcError> {
         Ok(self.see(|state| state.tools.clone()))
     }
-    /// What is under way is over at the next look.
     async fn tool(self, _: Context, name: String, _: u32) -> Result<ToolView, RpcError> {
-        let found = self.see(|state| {
-            let tool = state.tools.iter_mut().find(|tool| tool.name == name)?;
-            let seen = tool.clone();
-            if tool.is_under_way {
-                tool.is_under_way = false;
-                tool.state = if tool.url.is_some() { ToolState::Ready } else { ToolState::Failed };
-            }
-            Some(seen)
-        });
-        found.ok_or_else(|| RpcError::new(ErrorCode::NotFound, format!("there is no recipe of a tool `{name}`")))
+        self.see(|state| tools::look(state, &name))
     }
-    async fn tool_install(self, context: Context, name: String) -> Result<ToolView, RpcError> {
-        self.see(|state| {
-            for tool in state.tools.iter_mut().filter(|tool| tool.name == name) {
-                (tool.state, tool.is_under_way) = (ToolState::Downloading, true);
-                tool.detail = Some("50 % of 10 bytes".into());
-            }
-        });
-        self.tool(context, name, 0).await
+    async fn tool_install(self, _: Context, name: String) -> Result<ToolView, RpcError> {
+        self.see(|state| tools::install(state, &name))
     }
     async fn tool_remove(self, _: Context, name: String) -> Result<(), RpcError> {
         self.see(|state| state.tools.retain(|tool| tool.name != name));

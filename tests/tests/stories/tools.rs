@@ -208,6 +208,9 @@ fn what_is_not_pinned_so_or_does_not_build_is_not_installed() -> anyhow::Result<
         ensure!(kept(story)?.is_empty(), "nothing is left: {:?}", kept(story)?);
         ensure!(server.asked() == 2, "none is asked for again and again: {}", server.asked());
 
+        let doctor = orchctl(story.env(), &["doctor"]).await?;
+        ensure!(doctor.stdout.contains("tool fails"), "{}", doctor.stdout);
+
         // Who needs it is told why it is not there, and a task that wants another version is, too.
         let task = story.task_create("shop", "Greet", USES).await?;
         let why = orchctl(story.env(), &["task", "why", &task]).await?.ok()?;

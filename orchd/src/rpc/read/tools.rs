@@ -6,7 +6,7 @@ use std::time::Duration;
 use orch_core::entity::Run;
 use orch_core::recipe::ToolRecipe;
 use orch_core::view::{Filter, View as _};
-use orch_proto::view::{ToolState, ToolView};
+use orch_proto::view::{CheckResult, DoctorCheck, ToolState, ToolView};
 use orch_proto::{EntityKind, ErrorCode, RpcError, WAIT_MS_MAX};
 
 use super::super::identity::Caller;
@@ -54,6 +54,16 @@ async fn one(app: &Arc<App>, name: &str) -> Result<ToolView, RpcError> {
     let open = with_view(app, |view| super::readable(view.list::<Run>(&Filter::default().open()))).await?;
     let found = app.recipe_tools.recipes().find(|recipe| recipe.name == name);
     found.map(|recipe| view(app, recipe, &open)).ok_or_else(|| unknown(app, name))
+}
+
+/// Tools that somebody wanted and that are not there, for `doctor`.
+pub(super) fn checks(app: &App) -> Vec<DoctorCheck> {
+    let check = |recipe: &ToolRecipe| {
+        let State::Failed { reason, .. } = app.recipe_tools.state(&recipe.name) else { return None };
+        let fix = Some(format!("orchctl tool install {}", recipe.name));
+        Some(DoctorCheck { name: format!("tool {}", recipe.name), result: CheckResult::Failed, detail: reason, fix })
+    };
+    app.recipe_tools.recipes().filter_map(check).collect()
 }
 
 fn unknown(app: &App, name: &str) -> RpcError {
