@@ -266,3 +266,92 @@ pub(crate) fn hosts(recipe: &ToolRecipe, source: &Source) -> Vec<Domain> {
     let named = recipe.permissions.network.iter().filter(|named| own.as_ref() != Some(*named)).cloned();
     own.clone().into_iter().chain(named).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Instant;
+
+    use orch_adapters::recipe_store::RecipeStore;
+    use orch_adapters::tool_cache::Mirror;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// The shipped recipes, and one for a program that every host has.
+    fn tools(mirrors: Mirrors) -> (TempDir, RecipeTools) {
+        let directory = tempfile::tempdir().unwrap();
+        let own = directory.path().join("own");
+        fs::create_dir_all(own.join("tools")).unwrap();
+        let source =
+            format!("source: {{ url: \"https://example.org/sh.tgz\", checksum: \"sha256:{}\" }}", "0".repeat(64));
+        let text =
+            format!("name: sh\nversion: \"1.0\"\n{source}\nsteps: [make]\npermissions: {{ network: [a.org] }}\n");
+        fs::write(own.join("tools/sh.yaml"), text).unwrap();
+        let recipes = RecipeStore::install(&directory.path().join("recipes"), Some(own)).unwrap().tools().unwrap();
+        let cache = ToolCache::open(&directory.path().join("tools")).unwrap();
+        (directory, RecipeTools::open(recipes, cache, mirrors))
+    }
+
+    fn allowed(hosts: &[&str]) -> NetworkConfig {
+        let allow = hosts.iter().map(|host| Reach::parse(host).unwrap()).collect();
+        NetworkConfig { allow, ..NetworkConfig::default() }
+    }
+
+    fn said(tools: &RecipeTools, request: &str, network: &NetworkConfig) -> String {
+        match tools.answer(request, &HostTools::new(|_| None), network) {
+            Answer::Host { name } => format!("host {name}"),
+            Answer::Tool(tool) => format!("tool {}", tool.record.name),
+            Answer::Missing { fix } => fix,
+        }
+    }
+
+    #[test]
+    fn a_program_of_the_host_will_do_for_who_wants_nothing_more() {
+        let (_directory, tools) = tools(Mirrors::default());
+        let network = allowed(&[]);
+        for (request, answer) in
+            [("sh", "host sh"), ("git@2.38+", "host git"), ("nothing-of-that-name", "host nothing-of-that-name")]
+        {
+            assert_eq!(said(&tools, request, &network), answer);
+        }
+        let asked = said(&tools, "sh@1.0", &network);
+        assert_eq!(asked, "`orchctl tool install sh` downloads it (example.org, a.org)");
+        let other = said(&tools, "sh@2.x", &network);
+        assert!(other.starts_with("its recipe is for 1.0, and 2.x is wanted"), "{other}");
+        let other = said(&tools, &format!("sh#sha256:{}", "1".repeat(64)), &network);
+        assert!(other.contains("change the recipe of the task or that of the tool"), "{other}");
+    }
+
+    #[test]
+    fn what_the_configuration_allows_is_installed_without_a_question() {
+        let (_directory, own) = tools(Mirrors::default());
+        assert!(said(&own, "sh@1.0", &allowed(&["example.org:443"])).contains("orchctl tool install"), "one is left");
+        assert!(said(&own, "sh@1.0", &allowed(&["example.org", "a.org:443"])).contains("about to be installed"));
+        let mirror = (Domain::parse("example.org").unwrap(), Mirror::parse("http://127.0.0.1:9").unwrap());
+        let (_directory, mirrored) = tools(Mirrors::new([mirror].into()));
+        assert!(said(&mirrored, "sh@1.0", &allowed(&["a.org"])).contains("about to be installed"));
+    }
+
+    #[test]
+    fn who_waits_is_told_how_far_it_is_and_why_it_is_not_there() {
+        let (_directory, tools) = tools(Mirrors::default());
+        let network = allowed(&[]);
+        tools.ask("sh", "alice").unwrap();
+        assert!(said(&tools, "sh@1.0", &network).starts_with("it is being installed"));
+        let removed = tools.remove("sh", |_| Vec::new());
+        assert!(matches!(removed, Err(ToolError::UnderWay { .. })), "{removed:?}");
+        let job = tools.records.next(Instant::now()).unwrap();
+        tools.records.failed(&job, "another checksum".into(), false, Instant::now());
+        let why = said(&tools, "sh@1.0", &network);
+        assert_eq!(why, "it could not be installed: another checksum; `orchctl tool install sh` tries again");
+        assert_eq!(tools.missing("sh", &network), Some(why));
+        assert!(matches!(tools.installed("sh"), Err(ToolError::Absent { .. })));
+        let in_use = tools.remove("sh", |_| vec!["R-1".into()]);
+        assert!(matches!(in_use, Err(ToolError::InUse { .. })), "{in_use:?}");
+        assert!(matches!(tools.remove("sh", |_| Vec::new()), Err(ToolError::Absent { .. })));
+        for unknown in ["git", "nothing"] {
+            assert!(matches!(tools.ask(unknown, "alice"), Err(ToolError::Unknown { .. })), "{unknown}");
+        }
+    }
+}
