@@ -135,7 +135,7 @@ async fn install(app: &Arc<App>, job: &Job) -> Result<Tool, InstallError> {
 /// The tool, if it is installed already; one whose files are others is removed.
 async fn there(app: &Arc<App>, name: &str, key: Digest) -> Result<Option<Tool>, InstallError> {
     let (app, name) = (Arc::clone(app), name.to_owned());
-    blocking(move || {
+    blocking(move || -> Result<Option<Tool>, InstallError> {
         let tools = &app.recipe_tools;
         let error = match tools.cache.find(key) {
             Ok(found) => return Ok(found),
@@ -195,7 +195,7 @@ async fn make(
     jail::execute(&*app.executor, &place, (&spec, &Secrets::new()), app.stopped()).await?;
     let (cache, recipe, source) = (app.recipe_tools.cache.clone(), recipe.clone(), source.clone());
     let (draft, by) = (draft.to_owned(), job.by.clone());
-    blocking(move || {
+    blocking(move || -> Result<Tool, InstallError> {
         // What it was made from is no part of it.
         match std::fs::remove_file(&downloaded) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(InstallError::Prepare(error)),
