@@ -31,8 +31,8 @@ pub(crate) fn checksum(bytes: &[u8]) -> Checksum {
 
 /// The server and a place for what comes from it.
 pub(crate) struct Lab {
-    pub(crate) directory: TempDir,
-    pub(crate) mirrors: Mirrors,
+    directory: TempDir,
+    mirrors: Mirrors,
     asked: Arc<Mutex<Vec<String>>>,
     fetcher: Fetcher,
 }
@@ -70,6 +70,12 @@ impl Lab {
         let written = std::fs::read(into).unwrap();
         assert_eq!(written.len() as u64, bytes);
         Ok((written, told.into_inner().unwrap()))
+    }
+
+    /// The same with another server for the host.
+    pub(crate) fn mirrored_by(self, base: &str) -> Self {
+        let mirror = (Domain::parse(HOST).unwrap(), Mirror::parse(base).unwrap());
+        Self { mirrors: Mirrors::new([mirror].into()), ..self }
     }
 
     /// The paths that were asked for.

@@ -88,9 +88,7 @@ async fn a_server_that_is_not_there_may_be_there_later() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
     };
-    let mirror = orch_adapters::tool_cache::Mirror::parse(&format!("http://127.0.0.1:{port}")).unwrap();
-    let host = orch_core::recipe::Domain::parse(HOST).unwrap();
-    let lab = Lab { mirrors: orch_adapters::tool_cache::Mirrors::new([(host, mirror)].into()), ..lab };
+    let lab = lab.mirrored_by(&format!("http://127.0.0.1:{port}"));
     let error = lab.fetch("/tool", checksum(b"x")).await.unwrap_err();
     assert!(matches!(error, FetchError::Unreachable { .. }) && error.is_passing(), "{error}");
 }
