@@ -103,6 +103,7 @@ fn connection(model: &Model) -> Line {
     };
     match &model.link {
         Link::Connecting => Line::of("connecting ", Role::Text),
+        Link::Waiting { .. } => age(Line::of("waiting for orchd", Role::Text)).lit(" ", Role::Text),
         Link::Up if age_ms.is_some_and(|ms| ms >= SILENT_MS) => {
             age(Line::of("orchd silent", Role::Text)).lit(" ", Role::Text)
         }

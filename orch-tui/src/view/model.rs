@@ -39,6 +39,10 @@ pub(crate) struct Options {
 pub(crate) enum Link {
     #[default]
     Connecting,
+    /// Connected since then, in the time of [`Now::mono_ms`], but the daemon has not said anything yet.
+    Waiting {
+        since_ms: u64,
+    },
     Up,
     /// It was lost or never there; another try comes at `next_try_ms` of [`Now::mono_ms`].
     Down {
@@ -192,6 +196,11 @@ impl Model {
         }
     }
 
+    /// Whether a question waits to be drawn before it can take an answer.
+    pub(crate) fn has_unseen_question(&self) -> bool {
+        self.overlays.last().is_some_and(Overlay::is_unseen) && super::layout::parts(self).is_some()
+    }
+
     /// What has to be known for what is on the screen.
     pub(crate) fn wanted(&self) -> Vec<Query> {
         if !matches!(self.link, Link::Up) {
@@ -216,6 +225,11 @@ impl Model {
         if let Some(toast) = self.toasts.current() {
             return toast.to_vec();
         }
+        if let Link::Waiting { since_ms } = self.link {
+            let waited = when::span(self.now.mono_ms.saturating_sub(since_ms));
+            let said = text(format_args!("connected; orchd has said nothing for {waited}: it starts, or the host is busy"));
+            return vec![Line::of("- ", Role::Warn).safe(said, Role::Text)];
+        }
         let Link::Down { next_try_ms, fault, .. } = &self.link else { return Vec::new() };
         let left = when::span(next_try_ms.saturating_sub(self.now.mono_ms) + 999);
         let again = Line::from_safe(text(format_args!("again in {left}, r now  ")), Role::Dim);
@@ -237,11 +251,11 @@ impl Model {
             self.toasts.until_ms(),
             self.quit_until_ms,
             (!self.pressed.is_empty()).then_some(self.pressed_ms + WHICH_KEY_MS).filter(|&due| due > now),
-            matches!(self.link, Link::Down { .. }).then_some(second),
+            matches!(self.link, Link::Down { .. } | Link::Waiting { .. }).then_some(second),
             silent.filter(|_| self.link == Link::Up).map(|due| if due > now { due } else { second }),
             self.ticks().then_some(second),
             (self.link == Link::Up).then(|| self.loader.due_ms()).flatten(),
-            self.overlays.last().and_then(|overlay| overlay.due_ms(now)),
+            self.overlays.last().and_then(Overlay::due_ms),
             self.visible_log()
                 .and_then(|run| self.logs.get(run))
                 .and_then(|log| log.fault.as_ref().map(|(_, again_ms)| *again_ms))

@@ -32,6 +32,8 @@ pub(crate) enum Msg {
     },
     /// A moment has come that [`super::Model::next_due_ms`] asked for.
     Timer,
+    /// What was drawn last is on the screen. Comes when [`super::Model::has_unseen_question`] asks for it.
+    Shown,
 }
 
 /// What happened to the connection.
@@ -42,6 +44,8 @@ pub(crate) enum LinkEvent {
         /// The daemon is another installation than before, or went back in time: what is shown is not its.
         fresh: bool,
     },
+    /// Connected, but the daemon has said nothing so far.
+    Waiting,
     Down {
         /// Failed tries since it was last up.
         tries: u32,

@@ -1,6 +1,7 @@
 //! What lies above a screen and has the keys: lists to pick from, texts, questions. A stack; the last one is on top.
 
 mod answer;
+mod arming;
 mod choose;
 mod confirm;
 mod deny;
@@ -13,6 +14,8 @@ pub(crate) use confirm::{Ask, Confirm};
 pub(crate) use deny::Deny;
 pub(crate) use picker::{Picker, PickerKind};
 pub(crate) use viewer::{Viewer, ViewerBody};
+
+use arming::Arming;
 
 use super::canvas::Canvas;
 use super::key::Key;
@@ -45,10 +48,28 @@ impl Overlay {
     }
 
     /// When it changes by time alone.
-    pub(crate) fn due_ms(&self, now_ms: u64) -> Option<u64> {
+    pub(crate) fn due_ms(&self) -> Option<u64> {
+        self.arming().and_then(Arming::due_ms)
+    }
+
+    /// Whether it is a question that was on no screen yet.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.arming() == Some(Arming::Unseen)
+    }
+
+    /// How far it is from taking an answer, if it is a question that has to be seen first.
+    const fn arming(&self) -> Option<Arming> {
         match self {
-            Self::Confirm(confirm) => confirm.due_ms(now_ms),
-            Self::Choose(choose) => choose.due_ms(now_ms),
+            Self::Confirm(confirm) => Some(confirm.arming),
+            Self::Choose(choose) => Some(choose.arming),
+            Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) | Self::Answer(_) => None,
+        }
+    }
+
+    const fn arming_mut(&mut self) -> Option<&mut Arming> {
+        match self {
+            Self::Confirm(confirm) => Some(&mut confirm.arming),
+            Self::Choose(choose) => Some(&mut choose.arming),
             Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) | Self::Answer(_) => None,
         }
     }
@@ -63,6 +84,23 @@ impl Overlay {
             Self::Picker(_) | Self::Viewer(_) => None,
         }
     }
+}
+
+/// What is shown now is on the screen.
+pub(crate) fn on_shown(model: &mut Model) {
+    let now_ms = model.now.mono_ms;
+    if let Some(arming) = model.overlays.last_mut().and_then(Overlay::arming_mut) {
+        arming.see(now_ms);
+    }
+}
+
+/// Has the question on top take answers when its time has come. What was typed until now is for none.
+pub(crate) fn arm(model: &mut Model) -> Option<Cmd> {
+    let now_ms = model.now.mono_ms;
+    let arming = model.overlays.last_mut().and_then(Overlay::arming_mut)?;
+    let is_armed_now = arming.arm(now_ms);
+    model.dirty |= is_armed_now;
+    is_armed_now.then_some(Cmd::DropInput)
 }
 
 /// Gives a key to the overlay on top.
