@@ -65,9 +65,13 @@ impl Opened {
     ///
     /// # Errors
     /// `E_UNREACHABLE` when it takes longer, `E_PROTOCOL` when the daemon speaks another version, or what the daemon answered.
-    pub async fn greet(mut self) -> Result<Client, RpcError> {
-        let greeting = tokio::time::timeout(GREETING_WAIT_MAX, greet(&mut self.stream)).await;
-        let daemon_version = greeting.map_err(|_| silent(&self.socket))??;
+    pub async fn greet(self) -> Result<Client, RpcError> {
+        self.greet_within(GREETING_WAIT_MAX).await
+    }
+
+    async fn greet_within(mut self, wait: Duration) -> Result<Client, RpcError> {
+        let greeting = tokio::time::timeout(wait, greet(&mut self.stream)).await;
+        let daemon_version = greeting.map_err(|_| silent(&self.socket, wait))??;
         let transport = serde_transport::new(codec().new_framed(self.stream), Json::default());
         let inner = OrchClient::new(tarpc::client::Config::default(), transport).spawn();
         Ok(Client { inner, daemon_version })
@@ -242,8 +246,8 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<String> {
     }
 }
 
-fn silent(socket: &Path) -> RpcError {
-    let (socket, seconds) = (socket.display(), GREETING_WAIT_MAX.as_secs());
+fn silent(socket: &Path, wait: Duration) -> RpcError {
+    let (socket, seconds) = (socket.display(), wait.as_secs());
     RpcError::new(ErrorCode::Unreachable, format!("what listens on `{socket}` has said nothing for {seconds} s"))
         .hint("try again if the host is busy; else the daemon hangs or was stopped: look at its log and at its process")
 }
@@ -302,6 +306,17 @@ mod tests {
             client.write_all(garbage).await.unwrap();
             assert!(accept(server, None).await.is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_says_nothing_is_told_from_one_that_is_not_there() {
+        let (stream, _silent) = UnixStream::pair().unwrap();
+        let opened = Opened { stream, socket: "/run/orchd.sock".into() };
+        let error = opened.greet_within(Duration::ZERO).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unreachable);
+        assert_eq!(error.message, "what listens on `/run/orchd.sock` has said nothing for 0 s");
+        let absent = Client::connect(Path::new("/nowhere/orchd.sock")).await.unwrap_err();
+        assert!(absent.message.starts_with("no daemon answers"), "{absent}");
     }
 
     #[tokio::test]

@@ -176,7 +176,7 @@ pub(crate) fn footer(model: &Model, pane: Pane, columns: usize) -> Line {
         }
         line = line.line(next);
     }
-    match help.filter(|_| !matches!(pane, Pane::Viewer | Pane::ApprovalViewer)) {
+    match help.filter(|_| !matches!(pane, Pane::Viewer | Pane::ApprovalViewer | Pane::TaskViewer)) {
         Some(spec) => {
             line.lit(" ", Role::Text).lit(spec.keys[0], Role::Key).lit(" ", Role::Text).lit(spec.short, Role::Text)
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orch_proto::Ref;
-use orch_proto::id::{ProjectId, RunId};
+use orch_proto::id::{ProjectId, RunId, TaskId};
 use ratatui::layout::Rect;
 
 use super::canvas::{Line, text};
@@ -15,7 +15,7 @@ use super::key::Key;
 use super::loader::Loader;
 use super::log::Logs;
 use super::msg::Query;
-use super::overlay::Overlay;
+use super::overlay::{Overlay, Unsent};
 use super::rows::{ApprovalRow, QuestionRow, RunRow, TaskRow};
 use super::screen::inbox::{Entry, Inbox};
 use super::screen::{audit::Audit, board::Board, plan::PlanScreen, runs::Runs, system::System};
@@ -108,6 +108,8 @@ pub(crate) struct Model {
     pub(crate) filters: [String; 6],
     pub(crate) prompt: Option<Prompt>,
     pub(crate) overlays: Vec<Overlay>,
+    /// A message that was begun.
+    pub(crate) unsent: Option<Unsent>,
     /// The beginning of a key sequence, and when it began.
     pub(crate) pressed: Vec<Key>,
     pub(crate) pressed_ms: u64,
@@ -155,13 +157,29 @@ impl Model {
 
     /// The task that the board's cursor stands on, while the board is shown.
     pub(crate) fn selected_task(&self) -> Option<&TaskRow> {
-        let id = (self.screen == Screen::Board).then(|| self.board.selected()).flatten()?;
+        self.task((self.screen == Screen::Board).then(|| self.board.selected()).flatten()?)
+    }
+
+    /// A task that is known.
+    pub(crate) fn task(&self, id: TaskId) -> Option<&TaskRow> {
         self.data.tasks.as_ref()?.iter().find(|task| task.id == id)
+    }
+
+    /// The task that something is said to: the one that is read about, else the one that the board's cursor stands on.
+    pub(crate) fn addressed_task(&self) -> Option<&TaskRow> {
+        match self.overlays.iter().rev().find_map(Overlay::task) {
+            Some(id) => self.task(id),
+            None => self.selected_task(),
+        }
     }
 
     /// The run whose detail is shown, or that the cursor of the list stands on.
     pub(crate) fn selected_run(&self) -> Option<&RunRow> {
-        let id = (self.screen == Screen::Runs).then(|| self.runs.selected()).flatten()?;
+        self.run((self.screen == Screen::Runs).then(|| self.runs.selected()).flatten()?)
+    }
+
+    /// A run that is known, as newly as it is.
+    pub(crate) fn run(&self, id: RunId) -> Option<&RunRow> {
         let detail = self.data.run.as_ref().filter(|run| run.id == id);
         detail.or_else(|| self.data.runs.as_ref()?.iter().find(|run| run.id == id))
     }

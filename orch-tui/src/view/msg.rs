@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orch_proto::id::{InfoRequestId, RunId};
+use orch_proto::id::{InfoRequestId, RunId, TaskId};
 use orch_proto::request::{Accepted, Bytes, Request};
 use orch_proto::view::{
     ApprovalView, AuditReport, DiffView, DoctorReport, EventPage, InfoRequestView, LogPage, PlanView, ProjectView,
@@ -60,6 +60,8 @@ pub(crate) enum Query {
     Status,
     Projects,
     Tasks,
+    /// A task with what was said to it.
+    Task(TaskId),
     Runs,
     Run(RunId),
     Approvals,
@@ -78,6 +80,7 @@ pub(crate) enum Answer {
     Status(Box<StatusView>),
     Projects(Vec<ProjectView>),
     Tasks(Vec<TaskView>),
+    Task(Box<TaskView>),
     Runs(Vec<RunView>),
     Run(Box<RunView>),
     Approvals(Vec<ApprovalView>),

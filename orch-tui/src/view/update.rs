@@ -152,11 +152,19 @@ fn on_submitted(model: &mut Model, ticket: u32, result: Result<Accepted, RpcErro
     let Some(sent) = model.sent.remove(&ticket) else { return };
     match result {
         Ok(accepted) => {
-            let said = sent.done.unwrap_or_else(|| undone(&accepted));
+            let said = sent.done.map_or_else(|| undone(&accepted), |done| noted(done, &accepted));
             let said = if sent.can_be_undone { text(format_args!("{said}; u undoes it")) } else { said };
             model.toasts.good(model.now, said);
         }
         Err(error) => model.toasts.fault(model.now, sent.what, Fault::from(&error)),
+    }
+}
+
+/// What was done, with what the daemon notes of it.
+fn noted(done: SafeText, accepted: &Accepted) -> SafeText {
+    match accepted.notes.first() {
+        Some(note) => text(format_args!("{done}; {}", SafeText::line(note))),
+        None => done,
     }
 }
 

@@ -6,6 +6,7 @@ mod choose;
 mod confirm;
 mod deny;
 mod picker;
+mod say;
 mod viewer;
 
 pub(crate) use answer::AnswerForm;
@@ -13,9 +14,11 @@ pub(crate) use choose::Choose;
 pub(crate) use confirm::{Ask, Confirm};
 pub(crate) use deny::Deny;
 pub(crate) use picker::{Picker, PickerKind};
+pub(crate) use say::{Say, Unsent};
 pub(crate) use viewer::{Viewer, ViewerBody};
 
 use arming::Arming;
+use orch_proto::id::TaskId;
 
 use super::canvas::Canvas;
 use super::key::Key;
@@ -32,6 +35,7 @@ pub(crate) enum Overlay {
     Deny(Deny),
     Choose(Choose),
     Answer(AnswerForm),
+    Say(Say),
 }
 
 impl Overlay {
@@ -43,7 +47,7 @@ impl Overlay {
             Self::Deny(deny) => Some(deny.query()),
             Self::Choose(_) => Some(Query::Approvals),
             Self::Answer(_) => Some(Query::Questions),
-            Self::Picker(_) => None,
+            Self::Picker(_) | Self::Say(_) => None,
         }
     }
 
@@ -62,7 +66,7 @@ impl Overlay {
         match self {
             Self::Confirm(confirm) => Some(confirm.arming),
             Self::Choose(choose) => Some(choose.arming),
-            Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) | Self::Answer(_) => None,
+            Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) | Self::Answer(_) | Self::Say(_) => None,
         }
     }
 
@@ -70,7 +74,15 @@ impl Overlay {
         match self {
             Self::Confirm(confirm) => Some(&mut confirm.arming),
             Self::Choose(choose) => Some(&mut choose.arming),
-            Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) | Self::Answer(_) => None,
+            Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) | Self::Answer(_) | Self::Say(_) => None,
+        }
+    }
+
+    /// The task that is read about in it, if it is one.
+    pub(crate) const fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::Viewer(viewer) => viewer.task(),
+            Self::Picker(_) | Self::Confirm(_) | Self::Deny(_) | Self::Choose(_) | Self::Answer(_) | Self::Say(_) => None,
         }
     }
 
@@ -81,6 +93,7 @@ impl Overlay {
             Self::Deny(deny) => deny.ticket,
             Self::Choose(choose) => choose.ticket,
             Self::Answer(form) => form.ticket,
+            Self::Say(say) => say.ticket,
             Self::Picker(_) | Self::Viewer(_) => None,
         }
     }
@@ -112,6 +125,7 @@ pub(crate) fn on_key(model: &mut Model, key: Key) -> Vec<Cmd> {
         Some(Overlay::Deny(deny)) => deny.on_key(model, key),
         Some(Overlay::Choose(choose)) => choose.on_key(model, key),
         Some(Overlay::Answer(form)) => form.on_key(model, key),
+        Some(Overlay::Say(say)) => say.on_key(model, key),
         None => Vec::new(),
     }
 }
@@ -122,12 +136,16 @@ pub(crate) fn on_paste(model: &mut Model, text: &str) {
         Some(Overlay::Picker(picker)) => picker.paste(text),
         Some(Overlay::Deny(deny)) => deny.edit.paste(text),
         Some(Overlay::Answer(form)) => form.paste(text),
-        Some(Overlay::Viewer(_) | Overlay::Confirm(_) | Overlay::Choose(_)) | None => {}
+        Some(Overlay::Say(say)) if say.ticket.is_none() => say.edit.paste(text),
+        Some(Overlay::Viewer(_) | Overlay::Confirm(_) | Overlay::Choose(_) | Overlay::Say(_)) | None => {}
     }
 }
 
 /// A request was answered: the question that sent it closes, or shows why not.
 pub(crate) fn on_submitted(model: &mut Model, ticket: u32, fault: Option<Fault>) {
+    if fault.is_none() && model.unsent.as_ref().is_some_and(|unsent| unsent.ticket == Some(ticket)) {
+        model.unsent = None;
+    }
     let Some(index) = model.overlays.iter().position(|overlay| overlay.ticket() == Some(ticket)) else { return };
     if fault.is_none() {
         model.overlays.remove(index);
@@ -138,6 +156,7 @@ pub(crate) fn on_submitted(model: &mut Model, ticket: u32, fault: Option<Fault>)
         Overlay::Deny(deny) => (deny.ticket, deny.fault) = (None, fault),
         Overlay::Choose(choose) => (choose.ticket, choose.fault) = (None, fault),
         Overlay::Answer(form) => (form.ticket, form.fault) = (None, fault),
+        Overlay::Say(say) => (say.ticket, say.fault) = (None, fault),
         Overlay::Picker(_) | Overlay::Viewer(_) => {}
     }
 }
@@ -158,6 +177,8 @@ pub(crate) fn settle(model: &mut Model) {
             Overlay::Deny(deny) => deny.settle(model),
             Overlay::Choose(choose) => choose.settle(model),
             Overlay::Answer(form) => form.settle(model),
+            // What was typed stays, whatever becomes of whom it is for.
+            Overlay::Say(_) => true,
         };
         if stays {
             model.overlays.push(overlay);
@@ -176,6 +197,7 @@ pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>) {
             Overlay::Deny(deny) => deny.draw(model, canvas),
             Overlay::Choose(choose) => choose.draw(model, canvas),
             Overlay::Answer(form) => form.draw(model, canvas),
+            Overlay::Say(say) => say.draw(model, canvas),
         }
     }
 }
