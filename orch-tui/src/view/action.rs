@@ -180,10 +180,6 @@ pub(crate) static ACTIONS: &[Spec] = &[
     spec(Action::Back, Scope::Viewer, &["esc", "q"], "viewer.close", "close").short("close"),
     spec(Action::Right, Scope::Viewer, &["l", "right"], "viewer.right", "scroll right").short("right"),
     spec(Action::Left, Scope::Viewer, &["h", "left"], "viewer.left", "scroll left").short("left"),
-    spec(Action::Say, Scope::Dossier, &["M"], "task.say", "say something to the agent that works at it, or to the next")
-        .short("say")
-        .cli("task say {task} TEXT")
-        .when(enabled::say_to_task),
     // Board.
     spec(Action::Open, Scope::Board, &["enter"], "task.open", "show all about the task")
         .short("open")
@@ -210,6 +206,10 @@ pub(crate) static ACTIONS: &[Spec] = &[
         .cli("task cancel {task}")
         .when(enabled::cancel_task),
     spec(Action::Say, Scope::Board, &["M"], "task.say", "say something to the agent that works at it, or to the next")
+        .cli("task say {task} TEXT")
+        .when(enabled::say_to_task),
+    spec(Action::Say, Scope::Dossier, &["M"], "task.say", "say something to the agent that works at it, or to the next")
+        .short("say")
         .cli("task say {task} TEXT")
         .when(enabled::say_to_task),
     // Runs.

@@ -154,7 +154,6 @@ impl State {
         tokio::time::timeout(Duration::from_millis(wait_ms.into()), waiting).await.unwrap_or(None)
     }
 
-    /// What a request touches, or a refusal.
     fn decide(&self, request: &Request) -> Result<Vec<Touched>, RpcError> {
         let mut world = self.world.lock().unwrap();
         world.requests.push(request.clone());

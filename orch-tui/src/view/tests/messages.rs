@@ -133,7 +133,7 @@ fn a_message_has_a_bound_and_its_end_is_in_sight() {
     harness.message(Msg::Input(Input::Paste("line\n".repeat(900))));
     let screen = harness.screen();
     assert!(screen.contains("4096 of 4096 B") && screen.contains("ctrl-j"), "{screen}");
-    harness.press("bs bs bs ctrl-j e n d");
+    harness.press("bs bs bs bs bs ctrl-j e n d");
     assert!(harness.screen().contains("  end"), "{}", harness.screen());
     for size in [(20, 6), (21, 7), (40, 9), (1, 1), (140, 50)] {
         harness.resize(size);
@@ -148,7 +148,7 @@ fn who_hears_nothing_is_named() {
         ("v g g M", "the task is done: nobody is told any more"),
         ("j j M", "runs known steps: there is no agent"),
         ("2 G M", "the run is over: say it to its task"),
-        ("3 M", "M is for "),
+        ("3 M", "M is for the board (1): say something"),
     ] {
         harness.press("esc esc");
         harness.press(keys);
