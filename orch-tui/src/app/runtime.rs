@@ -166,6 +166,8 @@ impl Loop {
     fn on_outside(&mut self, event: Outside) -> io::Result<Option<u8>> {
         match event {
             Outside::Stop(code) => return Ok(Some(code)),
+            // Nobody would have it continue.
+            Outside::Suspend if !self.model.options.can_suspend => return Ok(None),
             Outside::Suspend => self.suspend()?,
             // The terminal was taken again by what had suspended it.
             Outside::Continued if std::mem::take(&mut self.was_suspended) => return Ok(None),

@@ -15,13 +15,19 @@ use crossterm::terminal::{
     DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp, getsid};
 
 use super::Tty;
 
 /// Whether the terminal is ours now. A static, since the panic hook has no other way to know.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
+
+/// Whether a shell is there that continues what was suspended: it gives each of its jobs a group of their own, other than that
+/// which leads the session.
+pub(crate) fn can_suspend() -> bool {
+    getsid(None).is_ok_and(|session| session != getpgrp())
+}
 
 /// Holds the terminal.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ mod tty;
 mod watchdog;
 
 pub(crate) use frame::Frames;
-pub(crate) use guard::TerminalGuard;
+pub(crate) use guard::{TerminalGuard, can_suspend};
 pub(crate) use input::{Inputs, spawn_reader};
 pub(crate) use size::size;
 pub(crate) use tty::Tty;

@@ -208,10 +208,16 @@ pub(crate) static ACTIONS: &[Spec] = &[
     spec(Action::Say, Scope::Board, &["M"], "task.say", "say something to the agent that works at it, or to the next")
         .cli("task say {task} TEXT")
         .when(enabled::say_to_task),
-    spec(Action::Say, Scope::Dossier, &["M"], "task.say", "say something to the agent that works at it, or to the next")
-        .short("say")
-        .cli("task say {task} TEXT")
-        .when(enabled::say_to_task),
+    spec(
+        Action::Say,
+        Scope::Dossier,
+        &["M"],
+        "task.say",
+        "say something to the agent that works at it, or to the next",
+    )
+    .short("say")
+    .cli("task say {task} TEXT")
+    .when(enabled::say_to_task),
     // Runs.
     spec(Action::Open, Scope::Runs, &["enter"], "run.open", "show the run")
         .short("open")
@@ -278,7 +284,7 @@ pub(crate) static ACTIONS: &[Spec] = &[
     spec(Action::Back, Scope::Global, &["esc"], "back", "clear the filter, or go back"),
     spec(Action::Close, Scope::Global, &["q"], "close", "leave the view; at its root, quit").short("quit"),
     spec(Action::Repaint, Scope::Always, &["ctrl-l"], "repaint", "draw the screen anew"),
-    spec(Action::Suspend, Scope::Always, &["ctrl-z"], "suspend", "suspend the program"),
+    spec(Action::Suspend, Scope::Always, &["ctrl-z"], "suspend", "suspend the program").when(enabled::suspend),
     spec(Action::QuitTwice, Scope::Always, &["ctrl-c"], "quit", "quit, when pressed twice"),
 ];
 

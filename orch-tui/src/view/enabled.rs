@@ -14,6 +14,10 @@ pub(crate) fn connected(model: &Model) -> Verdict {
     if matches!(model.link, Link::Up) { Ok(()) } else { Err("not connected to the daemon") }
 }
 
+pub(crate) fn suspend(model: &Model) -> Verdict {
+    if model.options.can_suspend { Ok(()) } else { Err("no shell is there that would let it go on again; q quits") }
+}
+
 pub(crate) fn undo(model: &Model) -> Verdict {
     may(model, Role::Operator)
 }

@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) unicode: bool,
     /// Slug of the project to begin with.
     pub(crate) project: Option<String>,
+    /// A shell would have the program continue after it was suspended.
+    pub(crate) can_suspend: bool,
 }
 
 /// The connection.
@@ -245,7 +247,8 @@ impl Model {
         }
         if let Link::Waiting { since_ms } = self.link {
             let waited = when::span(self.now.mono_ms.saturating_sub(since_ms));
-            let said = text(format_args!("connected; orchd has said nothing for {waited}: it starts, or the host is busy"));
+            let said =
+                text(format_args!("connected; orchd has said nothing for {waited}: it starts, or the host is busy"));
             return vec![Line::of("- ", Role::Warn).safe(said, Role::Text)];
         }
         let Link::Down { next_try_ms, fault, .. } = &self.link else { return Vec::new() };

@@ -12,9 +12,9 @@ use orch_proto::request::{Accepted, Bytes, Envelope, Request, Touched};
 use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, EventView,
-    InfoRequestFilter, InfoRequestView, LogChunk, LogPage, MessageView, PlanView, ProjectView, RequirementsDiff, RequirementsView,
-    RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskState, TaskView, TraceView, UndoView,
-    UpkeepRequest, UpkeepView, VisionView,
+    InfoRequestFilter, InfoRequestView, LogChunk, LogPage, MessageView, PlanView, ProjectView, RequirementsDiff,
+    RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskState, TaskView,
+    TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError, wire};
 use tarpc::context::Context;

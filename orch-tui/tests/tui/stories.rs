@@ -151,8 +151,7 @@ fn a_daemon_of_another_version_is_named() {
     // As often as the program asks, so that nothing else is shown before the test has looked.
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
-            let answered =
-                stream.read_exact(&mut [0; 4]).and_then(|()| stream.write_all(b"orch 99 9.9.9 ok\n"));
+            let answered = stream.read_exact(&mut [0; 4]).and_then(|()| stream.write_all(b"orch 99 9.9.9 ok\n"));
             if answered.is_err() {
                 return;
             }
@@ -209,6 +208,22 @@ fn a_stopped_program_stops_what_has_started_it() {
     let fake = daemon(&directory);
     let line = "set -m; sh -c '\"$TUI\"; exit $?' || echo suspended; fg; echo over";
     assert_comes_back(Terminal::start_shell(line, &fake.socket));
+}
+
+/// Goal: a program that nobody would have continue is not stopped, as one that a terminal or `ssh` has started itself.
+#[test]
+fn a_program_without_a_shell_is_not_suspended() {
+    let directory = directory();
+    let fake = daemon(&directory);
+    let mut terminal = Terminal::start(&fake.socket);
+    terminal.wait_for("IN PROGRESS 3");
+    terminal.press("\x1a");
+    terminal.wait_for("no shell is there");
+    kill(Pid::from_raw(terminal.pid()), Signal::SIGTSTP).unwrap();
+    terminal.press("5");
+    terminal.wait_for("critical path");
+    terminal.press("qq");
+    assert_eq!(terminal.wait_exit().exit_code(), 0);
 }
 
 fn assert_comes_back(mut terminal: Terminal) {

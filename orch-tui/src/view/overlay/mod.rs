@@ -82,7 +82,9 @@ impl Overlay {
     pub(crate) const fn task(&self) -> Option<TaskId> {
         match self {
             Self::Viewer(viewer) => viewer.task(),
-            Self::Picker(_) | Self::Confirm(_) | Self::Deny(_) | Self::Choose(_) | Self::Answer(_) | Self::Say(_) => None,
+            Self::Picker(_) | Self::Confirm(_) | Self::Deny(_) | Self::Choose(_) | Self::Answer(_) | Self::Say(_) => {
+                None
+            }
         }
     }
 

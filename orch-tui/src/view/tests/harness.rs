@@ -56,7 +56,7 @@ pub(super) struct Harness {
 impl Harness {
     /// A model that has not heard of the daemon.
     pub(super) fn offline(size: (u16, u16), world: World) -> Self {
-        let options = Options { unicode: true, ..Options::default() };
+        let options = Options { unicode: true, can_suspend: true, ..Options::default() };
         let model = Model::new(options, size, Now { mono_ms: 0, wall: NOW });
         let thread = thread(Samples { hostile: world == World::Hostile });
         Self { model, world, mono_ms: 0, requests: Vec::new(), commands: Vec::new(), thread, is_busy: false }

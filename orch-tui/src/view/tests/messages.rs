@@ -37,11 +37,13 @@ fn the_dossier_shows_what_was_said_and_follows_it() {
     let mut harness = online();
     harness.press("enter");
     let screen = harness.screen();
-    for said in ["Said", "- user:alice at 09:04:57, R-3 was told at 09:05:07", "  use the other port\n", "  and say so"] {
+    for said in ["Said", "- user:alice at 09:04:57, R-3 was told at 09:05:07", "  use the other port\n", "  and say so"]
+    {
         assert!(screen.contains(said), "{said}: {screen}");
     }
     assert!(screen.contains("at 09:05:47, told with each attempt after it"), "{screen}");
-    let message = MessageView { number: 3, text: "one more thing".into(), run: Some("R-3".into()), ..harness.thread[1].clone() };
+    let message =
+        MessageView { number: 3, text: "one more thing".into(), run: Some("R-3".into()), ..harness.thread[1].clone() };
     say(&mut harness, message);
     assert!(harness.screen().contains("one more thing"), "{}", harness.screen());
     assert!(harness.screen().contains("R-3 is not told yet"), "{}", harness.screen());
