@@ -16,8 +16,7 @@ async fn who_waits_for_a_silent_daemon_is_told_so() {
     let listener = UnixListener::bind(&socket).unwrap();
     let (out, err) = (Sink::default(), Sink::default());
     let console =
-        Console::new(Box::new(io::empty()), Box::new(out.clone()), Box::new(err.clone()), Terminal::default())
-            .with_env(|_| None);
+        Console::new(Box::new(io::empty()), Box::new(out.clone()), Box::new(err.clone()), Terminal::default());
     let answering = async {
         let mut looks = tokio::time::interval(Duration::from_millis(20));
         while !err.text().contains("the daemon says nothing yet") {
