@@ -95,7 +95,7 @@ fn holds(report: &Value, word: &str) -> anyhow::Result<()> {
     let done = &report["agent"];
     ensure!(
         done["agent"] == word && done["inputTokens"] == 1_100 && done["outputTokens"] == 120,
-        "other tokens than the server's"
+        "of {word} is told something else than 1,100 tokens in and 120 out, as the server says"
     );
     Ok(())
 }
