@@ -2,20 +2,25 @@
 //!
 //! They lie where secrets do, by question and field, in a place that no recipe can name and no list shows. **Invariant:** a
 //! value is there from before its answer is on record until the run is over: the run is given it once, but it can say it as long
-//! as it lives, and so long it is taken out of what it says. **Invariant:** none is removed of which it is not known that no record
+//! as it lives, and so long it is taken out of what it says. **Invariant:** a run is given none before it is taken out of what
+//! the run writes to its log. **Invariant:** none is removed of which it is not known that no record
 //! needs it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
+use orch_adapters::sealing::Sealer;
 use orch_adapters::secret_store::{SecretStore, SecretStoreError, Stamp};
 use orch_core::entity::{FieldKind, InfoRequest, Run};
 use orch_core::recipe::SecretName;
 use orch_core::state::info_request::InfoRequestState;
 use orch_core::view::{Filter, ReadError, View};
+use orch_proto::ErrorCode;
 use orch_proto::id::{Id as _, InfoRequestId, RunId};
 use orch_sandbox::Secrets;
+use orch_sandbox::control::ControlError;
 use tokio::sync::Mutex;
 
 use crate::app::App;
@@ -34,8 +39,8 @@ pub(crate) struct Answers {
 
 impl Answers {
     /// Opens the place below that of secrets.
-    pub(crate) fn open(secrets: &Path) -> Result<Self, SecretStoreError> {
-        Ok(Self { store: SecretStore::open(&secrets.join(PLACE), None)?, turn: Mutex::default() })
+    pub(crate) fn open(secrets: &Path, sealer: Arc<Sealer>) -> Result<Self, SecretStoreError> {
+        Ok(Self { store: SecretStore::open(&secrets.join(PLACE), None, sealer)?, turn: Mutex::default() })
     }
 
     /// Keeps a value for a field. Blocks.
@@ -75,6 +80,64 @@ impl Answers {
             }
         }
     }
+}
+
+/// Why a run is not given the values of an answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotGiven {
+    #[error("the values cannot be read")]
+    Values(#[from] SecretStoreError),
+    #[error("the values cannot be taken out of the log of the run")]
+    Concealed(#[from] ControlError),
+}
+
+impl NotGiven {
+    /// How a run is told: it asks again when that can help.
+    pub(crate) const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Values(_) => ErrorCode::Storage,
+            Self::Concealed(ControlError::Refused { .. }) => ErrorCode::Conflict,
+            // Whoever keeps the log has just begun, or is slow.
+            Self::Concealed(_) => ErrorCode::Timeout,
+        }
+    }
+}
+
+/// Values of all secrets of an answer, by field, for its run: whatever that writes from now on is without them. Blocks.
+///
+/// # Errors
+/// When they cannot be read, or whoever keeps the log of the run cannot take them out. One of an earlier version cannot at all,
+/// and the run is given them all the same, since its person has answered.
+pub(crate) fn for_run(app: &App, run: RunId, info: &InfoRequest) -> Result<BTreeMap<String, String>, NotGiven> {
+    let values = app.answers.values(info)?;
+    let directory = app.dirs.run(run);
+    for set in sets(&values) {
+        match app.executor.conceal(&directory, &set) {
+            Err(ControlError::Unknown) => {
+                tracing::warn!(%run, info = %info.id, "a run of an earlier version is given secrets that stay in its log if it writes them");
+                break;
+            }
+            concealed => concealed?,
+        }
+    }
+    Ok(values)
+}
+
+/// Values in as many sets as they need.
+fn sets(values: &BTreeMap<String, String>) -> Vec<Secrets> {
+    let mut sets = vec![Secrets::new()];
+    for (field, value) in values {
+        if sets.last().is_none_or(|set| !set.has_room_for(value.as_bytes())) {
+            sets.push(Secrets::new());
+        }
+        // What is too short or too large was not kept.
+        let added = sets.last_mut().map(|set| set.insert(field, value.clone().into_bytes()));
+        if let Some(Err(error)) = added {
+            tracing::warn!(%error, "a value is not taken out of the log of its run");
+        }
+    }
+    sets.retain(|set| !set.is_empty());
+    sets
 }
 
 /// Under which name a value lies.
@@ -165,12 +228,15 @@ mod tests {
     #[test]
     fn values_that_are_large_together_are_given_and_known_until_they_are_forgotten() {
         let place = tempfile::tempdir().unwrap();
-        let (answers, info) = (Answers::open(place.path()).unwrap(), question());
+        let sealer = Arc::new(Sealer::open(place.path(), None).unwrap());
+        let (answers, info) = (Answers::open(place.path(), sealer).unwrap(), question());
         let large = "x".repeat(orch_sandbox::secrets::VALUES_BYTES_MAX - 8);
         answers.put(&info, "a", large.as_bytes()).unwrap();
         answers.put(&info, "c", b"a longer value").unwrap();
         let values = answers.values(&info).unwrap();
         assert_eq!((values["a"].len(), values["c"].as_str()), (large.len(), "a longer value"));
+        let sets = sets(&values);
+        assert_eq!(sets.iter().map(|set| set.iter().count()).collect::<Vec<_>>(), [1, 1]);
         let known: usize = answers.all(8).unwrap().iter().map(|set| set.iter().count()).sum();
         assert_eq!(known, 2);
         answers.forget(&info);

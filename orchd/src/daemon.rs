@@ -12,7 +12,8 @@ use orch_adapters::executor::Local;
 use orch_adapters::git::{BareRepo, Hardened};
 use orch_adapters::host_tools::HostTools;
 use orch_adapters::recipe_store::{RecipeStore, RecipeStoreError};
-use orch_adapters::secret_store::SecretStore;
+use orch_adapters::sealing::{KeyError, Sealer};
+use orch_adapters::secret_store::{SecretStore, SecretStoreError};
 use orch_proto::{ErrorCode, RpcError};
 use orch_sandbox::SpawnerOptions;
 use orch_store::{OpenOptions, Store};
@@ -134,9 +135,7 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
     };
     let (roles, prices) = (recipes.roles().map_err(wrong)?, recipes.prices().map_err(wrong)?);
     let providers = recipes.providers().map_err(wrong)?;
-    let secrets = SecretStore::open(&dirs.secrets(), config.credentials.clone())
-        .map_err(|error| internal("failed to open the secrets", &error))?;
-    let answers = Answers::open(&dirs.secrets()).map_err(|error| internal("failed to open the answers", &error))?;
+    let (secrets, answers) = open_secrets(&config, &dirs)?;
     let tools = HostTools::new(|name| std::env::var(name).ok());
     let options = SpawnerOptions::with_ceilings(config.ceilings.clone());
     let executor = Local::start(&config.sandbox_program, options).map_err(|error| {
@@ -170,6 +169,30 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
         host,
         is_new_boot,
     })
+}
+
+/// Opens what lies encrypted, with the key for it.
+fn open_secrets(config: &Config, dirs: &StateDir) -> Result<(SecretStore, Answers), RpcError> {
+    let sealer = Sealer::open(&dirs.keys(), config.credentials.as_deref()).map_err(|error| match &error {
+        KeyError::File { what: "make", path, source } => state_dir::unusable("key of secrets", path, source),
+        _ => RpcError::new(ErrorCode::StateAccess, chain(&error)).hint(
+            "put the key back as it was; when it is lost, remove it with all that is in `secrets/` and `secrets/.answers/` of \
+             the state directory, start the daemon, and set the secrets again",
+        ),
+    })?;
+    let sealer = Arc::new(sealer);
+    let unopened = |error: SecretStoreError| {
+        match &error {
+        SecretStoreError::Sealed { .. } => RpcError::new(ErrorCode::StateAccess, chain(&error)).hint(
+            "put the key back (`keys/secrets.key` of the state directory, or the credential `orch-secrets-key`); when it is lost, \
+             remove that file in `secrets/` or `secrets/.answers/` and set the secret again",
+        ),
+        _ => RpcError::new(ErrorCode::Storage, format!("failed to open the secrets: {}", chain(&error)))
+            .hint("look at the state directory and its disk"),
+    }
+    };
+    let secrets = SecretStore::open(&dirs.secrets(), config.credentials.clone(), Arc::clone(&sealer));
+    Ok((secrets.map_err(unopened)?, Answers::open(&dirs.secrets(), sealer).map_err(unopened)?))
 }
 
 /// Clears what a crash left half-made in repositories: drafts, locks, objects that were never admitted.

@@ -2,20 +2,22 @@
 //!
 //! One JSON object per line, one answer per request, on a stream socket that answers its own user and root only. The
 //! socket is reached through the descriptor of the directory, so a path of any length works. A listener comes as a
-//! descriptor with its answer; descriptors sent to a shim are dropped by the kernel, because it receives none.
+//! descriptor with its answer, and values of secrets go as one with their request: they are in no message.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
 use serde::{Deserialize, Serialize};
 
 use crate::run_dir::CONTROL_FILE;
+use crate::secrets::{Secrets, TransferError};
 use crate::sys::channel;
 
 /// Longest request or answer, in bytes.
@@ -24,6 +26,10 @@ pub(crate) const MESSAGE_BYTES_MAX: u64 = 4 << 10;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a listener: longer than a shim gives its sandbox to be built.
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(70);
+/// Longest wait until values are taken out of a log. All spellings of large ones are many.
+const CONCEAL_TIMEOUT: Duration = Duration::from_secs(20);
+/// What the reason of a shim begins with that does not know a request.
+pub(crate) const NOT_UNDERSTOOD: &str = "not understood";
 
 /// What a client asks of a shim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +43,8 @@ pub(crate) enum Request {
     TakeListener {
         name: String,
     },
+    /// Comes with the descriptor of sealed secrets, whose values are not to be in the log from the answer on.
+    Conceal,
 }
 
 /// What a shim answers.
@@ -60,8 +68,11 @@ pub struct RunStatus {
     pub fence: u64,
     /// What it does.
     pub activity: Activity,
-    /// Whether all its processes are stopped.
+    /// Whether its processes are to stand still, and its time-outs do.
     pub paused: bool,
+    /// Whether all its processes were seen to stand still since. False from shims of versions that did not look.
+    #[serde(default)]
+    pub at_rest: bool,
     /// Index of the step that runs.
     pub step: Option<u16>,
     /// Size of the log so far, in bytes.
@@ -108,6 +119,12 @@ pub enum ControlError {
     /// The answer is one to something else.
     #[error("the answer of the shim does not fit the request")]
     Unexpected,
+    /// The shim is of a version that knew no such request.
+    #[error("the shim is of a version that cannot do this")]
+    Unknown,
+    /// The values cannot be handed over.
+    #[error("failed to hand the values of secrets over")]
+    Seal(#[source] TransferError),
     /// The shim says no.
     #[error("refused by the shim: {reason}")]
     Refused {
@@ -128,6 +145,8 @@ pub fn cancel(dir: &Path) -> Result<(), ControlError> {
 
 /// Stops all processes of the run and its timers.
 ///
+/// Returns when the shim has accepted it; the log and the [`status`] say when all of them stand still.
+///
 /// # Errors
 /// When no shim listens, it does not answer, or the run has no steps to stop now.
 pub fn pause(dir: &Path) -> Result<(), ControlError> {
@@ -147,10 +166,27 @@ pub fn resume(dir: &Path) -> Result<(), ControlError> {
 /// # Errors
 /// When no shim listens or it does not answer.
 pub fn status(dir: &Path) -> Result<RunStatus, ControlError> {
-    match exchange(dir, &Request::Status)? {
+    match exchange(dir, &Request::Status, None)? {
         Answer::Status(status) => Ok(status),
         Answer::Refused { reason } => Err(ControlError::Refused { reason }),
         Answer::Done | Answer::Listener => Err(ControlError::Unexpected),
+    }
+}
+
+/// Has the shim take these values, too, out of what the steps write and ask the network for, from when this returns on. What was
+/// written before stays as it is. For values that a run is given while it lives; a name may stand for more than one value, and a
+/// value that is taken out already is nothing new.
+///
+/// # Errors
+/// When no shim listens, it does not answer, it is of a version that cannot do this ([`ControlError::Unknown`]), or it holds as
+/// many values as it may: then nothing has changed.
+pub fn conceal(dir: &Path, values: &Secrets) -> Result<(), ControlError> {
+    let sealed = values.seal().map_err(ControlError::Seal)?;
+    match exchange(dir, &Request::Conceal, Some((sealed.as_fd(), CONCEAL_TIMEOUT)))? {
+        Answer::Done => Ok(()),
+        Answer::Refused { reason } if reason.starts_with(NOT_UNDERSTOOD) => Err(ControlError::Unknown),
+        Answer::Refused { reason } => Err(ControlError::Refused { reason }),
+        Answer::Status(_) | Answer::Listener => Err(ControlError::Unexpected),
     }
 }
 
@@ -165,7 +201,7 @@ pub fn status(dir: &Path) -> Result<RunStatus, ControlError> {
 /// When no shim listens, the run has no such listener, or it ended before it had.
 pub fn take_listener(dir: &Path, name: &str) -> Result<TcpListener, ControlError> {
     let not_running = || ControlError::NotRunning { dir: dir.to_owned() };
-    let stream = ask(dir, &Request::TakeListener { name: name.to_owned() }, LISTENER_TIMEOUT)?;
+    let stream = ask(dir, &Request::TakeListener { name: name.to_owned() }, None, LISTENER_TIMEOUT)?;
     let (mut answer, mut descriptors) = (Vec::new(), Vec::new());
     let mut buffer = [0; 1024];
     while !answer.ends_with(b"\n") && answer.len() as u64 <= MESSAGE_BYTES_MAX {
@@ -201,24 +237,42 @@ pub fn watch(dir: &Path) -> Result<UnixStream, ControlError> {
 }
 
 fn expect_done(dir: &Path, request: Request) -> Result<(), ControlError> {
-    match exchange(dir, &request)? {
+    match exchange(dir, &request, None)? {
         Answer::Done | Answer::Status(_) => Ok(()),
         Answer::Refused { reason } => Err(ControlError::Refused { reason }),
         Answer::Listener => Err(ControlError::Unexpected),
     }
 }
 
-/// Sends `request`; the answer is to be read from the stream within `wait`.
-fn ask(dir: &Path, request: &Request, wait: Duration) -> Result<UnixStream, ControlError> {
+/// Sends `request`, with a copy of `descriptor`; the answer is to be read from the stream within `wait`.
+fn ask(
+    dir: &Path,
+    request: &Request,
+    descriptor: Option<BorrowedFd<'_>>,
+    wait: Duration,
+) -> Result<UnixStream, ControlError> {
     let mut stream = connect(dir)?;
     let mut line = serde_json::to_vec(request).map_err(ControlError::Decode)?;
     line.push(b'\n');
     stream
         .set_read_timeout(Some(wait))
         .and_then(|()| stream.set_write_timeout(Some(ANSWER_TIMEOUT)))
-        .and_then(|()| stream.write_all(&line))
+        .and_then(|()| match descriptor {
+            Some(descriptor) => send_with(&stream, &line, descriptor),
+            None => stream.write_all(&line),
+        })
         .map_err(|error| broken(dir, error))?;
     Ok(stream)
+}
+
+/// Sends a line in one piece, which is far smaller than what the kernel takes at once.
+fn send_with(stream: &UnixStream, line: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    loop {
+        match channel::send(stream.as_fd(), line, &[descriptor]) {
+            Err(Errno::EINTR) => {}
+            sent => return sent.map_err(io::Error::from),
+        }
+    }
 }
 
 /// What a broken exchange means: a shim that ends closes connections that it has not looked at.
@@ -229,9 +283,11 @@ fn broken(dir: &Path, error: io::Error) -> ControlError {
     }
 }
 
-fn exchange(dir: &Path, request: &Request) -> Result<Answer, ControlError> {
+/// Asks, if need be with a descriptor and a wait of its own, and reads the answer.
+fn exchange(dir: &Path, request: &Request, with: Option<(BorrowedFd<'_>, Duration)>) -> Result<Answer, ControlError> {
     let not_running = || ControlError::NotRunning { dir: dir.to_owned() };
-    let stream = ask(dir, request, ANSWER_TIMEOUT)?;
+    let (descriptor, wait) = with.map_or((None, ANSWER_TIMEOUT), |(descriptor, wait)| (Some(descriptor), wait));
+    let stream = ask(dir, request, descriptor, wait)?;
     let mut answer = Vec::new();
     BufReader::new(stream.take(MESSAGE_BYTES_MAX))
         .read_until(b'\n', &mut answer)

@@ -17,7 +17,7 @@ pub enum UpkeepRequest {
     Backup {
         /// Absolute path on the daemon's machine, which must not exist.
         directory: String,
-        /// Take the values of secrets along. They are not encrypted.
+        /// Take the values of secrets along, and the key to them unless it is a credential of the service.
         with_secrets: bool,
         /// Leave out the logs of runs.
         without_logs: bool,

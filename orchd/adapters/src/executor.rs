@@ -78,6 +78,13 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
     /// When the run lives and cannot be reached, or does not run a step at the moment.
     fn suspend(&self, directory: &Path, stands_still: bool) -> Result<(), control::ControlError>;
 
+    /// Has these values, too, taken out of the log of the run from when this returns on: before the run is given them. Harmless
+    /// when they are already, and when the run is over.
+    ///
+    /// # Errors
+    /// When the run lives and cannot be reached, holds as many as it can, or was started by a version that cannot do this.
+    fn conceal(&self, directory: &Path, values: &Secrets) -> Result<(), control::ControlError>;
+
     /// How long nothing was heard of what the run does, in milliseconds without pauses, as whoever looks after it says. None
     /// when it is over, and from one of a version that does not know.
     ///
@@ -172,6 +179,10 @@ impl Executor for Local {
 
     fn suspend(&self, directory: &Path, stands_still: bool) -> Result<(), control::ControlError> {
         heard(directory, if stands_still { control::pause(directory) } else { control::resume(directory) })
+    }
+
+    fn conceal(&self, directory: &Path, values: &Secrets) -> Result<(), control::ControlError> {
+        heard(directory, control::conceal(directory, values))
     }
 
     fn silent_ms(&self, directory: &Path) -> Result<Option<u64>, control::ControlError> {

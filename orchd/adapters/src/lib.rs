@@ -18,5 +18,6 @@ pub mod providers;
 pub mod recipe_store;
 pub mod roles;
 pub mod run_log;
+pub mod sealing;
 pub mod secret_store;
 pub mod workspace;

@@ -1,8 +1,9 @@
 //! Where values of secrets lie: files of the daemon's user alone, one per secret, and the credentials of its service.
 //!
-//! Knows names and bytes. **Invariant:** a value is in no error, and `Debug` of nothing here shows one. What lies in the
-//! store is not encrypted: who reads as the daemon's user reads it. A credential that systemd decrypts for the service is
-//! read from where it is, and comes after what was set here.
+//! Knows names and bytes. **Invariant:** a value is in no error, and `Debug` of nothing here shows one. **Invariant:** nothing is
+//! written here that is not encrypted, and nothing else is taken for a value; what versions that did not encrypt have left is
+//! encrypted when the store is opened. A credential that systemd decrypts for the service is read from where it is, and comes
+//! after what was set here.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -10,10 +11,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use orch_core::recipe::SecretName;
 use orch_proto::Timestamp;
 use orch_sandbox::secrets::{Secrets, SecretsError, VALUE_BYTES_MIN, VALUES_BYTES_MAX};
+
+use crate::sealing::{CREDENTIAL, MARK_BYTES, SEALED_MORE_BYTES, Sealed, Sealer, UnsealError};
 
 /// Name of a value on its way to its place. No secret's name starts with a dot.
 const DRAFT: &str = ".draft";
@@ -23,6 +27,7 @@ const DRAFT: &str = ".draft";
 pub struct SecretStore {
     directory: PathBuf,
     credentials: Option<PathBuf>,
+    sealer: Arc<Sealer>,
     /// Held by who writes: all of them have one draft.
     writing: Arc<Mutex<()>>,
 }
@@ -60,6 +65,8 @@ pub enum SecretStoreError {
     Files { what: &'static str, source: io::Error },
     #[error("failed to read the secret `{name}`")]
     Read { name: SecretName, source: io::Error },
+    #[error("failed to open the secret `{name}`: {problem}")]
+    Sealed { name: SecretName, problem: UnsealError },
     #[error("secret `{name}` is not set")]
     Missing { name: SecretName },
     #[error("secret `{name}` cannot be given: it is {problem}")]
@@ -67,17 +74,53 @@ pub enum SecretStoreError {
 }
 
 impl SecretStore {
-    /// Opens the store in `directory`, which is made for nobody else to read, beside the credentials of the service.
+    /// Opens the store in `directory`, which is made for nobody else to read, beside the credentials of the service. What lies
+    /// there without being encrypted, or encrypted with the key of before, is encrypted with that of `sealer`.
     ///
     /// # Errors
-    /// When the directory cannot be made.
-    pub fn open(directory: &Path, credentials: Option<PathBuf>) -> Result<Self, SecretStoreError> {
+    /// When the directory cannot be made, or a value in it is encrypted with a key that is not there.
+    pub fn open(directory: &Path, credentials: Option<PathBuf>, sealer: Arc<Sealer>) -> Result<Self, SecretStoreError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|source| SecretStoreError::Files { what: "make a place", source })?;
-        let store = Self { directory: directory.to_owned(), credentials, writing: Arc::default() };
+        let store = Self { directory: directory.to_owned(), credentials, sealer, writing: Arc::default() };
         // A value whose setting was cut off, which nobody will ask for.
         store.discard_draft().map_err(|source| SecretStoreError::Files { what: "clean up", source })?;
+        let stored = entries(directory, SecretSource::Stored);
+        let stored = stored.map_err(|source| SecretStoreError::Files { what: "list names", source })?;
+        stored.iter().try_for_each(|entry| store.renew(&entry.name))?;
         Ok(store)
+    }
+
+    /// Encrypts a value with the key, if it is not.
+    fn renew(&self, name: &SecretName) -> Result<(), SecretStoreError> {
+        let path = self.directory.join(name.as_str());
+        let failed = |source| SecretStoreError::Read { name: name.clone(), source };
+        // What a link leads to is somebody else's.
+        let found = fs::symlink_metadata(&path).map_err(failed)?;
+        let sealed = self.sealer.whose(&read(&path, MARK_BYTES).map_err(failed)?);
+        if !found.is_file() || (sealed == Sealed::Not && found.len() > VALUES_BYTES_MAX as u64) {
+            tracing::warn!(secret = %name, "this is no value that was set here, and it is given to no run");
+            return Ok(());
+        }
+        let value = match sealed {
+            Sealed::Well => return Ok(()),
+            Sealed::Elsewhere => {
+                return Err(SecretStoreError::Sealed { name: name.clone(), problem: UnsealError::OtherKey });
+            }
+            Sealed::Formerly => self.read_stored(name, &path)?,
+            Sealed::Not => Value(read(&path, VALUES_BYTES_MAX + 1).map_err(failed)?),
+        };
+        tracing::info!(secret = %name, "a secret is encrypted where it lies");
+        self.write(name, &value.0, found.modified().ok())
+    }
+
+    /// The value of a secret that was set here.
+    fn read_stored(&self, name: &SecretName, path: &Path) -> Result<Value, SecretStoreError> {
+        // One byte more: what is too large is said to be.
+        let sealed = read(path, VALUES_BYTES_MAX + SEALED_MORE_BYTES + 1);
+        let sealed = sealed.map_err(|source| SecretStoreError::Read { name: name.clone(), source })?;
+        let opened = self.sealer.unseal(name.as_str(), sealed);
+        opened.map(Value).map_err(|problem| SecretStoreError::Sealed { name: name.clone(), problem })
     }
 
     fn discard_draft(&self) -> io::Result<()> {
@@ -102,17 +145,28 @@ impl SecretStore {
         if let Some(problem) = problem {
             return Err(SecretStoreError::Value { name: name.clone(), problem });
         }
+        self.write(name, value, None)
+    }
+
+    /// Puts a value in its place, as one of then or of now.
+    fn write(&self, name: &SecretName, value: &[u8], modified: Option<SystemTime>) -> Result<(), SecretStoreError> {
+        let sealed = self.sealer.seal(name.as_str(), value);
+        let sealed = sealed.ok_or_else(|| io::Error::other("the host gives no random bytes to encrypt it with"));
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = self.replace(name, value).or_else(|error| self.discard_draft().and(Err(error)));
+        let written = sealed.and_then(|sealed| self.replace(name, &sealed, modified));
+        let written = written.or_else(|error| self.discard_draft().and(Err(error)));
         written.map_err(|source| SecretStoreError::Files { what: "write a value", source })
     }
 
     /// Only while nobody else writes.
-    fn replace(&self, name: &SecretName, value: &[u8]) -> io::Result<()> {
+    fn replace(&self, name: &SecretName, sealed: &[u8], modified: Option<SystemTime>) -> io::Result<()> {
         let draft = self.directory.join(DRAFT);
         self.discard_draft()?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(value)?;
+        file.write_all(sealed)?;
+        if let Some(modified) = modified {
+            file.set_modified(modified)?;
+        }
         file.sync_all()?;
         fs::rename(&draft, self.directory.join(name.as_str()))?;
         fs::File::open(&self.directory)?.sync_all()
@@ -133,7 +187,7 @@ impl SecretStore {
     /// Whether there is a value.
     #[must_use]
     pub fn has(&self, name: &SecretName) -> bool {
-        self.path(name).is_some()
+        self.place(name).is_some()
     }
 
     /// All secrets, by name.
@@ -145,7 +199,7 @@ impl SecretStore {
         let stored = entries(&self.directory, SecretSource::Stored).map_err(failed)?;
         let given = self.credentials.iter().map(|place| entries(place, SecretSource::Credential).unwrap_or_default());
         let mut all = stored;
-        for entry in given.flatten() {
+        for entry in given.flatten().filter(|entry| is_given(&entry.name)) {
             if !all.iter().any(|known| known.name == entry.name) {
                 all.push(entry);
             }
@@ -174,13 +228,14 @@ impl SecretStore {
     pub fn values<'a>(&self, names: impl IntoIterator<Item = &'a SecretName>) -> Result<Secrets, SecretStoreError> {
         let mut secrets = Secrets::new();
         for name in names {
-            let path = self.path(name).ok_or_else(|| SecretStoreError::Missing { name: name.clone() })?;
-            // Large enough at once: what a vector outgrows is not overwritten.
-            let mut value = Vec::with_capacity(VALUES_BYTES_MAX + 2);
-            fs::File::open(path)
-                .and_then(|file| file.take(VALUES_BYTES_MAX as u64 + 1).read_to_end(&mut value))
-                .map_err(|source| SecretStoreError::Read { name: name.clone(), source })?;
-            secrets.insert(name.as_str(), value).map_err(|error| SecretStoreError::Value {
+            let (source, path) = self.place(name).ok_or_else(|| SecretStoreError::Missing { name: name.clone() })?;
+            let mut value = match source {
+                SecretSource::Stored => self.read_stored(name, &path)?,
+                SecretSource::Credential => read(&path, VALUES_BYTES_MAX + 1)
+                    .map(Value)
+                    .map_err(|source| SecretStoreError::Read { name: name.clone(), source })?,
+            };
+            secrets.insert(name.as_str(), std::mem::take(&mut value.0)).map_err(|error| SecretStoreError::Value {
                 name: name.clone(),
                 problem: match error {
                     SecretsError::TooShort { .. } => "too short to be taken out of logs".to_owned(),
@@ -207,6 +262,8 @@ impl SecretStore {
                 Ok(one) => one,
                 // Removed since, or nothing but white space.
                 Err(SecretStoreError::Missing { .. } | SecretStoreError::Value { .. }) => continue,
+                // Nobody set it, and no run was given it.
+                Err(SecretStoreError::Sealed { problem: UnsealError::Plain, .. }) => continue,
                 Err(error) => return Err(error),
             };
             for (name, value) in one.iter().filter(|(_, value)| value.trim_ascii().len() >= bytes_min) {
@@ -229,10 +286,37 @@ impl SecretStore {
         Ok(sets)
     }
 
-    fn path(&self, name: &SecretName) -> Option<PathBuf> {
-        let places = [Some(&self.directory), self.credentials.as_ref()];
-        places.into_iter().flatten().map(|place| place.join(name.as_str())).find(|path| path.is_file())
+    /// Where a secret lies.
+    fn place(&self, name: &SecretName) -> Option<(SecretSource, PathBuf)> {
+        let given = self.credentials.as_ref().filter(|_| is_given(name));
+        let given = given.map(|place| (SecretSource::Credential, place));
+        let places = [Some((SecretSource::Stored, &self.directory)), given].into_iter().flatten();
+        places.map(|(source, place)| (source, place.join(name.as_str()))).find(|(_, path)| path.is_file())
     }
+}
+
+/// Bytes of a value that are overwritten before their memory is given back.
+struct Value(Vec<u8>);
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        // Without a reader the compiler may leave out the writes.
+        std::hint::black_box(&self.0);
+    }
+}
+
+/// Whether a credential of the service can be the secret of a run: the key to all of them cannot.
+fn is_given(name: &SecretName) -> bool {
+    name.as_str() != CREDENTIAL
+}
+
+/// At most so many bytes of a file.
+fn read(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    // Large enough at once: what a vector outgrows is not overwritten.
+    let mut bytes = Vec::with_capacity(bytes_max + 1);
+    fs::File::open(path)?.take(bytes_max as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn stamps(place: &Path) -> io::Result<Vec<FileStamp>> {
@@ -266,7 +350,11 @@ fn entries(place: &Path, source: SecretSource) -> io::Result<Vec<SecretEntry>> {
         if meta.is_file() {
             let changed_us = meta.mtime().saturating_mul(1_000_000).saturating_add(meta.mtime_nsec() / 1_000);
             let changed_at = Timestamp::from_unix_us(changed_us);
-            found.push(SecretEntry { name, source, size_bytes: meta.len(), changed_at });
+            let size_bytes = match source {
+                SecretSource::Stored => meta.len().saturating_sub(SEALED_MORE_BYTES as u64),
+                SecretSource::Credential => meta.len(),
+            };
+            found.push(SecretEntry { name, source, size_bytes, changed_at });
         }
     }
     Ok(found)
@@ -282,10 +370,18 @@ mod tests {
         SecretName::parse(text).unwrap()
     }
 
+    fn sealer() -> Arc<Sealer> {
+        Arc::new(Sealer::open(tempfile::tempdir().unwrap().path(), None).unwrap())
+    }
+
+    fn open(place: &Path, credentials: Option<PathBuf>) -> SecretStore {
+        SecretStore::open(place, credentials, sealer()).unwrap()
+    }
+
     #[test]
     fn values_that_are_set_at_once_keep_their_names() {
         let place = tempfile::tempdir().unwrap();
-        let store = SecretStore::open(place.path(), None).unwrap();
+        let store = open(place.path(), None);
         std::thread::scope(|scope| {
             for own in ["one", "two", "three"] {
                 let store = store.clone();
@@ -304,7 +400,7 @@ mod tests {
     #[test]
     fn a_change_of_any_value_is_seen_without_a_look_at_it() {
         let [place, given] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let store = SecretStore::open(place.path(), Some(given.path().to_owned())).unwrap();
+        let store = open(place.path(), Some(given.path().to_owned()));
         let mut before = store.stamp().unwrap();
         let mut has_changed = || {
             let now = store.stamp().unwrap();
@@ -323,7 +419,7 @@ mod tests {
     #[test]
     fn all_values_are_found_in_as_many_sets_as_they_need_but_short_ones() {
         let place = tempfile::tempdir().unwrap();
-        let store = SecretStore::open(place.path(), None).unwrap();
+        let store = open(place.path(), None);
         assert!(store.all(8).unwrap().is_empty());
         let large = vec![b'x'; VALUES_BYTES_MAX - 4];
         for (own, value) in
@@ -340,7 +436,7 @@ mod tests {
     fn a_value_whose_setting_was_cut_off_is_removed() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join(DRAFT), "half a value").unwrap();
-        let store = SecretStore::open(place.path(), None).unwrap();
+        let store = open(place.path(), None);
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
         // What cannot be put in its place is not left either.
         fs::create_dir(place.path().join("token")).unwrap();
@@ -351,7 +447,7 @@ mod tests {
     #[test]
     fn values_are_kept_for_the_owner_alone_and_replaced_at_once() {
         let place = tempfile::tempdir().unwrap();
-        let store = SecretStore::open(&place.path().join("secrets"), None).unwrap();
+        let store = open(&place.path().join("secrets"), None);
         store.set(&name("token"), b"first value").unwrap();
         store.set(&name("token"), b"other value").unwrap();
         let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -364,10 +460,82 @@ mod tests {
         assert_eq!(error.to_string(), "secret `token` is not set");
     }
 
+    /// No file of the place has any of these.
+    fn nowhere(place: &Path, values: &[&[u8]]) {
+        for entry in fs::read_dir(place).unwrap() {
+            let bytes = fs::read(entry.unwrap().path()).unwrap();
+            for value in values {
+                assert!(!bytes.windows(value.len()).any(|window| window == *value), "{bytes:?}");
+            }
+        }
+    }
+
+    /// What earlier versions left is there as it was, but for being encrypted; what is no file of theirs is left alone.
+    #[test]
+    fn what_was_not_encrypted_is_at_the_next_start() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("token");
+        fs::write(&path, "of an earlier version\n").unwrap();
+        let then = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("file"), "of somebody else").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join("file"), place.path().join("link")).unwrap();
+        let sealer = sealer();
+        let store = SecretStore::open(place.path(), None, Arc::clone(&sealer)).unwrap();
+        assert_eq!(store.values([&name("token")]).unwrap().get("token"), Some(b"of an earlier version\n".as_slice()));
+        assert!(!fs::read(&path).unwrap().windows(4).any(|window| window == b"vers"));
+        let listed = store.list().unwrap().into_iter().find(|entry| entry.name == name("token")).unwrap();
+        assert_eq!((listed.size_bytes, listed.changed_at.unix_us()), (22, 1_000_000_000_000_000));
+        let error = store.values([&name("link")]).unwrap_err();
+        assert!(error.to_string().contains("failed to open the secret `link`: it is not encrypted"), "{error}");
+        assert_eq!(fs::read(elsewhere.path().join("file")).unwrap(), b"of somebody else");
+        assert_eq!(store.all(4).unwrap().iter().map(|set| set.iter().count()).sum::<usize>(), 1);
+        // Once is enough: a second start changes nothing.
+        let before = store.stamp().unwrap();
+        assert_eq!(SecretStore::open(place.path(), None, sealer).unwrap().stamp().unwrap(), before);
+    }
+
+    #[test]
+    fn a_copy_without_the_key_is_worth_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let store = open(place.path(), None);
+        let (value, other) = (b"a value of some length".as_slice(), b"another one".as_slice());
+        store.set(&name("token"), value).unwrap();
+        store.set(&name("other"), other).unwrap();
+        nowhere(place.path(), &[value, other, &value[..8]]);
+        // That of one is not that of another.
+        fs::copy(place.path().join("other"), place.path().join("token")).unwrap();
+        let error = store.values([&name("token")]).unwrap_err();
+        assert!(error.to_string().contains("damaged, or was that of another secret"), "{error}");
+        store.all(4).unwrap_err();
+        let error = SecretStore::open(place.path(), None, sealer()).unwrap_err();
+        assert!(error.to_string().contains("is encrypted with another key: put that back"), "{error}");
+    }
+
+    #[test]
+    fn the_key_of_the_service_is_no_secret_of_a_run() {
+        let [place, keys, credentials] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let before = Arc::new(Sealer::open(keys.path(), None).unwrap());
+        SecretStore::open(place.path(), None, before).unwrap().set(&name("token"), b"of before").unwrap();
+        fs::write(credentials.path().join(CREDENTIAL), "0".repeat(64)).unwrap();
+        let given = Some(credentials.path().to_owned());
+        let now = Arc::new(Sealer::open(keys.path(), given.as_deref()).unwrap());
+        let store = SecretStore::open(place.path(), given.clone(), now).unwrap();
+        assert!(!store.has(&name(CREDENTIAL)));
+        assert_eq!(store.list().unwrap().len(), 1);
+        store.values([&name(CREDENTIAL)]).unwrap_err();
+        // All is encrypted with it now: the file is not needed any more.
+        fs::remove_file(keys.path().join(crate::sealing::KEY_FILE)).unwrap();
+        let alone = Arc::new(Sealer::open(keys.path(), given.as_deref()).unwrap());
+        let store = SecretStore::open(place.path(), given, alone).unwrap();
+        assert_eq!(store.values([&name("token")]).unwrap().get("token"), Some(b"of before".as_slice()));
+    }
+
     #[test]
     fn what_no_run_could_be_given_is_refused_without_its_value() {
         let place = tempfile::tempdir().unwrap();
-        let store = SecretStore::open(place.path(), None).unwrap();
+        let store = open(place.path(), None);
         for value in [b" abc\n".to_vec(), vec![b'x'; VALUES_BYTES_MAX + 1]] {
             let error = store.set(&name("token"), &value).unwrap_err().to_string();
             assert!(error.starts_with("secret `token` cannot be given"), "{error}");
@@ -383,7 +551,7 @@ mod tests {
         fs::create_dir(&credentials).unwrap();
         fs::write(credentials.join("both"), "of the service").unwrap();
         fs::write(credentials.join("given"), "of the service").unwrap();
-        let store = SecretStore::open(&place.path().join("secrets"), Some(credentials)).unwrap();
+        let store = open(&place.path().join("secrets"), Some(credentials));
         store.set(&name("both"), b"set here").unwrap();
         let values = store.values([&name("both"), &name("given")]).unwrap();
         assert_eq!(values.get("both"), Some(b"set here".as_slice()));

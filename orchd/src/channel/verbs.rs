@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::line::Line;
 use super::{keeper, messages};
+use crate::answers;
 use crate::app::blocking;
 use crate::convert;
 use crate::reconcile::gates;
@@ -125,10 +126,10 @@ async fn told(line: &Line, asked: InfoRequest) -> Answer {
 }
 
 async fn secrets(line: &Line, asked: InfoRequest) -> Result<BTreeMap<String, String>, RpcError> {
-    let app = std::sync::Arc::clone(&line.app);
-    blocking(move || app.answers.values(&asked)).await.map_err(|error| {
+    let (app, run) = (std::sync::Arc::clone(&line.app), line.run);
+    blocking(move || answers::for_run(&app, run, &asked)).await.map_err(|error| {
         tracing::error!(run = %line.run, error = crate::error_chain::chain(&error), "an answer cannot be given");
-        RpcError::new(ErrorCode::Storage, "the answer cannot be read").hint("ask anew, with another key")
+        RpcError::new(error.code(), error.to_string()).hint("ask the same again, or anew with another key")
     })
 }
 

@@ -164,12 +164,12 @@ async fn follow<S: Site>(
     (looked, known): (&mut Option<oneshot::Sender<()>>, &mut Known),
 ) -> Result<Followed, PassError> {
     let id = run.id;
-    let mut watch = match set_out(app, run, bell, (looked, &mut known.sight)).await? {
-        Ok(watch) => watch,
+    let (mut watch, mut steering) = match set_out(app, run, bell, (looked, &mut known.sight)).await? {
+        Ok(begun) => begun,
         Err(followed) => return Ok(followed),
     };
     let mut scanned = 0;
-    let (mut steering, mut hindrance) = (Steering::default(), Hindrance::default());
+    let mut hindrance = Hindrance::default();
     let mut readable_at = app.instant();
     loop {
         if app.is_stopping() {
@@ -247,13 +247,13 @@ fn look_again(run: &Run, now: Timestamp) -> Duration {
     steering::pause_ends_in(run, now).map_or(LOOK_AGAIN, |ends| ends.min(LOOK_AGAIN))
 }
 
-/// Begins a run, or takes up one that was begun; how it is watched, unless it is not to be followed now.
+/// Begins a run, or takes up one that was begun; how it is watched and what it was asked for, unless it is not to be followed now.
 async fn set_out<S: Site>(
     app: &Arc<S>,
     run: Run,
     bell: &Notify,
     (looked, sight): (&mut Option<oneshot::Sender<()>>, &mut Sight),
-) -> Result<Result<S::Watch, Followed>, PassError> {
+) -> Result<Result<(S::Watch, Steering), Followed>, PassError> {
     let id = run.id;
     let is_over = lease::is_over(&run, app.now());
     if is_over && launch::give_back(app, &run).await? {
@@ -264,7 +264,7 @@ async fn set_out<S: Site>(
         sight.taken_up(&**app, &run);
         // It may be gone with a power loss.
         app.prepare(id);
-        return Ok(Ok(app.watch(id)));
+        return Ok(Ok((app.watch(id), Steering::default())));
     }
     // Nothing starts while an attack on the sandbox works, whoever chose it and when. What was not started may wait.
     if run.cancel_requested.is_none() && !app.holds() {
@@ -277,7 +277,7 @@ async fn set_out<S: Site>(
     // Nobody has started it, and nobody else does: there is nothing to look at.
     watch.until(sight.launched(launch::submit(app, &run).await?));
     watch.wait(app, bell, LOOK_AGAIN).await;
-    Ok(Ok(watch))
+    Ok(Ok((watch, Steering::of_new())))
 }
 
 /// What has become of a run.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orch_core::entity::{Run, RunPause};
-use orch_core::state::run::RunState;
 use orch_proto::Timestamp;
 
 use crate::site::Site;
@@ -13,20 +12,24 @@ use crate::site::Site;
 #[derive(Debug, Default)]
 pub(super) struct Steering {
     to_end: bool,
-    /// Unknown to a daemon that has just begun: asking for what is so already is harmless.
+    /// Unknown of a run that others have followed before: asking for what is so already is harmless, and its log says that it
+    /// stands still only once all of it does.
     stands_still: Option<bool>,
 }
 
 impl Steering {
+    /// For a run that nobody has begun before.
+    pub(super) fn of_new() -> Self {
+        Self { to_end: false, stands_still: Some(false) }
+    }
+
     /// Asks for what is wanted and was not asked for. What fails is asked for again the next time.
     pub(super) async fn steer<S: Site>(&mut self, app: &Arc<S>, run: &Run) {
         if run.cancel_requested.is_some() && !self.to_end {
             self.to_end = cancel(app, run).await;
         }
         let wanted = pause_of(run, app.now()).is_some() && run.cancel_requested.is_none();
-        // Nobody ever asked for it to stand still.
-        let is_moot = self.stands_still.is_none() && !wanted && run.state != RunState::Paused;
-        if !is_moot && self.stands_still != Some(wanted) && suspend(app, run, wanted).await {
+        if self.stands_still != Some(wanted) && suspend(app, run, wanted).await {
             self.stands_still = Some(wanted);
         }
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use orch_adapters::blobs::BlobStore;
 use orch_adapters::git::{BareRepo, CommitId, Depth, RefName};
+use orch_adapters::sealing::KEY_FILE;
 use orch_core::entity::Project;
 use orch_core::view::{Filter, View as _};
 use orch_proto::id::ProjectId;
@@ -204,7 +205,8 @@ fn copy_secrets(app: &App, draft: &mut Draft<'_>, included: bool) -> Result<Secr
         for name in names(&path) {
             let shown = if folder == "secrets" { name.clone() } else { format!("{folder}/{name}") };
             if !included {
-                secrets.left_out.push(shown);
+                // Where no value is restored another key is as good.
+                secrets.left_out.extend(Some(shown).filter(|_| name != KEY_FILE || folder != "keys"));
                 continue;
             }
             match draft.copy(&path.join(&name), &format!("{folder}/{name}"))? {

@@ -51,7 +51,7 @@ pub(crate) struct Manifest {
 /// What became of secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Secrets {
-    /// Names of those whose values are in it, not encrypted.
+    /// Names of those whose values are in it, as they lie in the state directory, and of the keys that are.
     pub(crate) included: Vec<String>,
     /// Names of those that are to be set again after it was restored.
     pub(crate) left_out: Vec<String>,

@@ -97,10 +97,14 @@ fn restore_to(git: &Hardened, directory: &Path, state: &Path) -> Result<bool, En
 
 fn about(manifest: &Manifest) -> String {
     let logs = if manifest.logs { "with logs" } else { "without logs" };
-    let secrets = match (manifest.secrets.included.len(), manifest.secrets.left_out.len()) {
+    let (keys, included): (Vec<&String>, Vec<&String>) =
+        manifest.secrets.included.iter().partition(|name| name.starts_with("keys/"));
+    let secrets = match (included.len(), manifest.secrets.left_out.len()) {
         (0, 0) => "no secrets".to_owned(),
         (0, left_out) => format!("secrets left out: {left_out}"),
-        (included, _) => format!("secrets, not encrypted: {included}"),
+        // Those of versions that did not encrypt have no key either, and are not told from these here.
+        (included, _) if keys.is_empty() => format!("secrets, without the key to them: {included}"),
+        (included, _) => format!("secrets, with the key to them: {included}"),
     };
     format!(
         "backup of {} by {}, event {} {}, files: {}, bytes: {}, {logs}, {secrets}",

@@ -19,8 +19,6 @@ const CPU_QUOTA_MIN_US: u64 = 1_000;
 const MAKE_TRIES: usize = 5;
 /// Longest wait for the end of what is left in a group that nobody wants.
 const DROP_WAIT: Duration = Duration::from_secs(2);
-/// Longest wait for all processes of a group to stand still. They are on their way to that whatever comes of the wait.
-const FREEZE_WAIT: Duration = Duration::from_millis(500);
 
 /// What one run may use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -160,11 +158,15 @@ impl RunGroup {
         }
     }
 
-    /// Stops every process of the group at once; none can fork, react or be woken by anything but a kill. Returns when all
-    /// of them stand still, or after a short while; whether they do.
-    pub(crate) fn freeze(&self) -> Result<bool, Errno> {
-        write(self.dir.as_fd(), "cgroup.freeze", "1")?;
-        wait_for(self.dir.as_fd(), "frozen", 1, Instant::now() + FREEZE_WAIT)
+    /// Stops every process of the group; none can fork, react or be woken by anything but a kill. Each stands still as soon as
+    /// it comes back from what it does in the kernel.
+    pub(crate) fn freeze(&self) -> Result<(), Errno> {
+        write(self.dir.as_fd(), "cgroup.freeze", "1")
+    }
+
+    /// Whether all processes of the group stand still, as the kernel says.
+    pub(crate) fn is_frozen(&self) -> Result<bool, Errno> {
+        Ok(field(&read(self.dir.as_fd(), "cgroup.events")?, "frozen") == Some(1))
     }
 
     /// Lets them go on.

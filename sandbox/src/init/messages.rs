@@ -35,7 +35,7 @@ pub(crate) enum Request {
     StartStep { index: u16 },
     /// Kill everything inside.
     KillAll,
-    /// Stop everything inside.
+    /// Stop everything inside, and say whether all of it stands still.
     Stop,
     /// Let everything inside go on.
     Continue,
@@ -71,6 +71,11 @@ pub(crate) enum Reply {
     },
     /// Nothing runs inside but init.
     KilledAll,
+    /// The answer to each request to stop.
+    Stopped {
+        /// Whether everything inside was seen to stand still. If not it is on its way, or wakes itself, and can be stopped again.
+        all: bool,
+    },
 }
 
 /// How the process of a step ended.

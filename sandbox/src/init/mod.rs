@@ -320,7 +320,10 @@ impl Init<'_> {
                 self.kill_all()?;
                 self.reply(&Reply::KilledAll)
             }
-            Request::Stop => reap::stop_all(),
+            Request::Stop => {
+                let all = reap::stop_all()?;
+                self.reply(&Reply::Stopped { all })
+            }
             Request::Continue => reap::signal_all(Signal::SIGCONT),
         }
     }

@@ -7,22 +7,23 @@ use nix::unistd::{Pid, getpid};
 
 use super::Ended;
 
-/// Most rounds of stopping. One is enough unless processes of the run wake each other at that very moment.
-const STOP_ROUNDS_MAX: usize = 1000;
+/// Most rounds of stopping at once, in which nothing else is done. One is enough unless processes of the run wake each other at
+/// that very moment; whoever asked for it asks again.
+const STOP_ROUNDS_MAX: usize = 100;
 
-/// Stops every process of this pid namespace but this one.
+/// Stops every process of this pid namespace but this one. Whether all of them were seen to stand still.
 ///
 /// Whoever is inside a call when it is told to stop finishes the call first, and that may be the one that lets all the
 /// others go on. So this looks whether anybody still runs, and tries again.
-pub(super) fn stop_all() -> Result<(), Errno> {
+pub(super) fn stop_all() -> Result<bool, Errno> {
     for _ in 0..STOP_ROUNDS_MAX {
         signal_all(Signal::SIGSTOP)?;
         std::thread::yield_now();
         if !anybody_runs() {
-            break;
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Signals every process of this pid namespace but this one. One call reaches all at once: none can fork in between.
@@ -79,8 +80,9 @@ fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
 /// Whether a thread of this pid namespace, besides this process, runs or could be woken to.
 fn anybody_runs() -> bool {
     let own = getpid().to_string();
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let others = processes.filter(|entry| {
+    // Of what cannot be seen nobody says that it stands still.
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    let others = processes.flatten().filter(|entry| {
         let name = entry.file_name();
         name.to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && name != own)
     });

@@ -119,9 +119,10 @@ pub enum ControlEvent {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
-    /// All processes of the run are stopped; its timers stand still.
+    /// All processes of the run were seen to stand still, as was asked some time before: since then its timers do. A run that
+    /// goes on before that was seen says neither this nor that it goes on.
     Paused,
-    /// They go on.
+    /// They go on. Of those that are killed that is not said.
     Resumed,
     /// The run used more than a limit of the whole run allows; it is being killed.
     LimitExceeded {

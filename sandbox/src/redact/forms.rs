@@ -1,7 +1,6 @@
 //! The spellings of a value that are looked for, as patterns for each view.
 
 use super::views::{BASE64, Views};
-use crate::secrets::Secrets;
 
 /// Shortest line of a value with several lines that is looked for by itself.
 const LINE_BYTES_MIN: usize = 12;
@@ -21,15 +20,15 @@ const QUOTINGS: [&[(u8, &[u8])]; 7] = [
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Adds every value as it is.
-pub(super) fn add_values(secrets: &Secrets, views: &mut Views) {
-    for (owner, (_, value)) in (0..).zip(secrets.iter()) {
+pub(super) fn add_values(values: &[&[u8]], views: &mut Views) {
+    for (owner, value) in (0..).zip(values) {
         views.text.add(value.trim_ascii(), owner);
     }
 }
 
 /// Adds every spelling of every value to the automaton of its view.
-pub(super) fn add_all(secrets: &Secrets, views: &mut Views) {
-    for (owner, (_, value)) in (0..).zip(secrets.iter()) {
+pub(super) fn add_all(values: &[&[u8]], views: &mut Views) {
+    for (owner, value) in (0..).zip(values) {
         let value = value.trim_ascii();
         for literal in literals(value) {
             views.text.add(&literal, owner);

@@ -58,8 +58,13 @@ impl fmt::Debug for Patterns {
 impl Patterns {
     /// All forms of all values; `None` without secrets, when nothing has to be looked for.
     pub fn new(secrets: &Secrets) -> Option<Arc<Self>> {
-        (!secrets.is_empty()).then(|| {
-            let mut patterns = Self::of(secrets, forms::add_all);
+        Self::of_sets(std::slice::from_ref(secrets))
+    }
+
+    /// The same of several sets, in which a name can have several values.
+    pub(crate) fn of_sets(sets: &[Secrets]) -> Option<Arc<Self>> {
+        sets.iter().any(|secrets| !secrets.is_empty()).then(|| {
+            let mut patterns = Self::of(sets, forms::add_all);
             patterns.learn_beginnings();
             Arc::new(patterns)
         })
@@ -74,24 +79,25 @@ impl Patterns {
     }
 
     /// The values themselves, escaped or not, in no other form; only for [`Patterns::first_in`], which looks at each byte.
-    pub(crate) fn of_values(secrets: &Secrets) -> Self {
-        Self::of(secrets, forms::add_values)
+    pub(crate) fn of_values(sets: &[Secrets]) -> Self {
+        Self::of(sets, forms::add_values)
     }
 
-    fn of(secrets: &Secrets, add: fn(&Secrets, &mut Views)) -> Self {
+    fn of(sets: &[Secrets], add: fn(&[&[u8]], &mut Views)) -> Self {
+        let (names, values): (Vec<&str>, Vec<&[u8]>) = sets.iter().flat_map(Secrets::iter).unzip();
         let mut views = Views::new();
-        add(secrets, &mut views);
+        add(&values, &mut views);
         views.finish();
-        let mask = |name: &str| {
+        let mask = |name: &&str| {
             let mask = format!("[secret {name}]");
-            let mut values = secrets.iter().map(|(_, value)| value.trim_ascii());
+            let mut values = values.iter().map(|value| value.trim_ascii());
             let safe = values.all(|value| !mask.as_bytes().windows(value.len()).any(|window| window == value));
             if safe { mask } else { MASK.to_owned() }
         };
         Self {
             views,
-            names: secrets.iter().map(|(name, _)| name.to_owned()).collect(),
-            masks: secrets.iter().map(|(name, _)| mask(name)).collect(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            masks: names.iter().map(mask).collect(),
             pairs: Box::new([0; 1024]),
             begins: [false; 256],
         }
@@ -180,6 +186,18 @@ impl Redactor {
             self.follow(new);
             self.release(out);
         }
+    }
+
+    /// Goes on with other patterns, the first of which are those of before. What is held back is looked at anew; what was given
+    /// out stays as it is.
+    pub(crate) fn change(&mut self, patterns: &Arc<Patterns>) {
+        self.patterns = Arc::clone(patterns);
+        self.cursor.reset();
+        let mut regions = std::mem::take(&mut self.found);
+        self.follow(0);
+        regions.append(&mut self.found);
+        regions.sort_unstable_by_key(|region| region.end);
+        regions.into_iter().for_each(|region| note(&mut self.found, region));
     }
 
     /// Ends the stream. What may have been the beginning of a value was none, but half a value is not shown.

@@ -45,6 +45,26 @@ fn values_are_named_in_their_place() {
     assert_eq!(redacted(&nested, b"01234 0123456", &[2]), b"0[secret S0] [secret S1]");
 }
 
+/// What was looked for before is found over the change, and what is new is from there on.
+#[test]
+fn patterns_change_at_any_place() {
+    let text = "a hunter22 b aHVudGVyMjI= c swordfish d";
+    let mut sets = vec![Secrets::new(), Secrets::new()];
+    sets[0].insert("S0", b"hunter22".to_vec()).unwrap();
+    sets[1].insert("S1", b"swordfish".to_vec()).unwrap();
+    let (before, after) = (Patterns::new(&sets[0]).unwrap(), Patterns::of_sets(&sets).unwrap());
+    let place = text.find("swordfish").unwrap();
+    for cut in 0..=text.len() {
+        let (mut redactor, mut out) = (Redactor::new(&before), Vec::new());
+        redactor.feed(&text.as_bytes()[..cut], &mut out);
+        redactor.change(&after);
+        redactor.feed(&text.as_bytes()[cut..], &mut out);
+        redactor.finish(&mut out);
+        let last = if cut <= place { "[secret S1]" } else { "swordfish" };
+        assert_eq!(String::from_utf8(out).unwrap(), format!("a [secret S0] b [secret S0] c {last} d"), "{cut}");
+    }
+}
+
 #[test]
 fn known_spellings_are_found() {
     let key = "p@ss \"w\u{f6}rd\" it's/+\\42";

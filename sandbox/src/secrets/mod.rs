@@ -173,7 +173,7 @@ impl Secrets {
         if self.is_empty() {
             return Ok(());
         }
-        let patterns = Patterns::of_values(self);
+        let patterns = Patterns::of_values(std::slice::from_ref(self));
         let env = spec.env.iter().chain(spec.steps.iter().flat_map(|step| &step.env));
         let words = spec.steps.iter().flat_map(|step| step.argv.iter().chain([&step.name]));
         let texts = words.chain(env.flat_map(|(name, value)| [name, value]));

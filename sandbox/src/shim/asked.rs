@@ -21,10 +21,9 @@ pub(super) struct AskedFilter {
 }
 
 impl AskedFilter {
-    /// For a run with `secrets`, of which `patterns` are the forms.
-    pub(super) fn new(patterns: &Arc<Patterns>, secrets: &Secrets) -> Result<Self, SecretsError> {
-        let mut folded = Secrets::new();
-        secrets.iter().try_for_each(|(name, value)| folded.insert(name, value.to_ascii_lowercase()))?;
+    /// For a run with these `sets` of secrets, of which `patterns` are the forms.
+    pub(super) fn new(patterns: &Arc<Patterns>, sets: &[Secrets]) -> Result<Self, SecretsError> {
+        let folded = sets.iter().map(folded).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { patterns: Arc::clone(patterns), folded: Patterns::of_values(&folded) })
     }
 
@@ -47,6 +46,13 @@ impl AskedFilter {
     }
 }
 
+/// The values in lower case.
+fn folded(secrets: &Secrets) -> Result<Secrets, SecretsError> {
+    let mut folded = Secrets::new();
+    secrets.iter().try_for_each(|(name, value)| folded.insert(name, value.to_ascii_lowercase()))?;
+    Ok(folded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,7 +62,7 @@ mod tests {
         let mut secrets = Secrets::new();
         secrets.insert("token", b"AbCdEf0123456789".to_vec()).unwrap();
         secrets.insert("long", b"x".repeat(400)).unwrap();
-        let filter = AskedFilter::new(&Patterns::new(&secrets).unwrap(), &secrets).unwrap();
+        let filter = AskedFilter::new(&Patterns::new(&secrets).unwrap(), &[secrets]).unwrap();
         assert_eq!(filter.cleared("api.example.com"), "api.example.com");
         assert_eq!(filter.cleared("user:AbCdEf0123456789@api.example.com"), "user:[secret token]@api.example.com");
         assert_eq!(filter.cleared("abcdef0123456789"), HIDDEN);

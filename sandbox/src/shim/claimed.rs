@@ -4,11 +4,10 @@
 //! isolation that step begins when it is told to, after all this.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use super::asked::AskedFilter;
+use super::hidden::{Hidden, Spelled};
 use super::inside::{FirstStreams, Inside, RunSecrets};
 use super::keeper::Keeper;
 use super::machine::Input;
@@ -17,8 +16,7 @@ use crate::clock::monotonic_ns;
 use crate::egress::Proxy;
 use crate::exit_record::Outcome;
 use crate::level::Guarantee;
-use crate::redact::Patterns;
-use crate::secrets::SealedSecrets;
+use crate::secrets::{SealedSecrets, Secrets};
 use crate::spec::CheckedSpec;
 
 /// A living sandbox with its run.
@@ -28,10 +26,8 @@ pub(super) struct Claimed {
     pub(super) proxy: Option<Proxy>,
     /// What the run finds listening, if that is made already.
     pub(super) listeners: Vec<OwnedFd>,
-    /// What is taken out of everything that a step writes.
-    pub(super) patterns: Option<Arc<Patterns>>,
-    /// What is taken out of everything that the run asks its proxy for.
-    pub(super) asked: Option<AskedFilter>,
+    /// What is taken out of everything that the run says.
+    pub(super) hidden: Hidden,
     /// What the first process has found so far.
     pub(super) findings: Vec<Guarantee>,
     /// When it was claimed, on the monotonic clock, in nanoseconds.
@@ -51,21 +47,24 @@ impl Claimed {
         keeper: &Keeper<'_>,
     ) -> Result<Self, Input> {
         let Prepared { mut inside, findings, trees, proxy, listeners, .. } = prepared.map_err(Input::NotBuilt)?;
-        let secrets = RunSecrets::open(secrets).map_err(|error| Input::Lost { message: crate::chain(&error) })?;
-        let patterns = Patterns::new(&secrets.values);
-        let asked = patterns.as_ref().filter(|_| proxy.is_some());
-        let asked = asked.map(|patterns| AskedFilter::new(patterns, &secrets.values)).transpose();
-        let asked = asked.map_err(|error| Input::Lost { message: crate::chain(&error) })?;
+        let lost = |error: &dyn std::error::Error| Input::Lost { message: crate::chain(error) };
+        // Only now that init is forked.
+        let values = secrets.as_ref().map_or_else(|| Ok(Secrets::new()), SealedSecrets::open);
+        let values = values.map_err(|error| lost(&error))?;
+        let spelled = Spelled::of(std::slice::from_ref(&values), proxy.is_some()).map_err(|error| lost(&error))?;
+        let given = RunSecrets { values: &values, sealed: secrets.as_ref() };
         // Nothing that follows may fail: the first step starts by itself.
         let at_ns = monotonic_ns();
-        let first = match inside.claim(spec, &secrets, trees.as_ref(), keeper) {
+        let first = match inside.claim(spec, &given, trees.as_ref(), keeper) {
             Ok(FirstStreams { stdout, stderr }) => Some((stdout, stderr)),
             Err(Errno::EPIPE | Errno::ECONNRESET) => None,
             Err(errno) => {
                 return Err(Input::Lost { message: format!("failed to reach the sandbox: {}", errno.desc()) });
             }
         };
-        Ok(Self { inside, proxy, listeners, patterns, asked, findings, at_ns, first })
+        drop(secrets);
+        let hidden = Hidden::new(values, spelled);
+        Ok(Self { inside, proxy, listeners, hidden, findings, at_ns, first })
     }
 
     /// Whether the first step begins though nobody follows it.

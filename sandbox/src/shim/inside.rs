@@ -2,7 +2,7 @@
 //!
 //! The one place where the two ways meet. Whichever it is, the shim asks for the same things and hears the same of them.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,7 +12,7 @@ use super::keeper::Keeper;
 use super::plain::Plain;
 use super::sandbox::Sandbox;
 use crate::init::{Reply, Request};
-use crate::secrets::{SealedSecrets, Secrets, TransferError};
+use crate::secrets::{SealedSecrets, Secrets};
 use crate::spec::CheckedSpec;
 use crate::view::Trees;
 
@@ -23,20 +23,12 @@ pub(crate) enum Inside {
     Plain(Plain),
 }
 
-/// The secrets of a run.
+/// The secrets that a run starts with.
 #[derive(Debug)]
-pub(super) struct RunSecrets {
-    pub(super) values: Secrets,
+pub(super) struct RunSecrets<'a> {
+    pub(super) values: &'a Secrets,
     /// As they are passed on.
-    pub(super) sealed: Option<SealedSecrets>,
-}
-
-impl RunSecrets {
-    /// Opens what came sealed. Only after init is forked.
-    pub(super) fn open(sealed: Option<SealedSecrets>) -> Result<Self, TransferError> {
-        let values = sealed.as_ref().map_or_else(|| Ok(Secrets::new()), SealedSecrets::open)?;
-        Ok(Self { values, sealed })
-    }
+    pub(super) sealed: Option<&'a SealedSecrets>,
 }
 
 /// The reading ends of the first step's output and errors.
@@ -68,7 +60,7 @@ impl Inside {
     pub(super) fn claim(
         &mut self,
         spec: &CheckedSpec,
-        secrets: &RunSecrets,
+        secrets: &RunSecrets<'_>,
         trees: Option<&Trees>,
         keeper: &Keeper<'_>,
     ) -> Result<FirstStreams, Errno> {
@@ -129,17 +121,15 @@ impl Inside {
     /// Asks for something but the start of a step.
     pub(super) fn request(&mut self, request: &Request) -> Result<(), Errno> {
         match self {
-            Self::Sandboxed(sandbox) => sandbox.send(request, &[]),
+            Self::Sandboxed(sandbox) => sandbox.request(request),
             Self::Plain(plain) => plain.request(request),
         }
     }
 
-    /// Starts a step but the first with these streams, in a pause at the latest when that is over.
+    /// Starts a step but the first with these streams, in a pause when that is over.
     pub(super) fn start_step(&mut self, index: u16, streams: [OwnedFd; 2], is_paused: bool) -> Result<(), Errno> {
         match self {
-            Self::Sandboxed(sandbox) => {
-                sandbox.send(&Request::StartStep { index }, &streams.each_ref().map(OwnedFd::as_fd))
-            }
+            Self::Sandboxed(sandbox) => sandbox.start_step(index, streams, is_paused),
             Self::Plain(plain) => {
                 plain.start_step(index, streams, is_paused);
                 Ok(())

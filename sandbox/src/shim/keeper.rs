@@ -225,10 +225,14 @@ impl<'a> Keeper<'a> {
         (Some(Excess { limit: LimitKind::Memory, allowed, found }), true)
     }
 
-    /// Stops everything by the group; whether there is one that can.
+    /// Stops everything by the group; whether there is one that can. What does not stand still at once is on its way to.
     pub(super) fn freeze(&self) -> bool {
-        // What does not stand still at once is on its way to.
         self.group().is_some_and(|group| group.freeze().is_ok())
+    }
+
+    /// Whether everything stands still that was stopped by the group. Not while that cannot be known.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.group().is_some_and(|group| group.is_frozen().unwrap_or(false))
     }
 
     /// Lets everything go on that was stopped by the group.

@@ -8,12 +8,14 @@
 
 mod asked;
 mod claimed;
+mod hidden;
 mod inside;
 mod keeper;
 mod lease;
 mod machine;
 mod plain;
 mod prepared;
+mod rest;
 mod sandbox;
 mod server;
 mod streams;

@@ -38,7 +38,7 @@ use crate::watch::{descendants, runs};
 const END_WAIT: Duration = Duration::from_secs(10);
 /// How often those that are left are looked for meanwhile, though none has ended.
 const END_LOOK: Duration = Duration::from_millis(100);
-/// Most rounds of stopping. One is enough unless processes of the run start or wake each other at that very moment.
+/// Most rounds of stopping at once. One is enough unless processes of the run start or wake each other at that very moment.
 const STOP_ROUNDS_MAX: usize = 100;
 
 /// The processes of a run without isolation.
@@ -135,7 +135,8 @@ impl Plain {
                 self.reap()
             }
             Request::Stop => {
-                stop_all();
+                let all = stop_all();
+                self.news.push_back(Heard::Said(Reply::Stopped { all }, Vec::new()));
                 Ok(())
             }
             Request::Continue => {
@@ -333,13 +334,15 @@ fn signal_all(signal: Signal) {
 }
 
 /// Stops every process of the run. Whoever is inside a call when it is told to finishes that first, and may start another
-/// process in it or let others go on: so this looks whether anybody still runs, and tries again.
-fn stop_all() {
+/// process in it or let others go on: so this looks whether anybody still runs, and tries again. Whether all were seen to stand
+/// still.
+fn stop_all() -> bool {
     for _ in 0..STOP_ROUNDS_MAX {
         signal_all(Signal::SIGSTOP);
         std::thread::yield_now();
         if !descendants(getpid()).into_iter().any(runs) {
-            break;
+            return true;
         }
     }
+    false
 }

@@ -52,6 +52,8 @@ pub(crate) struct Sandbox {
     channel: OwnedFd,
     script: OwnedFd,
     first: Option<FirstStreams>,
+    /// A step whose turn came in a pause, and its streams.
+    waiting: Option<(u16, [OwnedFd; 2])>,
 }
 
 impl Sandbox {
@@ -95,7 +97,8 @@ impl Sandbox {
         match fork(NAMESPACES, group).map_err(failed)? {
             process::Forked::Child => init::main(orders, theirs),
             process::Forked::Parent { pid, pidfd } => {
-                Ok(Self { pid, pidfd, channel: ours, script, first: Some(FirstStreams { stdout, stderr }) })
+                let first = Some(FirstStreams { stdout, stderr });
+                Ok(Self { pid, pidfd, channel: ours, script, first, waiting: None })
             }
         }
     }
@@ -105,15 +108,15 @@ impl Sandbox {
     pub(super) fn claim(
         &mut self,
         spec: &CheckedSpec,
-        secrets: &RunSecrets,
+        secrets: &RunSecrets<'_>,
         trees: Option<&Trees>,
         keeper: &Keeper<'_>,
     ) -> Result<FirstStreams, Errno> {
-        let written = init::write_script(&self.script, spec, &secrets.values);
+        let written = init::write_script(&self.script, spec, secrets.values);
         written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
         let files = spec.secrets.iter().filter(|secret| secret.delivery == SecretDelivery::File);
         let secret_files: Vec<String> = files.map(|secret| secret.name.clone()).collect();
-        let sealed = secrets.sealed.as_ref().filter(|_| !secret_files.is_empty());
+        let sealed = secrets.sealed.filter(|_| !secret_files.is_empty());
         let mut descriptors: Vec<_> = sealed.map(SealedSecrets::as_fd).into_iter().collect();
         descriptors.extend(trees.map(Trees::mounts).unwrap_or_default());
         let claim = Request::Claim {
@@ -136,7 +139,26 @@ impl Sandbox {
         self.channel.as_fd()
     }
 
-    pub(super) fn send(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    /// Asks for something but the start of a step.
+    pub(super) fn request(&mut self, request: &Request) -> Result<(), Errno> {
+        if matches!(request, Request::KillAll) {
+            self.waiting = None;
+        }
+        self.send(request, &[])?;
+        let waiting = self.waiting.take_if(|_| matches!(request, Request::Continue));
+        waiting.map_or(Ok(()), |(index, streams)| self.start_step(index, streams, false))
+    }
+
+    /// Starts a step but the first. In a pause that waits: it would run until it is stopped, too.
+    pub(super) fn start_step(&mut self, index: u16, streams: [OwnedFd; 2], is_paused: bool) -> Result<(), Errno> {
+        if is_paused {
+            self.waiting = Some((index, streams));
+            return Ok(());
+        }
+        self.send(&Request::StartStep { index }, &streams.each_ref().map(OwnedFd::as_fd))
+    }
+
+    fn send(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         init::send_with(self.channel.as_fd(), request, descriptors)
     }
 

@@ -1,19 +1,19 @@
 //! The control socket: accepts, reads one request per line, answers.
 //!
 //! Knows requests and answers, not what they do. **Invariant:** only the shim's own user and root are heard.
-//! **Invariant:** nothing here blocks, and what one client can occupy is bounded. Requests of one client are answered in
-//! their order, so those behind one that has to wait do, too.
+//! **Invariant:** nothing here blocks, and what one client can occupy is bounded: a line, and one descriptor that came with it,
+//! which goes with the line. Requests of one client are answered in their order, so those behind one that has to wait do, too.
 
 use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-use crate::control::{Answer, MESSAGE_BYTES_MAX, Request, socket_path};
+use crate::control::{Answer, MESSAGE_BYTES_MAX, NOT_UNDERSTOOD, Request, socket_path};
 use crate::run_dir::CONTROL_FILE;
 use crate::sys::channel;
 
@@ -31,6 +31,8 @@ pub(super) struct ControlServer {
 struct Client {
     stream: UnixStream,
     received: Vec<u8>,
+    /// What came with the line that is not whole yet.
+    descriptor: Option<OwnedFd>,
     /// What it has asked and cannot be answered yet.
     waiting: Option<Request>,
 }
@@ -76,8 +78,8 @@ impl ControlServer {
         std::iter::once(self.listener.as_fd()).chain(self.clients.iter().map(|client| client.stream.as_fd())).collect()
     }
 
-    /// Serves whoever is ready; `answer` decides each request.
-    pub(super) fn serve<'a>(&mut self, mut answer: impl FnMut(&Request) -> Served<'a>) {
+    /// Serves whoever is ready; `answer` decides each request, with the descriptor that came with it.
+    pub(super) fn serve<'a>(&mut self, mut answer: impl FnMut(&Request, Option<OwnedFd>) -> Served<'a>) {
         self.accept();
         self.clients.retain_mut(|client| client.serve(&mut answer));
     }
@@ -88,7 +90,7 @@ impl ControlServer {
             let allowed = getsockopt(&stream, PeerCredentials)
                 .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw());
             if allowed && self.clients.len() < CLIENTS_MAX && stream.set_nonblocking(true).is_ok() {
-                self.clients.push(Client { stream, received: Vec::new(), waiting: None });
+                self.clients.push(Client { stream, received: Vec::new(), descriptor: None, waiting: None });
             }
         }
     }
@@ -96,19 +98,19 @@ impl ControlServer {
 
 impl Client {
     /// Answers what it asks; `false` when it has gone.
-    fn serve<'a>(&mut self, answer: &mut impl FnMut(&Request) -> Served<'a>) -> bool {
+    fn serve<'a>(&mut self, answer: &mut impl FnMut(&Request, Option<OwnedFd>) -> Served<'a>) -> bool {
         loop {
-            let request = match self.waiting.take() {
-                Some(request) => Ok(request),
+            let (request, descriptor) = match self.waiting.take() {
+                Some(request) => (Ok(request), None),
                 None => match self.hear() {
-                    Heard::Line(line) => serde_json::from_slice::<Request>(&line),
+                    Heard::Line(line) => (serde_json::from_slice::<Request>(&line), self.descriptor.take()),
                     Heard::Nothing => return true,
                     Heard::Gone => return false,
                 },
             };
             let served = match &request {
-                Ok(request) => answer(request),
-                Err(error) => Served::Now(Answer::Refused { reason: format!("not understood: {error}") }),
+                Ok(request) => answer(request, descriptor),
+                Err(error) => Served::Now(Answer::Refused { reason: format!("{NOT_UNDERSTOOD}: {error}") }),
             };
             let said = match served {
                 Served::Now(answer) => self.say(&answer, &[]),
@@ -154,14 +156,19 @@ impl Client {
         if self.received.len() as u64 > MESSAGE_BYTES_MAX {
             return Read::Gone;
         }
-        match self.stream.read(&mut buffer) {
-            Ok(0) => return Read::Gone,
-            Ok(count) => self.received.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Read::Nothing,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Read::Gone,
+        match channel::receive(self.stream.as_fd(), &mut buffer) {
+            Ok((0, _)) => Read::Gone,
+            Ok((count, descriptors)) => {
+                self.received.extend_from_slice(&buffer[..count]);
+                // No request has more than one.
+                if let Ok([descriptor]) = <[OwnedFd; 1]>::try_from(descriptors) {
+                    self.descriptor = Some(descriptor);
+                }
+                Read::More
+            }
+            Err(Errno::EAGAIN) => Read::Nothing,
+            Err(_) => Read::Gone,
         }
-        Read::More
     }
 
     /// Answers; a client that does not read its answers is dropped by the error of a full socket. An answer is far smaller

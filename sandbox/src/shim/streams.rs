@@ -4,6 +4,7 @@
 
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -12,7 +13,7 @@ use nix::unistd::{pipe2, read};
 
 use crate::clock::unix_us;
 use crate::log::{LineCutter, LogWriter, Stream};
-use crate::redact::Redactor;
+use crate::redact::{Patterns, Redactor};
 
 /// How long an incomplete line waits for its end before it is shown.
 const PARTIAL_WAIT: Duration = Duration::from_millis(500);
@@ -70,6 +71,14 @@ impl StepStream {
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
+    }
+
+    /// Takes other values out of what is read from now on, the first of which are those of before.
+    pub(super) fn conceal(&mut self, patterns: &Arc<Patterns>) {
+        match &mut self.redactor {
+            Some(redactor) => redactor.change(patterns),
+            None => self.redactor = Some(Redactor::new(patterns)),
+        }
     }
 
     /// Moves what is there into the log, a bounded amount of it.

@@ -1,4 +1,4 @@
-//! Messages with descriptors over a local packet socket.
+//! Messages with descriptors over a local socket.
 //!
 //! **Invariant:** a descriptor that arrives is owned at once, so none leaks whatever the caller does next.
 
@@ -12,6 +12,9 @@ use nix::sys::socket::{
 
 /// Most descriptors of one message.
 pub(crate) const DESCRIPTORS_MAX: usize = 32;
+/// Most descriptors that the kernel passes with one message (`SCM_MAX_FD`). There is room for all of them whatever is expected:
+/// when some are left out, those that came cannot be told from others, and would stay open.
+const RECEIVED_MAX: usize = 253;
 
 /// Two connected ends, closed on exec.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
@@ -27,7 +30,8 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[Borrowed
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
 }
 
-/// Receives one message into `buffer` and returns its length with the descriptors; length 0 is the end.
+/// Receives one message into `buffer` and returns its length with the descriptors; length 0 is the end. From a stream, what is
+/// there, of which nothing comes after descriptors.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
     let mut was_reset = false;
     loop {
@@ -42,7 +46,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usiz
 }
 
 fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
-    let mut control = nix::cmsg_space!([std::os::fd::RawFd; DESCRIPTORS_MAX]);
+    let mut control = nix::cmsg_space!([std::os::fd::RawFd; RECEIVED_MAX]);
     let mut slices = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;

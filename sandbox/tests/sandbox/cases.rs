@@ -151,7 +151,7 @@ const CASES: [Case; 105] = [
     case("L2", "forge records of the log", &[Full], Here(&["results::l2_"])),
     case("S1", "find a secret in arguments", &[Full], Here(&["secrets::s1_s2_"])),
     case("S2", "find a secret in the environment of the sandbox", &[Full], Here(&["secrets::s1_s2_"])),
-    case("S3", "find a secret in logs, results and dumps", &[Full], Here(&["secrets::s3_"])),
+    case("S3", "find a secret in logs, results and dumps", &[Full], Here(&["secrets::s3_", "conceal::s3_"])),
     case("S4", "find a secret after the run", &[Full], Here(&["secrets::s3_s4_"])),
     case("S5", "inherit the environment", &[Full], Here(&["escapes::s5_"])),
     case("S6", "find the secret of another run", &[Full], Here(&["secrets::s6_"])),

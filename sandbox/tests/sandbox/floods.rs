@@ -1,6 +1,6 @@
 //! Attacks that want to use up what others need, and jobs that do not want to end or to stand still.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use orch_sandbox::control;
 use orch_sandbox::exit_record::{Outcome, StepFailure, StepStatus};
@@ -8,7 +8,10 @@ use orch_sandbox::level::{GuaranteeKind, Strength};
 use orch_sandbox::log::{ControlEvent, Record, Stream};
 use orch_sandbox::spec::Phase;
 
-use crate::bench::{Bench, PROBE_INSIDE, PROCESSES, Run, TMP_BYTES, WAIT, assert_refused, attack, refused, sh, step};
+use crate::bench::{
+    Bench, PROBE_INSIDE, PROCESSES, Run, TMP_BYTES, WAIT, assert_refused, assert_soon, attack, refused, sh, slowness,
+    step,
+};
 use crate::cases::{Need, skipped};
 
 /// One file ends at the limit, however it grows, and the temporary file systems run out of files as well as of bytes.
@@ -84,14 +87,16 @@ fn r7_time_runs_out_whatever_a_step_does() {
     let mut run = bench.run("r7", vec![sh("stubborn", Phase::Main, stubborn)]);
     run.spec.steps[0].timeout_ms = 400;
     let mut pipe = run.pipe();
+    let before = slowness();
     bench.start(&run);
     pipe.line();
     pipe.closed();
     let record = run.wait();
     assert_eq!(record.outcome, Outcome::TimedOut { step: Some("stubborn".to_owned()) });
     assert_eq!(record.steps[0].status, StepStatus::TimedOut);
-    let took = record.steps[0].finished_at_us.unwrap() - record.steps[0].started_at_us.unwrap();
-    assert!((395_000..1_400_000).contains(&took), "{took} us");
+    let took = Duration::from_micros(record.steps[0].finished_at_us.unwrap() - record.steps[0].started_at_us.unwrap());
+    let late = Duration::from_secs(1).mul_f64(before.max(slowness()));
+    assert!(took >= Duration::from_millis(395) && took < Duration::from_millis(400) + late, "{took:?}");
 }
 
 /// Stopped while it stops itself, and borrowed by children that stop it.
@@ -122,12 +127,12 @@ fn p7_five_hundred_processes_end_at_once() {
     assert_ends_soon(&run, || pipe.closed());
 }
 
-/// Cancels `run` and waits until `closed` says that nobody is left. A busy machine has a second for what takes 16 ms.
+/// Cancels `run` and waits until `closed` says that nobody is left, which takes 16 ms where nobody else wants the processors.
 fn assert_ends_soon(run: &Run, closed: impl FnOnce()) {
-    let before = Instant::now();
-    control::cancel(&run.dir).unwrap();
-    closed();
-    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    assert_soon(Duration::from_secs(1), || {
+        control::cancel(&run.dir).unwrap();
+        closed();
+    });
     assert_eq!(run.wait().outcome, Outcome::Cancelled);
 }
 
@@ -141,13 +146,8 @@ fn r8_forking_processes_stand_still() {
     let _end = EndWhenDropped(&run);
     for _ in 0..3 {
         pipe.line();
-        control::pause(&run.dir).unwrap();
-        let deadline = Instant::now() + WAIT;
-        // The request is carried out by init, a moment after the shim has passed it on.
-        while pipe.wait(Duration::from_millis(200)) {
-            pipe.drain();
-            assert!(Instant::now() < deadline, "it goes on");
-        }
+        run.stand_still();
+        pipe.stays_quiet();
         control::resume(&run.dir).unwrap();
         assert!(pipe.wait(WAIT), "it goes on");
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd as _;
-use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -154,11 +153,8 @@ fn a_paused_run_stands_still_and_goes_on() {
     let (mut pipe, mut gate) = (run.pipe(), run.gate());
     bench.start(&run);
     pipe.line();
-    control::pause(&run.dir).unwrap();
-    while pipe.wait(Duration::from_millis(200)) {
-        pipe.drain();
-    }
-    assert!(control::status(&run.dir).unwrap().paused);
+    run.stand_still();
+    pipe.stays_quiet();
     control::resume(&run.dir).unwrap();
     assert!(pipe.wait(WAIT), "it goes on");
     gate.open("");

@@ -1,14 +1,19 @@
 //! How runs go and end: order, failures, limits of time, cancelling, pausing, refusals.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use orch_sandbox::exit_record::{Outcome, StepFailure, StepStatus};
 use orch_sandbox::level::GuaranteeKind;
-use orch_sandbox::log::{ControlEvent, Stream};
+use orch_sandbox::log::{ControlEvent, Record, Stream};
 use orch_sandbox::spec::{Phase, ReadOnlyMount};
 use orch_sandbox::{Level, SpawnError, control, run_dir};
 
-use crate::bench::{Bench, PROBE_INSIDE, sh, step};
+use crate::bench::{Bench, PROBE_INSIDE, Run, sh, step};
+use crate::faults::{children_of, family_of, wait_until};
 
 fn statuses(record: &orch_sandbox::exit_record::ExitRecord) -> Vec<StepStatus> {
     record.steps.iter().map(|step| step.status.clone()).collect()
@@ -205,6 +210,12 @@ fn cancelling_kills_a_hundred_unwilling_processes() {
     assert!(matches!(control::cancel(&run.dir), Err(control::ControlError::NotRunning { .. })));
 }
 
+/// What was said of standing still and going on.
+fn said(run: &Run) -> Vec<ControlEvent> {
+    let events = run.records().iter().filter_map(Record::control).collect::<Vec<_>>();
+    events.into_iter().filter(|event| matches!(event, ControlEvent::Paused | ControlEvent::Resumed)).collect()
+}
+
 #[test]
 fn a_paused_run_stands_still() {
     let Some(bench) = Bench::new() else { return };
@@ -212,19 +223,95 @@ fn a_paused_run_stands_still() {
     let mut pipe = run.pipe();
     bench.start(&run);
     pipe.line();
-    control::pause(&run.dir).unwrap();
-    // The request is carried out by init, a moment after the shim has passed it on.
-    let quiet = Duration::from_millis(200);
-    while pipe.wait(quiet) {
-        pipe.drain();
-    }
-    assert!(control::status(&run.dir).unwrap().paused);
+    run.stand_still();
+    pipe.stays_quiet();
     control::resume(&run.dir).unwrap();
     assert!(pipe.wait(crate::bench::WAIT), "it goes on");
-    control::pause(&run.dir).unwrap();
+    let status = control::status(&run.dir).unwrap();
+    assert!(!status.paused && !status.at_rest);
+    run.stand_still();
     control::cancel(&run.dir).unwrap();
     pipe.closed();
     assert_eq!(run.wait().outcome, Outcome::Cancelled);
+    assert_eq!(said(&run), [ControlEvent::Paused, ControlEvent::Resumed, ControlEvent::Paused]);
+}
+
+/// It is said that a run stands still when it does. One that goes on before says neither that nor that it goes on, however often
+/// it is asked, and what is cancelled on the way ends.
+#[test]
+fn a_run_that_goes_on_at_once_does_not_say_that_it_stood_still() {
+    let Some(bench) = Bench::new() else { return };
+    let run = bench.run("moment", vec![step("fork", Phase::Main, &[PROBE_INSIDE, "forkers", "pipe", "8"])]);
+    let mut pipe = run.pipe();
+    bench.start(&run);
+    pipe.line();
+    let mut stream = UnixStream::connect(run.dir.join(run_dir::CONTROL_FILE)).unwrap();
+    // Taken at once, so that nobody has looked in between.
+    let both = "{\"command\":\"pause\"}\n{\"command\":\"resume\"}\n";
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    for _ in 0..20 {
+        stream.write_all(both.as_bytes()).unwrap();
+        for _ in 0..2 {
+            let mut answer = String::new();
+            answers.read_line(&mut answer).unwrap();
+            assert_eq!(answer, "{\"answer\":\"done\"}\n");
+        }
+        pipe.drain();
+        assert!(pipe.wait(crate::bench::WAIT), "it goes on");
+    }
+    stream.write_all(b"{\"command\":\"pause\"}\n{\"command\":\"cancel\"}\n").unwrap();
+    pipe.closed();
+    assert_eq!(run.wait().outcome, Outcome::Cancelled);
+    assert_eq!(said(&run), []);
+}
+
+/// A parent that waits for its child to execute, and is not stopped by what is sent to it until then, does nothing meanwhile.
+#[test]
+fn a_process_that_waits_in_the_kernel_stands_still() {
+    let Some(bench) = Bench::new() else { return };
+    let run = bench.shell("vforks", "exec 3>pipe; echo ready >&3; exec /probe/sbx-probe vforks");
+    let mut pipe = run.pipe();
+    bench.start(&run);
+    pipe.line();
+    for _ in 0..3 {
+        run.stand_still();
+        control::resume(&run.dir).unwrap();
+    }
+    control::cancel(&run.dir).unwrap();
+    pipe.closed();
+    assert_eq!(run.wait().outcome, Outcome::Cancelled);
+}
+
+/// Somebody wakes the process of a step, which ends well while the run is to stand still: the next one is not begun meanwhile.
+#[test]
+fn a_step_whose_turn_comes_in_a_pause_waits_for_its_end() {
+    let Some(bench) = Bench::new() else { return };
+    let first = "exec 3>pipe; echo ready >&3; exec 3>&-; read line < go";
+    let run = bench.run("turn", vec![sh("first", Phase::Main, first), sh("second", Phase::Main, "echo second")]);
+    let (mut pipe, mut gate) = (run.pipe(), run.gate());
+    let shim = bench.start(&run);
+    pipe.line();
+    pipe.closed();
+    run.stand_still();
+    gate.open("");
+    // The shim and its init are no processes of the run.
+    let [init] = children_of(shim.pid).into_iter().collect::<Vec<_>>().try_into().unwrap();
+    for pid in family_of(init).into_iter().filter(|pid| *pid != init) {
+        kill(Pid::from_raw(pid), Signal::SIGCONT).unwrap();
+    }
+    wait_until("the first step ends", || match control::status(&run.dir).unwrap().step {
+        Some(1) => Ok(()),
+        step => Err(format!("{step:?}")),
+    });
+    assert!(control::status(&run.dir).unwrap().at_rest);
+    wait_until("nothing runs inside", || match family_of(init) {
+        family if family.len() == 1 => Ok(()),
+        family => Err(format!("{family:?}")),
+    });
+    control::resume(&run.dir).unwrap();
+    assert_eq!(run.wait().outcome, Outcome::Succeeded);
+    assert_eq!(run.output(Stream::Stdout, 1), b"second\n");
+    assert_eq!(said(&run), [ControlEvent::Paused, ControlEvent::Resumed]);
 }
 
 /// Each step restricts itself, which must not keep the steps of one run from each other or from their files.

@@ -31,7 +31,7 @@ steps:
         --field 'region:eu|us=Region' --field 'token:secret=The token' --field 'more?')
       echo "answer $answer"
       token=$(echo "$answer" | sed 's/.*"token":"\([^"]*\)".*/\1/')
-      stat -c %a "$token"; rev "$token"; echo
+      stat -c %a "$token"; rev "$token"; echo; cat "$token"; echo; base64 < "$token"
       orchctl agent note "it is $(cat "$token")"
       orchctl agent request-info "Where to?" --key where --value region \
         --field 'region:eu|us=Region' --field 'token:secret=The token' --field 'more?'
@@ -115,6 +115,8 @@ async fn said(story: &Story, run: &RunView) -> anyhow::Result<()> {
     let output = String::from_utf8(story.stdout(&run.name, 0).await?)?;
     let reversed: String = TOKEN.chars().rev().collect();
     ensure!(output.contains("\"region\":\"eu\"") && output.contains(&format!("600\n{reversed}\n")), "{output}");
+    let masked = output.matches("[secret token]").count();
+    ensure!(masked == 2 && !output.contains(TOKEN), "it is taken out of the log, as it is and in base64: {output}");
     ensure!(output.ends_with("eu\nallowed\nnot allowed: 1\n") && !output.contains("wrong"), "{output}");
     let events = story.events().await?;
     for kind in ["run.progressed", "run.noted", "run.handed_in", "run.input_requested", "info_request.asked"] {
@@ -398,12 +400,12 @@ async fn configure(story: &mut Story, config: &str) -> anyhow::Result<()> {
     story.start().await
 }
 
-/// Values are where secrets are, and nowhere else.
+/// Values lie nowhere as they are, where secrets are neither.
 pub(crate) fn nowhere(directory: &Path, values: &[&str]) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let kind = path.symlink_metadata()?.file_type();
-        if kind.is_dir() && !path.ends_with("secrets") {
+        if kind.is_dir() {
             nowhere(&path, values)?;
         } else if kind.is_file() {
             let bytes = std::fs::read(&path)?;

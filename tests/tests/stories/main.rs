@@ -39,6 +39,7 @@ mod recovery;
 mod retention;
 mod roles;
 mod scenarios;
+mod sealed;
 mod seeds;
 mod spending;
 mod state_file;

@@ -20,7 +20,7 @@ pub(crate) struct BackupArgs {
     /// New directory on the daemon's machine, outside its state directory
     #[arg(value_name = "DIRECTORY", required_unless_present_any = ["status", "cancel"])]
     directory: Option<PathBuf>,
-    /// Take the values of secrets along, which are not encrypted
+    /// Take the values of secrets along, and the key to them where that is a file
     #[arg(long)]
     with_secrets: bool,
     /// Leave out the logs of runs

@@ -241,7 +241,7 @@ pub(super) const PLANTS: &[Plant] = &[
     plant(
         ("runner-resume", "a run that stands still is never told to go on"),
         "orchd/src/reconcile/steering.rs",
-        ("if !is_moot && self.stands_still", "if !is_moot && wanted && self.stands_still"),
+        ("if self.stands_still != Some(wanted)", "if wanted && self.stands_still != Some(wanted)"),
         &[Finder::Daemon],
     ),
     plant(

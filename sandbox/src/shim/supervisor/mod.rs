@@ -4,11 +4,11 @@
 //! that says so. **Invariant:** every wait has a deadline or a descriptor that ends it.
 
 mod ending;
+mod pause;
 mod requests;
 
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,12 +16,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 
-use super::asked::AskedFilter;
 use super::claimed::Claimed;
+use super::hidden::Hidden;
 use super::inside::{Heard, Inside};
 use super::keeper::Keeper;
 use super::lease::{Lease, LeaseEnd};
 use super::machine::{Action, Input, Machine, Stage};
+use super::rest::Rest;
 use super::server::ControlServer;
 use super::streams::{Echo, Progress, StepStream, pipe};
 use super::timers::{Passed, Timers};
@@ -33,7 +34,7 @@ use crate::level::{Guarantee, LevelReport};
 use crate::limit::Excess;
 use crate::log::{ControlEvent, LogWriter, Stream};
 use crate::probes::host::probe_host;
-use crate::redact::{Patterns, Redactor};
+use crate::redact::Redactor;
 use crate::spec::{CheckedSpec, Isolation};
 
 /// Longest time that building and probing may take.
@@ -98,16 +99,15 @@ pub(super) struct Supervisor<'a> {
     lease_lost: Option<String>,
     echo: Echo,
     timers: Timers,
+    rest: Rest,
     inside: Option<Inside>,
     keeper: Keeper<'a>,
     proxy: Option<Proxy>,
     /// What the run finds listening, in the order of the spec, once init has made it.
     listeners: Vec<OwnedFd>,
     streams: Vec<StepStream>,
-    /// What is taken out of everything that a step writes.
-    patterns: Option<Arc<Patterns>>,
-    /// What is taken out of what the run asks its proxy for.
-    asked: Option<AskedFilter>,
+    /// What is taken out of everything that the run says.
+    hidden: Hidden,
     /// Whether nothing runs inside but init, if there is one.
     alone: bool,
     /// What the first process has found.
@@ -134,13 +134,13 @@ impl<'a> Supervisor<'a> {
             lease_lost: None,
             echo,
             timers: Timers::new(Instant::now(), wall, spec.limits.idle_ms.map(Duration::from_millis)),
+            rest: Rest::default(),
             inside: None,
             keeper,
             proxy: None,
             listeners: Vec::new(),
             streams: Vec::new(),
-            patterns: None,
-            asked: None,
+            hidden: Hidden::default(),
             alone: false,
             findings: Vec::new(),
             claimed_at_ns: 0,
@@ -165,11 +165,10 @@ impl<'a> Supervisor<'a> {
     }
 
     fn take_over(&mut self, claimed: Claimed) {
-        let Claimed { inside, proxy, listeners, patterns, asked, findings, at_ns, first } = claimed;
-        self.asked = asked;
+        let Claimed { inside, proxy, listeners, hidden, findings, at_ns, first } = claimed;
         self.proxy = proxy;
         self.listeners = listeners;
-        self.patterns = patterns;
+        self.hidden = hidden;
         self.findings = findings;
         self.claimed_at_ns = at_ns;
         if let Some((stdout, stderr)) = first {
@@ -202,6 +201,7 @@ impl<'a> Supervisor<'a> {
             self.log_network(events);
         }
         self.serve_clients();
+        self.look_at_rest(now);
         if let Some(excess) = self.keeper.look(now) {
             self.exceeded(excess);
         }
@@ -240,7 +240,8 @@ impl<'a> Supervisor<'a> {
         let proxy = self.proxy.as_ref().and_then(Proxy::deadline);
         let now = Instant::now();
         let lease = self.lease.as_ref().map(|lease| lease.next_look(now));
-        let other = [partial, self.keeper.next_look(), proxy, lease].into_iter().flatten().min();
+        let rest = self.rest.next_look();
+        let other = [partial, self.keeper.next_look(), proxy, lease, rest].into_iter().flatten().min();
         let timeout = self.timers.timeout(now, other);
         let has_news = self.inside.as_ref().is_some_and(Inside::has_news);
         match poll(&mut fds, if has_news { PollTimeout::ZERO } else { timeout }) {
@@ -330,6 +331,7 @@ impl<'a> Supervisor<'a> {
                 self.alone = true;
                 self.feed(Input::KilledAll);
             }
+            Reply::Stopped { all } => self.stopped(all),
         }
     }
 
@@ -389,15 +391,11 @@ impl<'a> Supervisor<'a> {
                 self.count_step(0, now);
                 Ok(())
             }
-            Action::Start(index) => self.start_step(index, now).and_then(|()| match self.timers.paused() {
-                // The pause came while the step before this one was ending; a frozen group has paused init with it. Without
-                // one the step waits, and what earlier steps left stands still already.
-                true if self.keeper.group().is_none() => self.request(&init::Request::Stop),
-                true | false => Ok(()),
-            }),
+            Action::Start(index) => self.start_step(index, now),
             Action::KillAll => {
                 // Nothing that is dead stays paused, and init has work to do.
                 self.timers.resume(now);
+                self.rest.end();
                 self.timers.arm_guard(now, KILL_WAIT);
                 self.keeper.thaw().and_then(|()| self.request(&init::Request::KillAll))
             }
@@ -430,14 +428,14 @@ impl<'a> Supervisor<'a> {
 
     /// Takes in what a step writes from now on.
     fn follow(&mut self, index: u16, stdout: OwnedFd, stderr: OwnedFd) {
-        let redactor = || self.patterns.as_ref().map(Redactor::new);
+        let redactor = || self.hidden.patterns().map(Redactor::new);
         let streams = [(stdout, Stream::Stdout), (stderr, Stream::Stderr)];
         self.streams.extend(streams.map(|(pipe, stream)| StepStream::new(pipe, stream, index, redactor())));
     }
 
     /// `text` without values of secrets.
     fn clear(&self, text: String) -> String {
-        match &self.patterns {
+        match self.hidden.patterns() {
             Some(patterns) => patterns.text(&text),
             None => text,
         }
@@ -446,10 +444,7 @@ impl<'a> Supervisor<'a> {
     /// Logs what a run asked the network for.
     fn log_network(&mut self, events: Vec<ControlEvent>) {
         for event in events {
-            let event = match &self.asked {
-                Some(asked) => asked.clear(event),
-                None => event,
-            };
+            let event = self.hidden.clear(event);
             if self.echo == Echo::Stdio
                 && let ControlEvent::Egress { record, .. } = &event
                 && let Some(text) = record.refusal()

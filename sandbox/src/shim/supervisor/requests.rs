@@ -1,15 +1,17 @@
 //! What others ask of a run over its control socket, and what a supervisor does about it.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Instant;
 
 use super::Supervisor;
 use crate::clock::unix_us;
 use crate::control::{Activity, Answer, Request, RunStatus};
-use crate::init;
 use crate::log::ControlEvent;
+use crate::secrets::SealedSecrets;
+use crate::shim::hidden::{Added, Hidden};
 use crate::shim::machine::{Input, Stage};
 use crate::shim::server::Served;
+use crate::shim::streams::StepStream;
 
 impl Supervisor<'_> {
     /// Answers whoever has connected to the control socket.
@@ -23,8 +25,9 @@ impl Supervisor<'_> {
         };
         let building = self.machine.stage() == Stage::Building;
         let (spec, listeners) = (self.spec, &self.listeners);
+        let (hidden, streams) = (&mut self.hidden, &mut self.streams);
         let Some(server) = &mut self.server else { return };
-        server.serve(|request| match (request, refuse_pause) {
+        server.serve(|request, descriptor| match (request, refuse_pause) {
             (Request::Status, _) => Served::Now(Answer::Status(status.clone())),
             (Request::Pause, Some(reason)) => Served::Now(Answer::Refused { reason: reason.to_owned() }),
             (Request::TakeListener { name }, _) => match spec.listeners.iter().position(|one| one.name == *name) {
@@ -35,6 +38,8 @@ impl Supervisor<'_> {
                     None => Served::Now(Answer::Refused { reason: "the listeners were not made".to_owned() }),
                 },
             },
+            // Before it is answered: what comes after the answer is free of the values.
+            (Request::Conceal, _) => Served::Now(conceal(descriptor, hidden, streams)),
             (Request::Pause | Request::Resume | Request::Cancel, _) => {
                 requests.push(request.clone());
                 Served::Now(Answer::Done)
@@ -45,7 +50,7 @@ impl Supervisor<'_> {
                 Request::Cancel => self.cancel(),
                 Request::Pause => self.pause(),
                 Request::Resume => self.resume(),
-                Request::Status | Request::TakeListener { .. } => {}
+                Request::Status | Request::TakeListener { .. } | Request::Conceal => {}
             }
         }
     }
@@ -60,6 +65,7 @@ impl Supervisor<'_> {
                 _ => Activity::Running,
             },
             paused: self.timers.paused(),
+            at_rest: self.rest.is_still(),
             step: match stage {
                 Stage::Running(index) | Stage::Killing(index, _) => Some(index),
                 Stage::Building | Stage::Clearing(_) | Stage::Over => None,
@@ -77,23 +83,22 @@ impl Supervisor<'_> {
             Err(errno) => self.lost(&format!("failed to hear of the sandbox: {}", errno.desc())),
         }
     }
+}
 
-    fn pause(&mut self) {
-        if !self.timers.paused() && (self.keeper.freeze() || self.send(&init::Request::Stop)) {
-            self.timers.pause(Instant::now());
-            self.log.control(unix_us(), &ControlEvent::Paused);
+/// Takes the values that came with a request out of everything that the run says from now on.
+fn conceal(descriptor: Option<OwnedFd>, hidden: &mut Hidden, streams: &mut [StepStream]) -> Answer {
+    let Some(descriptor) = descriptor else {
+        return Answer::Refused { reason: "no values came with the request".to_owned() };
+    };
+    let added = SealedSecrets::from(descriptor).open().map_err(|error| crate::chain(&error));
+    match added.and_then(|values| hidden.add(&values).map_err(|error| crate::chain(&error))) {
+        Ok(Added::Nothing) => Answer::Done,
+        Ok(Added::Some) => {
+            if let Some(patterns) = hidden.patterns() {
+                streams.iter_mut().for_each(|stream| stream.conceal(patterns));
+            }
+            Answer::Done
         }
-    }
-
-    fn go_on(&mut self) -> bool {
-        // Both: where there is a group, init may have been asked all the same because the group could not be frozen.
-        self.keeper.thaw().is_ok() && self.send(&init::Request::Continue)
-    }
-
-    fn resume(&mut self) {
-        if self.timers.paused() && self.go_on() {
-            self.timers.resume(Instant::now());
-            self.log.control(unix_us(), &ControlEvent::Resumed);
-        }
+        Err(reason) => Answer::Refused { reason },
     }
 }

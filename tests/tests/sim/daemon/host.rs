@@ -185,7 +185,7 @@ impl Host {
             return false;
         }
         let Some(process) = directory.process.as_mut().filter(|process| !process.is_ending) else { return true };
-        if process.said == 0 {
+        if stands_still && process.said == 0 {
             // It does not run a step yet.
             return false;
         }
