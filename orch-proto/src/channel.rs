@@ -94,6 +94,26 @@ pub enum Verb {
     },
     /// The agent was told the message of this number.
     MessageTold { number: u32 },
+    /// What the agent answered to the message of this number, once it was told it: the first of what it said.
+    Replied { number: u32, text: String },
+    /// Under which words the work of the run is to be proposed: a line, and why. The newest count.
+    ProposeChange {
+        title: String,
+        #[serde(default)]
+        body: String,
+    },
+    /// Asks for a program that the run may not have. Answered at once when it is there or cannot be had, otherwise as soon as a
+    /// person has decided, or after `wait_ms`.
+    RequestTool {
+        name: String,
+        /// What it is for.
+        reason: String,
+        expires_ms: u64,
+        #[serde(default)]
+        wait_ms: u32,
+    },
+    /// Nobody in the run waits any more for the decision about the tool of this name.
+    WithdrawTool { name: String },
 }
 
 /// What a person says to the agent of a run.
@@ -136,6 +156,9 @@ pub enum Answered {
     /// In the order of their numbers.
     Messages {
         messages: Vec<Said>,
+    },
+    Tool {
+        state: ToolAnswer,
     },
 }
 
@@ -188,6 +211,27 @@ impl std::fmt::Debug for InfoAnswer {
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum ApprovalAnswer {
     Pending,
+    Granted,
+    Denied {
+        reason: String,
+    },
+    Expired,
+    /// It was withdrawn.
+    Void {
+        reason: String,
+    },
+}
+
+/// How far it is that a run gets a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ToolAnswer {
+    /// It is there, under this path inside the run.
+    Here {
+        path: String,
+    },
+    Pending,
+    /// The next attempt has it. What a run that is under way has stays as it is.
     Granted,
     Denied {
         reason: String,
@@ -275,6 +319,10 @@ mod tests {
             Verb::AwaitApproval { key: "k".into(), action: "a".into(), details: vec![], expires_ms: 1, wait_ms: 2 },
             Verb::TakeMessages { after: 3, wait_ms: 2 },
             Verb::MessageTold { number: 4 },
+            Verb::Replied { number: 4, text: "yes".into() },
+            Verb::ProposeChange { title: "t".into(), body: "b\nc".into() },
+            Verb::RequestTool { name: "go".into(), reason: "r".into(), expires_ms: 1, wait_ms: 2 },
+            Verb::WithdrawTool { name: "go".into() },
         ];
         for verb in verbs {
             let call = Call { version: CHANNEL_VERSION, verb };
@@ -301,6 +349,8 @@ mod tests {
             Ok(Answered::Info { name: "shop/I-1".into(), state: InfoAnswer::Cancelled { reason: "no".into() } }),
             Ok(Answered::Approval { name: "A-1".into(), state: ApprovalAnswer::Denied { reason: "no".into() } }),
             Ok(Answered::Messages { messages: vec![Said { number: 4, from: "ada".into(), text: "t".into() }] }),
+            Ok(Answered::Tool { state: ToolAnswer::Here { path: "/usr/bin/make".into() } }),
+            Ok(Answered::Tool { state: ToolAnswer::Granted }),
             Err(RpcError::new(ErrorCode::TooLarge, "no")),
         ] {
             let answer: Answer = answer;

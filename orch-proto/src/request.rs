@@ -372,11 +372,11 @@ impl Request {
             | Self::ProjectSet { .. }
             | Self::ProjectBudget { .. }
             | Self::ProjectBudgetReset { .. } => Role::Admin,
-            // More of a budget is given by whoever may allow something.
+            // More of a budget, and a word for what no gate has seen, are given by whoever may allow something.
             Self::RequirementsDecide { .. }
             | Self::PlanDecide { .. }
             | Self::ApprovalDecide { .. }
-            | Self::QuestionAnswer { choice: Choice::Raise, .. } => Role::Approver,
+            | Self::QuestionAnswer { choice: Choice::Raise | Choice::Done, .. } => Role::Approver,
             Self::VisionSubmit { .. }
             | Self::RequirementsPropose { .. }
             | Self::RequirementsEdit { .. }

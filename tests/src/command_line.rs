@@ -50,6 +50,17 @@ pub async fn orchctl(env: &Env, arguments: &[&str]) -> anyhow::Result<Output> {
     output(command).await
 }
 
+/// Answers a question of a run with values, by the names of their fields, on standard input.
+///
+/// # Errors
+/// When `orchctl` cannot be started or does not end.
+pub async fn answer(env: &Env, question: &str, values: &[(&str, &str)]) -> anyhow::Result<Output> {
+    let lines: String = values.iter().map(|(field, value)| format!("{field}={value}\n")).collect();
+    let mut command = env.command(env.programs().orchctl);
+    command.args(["question", "answer", question, "--values-file", "-"]);
+    with_input(command, lines.as_bytes()).await
+}
+
 /// Runs a script against the daemon of the story. It finds `orchctl` in `$ORCHCTL`.
 ///
 /// # Errors

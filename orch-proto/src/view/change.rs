@@ -47,6 +47,15 @@ impl ChangeState {
     }
 }
 
+/// The words of a run under which its work is proposed. Hostile text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProposedView {
+    pub title: String,
+    /// Why; empty for none.
+    #[serde(default)]
+    pub body: String,
+}
+
 /// A change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeView {
@@ -70,6 +79,9 @@ pub struct ChangeView {
     pub lines_removed: u32,
     /// Protected paths that it touches.
     pub protected: Vec<String>,
+    /// What its run calls it; its commit says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<ProposedView>,
     pub approval: Option<ApprovalId>,
     pub approval_name: Option<String>,
     /// Name and state of the gate runs, oldest first.
@@ -124,11 +136,13 @@ pub enum Choice {
     Leave,
     /// Give as much again.
     Raise,
+    /// The task is done as it is: nothing had to change.
+    Done,
 }
 
 impl Choice {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave, Self::Raise];
+    pub const ALL: [Self; 7] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave, Self::Raise, Self::Done];
 
     /// The word for it, as `go_on`.
     #[must_use]
@@ -140,6 +154,7 @@ impl Choice {
             Self::Cancel => "cancel",
             Self::Leave => "leave",
             Self::Raise => "raise",
+            Self::Done => "done",
         }
     }
 
@@ -153,6 +168,7 @@ impl Choice {
             Self::Cancel => "cancel the task",
             Self::Leave => "leave it as it is, and ask no more",
             Self::Raise => "give as much again, until it is renewed",
+            Self::Done => "the task is done as it is: nothing had to change",
         }
     }
 }

@@ -17,7 +17,9 @@ mod undo;
 mod upkeep;
 
 pub use audit::{AuditReport, CheckReport, EventPage, EventView, Orphan};
-pub use change::{ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, Choice, DiffView};
+pub use change::{
+    ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, Choice, DiffView, ProposedView,
+};
 pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, OutageView, SecretView, StatusView};
 pub use info::{FieldKind, FieldSpec, InfoRequestFilter, InfoRequestState, InfoRequestView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};
@@ -37,7 +39,7 @@ pub use stats::{
     SpreadView, StateTimeView, StatsView, StuckView,
 };
 pub use task::{
-    Column, Condition, Join, MessageView, Remedy, TaskFilter, TaskState, TaskView, Terms, Timeout, WaitView,
+    Column, Condition, Join, MessageView, Remedy, ReplyView, TaskFilter, TaskState, TaskView, Terms, Timeout, WaitView,
 };
 pub use undo::UndoView;
 pub use upkeep::{BackupReport, GcKind, GcReport, UpkeepOutcome, UpkeepRequest, UpkeepView};

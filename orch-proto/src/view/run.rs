@@ -214,6 +214,9 @@ pub struct NoteView {
 pub struct ChannelView {
     pub progress: Option<ProgressView>,
     pub notes: Vec<NoteView>,
+    /// Under which words its work is to be proposed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposed: Option<super::ProposedView>,
     /// What it waits for: its question, or what it wants to do.
     pub waits_for: Option<String>,
 }

@@ -239,6 +239,9 @@ pub struct TaskView {
     pub created_at: Timestamp,
     /// When it came into its state.
     pub since: Timestamp,
+    /// Tools that a person gave its attempts, each with where it comes from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
     /// What people said to it, the oldest first; of a list there is none of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<MessageView>,
@@ -256,6 +259,16 @@ pub struct MessageView {
     pub run: Option<String>,
     /// When that agent was told.
     pub told_at: Option<Timestamp>,
+    /// What it answered. Its own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<ReplyView>,
+}
+
+/// What an agent answered to a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyView {
+    pub text: String,
+    pub at: Timestamp,
 }
 
 /// Which tasks to list. Empty fields do not restrict.

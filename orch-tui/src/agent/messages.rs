@@ -7,6 +7,7 @@ use orch_proto::RpcError;
 use orch_proto::channel::{Answered, Said, Verb, WAIT_MS_MAX};
 use tokio::sync::{mpsc, oneshot};
 
+use super::replies::{Replies, Reply};
 use crate::channel::Channel;
 
 /// Messages that came and were not taken.
@@ -26,7 +27,9 @@ pub(crate) struct Inbox {
     channel: Option<Channel>,
     /// The newest that was taken out.
     last: u32,
-    told: Option<std::sync::mpsc::Sender<u32>>,
+    told: Option<std::sync::mpsc::Sender<Verb>>,
+    /// What it was told and has not answered.
+    replies: Replies,
     /// All that was told is on record.
     recorded: Option<oneshot::Receiver<()>>,
 }
@@ -35,13 +38,13 @@ impl Inbox {
     /// That of a run.
     pub(crate) fn of_run(channel: &Channel) -> Self {
         let (messages, coming) = mpsc::channel(UNREAD_MAX);
-        let (told, numbers) = std::sync::mpsc::channel();
+        let (told, words) = std::sync::mpsc::channel();
         let (done, recorded) = oneshot::channel();
         let (listens, records) = (channel.another(), channel.another());
         // Threads of their own, which end with the program: a call may be held for long.
         let threads = std::thread::Builder::new().spawn(move || listen(listens, &messages)).and_then(|_| {
             std::thread::Builder::new().spawn(move || {
-                record(records, &numbers);
+                record(records, &words);
                 // Without a reader nobody waits for it.
                 let _is_heard = done.send(()).is_ok();
             })
@@ -50,12 +53,13 @@ impl Inbox {
             return Self::none();
         }
         let (told, recorded) = (Some(told), Some(recorded));
-        Self { coming: Some(coming), channel: Some(channel.another()), last: 0, told, recorded }
+        let (coming, channel) = (Some(coming), Some(channel.another()));
+        Self { coming, channel, last: 0, told, replies: Replies::default(), recorded }
     }
 
     /// That of a run to which nobody can say anything.
-    pub(crate) const fn none() -> Self {
-        Self { coming: None, channel: None, last: 0, told: None, recorded: None }
+    pub(crate) fn none() -> Self {
+        Self { coming: None, channel: None, last: 0, told: None, replies: Replies::default(), recorded: None }
     }
 
     #[cfg(test)]
@@ -103,13 +107,33 @@ impl Inbox {
     }
 
     /// The agent was told the one of this number.
-    pub(super) fn told(&self, number: u32) {
+    pub(super) fn told(&mut self, number: u32) {
+        self.replies.told(number);
+        self.put_on_record(Verb::MessageTold { number });
+    }
+
+    /// The agent said this line, which may be the end of its answer to what it was told.
+    pub(super) fn heard(&mut self, line: &str) {
+        let reply = self.replies.hear(line);
+        self.put_replies_on_record(reply);
+    }
+
+    fn put_replies_on_record(&self, reply: Option<Reply>) {
+        let Some(Reply { numbers, text }) = reply else { return };
+        for number in numbers {
+            self.put_on_record(Verb::Replied { number, text: text.clone() });
+        }
+    }
+
+    fn put_on_record(&self, word: Verb) {
         // Nobody listens where there is no channel.
-        let _is_heard = self.told.as_ref().is_some_and(|told| told.send(number).is_ok());
+        let _is_heard = self.told.as_ref().is_some_and(|told| told.send(word).is_ok());
     }
 
     /// Waits until what was told is on record, for a while.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(mut self) {
+        let reply = self.replies.end();
+        self.put_replies_on_record(reply);
         drop(self.told);
         if let Some(recorded) = self.recorded {
             // What is not on record then was told all the same.
@@ -150,11 +174,11 @@ fn take(channel: &mut Channel, after: u32, wait_ms: u32) -> Result<Vec<Said>, Rp
     }
 }
 
-/// Puts on record what the agent was told.
-fn record(mut channel: Channel, numbers: &std::sync::mpsc::Receiver<u32>) {
-    while let Ok(number) = numbers.recv() {
+/// Puts on record what the agent was told, and what it answered.
+fn record(mut channel: Channel, words: &std::sync::mpsc::Receiver<Verb>) {
+    while let Ok(word) = words.recv() {
         let until = Instant::now() + RECORD_MAX;
-        while let Err(error) = channel.once(&Verb::MessageTold { number }) {
+        while let Err(error) = channel.once(&word) {
             if error.code.retryable() != Some(true) || Instant::now() >= until {
                 break;
             }

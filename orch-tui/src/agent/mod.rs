@@ -11,6 +11,7 @@ mod program;
 mod job;
 mod leave;
 mod messages;
+mod replies;
 mod rpc;
 mod talk;
 

@@ -78,7 +78,9 @@ impl<'a, P: Permissions, T> Talk<'a, P, T> {
                 return Ok(Next::Ended(how.map_or_else(|| "it closed its output".to_owned(), |how| how.to_string())));
             };
             if let Some(line) = self.print(line)? {
-                return Ok(Next::Line(String::from_utf8_lossy(&line).into_owned()));
+                let line = String::from_utf8_lossy(&line).into_owned();
+                self.inbox.heard(&line);
+                return Ok(Next::Line(line));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use orch_proto::channel::{Answered, ApprovalAnswer, InfoAnswer, Verb, WAIT_MS_MAX};
+use orch_proto::channel::{Answered, ApprovalAnswer, InfoAnswer, ToolAnswer, Verb, WAIT_MS_MAX};
 use orch_proto::{ErrorCode, RpcError};
 
 use super::client::{Channel, Wanted};
@@ -27,6 +27,12 @@ pub(crate) enum Outcome {
     /// Values by the names of the fields; of a secret the file that has it.
     Answered(BTreeMap<String, String>),
     Granted,
+    /// The tool is there, under this path.
+    Here {
+        path: String,
+    },
+    /// The next attempt has the tool.
+    NextAttempt,
     /// Nobody decided, or somebody decided against it: the state, and why.
     Without {
         state: &'static str,
@@ -125,6 +131,24 @@ pub(crate) fn await_approval(channel: &mut Channel, question: &Verb, patience: &
     })
 }
 
+/// Asks for a tool and waits likewise.
+///
+/// # Errors
+/// When it is refused, as one that cannot be had.
+pub(crate) fn request_tool(channel: &mut Channel, question: &Verb, patience: &Patience) -> Result<Outcome, RpcError> {
+    loop_until(channel, question, patience, |_, answered| {
+        let Answered::Tool { state } = answered else { return Err(wrong()) };
+        Ok(Some(match state {
+            ToolAnswer::Here { path } => Outcome::Here { path },
+            ToolAnswer::Pending => return Ok(None),
+            ToolAnswer::Granted => Outcome::NextAttempt,
+            ToolAnswer::Denied { reason } => without("denied", &reason),
+            ToolAnswer::Expired => without("expired", "nobody decided in time"),
+            ToolAnswer::Void { reason } => without("withdrawn", &reason),
+        }))
+    })
+}
+
 fn loop_until(
     channel: &mut Channel,
     question: &Verb,
@@ -162,6 +186,7 @@ fn withdraw(channel: &Channel, question: &Verb) {
         Verb::AwaitApproval { key, action, details, .. } => {
             Verb::Withdraw { key: key.clone(), action: Some(action.clone()), details: details.clone() }
         }
+        Verb::RequestTool { name, .. } => Verb::WithdrawTool { name: name.clone() },
         _ => return,
     };
     let (mut channel, begun) = (channel.another(), Instant::now());
@@ -182,7 +207,9 @@ fn withdraw(channel: &Channel, question: &Verb) {
 fn held(question: &Verb, left: Option<Duration>) -> Verb {
     let most = left.and_then(|left| u32::try_from(left.as_millis()).ok()).map_or(WAIT_MS_MAX, |ms| ms.min(WAIT_MS_MAX));
     let mut question = question.clone();
-    if let Verb::RequestInfo { wait_ms, .. } | Verb::AwaitApproval { wait_ms, .. } = &mut question {
+    if let Verb::RequestInfo { wait_ms, .. } | Verb::AwaitApproval { wait_ms, .. } | Verb::RequestTool { wait_ms, .. } =
+        &mut question
+    {
         *wait_ms = most;
     }
     question

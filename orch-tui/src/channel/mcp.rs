@@ -19,8 +19,8 @@ use super::tools;
 const LINE_BYTES_MAX: u64 = 1 << 20;
 /// Calls at once.
 const CALLS_MAX: usize = 6;
-/// The version of the protocol that is spoken where the other side does not say which it wants.
-const PROTOCOL: &str = "2025-06-18";
+/// Versions of the protocol that are spoken: what is said here is the same in all of them. The newest is offered to who wants another.
+const VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 
 /// How long calls are waited for when nobody is there any more who wants their answers: what they ask people is taken back.
 const END_MAX: Duration = Duration::from_secs(60);
@@ -126,7 +126,8 @@ fn listen(
 fn answer(id: &Value, method: &str, params: &Value) -> Value {
     match method {
         "initialize" => {
-            let version = params["protocolVersion"].as_str().unwrap_or(PROTOCOL);
+            let wanted = params["protocolVersion"].as_str();
+            let version = VERSIONS.into_iter().find(|known| Some(*known) == wanted).unwrap_or(VERSIONS[0]);
             done(
                 id,
                 &json!({"protocolVersion": version, "capabilities": {"tools": {}},
@@ -217,10 +218,21 @@ mod tests {
         );
         assert_eq!(found[0]["result"]["protocolVersion"], "2024-11-05");
         assert_eq!(found[1]["error"]["code"], -32_700);
-        assert_eq!((found[2]["id"].as_str(), found[2]["result"]["tools"].as_array().unwrap().len()), (Some("a"), 6));
+        assert_eq!((found[2]["id"].as_str(), found[2]["result"]["tools"].as_array().unwrap().len()), (Some("a"), 8));
         assert_eq!(found[3]["error"]["code"], -32_601);
         assert_eq!(found[4]["result"], json!({}));
         assert_eq!(found[5]["error"]["code"], -32_600);
         assert_eq!(found.len(), 6);
+    }
+
+    #[test]
+    fn a_version_that_is_not_spoken_is_answered_with_one_that_is() {
+        for params in [r#"{"protocolVersion":"2099-01-01"}"#, r#"{"protocolVersion":"\u001b[2J"}"#, "{}", "7"] {
+            let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{params}}}\n");
+            assert_eq!(answers(&line)[0]["result"]["protocolVersion"], "2025-11-25", "{params}");
+        }
+        // Newer clients ask so first, and greet as before when nobody knows it.
+        let found = answers("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"server/discover\"}\n");
+        assert_eq!(found[0]["error"]["code"], -32_601);
     }
 }

@@ -9,7 +9,7 @@ mod client;
 mod mcp;
 mod tools;
 
-pub(crate) use ask::{Outcome, Patience, Secrets, await_approval, request_info};
+pub(crate) use ask::{Outcome, Patience, Secrets, await_approval, request_info, request_tool};
 pub(crate) use checks::{Verdict, list as list_checks, run as run_check};
 pub(crate) use client::{Channel, Wanted};
 pub(crate) use mcp::{Calls, serve};

@@ -16,6 +16,10 @@ use super::client::{Channel, Wanted};
 /// Milliseconds of a minute.
 const MINUTE_MS: u64 = 60_000;
 
+/// What an agent is told whose task is given a tool.
+const NEXT_ATTEMPT: &str = "granted for the next attempt at this task, and not for this one: what cannot be done without it \
+                            is best left to that. Say in a note what is left, and end.";
+
 /// What a tool is called with.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "name", content = "arguments", rename_all = "snake_case")]
@@ -46,6 +50,16 @@ enum Tool {
         #[serde(default)]
         details: Vec<String>,
         expires_minutes: Option<u64>,
+    },
+    RequestTool {
+        name: String,
+        reason: String,
+        expires_minutes: Option<u64>,
+    },
+    ProposeChange {
+        title: String,
+        #[serde(default)]
+        body: String,
     },
 }
 
@@ -106,6 +120,22 @@ pub(super) fn list() -> Value {
                 "details": {"type": "array", "items": {"type": "string"}}, "expires_minutes": minutes}),
             &["action"]
         ),
+        tool(
+            "request_tool",
+            "Ask for a program that is not here. Answers where it is, if it is here after all; says that there is no such \
+             program; or asks a person, and waits. What a person gives is there in the next attempt at this task, and \
+             not in this one.",
+            json!({"name": text("The program, as it is called"), "reason": text("What it is needed for"),
+                "expires_minutes": minutes}),
+            &["name", "reason"]
+        ),
+        tool(
+            "propose_change",
+            "Say under which words the change of this run is to be proposed: the title becomes the first line of its commit. \
+             The last words count. Nothing is handed in by it: the work is taken when the run is over.",
+            json!({"title": text("One line, as of a commit"), "body": text("Why, and what a reader has to know")}),
+            &["title"]
+        ),
     ])
 }
 
@@ -127,6 +157,8 @@ pub(super) fn call(
     match run(channel, secrets, tool, wanted) {
         Ok(Outcome::Waiting | Outcome::Withdrawn) => None,
         Ok(Outcome::Granted) => Some(("granted".to_owned(), false)),
+        Ok(Outcome::Here { path }) => Some((json!({"path": path}).to_string(), false)),
+        Ok(Outcome::NextAttempt) => Some((NEXT_ATTEMPT.to_owned(), false)),
         Ok(Outcome::Answered(values)) => Some((json!(values).to_string(), false)),
         Ok(Outcome::Without { state, reason }) => Some((format!("{state}: {reason}"), true)),
         Err(error) => Some((format!("{}: {error}", error.code), true)),
@@ -160,6 +192,11 @@ fn run(
                 Verb::AwaitApproval { key, action, details, expires_ms: expires(expires_minutes), wait_ms: 0 };
             ask::await_approval(channel, &question, &patience)
         }
+        Tool::RequestTool { name, reason, expires_minutes } => {
+            let question = Verb::RequestTool { name, reason, expires_ms: expires(expires_minutes), wait_ms: 0 };
+            ask::request_tool(channel, &question, &patience)
+        }
+        Tool::ProposeChange { title, body } => channel.call(&Verb::ProposeChange { title, body }).map(|_| done()),
     }
 }
 
@@ -186,6 +223,8 @@ mod tests {
             json!({"name": "run_tests", "arguments": {}}),
             json!({"name": "request_info", "arguments": {"question": "q", "fields": [{"name": "a", "kind": "text"}]}}),
             json!({"name": "await_approval", "arguments": {"action": "a"}}),
+            json!({"name": "request_tool", "arguments": {"name": "go", "reason": "to build"}}),
+            json!({"name": "propose_change", "arguments": {"title": "t"}}),
         ];
         let listed = list();
         let names: Vec<&str> = listed.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();

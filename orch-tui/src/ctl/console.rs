@@ -8,6 +8,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use tokio::sync::oneshot;
 
 /// Reads a variable.
@@ -117,6 +118,23 @@ impl Console {
     /// # Errors
     /// Those of the streams.
     pub async fn ask(&self, question: &str) -> io::Result<String> {
+        Ok(self.ask_line(question).await?.trim().to_owned())
+    }
+
+    /// Asks and reads one line of answer as it is typed, which the terminal does not show meanwhile; none where that cannot be had.
+    /// Dropped before the answer, it leaves the terminal as it was.
+    ///
+    /// # Errors
+    /// Those of the streams.
+    pub async fn ask_hidden(&self, question: &str) -> io::Result<Option<String>> {
+        let Some(hidden) = self.input.as_ref().and_then(|input| Hidden::on(input).ok()) else { return Ok(None) };
+        let line = self.ask_line(question).await?;
+        drop(hidden);
+        let line = line.strip_suffix('\n').unwrap_or(&line);
+        Ok(Some(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+    }
+
+    async fn ask_line(&self, question: &str) -> io::Result<String> {
         {
             let mut stderr = self.stderr.borrow_mut();
             stderr.write_all(question.as_bytes())?;
@@ -128,7 +146,7 @@ impl Console {
         }
         let mut line = String::new();
         self.stdin.borrow_mut().read_line(&mut line)?;
-        Ok(line.trim().to_owned())
+        Ok(line)
     }
 
     /// Reads at most `bytes_max` bytes of standard input.
@@ -139,6 +157,31 @@ impl Console {
         let mut bytes = Vec::new();
         self.stdin.borrow_mut().as_mut().take(bytes_max).read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+}
+
+/// Until this is dropped, a terminal shows nothing of what is typed but that the line ends.
+struct Hidden {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl Hidden {
+    fn on(terminal: &OwnedFd) -> io::Result<Self> {
+        let terminal = terminal.try_clone()?;
+        let before = tcgetattr(&terminal)?;
+        let mut hidden = before.clone();
+        hidden.local_flags.remove(LocalFlags::ECHO);
+        hidden.local_flags.insert(LocalFlags::ICANON | LocalFlags::ECHONL);
+        tcsetattr(&terminal, SetArg::TCSADRAIN, &hidden)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // A terminal that went away shows nothing any more.
+        let _is_gone = tcsetattr(&self.terminal, SetArg::TCSADRAIN, &self.before).is_err();
     }
 }
 
@@ -161,6 +204,7 @@ fn width() -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::{BufReader, Write as _};
     use std::os::unix::net::UnixStream;
 
@@ -182,5 +226,50 @@ mod tests {
             () = tokio::task::yield_now() => theirs.write_all(b"yes\n").unwrap(),
         }
         assert_eq!(asked.await.unwrap(), "yes");
+    }
+
+    /// What is typed for a secret is not on the screen, also when nobody waits for it any more.
+    #[tokio::test]
+    async fn a_terminal_does_not_show_what_is_hidden_and_is_as_before() {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let (slave, mut master) = (File::from(pty.slave), File::from(pty.master));
+        let shown = |slave: &File| tcgetattr(slave).unwrap().local_flags.contains(LocalFlags::ECHO);
+        let input = slave.try_clone().unwrap().into();
+        let stdin = Box::new(BufReader::new(slave.try_clone().unwrap()));
+        let console = Console::new(stdin, Box::new(io::sink()), Box::new(io::sink()), Terminal::default());
+        let console = console.with_input(Some(input));
+        {
+            let asked = console.ask_hidden("token: ");
+            tokio::pin!(asked);
+            tokio::select! {
+                biased;
+                answer = &mut asked => panic!("answered before there was an answer: {answer:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+            assert!(!shown(&slave));
+        }
+        assert!(shown(&slave), "given up");
+        let asked = console.ask_hidden("token: ");
+        tokio::pin!(asked);
+        tokio::select! {
+            biased;
+            answer = &mut asked => panic!("answered before there was an answer: {answer:?}"),
+            () = tokio::task::yield_now() => master.write_all(b" hunter2 \n").unwrap(),
+        }
+        assert_eq!(asked.await.unwrap().as_deref(), Some(" hunter2 "));
+        assert!(shown(&slave));
+        let mut screen = [0; 64];
+        let read = master.read(&mut screen).unwrap();
+        assert_eq!(&screen[..read], b"\r\n", "the end of the line is all that is shown");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_terminal_hides_nothing() {
+        let console =
+            Console::new(Box::new(io::empty()), Box::new(io::sink()), Box::new(io::sink()), Terminal::default());
+        assert_eq!(console.ask_hidden("token: ").await.unwrap(), None);
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let console = console.with_input(Some(ours.into()));
+        assert_eq!(console.ask_hidden("token: ").await.unwrap(), None);
     }
 }

@@ -18,6 +18,7 @@ mod launch;
 mod progress;
 mod session;
 mod upkeep;
+mod values;
 mod version;
 
 #[cfg(test)]

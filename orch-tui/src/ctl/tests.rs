@@ -3,6 +3,7 @@
 mod demo;
 mod documents;
 mod orders;
+mod questions;
 mod records;
 mod stats;
 mod undo;

@@ -160,6 +160,7 @@ impl Samples {
             eta: (!matches!(state, TaskState::Done | TaskState::Failed | TaskState::Cancelled)).then(|| eta(state)),
             created_at: ago(3_600),
             since: ago(95),
+            tools: Vec::new(),
             messages: Vec::new(),
         }
     }

@@ -41,6 +41,23 @@ enum Found {
     Program(PathBuf),
 }
 
+impl ToolSet {
+    /// Where a program of these is, inside.
+    #[must_use]
+    pub fn inside(&self, tool: &str) -> Option<PathBuf> {
+        if tool.is_empty() || tool.contains('/') {
+            return None;
+        }
+        self.mounts.iter().zip(&self.path).find_map(|(mount, directory)| {
+            let inside = Path::new(directory).join(tool);
+            let within = inside.strip_prefix(&mount.target).ok()?;
+            // What is mounted may be the program itself.
+            let host = if within.as_os_str().is_empty() { mount.source.clone() } else { mount.source.join(within) };
+            is_program(&host).then_some(inside)
+        })
+    }
+}
+
 impl HostTools {
     /// `env` is the daemon's environment.
     #[must_use]
@@ -78,6 +95,17 @@ impl HostTools {
     /// The command that installs it.
     pub fn require(&self, tool: &str) -> Result<(), String> {
         self.find(tool).map(|_| ()).ok_or_else(|| install_hint(tool))
+    }
+
+    /// What is to be mounted so that a run has a program; none where every run has it.
+    ///
+    /// # Errors
+    /// The command that installs it, where it is not there.
+    pub fn source(&self, tool: &str) -> Result<Option<PathBuf>, String> {
+        match self.find(tool).ok_or_else(|| install_hint(tool))? {
+            Found::System => Ok(None),
+            Found::Toolchain { root: source, .. } | Found::Program(source) => Ok(Some(source)),
+        }
     }
 
     /// Where the program is that runs get by this name.
@@ -213,6 +241,33 @@ mod tests {
             root("/home/alice/.nvm/versions/node/v20/bin/node"),
             Some("/home/alice/.nvm/versions/node/v20".into())
         );
+    }
+
+    /// A program by itself, and one of a toolchain, of which the others are there, too.
+    #[test]
+    fn what_a_run_has_is_known_by_its_path_inside() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().canonicalize().unwrap();
+        let (own, go) = (home.join("own"), home.join("go/bin"));
+        for path in [own.join("orch-alone"), go.join("orch-chain"), go.join("orch-other")] {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "#!/bin/sh\n").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::fs::write(own.join("text"), "no program").unwrap();
+        let search = format!("{}:{}", own.display(), go.display());
+        let tools = HostTools::new(|name| (name == "PATH").then(|| search.clone()));
+        let set = tools.resolve(["orch-alone", "orch-chain"]);
+        let inside = |tool: &str| set.inside(tool).map(|path| path.display().to_string());
+        assert_eq!(inside("orch-alone").as_deref(), Some("/orch/tools/0/orch-alone"));
+        assert_eq!(inside("orch-other").as_deref(), Some("/orch/tools/1/bin/orch-other"));
+        assert_eq!((inside("text"), inside("no-such-program-here"), inside("../bin/orch-chain")), (None, None, None));
+        assert_eq!(tools.source("orch-chain"), Ok(Some(home.join("go"))));
+        assert_eq!(tools.source("orch-alone"), Ok(Some(own.join("orch-alone"))));
+        assert_eq!(tools.source("sh"), Ok(None));
+        assert_eq!(tools.source("no-such-program-here"), Err("apt-get install no-such-program-here".to_owned()));
+        assert!(["../go", "-x", "", "a\0b"].iter().all(|hostile| tools.source(hostile).is_err()));
     }
 
     #[test]

@@ -99,6 +99,14 @@ pub enum Word {
     Withdraw { key: String, action: Option<(String, Vec<String>)> },
     /// Its agent was told the message of this number.
     Told { number: u32 },
+    /// What its agent answered to the message of this number.
+    Replied { number: u32, text: String },
+    /// Under which words its work is to be proposed.
+    Propose { title: String, body: String },
+    /// Which tool of the host it wants and does not have, what for, and where it would come from. A person is to decide until then.
+    AskTool { name: String, reason: String, source: String, expires: Timestamp },
+    /// Nobody in it waits any more for the decision about that tool.
+    WithdrawTool { name: String },
 }
 
 /// What is wanted of a model in the place of the planner's rules. `planning` is its number in the project.

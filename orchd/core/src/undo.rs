@@ -213,7 +213,7 @@ fn of_approval(was: &Was<Approval>) -> Role {
             approval.state,
             ApprovalState::Granted { .. }
                 | ApprovalState::Denied { .. }
-                | ApprovalState::Answered { choice: Choice::Raise, .. }
+                | ApprovalState::Answered { choice: Choice::Raise | Choice::Done, .. }
         )
     };
     let agreed = before.granted_by.len() != after.granted_by.len() && is_pending(before) && is_pending(after);

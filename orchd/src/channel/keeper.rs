@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use orch_core::command::Command;
-use orch_core::entity::{Approval, ApprovalSubject, InfoRequest, Run};
+use orch_core::entity::{Approval, ApprovalSubject, Entity as _, InfoRequest, Run};
 use orch_core::event::Event;
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::info_request::InfoRequestState;
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::Timestamp;
+use orch_proto::id::RunId;
 use orch_store::ReadView;
 
 use super::line::{Line, PART};
@@ -20,16 +21,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait before the clock is looked at again, which can be set.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// Whether what happened may be about what a run waits for.
-pub(super) fn heeds(event: &Event) -> bool {
-    match event {
-        Event::InfoRequest { .. } | Event::Approval { .. } => true,
-        Event::Run { event, .. } => matches!(
-            <Run as orch_core::entity::Entity>::event_label(event),
-            "input_requested" | "approval_requested" | "answered" | "resume_requested" | "ended"
-        ),
-        _ => false,
-    }
+/// Whether what happened may be about what this run waits for. Of several things that it waits for one may be decided without a
+/// word of that: then it is looked too early, once.
+fn heeds(run: RunId, event: &Event) -> bool {
+    matches!(event, Event::Run { id, event } if *id == run
+        && matches!(Run::event_label(event), "asked" | "answered" | "resume_requested" | "ended"))
 }
 
 /// What a run waits for.
@@ -42,7 +38,8 @@ struct Waits {
 
 /// Looks after a run until it is over.
 pub(super) async fn keep(line: &Line) {
-    let mut changed = line.app.store.subscribe_to(heeds);
+    let run = line.run;
+    let mut changed = line.app.store.subscribe_to(move |event| heeds(run, event));
     loop {
         changed.mark_unchanged();
         let wait = match look(line).await {
@@ -113,5 +110,19 @@ async fn step(line: &Line, waits: &Waits) -> Duration {
             tracing::warn!(run = %line.run, error = chain(&error), "a run waits on");
             AGAIN
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_core::entity::{ChannelEvent, RunEvent};
+    use orch_core::ids::sample_id;
+
+    use super::*;
+
+    #[test]
+    fn nobody_looks_because_of_what_another_run_waits_for() {
+        let event = |run| Event::Run { id: sample_id(run), event: RunEvent::Channel { event: ChannelEvent::Answered } };
+        assert!(heeds(sample_id(1), &event(1)) && !heeds(sample_id(1), &event(2)));
     }
 }

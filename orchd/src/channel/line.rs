@@ -28,13 +28,13 @@ const PROGRESS: (u32, Duration) = (20, Duration::from_secs(2));
 /// How long a call waits for the record that its run runs: what a program says first can come before its sandbox was heard of.
 const BEGIN_MAX: Duration = Duration::from_secs(10);
 
-/// Whether what happened may be that a run runs, or goes on, or is over.
-fn may_begin(event: &Event) -> bool {
+/// Whether what happened may be that this run runs, or goes on, or is over.
+fn may_begin(run: RunId, event: &Event) -> bool {
     match event {
-        Event::Run { event: RunEvent::Observed { observations, .. }, .. } => observations
+        Event::Run { id, event: RunEvent::Observed { observations, .. } } if *id == run => observations
             .iter()
             .any(|observation| matches!(observation, Observation::Isolated { .. } | Observation::Resumed)),
-        Event::Run { event: RunEvent::Ended { .. }, .. } => true,
+        Event::Run { id, event: RunEvent::Ended { .. } } => *id == run,
         _ => false,
     }
 }
@@ -80,7 +80,8 @@ impl Line {
             return Ok(());
         }
         let until = tokio::time::Instant::now() + BEGIN_MAX;
-        let mut changed = self.app.store.subscribe_to(may_begin);
+        let run = self.run;
+        let mut changed = self.app.store.subscribe_to(move |event| may_begin(run, event));
         // It may have begun before anybody listened.
         while self.is_to_begin().await? {
             tokio::select! {
@@ -135,8 +136,10 @@ mod tests {
     fn what_programs_do_wakes_nobody_who_waits_for_a_run_to_begin() {
         let observed =
             |observations| Event::Run { id: sample_id(1), event: RunEvent::Observed { cursor: 1, observations } };
+        let may_begin = |event: &Event| may_begin(sample_id(1), event);
         assert!(may_begin(&observed(vec![Observation::Resumed])));
         assert!(!may_begin(&observed(vec![Observation::Paused])) && !may_begin(&observed(Vec::new())));
         assert!(!may_begin(&Event::Run { id: sample_id(1), event: RunEvent::Starting }));
+        assert!(!super::may_begin(sample_id(2), &observed(vec![Observation::Resumed])), "that is another run");
     }
 }

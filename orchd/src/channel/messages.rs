@@ -15,18 +15,14 @@ use crate::rpc::errors;
 /// Most messages that are given at once: as many as fit into a frame, however they are written there.
 const GIVEN_MAX: usize = 8;
 
-/// Whether what happened is that somebody said something.
-fn heeds(event: &Event) -> bool {
-    matches!(event, Event::Task { event: TaskEvent::Said { .. }, .. })
-}
-
 /// What was said behind the message of this number, as soon as there is something.
 pub(super) async fn take(line: &Line, after: u32, wait_ms: u32) -> Answer {
     let until = Instant::now() + Duration::from_millis(u64::from(wait_ms.min(WAIT_MS_MAX)));
-    let mut changed = line.app.store.subscribe_to(heeds);
+    let id = line.run;
+    let is_for_it = move |event: &Event| matches!(event, Event::Task { event: TaskEvent::Said { message }, .. } if message.run == Some(id));
+    let mut changed = line.app.store.subscribe_to(is_for_it);
     loop {
         changed.mark_unchanged();
-        let id = line.run;
         let found = line.app.read(move |view| {
             let Some(run) = view.get::<Run>(id)? else { return Ok(Vec::new()) };
             let task = view.get::<Task>(run.task)?;

@@ -1,7 +1,7 @@
 //! The channel of runs: serves the listener over which a run says how it goes and asks people.
 //!
 //! In reading order: `line` is what is known of one run's channel, `connection` takes calls from it, `verbs` does what they
-//! ask, `intake` takes files in, `messages` gives what people say, `keeper` has runs stand still that wait for long, and ends questions whose time is over. A daemon that
+//! ask, `tool` finds programs that it asks for, `intake` takes files in, `messages` gives what people say, `keeper` has runs stand still that wait for long, and ends questions whose time is over. A daemon that
 //! comes back serves the same listener; calls are sent to it again. **Invariant:** which run speaks is known by the listener
 //! alone, and nothing that is said names another. **Invariant:** what a run says is bounded in size, number and pace.
 
@@ -11,6 +11,7 @@ mod keeper;
 mod line;
 mod messages;
 mod pace;
+mod tool;
 mod verbs;
 
 use std::io;

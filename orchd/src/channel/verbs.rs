@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use orch_adapters::job;
 use orch_core::command::Word;
-use orch_core::decide::action_digest;
-use orch_core::entity::{Approval, ApprovalSubject, FieldValue, InfoRequest, Project};
+use orch_core::decide::{action_digest, asked_action, asked_info};
+use orch_core::digest::Digest;
+use orch_core::entity::{Approval, FieldValue, InfoRequest, Project, Run};
+use orch_core::event::Event;
 use orch_core::recipe::Step;
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::info_request::InfoRequestState;
-use orch_core::view::{Filter, View as _};
+use orch_core::view::View as _;
 use orch_proto::channel::{Answer, Answered, ApprovalAnswer, Check, InfoAnswer, Verb, WAIT_MS_MAX};
+use orch_proto::id::ApprovalId;
 use orch_proto::{ErrorCode, RpcError};
 use tokio::time::Instant;
 
 use super::line::Line;
-use super::{keeper, messages};
+use super::{keeper, messages, tool};
 use crate::answers;
 use crate::app::blocking;
 use crate::convert;
@@ -48,6 +51,10 @@ pub(super) async fn answer(line: &Line, verb: Verb) -> Answer {
         Verb::AwaitApproval { .. } => await_approval(line, verb).await,
         Verb::TakeMessages { after, wait_ms } => messages::take(line, after, wait_ms).await,
         Verb::MessageTold { number } => line.say(Word::Told { number }).await.map(|_| Answered::Done),
+        Verb::Replied { number, text } => line.say(Word::Replied { number, text }).await.map(|_| Answered::Done),
+        Verb::ProposeChange { title, body } => line.say(Word::Propose { title, body }).await.map(|_| Answered::Done),
+        Verb::RequestTool { .. } => tool::request(line, verb).await,
+        Verb::WithdrawTool { name } => line.say(Word::WithdrawTool { name }).await.map(|_| Answered::Done),
         Verb::Artifact { .. } => Err(RpcError::new(ErrorCode::Internal, "a file was taken for a question")),
     }
 }
@@ -82,20 +89,25 @@ async fn request_info(line: &Line, verb: Verb) -> Answer {
         return Err(RpcError::new(ErrorCode::Internal, "no question"));
     };
     let fields: Vec<_> = fields.into_iter().map(convert::info::field).collect();
-    let until = Instant::now() + Duration::from_millis(u64::from(wait_ms.min(WAIT_MS_MAX)));
-    let mut changed = line.app.store.subscribe_to(keeper::heeds);
-    loop {
-        changed.mark_unchanged();
-        let asked = find_info(line, &key).await?.filter(|asked| asked.text == text && asked.fields == fields);
-        match asked {
+    let until = until(wait_ms);
+    let asked = loop {
+        match find_info(line, &key).await?.filter(|asked| asked.text == text && asked.fields == fields) {
+            Some(asked) => break asked.id,
             None => {
                 let expires = crate::clock::now().plus_ms(expires_ms);
                 let word = Word::Ask { key: key.clone(), text: text.clone(), fields: fields.clone(), expires };
                 line.say(word).await?;
-                continue;
             }
-            Some(asked) if asked.is_pending() && Instant::now() < until => {}
-            Some(asked) => return told(line, asked).await,
+        }
+    };
+    let is_it = move |event: &Event| matches!(event, Event::InfoRequest { id, .. } if *id == asked);
+    let mut changed = line.app.store.subscribe_to(is_it);
+    loop {
+        changed.mark_unchanged();
+        let found = line.app.read(move |view| view.get::<InfoRequest>(asked)).await;
+        let found = found.map_err(|error| errors::read(&error))?.ok_or_else(gone)?;
+        if !found.is_pending() || Instant::now() >= until {
+            return told(line, found).await;
         }
         tokio::select! {
             () = line.app.stopped() => return Err(stopping()),
@@ -103,6 +115,11 @@ async fn request_info(line: &Line, verb: Verb) -> Answer {
             () = tokio::time::sleep_until(until) => {}
         }
     }
+}
+
+/// Until when an answer is held.
+pub(super) fn until(wait_ms: u32) -> Instant {
+    Instant::now() + Duration::from_millis(u64::from(wait_ms.min(WAIT_MS_MAX)))
 }
 
 /// What a run is told of its question.
@@ -139,9 +156,12 @@ async fn take_info(line: &Line, key: String) -> Answer {
 }
 
 async fn find_info(line: &Line, key: &str) -> Result<Option<InfoRequest>, RpcError> {
-    let (run, key) = (line.run, key.to_owned());
-    let all = line.app.read(move |view| view.list::<InfoRequest>(&Filter::under(run))).await;
-    Ok(all.map_err(|error| errors::read(&error))?.into_iter().find(|asked| asked.key == key))
+    let (id, key) = (line.run, key.to_owned());
+    let found = line.app.read(move |view| match view.get::<Run>(id)? {
+        Some(run) => asked_info(view, &run, &key),
+        None => Ok(None),
+    });
+    found.await.map_err(|error| errors::read(&error))
 }
 
 async fn await_approval(line: &Line, verb: Verb) -> Answer {
@@ -149,21 +169,43 @@ async fn await_approval(line: &Line, verb: Verb) -> Answer {
         return Err(RpcError::new(ErrorCode::Internal, "nothing to be allowed"));
     };
     let digest = action_digest(line.run, &key, &action, &details);
-    let until = Instant::now() + Duration::from_millis(u64::from(wait_ms.min(WAIT_MS_MAX)));
-    let mut changed = line.app.store.subscribe_to(keeper::heeds);
+    let until = until(wait_ms);
+    let asked = loop {
+        match find_action(line, digest).await? {
+            Some(asked) => break asked.id,
+            None => {
+                let expires = crate::clock::now().plus_ms(expires_ms);
+                let word = Word::Await { key: key.clone(), action: action.clone(), details: details.clone(), expires };
+                line.say(word).await?;
+            }
+        }
+    };
+    let (name, state) = decided(line, asked, until).await?;
+    Ok(Answered::Approval { name, state })
+}
+
+pub(super) async fn find_action(line: &Line, digest: Digest) -> Result<Option<Approval>, RpcError> {
+    let id = line.run;
+    let found = line.app.read(move |view| match view.get::<Run>(id)? {
+        Some(run) => asked_action(view, &run, digest),
+        None => Ok(None),
+    });
+    found.await.map_err(|error| errors::read(&error))
+}
+
+/// The short name of an approval, and how it is decided, as soon as it is or the time is over.
+pub(super) async fn decided(
+    line: &Line,
+    asked: ApprovalId,
+    until: Instant,
+) -> Result<(String, ApprovalAnswer), RpcError> {
+    let is_it = move |event: &Event| matches!(event, Event::Approval { id, .. } if *id == asked);
+    let mut changed = line.app.store.subscribe_to(is_it);
     loop {
         changed.mark_unchanged();
-        let run = line.run;
-        let all = line.app.read(move |view| view.list::<Approval>(&Filter::under(run))).await;
-        let is_it = |asked: &Approval| asked.digest == digest && asked.subject == ApprovalSubject::Action { id: run };
-        let found = all.map_err(|error| errors::read(&error))?.into_iter().find(is_it);
-        let Some(asked) = found else {
-            let expires = crate::clock::now().plus_ms(expires_ms);
-            let word = Word::Await { key: key.clone(), action: action.clone(), details: details.clone(), expires };
-            line.say(word).await?;
-            continue;
-        };
-        let state = match asked.state {
+        let found = line.app.read(move |view| view.get::<Approval>(asked)).await;
+        let found = found.map_err(|error| errors::read(&error))?.ok_or_else(gone)?;
+        let state = match found.state {
             ApprovalState::Pending { .. } => ApprovalAnswer::Pending,
             ApprovalState::Granted { .. } | ApprovalState::Answered { .. } => ApprovalAnswer::Granted,
             ApprovalState::Denied { reason, .. } => ApprovalAnswer::Denied { reason },
@@ -171,7 +213,7 @@ async fn await_approval(line: &Line, verb: Verb) -> Answer {
             ApprovalState::Void { reason } => ApprovalAnswer::Void { reason },
         };
         if state != ApprovalAnswer::Pending || Instant::now() >= until {
-            return Ok(Answered::Approval { name: orch_proto::EntityKind::Approval.short(asked.number), state });
+            return Ok((orch_proto::EntityKind::Approval.short(found.number), state));
         }
         tokio::select! {
             () = line.app.stopped() => return Err(stopping()),
@@ -179,6 +221,10 @@ async fn await_approval(line: &Line, verb: Verb) -> Answer {
             () = tokio::time::sleep_until(until) => {}
         }
     }
+}
+
+fn gone() -> RpcError {
+    RpcError::new(ErrorCode::NotFound, "the question is not there any more").hint("ask anew, with another key")
 }
 
 pub(super) fn stopping() -> RpcError {

@@ -1,7 +1,7 @@
 //! Events in words.
 
 use orch_core::entity::{
-    Approval, ApprovalEvent, Change, ChangeEvent, ChannelEvent, Condition, InfoRequest, InfoRequestEvent, Meter,
+    Approval, ApprovalEvent, Asked, Change, ChangeEvent, ChannelEvent, Condition, InfoRequest, InfoRequestEvent, Meter,
     ModelAnswer, ModelRequest, Moved, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent, Project, ProjectEvent,
     Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, TaskPart, Timeout, Vision, VisionEvent,
 };
@@ -164,8 +164,10 @@ fn task(event: &TaskEvent) -> String {
             let asked = if question.is_some() { "; a person is asked" } else { "" };
             format!("could begin for {} and has not{asked}", patience::span(overdue.timeout.after_ms))
         }
+        TaskEvent::ToolGiven { name, source } => format!("its next attempts have the tool {name}, from {source}"),
         TaskEvent::Said { message } => format!("{} says: {}", message.name, message.text),
         TaskEvent::Told { number } => format!("its agent was told message {number}"),
+        TaskEvent::Replied { number, text } => format!("its agent answers to message {number}: {text}"),
         TaskEvent::SpendingRaised => "its attempts may spend as much again on models".into(),
         TaskEvent::Escalated { .. } => "a person is asked what is to become of it".into(),
         TaskEvent::Undone { operation, parts } => {
@@ -248,6 +250,12 @@ fn channel(event: &ChannelEvent) -> String {
                 short(&artifact.digest.to_string())
             )
         }
+        ChannelEvent::Asked { asked } => match asked {
+            Asked::Info { key, .. } => format!("asks by the name {key}"),
+            Asked::Action { .. } => "asks for a permission".into(),
+            Asked::Tool { name, .. } => format!("asks for the tool {name}"),
+        },
+        ChannelEvent::Proposed { proposed } => format!("proposes its change as: {}", proposed.title),
         ChannelEvent::InputRequested { question } => format!("waits for an answer to {question}"),
         ChannelEvent::ApprovalRequested { action } => format!("waits to be allowed: {action}"),
         ChannelEvent::Parked => "waits for long; its processes are to stand still".into(),

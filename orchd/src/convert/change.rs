@@ -1,11 +1,11 @@
 //! Changes and approvals.
 
-use orch_core::entity::{Approval, ApprovalSubject, Change, Plan, Project, Requirements, Run, Task};
+use orch_core::entity::{Approval, ApprovalSubject, Change, Plan, Project, Proposed, Requirements, Run, Task};
 use orch_core::state::approval::ApprovalState as Answer;
 use orch_core::state::change::ChangeState as State;
 use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
-use orch_proto::view::{ApprovalState, ApprovalView, ChangeState, ChangeView};
+use orch_proto::view::{ApprovalState, ApprovalView, ChangeState, ChangeView, ProposedView};
 
 use super::{name_by_id, patience, slug};
 
@@ -34,12 +34,18 @@ pub(crate) fn change_view(view: &impl View, change: &Change) -> Result<ChangeVie
         lines_added: change.proposal.stat.added,
         lines_removed: change.proposal.stat.removed,
         protected: change.proposal.protected.clone(),
+        words: change.proposal.words.as_ref().map(proposed),
         approval: change.approval,
         approval_name: change.approval.map(|id| name_by_id::<Approval>(view, id)).transpose()?,
         checks,
         opened_at: change.opened_at,
         since: change.since,
     })
+}
+
+/// What a run calls its change.
+pub(super) fn proposed(words: &Proposed) -> ProposedView {
+    ProposedView { title: words.title.clone(), body: words.body.clone() }
 }
 
 /// An approval.

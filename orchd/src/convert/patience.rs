@@ -43,6 +43,7 @@ pub(crate) const fn choice(choice: Choice) -> view::Choice {
         Choice::Cancel => view::Choice::Cancel,
         Choice::Leave => view::Choice::Leave,
         Choice::Raise => view::Choice::Raise,
+        Choice::Done => view::Choice::Done,
     }
 }
 
@@ -55,6 +56,7 @@ pub(crate) const fn chosen(choice: view::Choice) -> Choice {
         view::Choice::Cancel => Choice::Cancel,
         view::Choice::Leave => Choice::Leave,
         view::Choice::Raise => Choice::Raise,
+        view::Choice::Done => Choice::Done,
     }
 }
 

@@ -112,6 +112,7 @@ fn channel(run: &Run) -> ChannelView {
             at: progress.at,
         }),
         notes: said.notes.iter().map(|note| NoteView { text: note.text.clone(), at: note.at }).collect(),
+        proposed: said.proposed.as_ref().map(super::change::proposed),
         waits_for: match &run.state {
             State::AwaitingInput { question } => Some(question.clone()),
             State::AwaitingApproval { action } => Some(action.clone()),

@@ -10,7 +10,7 @@ use orch_core::state::task::TaskState as State;
 use orch_core::view::{ReadError, View};
 use orch_proto::EntityKind;
 use orch_proto::id::RunId;
-use orch_proto::view::{MessageView, TaskState, TaskView, WaitView};
+use orch_proto::view::{MessageView, ReplyView, TaskState, TaskView, WaitView};
 
 use super::wait::wait_view;
 use super::{name_by_id, patience, slug, terms};
@@ -84,6 +84,7 @@ pub(crate) fn task_view(view: &impl View, task: &Task, waits: &[Wait]) -> Result
         eta: None,
         created_at: task.created_at,
         since: task.since,
+        tools: task.tools.iter().map(|(name, source)| format!("{name} ({source})")).collect(),
         messages: Vec::new(),
     })
 }
@@ -93,7 +94,8 @@ pub(crate) fn messages(view: &impl View, task: &Task) -> Result<Vec<MessageView>
     let message = |said: &Message| {
         let run = said.run.map(|id| name_by_id::<Run>(view, id)).transpose()?;
         let (from, text) = (said.name.clone(), said.text.clone());
-        Ok(MessageView { number: said.number, from, text, at: said.at, run, told_at: said.told_at })
+        let reply = said.reply.as_ref().map(|reply| ReplyView { text: reply.text.clone(), at: reply.at });
+        Ok(MessageView { number: said.number, from, text, at: said.at, run, told_at: said.told_at, reply })
     };
     task.thread.iter().map(message).collect()
 }

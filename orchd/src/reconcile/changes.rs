@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orch_adapters::git::{
-    BareRepo, CommitError, CommitId, CommitSpec, Identity, MergeError, MergeOutcome, Message, NameError, RefError,
-    RefName, TreeId, UpdateRefError, conventional_message,
+    BareRepo, CommitError, CommitId, CommitSpec, Headline, Identity, MergeError, MergeOutcome, Message, NameError,
+    RefError, RefName, TreeId, UpdateRefError, conventional_message,
 };
 use orch_adapters::job;
 use orch_core::command::Command;
@@ -25,6 +25,9 @@ use super::{Again, PassError, gates, projects};
 use crate::app::App;
 use crate::error_chain::chain;
 use crate::site::{Moved, Site};
+
+/// Most lines of what a run says about its change that its commit has.
+const SAID_LINES_MAX: usize = 100;
 
 /// Why a merge did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -248,9 +251,17 @@ fn squash_message(front: &Front) -> String {
         ("Change", format!("{slug}/C-{}", change.number)),
     ];
     trailers.extend(task.spec.requirements.iter().map(|key| ("Requirement", key.to_string())));
-    let body = task.spec.acceptance.iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n");
+    let accepted = task.spec.acceptance.iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n");
     // What touches nothing but protected paths (workflows, owners) is no feature.
     let is_chore = change.proposal.protected.len() == change.proposal.stat.files as usize;
     let kind = if is_chore { "chore" } else { "feat" };
-    conventional_message(&Message { kind, scope: "", subject: &change.title, body: &body, trailers: &trailers })
+    let Some(words) = &change.proposal.words else {
+        let (subject, body) = (&change.title, &accepted);
+        return conventional_message(&Message { kind, scope: "", subject, body, trailers: &trailers });
+    };
+    // Before what people wanted stands no more than leaves room for it.
+    let said = words.body.lines().take(SAID_LINES_MAX).collect::<Vec<_>>().join("\n");
+    let body = format!("{said}\n\n{}\n{accepted}", change.title);
+    let Headline { kind, scope, subject } = Headline::of(&words.title, kind);
+    conventional_message(&Message { kind, scope, subject, body: &body, trailers: &trailers })
 }

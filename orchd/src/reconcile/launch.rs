@@ -35,6 +35,8 @@ enum LaunchError {
     Repository(#[from] orch_adapters::git::OpenError),
     #[error("needs `{tool}`, which is not installed; {fix}")]
     Tool { tool: String, fix: String },
+    #[error("`{tool}` is another than was allowed, which was {allowed}; cancel the task, and make it anew")]
+    OtherTool { tool: String, allowed: String },
     #[error("the gates are not those that the check began with")]
     OtherGates,
     #[error("what its checkpoints are decided by has changed since it was planned")]
@@ -136,6 +138,7 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
                 LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
                 // Trying again does not help before somebody mends the host.
                 LaunchError::Tool { .. }
+                | LaunchError::OtherTool { .. }
                 | LaunchError::Provider(_)
                 | LaunchError::Agent(_)
                 | LaunchError::NotAllowed { .. }
@@ -343,12 +346,40 @@ fn blueprint_of(run: &Run, task: &Task, project: &Project) -> Option<String> {
 }
 
 /// Mounts and paths of the programs of a run; `needs_node` says that its agent is a script of Node.js.
-fn tools(app: &App, (run, task, project): (&Run, &Task, &Project), needs_node: bool) -> Result<ToolSet, LaunchError> {
-    let needed = match (&run.purpose, &task.spec.work) {
+fn tools(app: &App, of: (&Run, &Task, &Project), needs_node: bool) -> Result<ToolSet, LaunchError> {
+    let given = Some(of.1).filter(|_| of.0.purpose == RunPurpose::Work).into_iter().flat_map(|task| &task.tools);
+    for (tool, allowed) in given {
+        let found = tool_source(app, tool).map_err(|fix| LaunchError::Tool { tool: tool.clone(), fix })?;
+        // What every run has needs nobody's leave.
+        if found.is_some_and(|found| found != *allowed) {
+            return Err(LaunchError::OtherTool { tool: tool.clone(), allowed: allowed.clone() });
+        }
+    }
+    let mut needed = needed_tools(app, of);
+    needed.extend(needs_node.then(|| "node".to_owned()));
+    let set = app.tool_set(&needed);
+    match set.missing.first_key_value() {
+        Some((tool, fix)) => Err(LaunchError::Tool { tool: tool.clone(), fix: fix.clone() }),
+        None => Ok(set),
+    }
+}
+
+/// Where a tool comes from that not every run has, as a person is shown who gives it to a task.
+///
+/// # Errors
+/// What is to be done so that it is there.
+pub(crate) fn tool_source(app: &App, tool: &str) -> Result<Option<String>, String> {
+    Ok(app.tools.source(tool)?.map(|source| source.display().to_string()))
+}
+
+/// Programs that a run has beside those that every run has.
+pub(crate) fn needed_tools(app: &App, (run, task, project): (&Run, &Task, &Project)) -> Vec<String> {
+    match (&run.purpose, &task.spec.work) {
         (RunPurpose::Work, Work::Steps { tools, .. }) => {
             // What the repository builds with is there in every task, named or not.
             tools
                 .iter()
+                .chain(task.tools.keys())
                 .cloned()
                 .chain(project.gate_tools().into_iter().filter(|tool| app.tools.require(tool).is_ok()))
                 .collect()
@@ -357,15 +388,10 @@ fn tools(app: &App, (run, task, project): (&Run, &Task, &Project), needs_node: b
         (RunPurpose::Work, Work::Agent { .. }) => {
             let mut tools = project.gate_tools();
             tools.retain(|tool| app.tools.require(tool).is_ok());
-            tools.extend(needs_node.then(|| "node".to_owned()));
+            tools.extend(task.tools.keys().cloned());
             tools
         }
         (RunPurpose::Gate { .. }, _) => project.gate_tools(),
-    };
-    let set = app.tool_set(&needed);
-    match set.missing.first_key_value() {
-        Some((tool, fix)) => Err(LaunchError::Tool { tool: tool.clone(), fix: fix.clone() }),
-        None => Ok(set),
     }
 }
 

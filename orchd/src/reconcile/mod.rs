@@ -8,7 +8,7 @@ mod changes;
 mod cramped;
 pub(crate) mod gates;
 mod history;
-mod launch;
+pub(crate) mod launch;
 mod lease;
 mod log;
 mod outage;

@@ -291,6 +291,8 @@ fn proposal(
             removed: u32::try_from(removed).unwrap_or(u32::MAX),
         },
         protected: gates::protected(&project.protected_paths, changed.iter().map(|change| &change.path)),
+        // Known when it is put on record: the run may have said them a moment ago.
+        words: None,
     }))
 }
 

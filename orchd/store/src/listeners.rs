@@ -6,19 +6,24 @@ use orch_core::event::Event;
 use tokio::sync::watch;
 
 /// Whether an event concerns somebody.
-pub(crate) type Wants = fn(&Event) -> bool;
+pub(crate) type Wants = Box<dyn Fn(&Event) -> bool + Send>;
 
 /// All who want to be told.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners(Mutex<Vec<Listener>>);
 
-#[derive(Debug)]
 struct Listener {
     wants: Wants,
     /// Number of the newest event when it was told the last time.
     told: watch::Sender<u64>,
     /// Something that concerns it was written since.
     is_concerned: bool,
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("is_concerned", &self.is_concerned).finish_non_exhaustive()
+    }
 }
 
 impl Listeners {

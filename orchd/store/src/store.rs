@@ -218,9 +218,9 @@ impl Store {
 
     /// As [`Self::subscribe`], but changes only when something was committed that is wanted, or may have been.
     #[must_use]
-    pub fn subscribe_to(&self, wants: fn(&Event) -> bool) -> watch::Receiver<u64> {
+    pub fn subscribe_to(&self, wants: impl Fn(&Event) -> bool + Send + 'static) -> watch::Receiver<u64> {
         let newest = *self.0.newest.borrow();
-        self.0.listeners.add(wants, newest)
+        self.0.listeners.add(Box::new(wants), newest)
     }
 
     /// Whether the state cannot be written at the moment, and every change of that. While it is so, it is tried again, also

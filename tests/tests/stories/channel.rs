@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use orch_proto::Ref;
 use orch_proto::request::{Decision, RepoSource};
 use orch_proto::view::{InfoRequestFilter, InfoRequestState, InfoRequestView, RunState, RunView, TaskState};
-use orch_tests::command_line::orchctl;
+use orch_tests::command_line::{answer, orchctl};
 use orch_tests::{Setup, Story, poll};
 
 use crate::story;
@@ -52,13 +52,8 @@ fn a_step_says_how_it_goes_asks_and_goes_on() -> anyhow::Result<()> {
         story.kill9().await?;
         story.start().await?;
         refusals(story, &asked.name).await?;
-        let file = story.env().path("token");
-        std::fs::write(&file, format!("{TOKEN}\n"))?;
-        let token = format!("token={}", file.display());
-        let answer = ["question", "answer", &asked.name, "--value", "region=eu", "--value-file", &token];
-        orchctl(story.env(), &answer).await?.ok()?;
-        std::fs::remove_file(&file)?;
-        let again = orchctl(story.env(), &answer[..5]).await?.failed(4)?;
+        answer(story.env(), &asked.name, &[("region", "eu"), ("token", TOKEN)]).await?.ok()?;
+        let again = answer(story.env(), &asked.name, &[("region", "eu")]).await?.failed(4)?;
         ensure!(again.contains("is answered and cannot be answered any more"), "{again}");
         for (action, decision) in [("drop the table", Decision::Approve), ("drop the house", Decision::Deny)] {
             let approval = approval(story, action).await?;
@@ -80,12 +75,18 @@ fn a_step_says_how_it_goes_asks_and_goes_on() -> anyhow::Result<()> {
 async fn refusals(story: &Story, name: &str) -> anyhow::Result<()> {
     // Each of them is six as it is sent.
     std::fs::write(story.env().path("large"), [1_u8; 60 << 10])?;
+    for (file, content) in [("eu", "region=eu"), ("mars", "region=mars\n"), ("place", "place=eu"), ("bare", "eu")] {
+        std::fs::write(story.env().path(file), content)?;
+    }
     for (given, code, says) in [
-        (&["--value", "region=mars"][..], 2, "missing: token"),
-        (&["--value", "region=eu", "--value", "token=typed"], 2, "is a secret and is no argument"),
-        (&["--value", "place=eu"], 2, "has no field `place`"),
-        (&["--value", "region=mars", "--value-file", "token=orchd.toml"], 2, "`region` is none of eu, us"),
-        (&["--value", "region=eu", "--value-file", "token=large"], 2, "are accepted: give less"),
+        (&["--values-file", "mars"][..], 2, "missing: token"),
+        (&["--value", "region=eu"], 2, "unexpected argument '--value'"),
+        (&["--values-file", "place"], 2, "has no field `place`"),
+        (&["--values-file", "bare"], 2, "line 1 of `bare` has no `=`"),
+        (&["--values-file", "-", "--value-file", "token=-"], 2, "standard input was named more than once"),
+        (&["--values-file", "eu", "--value-file", "region=eu"], 2, "`region` was given more than once"),
+        (&["--values-file", "mars", "--value-file", "token=orchd.toml"], 2, "`region` is none of eu, us"),
+        (&["--values-file", "eu", "--value-file", "token=large"], 2, "are accepted: give less"),
     ] {
         let words = [&["question", "answer", name][..], given].concat();
         let said = orchctl(story.env(), &words).await?.failed(code)?;
@@ -146,7 +147,7 @@ fn a_run_that_waits_leaves_its_place_to_others() -> anyhow::Result<()> {
         // The next daemon leaves it where it is, and a run that stands still has its answer at once.
         story.kill9().await?;
         story.start().await?;
-        orchctl(story.env(), &["question", "answer", &asked.name, "--value", "region=eu"]).await?.ok()?;
+        answer(story.env(), &asked.name, &[("region", "eu")]).await?.ok()?;
         story.task_in(&first, TaskState::Done).await?;
         let run = story.run_of(&first).await?;
         ensure!(story.stdout(&run.name, 0).await? == b"eu\n" && run.pause.is_none(), "{run:#?}");
@@ -206,7 +207,7 @@ fn a_question_is_taken_back_when_nobody_waits_for_the_answer() -> anyhow::Result
 
 async fn go_on(story: &Story, text: &str) -> anyhow::Result<()> {
     let asked = question(story, text).await?;
-    orchctl(story.env(), &["question", "answer", &asked.name, "--value", "a=yes"]).await?.ok()?;
+    answer(story.env(), &asked.name, &[("a", "yes")]).await?.ok()?;
     Ok(())
 }
 
@@ -233,7 +234,7 @@ fn an_answered_run_waits_for_its_place() -> anyhow::Result<()> {
             Ok(run.and_then(|run| run.channel).filter(|channel| !channel.notes.is_empty()).map(|_| ()))
         };
         poll::until("the run in its place", notes).await?;
-        orchctl(story.env(), &["question", "answer", &asked.name, "--value", "region=eu"]).await?.ok()?;
+        answer(story.env(), &asked.name, &[("region", "eu")]).await?.ok()?;
         let run = story.run_of(&first).await?;
         ensure!(run.pause.as_ref().is_some_and(|pause| pause.contains("waits for a place")), "{run:#?}");
         orchctl(story.env(), &["task", "cancel", &other, "--yes"]).await?.ok()?;
@@ -348,7 +349,7 @@ fn a_run_that_raves_does_so_alone() -> anyhow::Result<()> {
         let quiet_run = story.run_of(&quiet).await?;
         ensure!(quiet_run.channel.is_some_and(|channel| channel.notes.is_empty()), "nothing is said for another");
         ensure!(get(story, &asked.name).await?.state == InfoRequestState::Pending, "nothing is answered by another");
-        orchctl(story.env(), &["question", "answer", &asked.name, "--value", "region=eu"]).await?.ok()?;
+        answer(story.env(), &asked.name, &[("region", "eu")]).await?.ok()?;
         story.task_in(&quiet, TaskState::Done).await?;
         Ok(())
     })

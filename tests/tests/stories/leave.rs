@@ -122,7 +122,8 @@ fn is_told(agent: Agent) -> anyhow::Result<()> {
         let shown = orchctl(story.env(), &["task", "get", &task]).await?.ok()?;
         ensure!(shown.contains(WORDS) && shown.contains("was told at"), "{shown}");
         let events = story.events().await?;
-        for kind in ["task.said", "task.told"] {
+        ensure!(shown.contains("reply") && shown.contains("I "), "{shown}");
+        for kind in ["task.said", "task.told", "task.replied"] {
             ensure!(events.iter().filter(|event| event.kind == kind).count() == 1, "{kind} is there once");
         }
         let over = orchctl(story.env(), &["run", "say", &run.name, "too late"]).await?.failed(4)?;

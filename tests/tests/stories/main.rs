@@ -38,6 +38,7 @@ mod real_repository;
 mod recovery;
 mod retention;
 mod roles;
+mod run_verbs;
 mod scenarios;
 mod sealed;
 mod seeds;

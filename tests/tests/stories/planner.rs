@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use orch_proto::request::{Bytes, Decision, Planner, RepoSource, Request};
 use orch_proto::view::{EventView, PlanningState, PlanningView, ProjectView};
 use orch_proto::{ErrorCode, Ref};
-use orch_tests::command_line::{orchctl, output};
+use orch_tests::command_line::{answer, orchctl, output};
 use orch_tests::model_server::{Misbehave as _, ModelServer, Script, Turn};
 use orch_tests::{Setup, Story, poll};
 use serde_json::{Value, json};
@@ -187,7 +187,7 @@ fn prose_three_times_and_the_rules_take_its_place() -> anyhow::Result<()> {
         // What nobody said is asked, and the answer counts the next time.
         let questions = orchctl(story.env(), &["-p", "shop", "question", "list", "-o", "name"]).await?.ok()?;
         let question = questions.lines().next().context("a question about the Vision")?;
-        orchctl(story.env(), &["question", "answer", question, "--value", "timeline=by May"]).await?.ok()?;
+        answer(story.env(), question, &[("timeline", "by May")]).await?.ok()?;
         orchctl(story.env(), &["-p", "shop", "req", "propose", "--rules"]).await?.ok()?;
         let found = story.requirements("shop").await?;
         let constraints: Vec<&str> = found.constraints.iter().map(|statement| statement.text.as_str()).collect();

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use orch_proto::request::RepoSource;
 use orch_proto::view::{FieldKind, RunState, StepState, TaskState};
-use orch_tests::command_line::orchctl;
+use orch_tests::command_line::{answer, orchctl};
 use orch_tests::{Setup, poll};
 
 use crate::channel::{nowhere, question};
@@ -52,17 +52,13 @@ fn steps_begin_when_people_have_given_what_providers_need() -> anyhow::Result<()
             "{run:#?}"
         );
         ensure!(steps[0].0 == "providers" && steps[1] == ("first", StepState::Pending), "{steps:?}");
-        for (name, content) in [("secret", SECRET), ("config", CONFIG)] {
-            std::fs::write(story.env().path(name), content)?;
-        }
-        let answer = ["question", "answer", &asked.name, "--value", "AWS_ACCESS_KEY_ID=AKIA", "--value-file"];
-        let answer =
-            [&answer[..], &["AWS_SECRET_ACCESS_KEY=secret", "--value", "AWS_DEFAULT_REGION=eu-central-1"]].concat();
-        orchctl(story.env(), &answer).await?.ok()?;
+        let values =
+            [("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", SECRET), ("AWS_DEFAULT_REGION", "eu-central-1")];
+        answer(story.env(), &asked.name, &values).await?.ok()?;
         let asked = question(story, "The steps work on a Kubernetes cluster and need its kubeconfig.").await?;
-        let answer = ["question", "answer", &asked.name, "--value-file", "KUBECONFIG_CONTENT=config"];
-        orchctl(story.env(), &answer).await?.ok()?;
-        std::fs::remove_file(story.env().path("secret"))?;
+        std::fs::write(story.env().path("config"), CONFIG)?;
+        let of_lines = ["question", "answer", &asked.name, "--value-file", "KUBECONFIG_CONTENT=config"];
+        orchctl(story.env(), &of_lines).await?.ok()?;
         std::fs::remove_file(story.env().path("config"))?;
 
         story.task_in(&task, TaskState::Done).await?;

@@ -81,9 +81,13 @@ impl People {
             Ok(Outcome::Without { state, reason }) => {
                 Leave::Refused(refusal(&format!("a person was asked: {state}"), Some(&reason)))
             }
-            Ok(Outcome::Answered(_) | Outcome::Waiting | Outcome::Withdrawn) => {
-                Leave::Refused(refusal("nobody decided", None))
-            }
+            Ok(
+                Outcome::Answered(_)
+                | Outcome::Here { .. }
+                | Outcome::NextAttempt
+                | Outcome::Waiting
+                | Outcome::Withdrawn,
+            ) => Leave::Refused(refusal("nobody decided", None)),
             Err(error) => {
                 Leave::Refused(refusal("a person would have to allow it and cannot be asked", Some(&error.to_string())))
             }

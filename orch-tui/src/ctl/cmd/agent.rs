@@ -18,6 +18,7 @@ use super::drive::{self, DriveArgs};
 use super::provide::{self, ProvideArgs};
 use crate::channel::{self, Calls, Channel, Outcome, Patience, Secrets, Verdict, Wanted};
 use crate::ctl::failure::Failure;
+use crate::ctl::input;
 use crate::ctl::session::Session;
 use crate::fmt::duration;
 
@@ -57,6 +58,17 @@ pub(crate) enum AgentCommand {
     RequestInfo(InfoArgs),
     /// Ask a person to allow something, and wait; exit code 1 if it is not allowed
     AwaitApproval(ApprovalArgs),
+    /// Ask for a program that the run does not have, and wait; prints where it is, if it is there. Exit code 8 if the next
+    /// attempt has it, 1 if nobody gives it
+    RequestTool(ToolArgs),
+    /// Say under which words the change of the run is to be proposed: its title, and why. The last words count
+    ProposeChange {
+        /// One line
+        title: String,
+        /// Why, and what a reader has to know; `-` is standard input
+        #[arg(long)]
+        body: Option<String>,
+    },
     /// Serve the same verbs as tools of the Model Context Protocol, on standard input and output
     Mcp,
     /// Ask people for what providers need, and leave it where the steps of the run find it. The run's own first step
@@ -92,6 +104,18 @@ pub(crate) struct ApprovalArgs {
     waits: WaitsArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ToolArgs {
+    /// The program, as it is called
+    name: String,
+    /// What it is needed for
+    #[arg(long)]
+    reason: String,
+    /// When it is over without a decision [default: 1d]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    expires: Option<Duration>,
+}
+
 /// How long a question waits, and by which name it is known.
 #[derive(Debug, Args)]
 pub(crate) struct WaitsArgs {
@@ -109,8 +133,12 @@ impl WaitsArgs {
     }
 
     fn expires_ms(&self) -> u64 {
-        self.expires.map_or(EXPIRES_MS_DEFAULT, |expires| u64::try_from(expires.as_millis()).unwrap_or(u64::MAX))
+        expires_ms(self.expires)
     }
+}
+
+fn expires_ms(expires: Option<Duration>) -> u64 {
+    expires.map_or(EXPIRES_MS_DEFAULT, |expires| u64::try_from(expires.as_millis()).unwrap_or(u64::MAX))
 }
 
 pub(crate) async fn run(session: &Session, command: AgentCommand) -> Result<(), Failure> {
@@ -122,6 +150,7 @@ pub(crate) async fn run(session: &Session, command: AgentCommand) -> Result<(), 
             tell(session, request_info(session, args).await?, value.as_deref())
         }
         AgentCommand::AwaitApproval(args) => tell(session, await_approval(session, args).await?, None),
+        AgentCommand::RequestTool(args) => tell(session, request_tool(session, args).await?, None),
         AgentCommand::Mcp => serve_mcp(session).await,
         AgentCommand::RunTests { names } => run_tests(session, &names),
         of_channel => say(session, of_channel),
@@ -151,6 +180,16 @@ async fn await_approval(session: &Session, args: ApprovalArgs) -> Result<Outcome
     let patience = Patience { at_most: session.options.timeout, wanted: Wanted::default() };
     let wanted = patience.wanted.clone();
     let ask = move || channel::await_approval(&mut channel, &question, &patience);
+    asked(until_told(ask, move || give_up(&wanted)).await?)
+}
+
+async fn request_tool(session: &Session, args: ToolArgs) -> Result<Outcome, Failure> {
+    let mut channel = Channel::of_run(|name| session.console.env(name))?;
+    let expires_ms = expires_ms(args.expires);
+    let question = Verb::RequestTool { name: args.name, reason: args.reason, expires_ms, wait_ms: 0 };
+    let patience = Patience { at_most: session.options.timeout, wanted: Wanted::default() };
+    let wanted = patience.wanted.clone();
+    let ask = move || channel::request_tool(&mut channel, &question, &patience);
     asked(until_told(ask, move || give_up(&wanted)).await?)
 }
 
@@ -236,6 +275,10 @@ fn say(session: &Session, command: AgentCommand) -> Result<(), Failure> {
             Ok(())
         }
         AgentCommand::Note { text } => Ok(channel.call(&Verb::Note { text }).map(drop)?),
+        AgentCommand::ProposeChange { title, body } => {
+            let body = body.map(|body| input::words(session, &body)).transpose()?.unwrap_or_default();
+            Ok(channel.call(&Verb::ProposeChange { title, body }).map(drop)?)
+        }
         AgentCommand::Artifact { file, name } => {
             let name = name.or_else(|| file.to_str().map(|path| path.trim_start_matches("./").to_owned()));
             let name = name.ok_or_else(|| Failure::usage("the path is not UTF-8; say `--name`"))?;
@@ -243,6 +286,7 @@ fn say(session: &Session, command: AgentCommand) -> Result<(), Failure> {
         }
         AgentCommand::RequestInfo(_)
         | AgentCommand::AwaitApproval(_)
+        | AgentCommand::RequestTool(_)
         | AgentCommand::RunTests { .. }
         | AgentCommand::Mcp
         | AgentCommand::Provide(_)
@@ -262,10 +306,14 @@ fn tell(session: &Session, outcome: Outcome, value: Option<&str>) -> Result<(), 
             Ok(session.console.data(format!("{value}\n").as_bytes())?)
         }
         (Outcome::Granted, _) => Ok(()),
+        (Outcome::Here { path }, _) => session.line(&path),
+        (Outcome::NextAttempt, _) => Err(Failure::Pending(
+            "given to the next attempt at this task: it has the tool, and this one does not".into(),
+        )),
         (Outcome::Without { state, reason }, _) => Err(Failure::Negative(format!("{state}: {reason}"))),
         (Outcome::Withdrawn, _) => Err(Failure::Detached),
         (Outcome::Waiting, _) => {
-            let hint = "ask again with the same `--key`, which is the same question";
+            let hint = "ask again in the same words and with the same `--key`, which is the same question";
             Err(Failure::new(ErrorCode::Timeout, "nobody has answered yet", hint))
         }
     }

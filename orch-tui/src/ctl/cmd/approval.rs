@@ -62,7 +62,7 @@ pub(crate) enum ApprovalCommand {
 pub(crate) struct ChoiceArgs {
     /// The question, as `A-12` or `shop/A-12`
     pub(crate) approval: String,
-    /// `go_on`, `end`, `retry`, `cancel`, `leave` or `raise`, as far as it has them
+    /// `go_on`, `end`, `retry`, `cancel`, `leave`, `raise` or `done`, as far as it has them
     #[arg(value_parser = choice)]
     pub(crate) choice: Choice,
     /// Digest of what was shown: fails if something else is there by now

@@ -144,6 +144,10 @@ fn text(change: &ChangeView, paint: Paint) -> String {
         "size",
         &format!("{}, +{} -{}", count(change.files_changed, "file"), change.lines_added, change.lines_removed),
     );
+    if let Some(words) = &change.words {
+        field("called", &words.title);
+        words.body.lines().for_each(|line| field("", line));
+    }
     if !change.protected.is_empty() {
         field("protected", &change.protected.join(", "));
     }

@@ -66,7 +66,7 @@ async fn asked(session: &Session, provider: &Provider) -> Result<BTreeMap<String
             return Err(Failure::Negative(format!("{}: {state}: {reason}", provider.name)));
         }
         Outcome::Withdrawn => return Err(Failure::Detached),
-        Outcome::Granted | Outcome::Waiting => {
+        Outcome::Granted | Outcome::Here { .. } | Outcome::NextAttempt | Outcome::Waiting => {
             let hint = "have the task tried again, which asks again";
             return Err(Failure::new(ErrorCode::Timeout, format!("{}: nobody has answered", provider.name), hint));
         }

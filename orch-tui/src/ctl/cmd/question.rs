@@ -1,23 +1,25 @@
-//! `orchctl question`: what runs ask people for, and the answers. Values of secrets come from files, never from arguments.
+//! `orchctl question`: what runs ask people for, and the answers. Values come from files, standard input and the terminal, never
+//! from arguments.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use orch_proto::request::{Bytes, Request};
 use orch_proto::view::{FieldKind, FieldSpec, InfoRequestFilter, InfoRequestState, InfoRequestView};
 use orch_proto::{ErrorCode, Ref};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
 use crate::ctl::failure::Failure;
+use crate::ctl::key;
 use crate::ctl::session::Session;
-use crate::ctl::{input, key};
+use crate::ctl::values::{Sources, Values};
 use crate::fmt::color::{Paint, Role};
 use crate::fmt::duration::age;
 use crate::text::SafeText;
 
-/// Largest value that is read, in bytes.
-const VALUE_BYTES_MAX: usize = 64 << 10;
+/// Longest line that a terminal takes whole, in bytes: it cuts what is longer, and says nothing of it.
+const TYPED_BYTES_MAX: usize = 4_094;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuestionCommand {
@@ -51,12 +53,12 @@ pub(crate) enum QuestionCommand {
 pub(crate) struct AnswerArgs {
     /// The question, as `I-3` or `shop/I-3`
     question: String,
-    /// A value that is no secret, as `region=eu`
-    #[arg(long = "value", value_name = "FIELD=VALUE", value_parser = pair)]
-    values: Vec<(String, String)>,
-    /// A value from a file, `-` is standard input, as `token=FILE`; the only way for secrets
+    /// A value from a file, as `token=FILE`; `-` is standard input
     #[arg(long = "value-file", value_name = "FIELD=FILE", value_parser = pair)]
     files: Vec<(String, String)>,
+    /// Several values from a file: a JSON object, or lines of `FIELD=VALUE`; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    values_file: Option<PathBuf>,
 }
 
 pub(crate) async fn run(session: &Session, command: QuestionCommand) -> Result<(), Failure> {
@@ -70,7 +72,7 @@ pub(crate) async fn run(session: &Session, command: QuestionCommand) -> Result<(
             let question = get(session, &session.reference(&question)).await?;
             session.show(&question, || text(&question, session.paint()))
         }
-        QuestionCommand::Answer(args) => answer(session, args).await,
+        QuestionCommand::Answer(args) => until_told(answer(session, args)).await,
         QuestionCommand::Cancel { question, reason } => {
             let info = session.reference(&question);
             session.change(Request::InfoCancel { info, reason }, "declined").await.map(drop)
@@ -83,20 +85,23 @@ async fn get(session: &Session, question: &Ref) -> Result<InfoRequestView, Failu
     session.read(async |orch, context| orch.info_request(context, question).await).await
 }
 
+/// Works until it is done, or this process is told to end: dropped then, it leaves the terminal as it was.
+async fn until_told(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        done = work => return done,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Err(Failure::Detached)
+}
+
 async fn answer(session: &Session, args: AnswerArgs) -> Result<(), Failure> {
     let question = get(session, &session.reference(&args.question)).await?;
-    let mut values = BTreeMap::new();
-    for (name, value) in args.values {
-        if known(&question, &name)?.kind == FieldKind::Secret {
-            let hint = format!("write it into a file, and use `--value-file {name}=FILE`");
-            return Err(Failure::new(ErrorCode::Usage, format!("`{name}` is a secret and is no argument"), hint));
-        }
-        values.insert(name, Bytes(value.into_bytes()));
-    }
-    for (name, file) in args.files {
-        known(&question, &name)?;
-        values.insert(name, Bytes(read(session, Path::new(&file))?));
-    }
+    let sources = Sources { files: args.files, of_several: args.values_file };
+    let mut values = sources.read(session, |name| known(&question, name))?;
     if question.state == InfoRequestState::Pending {
         ask(session, &question, &mut values).await?;
     }
@@ -108,16 +113,12 @@ async fn answer(session: &Session, args: AnswerArgs) -> Result<(), Failure> {
 }
 
 /// Asks for what was not given, where somebody is there to be asked.
-async fn ask(
-    session: &Session,
-    question: &InfoRequestView,
-    values: &mut BTreeMap<String, Bytes>,
-) -> Result<(), Failure> {
+async fn ask(session: &Session, question: &InfoRequestView, values: &mut Values) -> Result<(), Failure> {
     let missing: Vec<&FieldSpec> = question.fields.iter().filter(|field| !values.contains_key(&field.name)).collect();
     let needed = missing.iter().any(|field| field.required);
     if !session.can_ask() || missing.is_empty() {
         let names: Vec<&str> = missing.iter().filter(|field| field.required).map(|field| field.name.as_str()).collect();
-        let hint = "give each with `--value FIELD=VALUE`, or `--value-file FIELD=FILE`";
+        let hint = "give each with `--value-file FIELD=FILE`, or all with `--values-file FILE`";
         return if needed {
             Err(Failure::new(ErrorCode::Usage, format!("missing: {}", names.join(", ")), hint))
         } else {
@@ -126,36 +127,37 @@ async fn ask(
     }
     session.console.say(text(question, session.paint_messages()).trim_end());
     for field in missing {
-        if field.kind == FieldKind::Secret {
-            if field.required {
-                let hint = format!("what is typed would stand on the screen: `--value-file {}=FILE`", field.name);
-                return Err(Failure::new(ErrorCode::Usage, format!("`{}` is a secret", field.name), hint));
-            }
-            continue;
-        }
-        let line = session.console.ask(&format!("{}: ", SafeText::line(title(field)))).await?;
-        if !line.is_empty() || field.required {
-            values.insert(field.name.clone(), Bytes(line.into_bytes()));
+        let typed = typed(session, field).await?;
+        if !typed.is_empty() || field.required {
+            values.insert(field.name.clone(), Bytes(typed.into_bytes()));
         }
     }
     Ok(())
 }
 
-fn known<'q>(question: &'q InfoRequestView, name: &str) -> Result<&'q FieldSpec, Failure> {
-    question.fields.iter().find(|field| field.name == name).ok_or_else(|| {
-        let names: Vec<&str> = question.fields.iter().map(|field| field.name.as_str()).collect();
-        let hint = format!("it has {}", names.join(", "));
-        Failure::new(ErrorCode::Usage, format!("{} has no field `{name}`", question.name), hint)
-    })
+/// What a person types for a field. A secret is not shown meanwhile.
+async fn typed(session: &Session, field: &FieldSpec) -> Result<String, Failure> {
+    let (name, question) = (&field.name, format!("{}: ", SafeText::line(title(field))));
+    let by_file = |message: String| Failure::new(ErrorCode::Usage, message, format!("use `--value-file {name}=FILE`"));
+    let line = if field.kind == FieldKind::Secret {
+        let hidden = session.console.ask_hidden(&question).await?;
+        hidden.ok_or_else(|| by_file(format!("`{name}` is a secret, and this terminal would show what is typed")))?
+    } else {
+        session.console.ask(&question).await?
+    };
+    if line.len() > TYPED_BYTES_MAX {
+        return Err(by_file(format!("`{name}` is longer than a terminal takes a line whole")));
+    }
+    Ok(line)
 }
 
-/// What a file holds, without the newline that ends a last line.
-fn read(session: &Session, file: &Path) -> Result<Vec<u8>, Failure> {
-    let mut value = input::read(session, &PathBuf::from(file), VALUE_BYTES_MAX)?.bytes;
-    if value.last() == Some(&b'\n') {
-        value.pop();
+fn known(question: &InfoRequestView, name: &str) -> Result<(), Failure> {
+    if question.fields.iter().any(|field| field.name == name) {
+        return Ok(());
     }
-    Ok(value)
+    let names: Vec<&str> = question.fields.iter().map(|field| field.name.as_str()).collect();
+    let hint = format!("it has {}", names.join(", "));
+    Err(Failure::new(ErrorCode::Usage, format!("{} has no field `{name}`", question.name), hint))
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

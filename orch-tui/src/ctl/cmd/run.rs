@@ -334,7 +334,12 @@ fn channel_lines(channel: &ChannelView) -> Vec<(&'static str, String)> {
         ("says", format!("{percent}{}", progress.text))
     });
     let notes = channel.notes.iter().map(|note| ("notes", note.text.clone()));
-    progress.chain(notes).chain(channel.waits_for.iter().map(|what| ("waits for", what.clone()))).collect()
+    let proposed = channel.proposed.iter().map(|words| ("proposes", words.title.clone()));
+    progress
+        .chain(notes)
+        .chain(proposed)
+        .chain(channel.waits_for.iter().map(|what| ("waits for", what.clone())))
+        .collect()
 }
 
 /// What became of something that a run asked of the network, in a line.

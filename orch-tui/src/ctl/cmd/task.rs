@@ -426,8 +426,12 @@ fn text(task: &TaskView, paint: Paint) -> String {
     field("change", task.change_name.as_deref().unwrap_or(""));
     field("approval", task.approval_name.as_deref().unwrap_or(""));
     field("commit", task.commit.as_deref().unwrap_or(""));
+    field("tools", &task.tools.join(", "));
     for message in &task.messages {
         field("said", &said(message));
+        if let Some(reply) = &message.reply {
+            field("reply", &format!("at {}: {}", reply.at, reply.text));
+        }
     }
     field("id", &task.id.to_string());
     out

@@ -237,6 +237,7 @@ pub(crate) fn task(number: u32) -> TaskView {
         eta: None,
         created_at: AT,
         since: AT,
+        tools: Vec::new(),
         messages: Vec::new(),
     }
 }
@@ -327,6 +328,7 @@ pub(crate) fn change(number: u32) -> ChangeView {
         lines_added: 20,
         lines_removed: 0,
         protected: vec![".github/workflows/ci.yml".into()],
+        words: None,
         approval: Some(id::<ApprovalId>(1)),
         approval_name: Some("shop/A-1".into()),
         checks: vec![("shop/R-2".into(), "succeeded".into())],

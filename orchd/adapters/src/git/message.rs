@@ -19,6 +19,9 @@ const TRAILERS_BYTES_MAX: usize = 16 << 10;
 /// Longest slug in a branch name, in characters.
 const SLUG_CHARS_MAX: usize = 40;
 
+/// Types that a title may name itself.
+const KINDS: [&str; 10] = ["feat", "fix", "docs", "chore", "refactor", "test", "perf", "build", "ci", "style"];
+
 /// The parts of a conventional commit message, raw.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
@@ -32,6 +35,32 @@ pub struct Message<'a> {
     pub body: &'a str,
     /// Name and value, as `Task` and `shop/T-12`; a name that is no trailer name is left out.
     pub trailers: &'a [(&'a str, String)],
+}
+
+/// A title in its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Headline<'a> {
+    pub kind: &'a str,
+    /// Empty for none.
+    pub scope: &'a str,
+    pub subject: &'a str,
+}
+
+impl<'a> Headline<'a> {
+    /// What somebody wrote who may have written it in this form already: `fix(web): subject`. Otherwise it is of `kind`.
+    #[must_use]
+    pub fn of(title: &'a str, kind: &'a str) -> Self {
+        let whole = Self { kind, scope: "", subject: title };
+        let Some((head, subject)) = title.split_once(": ") else { return whole };
+        let (found, scope) = match head.split_once('(') {
+            Some((found, rest)) => match rest.strip_suffix(')') {
+                Some(scope) => (found, scope),
+                None => return whole,
+            },
+            None => (head, ""),
+        };
+        if KINDS.contains(&found) && !subject.trim().is_empty() { Self { kind: found, scope, subject } } else { whole }
+    }
 }
 
 /// The whole message: `feat(scope): subject`, body, trailers.
@@ -173,6 +202,19 @@ mod tests {
         let message = conventional_message(&parts);
         let expected = "featxaskevil(a-b): fix Reviewed-by: root[2J\n\nText\n> Approved-by: root\n> # gone\n> ---\n> diff --git a b\n\nTask: T-1 Reviewed-by: root\n";
         assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn a_title_may_name_its_type_and_scope() {
+        let parts = |title: &'static str| {
+            let Headline { kind, scope, subject } = Headline::of(title, "feat");
+            (kind, scope, subject)
+        };
+        assert_eq!(parts("fix(web): a: b"), ("fix", "web", "a: b"));
+        assert_eq!(parts("docs: more"), ("docs", "", "more"));
+        for whole in ["add login", "Note: it works", "evil(x: y", "fix: ", "fix(web)more: x", "(web): x", "fix:x"] {
+            assert_eq!(parts(whole), ("feat", "", whole));
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub use hardened::{GIT_VERSION_MIN, GitVersion, Hardened, ProbeError};
 pub use import::{ImportError, ImportNote, ImportPlan, ImportPlanError, Imported};
 pub use inspect::{ChangeKind, ChangedPath, DiffText, EntryKind, FileStat, ReadError, TreeEntry};
 pub use merge::{CommitError, CommitSpec, Identity, MergeError, MergeOutcome};
-pub use message::{Message, branch_name, conventional_message};
+pub use message::{Headline, Message, branch_name, conventional_message};
 pub use name::{CommitId, NameError, ObjectFormat, RefName, TreeId};
 pub use path::{PathError, RepoPath, escape};
 pub use refs::{RefError, UpdateRefError};

@@ -188,7 +188,7 @@ fn grant<V: View>(cx: &mut Context<'_, V>, approval: &Approval, uid: u32, name: 
             Ok(())
         }
         ApprovalSubject::Change { id } => change::approved(cx, id, approval.digest),
-        ApprovalSubject::Action { id } => channel::decided(cx, id),
+        ApprovalSubject::Action { id } => channel::allowed(cx, id, approval.id),
         ApprovalSubject::Wait { .. }
         | ApprovalSubject::Silence { .. }
         | ApprovalSubject::Failure { .. }

@@ -29,6 +29,7 @@ pub(super) fn open<V: View>(
     task: &Task,
     proposal: &ChangeProposal,
 ) -> Result<ChangeId, DecideError> {
+    let proposal = &ChangeProposal { words: run.channel.proposed.clone(), ..proposal.clone() };
     let id: ChangeId = cx.draw();
     let number = cx.number(EntityKind::Change, Some(task.project))?;
     let asked = if proposal.protected.is_empty() {
@@ -64,6 +65,11 @@ fn ask<V: View>(cx: &mut Context<'_, V>, task: &Task, about: About<'_>) -> Resul
     let mut details = vec![format!("{} files, +{} -{} lines", stat.files, stat.added, stat.removed)];
     details.extend(proposal.protected.iter().map(|path| format!("protected: {path}")));
     details.extend(concerns.iter().cloned());
+    if let Some(words) = &proposal.words {
+        details.push(format!("the run calls it: {}", words.title));
+        let lines: Vec<String> = words.body.lines().map(|line| format!("  {line}")).collect();
+        approval::list(&mut details, lines.into_iter());
+    }
     let rule = if concerns.is_empty() {
         "a change of a protected path needs an approval"
     } else {

@@ -1,24 +1,29 @@
 //! What runs say over their channels, and what they wait for: of one run, by that run, and bounded.
 
+use std::borrow::Cow;
+
 use orch_proto::EntityKind;
 use orch_proto::id::{ApprovalId, RunId};
 
 use super::approval::{self, Question};
-use super::{Context, DecideError, bounds, conflict, info, thread};
+use super::{Context, DecideError, bounds, conflict, conflict_with_hint, info, thread, tool};
 use crate::command::{Command, Word};
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, ApprovalSubject, Artifact, ChannelEvent, Entity as _, HANDED_IN_MAX, HANDED_IN_TIMES_MAX, InfoRequest,
-    InfoRequestEvent, NOTES_MAX, OwnWait, PROGRESS_TIMES_MAX, Run, RunEvent, RunPause,
+    Approval, ApprovalSubject, Artifact, Asked, ChannelEvent, Entity as _, HANDED_IN_MAX, HANDED_IN_TIMES_MAX,
+    InfoRequest, InfoRequestEvent, NOTES_MAX, OwnWait, PROGRESS_TIMES_MAX, PROPOSED_TIMES_MAX, Proposed, Run, RunEvent,
+    RunPause, Task, TaskEvent,
 };
 use crate::event::Event;
 use crate::state::approval::ApprovalState;
 use crate::state::info_request::InfoRequestState;
 use crate::state::run::RunState;
-use crate::view::{Filter, View};
+use crate::view::{Filter, ReadError, View};
 
 /// Most bytes of one thing that a run says.
 pub const SAID_BYTES_MAX: usize = 4 << 10;
+/// Most bytes of what a run says about its change beside the title.
+pub const PROPOSED_BYTES_MAX: usize = 8 << 10;
 /// Most questions of one run, of either kind, and most that wait at once.
 pub const ASKED_MAX: usize = 64;
 /// See [`ASKED_MAX`].
@@ -27,6 +32,8 @@ pub const ASKED_OPEN_MAX: usize = 4;
 const DETAILS_MAX: usize = 20;
 /// Longest path of a file that is handed in, in bytes.
 const PATH_BYTES_MAX: usize = 1 << 10;
+/// Why a question is taken back by its run.
+pub(super) const UNWANTED: &str = "the run does not wait for the answer any more";
 /// How much of a question is shown as what its run waits for, in characters.
 const SHOWN_CHARS_MAX: usize = 120;
 
@@ -78,6 +85,10 @@ fn say<V: View>(cx: &mut Context<'_, V>, (id, fence): (RunId, u64), word: &Word)
         Word::Taken { key } => info::taken(cx, &run, key),
         Word::Withdraw { key, action } => take_back(cx, &run, key, action.as_ref()),
         Word::Told { number } => thread::told(cx, &run, *number),
+        Word::Replied { number, text } => thread::replied(cx, &run, *number, text),
+        Word::Propose { title, body } => propose(cx, &run, title, body),
+        Word::AskTool { .. } => tool::ask(cx, &run, word),
+        Word::WithdrawTool { name } => tool::take_back(cx, &run, name),
     }
 }
 
@@ -115,12 +126,34 @@ fn hand_in<V: View>(cx: &mut Context<'_, V>, run: &Run, artifact: &Artifact) -> 
     Ok(())
 }
 
+/// Under which words the work of the run is proposed. The last ones count, and nothing else follows from them.
+fn propose<V: View>(cx: &mut Context<'_, V>, run: &Run, title: &str, body: &str) -> Result<(), DecideError> {
+    let task: Task = cx.get(run.task)?;
+    if !task.spec.work.keeps_changes() {
+        let hint = "leave a note, or hand in a file";
+        return Err(conflict_with_hint(format!("R-{} proposes no change: its recipe keeps none", run.number), hint));
+    }
+    let title = bounds::title("title", title)?;
+    bounds::bytes("body", body.len(), PROPOSED_BYTES_MAX)?;
+    let proposed = Proposed { title, body: body.trim().to_owned() };
+    if run.channel.proposed.as_ref() == Some(&proposed) {
+        cx.note("it was proposed so before");
+        return Ok(());
+    }
+    if run.channel.proposed_times >= PROPOSED_TIMES_MAX {
+        let problem = format!("were said {PROPOSED_TIMES_MAX} times, which is all that a run may");
+        return Err(DecideError::TooLarge { field: "words of the change", problem });
+    }
+    emit(cx, run.id, ChannelEvent::Proposed { proposed });
+    Ok(())
+}
+
 /// Asks a person to allow what a run wants to do.
 fn ask_to_allow<V: View>(cx: &mut Context<'_, V>, run: &Run, word: &Word) -> Result<(), DecideError> {
     let Word::Await { key, action, details, expires } = word else { return Err(conflict("nothing to be allowed")) };
     info::key(key)?;
     let digest = action_digest(run.id, key, action, details);
-    if let Some(asked) = actions(cx, run.id)?.into_iter().find(|asked| asked.digest == digest) {
+    if let Some(asked) = asked_action(cx.view, run, digest)? {
         cx.touch(EntityKind::Approval, asked.id);
         cx.note("it was asked before");
         return Ok(());
@@ -128,7 +161,7 @@ fn ask_to_allow<V: View>(cx: &mut Context<'_, V>, run: &Run, word: &Word) -> Res
     let title = bounds::title("action", action)?;
     bounds::count("details", details.len(), DETAILS_MAX)?;
     details.iter().try_for_each(|line| bounds::bytes("detail", line.len(), SAID_BYTES_MAX))?;
-    may_ask(cx, run)?;
+    let known = may_ask(cx, run)?;
     info::expiry(cx.now, *expires)?;
     let asked = Question {
         project: run.project,
@@ -139,10 +172,24 @@ fn ask_to_allow<V: View>(cx: &mut Context<'_, V>, run: &Run, word: &Word) -> Res
         digest,
         choices: Vec::new(),
     };
-    let asked = approval::ask_until(cx, asked, Some(*expires))?;
-    cx.touch(EntityKind::Approval, asked);
-    waits(cx, run, ChannelEvent::ApprovalRequested { action: title });
+    let id = approval::ask_until(cx, asked, Some(*expires))?;
+    cx.touch(EntityKind::Approval, id);
+    waits(cx, run, (known, Asked::Action { digest, id }), ChannelEvent::ApprovalRequested { action: title });
     Ok(())
+}
+
+/// A person has allowed what a run asked for.
+pub(super) fn allowed<V: View>(cx: &mut Context<'_, V>, id: RunId, approval: ApprovalId) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    for asked in &run.channel.asked {
+        if let Asked::Tool { id: of, name, source, .. } = asked
+            && *of == approval
+        {
+            cx.emit((run.task, TaskEvent::ToolGiven { name: name.clone(), source: source.clone() }));
+            cx.touch(EntityKind::Task, run.task);
+        }
+    }
+    decided(cx, id)
 }
 
 /// What an approval of an action of a run is bound to.
@@ -151,25 +198,77 @@ pub fn action_digest(run: RunId, key: &str, action: &str, details: &[String]) ->
     Digest::of_json(&("action", run, key, action, details))
 }
 
-/// Refuses what would be too many questions.
-pub(super) fn may_ask<V: View>(cx: &Context<'_, V>, run: &Run) -> Result<(), DecideError> {
+/// What a run asked by its own name for it.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn asked_info(view: &impl View, run: &Run, key: &str) -> Result<Option<InfoRequest>, ReadError> {
+    let named = |asked: &Asked| match asked {
+        Asked::Info { key: known, id } if known == key => Some(*id),
+        Asked::Info { .. } | Asked::Action { .. } | Asked::Tool { .. } => None,
+    };
+    match asked_before(view, run)?.iter().find_map(named) {
+        Some(id) => view.get(id),
+        None => Ok(None),
+    }
+}
+
+/// The permission that a run asked for with this digest: of an [action](action_digest) or a [tool](super::tool_digest).
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn asked_action(view: &impl View, run: &Run, digest: Digest) -> Result<Option<Approval>, ReadError> {
+    let bound = |asked: &Asked| match asked {
+        Asked::Action { digest: known, id } | Asked::Tool { digest: known, id, .. } if *known == digest => Some(*id),
+        Asked::Info { .. } | Asked::Action { .. } | Asked::Tool { .. } => None,
+    };
+    match asked_before(view, run)?.iter().find_map(bound) {
+        Some(id) => view.get(id),
+        None => Ok(None),
+    }
+}
+
+/// All that a run asked. One that asked under an earlier version has no list of it: then it is made of the questions themselves.
+fn asked_before<'r>(view: &impl View, run: &'r Run) -> Result<Cow<'r, [Asked]>, ReadError> {
+    if !run.channel.asked.is_empty() {
+        return Ok(Cow::Borrowed(&run.channel.asked));
+    }
+    let infos = view.list::<InfoRequest>(&Filter::under(run.id))?.into_iter();
+    let infos = infos.map(|info| Asked::Info { key: info.key, id: info.id });
+    let actions = view.list::<Approval>(&Filter::under(run.id))?.into_iter();
+    let actions = actions.filter(|asked| matches!(asked.subject, ApprovalSubject::Action { .. }));
+    let actions = actions.map(|asked| Asked::Action { digest: asked.digest, id: asked.id });
+    Ok(infos.chain(actions).collect())
+}
+
+/// Refuses what would be too many questions. What the run asked before that it has no list of.
+pub(super) fn may_ask<V: View>(cx: &Context<'_, V>, run: &Run) -> Result<Vec<Asked>, DecideError> {
     // Nobody answers one that is to end, as when its project is archived.
     if let Some(reason) = &run.cancel_requested {
         return Err(conflict(format!("R-{} is to end and cannot ask now: {reason}", run.number)));
     }
-    let infos = cx.view.list::<InfoRequest>(&Filter::under(run.id))?;
-    let actions = actions(cx, run.id)?;
-    bounds::count("questions of the run", infos.len() + actions.len() + 1, ASKED_MAX)?;
-    let open = infos.iter().filter(|it| it.is_open()).count() + actions.iter().filter(|it| it.is_open()).count();
-    bounds::count("questions that wait", open + 1, ASKED_OPEN_MAX)?;
+    let known = asked_before(cx.view, run)?;
+    bounds::count("questions of the run", known.len() + 1, ASKED_MAX)?;
+    bounds::count("questions that wait", open(cx, run.id)?.len() + 1, ASKED_OPEN_MAX)?;
     match run.state {
-        RunState::Running | RunState::AwaitingInput { .. } | RunState::AwaitingApproval { .. } => Ok(()),
+        RunState::Running | RunState::AwaitingInput { .. } | RunState::AwaitingApproval { .. } => Ok(match known {
+            Cow::Borrowed(_) => Vec::new(),
+            Cow::Owned(unlisted) => unlisted,
+        }),
         _ => Err(conflict(format!("R-{} is {} and cannot ask now", run.number, run.state.label()))),
     }
 }
 
-/// Has the run wait, if it does not already.
-pub(super) fn waits<V: View>(cx: &mut Context<'_, V>, run: &Run, event: ChannelEvent) {
+/// Has the run wait for what it asks, if it does not wait already. `unlisted` is what it asked before and has no list of.
+pub(super) fn waits<V: View>(
+    cx: &mut Context<'_, V>,
+    run: &Run,
+    (unlisted, asked): (Vec<Asked>, Asked),
+    event: ChannelEvent,
+) {
+    for asked in unlisted.into_iter().chain([asked]) {
+        cx.emit((run.id, RunEvent::Channel { event: ChannelEvent::Asked { asked } }));
+    }
     if run.state == RunState::Running {
         emit(cx, run.id, event);
     } else {
@@ -199,38 +298,33 @@ pub(super) fn decided<V: View>(cx: &mut Context<'_, V>, id: RunId) -> Result<(),
 }
 
 /// A thing that a run waits for.
-enum Asked {
+enum Open {
     Info(InfoRequest),
     Action(Approval),
 }
 
 /// What the run waits for, without what this command has decided.
-fn open<V: View>(cx: &Context<'_, V>, run: RunId) -> Result<Vec<Asked>, DecideError> {
+fn open<V: View>(cx: &Context<'_, V>, run: RunId) -> Result<Vec<Open>, DecideError> {
     let infos = cx.view.list::<InfoRequest>(&Filter::under(run).open())?;
-    let actions = actions(cx, run)?.into_iter().filter(Approval::is_open);
-    let all = infos.into_iter().map(Asked::Info).chain(actions.map(Asked::Action));
-    let is_decided = |asked: &Asked| {
+    let actions = cx.view.list::<Approval>(&Filter::under(run).open())?.into_iter();
+    let actions = actions.filter(|asked| matches!(asked.subject, ApprovalSubject::Action { .. }));
+    let all = infos.into_iter().map(Open::Info).chain(actions.map(Open::Action));
+    let is_decided = |asked: &Open| {
         cx.decided.events.iter().any(|event| match (asked, event) {
-            (Asked::Info(info), Event::InfoRequest { id, .. }) => *id == info.id,
-            (Asked::Action(approval), Event::Approval { id, .. }) => *id == approval.id,
+            (Open::Info(info), Event::InfoRequest { id, .. }) => *id == info.id,
+            (Open::Action(approval), Event::Approval { id, .. }) => *id == approval.id,
             _ => false,
         })
     };
     Ok(all.filter(|asked| !is_decided(asked)).collect())
 }
 
-fn actions<V: View>(cx: &Context<'_, V>, run: RunId) -> Result<Vec<Approval>, DecideError> {
-    let mut asked = cx.view.list::<Approval>(&Filter::under(run))?;
-    asked.retain(|asked| matches!(asked.subject, ApprovalSubject::Action { .. }));
-    Ok(asked)
-}
-
 /// Withdraws what a run waits for: nobody has a use for the answer any more.
 pub(super) fn withdraw<V: View>(cx: &mut Context<'_, V>, run: RunId, why: &str) -> Result<(), DecideError> {
     for asked in open(cx, run)? {
         match asked {
-            Asked::Info(info) => cx.emit((info.id, InfoRequestEvent::Cancelled { reason: why.to_owned() })),
-            Asked::Action(approval) => approval::void(cx, approval.id, why)?,
+            Open::Info(info) => cx.emit((info.id, InfoRequestEvent::Cancelled { reason: why.to_owned() })),
+            Open::Action(approval) => approval::void(cx, approval.id, why)?,
         }
     }
     Ok(())
@@ -243,30 +337,33 @@ fn take_back<V: View>(
     key: &str,
     action: Option<&(String, Vec<String>)>,
 ) -> Result<(), DecideError> {
-    const WHY: &str = "the run does not wait for the answer any more";
     let is_open = if let Some((action, details)) = action {
         let digest = action_digest(run.id, key, action, details);
-        let asked = actions(cx, run.id)?.into_iter().find(|asked| asked.digest == digest);
+        let asked = asked_action(cx.view, run, digest)?;
         let asked = asked.ok_or_else(|| never_asked(EntityKind::Approval, key))?;
         cx.touch(EntityKind::Approval, asked.id);
-        approval::void(cx, asked.id, WHY)?;
+        approval::void(cx, asked.id, UNWANTED)?;
         asked.is_open()
     } else {
-        let asked = info::by_key(cx, run.id, key)?.ok_or_else(|| never_asked(EntityKind::InfoRequest, key))?;
+        let asked = asked_info(cx.view, run, key)?.ok_or_else(|| never_asked(EntityKind::InfoRequest, key))?;
         cx.touch(EntityKind::InfoRequest, asked.id);
         if asked.is_pending() {
-            cx.emit((asked.id, InfoRequestEvent::Cancelled { reason: WHY.to_owned() }));
+            cx.emit((asked.id, InfoRequestEvent::Cancelled { reason: UNWANTED.to_owned() }));
         }
         asked.is_pending()
     };
-    if !is_open {
-        cx.note("it was decided before");
-        return Ok(());
-    }
-    decided(cx, run.id)
+    taken_back(cx, run.id, is_open)
 }
 
-fn never_asked(kind: EntityKind, key: &str) -> DecideError {
+pub(super) fn taken_back<V: View>(cx: &mut Context<'_, V>, run: RunId, was_open: bool) -> Result<(), DecideError> {
+    if was_open {
+        return decided(cx, run);
+    }
+    cx.note("it was decided before");
+    Ok(())
+}
+
+pub(super) fn never_asked(kind: EntityKind, key: &str) -> DecideError {
     DecideError::NotFound { kind, id: key.to_owned() }
 }
 
@@ -274,11 +371,11 @@ fn never_asked(kind: EntityKind, key: &str) -> DecideError {
 fn expire<V: View>(cx: &mut Context<'_, V>, run: RunId) -> Result<(), DecideError> {
     for asked in open(cx, run)? {
         match asked {
-            Asked::Info(InfoRequest { id, state: InfoRequestState::Pending { expires }, .. }) if expires <= cx.now => {
+            Open::Info(InfoRequest { id, state: InfoRequestState::Pending { expires }, .. }) if expires <= cx.now => {
                 cx.emit((id, InfoRequestEvent::Expired));
             }
-            Asked::Action(approval) => expire_action(cx, &approval),
-            Asked::Info(_) => {}
+            Open::Action(approval) => expire_action(cx, &approval),
+            Open::Info(_) => {}
         }
     }
     if cx.decided.events.is_empty() {

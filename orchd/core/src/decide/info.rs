@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use orch_proto::channel::FRAME_BYTES_MAX;
-use orch_proto::id::{InfoRequestId, ProjectId, RunId, VisionId};
+use orch_proto::id::{InfoRequestId, ProjectId, VisionId};
 use orch_proto::{EntityKind, Timestamp};
 
 use super::channel::{self, SAID_BYTES_MAX};
 use super::{Context, DecideError, bounds, conflict, conflict_with_hint, text};
 use crate::actor::Actor;
-use crate::entity::{ChannelEvent, Entity as _, FieldKind, FieldValue, InfoField, InfoRequest, InfoRequestEvent, Run};
+use crate::entity::{
+    Asked, ChannelEvent, Entity as _, FieldKind, FieldValue, InfoField, InfoRequest, InfoRequestEvent, Run, Vision,
+};
 use crate::planner::asked::{Question, Topic};
 use crate::state::info_request::InfoRequestState;
 use crate::view::{Filter, ReadError, View};
@@ -38,7 +40,7 @@ pub(super) fn ask<V: View>(
     expires: Timestamp,
 ) -> Result<(), DecideError> {
     key(named)?;
-    if let Some(asked) = by_key(cx, run.id, named)? {
+    if let Some(asked) = channel::asked_info(cx.view, run, named)? {
         cx.touch(EntityKind::InfoRequest, asked.id);
         if (asked.text.as_str(), asked.fields.as_slice()) != (question, fields) {
             return Err(conflict(format!("`{named}` is another question of R-{}", run.number)));
@@ -48,7 +50,7 @@ pub(super) fn ask<V: View>(
     }
     check(question, fields)?;
     expiry(cx.now, expires)?;
-    channel::may_ask(cx, run)?;
+    let known = channel::may_ask(cx, run)?;
     let id: InfoRequestId = cx.draw();
     let number = cx.number(EntityKind::InfoRequest, Some(run.project))?;
     let event = InfoRequestEvent::Asked {
@@ -63,13 +65,14 @@ pub(super) fn ask<V: View>(
     cx.emit((id, event));
     cx.touch(EntityKind::InfoRequest, id);
     let shown = format!("{}: {}", EntityKind::InfoRequest.short(number), channel::shown(question));
-    channel::waits(cx, run, ChannelEvent::InputRequested { question: shown });
+    let asked = Asked::Info { key: named.to_owned(), id };
+    channel::waits(cx, run, (known, asked), ChannelEvent::InputRequested { question: shown });
     Ok(())
 }
 
 /// The run has the answer to what it asked by this name.
 pub(super) fn taken<V: View>(cx: &mut Context<'_, V>, run: &Run, named: &str) -> Result<(), DecideError> {
-    let Some(asked) = by_key(cx, run.id, named)? else {
+    let Some(asked) = channel::asked_info(cx.view, run, named)? else {
         return Err(conflict(format!("R-{} has asked nothing by the name `{named}`", run.number)));
     };
     cx.touch(EntityKind::InfoRequest, asked.id);
@@ -210,8 +213,14 @@ fn of_planner(view: &impl View, project: ProjectId) -> Result<Vec<InfoRequest>, 
 /// # Errors
 /// When the state cannot be read.
 pub fn answered(view: &impl View, project: ProjectId) -> Result<BTreeMap<Topic, String>, ReadError> {
+    // A project has few Visions, and can have any number of runs that ask.
+    let mut about = Vec::new();
+    for vision in view.list::<Vision>(&Filter::of(project))? {
+        about.extend(view.list::<InfoRequest>(&Filter::under(vision.id))?);
+    }
+    about.sort_by_key(|asked| asked.number);
     let mut known = BTreeMap::new();
-    for asked in view.list::<InfoRequest>(&Filter::of(project))?.iter().filter(|asked| asked.run.is_none()) {
+    for asked in &about {
         for (name, value) in &asked.answers {
             if let (Some(topic), FieldValue::Plain { text }) = (Topic::of(name), value)
                 && !text.trim().is_empty()
@@ -234,10 +243,6 @@ fn pending<V: View>(cx: &mut Context<'_, V>, id: InfoRequestId) -> Result<InfoRe
         InfoRequestState::Pending { .. } => Ok(asked),
         _ => Err(conflict(format!("{name} is {} and cannot be answered any more", asked.state_label()))),
     }
-}
-
-pub(super) fn by_key<V: View>(cx: &Context<'_, V>, run: RunId, key: &str) -> Result<Option<InfoRequest>, DecideError> {
-    Ok(cx.view.list::<InfoRequest>(&Filter::under(run))?.into_iter().find(|asked| asked.key == key))
 }
 
 /// Why a text is no value for a field, as a person is told; none when it is one. Values of secrets are never checked here.
@@ -300,7 +305,7 @@ pub(super) fn key(key: &str) -> Result<(), DecideError> {
     Err(DecideError::Invalid { field: "key", problem: format!("has not 1 to {NAME_BYTES_MAX} of `a-zA-Z0-9-_.`") })
 }
 
-/// Most bytes of the words of all fields of a question: a run may ask many, and each is read again with the next.
+/// Most bytes of the words of all fields of a question: a run may ask many.
 const FIELDS_BYTES_MAX: usize = 8 << 10;
 
 fn check(question: &str, fields: &[InfoField]) -> Result<(), DecideError> {

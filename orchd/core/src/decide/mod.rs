@@ -26,6 +26,7 @@ mod spend;
 mod task;
 mod terms;
 mod thread;
+mod tool;
 mod undo;
 
 use std::collections::BTreeMap;
@@ -47,7 +48,9 @@ use bounds::{text, title};
 pub use bounds::{
     ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, LINE_BYTES_MAX, NAMED_MAX, REQUIREMENTS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX,
 };
-pub use channel::{ASKED_MAX, ASKED_OPEN_MAX, SAID_BYTES_MAX, action_digest, may_hand_in};
+pub use channel::{
+    ASKED_MAX, ASKED_OPEN_MAX, PROPOSED_BYTES_MAX, SAID_BYTES_MAX, action_digest, asked_action, asked_info, may_hand_in,
+};
 pub use dependency::BEHIND_MAX;
 pub use info::{CHOICES_MAX, EXPIRES_MS_MAX, FIELDS_MAX, answered, may_be_sent, value_problem};
 pub use plan::PlanDelta;
@@ -55,6 +58,7 @@ pub use project::SLUG_CHARS_MAX;
 pub use replan::PRIORITY_DEFAULT;
 pub use settle::{ALIKE_MAX, CONFLICTS_MAX, HOST_LOSSES_MAX, LOSSES_MAX};
 pub use task::PRIORITY_MAX;
+pub use tool::{TOOLS_MAX, tool_digest};
 pub use undo::is_irrevocable;
 
 /// What a command makes happen.

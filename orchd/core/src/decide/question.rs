@@ -6,6 +6,7 @@ use orch_proto::id::{RunId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 
 use super::approval::{self, Question};
+use super::settle::NOTHING_DONE;
 use super::{Context, DecideError, budget, conflict, conflict_with_hint, dependency, pause, run, spend, task};
 use crate::actor::Actor;
 use crate::command::{Command, PatienceChange};
@@ -186,20 +187,26 @@ pub(super) fn escalate<V: View>(
             "a step with `idempotent: false` is not begun again without a person",
         ),
     };
+    let mut details = vec![
+        format!("last: {reason}"),
+        format!("{}: it is tried again, with all its retries", Choice::Retry.label()),
+        format!("{}: it is given up; what waits for it does so on", Choice::Cancel.label()),
+        format!("{}: it stays failed", Choice::Leave.label()),
+    ];
+    let mut choices = vec![Choice::Retry, Choice::Cancel, Choice::Leave];
+    if reason == NOTHING_DONE {
+        details.push(format!("{}: nothing had to change; what waits for it goes on", Choice::Done.label()));
+        choices.push(Choice::Done);
+    }
+    details.push(format!("`orchctl task edit T-{}` changes what it does first", found.number));
     let question = Question {
         project: found.project,
         subject: ApprovalSubject::Failure { id: found.id },
         action,
-        details: vec![
-            format!("last: {reason}"),
-            format!("{}: it is tried again, with all its retries", Choice::Retry.label()),
-            format!("{}: it is given up; what waits for it does so on", Choice::Cancel.label()),
-            format!("{}: it stays failed", Choice::Leave.label()),
-            format!("`orchctl task edit T-{}` changes what it does first", found.number),
-        ],
+        details,
         rule,
         digest: Digest::of_json(&("failure", found.id, found.attempts, reason)),
-        choices: vec![Choice::Retry, Choice::Cancel, Choice::Leave],
+        choices,
     };
     let question = approval::ask(cx, question)?;
     cx.emit((found.id, TaskEvent::Escalated { question }));
@@ -276,6 +283,11 @@ fn follow<V: View>(
         Choice::GoOn | Choice::Leave | Choice::End | Choice::Raise => Ok(()),
         Choice::Cancel => task::cancel(cx, task, &reason),
         Choice::Retry => task::retry(cx, task, true, how_soon),
+        Choice::Done => {
+            cx.touch(EntityKind::Task, task);
+            cx.emit((task, TaskEvent::Completed { change: None }));
+            Ok(())
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use orch_proto::id::ChangeId;
 use orch_proto::{EntityKind, Timestamp};
 
-use super::{Context, DecideError, budget, change, channel, conflict, question, spend};
+use super::{Context, DecideError, budget, change, channel, conflict, question, spend, tool};
 use crate::command::{Command, Said};
 use crate::entity::{
     Change, ChangeEvent, ChangeProposal, Entity as _, Meta, Run, RunEvent, RunPurpose, StepRecord, Task, TaskEvent,
@@ -26,7 +26,8 @@ pub const HOST_LOSSES_MAX: u32 = 100;
 pub const CONFLICTS_MAX: u32 = 10;
 
 /// Why an attempt counts as failed whose agent ended well and has nothing to show for it. An agent is not believed that it is done.
-const NOTHING_DONE: &str = "its agent ended well, and left neither a change nor a note that says why none is needed";
+pub(super) const NOTHING_DONE: &str =
+    "its agent ended well, and left neither a change nor a note that says why none is needed";
 
 /// Failures of one task in the same way in a row, whatever its policy allows, before a person is asked.
 pub const ALIKE_MAX: u32 = 5;
@@ -102,6 +103,11 @@ fn work_ended<V: View>(
     proposal: Option<&ChangeProposal>,
 ) -> Result<(), DecideError> {
     match (outcome, proposal) {
+        // What it could not do for want of a tool the next attempt can, and this one does not count.
+        _ if tool::lacks(run, task) && is_in_want(run, outcome, proposal.is_some()) => {
+            cx.emit((task.id, TaskEvent::Requeued));
+            Ok(())
+        }
         (RunOutcome::Succeeded, Some(proposal)) => {
             let change = change::open(cx, run, task, proposal)?;
             cx.emit((task.id, TaskEvent::ReviewStarted { change, ends_losses: true }));
@@ -116,6 +122,16 @@ fn work_ended<V: View>(
             let (class, reason) = failure(ended);
             after_failure(cx, task, class, &reason, Some(run))
         }
+    }
+}
+
+/// Whether the end of a run may be for want of something: it failed by itself, or its agent ended without a change.
+fn is_in_want(run: &Run, outcome: &RunOutcome, has_changed: bool) -> bool {
+    match outcome {
+        RunOutcome::Succeeded => run.agent.is_some() && !has_changed,
+        RunOutcome::Failed { class, .. } => matches!(class, FailureClass::Task | FailureClass::Agent),
+        RunOutcome::TimedOut { .. } => true,
+        RunOutcome::Cancelled { .. } | RunOutcome::Lost { .. } => false,
     }
 }
 

@@ -85,7 +85,8 @@ fn add<V: View>(cx: &mut Context<'_, V>, task: &Task, run: Option<RunId>, text: 
     }
     bounds::count("messages", task.thread.len() + 1, MESSAGES_MAX)?;
     let number = task.thread.last().map_or(1, |last| last.number.saturating_add(1));
-    let message = Message { number, text: text.trim().to_owned(), by, name, at: cx.now, run, told_at: None };
+    let message =
+        Message { number, text: text.trim().to_owned(), by, name, at: cx.now, run, told_at: None, reply: None };
     cx.emit((task.id, TaskEvent::Said { message }));
     Ok(())
 }
@@ -102,6 +103,31 @@ pub(super) fn told<V: View>(cx: &mut Context<'_, V>, run: &Run, number: u32) -> 
         }
         Some(_) => {
             cx.emit((task.id, TaskEvent::Told { number }));
+            Ok(())
+        }
+    }
+}
+
+/// What the agent of a run answered to a message that it was told. Its words, of which the first count.
+pub(super) fn replied<V: View>(cx: &mut Context<'_, V>, run: &Run, number: u32, text: &str) -> Result<(), DecideError> {
+    let task: Task = cx.get(run.task)?;
+    let name = EntityKind::Run.short(run.number);
+    bounds::bytes("text", text.len(), SAID_BYTES_MAX)?;
+    if text.trim().is_empty() {
+        return Err(DecideError::Invalid { field: "text", problem: "is empty".into() });
+    }
+    match task.thread.iter().find(|message| message.number == number && message.run == Some(run.id)) {
+        None => Err(conflict(format!("nobody said a message {number} to {name}"))),
+        Some(message) if message.told_at.is_none() => {
+            let hint = "say first that it was told";
+            Err(conflict_with_hint(format!("the agent of {name} was not told message {number}"), hint))
+        }
+        Some(message) if message.reply.is_some() => {
+            cx.note("it was answered before");
+            Ok(())
+        }
+        Some(_) => {
+            cx.emit((task.id, TaskEvent::Replied { number, text: text.trim().to_owned() }));
             Ok(())
         }
     }

@@ -4,6 +4,7 @@ use orch_proto::id::{ApprovalId, ChangeId, ProjectId, RunId, TaskId};
 use orch_proto::{EntityKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::channel::Proposed;
 use super::{ApplyError, Entity, Meta, absent, existing};
 use crate::digest::Digest;
 use crate::state::change::{ChangeState, ChangeStep};
@@ -42,6 +43,9 @@ pub struct ChangeProposal {
     pub stat: DiffStat,
     /// Paths that fit the project's protected globs.
     pub protected: Vec<String>,
+    /// The run's own words for it, if it has said some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<Proposed>,
 }
 
 /// Size of a change.
@@ -119,7 +123,12 @@ impl Change {
     /// The digest before the change exists, or with other concerns.
     #[must_use]
     pub fn digest_of(project: ProjectId, proposal: &ChangeProposal, concerns: &[String]) -> Digest {
-        Digest::of_json(&("merge", project, &proposal.base, &proposal.tree, &proposal.protected, concerns))
+        let merge = ("merge", project, &proposal.base, &proposal.tree, &proposal.protected, concerns);
+        match &proposal.words {
+            // The commit has them.
+            Some(words) => Digest::of_json(&(merge, words)),
+            None => Digest::of_json(&merge),
+        }
     }
 }
 

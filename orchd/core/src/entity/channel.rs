@@ -3,11 +3,13 @@
 //! Said by programs that nobody vouches for: shown as theirs, counted for nothing.
 
 use orch_proto::Timestamp;
+use orch_proto::id::{ApprovalId, InfoRequestId};
 use serde::{Deserialize, Serialize};
 
 use super::ApplyError;
 use super::run::{Artifact, Run};
 use super::run_pause::{OwnWait, RunPause};
+use crate::digest::Digest;
 use crate::state::run::RunStep;
 
 /// Most notes of one run.
@@ -18,6 +20,8 @@ pub const HANDED_IN_MAX: usize = 64;
 pub const HANDED_IN_TIMES_MAX: u32 = 256;
 /// How often it is put on record how far it is. Later words of that are not.
 pub const PROGRESS_TIMES_MAX: u32 = 2_000;
+/// How often it says under which words its work is proposed.
+pub const PROPOSED_TIMES_MAX: u32 = 20;
 
 /// How far a run says it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,45 @@ pub struct Progress {
 pub struct Note {
     pub text: String,
     pub at: Timestamp,
+}
+
+/// The words of a run under which its work is proposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposed {
+    /// One line.
+    pub title: String,
+    /// Why, in as many lines as it needs.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+}
+
+/// Something that a run asked, and how it is found again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum Asked {
+    /// What it does not know, by its own name for the question.
+    Info { key: String, id: InfoRequestId },
+    /// Whether it may do something.
+    Action { digest: Digest, id: ApprovalId },
+    /// A tool for its task, and where that would come from.
+    Tool { digest: Digest, id: ApprovalId, name: String, source: String },
+}
+
+impl Asked {
+    /// Whether it is a question about this tool.
+    #[must_use]
+    pub fn is_tool(&self, tool: &str) -> bool {
+        matches!(self, Self::Tool { name, .. } if name == tool)
+    }
+
+    /// The full id of the question.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match self {
+            Self::Info { id, .. } => id.to_string(),
+            Self::Action { id, .. } | Self::Tool { id, .. } => id.to_string(),
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -66,6 +109,15 @@ pub struct ChannelUse {
     /// Its processes stand still while it waits for an answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stands_still: bool,
+    /// All that it asked, the oldest first. Of a run that asked under an earlier version there is none of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Asked>,
+    /// The newest words under which its work is proposed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposed: Option<Proposed>,
+    /// How often it said such words.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub proposed_times: u32,
 }
 
 /// What happened on the channel of a run.
@@ -81,6 +133,14 @@ pub enum ChannelEvent {
     },
     HandedIn {
         artifact: Artifact,
+    },
+    /// It asked something.
+    Asked {
+        asked: Asked,
+    },
+    /// It says under which words its work is proposed.
+    Proposed {
+        proposed: Proposed,
     },
     /// It waits for what a person knows.
     InputRequested {
@@ -112,6 +172,8 @@ impl ChannelEvent {
             Self::Progressed { .. } => "progressed",
             Self::Noted { .. } => "noted",
             Self::HandedIn { .. } => "handed_in",
+            Self::Asked { .. } => "asked",
+            Self::Proposed { .. } => "proposed",
             Self::InputRequested { .. } => "input_requested",
             Self::ApprovalRequested { .. } => "approval_requested",
             Self::Parked => "parked",
@@ -157,6 +219,11 @@ impl Run {
                 self.channel.handed_in_times = self.channel.handed_in_times.saturating_add(1);
                 self.channel.handed_in_bytes = before.saturating_add(artifact.size_bytes);
                 self.keep(artifact);
+            }
+            ChannelEvent::Asked { asked } => self.channel.asked.push(asked.clone()),
+            ChannelEvent::Proposed { proposed } => {
+                self.channel.proposed_times = self.channel.proposed_times.saturating_add(1);
+                self.channel.proposed = Some(proposed.clone());
             }
             ChannelEvent::InputRequested { question } => {
                 self.step(&RunStep::InputRequested { question: question.clone() })?;

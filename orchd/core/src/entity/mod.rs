@@ -43,7 +43,8 @@ pub use budget::{
 };
 pub use change::{Change, ChangeEvent, ChangeProposal, DiffStat};
 pub use channel::{
-    ChannelEvent, ChannelUse, HANDED_IN_MAX, HANDED_IN_TIMES_MAX, NOTES_MAX, Note, PROGRESS_TIMES_MAX, Progress,
+    Asked, ChannelEvent, ChannelUse, HANDED_IN_MAX, HANDED_IN_TIMES_MAX, NOTES_MAX, Note, PROGRESS_TIMES_MAX,
+    PROPOSED_TIMES_MAX, Progress, Proposed,
 };
 pub use checkpoint::{Checkpoint, Inputs, resumable};
 pub use dependency::{Condition, Join, Standing, Verdict};
@@ -70,7 +71,7 @@ pub use step::{PlannedStep, StepRecord};
 pub use task::{Moved, Task, TaskEvent};
 pub use task_spec::{BACKOFF_MS_MAX, RetryPolicy, TaskSpec, Work};
 pub use terms::{Asks, RUN_MS_MAX, SEMAPHORE_BYTES_MAX, SEMAPHORES_MAX, Terms, UNITS_MAX};
-pub use thread::{MESSAGES_MAX, Message};
+pub use thread::{MESSAGES_MAX, Message, Reply};
 pub use undone::{ProjectPart, TaskPart};
 pub use vision::{Vision, VisionEvent};
 

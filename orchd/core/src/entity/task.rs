@@ -74,6 +74,9 @@ pub struct Task {
     /// What people said to it, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thread: Vec<Message>,
+    /// Tools that a person gave its attempts, and where each comes from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tools: BTreeMap<String, String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -182,6 +185,11 @@ pub enum TaskEvent {
     },
     /// A person gave its attempts as much again as they may spend on models.
     SpendingRaised,
+    /// A person gave its next attempts a tool that one of them asked for, which comes from there.
+    ToolGiven {
+        name: String,
+        source: String,
+    },
     /// A person said something to it.
     Said {
         message: Message,
@@ -189,6 +197,11 @@ pub enum TaskEvent {
     /// The agent of the run that the message was for was told it.
     Told {
         number: u32,
+    },
+    /// What that agent answered.
+    Replied {
+        number: u32,
+        text: String,
     },
     /// What the operation that began with event number `operation` changed of it is as it was before.
     Undone {
@@ -325,6 +338,7 @@ impl Task {
             question: None,
             spending_raises: 0,
             thread: Vec::new(),
+            tools: BTreeMap::new(),
         }))
     }
 
@@ -432,8 +446,10 @@ impl Entity for Task {
                 task.question = *question;
             }
             TaskEvent::Escalated { question } => task.question = Some(*question),
+            TaskEvent::ToolGiven { name, source } => drop(task.tools.insert(name.clone(), source.clone())),
             TaskEvent::Said { message } => task.is_said(message),
             TaskEvent::Told { number } => task.is_told(*number, meta.at),
+            TaskEvent::Replied { number, text } => task.is_answered(*number, text, meta.at),
             TaskEvent::SpendingRaised => task.spending_raises = task.spending_raises.saturating_add(1),
             TaskEvent::Undone { parts, .. } => parts.iter().try_for_each(|part| task.put_back(part, meta.at))?,
         }
@@ -489,8 +505,10 @@ impl Entity for Task {
             TaskEvent::Overdue { .. } => "overdue",
             TaskEvent::Escalated { .. } => "escalated",
             TaskEvent::SpendingRaised => "spending_raised",
+            TaskEvent::ToolGiven { .. } => "tool_given",
             TaskEvent::Said { .. } => "said",
             TaskEvent::Told { .. } => "told",
+            TaskEvent::Replied { .. } => "replied",
             TaskEvent::Undone { .. } => "undone",
         }
     }

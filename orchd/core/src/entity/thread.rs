@@ -25,6 +25,16 @@ pub struct Message {
     /// When the agent of that run was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_at: Option<Timestamp>,
+    /// What it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+}
+
+/// What an agent answered to a message: its own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    pub text: String,
+    pub at: Timestamp,
 }
 
 impl Task {
@@ -45,6 +55,12 @@ impl Task {
     pub(super) fn is_told(&mut self, number: u32, at: Timestamp) {
         if let Some(message) = self.thread.iter_mut().find(|message| message.number == number) {
             message.told_at.get_or_insert(at);
+        }
+    }
+
+    pub(super) fn is_answered(&mut self, number: u32, text: &str, at: Timestamp) {
+        if let Some(message) = self.thread.iter_mut().find(|message| message.number == number) {
+            message.reply.get_or_insert_with(|| Reply { text: text.to_owned(), at });
         }
     }
 }

@@ -54,8 +54,10 @@ impl Stage {
             | TaskEvent::Overdue { .. }
             | TaskEvent::Escalated { .. }
             | TaskEvent::SpendingRaised
+            | TaskEvent::ToolGiven { .. }
             | TaskEvent::Said { .. }
             | TaskEvent::Told { .. }
+            | TaskEvent::Replied { .. }
             | TaskEvent::Moved { .. }
             | TaskEvent::ApprovalAsked { .. } => return None,
         })

@@ -32,6 +32,9 @@ pub(super) fn random((runs, tasks): (&[Run], &[Task]), infos: &[InfoRequest], di
     let is_driven = run.agent.as_ref().is_some_and(|agent| agent.is_driven);
     let task = tasks.iter().find(|task| task.id == run.task);
     let untold = task.and_then(|task| task.told_while(run.id, 0).find(|message| message.told_at.is_none()));
+    let unanswered = task.and_then(|task| {
+        task.told_while(run.id, 0).find(|message| message.told_at.is_some() && message.reply.is_none())
+    });
     match dice.jitter(12) {
         0..=2 if run.state.is_waiting() => Some(Command::ParkRun { run: run.id }),
         3..=5 => Some(Command::ExpireAsked { run: run.id }),
@@ -42,6 +45,11 @@ pub(super) fn random((runs, tasks): (&[Run], &[Task]), infos: &[InfoRequest], di
         }
         7..=9 if untold.is_some() => {
             let word = Box::new(Word::Told { number: untold.map_or(0, |message| message.number) });
+            Some(Command::Say { run: run.id, fence: run.fence, word })
+        }
+        11 if unanswered.is_some() => {
+            let number = unanswered.map_or(0, |message| message.number);
+            let word = Box::new(Word::Replied { number, text: "as you say".into() });
             Some(Command::Say { run: run.id, fence: run.fence, word })
         }
         10 if is_driven => Some(Command::SayToRun { run: run.id, text: "the other way".into() }),
@@ -56,7 +64,7 @@ fn word(run: &Run, infos: &[InfoRequest], dice: &mut IdSource) -> Word {
     let key = format!("k{}", dice.jitter(4));
     // Some is over before anybody can answer.
     let expires = run.queued_at.plus_ms(1_000 + dice.jitter(120_000));
-    match dice.jitter(9) {
+    match dice.jitter(10) {
         0 => Word::Progress { percent: u8::try_from(dice.jitter(110)).ok(), text: "on it".into() },
         1 => Word::Note { text: "noted".into() },
         2 => Word::HandIn {
@@ -74,6 +82,10 @@ fn word(run: &Run, infos: &[InfoRequest], dice: &mut IdSource) -> Word {
             let key = pick(&waits, dice).filter(|_| action.is_none()).map_or(key, |asked| asked.key);
             Word::Withdraw { key, action }
         }
+        6 if dice.jitter(2) == 0 => {
+            Word::AskTool { name: key, reason: "to build".into(), source: "/opt/tool".into(), expires }
+        }
+        6 => Word::Propose { title: format!("add {key}"), body: "because".into() },
         _ => Word::Ask { key, text: "Where to?".into(), fields: fields(), expires },
     }
 }

@@ -6,8 +6,8 @@ use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 
 use crate::entity::{
-    Approval, ApprovalSubject, BudgetState, Change, Entity, InfoRequest, OwnWait, Plan, Project, Requirements, Run,
-    RunPause, RunPurpose, Task, Vision,
+    Approval, ApprovalSubject, Asked, BudgetState, Change, Entity, InfoRequest, OwnWait, Plan, Project, Requirements,
+    Run, RunPause, RunPurpose, Task, Vision,
 };
 use crate::graph::Graph;
 use crate::state::approval::ApprovalState;
@@ -208,6 +208,12 @@ fn waits(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Resul
         let has_asked = !infos.is_empty() || !actions.is_empty();
         if run.state.is_waiting() != has_asked && run.cancel_requested.is_none() {
             found.push(format!("R-{} is {}, and {}", run.number, run.state.label(), infos.len() + actions.len()));
+        }
+        // One that asked under an earlier version has no list of it.
+        let ids: Vec<String> = run.channel.asked.iter().map(Asked::id).collect();
+        let open = infos.iter().map(|it| it.id.to_string()).chain(actions.iter().map(|it| it.id.to_string()));
+        if !ids.is_empty() && !open.into_iter().all(|id| ids.contains(&id)) {
+            found.push(format!("R-{} waits for what it has not asked by its list", run.number));
         }
         let own_wait = run.pause.as_ref().and_then(RunPause::own_wait);
         if own_wait == Some(OwnWait::Answer) && !run.state.is_waiting() {

@@ -119,5 +119,6 @@ pub fn proposal(name: &str, protected: &[&str]) -> ChangeProposal {
         branch: format!("feature/{name}"),
         stat: DiffStat { files: 1, added: 1, removed: 0 },
         protected: protected.iter().map(|path| (*path).to_owned()).collect(),
+        words: None,
     }
 }

@@ -98,7 +98,7 @@ impl From<&Task> for TaskFacts {
                 Phase::Over { standing: Standing::from(&task.state) }
             }
         };
-        let wants = match &task.spec.work {
+        let mut wants = match &task.spec.work {
             Work::Agent { capability } => {
                 let asks = task.terms.asks.clone();
                 Wants { capability: Some(capability.clone()), asks, ..Wants::default() }
@@ -110,6 +110,7 @@ impl From<&Task> for TaskFacts {
                 secrets: access.secrets.iter().map(|secret| secret.name.to_string()).collect(),
             },
         };
+        wants.tools.extend(task.tools.keys().cloned());
         Self {
             id: task.id,
             project: task.project,

@@ -23,11 +23,13 @@ pub enum Choice {
     Leave,
     /// Give as much again.
     Raise,
+    /// The task is done as it is: nothing had to change.
+    Done,
 }
 
 impl Choice {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave, Self::Raise];
+    pub const ALL: [Self; 7] = [Self::GoOn, Self::End, Self::Retry, Self::Cancel, Self::Leave, Self::Raise, Self::Done];
 
     /// The word for it.
     #[must_use]
@@ -39,6 +41,7 @@ impl Choice {
             Self::Cancel => "cancel",
             Self::Leave => "leave",
             Self::Raise => "raise",
+            Self::Done => "done",
         }
     }
 }

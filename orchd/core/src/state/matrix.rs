@@ -316,6 +316,7 @@ fn task_matrix() {
     in_review + failed -> failed
     in_review + cancelled -> cancelled
     in_review + undone -> proposed, approved, in_review, failed, cancelled, paused
+    failed + completed -> done
     failed + cancelled -> cancelled
     failed + reopened -> approved
     failed + undone -> proposed, approved, in_review, failed, cancelled, paused

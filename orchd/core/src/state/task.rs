@@ -101,6 +101,8 @@ impl TaskState {
             (Self::Running { .. } | Self::InReview { .. }, Step::Completed { change }) => {
                 Ok(Self::Done { change: *change })
             }
+            // A person says that nothing had to change.
+            (Self::Failed { .. }, Step::Completed { change: None }) => Ok(Self::Done { change: None }),
             (Self::Running { .. } | Self::InReview { .. }, Step::Failed { reason })
             | (Self::Approved { .. }, Step::Expired { reason }) => Ok(Self::Failed { reason: reason.clone() }),
             (Self::Proposed | Self::Approved { .. }, Step::Held { reason }) => {

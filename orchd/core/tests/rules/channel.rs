@@ -45,7 +45,7 @@ impl Scene {
         self.does(&command);
     }
 
-    fn say(&self, run: RunId, word: Word) -> Command {
+    pub(crate) fn say(&self, run: RunId, word: Word) -> Command {
         Command::Say { run, fence: self.one::<Run>(run).fence, word: Box::new(word) }
     }
 

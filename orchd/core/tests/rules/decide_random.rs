@@ -81,9 +81,10 @@ fn the_lists_reach_every_kind_of_event() {
     assert_eq!(missing, Vec::<&str>::new(), "of {kinds:?}");
 }
 
-const EXPECTED: [&str; 74] = [
+const EXPECTED: [&str; 77] = [
     "task.said",
     "task.told",
+    "task.replied",
     "project.planning_fell_back",
     "project.planning_asked",
     "project.planning_model_asked",
@@ -100,11 +101,13 @@ const EXPECTED: [&str; 74] = [
     "info_request.taken",
     "run.answered",
     "run.approval_requested",
+    "run.asked",
     "run.handed_in",
     "run.input_requested",
     "run.noted",
     "run.parked",
     "run.progressed",
+    "run.proposed",
     "project.budget_set",
     "project.budget_removed",
     "project.budget_reset",

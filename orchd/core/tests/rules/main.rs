@@ -9,6 +9,7 @@
 mod spending;
 mod support;
 
+mod asked;
 mod budgets;
 mod channel;
 
@@ -37,6 +38,8 @@ mod patience;
 
 mod plannings;
 
+mod proposed;
+
 mod schedule_checks;
 mod schedule_choice;
 mod schedule_clock;
@@ -48,6 +51,8 @@ mod schedule_terms;
 mod schedule_waits;
 
 mod thread;
+
+mod tool_requests;
 
 mod undo;
 mod undo_refusals;

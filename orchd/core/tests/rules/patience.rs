@@ -12,7 +12,8 @@ use orch_core::state::task::TaskState;
 use orch_proto::id::{ApprovalId, ProjectId, RunId, TaskId};
 
 use crate::schedule_choice::{book, choice, limits, names};
-use crate::support::{Scene, approve, failed, lost, retry, rule};
+use crate::support::{Scene, approve, failed, lost, retry, rule, start};
+use crate::thread::coder;
 
 const MINUTE: u64 = 60_000;
 
@@ -341,4 +342,27 @@ fn a_failure_that_repeats_asks_a_person() {
     fails(&mut scene, task);
     scene.does(&Command::ArchiveProject { project });
     assert!(scene.asks_nothing());
+}
+
+/// An agent is not believed that nothing had to change; a person is, and what waits for the task goes on.
+#[test]
+fn a_task_whose_agents_had_nothing_to_show_is_done_when_a_person_says_so() {
+    let (mut scene, project) = Scene::ready("shop");
+    let task = scene.task(project, "look");
+    while !matches!(scene.one::<Task>(task).state, TaskState::Failed { .. }) {
+        scene.later_ms(60 * MINUTE);
+        let mut command = start(task);
+        if let Command::StartRun { agent, .. } = &mut command {
+            *agent = Some(coder(false));
+        }
+        let run: RunId = scene.does(&command).touched[0].1.parse().unwrap();
+        scene.does(&Command::MarkRunStarting { run });
+        scene.settle(run, RunOutcome::Succeeded);
+    }
+    let asked = scene.asked();
+    assert_eq!(asked.choices, [Choice::Retry, Choice::Cancel, Choice::Leave, Choice::Done]);
+    scene.does(&choose(asked.id, Choice::Done));
+    assert_eq!(scene.one::<Task>(task).state, TaskState::Done { change: None });
+    assert!(scene.asks_nothing());
+    scene.refuses(&retry(task));
 }

@@ -530,5 +530,6 @@ fn proposal(run: &Run) -> ChangeProposal {
         branch: format!("feature/{}", run.number),
         stat: DiffStat { files: 1, added: 1, removed: 0 },
         protected: if run.number.is_multiple_of(7) { vec!["ci.yaml".into()] } else { Vec::new() },
+        words: None,
     }
 }

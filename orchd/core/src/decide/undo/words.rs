@@ -74,6 +74,7 @@ const fn task(event: &TaskEvent) -> Option<(&'static str, &'static str)> {
     match event {
         TaskEvent::Requeued => Some(ENDED),
         TaskEvent::SpendingRaised => Some(RAISED),
+        TaskEvent::ToolGiven { .. } => Some(GIVEN),
         TaskEvent::Said { .. } => Some(SAID),
         TaskEvent::Started { .. }
         | TaskEvent::RetryScheduled { .. }
@@ -97,12 +98,16 @@ const fn task(event: &TaskEvent) -> Option<(&'static str, &'static str)> {
         | TaskEvent::Reopened
         | TaskEvent::ApprovalAsked { .. }
         | TaskEvent::Told { .. }
+        | TaskEvent::Replied { .. }
         | TaskEvent::Undone { .. } => None,
     }
 }
 
 const RAISED: (&str, &str) =
     ("a run went on to spend more on models", "end it with `orchctl run cancel`, or pause it with `orchctl run pause`");
+
+const GIVEN: (&str, &str) =
+    ("a run was told that its task has a tool", "cancel the task, and make it anew without the tool");
 
 const SAID: (&str, &str) = ("something was said, and may be known", "say what is to be otherwise");
 
