@@ -11,9 +11,9 @@ use crate::reference::Ref;
 use crate::request::{Accepted, Bytes, Envelope};
 use crate::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage,
-    InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter,
-    RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView,
-    VisionView,
+    ExchangePart, ExchangeView, InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff,
+    RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView,
+    UpkeepRequest, UpkeepView, VisionView,
 };
 
 /// What the daemon does for its clients. All methods but `submit`, `shutdown` and those that say otherwise need the
@@ -54,6 +54,11 @@ pub trait Orch {
     async fn run_log(run: Ref, offset: u64, bytes_max: u32, wait_ms: u32, raw: bool) -> Result<LogPage, RpcError>;
     /// Bytes of an artifact of the run, named by its path in the workspace.
     async fn artifact(run: Ref, path: String, offset: u64) -> Result<Bytes, RpcError>;
+    /// What passed between a run and models, the oldest first: behind the exchange of this number, at most `limit`.
+    async fn run_exchanges(run: Ref, after: u32, limit: u32) -> Result<Vec<ExchangeView>, RpcError>;
+    /// Bytes of what was asked or answered, from `offset` on; none at its end. The request of number 0 is what the agent was
+    /// told. Needs the role operator: it has what the agent read.
+    async fn run_exchange(run: Ref, number: u32, part: ExchangePart, offset: u64) -> Result<Bytes, RpcError>;
 
     async fn approvals(filter: ApprovalFilter) -> Result<Vec<ApprovalView>, RpcError>;
     async fn approval(approval: Ref) -> Result<ApprovalView, RpcError>;

@@ -3,24 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use orch_adapters::agent::{AgentJob, AgentKind, Brief, Driven, Manner, Program, ProgramError, Settings, prompt};
-use orch_core::entity::{AgentUse, Project, Requirements, Run, Task};
-use orch_core::planner::Requirement;
+use bytes::Bytes;
+use orch_adapters::agent::{AgentJob, AgentKind, Driven, Manner, Program, ProgramError, Settings, prompt};
+use orch_adapters::secret_store::SecretStoreError;
+use orch_core::entity::{AgentUse, Project, Run, Task};
 use orch_core::recipe::Role;
 use orch_core::schedule::{Doer, Staff, own_role};
-use orch_core::state::document::DocumentState;
-use orch_core::view::{Filter, ReadError, View as _};
-use orch_proto::EntityKind;
 use orch_proto::leave::LeaveRule;
 use orch_proto::view::{CheckResult, DoctorCheck};
 
 use crate::app::App;
 use crate::config::AgentConfig;
 use crate::error_chain::chain;
-use crate::reconcile::gates;
+use crate::{briefs, gateway};
 
 /// What an agent is told, in the directory of its run.
-const PROMPT_FILE: &str = "prompt.md";
+pub(crate) const PROMPT_FILE: &str = "prompt.md";
 /// What it finds in its home, in the directory of its run.
 const HOME_DIRECTORY: &str = "agent-home";
 
@@ -49,8 +47,10 @@ pub(crate) enum AgentError {
         "the server of the agent `{name}` is another than the one that the run was made with; a new attempt takes that"
     )]
     Server { name: String },
-    #[error("failed to read the requirements that its task serves")]
-    Requirements(#[source] orch_core::view::ReadError),
+    #[error("failed to read what its agent is to be told")]
+    Brief(#[source] orch_core::view::ReadError),
+    #[error("failed to take secrets out of what its agent is to be told")]
+    Secrets(#[source] SecretStoreError),
     #[error("failed to write what its agent is told")]
     Prompt(#[source] std::io::Error),
     #[error("failed to write what its agent finds in its home")]
@@ -101,13 +101,24 @@ impl RunAgent {
         self.program.needs_node
     }
 
+    /// The same, and what it is to be told.
+    pub(crate) fn with_prompt(
+        app: &App,
+        (run, task, project): (&Run, &Task, &Project),
+    ) -> Result<Option<(Self, Bytes)>, AgentError> {
+        let Some(agent) = Self::of(app, run)? else { return Ok(None) };
+        let brief = briefs::of_run(app, run, task, project).map_err(AgentError::Brief)?;
+        // What a repository or a person wrote may have them.
+        let text = gateway::without_secrets(app, prompt(&brief).into_bytes()).map_err(AgentError::Secrets)?;
+        Ok(Some((agent, text.into())))
+    }
+
     /// Writes what it is told about the task, and what it finds in its home.
-    pub(crate) fn tell(&self, app: &App, (run, task, project): (&Run, &Task, &Project)) -> Result<(), AgentError> {
+    pub(crate) fn tell(&self, text: &[u8]) -> Result<(), AgentError> {
         if let RunManner::Driven { settings, home, .. } = &self.manner {
             settings.write_files(home).map_err(AgentError::Files)?;
         }
-        let brief = brief(app, run, task, project)?;
-        std::fs::write(&self.prompt, prompt(&brief)).map_err(AgentError::Prompt)
+        std::fs::write(&self.prompt, text).map_err(AgentError::Prompt)
     }
 
     pub(crate) fn job(&self) -> AgentJob<'_> {
@@ -193,6 +204,7 @@ fn used(app: &App, config: &AgentConfig, (role, bounds): (Option<&Role>, Option<
         role: role.map(|role| role.name.to_string()),
         server: app.config.agents.server_of(config),
         is_driven: config.is_driven(),
+        answer_tokens: role.and_then(|role| role.answer_tokens).or(config.answer_tokens),
     }
 }
 
@@ -228,42 +240,6 @@ fn program(app: &App, config: &AgentConfig) -> Result<Program, AgentError> {
 fn driver(app: &App, config: &AgentConfig) -> Result<PathBuf, AgentError> {
     let found = Program::real(&app.config.orchctl_program);
     found.map_err(|source| AgentError::Driver { name: config.name.clone(), source })
-}
-
-fn brief(app: &App, run: &Run, task: &Task, project: &Project) -> Result<Brief, AgentError> {
-    let gates = run.base.as_deref().map(|commit| gates::on(app, project, commit).run).unwrap_or_default();
-    let role = run.agent.as_ref().and_then(|agent| app.roles.named(&project.slug, agent.role.as_deref()?));
-    let agent = run.agent.as_ref().and_then(|agent| app.config.agents.agents.get(&agent.name));
-    Ok(Brief {
-        role: role.map(|role| (role.name.to_string(), role.instructions.clone())),
-        tokens_max: role.and_then(|role| role.prompt_tokens).or_else(|| agent.and_then(|agent| agent.prompt_tokens)),
-        task: EntityKind::Task.short(task.number),
-        title: task.title.clone(),
-        acceptance: task.spec.acceptance.clone(),
-        requirements: requirements(app, task, project).map_err(AgentError::Requirements)?,
-        gates: gates.into_iter().map(|gate| (gate.name, gate.run)).collect(),
-        has_channel: run.access.channel && app.channel_program.is_some(),
-        attempt: run.attempt,
-        last_failure: task.last_failure.clone(),
-        messages: task.told_before(run.id).map(|said| (said.name.clone(), said.text.clone())).collect(),
-    })
-}
-
-/// Those that the task serves, as its project has approved them last: key, title, text.
-fn requirements(app: &App, task: &Task, project: &Project) -> Result<Vec<(String, String, String)>, ReadError> {
-    let keys = &task.spec.requirements;
-    if keys.is_empty() {
-        return Ok(Vec::new());
-    }
-    let of_project = Filter { project: Some(project.id), ..Filter::default() };
-    let versions = app.store.read(|view| view.list::<Requirements>(&of_project))?;
-    let Some(approved) = versions.iter().rev().find(|version| version.state == DocumentState::Approved) else {
-        return Ok(Vec::new());
-    };
-    let wanted = approved.content.requirements.iter().filter(|requirement| keys.contains(&requirement.id));
-    let said =
-        |requirement: &Requirement| (requirement.id.to_string(), requirement.title.clone(), requirement.text.clone());
-    Ok(wanted.map(said).collect())
 }
 
 /// Whether every agent that is configured has what it needs. Nothing is asked of a model.

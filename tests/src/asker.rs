@@ -47,6 +47,8 @@ pub struct Seen {
     pub first_us: u64,
     /// Longest time between two pieces.
     pub gap_us: u64,
+    /// How much longer than the quickest the slowest piece was under way, of those that say when they were written.
+    pub late_us: u64,
     /// Pieces that came.
     pub pieces: u64,
     /// From the request to the end.
@@ -141,9 +143,13 @@ async fn ask(client: &Client<HttpConnector, Full<Bytes>>, address: SocketAddr, n
     ensure!(answer.status().is_success(), "answered with {}", answer.status());
     let mut body = answer.into_body();
     let (mut first, mut gap, mut pieces, mut last) = (None, Duration::ZERO, 0, begun);
+    let mut ways = Ways::default();
     while let Some(frame) = body.frame().await {
-        frame.context("the answer broke off")?;
+        let frame = frame.context("the answer broke off")?;
         let now = Instant::now();
+        if let Some(data) = frame.data_ref() {
+            ways.take(data, us(now - begun));
+        }
         match first {
             None => first = Some(now - begun),
             Some(_) => gap = gap.max(now - last),
@@ -151,7 +157,32 @@ async fn ask(client: &Client<HttpConnector, Full<Bytes>>, address: SocketAddr, n
         (pieces, last) = (pieces + 1, now);
     }
     let first = first.context("an empty answer")?;
-    Ok(Seen { number, first_us: us(first), gap_us: us(gap), pieces, total_us: us(begun.elapsed()) })
+    let total_us = us(begun.elapsed());
+    Ok(Seen { number, first_us: us(first), gap_us: us(gap), late_us: ways.late_us(), pieces, total_us })
+}
+
+/// How long pieces were under way, by the two clocks that they were written and read by.
+#[derive(Debug, Default)]
+struct Ways {
+    /// From the clock of the writer to that of the reader: the shortest and the longest, whatever the clocks begin with.
+    range: Option<(i128, i128)>,
+}
+
+impl Ways {
+    /// Looks for stamps in what came at `now_us`. One that is cut in two is left out.
+    fn take(&mut self, data: &[u8], now_us: u64) {
+        for line in data.split(|byte| *byte == b'\n') {
+            let stamp =
+                line.strip_prefix(b": at ").and_then(|stamp| std::str::from_utf8(stamp).ok()?.parse::<u64>().ok());
+            let Some(stamp) = stamp else { continue };
+            let way = i128::from(now_us) - i128::from(stamp);
+            self.range = Some(self.range.map_or((way, way), |(least, most)| (least.min(way), most.max(way))));
+        }
+    }
+
+    fn late_us(&self) -> u64 {
+        self.range.map_or(0, |(least, most)| u64::try_from(most - least).unwrap_or(u64::MAX))
+    }
 }
 
 fn us(time: Duration) -> u64 {
@@ -168,8 +199,20 @@ mod tests {
         let prompt = format!("# T-1: Ask\n\n## What has to hold\n\n- {}\n\nmore", order.line());
         assert_eq!(Order::find(&prompt).unwrap(), order);
         assert!(Order::find("# T-1: Ask").unwrap_err().to_string().contains("asker: "));
-        let seen = Seen { number: 3, first_us: 900, gap_us: 21_000, pieces: 7, total_us: 140_000 };
+        let seen = Seen { number: 3, first_us: 900, gap_us: 21_000, late_us: 90, pieces: 7, total_us: 140_000 };
         let log = format!("warning: something\n{}\n{{}}\n", serde_json::to_string(&seen).unwrap());
         assert_eq!(Seen::read(log.as_bytes()), [seen]);
+    }
+
+    #[test]
+    fn what_is_written_late_is_not_what_comes_late() {
+        let mut ways = Ways::default();
+        // Two pieces 400 ms apart, both 1 ms under way; then one that takes 31.
+        ways.take(b": at 5000000\nevent: a\ndata: {}\n\n", 1_000);
+        ways.take(b": at 5400000\ndata: {}\n\n", 401_000);
+        assert_eq!(ways.late_us(), 0);
+        ways.take(b"data: : at 9\n\n: at 5420000\ndata: {}\n\n: at 54", 451_000);
+        assert_eq!(ways.late_us(), 30_000);
+        assert_eq!(Ways::default().late_us(), 0);
     }
 }

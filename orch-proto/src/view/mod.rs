@@ -5,6 +5,7 @@
 mod audit;
 mod change;
 mod daemon;
+mod exchange;
 mod info;
 mod plan;
 mod planning;
@@ -21,6 +22,7 @@ pub use change::{
     ApprovalFilter, ApprovalState, ApprovalView, ChangeState, ChangeView, Choice, DiffView, ProposedView,
 };
 pub use daemon::{CaseResult, CaseView, CheckResult, DoctorCheck, DoctorReport, OutageView, SecretView, StatusView};
+pub use exchange::{ExchangePart, ExchangeView, TextView};
 pub use info::{FieldKind, FieldSpec, InfoRequestFilter, InfoRequestState, InfoRequestView};
 pub use plan::{EpicView, PlanNode, PlanView, StoryView};
 pub use planning::{PlanningState, PlanningView};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::exchange::TextView;
 use crate::id::{ChangeId, RunId, TaskId};
 use crate::request::Bytes;
 use crate::time::Timestamp;
@@ -192,6 +193,9 @@ pub struct AgentUseView {
     pub is_unpriced: bool,
     /// What it may spend and has spent, a line for each bound: `600 of 1,000 tokens for this attempt`.
     pub spending: Vec<String>,
+    /// What it was told when it was started; none before, and of older versions.
+    #[serde(default)]
+    pub prompt: Option<TextView>,
 }
 
 /// How far a run says it is.

@@ -4,6 +4,7 @@
 //! change, so that long polls wake.
 
 mod hostile;
+mod touched;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,10 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use orch_proto::id::{CommandId, InstanceId};
-use orch_proto::request::{Accepted, Bytes, Envelope, Planner, Request, Role, Touched};
+use orch_proto::request::{Accepted, Bytes, Envelope, Role};
 use orch_proto::service::Orch;
 use orch_proto::view::*;
-use orch_proto::{EntityKind, ErrorCode, Ref, RpcError, Timestamp, wire};
+use orch_proto::{ErrorCode, Ref, RpcError, Timestamp, wire};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 use tokio::net::UnixListener;
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 
 use crate::fmt::samples;
 pub(super) use hostile::hostile;
+use touched::touched;
 
 /// What the fake daemon knows.
 #[derive(Debug, Default)]
@@ -42,6 +44,9 @@ pub(super) struct State {
     pub(super) answered: Vec<BTreeMap<String, Bytes>>,
     pub(super) diff: String,
     pub(super) artifact: Vec<u8>,
+    pub(super) exchanges: Vec<ExchangeView>,
+    /// By the number of the exchange, and whether it is the answer.
+    pub(super) texts: BTreeMap<(u32, bool), Vec<u8>>,
     pub(super) doctor: Vec<DoctorCheck>,
     pub(super) isolation: IsolationView,
     pub(super) cases: Vec<CaseView>,
@@ -344,6 +349,23 @@ impl Orch for Service {
         Ok(Bytes(self.see(|state| state.artifact.iter().skip(from).take(4).copied().collect())))
     }
 
+    async fn run_exchanges(self, _: Context, _: Ref, after: u32, _: u32) -> Result<Vec<ExchangeView>, RpcError> {
+        Ok(self.see(|state| state.exchanges.iter().filter(|known| known.number > after).cloned().collect()))
+    }
+
+    async fn run_exchange(
+        self,
+        _: Context,
+        run: Ref,
+        number: u32,
+        part: ExchangePart,
+        offset: u64,
+    ) -> Result<Bytes, RpcError> {
+        let from = usize::try_from(offset).unwrap();
+        let text = self.see(|state| state.texts.get(&(number, part == ExchangePart::Answer)).cloned());
+        text.map_or_else(|| missing(run), |text| Ok(Bytes(text.into_iter().skip(from).take(9).collect())))
+    }
+
     async fn approvals(self, _: Context, filter: ApprovalFilter) -> Result<Vec<ApprovalView>, RpcError> {
         let fits = |item: &&ApprovalView| !filter.pending || item.state == ApprovalState::Pending;
         Ok(self.see(|state| state.approvals.iter().filter(fits).cloned().collect()))
@@ -511,68 +533,5 @@ impl Orch for Service {
 
     async fn shutdown(self, _: Context) -> Result<(), RpcError> {
         Ok(())
-    }
-}
-
-fn touched(state: &mut State, request: &Request) -> Result<Vec<Touched>, RpcError> {
-    let named = |kind: EntityKind, name: &Ref| Touched { kind, id: name.0.clone(), name: name.0.clone() };
-    let touched = match request {
-        Request::ProjectCreate { name, .. } => {
-            state.projects.push(ProjectView { name: name.clone(), ..samples::project() });
-            vec![named(EntityKind::Project, &Ref::from(name.as_str()))]
-        }
-        // As the daemon does it: what says the same already is touched and stays as it is.
-        Request::RequirementsPropose { project, planner: Planner::Model { name }, .. } => {
-            let planning = PlanningView { model: name.clone(), ..samples::planning() };
-            state.projects.iter_mut().for_each(|known| known.planning = Some(planning.clone()));
-            vec![named(EntityKind::Project, project)]
-        }
-        Request::RequirementsPropose { project, .. } => {
-            if state.requirements.is_empty() {
-                state.requirements.push(samples::requirements());
-                set_versions(state);
-            }
-            let newest = state.requirements.last().map_or(1, |reqs| reqs.version);
-            vec![named(EntityKind::Requirements, &Ref(format!("{project}/Q-{newest}")))]
-        }
-        Request::PlanPropose { project, .. } => {
-            if state.plans.is_empty() {
-                state.plans.push(samples::plan());
-                set_versions(state);
-            }
-            let newest = state.plans.last().map_or(1, |plan| plan.version);
-            vec![named(EntityKind::Plan, &Ref(format!("{project}/P-{newest}")))]
-        }
-        Request::RequirementsEdit { project, base_version, .. } => {
-            vec![named(EntityKind::Requirements, &Ref(format!("{project}/Q-{}", base_version + 1)))]
-        }
-        Request::TaskQueue { tasks } => tasks.iter().map(|task| named(EntityKind::Task, task)).collect(),
-        Request::TaskCancel { task, .. } | Request::TaskHold { task, .. } => vec![named(EntityKind::Task, task)],
-        // As many as one request ends; the others with the next.
-        Request::ProjectCancel { .. } => {
-            let ended = state.tasks.iter_mut().filter(|task| task.state == TaskState::Approved).take(2);
-            let ended = ended.map(|task| {
-                task.state = TaskState::Cancelled;
-                named(EntityKind::Task, &Ref(task.name.clone()))
-            });
-            ended.collect()
-        }
-        Request::ApprovalDecide { approval, .. } | Request::QuestionAnswer { approval, .. } => {
-            vec![named(EntityKind::Approval, approval)]
-        }
-        Request::VisionSubmit { project, .. } => vec![named(EntityKind::Vision, project)],
-        _ => vec![],
-    };
-    match touched.iter().find(|touched| state.refused.contains(&touched.name)) {
-        Some(refused) => Err(RpcError::new(ErrorCode::Conflict, format!("`{}` cannot be changed now", refused.name))),
-        None => Ok(touched),
-    }
-}
-
-/// The project says which versions are the newest.
-fn set_versions(state: &mut State) {
-    for project in &mut state.projects {
-        project.requirements_version = state.requirements.last().map(|reqs| reqs.version);
-        project.plan_version = state.plans.last().map(|plan| plan.version);
     }
 }

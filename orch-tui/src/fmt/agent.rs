@@ -63,6 +63,7 @@ mod tests {
             cost_text: None,
             is_unpriced: false,
             spending: Vec::new(),
+            prompt: None,
         };
         assert_eq!(agent_line(&agent), "coder (codex)");
         assert_eq!(model_line(&agent), "asked for nothing so far");

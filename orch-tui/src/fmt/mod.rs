@@ -16,6 +16,7 @@ pub mod resource;
 pub mod table;
 
 pub use count::count;
+pub(crate) use count::thousands;
 pub use natural::natural;
 #[cfg(test)]
 pub(crate) use resource::samples;

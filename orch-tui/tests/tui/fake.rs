@@ -12,9 +12,9 @@ use orch_proto::request::{Accepted, Bytes, Envelope, Request, Touched};
 use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, EventView,
-    InfoRequestFilter, InfoRequestView, LogChunk, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView,
-    RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskState, TaskView, TraceView, UndoView,
-    UpkeepRequest, UpkeepView, VisionView,
+    ExchangePart, ExchangeView, InfoRequestFilter, InfoRequestView, LogChunk, LogPage, PlanView, ProjectView,
+    RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskState,
+    TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError, wire};
 use tarpc::context::Context;
@@ -263,6 +263,12 @@ impl Orch for State {
         Ok(LogPage { chunks, next_offset, end: false })
     }
     async fn artifact(self, _: Context, _: Ref, _: String, _: u64) -> Result<Bytes, RpcError> {
+        absent()
+    }
+    async fn run_exchanges(self, _: Context, _: Ref, _: u32, _: u32) -> Result<Vec<ExchangeView>, RpcError> {
+        Ok(Vec::new())
+    }
+    async fn run_exchange(self, _: Context, _: Ref, _: u32, _: ExchangePart, _: u64) -> Result<Bytes, RpcError> {
         absent()
     }
     async fn info_requests(self, _: Context, _: InfoRequestFilter) -> Result<Vec<InfoRequestView>, RpcError> {

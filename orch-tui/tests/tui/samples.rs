@@ -289,6 +289,7 @@ impl Samples {
                 cost_text: None,
                 is_unpriced: false,
                 spending: Vec::new(),
+                prompt: None,
             }),
             given: vec![self.text("network: registry.example.org:443"), self.text("secret: TOKEN (file)")],
             network: vec![NetworkUseView {

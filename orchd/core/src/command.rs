@@ -425,6 +425,13 @@ pub enum Command {
     MarkRunStarting {
         run: RunId,
     },
+    /// The agent of the run is about to be started with this.
+    TellAgent {
+        run: RunId,
+        fence: u64,
+        prompt: Digest,
+        bytes: u64,
+    },
     /// The run asks a model for something, which is about to leave when that is on record. Exchanges of a run are numbered in
     /// their order.
     AskModel {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use orch_adapters::agent::{AgentKind, Settings};
 use orch_adapters::gateway::{Api, Upstream};
 use orch_core::entity::{Allowance, BUDGET_MAX, ServerUse};
-use orch_core::recipe::{PROMPT_TOKENS_MAX, SecretName};
+use orch_core::recipe::{ANSWER_TOKENS_MAX, PROMPT_TOKENS_MAX, SecretName};
 use orch_core::schedule::STAFF_RUNS_MAX;
 use orch_proto::leave::{LeaveRule, RULES_MAX};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,8 @@ pub(super) struct AgentSection {
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     runs_max: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +95,8 @@ pub(crate) struct AgentConfig {
     pub(crate) temperature_percent: Option<u32>,
     /// About how long what it is told of a task may be, where its role does not say.
     pub(crate) prompt_tokens: Option<u64>,
+    /// How long an answer of its model may be, where its role does not say; none: as long as it asks for.
+    pub(crate) answer_tokens: Option<u64>,
     /// Runs that it may have at once; none: as many as the host has places for.
     pub(crate) runs_max: Option<u32>,
     /// What it is chosen for.
@@ -195,6 +199,7 @@ impl AgentsConfig {
             model: agent.model.clone(),
             temperature: agent.temperature_percent.map(|percent| f64::from(percent) / 100.0),
             prompt_tokens: agent.prompt_tokens,
+            answer_tokens: agent.answer_tokens,
             runs_max: agent.runs_max,
             capabilities: Some(agent.capabilities.clone()),
             tokens_per_run: agent.of_run.tokens,
@@ -246,6 +251,9 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
     if section.prompt_tokens.is_some_and(|tokens| tokens == 0 || tokens > PROMPT_TOKENS_MAX) {
         return wrong("prompt_tokens", &format!("must be from 1 to {PROMPT_TOKENS_MAX}"));
     }
+    if section.answer_tokens.is_some_and(|tokens| tokens == 0 || tokens > ANSWER_TOKENS_MAX) {
+        return wrong("answer_tokens", &format!("must be from 1 to {ANSWER_TOKENS_MAX}"));
+    }
     if section.runs_max.is_some_and(|runs| runs == 0 || runs > STAFF_RUNS_MAX) {
         return wrong("runs_max", &format!("must be from 1 to {STAFF_RUNS_MAX}; left out, there is no bound"));
     }
@@ -269,6 +277,7 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
         model: section.model.clone(),
         temperature_percent,
         prompt_tokens: section.prompt_tokens,
+        answer_tokens: section.answer_tokens,
         runs_max: section.runs_max,
         capabilities,
         settings,
@@ -385,10 +394,11 @@ mod tests {
 
     #[test]
     fn what_may_be_spent_is_read_and_written_as_it_is() {
-        let more = "[agents.a]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 1000\ncost_per_task = 2.5\nruns_max = 3\n";
+        let more = "[agents.a]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 1000\ncost_per_task = 2.5\nruns_max = 3\nanswer_tokens = 300\n";
         let config = checked(&format!("{MODELS}{more}")).unwrap();
         let agent = &config.agents["a"];
         assert_eq!((agent.of_run, agent.runs_max), (Allowance { tokens: Some(1_000), cost: None }, Some(3)));
+        assert_eq!(agent.answer_tokens, Some(300));
         assert_eq!(agent.of_task, Allowance { tokens: None, cost: Some(2_500_000) });
         let (models, agents) = config.sections();
         assert_eq!(AgentsConfig::checked(&models, &agents).unwrap(), config);
@@ -422,6 +432,7 @@ mod tests {
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncapabilities = [\"\"]\n", "agents.x.capabilities"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 0\n", "agents.x.tokens_per_run"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nruns_max = 0\n", "agents.x.runs_max"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nanswer_tokens = 0\n", "agents.x.answer_tokens"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncost_per_task = -1.0\n", "agents.x.cost_per_task"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncost_per_run = 1e9\n", "agents.x.cost_per_run"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\narguments = [\"a\"]\n", "agents.x.kind"),

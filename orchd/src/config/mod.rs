@@ -303,13 +303,13 @@ mod tests {
         let agents = &config.agents;
         let who = |capability: &str| {
             let agent = agents.agent_for(capability)?;
-            Some((agent.model.clone()?, agent.temperature_percent?, agent.prompt_tokens?))
+            Some((agent.model.clone()?, agent.temperature_percent?, agent.prompt_tokens?, agent.answer_tokens?))
         };
-        assert_eq!(who("developer"), Some(("qwen3-coder:latest".into(), 15, 400)));
-        assert_eq!(who("reviewer"), Some(("qwen3:32b".into(), 20, 400)));
-        assert_eq!(who("taskmaster"), Some(("qwen3:32b".into(), 40, 1_500)));
-        assert_eq!(who("local-fast"), Some(("llama3.2:latest".into(), 20, 400)));
-        assert_eq!(who("local-boost"), Some(("gpt-oss:120b".into(), 20, 1_500)), "a person named it");
+        assert_eq!(who("developer"), Some(("qwen3-coder:latest".into(), 15, 400, 300)));
+        assert_eq!(who("reviewer"), Some(("qwen3:32b".into(), 20, 400, 300)));
+        assert_eq!(who("taskmaster"), Some(("qwen3:32b".into(), 40, 1_500, 1_000)));
+        assert_eq!(who("local-fast"), Some(("llama3.2:latest".into(), 20, 400, 300)));
+        assert_eq!(who("local-boost"), Some(("gpt-oss:120b".into(), 20, 1_500, 1_000)), "a person named it");
         let chosen = ["developer", "docs", "infra", "qa", "security", "reviewer", "planner", "taskmaster"].map(who);
         assert!(!chosen.iter().flatten().any(|(model, ..)| model.starts_with("gpt-oss") || model.starts_with("llama")));
         let planner = config.planner.as_ref().unwrap();

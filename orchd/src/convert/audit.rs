@@ -217,6 +217,9 @@ fn run(event: &RunEvent) -> String {
             short(&checkpoint.commit),
             short(&checkpoint.inputs.to_string())
         ),
+        RunEvent::Told { prompt, bytes } => {
+            format!("its agent is told {bytes} bytes, {}", short(&prompt.to_string()))
+        }
         RunEvent::ModelAsked { exchange, request } => model_asked(exchange.number, request),
         RunEvent::ModelAnswered { number, answer } => model_answered(*number, answer),
         RunEvent::SpendingAsked { .. } => "a person is asked whether it may spend more on models".into(),

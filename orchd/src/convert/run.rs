@@ -2,14 +2,15 @@
 
 use orch_core::decide::spending;
 use orch_core::entity::{
-    AgentUse, Meter, NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPurpose as Purpose, StepRecord, Task,
+    AgentUse, Meter, NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPart, RunPurpose as Purpose, StepRecord,
+    Task,
 };
 use orch_core::state::run::RunState as State;
 use orch_core::state::step::{StepEnd, StepState as Step};
 use orch_core::view::{ReadError, View};
 use orch_proto::view::{
     AgentUseView, ArtifactView, ChannelView, NetworkState, NetworkUseView, NoteView, ProgressView, RemovedView,
-    RunPurpose, RunState, RunView, StepState, StepView,
+    RunPurpose, RunState, RunView, StepState, StepView, TextView,
 };
 use orch_proto::{EntityKind, Timestamp};
 
@@ -100,6 +101,11 @@ fn agent(view: &impl View, (agent, run): (&AgentUse, &Run), now: Timestamp) -> R
         cost_text: (models.cost > 0).then(|| Meter::Cost.amount(models.cost)),
         is_unpriced: models.is_unpriced,
         spending: spending(view, run, now)?,
+        prompt: run.told.map(|told| TextView {
+            digest: told.prompt.to_string(),
+            bytes: told.bytes,
+            is_kept: run.removed(RunPart::Texts).is_none(),
+        }),
     })
 }
 

@@ -5,11 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use orch_adapters::gateway::{Answered, Asked, End, Ledger, OUTPUT_TOKENS, Refusal, Way};
+use bytes::Bytes;
+use orch_adapters::gateway::{Answered, Asked, End, Ledger, OUTPUT_TOKENS, Opened, Refusal, Way};
 use orch_core::command::Command;
 use orch_core::decide::{DecideError, Standing, standing};
 use orch_core::digest::Digest;
-use orch_core::entity::{END_UNKNOWN, ModelAnswer, ModelRequest, OpenExchange, Run, Spend, TokenUse, model_name};
+use orch_core::entity::{
+    END_UNKNOWN, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent, Spend, TaskEvent, TokenUse, model_name,
+};
+use orch_core::event::Event;
 use orch_core::view::{ReadError, View as _};
 use orch_proto::id::{CommandId, RunId};
 use orch_store::ExecuteError;
@@ -38,7 +42,7 @@ pub(super) struct Book {
     /// The last number that is on record, once it is known. Held from a number until that is on record: they are used in
     /// their order, and none twice.
     recording: tokio::sync::Mutex<Option<u32>>,
-    /// Bytes that are kept, those of daemons before this one included.
+    /// Bytes of texts that are kept, those of daemons before this one included.
     pub(super) kept: OnceCell<AtomicU64>,
     run_is_over: AtomicBool,
 }
@@ -95,7 +99,7 @@ impl Ledger for Books {
         }
     }
 
-    async fn open(&self, asked: Asked) -> Result<Ticket, Refusal> {
+    async fn open(&self, asked: Asked) -> Result<Opened<Ticket>, Refusal> {
         let output = output(&asked);
         let until = asked.patience.map(|patience| Instant::now() + patience);
         let request = ModelRequest {
@@ -105,16 +109,21 @@ impl Ledger for Books {
             body_bytes: asked.body.len() as u64,
         };
         let reserved = reserved(&self.app, &request, output);
+        let mut has_waited = false;
         let number = loop {
             if let Some(number) = self.record(&request, reserved).await? {
                 break number;
             }
+            has_waited = true;
             self.wait_until_it_may_spend(until).await?;
         };
         // Beside its way to the server: what is kept is for people, and its digest is on record.
-        let books = self.clone();
-        let keeping = tokio::spawn(async move { books.keep(number, "request", asked.body).await });
-        Ok(Ticket { number, model: request.model, output, keeping })
+        let (books, body, hold) = (self.clone(), asked.body, asked.hold);
+        let keeping = tokio::spawn(async move {
+            books.keep(number, body).await;
+            drop(hold);
+        });
+        Ok(Opened { ticket: Ticket { number, model: request.model, output, keeping }, has_waited })
     }
 
     async fn close(&self, ticket: Ticket, answered: Answered) {
@@ -122,7 +131,7 @@ impl Ledger for Books {
         let tokens = tokens_of(&answered, output);
         let body_bytes = answered.body.len() as u64 + answered.left_out;
         let body = (!answered.body.is_empty()).then(|| Digest::of(&answered.body));
-        self.keep(number, "answer", answered.body.into()).await;
+        let (text, hold) = (Bytes::from(answered.body), answered.hold);
         let answer = ModelAnswer {
             status: answered.status,
             cost: cost(&self.app, [answered.model.as_deref(), asked.as_deref()], &tokens),
@@ -134,10 +143,14 @@ impl Ledger for Books {
             body_bytes,
             tries: answered.tries,
         };
-        if keeping.await.is_err() {
-            tracing::warn!(run = %self.run, number, "what an agent asked is not kept");
-        }
-        self.put(number, answer).await;
+        let kept = async {
+            self.keep(number, text).await;
+            drop(hold);
+            if keeping.await.is_err() {
+                tracing::warn!(run = %self.run, number, "what an agent asked is not kept");
+            }
+        };
+        tokio::join!(kept, self.put(number, answer));
         self.is_done_with(number);
     }
 }
@@ -198,7 +211,7 @@ impl Books {
     /// A run that stands still asks for nothing, and one that may not spend more waits; what it has sent already waits, too.
     /// Until then at most, where that is bounded.
     async fn wait_until_it_may_spend(&self, until: Option<Instant>) -> Result<(), Refusal> {
-        let mut changed = self.app.store.subscribe();
+        let mut changed = self.app.store.subscribe_to(may_free);
         loop {
             if until.is_some_and(|until| Instant::now() >= until) {
                 let message = "the run waits for leave to ask, and others need the room that its request takes";
@@ -295,6 +308,27 @@ impl Books {
     }
 }
 
+/// Whether a run that may not spend may do so now, or is to end.
+fn may_free(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Project { .. }
+            | Event::Task { event: TaskEvent::SpendingRaised, .. }
+            | Event::Run {
+                event: RunEvent::ModelAnswered { .. }
+                    | RunEvent::SpendingRaised
+                    | RunEvent::PauseRequested { .. }
+                    | RunEvent::ResumeRequested
+                    | RunEvent::Undone { .. }
+                    | RunEvent::Channel { .. }
+                    | RunEvent::CancelRequested { .. }
+                    | RunEvent::OverBudget { .. }
+                    | RunEvent::Ended { .. },
+                ..
+            }
+    )
+}
+
 /// What an answer cost. Of one that broke off nobody says what was thought for it: as much as there was time for, and no more
 /// than was kept for it.
 pub(super) fn tokens_of(answered: &Answered, output: u64) -> TokenUse {
@@ -370,6 +404,8 @@ pub(super) const fn word(end: End) -> &'static str {
 mod tests {
     use std::time::Duration;
 
+    use orch_adapters::gateway::Hold;
+
     use super::*;
 
     #[test]
@@ -384,6 +420,7 @@ mod tests {
             end,
             tries: 1,
             took: Duration::from_millis(took_ms),
+            hold: Hold::default(),
         };
         for (end, took_ms, is_estimate, expected) in [
             (End::Complete, 10_000, true, 100),

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 
 use self::books::{Book, Books};
 pub(crate) use self::planner::PlannerBooks;
+pub(crate) use self::texts::keep;
 use self::way::Redactions;
 use crate::app::{App, blocking};
 use crate::error_chain::chain;

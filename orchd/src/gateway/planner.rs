@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use orch_adapters::gateway::{Answered, Asked, Ledger, Refusal, Way};
+use orch_adapters::gateway::{Answered, Asked, Ledger, Opened, Refusal, Way};
 use orch_core::command::{Command, PlanningCommand};
 use orch_core::decide::{Standing, standing_of};
 use orch_core::digest::Digest;
@@ -14,7 +13,7 @@ use orch_proto::id::{CommandId, ProjectId};
 use orch_store::ExecuteError;
 
 use super::books::{self, cost, over, reserved, stopping, told, unknown};
-use super::{AGAIN, way};
+use super::{AGAIN, texts, way};
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 
@@ -48,16 +47,19 @@ impl Ledger for PlannerBooks {
         blocking(move || way::find_at(&app, &server)).await
     }
 
-    async fn open(&self, asked: Asked) -> Result<Ticket, Refusal> {
+    async fn open(&self, asked: Asked) -> Result<Opened<Ticket>, Refusal> {
         let (model, output) = (asked.model.as_deref().and_then(model_name), books::output(&asked));
-        let (body, body_bytes) = (self.keep(asked.body.clone()).await, asked.body.len() as u64);
-        let request = ModelRequest { path: asked.path, model: model.clone(), body, body_bytes };
+        let body_bytes = asked.body.len() as u64;
+        texts::keep(&self.app, asked.body).await;
+        let request = ModelRequest { path: asked.path, model: model.clone(), body: asked.digest, body_bytes };
         let reserved = reserved(&self.app, &request, output);
+        let mut has_waited = false;
         loop {
             if let Some(number) = self.record(&request, reserved).await? {
                 self.app.gateways.under_way.send_modify(|count| *count += 1);
-                return Ok(Ticket { number, model, output });
+                return Ok(Opened { ticket: Ticket { number, model, output }, has_waited });
             }
+            has_waited = true;
             if self.is_held().await {
                 // Whoever asked looks what is left, and asks a person.
                 let message = "nothing is left to spend for the project".to_owned();
@@ -72,7 +74,9 @@ impl Ledger for PlannerBooks {
         let names = [answered.model.as_deref(), ticket.model.as_deref()];
         let tokens = books::tokens_of(&answered, ticket.output);
         let cost = cost(&self.app, names, &tokens);
-        let body = if answered.body.is_empty() { None } else { Some(self.keep(answered.body.into()).await) };
+        let body = (!answered.body.is_empty()).then(|| Digest::of(&answered.body));
+        texts::keep(&self.app, answered.body.into()).await;
+        drop(answered.hold);
         let answer = ModelAnswer {
             status: answered.status,
             cost,
@@ -98,19 +102,6 @@ impl PlannerBooks {
     /// Puts on record that nobody knows what became of an exchange: whoever passed it on is gone.
     pub(crate) async fn give_up(&self, open: &OpenExchange) {
         self.put(open.number, unknown(open)).await;
-    }
-
-    /// Keeps a text, of which the record has the digest. Without room for it the digest is what is left.
-    async fn keep(&self, body: Bytes) -> Digest {
-        let app = Arc::clone(&self.app);
-        blocking(move || match app.blobs.put(&body) {
-            Ok(blob) => blob.hash,
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "what passes between the planner and its model is not kept");
-                Digest::of(&body)
-            }
-        })
-        .await
     }
 
     /// Puts a request on record; none when it may not leave yet. While that cannot be written the same is tried again.

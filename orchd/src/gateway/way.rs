@@ -110,7 +110,11 @@ pub(super) fn find(app: &App, agent: &AgentUse) -> Result<Way, Refusal> {
     let not_now = |code, message| Refusal { code, message, is_passing: true };
     let server = server(app, agent).map_err(|message| not_now("no_model_server", message))?;
     let config = app.config.agents.agents.get(&agent.name);
-    Ok(Way { temperature_percent: config.and_then(|config| config.temperature_percent), ..to(app, server)? })
+    Ok(Way {
+        temperature_percent: config.and_then(|config| config.temperature_percent),
+        answer_tokens: agent.answer_tokens,
+        ..to(app, server)?
+    })
 }
 
 /// The same for a server that is on record. Blocks.
@@ -137,6 +141,7 @@ fn to(app: &App, server: &ModelServer) -> Result<Way, Refusal> {
         key,
         hosted: server.hosted,
         temperature_percent: None,
+        answer_tokens: None,
         secrets,
         of_answers,
     })

@@ -5,22 +5,27 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use orch_adapters::executor::SubmitError;
 use orch_adapters::host_tools::ToolSet;
 use orch_adapters::job::{self, Job, JobLimits};
 use orch_adapters::secret_store::SecretStoreError;
+use orch_core::command::Command;
+use orch_core::digest::Digest;
 use orch_core::entity::{PlannedStep, Project, Remedy, Run, RunPurpose, StepRecord, Task, Timeout, Work};
 use orch_core::recipe::{Isolation, Step};
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::{ReadError, View as _};
 use orch_proto::id::RunId;
 use orch_sandbox::{START_MAX, Secrets};
+use orch_store::ExecuteError;
 
 use super::{PassError, gates, lease, settle};
 use crate::agents::{AgentError, RunAgent};
 use crate::app::{App, blocking};
 use crate::checkpoints;
 use crate::error_chain::chain;
+use crate::gateway;
 use crate::site::{Launched, Lookout, Site};
 use crate::workspaces::Start;
 
@@ -63,6 +68,8 @@ enum LaunchError {
     Secret(SecretStoreError, String),
     #[error(transparent)]
     Agent(#[from] AgentError),
+    #[error("what its agent is told is not on record")]
+    NotTold(#[source] ExecuteError),
     #[error(
         "secret `{name}` has a NUL byte and cannot be a variable; take `env` out of the recipe, so that it is a file"
     )]
@@ -118,16 +125,19 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
     }
     let launched = {
         let _turn = app.launches.acquire().await;
-        let (app, run) = (Arc::clone(app), run.clone());
-        blocking(move || {
-            let task = task.ok_or(LaunchError::Gone("its task"))?;
-            let project = project.ok_or(LaunchError::Gone("its project"))?;
-            launch(&app, (&run, &task, &project), layers.as_deref())
-        })
-        .await
+        begin(app, (run, task, project), layers).await
     };
     Ok(match launched {
         Ok(end) => Launched::Started(end),
+        // It is told, and started, when that can be put on record; one that is over is not.
+        Err(LaunchError::NotTold(error)) => {
+            tracing::warn!(run = %run.id, error = chain(&error), "an agent is not started yet");
+            Launched::NotNow
+        }
+        Err(LaunchError::Agent(AgentError::Brief(error))) => {
+            tracing::warn!(run = %run.id, error = chain(&error), "an agent is not started yet: the state cannot be read");
+            Launched::NotNow
+        }
         // It may be under way: the next look at its directory says.
         Err(LaunchError::Submit(error @ SubmitError::Unknown(_))) => {
             tracing::warn!(run = %run.id, error = chain(&error), "not known whether a run started");
@@ -152,6 +162,29 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
             Launched::Refused(RunOutcome::Failed { class, reason: chain(&error) })
         }
     })
+}
+
+/// Starts a run. What its agent is told, if it has one, is on record before.
+async fn begin(
+    app: &Arc<App>,
+    (run, task, project): (&Run, Option<Task>, Option<Project>),
+    layers: Option<Vec<PathBuf>>,
+) -> Result<Option<OwnedFd>, LaunchError> {
+    let task = task.ok_or(LaunchError::Gone("its task"))?;
+    let project = project.ok_or(LaunchError::Gone("its project"))?;
+    let of = Arc::new((run.clone(), task, project));
+    let agent = {
+        let (app, of) = (Arc::clone(app), Arc::clone(&of));
+        blocking(move || RunAgent::with_prompt(&app, (&of.0, &of.1, &of.2))).await?
+    };
+    if let Some((_, text)) = &agent {
+        let (prompt, bytes) = (Digest::of(text), text.len() as u64);
+        gateway::keep(app, text.clone()).await;
+        let command = Command::TellAgent { run: run.id, fence: run.fence, prompt, bytes };
+        app.execute("runner", command).await.map_err(LaunchError::NotTold)?;
+    }
+    let app = Arc::clone(app);
+    blocking(move || launch(&app, (&of.0, &of.1, &of.2), (layers.as_deref(), agent))).await
 }
 
 /// Whether it is for want of space on the disk, which is nothing that this run did.
@@ -219,7 +252,7 @@ pub(super) async fn is_gone<S: Site>(app: &Arc<S>, id: RunId) -> bool {
 fn launch(
     app: &App,
     (run, task, project): (&Run, &Task, &Project),
-    layers: Option<&[PathBuf]>,
+    (layers, agent): (Option<&[PathBuf]>, Option<(RunAgent, Bytes)>),
 ) -> Result<Option<OwnedFd>, LaunchError> {
     let (workspace, out, directory) = (app.dirs.workspace(run.id), app.dirs.run_out(run.id), app.dirs.run(run.id));
     let work = job::work_of(run, task);
@@ -247,13 +280,13 @@ fn launch(
         return Err(LaunchError::NoChannel);
     }
     let secrets = granted(app, run, task)?;
-    let agent = RunAgent::of(app, run)?;
-    let tools = tools(app, (run, task, project), agent.as_ref().is_some_and(RunAgent::needs_node))?;
-    agent.as_ref().map(|agent| agent.tell(app, (run, task, project))).transpose()?;
+    let needs_node = agent.as_ref().is_some_and(|(agent, _)| agent.needs_node());
+    let tools = tools(app, (run, task, project), needs_node)?;
+    agent.as_ref().map(|(agent, text)| agent.tell(text)).transpose()?;
     let providers = app.providers.named(&run.access.providers)?;
     let job = Job {
         providers: &providers,
-        agent: agent.as_ref().map(RunAgent::job),
+        agent: agent.as_ref().map(|(agent, _)| agent.job()),
         channel: app.channel_program.as_deref(),
         project,
         task,

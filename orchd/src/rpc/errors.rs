@@ -129,6 +129,7 @@ pub(super) fn unless_removed(run: &Run, part: RunPart) -> Result<(), RpcError> {
         RunPart::Files => "the directory",
         RunPart::Artifacts => "what was kept",
         RunPart::Result => "the result",
+        RunPart::Texts => "what passed between models and the agent",
     };
     let name = EntityKind::Run.short(run.number);
     let (policy, size, content) = (&removal.policy, removal.size_bytes, &removal.content);

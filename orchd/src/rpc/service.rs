@@ -10,9 +10,9 @@ use orch_proto::request::{Accepted, Bytes, Envelope, Role};
 use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage,
-    InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff, RequirementsView, RunFilter,
-    RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView,
-    VisionView,
+    ExchangePart, ExchangeView, InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff,
+    RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView,
+    UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError};
 use tarpc::context::Context;
@@ -94,6 +94,8 @@ reads! {
     run(run: Ref) -> RunView, Viewer;
     run_log(run: Ref, offset: u64, bytes_max: u32, wait_ms: u32, raw: bool) -> LogPage, Viewer;
     artifact(run: Ref, path: String, offset: u64) -> Bytes, Viewer;
+    run_exchanges(run: Ref, after: u32, limit: u32) -> Vec<ExchangeView>, Viewer;
+    run_exchange(run: Ref, number: u32, part: ExchangePart, offset: u64) -> Bytes, Operator;
     approvals(filter: ApprovalFilter) -> Vec<ApprovalView>, Viewer;
     approval(approval: Ref) -> ApprovalView, Viewer;
     info_requests(filter: InfoRequestFilter) -> Vec<InfoRequestView>, Viewer;

@@ -226,10 +226,10 @@ fn copy_blobs(
     progress: &Progress,
 ) -> Result<(), Ended> {
     progress.phase("copying blobs", names.blobs.values().map(|(size, _)| size).sum());
-    let blobs = names.blobs.iter().map(|(digest, (_, what))| (digest, what, false));
+    let blobs = names.blobs.iter().map(|(digest, (_, what))| (digest, what.as_str(), false));
     // These are kept for some time only: what is not there any more is not missing.
     let texts = names.texts.iter().filter(|(digest, _)| !names.blobs.contains_key(*digest));
-    for (digest, what, may_be_gone) in blobs.chain(texts.map(|(digest, what)| (digest, what, true))) {
+    for (digest, what, may_be_gone) in blobs.chain(texts.map(|(digest, what)| (digest, *what, true))) {
         let to = format!("blobs/{}", BlobStore::place(digest));
         match draft.copy(&app.blobs.path_of(digest), &to)? {
             Ok(found) if found == *digest => {}

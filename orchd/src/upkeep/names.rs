@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orch_adapters::git::{CommitId, RefName};
 use orch_core::digest::Digest;
-use orch_core::entity::{Change, Entity, PlanningEvent, Project, ProjectEvent, Run, RunPart, Vision};
+use orch_core::entity::{Change, Entity, PlanningEvent, Project, ProjectEvent, Run, RunEvent, RunPart, Vision};
 use orch_core::event::Event;
 use orch_core::state::change::ChangeState;
 use orch_core::state::project::ProjectState;
@@ -22,9 +22,9 @@ const EVENTS_PAGE: u32 = 20_000;
 pub(crate) struct Names {
     /// Blobs, each with its size and what it is, for people.
     pub(crate) blobs: BTreeMap<Digest, (u64, String)>,
-    /// Blobs that may be there and need not, for people: what passed between the planner and its models. It is kept for some time, and
-    /// not at all where there was no room for it.
-    pub(crate) texts: BTreeMap<Digest, String>,
+    /// Blobs that may be there and need not, for people: what passed between the planner or agents and models, and what agents were
+    /// told. It is kept for some time, and not at all where there was no room for it.
+    pub(crate) texts: BTreeMap<Digest, &'static str>,
     pub(crate) projects: BTreeMap<ProjectId, ProjectNames>,
     /// Runs that are over.
     pub(crate) runs_over: BTreeSet<RunId>,
@@ -93,24 +93,19 @@ impl Names {
 
     /// Reads the log for what is named nowhere else.
     fn add_texts(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
-        let wants = |kind: &str| matches!(kind, "project.planning_model_asked" | "project.planning_model_answered");
+        let wants = |kind: &str| {
+            let of_runs = ["run.told", "run.model_asked", "run.model_answered"];
+            kind.starts_with("project.planning_model_") || of_runs.contains(&kind)
+        };
         let mut after = 0;
         loop {
             let read = view.each_event_since((after, EVENTS_PAGE), wants, |_, _, event| {
-                let Event::Project { event: ProjectEvent::Planning { event, .. }, .. } = event else { return };
-                match &**event {
-                    PlanningEvent::ModelAsked { request, .. } => {
-                        self.texts.insert(request.body, "what the planner asked a model".into());
-                    }
-                    PlanningEvent::ModelAnswered { answer, .. } => {
-                        let body = answer.body.map(|body| (body, "what a model answered the planner".into()));
-                        self.texts.extend(body);
-                    }
-                    PlanningEvent::Asked { .. }
-                    | PlanningEvent::Refused { .. }
-                    | PlanningEvent::FellBack { .. }
-                    | PlanningEvent::Ended { .. } => {}
-                }
+                let text = match event {
+                    Event::Project { event: ProjectEvent::Planning { event, .. }, .. } => text_of_planning(event),
+                    Event::Run { event, .. } => text_of_run(event),
+                    _ => None,
+                };
+                self.texts.extend(text);
             })?;
             let Some(last) = read else { return Ok(()) };
             after = last;
@@ -125,6 +120,28 @@ impl Names {
     /// Whether there is such a run.
     pub(crate) fn has_run(&self, run: RunId) -> bool {
         self.runs_over.contains(&run) || self.runs_open.contains_key(&run)
+    }
+}
+
+/// A blob that an event of a planning names, and what it is.
+fn text_of_planning(event: &PlanningEvent) -> Option<(Digest, &'static str)> {
+    match event {
+        PlanningEvent::ModelAsked { request, .. } => Some((request.body, "what the planner asked a model")),
+        PlanningEvent::ModelAnswered { answer, .. } => Some((answer.body?, "what a model answered the planner")),
+        PlanningEvent::Asked { .. }
+        | PlanningEvent::Refused { .. }
+        | PlanningEvent::FellBack { .. }
+        | PlanningEvent::Ended { .. } => None,
+    }
+}
+
+/// The same of a run. Of an older version's run its directory has it.
+fn text_of_run(event: &RunEvent) -> Option<(Digest, &'static str)> {
+    match event {
+        RunEvent::Told { prompt, .. } => Some((*prompt, "what an agent was told")),
+        RunEvent::ModelAsked { request, .. } => Some((request.body, "what an agent asked a model")),
+        RunEvent::ModelAnswered { answer, .. } => Some((answer.body?, "what a model answered an agent")),
+        _ => None,
     }
 }
 

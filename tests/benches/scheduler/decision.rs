@@ -313,6 +313,7 @@ pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         asks: task.terms.asks.clone(),
         access: Access::default(),
         agent: None,
+        told: None,
         models: ModelUse::default(),
         channel: ChannelUse::default(),
         network: Vec::new(),

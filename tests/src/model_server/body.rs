@@ -81,6 +81,10 @@ pub(super) struct ReplyBody {
     hold_after: Option<u64>,
     /// Where it stops for good.
     cut_after: Option<u64>,
+    /// Each step says when it is written.
+    stamps: bool,
+    /// What is sent next is a step.
+    at_step: bool,
     /// Before each step.
     pause: Duration,
     /// When the step before was due: one that comes late makes the next ones no later.
@@ -94,11 +98,12 @@ pub(super) struct ReplyBody {
 
 impl ReplyBody {
     pub(super) fn new(pieces: Vec<Piece>, manner: &Manner, sending: Sending) -> Self {
-        let Manner { hold_after, cut_after, .. } = manner;
-        let (hold_after, cut_after, pause) = (*hold_after, *cut_after, Duration::ZERO);
+        let Manner { hold_after, cut_after, stamps, .. } = manner;
+        let (hold_after, cut_after, stamps, pause) = (*hold_after, *cut_after, *stamps, Duration::ZERO);
         let pieces = pieces.into();
         let (due, wait, length) = (None, None, None);
-        Self { pieces, sending, sent: 0, hold_after, cut_after, pause, due, wait, is_flushed: false, length }
+        let (at_step, is_flushed) = (false, false);
+        Self { pieces, sending, sent: 0, hold_after, cut_after, stamps, at_step, pause, due, wait, is_flushed, length }
     }
 
     /// Takes so many seconds for all its steps.
@@ -178,9 +183,14 @@ impl Body for ReplyBody {
                 if let Some(piece) = self.pieces.front_mut() {
                     piece.is_step = false;
                 }
+                self.at_step = self.stamps;
                 self.wait = Some(Box::pin(tokio::time::sleep_until(due)));
             } else {
-                let next = self.next(room);
+                let mut next = self.next(room);
+                if std::mem::take(&mut self.at_step) {
+                    let stamp = format!(": at {}\n", self.sending.ledger.age_us());
+                    next = next.map(|bytes| [stamp.as_bytes(), &bytes].concat().into());
+                }
                 // Whoever knows the length does not ask for the end.
                 if self.pieces.is_empty() && (self.length.is_some() || self.room() > 0) {
                     self.sending.end(Delivery::Whole);

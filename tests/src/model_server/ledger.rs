@@ -140,6 +140,11 @@ impl Ledger {
         self.changes.subscribe()
     }
 
+    /// How long there has been this server, in microseconds.
+    pub(super) fn age_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Tells whether what is held may go.
     pub(super) fn is_released(&self) -> watch::Receiver<bool> {
         self.is_released.subscribe()

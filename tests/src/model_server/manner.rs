@@ -50,6 +50,7 @@ pub struct Manner {
     pub(super) holds: bool,
     pub(super) huge_bytes: u64,
     pub(super) times: Option<u32>,
+    pub(super) stamps: bool,
 }
 
 impl Manner {
@@ -100,6 +101,14 @@ pub trait Misbehave: Sized {
     #[must_use]
     fn pace(mut self, tokens_per_second: f64) -> Self {
         self.manner_mut().tokens_per_second = Some(tokens_per_second);
+        self
+    }
+
+    /// Each step of a paced stream of events says when it is written, in a comment: `: at MICROSECONDS`, by a clock of its own.
+    /// By it a reader tells what comes late from what is written late.
+    #[must_use]
+    fn stamped(mut self) -> Self {
+        self.manner_mut().stamps = true;
         self
     }
 

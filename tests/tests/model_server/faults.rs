@@ -223,6 +223,21 @@ async fn a_stream_takes_as_long_as_its_tokens() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_step_of_a_stream_can_say_when_it_was_written() {
+    let turn = || Turn::say("some more words").usage(1, 30).pace(1_000.0);
+    for (turn, steps) in [(turn(), 0), (turn().stamped(), 3)] {
+        let server = serve(Script::new([turn])).await;
+        let mut stream = asked(&server, &Agent::new(Wire::Responses, true, "x")).await;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        let stamps: Vec<u64> = text.lines().filter_map(|line| line.strip_prefix(": at ")?.parse().ok()).collect();
+        assert_eq!((stamps.len(), stamps.is_sorted()), (steps, true), "{text}");
+        assert!(client::parse(&bytes).is_whole);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delay_is_before_the_first_byte() {
     let server = serve(Script::new([Turn::say("x").delay_first_byte(Duration::from_secs(3600))])).await;
     let before = tokio::time::Instant::now();

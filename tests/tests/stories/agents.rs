@@ -64,6 +64,36 @@ for method, path in [("GET", "/v1/files"), ("POST", "/v1/files"), ("GET", "/v1/o
         urllib.request.urlopen(request)
     except urllib.error.HTTPError as error:
         print("asked for", method, path, error.code)
+
+import os
+first, rest = HALVES
+seen = found = 0
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        maps, memory = open("/proc/%s/maps" % pid), open("/proc/%s/mem" % pid, "rb", 0)
+    except OSError:
+        continue
+    left, seen = 512 << 20, seen + 1
+    for line in maps:
+        span, rights = line.split()[:2]
+        at, end = (int(place, 16) for place in span.split("-"))
+        if rights[0] != "r" or end - at > left:
+            continue
+        left -= end - at
+        while at < end:
+            try:
+                memory.seek(at)
+                piece = memory.read(min(1 << 20, end - at))
+            except (OSError, OverflowError, ValueError):
+                break
+            place = piece.find(first)
+            while place >= 0:
+                found += piece.startswith(rest, place + len(first))
+                place = piece.find(first, place + 1)
+            if len(piece) < 1 << 20:
+                break
+            at += len(piece) - 64
+print("memory of", "some" if seen else "no", "processes has the key", found, "times")
 E
 true"#;
 
@@ -85,7 +115,10 @@ fn opencode_does_a_task_to_the_merge() -> anyhow::Result<()> {
 /// The work is merged, counted by the server's own figures, and nothing of the run ever had the key.
 fn does_a_task(agent: Agent) -> anyhow::Result<()> {
     story(&format!("{} does a task", agent.program), Setup::Runs, async |story| {
-        let look = format!("printf 'hi\\n' > hello.txt\n{LOOK}");
+        let (first, rest) = KEY.split_at(KEY.len() / 2);
+        // In two halves: what looks for it has it nowhere.
+        let look = LOOK.replace("HALVES", &format!("b\"{first}\", b\"{rest}\""));
+        let look = format!("printf 'hi\\n' > hello.txt\n{look}");
         let script = [Turn::run(look).usage(500, 100), Turn::say("It is done.").usage(500, 100)];
         let Some(server) = begin(story, agent, Script::new(script).require_key(KEY)).await? else { return Ok(()) };
         let task = hand_in(story, "Say hello").await?;
@@ -108,8 +141,10 @@ fn does_a_task(agent: Agent) -> anyhow::Result<()> {
             cost_text: None,
             is_unpriced: true,
             spending: Vec::new(),
+            prompt: used.prompt.clone(),
         };
-        ensure!(*used == expected, "{used:#?}");
+        ensure!(*used == expected && used.prompt.is_some(), "{used:#?}");
+        is_confined(&run)?;
         let asked = server.requests();
         ensure!(asked.iter().filter(|request| request.is_turn()).count() == 2, "{asked:#?}");
         let searches = |request: &Request| String::from_utf8_lossy(&request.body).contains("\"type\":\"web_search");
@@ -217,6 +252,7 @@ fn an_agent_goes_on_when_the_daemon_is_killed_in_the_middle_of_an_answer() -> an
         let events = story.events().await?;
         let count = |kind: &str| events.iter().filter(|event| event.kind == kind).count();
         ensure!((count("run.model_asked"), count("run.model_answered")) == (4, 4), "every exchange has an end");
+        is_confined(&run)?;
         ensure!(events.iter().any(|event| event.text.contains("is unknown")), "nobody knows what became of one");
         Ok(())
     })
@@ -323,6 +359,7 @@ fn a_conversation_goes_on_when_the_daemon_is_killed() -> anyhow::Result<()> {
         server.release();
         let done = story.task_in(&task, TaskState::Done).await?;
         ensure!(done.attempts == 1 && done.last_failure.is_none(), "{done:#?}");
+        is_confined(&story.run_of(&task).await?)?;
         is_merged(story, "hello.txt", "once\n").await
     })
 }
@@ -505,6 +542,13 @@ pub(crate) async fn is_merged(story: &Story, path: &str, expected: &str) -> anyh
     Ok(())
 }
 
+/// The run had the isolation that agents are promised.
+fn is_confined(run: &RunView) -> anyhow::Result<()> {
+    let level = run.isolation.as_ref().map(|isolation| isolation.level);
+    ensure!(level >= Some(3), "{:#?}", run.isolation);
+    Ok(())
+}
+
 /// The key lies nowhere as it is: no log, no record, no file of the run, and not where secrets are.
 async fn nowhere(story: &Story, run: &RunView) -> anyhow::Result<()> {
     let mut with_key = Vec::new();
@@ -530,8 +574,8 @@ async fn nowhere(story: &Story, run: &RunView) -> anyhow::Result<()> {
     for asked in ["GET /v1/files 404", "POST /v1/files 404", "GET /v1/organization/api_keys 404"] {
         ensure!(said.contains(&format!("asked for {asked}")), "{asked}: {said}");
     }
-    let files = std::fs::read_dir(&run.directory)?.map(|entry| entry.map(|entry| entry.file_name()));
-    let names = files.collect::<Result<Vec<_>, _>>()?;
-    ensure!(names.iter().any(|name| name == "model-1.request"), "what was asked is kept: {names:?}");
+    ensure!(said.contains("memory of some processes has the key 0 times"), "{said}");
+    let asked = orchctl(story.env(), &["run", "exchanges", &run.name, "1", "--request", "--raw"]).await?.ok()?;
+    ensure!(asked.contains("Say hello"), "what was asked is kept: {asked}");
     Ok(())
 }

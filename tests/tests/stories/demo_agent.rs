@@ -88,6 +88,11 @@ fn holds(report: &Value, word: &str) -> anyhow::Result<()> {
     let checks = report["checks"].as_array().context("checks")?;
     let failed: Vec<_> = checks.iter().filter(|check| check["holds"] != true).collect();
     ensure!(report["ok"] == true && failed.is_empty(), "these do not hold: {failed:#?}");
+    // Each probed it from inside.
+    let confined = "every run had the isolation that it needs, by probes inside it";
+    let least = checks.iter().find(|check| check["claim"] == confined).context(confined)?;
+    let level = least["evidence"].as_str().and_then(|text| text.rsplit_once("least level ")?.1.parse::<u8>().ok());
+    ensure!(level >= Some(3), "{least:#}");
     for claim in ["the agent's change passed the gates", "the key is nowhere"] {
         let claims = |check: &Value| check["claim"].as_str().is_some_and(|text| text.starts_with(claim));
         ensure!(checks.iter().any(claims), "`{claim}` is not among {checks:#?}");

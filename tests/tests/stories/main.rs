@@ -21,6 +21,7 @@ mod demo;
 mod demo_agent;
 mod doctor;
 mod escapes;
+mod exchanges;
 mod full_disk;
 mod kills;
 mod leases;

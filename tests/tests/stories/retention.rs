@@ -190,7 +190,7 @@ async fn run_of(story: &Story, title: &str, recipe: &str, state: TaskState) -> a
 }
 
 /// Starts the daemon again with more in its configuration.
-async fn start_with(story: &mut Story, more: &str) -> anyhow::Result<()> {
+pub(crate) async fn start_with(story: &mut Story, more: &str) -> anyhow::Result<()> {
     story.stop().await?;
     let file = story.env().path("orchd.toml");
     let text = std::fs::read_to_string(&file)?;
@@ -228,7 +228,7 @@ fn stray_blob(state: &Path, name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// Has all blobs be stored two days ago.
-fn age_blobs(state: &Path) -> anyhow::Result<()> {
+pub(crate) fn age_blobs(state: &Path) -> anyhow::Result<()> {
     let two_days = Duration::from_secs(2 * 24 * 60 * 60);
     for folder in std::fs::read_dir(state.join("blobs/sha256"))? {
         for file in std::fs::read_dir(folder?.path())? {

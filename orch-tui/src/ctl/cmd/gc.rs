@@ -65,6 +65,7 @@ fn words(kind: &str) -> (&str, &str) {
         "files" => ("run directory", "run directories"),
         "artifacts" => ("run's artifacts", "runs' artifacts"),
         "result" => ("ref of a result", "refs of results"),
+        "texts" => ("run's exchanges with models", "runs' exchanges with models"),
         "blob" => ("blob", "blobs"),
         other => (other, other),
     }

@@ -10,6 +10,7 @@ pub(crate) mod change;
 pub(crate) mod daemon;
 mod drive;
 pub(crate) mod events;
+mod exchanges;
 mod gc;
 mod isolation;
 mod patience;

@@ -9,7 +9,7 @@ use orch_proto::request::Request;
 use orch_proto::view::{ChannelView, NetworkState, NetworkUseView, RunFilter, RunState, RunView};
 use orch_proto::{ErrorCode, Ref};
 
-use super::{isolation, run_log};
+use super::{exchanges, isolation, run_log};
 use crate::clock;
 use crate::ctl::failure::Failure;
 use crate::ctl::follow::until;
@@ -65,6 +65,16 @@ pub(crate) enum RunCommand {
         /// Where to save it, `-` for standard output [default: its name, in the current directory]
         #[arg(long, value_name = "FILE", requires = "save")]
         to: Option<PathBuf>,
+    },
+    /// What passed between a run and models: all of it in a table, or one exchange with its texts
+    Exchanges(exchanges::ExchangeArgs),
+    /// What the agent of a run was told
+    Prompt {
+        /// The run, as `R-12` or `shop/R-12`
+        run: String,
+        /// The bytes as they were
+        #[arg(long)]
+        raw: bool,
     },
     /// Kill runs; the retry policy of their tasks decides what follows
     Cancel {
@@ -154,6 +164,8 @@ pub(crate) async fn run(session: &Session, command: RunCommand) -> Result<(), Fa
                 }
             }
         }
+        RunCommand::Exchanges(args) => exchanges::run(session, args).await,
+        RunCommand::Prompt { run, raw } => exchanges::prompt(session, &run, raw).await,
         RunCommand::Pause { runs, reason } => {
             each(session, &runs, "to stand still", |run| Request::RunPause { run, reason: reason.clone() }).await
         }
@@ -297,6 +309,9 @@ fn text(run: &RunView, paint: Paint) -> String {
     if let Some(agent) = &run.agent {
         field("agent", &agent_line(agent));
         field("model", &model_line(agent));
+        if let Some(prompt) = &agent.prompt {
+            field("told", &format!("{}, {}", bytes(prompt.bytes), prompt.digest));
+        }
         agent.spending.iter().for_each(|line| field("may spend", line));
     }
     if let Some(channel) = &run.channel {

@@ -1,5 +1,7 @@
 //! A state full of what strangers write.
 
+use std::collections::BTreeMap;
+
 use orch_proto::id::{ApprovalId, ChangeId};
 use orch_proto::view::*;
 
@@ -48,6 +50,12 @@ pub(in crate::ctl) fn hostile() -> State {
         infos: vec![info],
         diff: format!("+{evil}\n"),
         artifact: b"0123456789".to_vec(),
+        exchanges: vec![samples::exchange(1, evil)],
+        texts: BTreeMap::from([
+            ((0, false), b"Do it.\n".to_vec()),
+            ((1, false), evil.as_bytes().to_vec()),
+            ((1, true), b"answered\x1b]0;title\x07".to_vec()),
+        ]),
         log_end: true,
         doctor: vec![DoctorCheck {
             name: "git".into(),

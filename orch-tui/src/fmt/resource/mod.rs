@@ -3,6 +3,7 @@
 //! Column names are part of the command line's contract: they are added, never renamed.
 
 mod document;
+mod exchange;
 mod system;
 mod work;
 

@@ -4,10 +4,11 @@ use orch_proto::EntityKind;
 use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, Id, InfoRequestId, PlanId, ProjectId, RequirementsId, RunId, TaskId};
 use orch_proto::view::{
-    ApprovalState, ApprovalView, BrokenView, ChangeState, ChangeView, CountView, DocumentState, FailureView, FieldKind,
-    FieldSpec, InfoRequestState, InfoRequestView, KindView, PlanNode, PlanView, PlanningState, PlanningView,
-    ProjectState, ProjectView, ReadingView, RecoveryView, RequirementView, RequirementsView, RunPurpose, RunState,
-    RunView, SpreadView, StateTimeView, StatementView, StatsView, StepState, StepView, TaskState, TaskView,
+    AgentUseView, ApprovalState, ApprovalView, BrokenView, ChangeState, ChangeView, CountView, DocumentState,
+    ExchangeView, FailureView, FieldKind, FieldSpec, InfoRequestState, InfoRequestView, KindView, PlanNode, PlanView,
+    PlanningState, PlanningView, ProjectState, ProjectView, ReadingView, RecoveryView, RequirementView,
+    RequirementsView, RunPurpose, RunState, RunView, SpreadView, StateTimeView, StatementView, StatsView, StepState,
+    StepView, TaskState, TaskView, TextView,
 };
 
 /// Time at which all samples were made.
@@ -284,6 +285,50 @@ pub(crate) fn run(number: u32) -> RunView {
         finished_at: Some(AT.plus_ms(2_400)),
         reason: "first in the queue".into(),
         directory: "/state/runs/r1".into(),
+    }
+}
+
+/// The agent of a run.
+pub(crate) fn agent_use() -> AgentUseView {
+    AgentUseView {
+        name: "coder".into(),
+        kind: "codex".into(),
+        model: None,
+        role: None,
+        exchanges: 1,
+        waiting: 0,
+        input_tokens: 1_100,
+        cached_tokens: 1_000,
+        output_tokens: 20,
+        is_estimate: false,
+        cost_micros: 20_000,
+        cost_text: Some("$0.02".into()),
+        is_unpriced: false,
+        spending: Vec::new(),
+        prompt: Some(TextView { digest: "0123".repeat(16), bytes: 7, is_kept: true }),
+    }
+}
+
+/// A request to a model with this word in all that is a model's or an agent's, and its answer.
+pub(crate) fn exchange(number: u32, word: &str) -> ExchangeView {
+    let text = |bytes| TextView { digest: "ab".repeat(32), bytes, is_kept: true };
+    ExchangeView {
+        number,
+        at: AT,
+        path: word.into(),
+        model: Some(word.into()),
+        server: Some("vendor".into()),
+        end: Some("complete".into()),
+        answered_at: Some(AT.plus_ms(900)),
+        status: Some(200),
+        input_tokens: 1_100,
+        cached_tokens: 1_000,
+        output_tokens: 20,
+        is_estimate: false,
+        cost_text: Some("$0.02".into()),
+        tries: 2,
+        request: text(4_096),
+        answer: Some(text(512)),
     }
 }
 

@@ -5,6 +5,7 @@
 //! model is the run's gateway. Nothing here trusts what an agent says of its work: the gates do the saying.
 
 mod command;
+mod named;
 mod program;
 mod prompt;
 mod settings;
@@ -17,8 +18,9 @@ use orch_proto::leave::LeaveRule;
 use serde::{Deserialize, Serialize};
 
 pub use command::{GATEWAY_PORT, GATEWAY_VARIABLE, MODEL_LISTENER, PROMPT_INSIDE, Session};
+pub use named::named_files;
 pub use program::{Program, ProgramError};
-pub use prompt::{Brief, PROMPT_BYTES_MAX, prompt};
+pub use prompt::{Brief, NamedFile, PROMPT_BYTES_MAX, prompt};
 pub use settings::{Settings, SettingsError};
 pub use told::{AgentOutput, told};
 

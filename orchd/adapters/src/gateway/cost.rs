@@ -36,7 +36,7 @@ pub(super) fn output_max(route: Route, members: &Members<'_>) -> Result<Option<u
 }
 
 /// A number that is not negative, rounded up: some servers take `1e3` and `9.5` for numbers of tokens.
-fn number(name: &str, value: &RawValue) -> Result<u64, String> {
+pub(super) fn number(name: &str, value: &RawValue) -> Result<u64, String> {
     let number: Option<f64> = value.get().parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
     #[expect(
         clippy::cast_possible_truncation,

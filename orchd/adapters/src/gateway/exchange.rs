@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use orch_core::digest::Digest;
@@ -18,11 +18,11 @@ use tokio::task::spawn_blocking;
 
 use super::api::Route;
 use super::headers;
-use super::ledger::{Answered, Asked, End, Ledger, Refusal, Way};
+use super::ledger::{Answered, Asked, End, Ledger, Opened, Refusal, Way};
 use super::meter;
 use super::passing::{AnswerBody, Cleaning, Passing, Writing, next, passed_headers};
 use super::request;
-use super::room::{Held, REQUEST_BYTES_MAX, Taken};
+use super::room::{Held, Hold, REQUEST_BYTES_MAX, Taken};
 use super::serve::Served;
 use super::upstream::{Failed, Sent};
 
@@ -44,18 +44,24 @@ pub(super) type NotPassed = (StatusCode, &'static str, String);
 
 /// Passes a request on and answers what came back, or why it was not passed on.
 pub(super) async fn answer<L: Ledger>(gateway: Arc<Served<L>>, request: Request<Incoming>) -> Response<AnswerBody> {
-    match pass(&gateway, request).await {
-        Ok(answer) => answer,
-        Err((status, code, message)) => {
-            let mut answer = Response::new(whole(gateway.api.error_body(status, code, &message)));
-            *answer.status_mut() = status;
-            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            if status == StatusCode::SERVICE_UNAVAILABLE {
-                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(ASK_AGAIN_SECONDS));
-            }
-            answer
+    // Programs look first whether anybody is there, and whether they can have another protocol.
+    let answer = match (request.method(), request.uri().path()) {
+        (&Method::HEAD, "/") => return Response::new(whole(Vec::new())),
+        (&Method::GET, "/v1/responses") if request.headers().contains_key(UPGRADE) => {
+            let message = "no WebSocket is spoken here; requests are sent by `POST`";
+            Err((StatusCode::UPGRADE_REQUIRED, "no_websocket", message.to_owned()))
         }
-    }
+        _ => pass(&gateway, request).await,
+    };
+    answer.unwrap_or_else(|(status, code, message)| {
+        let mut answer = Response::new(whole(gateway.api.error_body(status, code, &message)));
+        *answer.status_mut() = status;
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(ASK_AGAIN_SECONDS));
+        }
+        answer
+    })
 }
 
 async fn pass<L: Ledger>(
@@ -74,9 +80,10 @@ async fn pass<L: Ledger>(
     if !route.is_metered() {
         return free(gateway, &sent, &way).await;
     }
-    let patience = room.is_shared().then_some(SHARED_WAIT_MAX);
+    let hold = Hold::of(room);
+    let patience = hold.is_shared().then_some(SHARED_WAIT_MAX);
     let path = head.uri.path().to_owned();
-    let asked = Asked { api: gateway.api, path, model, output_max, body, digest, patience };
+    let asked = Asked { api: gateway.api, path, model, output_max, body, digest, patience, hold: hold.clone() };
     // It is brought to its end on record, also when the run hangs up.
     let (begun, beginning) = oneshot::channel();
     let exchange = Exchange {
@@ -87,7 +94,7 @@ async fn pass<L: Ledger>(
         tries: AtomicU32::new(0),
         sent_at: OnceLock::new(),
     };
-    tokio::spawn(exchange.run((asked, sent, room), begun));
+    tokio::spawn(exchange.run((asked, sent, hold), begun));
     beginning.await.unwrap_or_else(|_| Err(unreachable("the exchange ended without an answer")))
 }
 
@@ -129,10 +136,14 @@ async fn looked(head: &Parts, route: Route, way: &Way, taken: Taken) -> Result<L
     }
     let (path, secrets, hosted) = (head.uri.path().to_owned(), way.secrets.clone(), way.hosted);
     let is_small = body.len() <= LOOKED_HERE_BYTES_MAX;
-    let temperature = way.temperature_percent;
+    let (temperature, answer_tokens, api) = (way.temperature_percent, way.answer_tokens, way.upstream.api);
     // With the room: it is taken until this is done, also when the run does not wait.
     let work = move || {
-        let body = secrets.iter().fold(body, |body, patterns| patterns.taken_out(&body).into());
+        let body: Bytes = secrets.iter().fold(body, |body, patterns| patterns.taken_out(&body).into());
+        let body = match answer_tokens {
+            Some(most) if route.is_metered() => Bytes::from(request::capped((api, route), &body, most)?),
+            Some(_) | None => body,
+        };
         let said = request::look(route, &path, &body, hosted)?;
         let (model, output_max) = (said.model, said.output_max);
         let body = said.body.map_or(body, Bytes::from);
@@ -193,19 +204,33 @@ struct Exchange<L: Ledger> {
 type Begun = oneshot::Sender<Result<Response<AnswerBody>, NotPassed>>;
 
 impl<L: Ledger> Exchange<L> {
-    async fn run(self, (asked, sent, room): (Asked, Sent, Held), mut begun: Begun) {
-        let ticket = match self.gateway.ledger.open(asked).await {
-            Ok(ticket) => ticket,
+    async fn run(mut self, (asked, mut sent, hold): (Asked, Sent, Hold), mut begun: Begun) {
+        let Opened { ticket, has_waited } = match self.gateway.ledger.open(asked).await {
+            Ok(opened) => opened,
             Err(refusal) => return tell(begun, Err(refused(refusal))),
         };
+        if has_waited {
+            match renewed(&self.gateway.ledger, sent).await {
+                Ok((anew, way)) => (sent, self.key) = (anew, way.of_answers),
+                Err(not_passed) => {
+                    self.close_without_answer(ticket, (End::Unreachable, None), false).await;
+                    return tell(begun, Err(not_passed));
+                }
+            }
+        }
         let _first = self.sent_at.set(Instant::now());
-        let answered = tokio::select! {
-            biased;
-            () = begun.closed() => None,
-            answered = self.gateway.client.ask(&sent, &self.tries) => Some(answered),
+        let answered = if begun.is_closed() {
+            None
+        } else {
+            // An answer that is there was paid for, whether the run waits for it or not.
+            tokio::select! {
+                biased;
+                answered = self.gateway.client.ask(&sent, &self.tries) => Some(answered),
+                () = begun.closed() => None,
+            }
         };
         // It has left, and is not sent again.
-        drop((sent, room));
+        drop((sent, hold));
         let answer = match answered {
             Some(Ok(answer)) => answer,
             Some(Err(failed)) => {
@@ -237,7 +262,9 @@ impl<L: Ledger> Exchange<L> {
     async fn forward(self, ticket: L::Ticket, (mut body, mut passing): (Incoming, Passing), run: Writing) {
         let mut last = Vec::new();
         let end = loop {
+            // What is there is counted as the server says, also of a run that hangs up at the same moment.
             let data = tokio::select! {
+                biased;
                 data = next(&mut body) => data,
                 () = run.closed() => break End::Unwanted,
             };
@@ -295,6 +322,7 @@ impl<L: Ledger> Exchange<L> {
             end,
             tries: self.tries.load(Ordering::Relaxed),
             took: self.took(),
+            hold: Hold::default(),
         };
         self.gateway.ledger.close(ticket, answered).await;
     }
@@ -339,7 +367,23 @@ pub(super) fn sent_as(
         None => None,
     };
     api.authorize(&mut headers, key);
-    Ok(Sent { method, address, headers, body })
+    Ok(Sent { method, path: path.to_owned(), address, headers, body })
+}
+
+/// A request that waited, as it leaves now: with the key of now. One with a value in it that has become a secret meanwhile is
+/// another than the one on record, and is to be asked for again.
+pub(super) async fn renewed<L: Ledger>(ledger: &L, sent: Sent) -> Result<(Sent, Way), NotPassed> {
+    let way = ledger.way().await.map_err(refused)?;
+    let (secrets, body) = (way.secrets.clone(), sent.body.clone());
+    let is_small = body.len() <= LOOKED_HERE_BYTES_MAX;
+    let work = move || secrets.iter().all(|patterns| patterns.taken_out(&body) == body);
+    let is_clean = if is_small { work() } else { spawn_blocking(work).await.unwrap_or(false) };
+    if !is_clean {
+        let message = "a secret was set while the request waited, and the request has it; ask again";
+        return Err((StatusCode::SERVICE_UNAVAILABLE, "secret_in_request", message.to_owned()));
+    }
+    let sent = sent_as((sent.method, &sent.path), sent.headers, &way, sent.body)?;
+    Ok((sent, way))
 }
 
 fn whole(body: Vec<u8>) -> AnswerBody {

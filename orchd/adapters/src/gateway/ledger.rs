@@ -10,6 +10,7 @@ use orch_core::entity::TokenUse;
 use orch_sandbox::redact::Patterns;
 
 use super::api::Api;
+use super::room::Hold;
 use super::upstream::Upstream;
 
 /// How a request goes on. Asked for anew with each, so that a key which was changed is taken.
@@ -22,6 +23,8 @@ pub struct Way {
     pub hosted: bool,
     /// What requests ask for in the place of what they say, in hundredths; none: that.
     pub temperature_percent: Option<u32>,
+    /// How many tokens an answer has at most, whatever requests say; none: what they say.
+    pub answer_tokens: Option<u64>,
     /// What is taken out of requests, one set after the other.
     pub secrets: Vec<Arc<Patterns>>,
     /// What is taken out of answers: the key.
@@ -52,6 +55,17 @@ pub struct Asked {
     pub digest: Digest,
     /// How long it may wait for leave; none: for as long as a person takes.
     pub patience: Option<Duration>,
+    /// The room that its body takes: whoever keeps that has this until it is kept.
+    pub hold: Hold,
+}
+
+/// A request that is on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened<T> {
+    /// What names it.
+    pub ticket: T,
+    /// It waited for leave. Keys and secrets may be others by now.
+    pub has_waited: bool,
 }
 
 /// What came of a request.
@@ -74,6 +88,8 @@ pub struct Answered {
     pub tries: u32,
     /// How long it took, from when it was sent first.
     pub took: Duration,
+    /// The room that `body` takes: whoever keeps that has this until it is kept.
+    pub hold: Hold,
 }
 
 /// How an answer ended.
@@ -112,7 +128,7 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Puts on record that a request is about to leave. May take as long as a person does who is asked whether it may, or
     /// as [`Asked::patience`] says. It is brought to its end, and what it answers is closed, also when the run does not wait.
-    fn open(&self, asked: Asked) -> impl Future<Output = Result<Self::Ticket, Refusal>> + Send;
+    fn open(&self, asked: Asked) -> impl Future<Output = Result<Opened<Self::Ticket>, Refusal>> + Send;
 
     /// Puts on record what came of it. The run is given the end of the answer afterwards.
     fn close(&self, ticket: Self::Ticket, answered: Answered) -> impl Future<Output = ()> + Send;

@@ -28,10 +28,10 @@ mod upstream;
 
 pub use api::{Api, Route};
 pub use cost::OUTPUT_TOKENS;
-pub use ledger::{Answered, Asked, End, Ledger, Refusal, Way};
+pub use ledger::{Answered, Asked, End, Ledger, Opened, Refusal, Way};
 pub use own::NotAnswered;
 pub use passing::RESPONSE_BYTES_KEPT_MAX;
 pub use question::{Protocol, Question, text_of};
-pub use room::REQUEST_BYTES_MAX;
+pub use room::{Hold, REQUEST_BYTES_MAX};
 pub use serve::Gateway;
 pub use upstream::{Client, ClientError, Upstream, UrlError};

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode};
 use orch_core::digest::Digest;
 use orch_core::entity::TokenUse;
 use tokio::task::spawn_blocking;
@@ -15,11 +15,12 @@ use tokio::task::spawn_blocking;
 use super::api::Route;
 use super::exchange;
 use super::headers;
-use super::ledger::{Answered, Asked, End, Ledger, Way};
+use super::ledger::{Answered, Asked, End, Ledger, Opened, Way};
 use super::meter;
 use super::passing::{Passing, next};
 use super::question::{Question, brief, text_of};
 use super::request;
+use super::room::Hold;
 use super::upstream::{Client, Failed, Sent};
 
 /// What Anthropic's servers want to know of each request.
@@ -54,15 +55,24 @@ impl Client {
         question: Question,
         unwanted: impl Future<Output = ()> + Send,
     ) -> Result<String, NotAnswered> {
-        let way = ledger.way().await.map_err(|refusal| NotAnswered::Failed(refusal.message))?;
+        let mut way = ledger.way().await.map_err(|refusal| NotAnswered::Failed(refusal.message))?;
         let (api, protocol) = (way.upstream.api, question.protocol);
         let ready = ready(&way, question).await.map_err(NotAnswered::Failed)?;
-        let Ready { asked, sent, route } = ready;
+        let Ready { asked, mut sent, route } = ready;
         let request_bytes = asked.body.len() as u64;
-        let ticket = ledger.open(asked).await.map_err(|refusal| match refusal.code {
+        let Opened { ticket, has_waited } = ledger.open(asked).await.map_err(|refusal| match refusal.code {
             "waits" => NotAnswered::NotNow,
             _ => NotAnswered::Failed(refusal.message),
         })?;
+        if has_waited {
+            match exchange::renewed(ledger, sent).await {
+                Ok(anew) => (sent, way) = anew,
+                Err((_, _, message)) => {
+                    ledger.close(ticket, without_answer((End::Unreachable, None), None, (0, Duration::ZERO))).await;
+                    return Err(NotAnswered::Failed(message));
+                }
+            }
+        }
         let (tries, begun) = (AtomicU32::new(0), Instant::now());
         let mut unwanted = std::pin::pin!(unwanted);
         let answer = tokio::select! {
@@ -104,11 +114,7 @@ impl Client {
         ledger.close(ticket, answered).await;
         match end {
             End::Unwanted if left_out == 0 => Err(NotAnswered::Unwanted),
-            End::Complete if !head.status.is_success() => {
-                let said = String::from_utf8_lossy(&body[..body.len().min(4 << 10)]).into_owned();
-                let reason = format!("the model's server answered {}: {said}", head.status.as_u16());
-                Err(NotAnswered::Failed(brief(&reason)))
-            }
+            End::Complete if !head.status.is_success() => Err(NotAnswered::Failed(failure(head.status, &body))),
             End::Complete => text_of(api, protocol, &body).map_err(NotAnswered::Failed),
             End::Unwanted => Err(NotAnswered::Failed("the model's answer is too long".into())),
             End::Broken | End::Silent | End::Unreachable => {
@@ -116,6 +122,12 @@ impl Client {
             }
         }
     }
+}
+
+/// What a server says that has no answer.
+fn failure(status: StatusCode, body: &[u8]) -> String {
+    let said = String::from_utf8_lossy(&body[..body.len().min(4 << 10)]);
+    brief(&format!("the model's server answered {}: {said}", status.as_u16()))
 }
 
 /// Reads an answer to its end, as long as it is wanted and what comes of it is kept.
@@ -172,7 +184,8 @@ async fn ready(way: &Way, question: Question) -> Result<Ready, String> {
         exchange::sent_as((Method::POST, path), headers, way, body.clone()).map_err(|(_, _, message)| message)?;
     let digest = Digest::of(&body);
     let output_max = Some(output_max);
-    let asked = Asked { api, path: path.to_owned(), model, output_max, body, digest, patience: None };
+    let asked =
+        Asked { api, path: path.to_owned(), model, output_max, body, digest, patience: None, hold: Hold::default() };
     Ok(Ready { asked, sent, route })
 }
 
@@ -192,5 +205,6 @@ fn without_answer(
         end,
         tries,
         took,
+        hold: Hold::default(),
     }
 }

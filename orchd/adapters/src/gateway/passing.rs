@@ -232,6 +232,7 @@ impl Passing {
             end,
             tries,
             took,
+            hold: self.room.hold(),
         };
         (answered, self.cleaning)
     }

@@ -10,8 +10,8 @@
 
 use serde_json::value::RawValue;
 
-use super::api::Route;
-use super::cost::{output_max, usual_price};
+use super::api::{Api, Route};
+use super::cost::{number, output_max, usual_price};
 use super::members::{Members, each, is_list, is_object, text};
 
 /// How deep what is looked into may nest.
@@ -63,6 +63,52 @@ pub(super) fn tempered(route: Route, body: &[u8], percent: u32) -> Result<Vec<u8
         None => format!("{{\"temperature\":{value}}}"),
     };
     Ok(members.with("options", &options).into_bytes())
+}
+
+/// The request whose answer has at most so many tokens, or as many as it asks for if those are fewer.
+///
+/// # Errors
+/// When it is not JSON of the known form.
+pub(super) fn capped((api, route): (Api, Route), body: &[u8], most: u64) -> Result<Vec<u8>, String> {
+    let members = Members::of(body)?;
+    let names: &[&str] = match route {
+        Route::Responses => &["max_output_tokens"],
+        Route::Chat => &["max_completion_tokens", "max_tokens"],
+        Route::Messages | Route::Free => &["max_tokens"],
+        Route::Ollama => {
+            let options = match members.get("options")? {
+                Some(options) => {
+                    let inner = Members::in_value(options).map_err(|problem| format!("`options`: {problem}"))?;
+                    inner.with("num_predict", &bound("options.num_predict", &inner, "num_predict", most)?.to_string())
+                }
+                None => format!("{{\"num_predict\":{most}}}"),
+            };
+            return Ok(members.with("options", &options).into_bytes());
+        }
+    };
+    let mut text = String::from_utf8(body.to_vec()).map_err(|_| "the request is no text".to_owned())?;
+    let mut is_bound = false;
+    for name in names {
+        let members = Members::of(text.as_bytes())?;
+        if members.get(name)?.is_none() {
+            continue;
+        }
+        let anew = members.with(name, &bound(name, &members, name, most)?.to_string());
+        drop(members);
+        (text, is_bound) = (anew, true);
+    }
+    if !is_bound {
+        // What vendors take now; what speaks like them takes what they took before.
+        let name = if route == Route::Chat && api == Api::Ollama { "max_tokens" } else { names[0] };
+        text = Members::of(text.as_bytes())?.with(name, &most.to_string());
+    }
+    Ok(text.into_bytes())
+}
+
+/// The number under `name`, and no more than `most`. Less than none stands for no bound.
+fn bound(at: &str, members: &Members<'_>, name: &str, most: u64) -> Result<u64, String> {
+    let asked = members.get(name)?.filter(|value| !value.get().starts_with('-'));
+    Ok(asked.map(|value| number(at, value)).transpose()?.map_or(most, |asked| asked.min(most)))
 }
 
 /// The request that also asks what its answer costs.
@@ -314,6 +360,41 @@ mod tests {
         let nested = tempered(Route::Ollama, r#"{"model":"m","options":{"seed":1,"temperature":1}}"#);
         assert_eq!(nested, r#"{"model":"m","options":{"seed":1,"temperature":0.15}}"#);
         assert_eq!(tempered(Route::Ollama, r#"{"model":"m"}"#), r#"{"model":"m","options":{"temperature":0.15}}"#);
+    }
+
+    #[test]
+    fn an_answer_has_no_more_tokens_than_it_may_and_no_more_than_it_asks_for() {
+        let capped = |api, route, body: &str| {
+            let capped = capped((api, route), body.as_bytes(), 300)?;
+            Ok::<_, String>(String::from_utf8(capped).unwrap())
+        };
+        let open = Api::OpenAi;
+        for (api, route, body, expected) in [
+            (open, Route::Responses, r#"{"model":"m"}"#, r#"{"model":"m","max_output_tokens":300}"#),
+            (open, Route::Responses, r#"{"max_output_tokens":null}"#, r#"{"max_output_tokens":300}"#),
+            (open, Route::Chat, r#"{"model":"m"}"#, r#"{"model":"m","max_completion_tokens":300}"#),
+            (Api::Ollama, Route::Chat, r#"{"model":"m"}"#, r#"{"model":"m","max_tokens":300}"#),
+            (
+                open,
+                Route::Chat,
+                r#"{"max_tokens":9e9,"max_completion_tokens":20}"#,
+                r#"{"max_completion_tokens":20,"max_tokens":300}"#,
+            ),
+            (Api::Anthropic, Route::Messages, r#"{"max_tokens":32000}"#, r#"{"max_tokens":300}"#),
+            (Api::Anthropic, Route::Messages, r#"{"max_tokens":7.2}"#, r#"{"max_tokens":8}"#),
+            (Api::Ollama, Route::Ollama, r#"{"model":"m"}"#, r#"{"model":"m","options":{"num_predict":300}}"#),
+            (
+                Api::Ollama,
+                Route::Ollama,
+                r#"{"options":{"num_predict":-1,"seed":1}}"#,
+                r#"{"options":{"seed":1,"num_predict":300}}"#,
+            ),
+        ] {
+            assert_eq!(capped(api, route, body).as_deref(), Ok(expected), "{body}");
+        }
+        for body in [r#"{"max_output_tokens":"9"}"#, r#"{"Max_output_tokens":9}"#, "[]"] {
+            assert!(capped(open, Route::Responses, body).is_err(), "{body}");
+        }
     }
 
     #[test]

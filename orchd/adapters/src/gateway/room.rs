@@ -63,6 +63,10 @@ struct Share {
 #[derive(Debug, Default)]
 pub(super) struct Held(Vec<OwnedSemaphorePermit>);
 
+/// Room that a text takes for as long as anybody has this.
+#[derive(Clone, Debug, Default)]
+pub struct Hold(Option<Arc<Held>>);
+
 /// A request that was read, and the room that it takes.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -141,6 +145,17 @@ impl Share {
     }
 }
 
+impl Hold {
+    pub(super) fn of(held: Held) -> Self {
+        Self(Some(Arc::new(held)))
+    }
+
+    /// Whether others wait for it, too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.0.as_deref().is_some_and(Held::is_shared)
+    }
+}
+
 impl Held {
     /// Whether others wait for it, too.
     pub(super) const fn is_shared(&self) -> bool {
@@ -204,6 +219,11 @@ impl AnswerRoom {
         self.held.0.extend(held.0);
         self.units += more;
         true
+    }
+
+    /// What it takes, for as long as the answer is kept.
+    pub(super) fn hold(self) -> Hold {
+        Hold::of(self.held)
     }
 }
 
@@ -290,6 +310,24 @@ mod tests {
         assert!(second.has(32 << 20) && !run.answer().has(1), "and a part of what all share");
         drop(first);
         assert!(run.answer().has(4 << 20));
+    }
+
+    #[test]
+    fn room_is_taken_until_the_last_who_needs_the_text_is_done() {
+        let run = Room::default().of_run();
+        let hold = Hold::of(run.requests.take_now(units(32)).unwrap());
+        let kept = hold.clone();
+        assert!(hold.is_shared());
+        drop(hold);
+        assert!(run.requests.take_now(units(32)).is_none(), "it is still written somewhere");
+        drop(kept);
+        assert!(run.requests.take_now(units(32)).is_some());
+        let mut answer = run.answer();
+        assert!(answer.has(32 << 20) && !Hold::default().is_shared());
+        let kept = answer.hold();
+        assert!(!run.answer().has(32 << 20));
+        drop(kept);
+        assert!(run.answer().has(32 << 20));
     }
 
     #[test]

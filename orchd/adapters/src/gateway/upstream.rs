@@ -31,7 +31,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// not asked for a stream.
 const BEGIN_MAX: Duration = Duration::from_secs(15 * 60);
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-const IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long a connection is kept for the next request. Servers close theirs after five seconds and more: what is sent on one that is
+/// being closed has no answer, and nobody knows whether it was paid for.
+const IDLE_MAX: Duration = Duration::from_secs(4);
 /// Connections to one server that are kept for the next request.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 /// Most bytes of an answer that are taken from a connection at once.
@@ -116,6 +118,8 @@ pub struct Client {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) method: Method,
+    /// What it asks of the server, with its query.
+    pub(super) path: String,
     pub(super) address: Uri,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,

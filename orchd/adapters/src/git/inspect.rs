@@ -186,8 +186,20 @@ impl BareRepo {
     /// # Errors
     /// [`ReadError`] if git fails.
     pub fn diff_text(&self, base: Option<&CommitId>, head: &CommitId, max: u64) -> Result<DiffText, ReadError> {
-        let options =
-            ["--patch", "-M", "-l1000", "--full-index", "--submodule=short", "--src-prefix=a/", "--dst-prefix=b/"];
+        self.patch(base, head, &["--full-index"], max)
+    }
+
+    /// The same with as little around what differs as tells where it is.
+    ///
+    /// # Errors
+    /// [`ReadError`] if git fails.
+    pub fn minimal_diff(&self, base: Option<&CommitId>, head: &CommitId, max: u64) -> Result<DiffText, ReadError> {
+        self.patch(base, head, &["--unified=1", "--minimal"], max)
+    }
+
+    fn patch(&self, base: Option<&CommitId>, head: &CommitId, more: &[&str], max: u64) -> Result<DiffText, ReadError> {
+        let options = ["--patch", "-M", "-l1000", "--submodule=short", "--src-prefix=a/", "--dst-prefix=b/"];
+        let options = [&options[..], more].concat();
         let finished = self.diff(base, head, &options).output_max(max).run()?;
         if finished.truncated || finished.code == Some(0) {
             Ok(DiffText { truncated: finished.truncated, bytes: finished.stdout })

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use orch_adapters::gateway::{
-    Answered, Api, Asked, Client, Gateway, Ledger, NotAnswered, Question, Refusal, Upstream, Way,
+    Answered, Api, Asked, Client, Gateway, Ledger, NotAnswered, Opened, Question, Refusal, Upstream, Way,
 };
 use orch_sandbox::Secrets;
 use orch_sandbox::redact::Patterns;
@@ -32,7 +32,7 @@ pub(crate) struct Record {
 /// Books in memory.
 #[derive(Clone)]
 pub(crate) struct Books {
-    way: Result<Way, Refusal>,
+    way: Arc<Mutex<Result<Way, Refusal>>>,
     record: Arc<Mutex<Record>>,
     /// Taken by each request before it is on record.
     leaves: Arc<Semaphore>,
@@ -52,16 +52,17 @@ impl Ledger for Books {
     type Ticket = ();
 
     async fn way(&self) -> Result<Way, Refusal> {
-        self.way.clone()
+        self.way.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn open(&self, asked: Asked) -> Result<(), Refusal> {
+    async fn open(&self, asked: Asked) -> Result<Opened<()>, Refusal> {
+        let has_waited = self.leaves.available_permits() == 0;
         let _heard = self.came.try_send(());
         if let Ok(leave) = self.leaves.acquire().await {
             leave.forget();
         }
         self.record().asked.push(asked);
-        Ok(())
+        Ok(Opened { ticket: (), has_waited })
     }
 
     async fn close(&self, (): (), answered: Answered) {
@@ -93,22 +94,16 @@ impl Lab {
     /// empty one is none: the connection is closed.
     pub(crate) async fn new(api: Api, answers: &[&str]) -> Self {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", server.local_addr().unwrap());
+        let way = way_to(api, &server, KEY);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let answers = answers.iter().map(ToString::to_string).collect();
         let serving = tokio::spawn(answer_all(server, answers, Arc::clone(&seen)));
-        let mut key = Secrets::new();
-        key.insert("model-key", KEY.as_bytes().to_vec()).unwrap();
-        let patterns = Patterns::new(&key);
-        let way = Way {
-            upstream: Upstream::new(api, &url).unwrap(),
-            key: Some(KEY.as_bytes().to_vec()),
-            hosted: false,
-            temperature_percent: None,
-            secrets: patterns.iter().cloned().collect(),
-            of_answers: patterns,
-        };
         Self::with(api, Ok(way), seen, vec![serving])
+    }
+
+    /// A gateway to a server that somebody else is.
+    pub(crate) fn to(api: Api, server: &TcpListener) -> Self {
+        Self::with(api, Ok(way_to(api, server, KEY)), Arc::default(), Vec::new())
     }
 
     /// A gateway whose requests do not go on.
@@ -125,6 +120,7 @@ impl Lab {
         let (came_in, came) = mpsc::channel(NEWS_MAX);
         let (closed_in, closed) = mpsc::channel(NEWS_MAX);
         let leaves = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        let way = Arc::new(Mutex::new(way));
         let books = Books { way, record: Arc::default(), leaves, came: came_in, closed: closed_in };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -146,6 +142,14 @@ impl Lab {
         self.books.leaves.add_permits(1_000);
     }
 
+    /// From now on requests go on with this key, which is taken out of them, too.
+    pub(crate) fn set_key(&self, key: &str) {
+        let mut way = self.books.way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(way) = way.as_mut() {
+            *way = with_key(way, key);
+        }
+    }
+
     /// A connection on which this was sent.
     pub(crate) async fn send(&self, request: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
@@ -155,12 +159,7 @@ impl Lab {
 
     /// What comes of a request on a connection of its own, up to its end.
     pub(crate) async fn ask(&self, request: &str) -> String {
-        let mut stream = self.send(request).await;
-        let mut answer = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer));
-        // A connection that broke off is an answer, too.
-        let _broken = read.await.unwrap();
-        String::from_utf8(answer).unwrap()
+        heard(self.send(request).await).await
     }
 
     /// A request with a body.
@@ -215,6 +214,43 @@ impl Lab {
 
     pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// All that comes on a connection.
+pub(crate) async fn heard(mut stream: TcpStream) -> String {
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer));
+    // A connection that broke off is an answer, too.
+    let _broken = read.await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+/// How requests go on to this server.
+fn way_to(api: Api, server: &TcpListener, key: &str) -> Way {
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let upstream = Upstream::new(api, &url).unwrap();
+    let none = Way {
+        upstream,
+        key: None,
+        hosted: false,
+        temperature_percent: None,
+        answer_tokens: None,
+        secrets: Vec::new(),
+        of_answers: None,
+    };
+    with_key(&none, key)
+}
+
+fn with_key(way: &Way, key: &str) -> Way {
+    let mut secrets = Secrets::new();
+    secrets.insert("model-key", key.as_bytes().to_vec()).unwrap();
+    let patterns = Patterns::new(&secrets);
+    Way {
+        key: Some(key.as_bytes().to_vec()),
+        secrets: patterns.iter().cloned().collect(),
+        of_answers: patterns,
+        ..way.clone()
     }
 }
 

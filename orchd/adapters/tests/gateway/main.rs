@@ -7,7 +7,9 @@ mod own;
 
 use orch_adapters::gateway::{Api, End, Refusal};
 
-use lab::{HELD, KEY, Lab, answer, posted};
+use lab::{HELD, KEY, Lab, answer, heard, posted};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 /// A request for an answer of Responses.
 const RESPONSE: &str = r#"{"model":"m","input":"hello","store":false,"stream":true}"#;
@@ -51,6 +53,66 @@ async fn who_hangs_up_before_it_is_on_record_leaves_nothing_open() {
     lab.let_go();
     assert_eq!(lab.answered().await.end, End::Unwanted);
     assert_eq!(lab.asked(), 1);
+}
+
+#[tokio::test]
+async fn who_hangs_up_as_the_answer_is_whole_has_cost_what_the_server_says() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut lab = Lab::to(Api::OpenAi, &server);
+    let mut client = lab.send(&posted(RESPONSES, "", RESPONSE)).await;
+    let (mut asked, _) = server.accept().await.unwrap();
+    asked.write_all(answer(200, STREAM, "data: {\"delta\":\"first\"}\n\n").as_bytes()).await.unwrap();
+    let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
+    while !seen.windows(5).any(|window| window == b"first") {
+        let count = client.read(&mut piece).await.unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&piece[..count]);
+    }
+    // Both at once: nothing else has its turn in between.
+    let end = completed(7, 3);
+    assert_eq!(asked.try_write(end.as_bytes()).unwrap(), end.len());
+    drop(client);
+    let answered = lab.answered().await;
+    assert_eq!((answered.end, answered.is_estimate), (End::Complete, false));
+    assert_eq!((answered.tokens.input, answered.tokens.output), (7, 3));
+}
+
+#[tokio::test]
+async fn what_waited_for_leave_goes_on_with_the_key_of_then() {
+    let other = "sk-other-20c7d4b81f";
+    let mut lab = Lab::new(Api::OpenAi, &[&answer(200, STREAM, &completed(1, 1))]).await;
+    lab.hold();
+    let request = posted(RESPONSES, "", RESPONSE);
+    let stream = lab.send(&request).await;
+    lab.has_come().await;
+    lab.set_key(other);
+    lab.let_go();
+    let got = heard(stream).await;
+    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+    let seen = lab.has_seen(1).await.remove(0);
+    assert!(seen.contains(&format!("authorization: Bearer {other}")) && !seen.contains(KEY), "{seen}");
+    assert_eq!(lab.answered().await.end, End::Complete);
+}
+
+#[tokio::test]
+async fn what_has_become_a_secret_while_it_waited_does_not_leave() {
+    let word = "a-word-that-becomes-a-key";
+    let mut lab = Lab::new(Api::OpenAi, &[&answer(200, STREAM, &completed(1, 1))]).await;
+    lab.hold();
+    let request = posted(RESPONSES, "", &RESPONSE.replace("hello", word));
+    let stream = lab.send(&request).await;
+    lab.has_come().await;
+    lab.set_key(word);
+    lab.let_go();
+    let got = heard(stream).await;
+    assert!(got.starts_with("HTTP/1.1 503") && got.contains("ask again") && !got.contains(word), "{got}");
+    let answered = lab.answered().await;
+    assert_eq!((answered.end, answered.tries, answered.tokens.total()), (End::Unreachable, 0, 0));
+    assert!(lab.seen().is_empty());
+    // Asked again, it has none.
+    let got = lab.ask(&request).await;
+    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+    assert!(lab.has_seen(1).await.remove(0).contains("[secret model-key]"));
 }
 
 #[tokio::test]
@@ -130,6 +192,21 @@ async fn what_takes_room_of_others_waits_for_leave_for_a_bounded_time() {
         assert_eq!(lab.last().patience.is_some(), is_bounded, "{} bytes", text.len());
         lab.answered().await;
     }
+}
+
+#[tokio::test]
+async fn programs_that_look_whether_somebody_is_there_are_told_so() {
+    let lab = Lab::new(Api::OpenAi, &[&answer(200, "", "{}")]).await;
+    let got = lab.ask("HEAD / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+    let upgrade = "connection: close, upgrade\r\nupgrade: websocket\r\n";
+    let got = lab.ask(&format!("GET {RESPONSES} HTTP/1.1\r\nhost: x\r\n{upgrade}\r\n")).await;
+    assert!(got.starts_with("HTTP/1.1 426") && got.contains("no_websocket"), "{got}");
+    for request in [format!("GET {RESPONSES}"), "GET /".to_owned()] {
+        let got = lab.ask(&format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+        assert!(got.starts_with("HTTP/1.1 404"), "{request}: {got}");
+    }
+    assert!(lab.seen().is_empty() && lab.asked() == 0, "{:?}", lab.seen());
 }
 
 #[tokio::test]

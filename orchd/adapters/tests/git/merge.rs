@@ -67,6 +67,18 @@ fn attributes_of_a_tree_are_not_obeyed() {
 }
 
 #[test]
+fn a_minimal_difference_has_little_around_it() {
+    let lab = Lab::new();
+    let lines = |fifth: &str| format!("1\n2\n3\n4\n{fifth}\n6\n7\n8\n9\n");
+    let (repo, base) = lab.project(&[("a", &lines("5"))]);
+    let head = change(&lab, &repo, &base, "fifth", &[("a", &lines("five"))]);
+    let diff = repo.minimal_diff(Some(&base), &head, 10_000).unwrap();
+    let text = String::from_utf8(diff.bytes).unwrap();
+    assert!(text.starts_with("diff --git a/a b/a\n") && text.ends_with("@@\n 4\n-5\n+five\n 6\n"), "{text}");
+    assert!(repo.minimal_diff(Some(&base), &head, 20).unwrap().truncated);
+}
+
+#[test]
 fn differences_are_cut_at_the_bound_and_quote_names() {
     let lab = Lab::new();
     let (repo, base) = lab.project(&[("a", "1\n")]);

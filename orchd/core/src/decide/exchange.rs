@@ -1,20 +1,41 @@
-//! What runs ask of models: each request is on record before it leaves, and what came of it afterwards.
+//! What agents are told and what their runs ask of models: it is on record before they are started and before it leaves, and what
+//! came of it afterwards.
 
 use orch_proto::id::RunId;
 
 use super::spend::{self, Standing};
 use super::{Context, DecideError, bounds, conflict, conflict_with_hint};
 use crate::command::Command;
-use crate::entity::{EXCHANGES_MAX, EXCHANGES_OPEN_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent};
+use crate::entity::{EXCHANGES_MAX, EXCHANGES_OPEN_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent, Told};
 use crate::view::View;
 
-/// Takes note of a request or an answer.
+/// Takes note of what an agent is told, of a request or an answer.
 pub(super) fn record<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
     match command {
+        Command::TellAgent { run, fence, prompt, bytes } => {
+            tell(cx, *run, *fence, Told { prompt: *prompt, bytes: *bytes })
+        }
         Command::AskModel { run, fence, exchange, request } => ask(cx, *run, (*fence, *exchange), request),
         Command::AnswerModel { run, number, answer } => self::answer(cx, *run, *number, answer),
         _ => Err(conflict("no exchange with a model")),
     }
+}
+
+/// An agent is about to be started. A start that is tried again tells it the same, which is on record then.
+fn tell<V: View>(cx: &mut Context<'_, V>, id: RunId, fence: u64, told: Told) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    if run.fence != fence || run.state.is_final() {
+        return Err(conflict(format!("R-{} is over: nothing more is told to it", run.number)));
+    }
+    if run.agent.is_none() {
+        return Err(conflict(format!("R-{} does known steps: nobody is told anything", run.number)));
+    }
+    if run.told == Some(told) {
+        cx.note("what it is told is on record; nothing changes");
+        return Ok(());
+    }
+    cx.emit((id, RunEvent::Told { prompt: told.prompt, bytes: told.bytes }));
+    Ok(())
 }
 
 /// A request is about to leave: it is on record then. When it may not yet, that is noted and it is not, and it is asked for again.

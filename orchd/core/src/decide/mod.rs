@@ -193,7 +193,9 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::StartRun { .. } => run::start(cx, command),
         Command::MarkRunStarting { run } => run::mark_starting(cx, *run),
         Command::RecordRun { .. } => run::record(cx, command),
-        Command::AskModel { .. } | Command::AnswerModel { .. } => exchange::record(cx, command),
+        Command::TellAgent { .. } | Command::AskModel { .. } | Command::AnswerModel { .. } => {
+            exchange::record(cx, command)
+        }
         Command::Say { .. } | Command::ParkRun { .. } | Command::ExpireAsked { .. } => channel::hear(cx, command),
         Command::AnswerInfo { info, answers } => info::answer(cx, *info, answers),
         Command::CancelInfo { info, reason } => info::cancel(cx, *info, reason),

@@ -52,7 +52,7 @@ pub use info_request::{FieldKind, FieldValue, InfoField, InfoRequest, InfoReques
 pub use left_out::{LEFT_OUT_NAMED_MAX, LeftOut, LeftOutFile};
 pub use model_use::{
     AgentUse, EXCHANGES_MAX, EXCHANGES_OPEN_MAX, MODEL_CHARS_MAX, ModelAnswer, ModelRequest, ModelUse, OpenExchange,
-    ServerUse, TOKENS_MAX, TokenUse, model_name,
+    ServerUse, TOKENS_MAX, TokenUse, Told, model_name,
 };
 pub use network_use::{NETWORK_USES_MAX, NetworkUse, NetworkVerdict};
 pub use patience::{Overdue, Patience, Remedy, Silence, TIMEOUT_MS_MAX, Timeout};

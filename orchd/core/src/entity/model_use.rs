@@ -107,6 +107,17 @@ pub struct AgentUse {
     /// A driver has a conversation with it: it can be told something while it works, and ask before it does something.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_driven: bool,
+    /// How many tokens an answer to it has at most; none: as many as it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_tokens: Option<u64>,
+}
+
+/// What an agent was told when it was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// All of it, which is a blob.
+    pub prompt: Digest,
+    pub bytes: u64,
 }
 
 /// A server of models. A run asks the one that it was made with, and no other that has got its name since.
@@ -200,7 +211,7 @@ pub struct ModelRequest {
     pub path: String,
     /// The model that it names.
     pub model: Option<String>,
-    /// All of it, which is `model-NUMBER.request` in the run's directory.
+    /// All of it, which is a blob; of older versions `model-NUMBER.request` in the run's directory.
     pub body: Digest,
     pub body_bytes: u64,
 }
@@ -220,7 +231,7 @@ pub struct ModelAnswer {
     pub is_estimate: bool,
     /// How it ended, in a word: `complete`, `broken`, `silent`, `unwanted`, `unreachable`, `unknown`.
     pub end: String,
-    /// The answer as far as it was kept, which is `model-NUMBER.answer` beside the request.
+    /// The answer as far as it was kept, which is a blob; of older versions `model-NUMBER.answer` beside the request.
     pub body: Option<Digest>,
     pub body_bytes: u64,
     /// How often the request was sent.

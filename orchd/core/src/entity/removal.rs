@@ -16,11 +16,13 @@ pub enum RunPart {
     Artifacts,
     /// The ref that keeps its commit in the repository.
     Result,
+    /// What its agent was told, and what passed between it and models. Their content goes when nothing else has the same.
+    Texts,
 }
 
 impl RunPart {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Log, Self::Files, Self::Artifacts, Self::Result];
+    pub const ALL: [Self; 5] = [Self::Log, Self::Files, Self::Artifacts, Self::Result, Self::Texts];
 
     /// The word for it.
     #[must_use]
@@ -30,6 +32,7 @@ impl RunPart {
             Self::Files => "files",
             Self::Artifacts => "artifacts",
             Self::Result => "result",
+            Self::Texts => "texts",
         }
     }
 }
@@ -40,7 +43,7 @@ pub struct Removal {
     pub part: RunPart,
     /// What it took, in bytes; nothing for a ref, whose commit stays in the repository.
     pub size_bytes: u64,
-    /// What it was: the SHA-256 of a log, and of the list of files with theirs; the commit of a ref.
+    /// What it was: the SHA-256 of a log, and of the list of files or texts with theirs; the commit of a ref.
     pub content: String,
     /// The setting by which it went, as `retention.logs_days = 90`.
     pub policy: String,

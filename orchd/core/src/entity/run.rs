@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::channel::{ChannelEvent, ChannelUse};
 use super::checkpoint::Checkpoint;
 use super::left_out::LeftOut;
-use super::model_use::{AgentUse, ModelAnswer, ModelRequest, ModelUse, OpenExchange};
+use super::model_use::{AgentUse, ModelAnswer, ModelRequest, ModelUse, OpenExchange, Told};
 use super::network_use::{NetworkUse, count};
 use super::patience::Silence;
 use super::removal::{Removal, Removed, RunPart};
@@ -63,6 +63,9 @@ pub struct Run {
     /// The agent that does its work; none does known steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentUse>,
+    /// What its agent was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
     /// What it used of models.
     #[serde(default, skip_serializing_if = "ModelUse::is_nothing")]
     pub models: ModelUse,
@@ -235,6 +238,11 @@ pub enum RunEvent {
     },
     /// A person gave it as much again as it may spend on models.
     SpendingRaised,
+    /// The intent to start its agent with this.
+    Told {
+        prompt: Digest,
+        bytes: u64,
+    },
     /// The intent to pass on what it asks of a model.
     ModelAsked {
         exchange: OpenExchange,
@@ -282,6 +290,12 @@ impl Run {
     #[must_use]
     pub fn removed(&self, part: RunPart) -> Option<&Removed> {
         self.removed.iter().find(|removed| removed.removal.part == part)
+    }
+
+    /// Whether texts of it are on record: what its agent was told, what it asked models and was answered.
+    #[must_use]
+    pub const fn has_texts(&self) -> bool {
+        self.told.is_some() || self.models.exchanges > 0
     }
 
     pub(super) fn step(&mut self, step: &RunStep) -> Result<(), ApplyError> {
@@ -334,6 +348,7 @@ impl Run {
             access: access.clone(),
             asks: (**asks).clone(),
             agent: agent.as_deref().cloned(),
+            told: None,
             models: ModelUse::default(),
             channel: ChannelUse::default(),
             network: Vec::new(),
@@ -469,6 +484,7 @@ impl Entity for Run {
             }
             RunEvent::Silent { silence } => run.silence = Some(*silence),
             RunEvent::Heard => run.silence = None,
+            RunEvent::Told { prompt, bytes } => run.told = Some(Told { prompt: *prompt, bytes: *bytes }),
             RunEvent::ModelAsked { exchange, .. } => run.models.asked(*exchange),
             RunEvent::ModelAnswered { number, answer } => run.models.answered(*number, answer),
             RunEvent::Channel { event } => run.said(event, meta.at)?,
@@ -538,6 +554,7 @@ impl Entity for Run {
             RunEvent::OverBudget { .. } => "over_budget",
             RunEvent::SpendingAsked { .. } => "spending_asked",
             RunEvent::SpendingRaised => "spending_raised",
+            RunEvent::Told { .. } => "told",
             RunEvent::ModelAsked { .. } => "model_asked",
             RunEvent::ModelAnswered { .. } => "model_answered",
             RunEvent::Channel { event } => event.label(),

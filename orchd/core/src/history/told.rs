@@ -236,6 +236,7 @@ impl History {
             | RunEvent::Removed
             | RunEvent::Resumed { .. }
             | RunEvent::Kept { .. }
+            | RunEvent::Told { .. }
             | RunEvent::ModelAsked { .. }
             | RunEvent::ModelAnswered { .. }
             | RunEvent::Channel { .. }

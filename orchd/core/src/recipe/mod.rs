@@ -32,7 +32,7 @@ pub use policy::{Policy, parse_policy};
 pub use prices::{Prices, parse_prices};
 pub use problem::{Place, Problem, RecipeError};
 pub use provider::parse_provider;
-pub use role::{PROMPT_TOKENS_MAX, Role, parse_role};
+pub use role::{ANSWER_TOKENS_MAX, PROMPT_TOKENS_MAX, Role, parse_role};
 pub use text::{
     DOMAIN_BYTES_MAX, Domain, ENV_NAME_BYTES_MAX, EnvName, KEY_BYTES_MAX, Key, Network, REL_PATH_BYTES_MAX, RelPath,
     SECRET_NAME_BYTES_MAX, SecretName, TextError,

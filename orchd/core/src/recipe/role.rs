@@ -12,8 +12,18 @@ use super::yaml::{self, Fault, Node};
 use crate::entity::{Allowance, BUDGET_MAX};
 use crate::schedule::STAFF_RUNS_MAX;
 
-const KEYS: &[&str] =
-    &["name", "description", "instructions", "capabilities", "agent", "model", "prompt_tokens", "runs_max", "budget"];
+const KEYS: &[&str] = &[
+    "name",
+    "description",
+    "instructions",
+    "capabilities",
+    "agent",
+    "model",
+    "prompt_tokens",
+    "answer_tokens",
+    "runs_max",
+    "budget",
+];
 const BUDGET_KEYS: &[&str] = &["tokens_per_run", "cost_per_run", "tokens_per_task", "cost_per_task"];
 /// Most capabilities of a role.
 const CAPABILITIES_MAX: usize = 20;
@@ -21,6 +31,8 @@ const CAPABILITIES_MAX: usize = 20;
 const INSTRUCTIONS_BYTES_MAX: usize = 16 << 10;
 /// Longest prompt that a role can ask for, in tokens. What is longer is no task but a book.
 pub const PROMPT_TOKENS_MAX: u64 = 100_000;
+/// Longest answer that can be asked for in its place, in tokens: no model writes more at once.
+pub const ANSWER_TOKENS_MAX: u64 = 1_000_000;
 /// Longest name of a model, in bytes.
 const MODEL_BYTES_MAX: usize = 200;
 /// Largest cost, in millionths of a dollar.
@@ -42,6 +54,9 @@ pub struct Role {
     pub model: Option<String>,
     /// Longest prompt, in tokens of about four bytes; none: as long as prompts may be.
     pub prompt_tokens: Option<u64>,
+    /// Longest answer of its model, in tokens; none: as long as its agent asks for.
+    #[serde(default)]
+    pub answer_tokens: Option<u64>,
     /// Runs at once that may have it; none: as many as the host has places for.
     #[serde(default)]
     pub runs_max: Option<u32>,
@@ -79,6 +94,7 @@ fn role(node: &Node) -> Result<Role, Fault> {
         agent: fields.opt("agent", key)?,
         model: fields.opt("model", model)?,
         prompt_tokens: fields.opt("prompt_tokens", |node, key| positive(node, key, PROMPT_TOKENS_MAX))?,
+        answer_tokens: fields.opt("answer_tokens", |node, key| positive(node, key, ANSWER_TOKENS_MAX))?,
         runs_max: fields.opt("runs_max", runs_max)?,
         of_run,
         of_task,
@@ -130,14 +146,14 @@ mod tests {
     #[test]
     fn a_role_is_read_whole() {
         let text = "name: qa\ndescription: Looks for faults\ninstructions: |\n  Write tests.\n  Change nothing else.\n\
-            capabilities: [qa, test]\nagent: tester\nmodel: some-model\nprompt_tokens: 400\nruns_max: 2\n\
+            capabilities: [qa, test]\nagent: tester\nmodel: some-model\nprompt_tokens: 400\nanswer_tokens: 300\nruns_max: 2\n\
             budget: { tokens_per_run: 20000, cost_per_task: 1.5 }\n";
         let role = parse_role(text, "qa.yaml").unwrap();
         assert_eq!(role.instructions, "Write tests.\nChange nothing else.\n");
         assert_eq!(role.capabilities.iter().map(ToString::to_string).collect::<Vec<_>>(), ["qa", "test"]);
         assert_eq!(
-            (role.model.as_deref(), role.prompt_tokens, role.runs_max),
-            (Some("some-model"), Some(400), Some(2))
+            (role.model.as_deref(), role.prompt_tokens, role.answer_tokens, role.runs_max),
+            (Some("some-model"), Some(400), Some(300), Some(2))
         );
         assert_eq!(role.of_run, Allowance { tokens: Some(20_000), cost: None });
         assert_eq!(role.of_task, Allowance { tokens: None, cost: Some(1_500_000) });
@@ -155,6 +171,7 @@ mod tests {
             ("capabilities: [a]\nbudget: { cost_per_run: 0 }\n", 4),
             ("capabilities: [a]\nprompt_tokens: 0\n", 4),
             ("capabilities: [a]\nprompt_tokens: 1000000\n", 4),
+            ("capabilities: [a]\nanswer_tokens: 0\n", 4),
             ("capabilities: [a]\nruns_max: 0\n", 4),
             ("capabilities: [a]\nruns_max: 10001\n", 4),
             ("capabilities: [a]\nnetwork: true\n", 4),

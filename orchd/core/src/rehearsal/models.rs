@@ -23,10 +23,11 @@ pub(super) fn random_agent(dice: &mut IdSource) -> Option<AgentUse> {
         role: None,
         server: None,
         is_driven: is_driven > 0,
+        answer_tokens: None,
     })
 }
 
-/// A request, or the answer to one.
+/// A request, or the answer to one, or what an agent is told.
 pub(super) fn random_exchange(run: &Run, dice: &mut IdSource) -> Command {
     let roll = dice.jitter(3);
     if let Some(open) = run.models.open.first().filter(|_| roll > 0) {
@@ -34,6 +35,10 @@ pub(super) fn random_exchange(run: &Run, dice: &mut IdSource) -> Command {
     }
     let ahead = if dice.jitter(6) == 0 { u32::try_from(dice.jitter(3)).unwrap_or(0) } else { 1 };
     let (number, request_bytes) = (run.models.exchanges.saturating_add(ahead), dice.jitter(4_000));
+    if request_bytes.is_multiple_of(8) {
+        let prompt = Digest::of(&(request_bytes % 64).to_le_bytes());
+        return Command::TellAgent { run: run.id, fence: run.fence, prompt, bytes: request_bytes };
+    }
     let reserved = Spend { tokens: dice.jitter(500), cost: dice.jitter(500) };
     let request = ModelRequest {
         path: "/v1/responses".into(),

@@ -56,6 +56,7 @@ fn an_agent_that_ends_well_and_has_nothing_to_show_has_not_done_its_task() {
                 role: None,
                 server: None,
                 is_driven: false,
+                answer_tokens: None,
             });
         }
         let run: RunId = scene.does(&command).touched[0].1.parse().unwrap();

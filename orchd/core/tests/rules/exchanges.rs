@@ -2,11 +2,15 @@
 
 use orch_core::command::Command;
 use orch_core::digest::Digest;
-use orch_core::entity::{EXCHANGES_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, Spend, TOKENS_MAX, TokenUse};
+use orch_core::entity::{
+    EXCHANGES_MAX, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent, Spend, TOKENS_MAX, TokenUse, Told,
+};
+use orch_core::event::Event;
 use orch_core::state::run::RunOutcome;
 use orch_proto::id::RunId;
 
-use crate::support::{Scene, rule};
+use crate::support::{Scene, rule, start};
+use crate::thread::coder;
 
 /// The next request of a run.
 fn ask(scene: &Scene, run: RunId) -> Command {
@@ -57,6 +61,38 @@ fn a_run_that_is_to_end_or_is_over_asks_for_nothing_and_is_answered_all_the_same
     let found: Run = scene.one(run);
     assert_eq!((found.models.tokens.input, found.models.open.len()), (5, 0), "it was paid for");
     assert!(scene.does(&answered(run, 1, TokenUse::default())).events.is_empty(), "and is counted once");
+}
+
+#[test]
+fn what_an_agent_is_told_is_on_record_once_and_for_no_run_that_is_over() {
+    let (mut scene, steps) = begun();
+    let told = |run: &Run, text: &[u8]| {
+        let prompt = Digest::of(text);
+        Command::TellAgent { run: run.id, fence: run.fence, prompt, bytes: text.len() as u64 }
+    };
+    let refused = rule(scene.refuses(&told(&scene.one(steps), b"do it"))).to_string();
+    assert!(refused.contains("known steps"), "{refused}");
+    let project = scene.one::<Run>(steps).project;
+    let mut begin = start(scene.task(project, "other work"));
+    if let Command::StartRun { agent, .. } = &mut begin {
+        *agent = Some(coder(false));
+    }
+    let run: RunId = scene.does(&begin).touched[0].1.parse().unwrap();
+    let found: Run = scene.one(run);
+    let done = scene.does(&told(&found, b"do it"));
+    assert!(
+        matches!(done.events[..], [Event::Run { event: RunEvent::Told { bytes: 5, .. }, .. }]),
+        "{:?}",
+        done.events
+    );
+    // A start that is tried again tells the same; one that knows more is on record, too.
+    assert!(scene.does(&told(&found, b"do it")).events.is_empty());
+    scene.does(&told(&found, b"do it well"));
+    assert_eq!(scene.one::<Run>(run).told, Some(Told { prompt: Digest::of(b"do it well"), bytes: 10 }));
+    let stale = Run { fence: found.fence + 1, ..found.clone() };
+    assert!(rule(scene.refuses(&told(&stale, b"do it"))).to_string().contains("is over"));
+    scene.settle(run, RunOutcome::Cancelled { reason: "enough".into() });
+    assert!(rule(scene.refuses(&told(&found, b"more"))).to_string().contains("is over"));
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn agent(of_run: Allowance, of_task: Allowance) -> AgentUse {
         role: None,
         server: None,
         is_driven: false,
+        answer_tokens: None,
     }
 }
 

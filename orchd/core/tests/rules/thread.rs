@@ -23,6 +23,7 @@ pub(crate) fn coder(is_driven: bool) -> AgentUse {
         role: None,
         server: None,
         is_driven,
+        answer_tokens: None,
     }
 }
 

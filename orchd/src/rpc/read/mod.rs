@@ -1,6 +1,11 @@
 //! Answers to reads, one file per family. Every answer is made from one snapshot of the state.
 
 mod documents;
+#[expect(
+    clippy::too_many_arguments,
+    reason = "application and caller come before the arguments of the contract's methods"
+)]
+mod exchanges;
 mod info;
 #[expect(
     clippy::too_many_arguments,
@@ -30,6 +35,7 @@ pub(super) use documents::{
     blob_text, plan, plans, project, projects, requirements, requirements_diff, requirements_list, trace, version,
     vision, visions,
 };
+pub(super) use exchanges::{run_exchange, run_exchanges};
 pub(super) use info::{info_request, info_requests};
 pub(super) use logs::{artifact, change_diff, events_since, run_log};
 pub(super) use secrets::{secret_remove, secret_set, secrets};

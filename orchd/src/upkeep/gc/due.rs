@@ -16,11 +16,17 @@ pub(super) struct Due {
 /// What of a run goes that is over, beside its ref, where `hold` speaks for it.
 pub(super) fn parts(run: &Run, hold: Option<Hold>, now: Timestamp, config: &RetentionConfig) -> Vec<Due> {
     let Some(since) = run.finished_at else { return Vec::new() };
-    let times =
-        [(RunPart::Log, config.logs), (RunPart::Files, config.runs), (RunPart::Artifacts, config.blobs)].into_iter();
+    let times = [
+        (RunPart::Log, config.logs),
+        (RunPart::Files, config.runs),
+        (RunPart::Artifacts, config.blobs),
+        (RunPart::Texts, config.blobs),
+    ]
+    .into_iter();
     times
         .filter(|(part, _)| run.removed(*part).is_none())
         .filter(|(part, _)| *part != RunPart::Artifacts || !run.artifacts.is_empty())
+        .filter(|(part, _)| *part != RunPart::Texts || run.has_texts())
         .filter_map(|(part, kept)| Some(Due { part, policy: over(kept, hold, (since, now), config)? }))
         .collect()
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use orch_adapters::git::{CommitId, RefName};
 use orch_core::command::Command;
+use orch_core::digest::Digest;
 use orch_core::entity::{Project, Removal, Run, RunPart, Vision};
 use orch_core::retention::{Hold, changes_of, hold};
 use orch_core::view::ReadError;
@@ -29,6 +30,7 @@ use super::progress::{Ended, Progress};
 use crate::app::{App, blocking};
 use crate::config::RetentionConfig;
 use crate::error_chain::chain;
+use crate::exchanges;
 use blobs::{Named, Times};
 use due::Due;
 use tally::Tally;
@@ -116,7 +118,7 @@ impl Collection<'_> {
             for (found, held) in page {
                 held.into_iter().for_each(|hold| self.tally.held(hold));
                 if found.due.is_empty() && !found.run.is_removing {
-                    self.name(&found.run, false);
+                    self.name(&found.run, &BTreeSet::new()).await?;
                 } else {
                     pending.push(found);
                 }
@@ -136,18 +138,29 @@ impl Collection<'_> {
         let going = going?;
         let gone = self.step(&going).await?;
         for Going { run, removals } in &going {
-            let goes = removals.iter().any(|removal| removal.part == RunPart::Artifacts);
-            self.name(run, goes && gone.contains(&run.id));
+            let removals = removals.iter().filter(|_| gone.contains(&run.id));
+            self.name(run, &removals.map(|removal| removal.part).collect()).await?;
         }
         Ok(())
     }
 
-    /// Takes note of the artifacts of a run: whether it holds them.
-    fn name(&mut self, run: &Run, goes: bool) {
-        let is_let_go = goes || run.removed(RunPart::Artifacts).is_some();
+    /// Takes note of the artifacts and the texts of a run, of which these parts go: whether it holds them.
+    async fn name(&mut self, run: &Run, going: &BTreeSet<RunPart>) -> Result<(), Ended> {
+        let is_let_go = |part| going.contains(&part) || run.removed(part).is_some();
         for kept in &run.artifacts {
-            if is_let_go { self.named.let_go(&kept.digest) } else { self.named.hold(&kept.digest) }
+            let named: fn(&mut Named, &Digest) =
+                if is_let_go(RunPart::Artifacts) { Named::let_go } else { Named::hold };
+            named(&mut self.named, &kept.digest);
         }
+        // What went before is read no more: it is like what nothing named, and old enough for that.
+        if !run.has_texts() || run.removed(RunPart::Texts).is_some() {
+            return Ok(());
+        }
+        let id = run.id;
+        let texts = self.read(move |view| exchanges::texts(view, id)).await?;
+        let named: fn(&mut Named, &Digest) = if is_let_go(RunPart::Texts) { Named::let_go } else { Named::hold };
+        texts.iter().for_each(|(digest, _)| named(&mut self.named, digest));
+        Ok(())
     }
 
     /// Refs of results of which nothing came.

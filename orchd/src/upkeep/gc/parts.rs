@@ -3,6 +3,7 @@
 //! **Invariant:** what a run left to be taken in is not touched; whoever takes it in removes it. Removing is harmless to
 //! repeat, so that what was cut off is done again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use super::super::progress::{Ended, Progress};
 use super::due::Due;
 use crate::app::App;
 use crate::error_chain::chain;
+use crate::exchanges;
 
 /// What a part takes and what it is; none when nothing of it is there, or it cannot go yet.
 pub(super) fn measure(app: &App, run: &Run, due: Due, progress: &Progress) -> Result<Option<Removal>, Ended> {
@@ -25,6 +27,7 @@ pub(super) fn measure(app: &App, run: &Run, due: Due, progress: &Progress) -> Re
         RunPart::Log => log(app, run, progress)?,
         RunPart::Files => listed(app, run, progress)?,
         RunPart::Artifacts => Some(artifacts(run)),
+        RunPart::Texts => texts(app, run),
         RunPart::Result => None,
     };
     Ok(found.map(|(size_bytes, content)| Removal { part: due.part, size_bytes, content, policy: due.policy }))
@@ -94,6 +97,16 @@ fn artifacts(run: &Run) -> (u64, String) {
     (size, Digest::of(lines.collect::<String>().as_bytes()).to_string())
 }
 
+fn texts(app: &App, run: &Run) -> Option<(u64, String)> {
+    let found = app.store.read(|view| exchanges::texts(view, run.id));
+    let found = found.inspect_err(|error| {
+        tracing::warn!(run = %run.id, error = chain(error), "it is not known what a run said to models");
+    });
+    let texts: BTreeMap<Digest, u64> = found.ok()?.into_iter().collect();
+    let list: String = texts.keys().map(|digest| format!("{digest}\n")).collect();
+    Some((texts.values().sum(), Digest::of(list.as_bytes()).to_string()))
+}
+
 /// Removes what is on record as removed. Answers when all of it is gone, also from the disk.
 pub(super) fn remove(app: &App, run: &Run, removals: &[Removal]) -> Result<(), String> {
     let directory = app.dirs.run(run.id);
@@ -102,7 +115,7 @@ pub(super) fn remove(app: &App, run: &Run, removals: &[Removal]) -> Result<(), S
             RunPart::Log => remove_file(&log_path(&directory)).map_err(|error| error.to_string()),
             RunPart::Files => remove_files(&directory).map_err(|error| error.to_string()),
             // Whoever looks after blobs sees that the run holds them no more.
-            RunPart::Artifacts => Ok(()),
+            RunPart::Artifacts | RunPart::Texts => Ok(()),
             RunPart::Result => remove_result(app, run, &removal.content),
         };
         removed.map_err(|error| format!("{} of R-{} ({}): {error}", removal.part.label(), run.number, run.id))?;

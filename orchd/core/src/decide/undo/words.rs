@@ -127,6 +127,7 @@ const fn run(event: &RunEvent) -> Option<(&'static str, &'static str)> {
         | RunEvent::Heard
         | RunEvent::Resumed { .. }
         | RunEvent::Kept { .. }
+        | RunEvent::Told { .. }
         | RunEvent::ModelAsked { .. }
         | RunEvent::ModelAnswered { .. }
         | RunEvent::SpendingAsked { .. }

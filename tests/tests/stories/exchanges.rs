@@ -1,0 +1,145 @@
+//! What agents are told, ask models and are answered: on record, kept, read by people, in backups, and gone when their time is over.
+//!
+//! A script stands in the place of Codex, which asks its model one thing.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use orch_proto::ErrorCode;
+use orch_proto::view::{RunView, TaskState};
+use orch_tests::command_line::orchctl;
+use orch_tests::model_server::{ModelServer, Script, Turn};
+use orch_tests::{Setup, Story};
+use serde_json::Value;
+
+use crate::agents::{begin_with, hand_in};
+use crate::retention::{age_blobs, start_with};
+use crate::story;
+
+const AGENT: &str = r#"#!/bin/sh
+set -e
+cat > /dev/null
+python3 - <<'E'
+import json, urllib.request
+body = json.dumps({"model": "m", "store": False, "stream": True, "input": "What is to be said?"}).encode()
+headers = {"Content-Type": "application/json"}
+request = urllib.request.Request("http://127.0.0.1:4141/v1/responses", data=body, headers=headers)
+assert b"response.completed" in urllib.request.urlopen(request).read()
+E
+printf 'hi\n' >> hello.txt
+"#;
+/// As soon as nothing speaks for it.
+const AT_ONCE: &str = "\n[retention]\nruns_days = 0\nlogs_days = 0\nblobs_days = 0\nevidence_days = 0\n";
+
+/// A daemon whose agent asks this server.
+async fn begin(story: &mut Story, server: &ModelServer) -> anyhow::Result<()> {
+    let program = story.env().path("asking-agent");
+    std::fs::write(&program, AGENT)?;
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+    let config = format!(
+        "[models.scripted]\napi = \"openai\"\nurl = \"{}\"\n\
+         [agents.coder]\nkind = \"codex\"\nmodels = \"scripted\"\nanswer_tokens = 300\nprogram = \"{}\"\n",
+        server.url(),
+        program.display()
+    );
+    begin_with(story, &config).await
+}
+
+async fn said(story: &Story, words: &[&str]) -> anyhow::Result<String> {
+    orchctl(story.env(), words).await?.ok()
+}
+
+/// The file of a blob in a state directory or a backup.
+fn blob(folder: &Path, digest: &str) -> anyhow::Result<PathBuf> {
+    let (first, rest) = digest.split_at_checked(2).context("a digest")?;
+    Ok(folder.join("blobs/sha256").join(first).join(rest))
+}
+
+#[test]
+fn what_an_agent_was_told_and_asked_is_kept_and_read_and_gone_with_its_time() -> anyhow::Result<()> {
+    story("exchanges of a run", Setup::Runs, async |story| {
+        let server = ModelServer::start(Script::new([Turn::say("Say hi.").usage(500, 100)]).endless()).await?;
+        begin(story, &server).await?;
+        let task = hand_in(story, "Say hello").await?;
+        story.task_in(&task, TaskState::Done).await?;
+        let run = story.run_of(&task).await?;
+        let request = read(story, &run, &server).await?;
+        told(story, &run).await?;
+        said(story, &["daemon", "check"]).await?;
+        let listed: Value = serde_json::from_str(&said(story, &["run", "exchanges", &run.name, "-o", "json"]).await?)?;
+        let digest = listed["items"][0]["request"]["digest"].as_str().context("a digest")?;
+        let backup = story.env().path("backup");
+        said(story, &["backup", backup.to_str().context("paths of stories are text")?]).await?;
+        ensure!(std::fs::read(blob(&backup, digest)?)? == request.as_bytes(), "a backup has it");
+
+        start_with(story, AT_ONCE).await?;
+        age_blobs(&story.env().state())?;
+        let gone = said(story, &["daemon", "gc", "--yes", "-o", "json"]).await?;
+        ensure!(gone.contains("\"texts\""), "{gone}");
+        ensure!(!blob(&story.env().state(), digest)?.exists(), "nothing holds it any more");
+        let code = i32::from(ErrorCode::Removed.exit_code());
+        for words in [&["run", "exchanges", &run.name, "1", "--request"][..], &["run", "prompt", &run.name]] {
+            let refused = orchctl(story.env(), words).await?.failed(code)?;
+            ensure!(refused.contains("E_REMOVED") && refused.contains("`retention.blobs_days = 0`"), "{refused}");
+        }
+        let listed = said(story, &["run", "exchanges", &run.name]).await?;
+        ensure!(listed.contains("complete 200"), "what was asked is on record all the same: {listed}");
+        said(story, &["daemon", "check"]).await.map(drop)
+    })
+}
+
+/// The one exchange of a run is listed with its figures and read as it was. What left.
+async fn read(story: &Story, run: &RunView, server: &ModelServer) -> anyhow::Result<String> {
+    let name = run.name.as_str();
+    let listed: Value = serde_json::from_str(&said(story, &["run", "exchanges", name, "-o", "json"]).await?)?;
+    ensure!(listed["items"].as_array().is_some_and(|all| all.len() == 1), "{listed:#}");
+    let exchange = &listed["items"][0];
+    ensure!(
+        exchange["end"] == "complete" && exchange["status"] == 200 && exchange["server"] == "scripted",
+        "{listed:#}"
+    );
+    ensure!(exchange["input_tokens"] == 500 && exchange["output_tokens"] == 100, "{listed:#}");
+    let request = said(story, &["run", "exchanges", name, "1", "--request", "--raw"]).await?;
+    // Not quite what the agent sent.
+    ensure!(request.contains("What is to be said?") && request.contains("\"max_output_tokens\":300"), "{request}");
+    ensure!(server.requests().iter().any(|asked| asked.body == request.as_bytes()), "it is what the server got");
+    let answer = said(story, &["run", "exchanges", name, "1", "--answer", "--raw"]).await?;
+    ensure!(answer.contains("response.completed") && answer.contains("Say "), "{answer}");
+    let both = said(story, &["run", "exchanges", name, "1"]).await?;
+    ensure!(both.contains("What is to be said?") && both.contains("response.completed"), "{both}");
+    Ok(request)
+}
+
+/// What its agent was told is on record before it is started, and read from there.
+async fn told(story: &Story, run: &RunView) -> anyhow::Result<()> {
+    let prompt = said(story, &["run", "prompt", &run.name, "--raw"]).await?;
+    ensure!(prompt.starts_with("# T-1: Say hello\n") && prompt.contains("`hello.txt` says hi"), "{prompt}");
+    ensure!(
+        prompt == std::fs::read_to_string(Path::new(&run.directory).join("prompt.md"))?,
+        "it is what the agent got"
+    );
+    let digest = &run.agent.as_ref().and_then(|agent| agent.prompt.as_ref()).context("it is on record")?.digest;
+    ensure!(said(story, &["run", "get", &run.name]).await?.contains(digest.as_str()), "people see which it was");
+    let events = story.events().await?;
+    let at = |kind: &str| events.iter().position(|event| event.kind == kind && event.subject == run.name);
+    let (told, observed) = (at("run.told").context("it was told")?, at("run.observed").context("it began")?);
+    ensure!(told < observed, "before it was started: {events:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_file_that_a_task_names_is_in_what_its_agent_is_told() -> anyhow::Result<()> {
+    story("files in a prompt", Setup::Runs, async |story| {
+        let server = ModelServer::start(Script::new([Turn::say("Say hi.")]).endless()).await?;
+        begin(story, &server).await?;
+        for (title, has_it) in [("Say hello", false), ("Say hello again", true)] {
+            let task = hand_in(story, title).await?;
+            story.task_in(&task, TaskState::Done).await?;
+            let prompt = said(story, &["run", "prompt", &story.run_of(&task).await?.name]).await?;
+            let file = "### hello.txt (3 bytes)\n\n~~~~~~~~\nhi\n~~~~~~~~\n";
+            ensure!(prompt.contains(file) == has_it, "{prompt}");
+        }
+        Ok(())
+    })
+}
