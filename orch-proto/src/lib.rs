@@ -4,6 +4,7 @@
 //! (invariant I7): the types here are views and requests, `orch-core` has its own. Additive changes only within one
 //! [`PROTOCOL_VERSION`].
 
+pub mod abridge;
 pub mod channel;
 pub mod error;
 pub mod id;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use orch_adapters::agent::{AgentJob, AgentKind, Driven, Manner, Program, ProgramError, Settings, prompt};
+use orch_adapters::agent::{AgentJob, AgentKind, Driven, Manner, Program, ProgramError, Replay, Settings, prompt};
 use orch_adapters::secret_store::SecretStoreError;
 use orch_core::entity::{AgentUse, Project, Run, Task};
 use orch_core::recipe::Role;
@@ -41,6 +41,12 @@ pub(crate) enum AgentError {
         #[source]
         source: ProgramError,
     },
+    #[error("the transcript of the agent `{name}` cannot be read; say in `agents.{name}.transcript` where it is")]
+    Transcript {
+        name: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the agent `{agent}` has no key: set it with `orchctl secret set {secret}`")]
     Key { agent: String, secret: String },
     #[error(
@@ -72,7 +78,15 @@ pub(crate) struct RunAgent {
 enum RunManner {
     Codex,
     Claude,
-    Driven { driver: PathBuf, kind: AgentKind, leave: Vec<LeaveRule>, settings: Settings, home: PathBuf },
+    Driven {
+        driver: PathBuf,
+        kind: AgentKind,
+        leave: Vec<LeaveRule>,
+        settings: Settings,
+        replay: Option<Replay>,
+        home: PathBuf,
+    },
+    Replayed(Replay),
 }
 
 impl RunAgent {
@@ -81,14 +95,17 @@ impl RunAgent {
         let Some(agent) = &run.agent else { return Ok(None) };
         let (config, program) = ready(app, agent)?;
         let directory = app.dirs.run(run.id);
-        let manner = match config.kind {
-            AgentKind::Codex if !agent.is_driven => RunManner::Codex,
-            AgentKind::Claude if !agent.is_driven => RunManner::Claude,
-            kind => RunManner::Driven {
+        let spoken_to = config.replay.as_ref().map(|replay| (replay, replay.recorded.spoken_to_as()));
+        let manner = match (config.kind, spoken_to) {
+            (_, Some((replay, None))) => RunManner::Replayed(replay.clone()),
+            (AgentKind::Codex, None) if !agent.is_driven => RunManner::Codex,
+            (AgentKind::Claude, None) if !agent.is_driven => RunManner::Claude,
+            (kind, spoken_to) => RunManner::Driven {
                 driver: driver(app, config)?,
-                kind,
+                kind: spoken_to.and_then(|(_, kind)| kind).unwrap_or(kind),
                 leave: config.leave.clone(),
                 settings: config.settings.filled(agent.model.as_deref()),
+                replay: config.replay.clone(),
                 home: directory.join(HOME_DIRECTORY),
             },
         };
@@ -125,10 +142,11 @@ impl RunAgent {
         let manner = match &self.manner {
             RunManner::Codex => Manner::Codex,
             RunManner::Claude => Manner::Claude,
-            RunManner::Driven { driver, kind, leave, settings, home } => {
+            RunManner::Driven { driver, kind, leave, settings, replay, home } => {
                 let home = (!settings.files.is_empty()).then_some(home.as_path());
-                Manner::Driven(Driven { driver, kind: *kind, leave, settings, home })
+                Manner::Driven(Driven { driver, kind: *kind, leave, settings, replay: replay.as_ref(), home })
             }
+            RunManner::Replayed(replay) => Manner::Replayed(replay),
         };
         AgentJob {
             manner,
@@ -220,7 +238,8 @@ fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Program
     if agent.is_driven || config.kind == AgentKind::Acp {
         driver(app, config)?;
     }
-    let key = app.config.agents.models.get(&config.models).and_then(|server| server.key.as_ref());
+    let server = config.models.as_ref().and_then(|models| app.config.agents.models.get(models));
+    let key = server.and_then(|server| server.key.as_ref());
     match key.filter(|key| !app.secrets.has(key)) {
         Some(key) => Err(AgentError::Key { agent: config.name.clone(), secret: key.to_string() }),
         None => Ok((config, program)),
@@ -232,6 +251,16 @@ fn program(app: &App, config: &AgentConfig) -> Result<Program, AgentError> {
         let name = config.kind.program().unwrap_or_default();
         app.tools.program(name).unwrap_or_else(|| PathBuf::from(name))
     };
+    if let Some(replay) = &config.replay {
+        let transcript = &replay.transcript;
+        let found = transcript.metadata().and_then(|meta| match meta.is_file() {
+            true => std::fs::File::open(transcript).map(drop),
+            false => Err(std::io::ErrorKind::InvalidInput.into()),
+        });
+        found.map_err(|source| AgentError::Transcript { name: config.name.clone(), source })?;
+        return Program::find(&driver(app, config)?)
+            .map_err(|source| AgentError::Driver { name: config.name.clone(), source });
+    }
     let path = config.program.clone().unwrap_or_else(by_name);
     Program::find(&path).map_err(|source| AgentError::Program { name: config.name.clone(), source })
 }
@@ -247,7 +276,8 @@ pub(crate) fn checks(app: &App) -> Vec<DoctorCheck> {
     let check = |config: &AgentConfig| {
         let agent = AgentUse { server: None, ..used(app, config, (None, None)) };
         let found = ready(app, &agent);
-        let server = app.config.agents.models.get(&config.models).map_or("", |server| server.upstream.url());
+        let server = config.models.as_ref().and_then(|models| app.config.agents.models.get(models));
+        let server = server.map_or("nobody", |server| server.upstream.url());
         let detail = match &found {
             Ok((_, program)) => format!("{}, asks {server}", program.inside),
             Err(error) => chain(error),
@@ -255,6 +285,7 @@ pub(crate) fn checks(app: &App) -> Vec<DoctorCheck> {
         let fix = match &found {
             Ok(_) => None,
             Err(AgentError::Key { secret, .. }) => Some(format!("orchctl secret set {secret}")),
+            Err(AgentError::Transcript { .. }) => Some(format!("set `agents.{}.transcript`", config.name)),
             Err(AgentError::Driver { .. }) => {
                 Some("install `orchctl` beside `orchd`, or set `daemon.orchctl`".to_owned())
             }

@@ -9,13 +9,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use orch_proto::channel::Said;
+use orch_proto::view::{FieldKind, FieldSpec};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 
-use super::job::{Bounds, DriveError, Job};
+use super::job::{Bounds, DriveError, Job, Protocol, Tools};
 use super::leave::{Action, Leave, People, Permissions, Policy};
 use super::messages::Inbox;
-use super::{acp, claude, codex};
+use super::questions::{Answers, Question};
 use crate::ctl::{Console, Terminal};
 
 /// A stream that a test reads afterwards, and while it is written.
@@ -73,14 +74,6 @@ impl Driven {
     }
 }
 
-/// Which protocol is spoken.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Speaks {
-    Acp,
-    Claude,
-    Codex,
-}
-
 /// Somebody who is away.
 #[derive(Clone, Copy, Debug)]
 struct Away;
@@ -89,10 +82,37 @@ impl Permissions for Away {
     async fn decide(&self, _: Action) -> Leave {
         pending().await
     }
+
+    async fn answer(&self, _: Question) -> Answers {
+        pending().await
+    }
 }
 
-pub(super) const PATIENT: Bounds =
-    Bounds { line_bytes_max: 10_000_000, start: Duration::from_secs(60), end: Duration::from_secs(20) };
+/// Somebody who chooses the first answer that is offered, and where none is says it in words.
+#[derive(Clone, Copy, Debug)]
+struct Decisive;
+
+impl Permissions for Decisive {
+    async fn decide(&self, _: Action) -> Leave {
+        Leave::Given
+    }
+
+    async fn answer(&self, question: Question) -> Answers {
+        let field = |field: FieldSpec| match field.kind {
+            FieldKind::Choice { choices } => (field.name, choices.into_iter().next().unwrap_or_default()),
+            _ => (field.name, "in words".to_owned()),
+        };
+        let is_main = |field: &FieldSpec| field.name.starts_with("answer");
+        question.read(&question.fields().into_iter().filter(is_main).map(field).collect())
+    }
+}
+
+pub(super) const PATIENT: Bounds = Bounds {
+    line_bytes_max: 10 << 20,
+    start: Duration::from_secs(60),
+    heed: Duration::from_secs(60),
+    end: Duration::from_secs(20),
+};
 
 /// Longest conversation of a test.
 const LONGEST: Duration = Duration::from_secs(90);
@@ -100,17 +120,20 @@ const LONGEST: Duration = Duration::from_secs(90);
 /// How an agent is driven.
 #[derive(Clone, Debug)]
 pub(super) struct Drive<'a> {
-    speaks: Speaks,
+    protocol: Protocol,
     command: Vec<&'a str>,
     bounds: Bounds,
     rules: &'a str,
+    tools: Option<&'a Tools>,
+    answers: bool,
     says: &'a [&'a str],
     until: Option<&'a str>,
 }
 
 impl<'a> Drive<'a> {
-    pub(super) fn of(speaks: Speaks, command: &[&'a str]) -> Self {
-        Self { speaks, command: command.to_vec(), bounds: PATIENT, rules: "[]", says: &[], until: None }
+    pub(super) fn of(protocol: Protocol, command: &[&'a str]) -> Self {
+        let (command, bounds, rules) = (command.to_vec(), PATIENT, "[]");
+        Self { protocol, command, bounds, rules, tools: None, answers: false, says: &[], until: None }
     }
 
     pub(super) fn bounds(self, bounds: Bounds) -> Self {
@@ -120,6 +143,16 @@ impl<'a> Drive<'a> {
     /// What an operator says, as JSON.
     pub(super) fn rules(self, rules: &'a str) -> Self {
         Self { rules, ..self }
+    }
+
+    /// The tools that it is told of.
+    pub(super) fn tools(self, tools: &'a Tools) -> Self {
+        Self { tools: Some(tools), ..self }
+    }
+
+    /// A person answers what it asks.
+    pub(super) fn answered(self) -> Self {
+        Self { answers: true, ..self }
     }
 
     /// What people say as soon as it listens.
@@ -134,9 +167,10 @@ impl<'a> Drive<'a> {
 
     pub(super) async fn run(self) -> Driven {
         let policy = Policy::new(serde_json::from_str(self.rules).unwrap(), People::none());
-        match self.until {
-            None => self.driven(policy).await,
-            Some(_) => self.driven(Away).await,
+        match (self.until, self.answers) {
+            (None, false) => self.driven(policy).await,
+            (None, true) => self.driven(Decisive).await,
+            (Some(_), _) => self.driven(Away).await,
         }
     }
 
@@ -147,7 +181,8 @@ impl<'a> Drive<'a> {
         let command: Vec<OsString> = self.command.iter().map(OsString::from).collect();
         let asks = self.rules != "[]";
         let (prompt, directory) = ("Say \"hi\".\n\u{e9}", Path::new("/"));
-        let job = Job { command: &command, prompt, directory, asks, bounds: self.bounds };
+        let (protocol, tools, bounds) = (self.protocol, self.tools, self.bounds);
+        let job = Job { protocol, command: &command, prompt, directory, asks, tools, bounds };
         let told_to_end = async {
             match self.until {
                 Some(text) => out.shows(text).await,
@@ -159,13 +194,7 @@ impl<'a> Drive<'a> {
             messages.send(Said { number, from: "ada".to_owned(), text: (*text).to_owned() }).await.unwrap();
         }
         let with = (permissions, Inbox::of(coming));
-        let outcome = tokio::time::timeout(LONGEST, async {
-            match self.speaks {
-                Speaks::Acp => acp::drive(job, &console, with, told_to_end).await,
-                Speaks::Claude => claude::drive(job, &console, with, told_to_end).await,
-                Speaks::Codex => codex::drive(job, &console, with, told_to_end).await,
-            }
-        });
+        let outcome = tokio::time::timeout(LONGEST, super::drive(job, &console, with, told_to_end));
         let outcome = outcome.await.expect("the conversation comes to an end");
         Driven { outcome, out: out.bytes(), err: String::from_utf8_lossy(&err.bytes()).into_owned() }
     }

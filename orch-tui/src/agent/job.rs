@@ -5,9 +5,23 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
+/// What agent programs speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// The Agent Client Protocol, version 1
+    Acp,
+    /// `claude` with stream-json each way
+    Claude,
+    /// `codex app-server`
+    Codex,
+}
+
 /// What an agent is told, and what it may take for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Job<'a> {
+    pub(crate) protocol: Protocol,
     /// Its program and arguments.
     pub(crate) command: &'a [OsString],
     pub(crate) prompt: &'a str,
@@ -15,23 +29,37 @@ pub(crate) struct Job<'a> {
     pub(crate) directory: &'a Path,
     /// It is to ask before it does something.
     pub(crate) asks: bool,
+    /// The tools of the run's channel, for a program that is told of them in the conversation.
+    pub(crate) tools: Option<&'a Tools>,
     pub(crate) bounds: Bounds,
+}
+
+/// How the tools of the run's channel are started.
+#[derive(Clone, Debug)]
+pub(crate) struct Tools {
+    /// The program `orchctl`, as it is found in the run.
+    pub(crate) program: String,
+    /// Where the channel is.
+    pub(crate) address: String,
 }
 
 /// What an agent may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Longest line that is read, in bytes; a longer one is left out.
+    /// Longest line that is held, in bytes; a longer one is printed while it comes, and read abridged.
     pub(crate) line_bytes_max: usize,
     /// How long it may think before it has a session. Its work is bounded by its run.
     pub(crate) start: Duration,
+    /// How long it may take to take up what it was told, when it is done with all else.
+    pub(crate) heed: Duration,
     /// How long it may take to end.
     pub(crate) end: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { line_bytes_max: 10_000_000, start: Duration::from_secs(60), end: Duration::from_secs(3) }
+        let (start, heed, end) = (Duration::from_secs(60), Duration::from_secs(10), Duration::from_secs(3));
+        Self { line_bytes_max: 10 << 20, start, heed, end }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What people say to the agent, as it comes over the channel of its run: each once, by its number, also over a daemon that is
 //! killed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use orch_proto::RpcError;
 use orch_proto::channel::{Answered, Said, Verb, WAIT_MS_MAX};
@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::replies::{Replies, Reply};
 use crate::channel::Channel;
+use crate::clock::within;
 
 /// Messages that came and were not taken.
 const UNREAD_MAX: usize = 16;
@@ -16,8 +17,8 @@ const UNREAD_MAX: usize = 16;
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long it is tried, at the end, to say what the agent was told.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// How long it is tried before.
-const RECORD_MAX: Duration = Duration::from_secs(60 * 60);
+/// How often it is tried before: for an hour, without the time in which the run stands still.
+const RECORD_TRIES_MAX: u32 = 60 * 60;
 
 /// What people say.
 #[derive(Debug)]
@@ -137,7 +138,7 @@ impl Inbox {
         drop(self.told);
         if let Some(recorded) = self.recorded {
             // What is not on record then was told all the same.
-            let _is_recorded = tokio::time::timeout(LAST_WORDS, recorded).await.is_ok();
+            let _is_recorded = within(LAST_WORDS, recorded).await.is_some();
         }
     }
 }
@@ -177,12 +178,11 @@ fn take(channel: &mut Channel, after: u32, wait_ms: u32) -> Result<Vec<Said>, Rp
 /// Puts on record what the agent was told, and what it answered.
 fn record(mut channel: Channel, words: &std::sync::mpsc::Receiver<Verb>) {
     while let Ok(word) = words.recv() {
-        let until = Instant::now() + RECORD_MAX;
-        while let Err(error) = channel.once(&word) {
-            if error.code.retryable() != Some(true) || Instant::now() >= until {
-                break;
+        for _ in 0..RECORD_TRIES_MAX {
+            match channel.once(&word) {
+                Err(error) if error.code.retryable() == Some(true) => std::thread::park_timeout(AGAIN),
+                Ok(_) | Err(_) => break,
             }
-            std::thread::park_timeout(AGAIN);
         }
     }
 }

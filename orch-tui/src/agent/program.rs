@@ -10,9 +10,9 @@ use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
 
 use super::lines::{Line, Lines};
+use crate::clock::{Countdown, within};
 
 /// Messages to the agent that it has not read yet.
 const UNREAD_MAX: usize = 64;
@@ -28,12 +28,12 @@ pub(super) struct Program {
     lines: Lines<ChildStdout>,
     /// None: its input has ended.
     input: Option<mpsc::Sender<Vec<u8>>>,
-    /// When it ended by itself, until when its output is read.
-    read_until: Option<Instant>,
+    /// When it ended by itself, for how long its output is still read.
+    leftover: Option<Countdown>,
 }
 
 impl Program {
-    /// Starts `command`, whose first word is the program. Of its output only lines of so many bytes are kept.
+    /// Starts `command`, whose first word is the program. Of a line of its output no more than so many bytes are held.
     pub(super) fn start(command: &[OsString], line_bytes_max: usize) -> io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         // A group of its own, so that a signal to ours lets us say good-bye to it first.
@@ -51,22 +51,22 @@ impl Program {
         let (input, messages) = mpsc::channel(UNREAD_MAX);
         // Beside reading: an agent may write for as long as it likes before it reads.
         tokio::spawn(write(stdin, messages));
-        Ok(Self { child, group, lines: Lines::new(stdout, line_bytes_max), input: Some(input), read_until: None })
+        Ok(Self { child, group, lines: Lines::new(stdout, line_bytes_max), input: Some(input), leftover: None })
     }
 
     /// Its next line; none when no more comes. Giving up while waiting loses nothing.
     pub(super) async fn line(&mut self) -> io::Result<Option<Line>> {
         loop {
-            if let Some(until) = self.read_until {
-                if Instant::now() >= until {
+            if let Some(left) = &mut self.leftover {
+                if left.left().is_zero() {
                     return Ok(None);
                 }
-                return timeout_at(until, self.lines.next()).await.unwrap_or(Ok(None));
+                return left.wait(self.lines.next()).await.unwrap_or(Ok(None));
             }
             tokio::select! {
                 biased;
                 line = self.lines.next() => return line,
-                _ = self.child.wait() => self.read_until = Some(Instant::now() + LEFTOVER),
+                _ = self.child.wait() => self.leftover = Some(Countdown::of(LEFTOVER)),
             }
         }
     }
@@ -87,7 +87,7 @@ impl Program {
 
     /// How it ended; none when it did not, within `patience`.
     pub(super) async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
-        timeout(patience, self.child.wait()).await.ok()?.ok()
+        within(patience, self.child.wait()).await?.ok()
     }
 
     /// Ends it, and what it left behind in its group: asks first, and kills when that did nothing for `patience`.

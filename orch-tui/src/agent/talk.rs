@@ -4,42 +4,102 @@
 use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use super::job::{Bounds, DriveError, Job};
 use super::leave::{Action, Leave, Permissions};
 use super::lines::Line;
 use super::messages::Inbox;
 use super::program::Program;
+use super::questions::{Answers, Question};
+use crate::clock::within;
 use crate::ctl::Console;
 use crate::text::SafeText;
 
 use orch_proto::channel::Said;
 
-/// Requests for leave that are decided at once; more are not granted.
-const DECISIONS_MAX: usize = 64;
+/// What waits for somebody at once; what is more is not granted, and not answered.
+const OPEN_MAX: usize = 64;
 
 /// What happens next in a conversation.
 #[derive(Debug)]
 pub(super) enum Next<T> {
-    /// The agent said this. What is not UTF-8 in it is not what is looked for.
-    Line(String),
-    /// This was decided, of what was asked with the ticket.
-    Decided(T, Leave),
+    /// The agent said this.
+    Heard(Heard),
+    /// This came of what was asked with the ticket.
+    Decided(T, Decided),
     /// A person says something.
     Said(Said),
     /// The agent says nothing more: how it ended.
     Ended(String),
 }
 
-/// A conversation; a request for leave is answered by its ticket.
+/// A line of the agent. What is not UTF-8 in it is not what is looked for.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) text: String,
+    /// It was too long to be held: this says where it belongs, and not all of it, so nothing can be decided by it.
+    pub(super) is_abridged: bool,
+}
+
+/// What came of a request of the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Decided {
+    Leave(Leave),
+    Answers(Answers),
+}
+
+/// Why a request is refused that is too long to be held.
+pub(super) const TOO_LONG: &str = "what is asked for is too long to be looked at";
+/// Why it is that there are too many of.
+pub(super) const TOO_MUCH: &str = "too much is asked for at once";
+
+/// One way to have a conversation with an agent.
+pub(super) trait Conversation<'a, P: Permissions>: Sized {
+    /// By what the answer to a request of the agent is told apart.
+    type Ticket;
+
+    fn new(talk: Talk<'a, P, Self::Ticket>) -> Self;
+
+    /// From the greeting to the end of the last turn.
+    async fn hold(&mut self, job: &Job<'_>) -> Result<(), DriveError>;
+
+    /// Has the agent stop its turn, and listens to what it still says. It is given up when that takes too long.
+    async fn cancel(&mut self);
+
+    fn into_talk(self) -> Talk<'a, P, Self::Ticket>;
+}
+
+/// Has an agent do its job, and gives up when `told_to_end` says so.
+///
+/// # Errors
+/// When it did not say that it is done; whatever it did until then is done.
+pub(super) async fn drive<'a, P: Permissions, C: Conversation<'a, P>>(
+    job: Job<'_>,
+    console: &'a Console,
+    (permissions, inbox): (P, Inbox),
+    told_to_end: impl Future<Output = ()>,
+) -> Result<(), DriveError> {
+    let mut conversation = C::new(Talk::begin(&job, console, permissions, inbox)?);
+    let outcome = tokio::select! {
+        outcome = conversation.hold(&job) => outcome,
+        () = told_to_end => {
+            // Whatever it says, it is to end now.
+            let _is_over = within(job.bounds.end, conversation.cancel()).await.is_some();
+            Err(DriveError::Terminated)
+        }
+    };
+    conversation.into_talk().end().await;
+    outcome
+}
+
+/// A conversation; what the agent asks for is answered by its ticket.
 pub(super) struct Talk<'a, P, T> {
     pub(super) program: Program,
     pub(super) inbox: Inbox,
     pub(super) bounds: Bounds,
     console: &'a Console,
     permissions: P,
-    deciding: JoinSet<(u64, Leave)>,
+    deciding: JoinSet<(u64, Decided)>,
     /// What nobody decided yet, with what it is about.
     open: BTreeMap<u64, (T, String)>,
     asked: u64,
@@ -47,7 +107,7 @@ pub(super) struct Talk<'a, P, T> {
 
 impl<'a, P: Permissions, T> Talk<'a, P, T> {
     /// Starts the program.
-    pub(super) fn begin(job: &Job<'_>, console: &'a Console, permissions: P, inbox: Inbox) -> Result<Self, DriveError> {
+    fn begin(job: &Job<'_>, console: &'a Console, permissions: P, inbox: Inbox) -> Result<Self, DriveError> {
         let program = Program::start(job.command, job.bounds.line_bytes_max).map_err(|source| DriveError::Start {
             program: job.command.first().cloned().unwrap_or_default(),
             source,
@@ -62,10 +122,10 @@ impl<'a, P: Permissions, T> Talk<'a, P, T> {
             let line = tokio::select! {
                 Some(decided) = self.deciding.join_next() => {
                     // One that could not be made leaves the agent waiting, until its run ends.
-                    match decided.ok().and_then(|(number, leave)| Some((self.open.remove(&number)?, leave))) {
-                        Some(((ticket, title), leave)) => {
-                            self.tell(&title, &leave);
-                            return Ok(Next::Decided(ticket, leave));
+                    match decided.ok().and_then(|(number, decided)| Some((self.open.remove(&number)?, decided))) {
+                        Some(((ticket, title), decided)) => {
+                            self.tell(&title, &decided);
+                            return Ok(Next::Decided(ticket, decided));
                         }
                         None => continue,
                     }
@@ -77,23 +137,33 @@ impl<'a, P: Permissions, T> Talk<'a, P, T> {
                 let how = self.program.ended(self.bounds.end).await;
                 return Ok(Next::Ended(how.map_or_else(|| "it closed its output".to_owned(), |how| how.to_string())));
             };
-            if let Some(line) = self.print(line)? {
-                let line = String::from_utf8_lossy(&line).into_owned();
-                self.inbox.heard(&line);
-                return Ok(Next::Line(line));
+            if let Some(heard) = self.print(line)? {
+                self.inbox.heard(&heard.text);
+                return Ok(Next::Heard(heard));
             }
         }
     }
 
     /// Has somebody decide, and goes on meanwhile; what is one too many is given back.
     pub(super) fn ask(&mut self, ticket: T, action: Action) -> Option<T> {
-        if self.open.len() >= DECISIONS_MAX {
+        let (permissions, title) = (self.permissions.clone(), action.title.clone());
+        self.wait(ticket, title, async move { Decided::Leave(permissions.decide(action).await) })
+    }
+
+    /// Has somebody answer a question, likewise.
+    pub(super) fn wonder(&mut self, ticket: T, question: Question) -> Option<T> {
+        let (permissions, title) = (self.permissions.clone(), question.words.clone());
+        self.wait(ticket, title, async move { Decided::Answers(permissions.answer(question).await) })
+    }
+
+    fn wait(&mut self, ticket: T, title: String, decided: impl Future<Output = Decided> + Send + 'static) -> Option<T> {
+        if self.open.len() >= OPEN_MAX {
             return Some(ticket);
         }
         self.asked += 1;
-        let (number, permissions) = (self.asked, self.permissions.clone());
-        self.open.insert(number, (ticket, action.title.clone()));
-        self.deciding.spawn(async move { (number, permissions.decide(action).await) });
+        let number = self.asked;
+        self.open.insert(number, (ticket, title));
+        self.deciding.spawn(async move { (number, decided.await) });
         None
     }
 
@@ -104,31 +174,39 @@ impl<'a, P: Permissions, T> Talk<'a, P, T> {
     }
 
     /// What was decided, for who reads the log.
-    fn tell(&self, title: &str, leave: &Leave) {
+    fn tell(&self, title: &str, decided: &Decided) {
         let first = title.lines().next().unwrap_or_default();
-        match leave {
-            Leave::Given => self.note(&format!("gave leave for: {first}")),
-            Leave::Refused(why) => self.note(&format!("did not give leave for: {first} ({why})")),
+        match decided {
+            Decided::Leave(Leave::Given) => self.note(&format!("gave leave for: {first}")),
+            Decided::Leave(Leave::Refused(why)) => self.note(&format!("did not give leave for: {first} ({why})")),
+            Decided::Answers(Ok(_)) => self.note(&format!("had an answer to: {first}")),
+            Decided::Answers(Err(why)) => self.note(&format!("had no answer to: {first} ({why})")),
         }
     }
 
-    /// Prints a line as it came; none when it was too long for that.
-    fn print(&self, line: Line) -> Result<Option<Vec<u8>>, DriveError> {
-        match line {
+    /// Prints what came as it came; the line that it ends, if it ends one.
+    fn print(&self, line: Line) -> Result<Option<Heard>, DriveError> {
+        let print = |bytes: &[u8]| self.console.data(bytes).map_err(DriveError::Print);
+        let (bytes, is_abridged) = match line {
             Line::Whole(mut line) => {
                 line.push(b'\n');
-                self.console.data(&line).map_err(DriveError::Print)?;
-                Ok(Some(line))
+                print(&line)?;
+                (line, false)
             }
-            Line::TooLong(bytes) => {
-                self.note(&format!("a line of the agent is left out: it has {bytes} bytes"));
-                Ok(None)
+            Line::Piece(piece) => {
+                print(&piece)?;
+                return Ok(None);
             }
-        }
+            Line::Abridged(line) => {
+                print(b"\n")?;
+                (line, true)
+            }
+        };
+        Ok(Some(Heard { text: String::from_utf8_lossy(&bytes).into_owned(), is_abridged }))
     }
 
     /// Ends the agent, and prints what it still says.
-    pub(super) async fn end(mut self) {
+    async fn end(mut self) {
         self.program.hush();
         let patience = self.bounds.end;
         let rest = async {
@@ -138,7 +216,7 @@ impl<'a, P: Permissions, T> Talk<'a, P, T> {
                 }
             }
         };
-        drop(timeout(patience, rest).await);
+        let _is_silent = within(patience, rest).await.is_some();
         self.program.end(patience).await;
         self.inbox.close().await;
     }

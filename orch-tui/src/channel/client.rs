@@ -75,6 +75,11 @@ impl Channel {
         Ok(Self { address, stream: None, wanted: Wanted::default() })
     }
 
+    /// Where it leads to.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Another one to the same place.
     pub(crate) fn another(&self) -> Self {
         self.while_wanted(&Wanted::default())

@@ -35,6 +35,9 @@ pub(crate) enum Failure {
     /// The user stopped watching.
     #[error("stopped watching")]
     Detached,
+    /// What takes the place of a program ends as that is to end.
+    #[error("ends with {0}, as it was told")]
+    Exit(u8),
     /// Output could not be written.
     #[error("failed to write output")]
     Output(#[from] io::Error),
@@ -88,6 +91,7 @@ impl Failure {
             Self::Pending(_) => 8,
             Self::Partial { .. } => 9,
             Self::Detached => EXIT_INTERRUPTED,
+            Self::Exit(code) => *code,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => EXIT_PIPE,
             Self::Output(_) => 74,
             Self::Json(_) | Self::Yaml(_) => ErrorCode::Internal.exit_code(),
@@ -119,7 +123,7 @@ impl Failure {
             }
             Self::Negative(message) | Self::Pending(message) => SafeText::block(message).to_string(),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => String::new(),
-            Self::Detached => String::new(),
+            Self::Detached | Self::Exit(_) => String::new(),
             Self::Partial { .. } | Self::Output(_) | Self::Json(_) | Self::Yaml(_) => {
                 format!("{}: {}", label("error"), SafeText::block(&self.chain()))
             }
@@ -163,6 +167,7 @@ impl Failure {
             Self::Pending(_) => plain("PENDING"),
             Self::Partial { .. } => plain("PARTIAL"),
             Self::Detached => plain("DETACHED"),
+            Self::Exit(_) => plain("EXIT"),
             Self::Output(_) | Self::Json(_) | Self::Yaml(_) => plain("OUTPUT"),
         };
         json_line(&Line { error }).unwrap_or_default()

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test whatever is not there is a failure")]
 
+mod replay;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 

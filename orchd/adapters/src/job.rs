@@ -238,7 +238,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         required_level: Level::try_from(job.run.required_level)?,
         isolation: Isolation::Sandboxed,
         egress: egress(access, job.house)?,
-        listeners: session.into_iter().map(|session| session.listener).chain(listener).collect(),
+        listeners: session.into_iter().filter_map(|session| session.listener).chain(listener).collect(),
         secrets: access.secrets.iter().map(secret_spec).collect(),
         syscalls: SyscallProfile::Standard,
         lease: Some(job.lease.clone()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use orch_adapters::agent::{AgentKind, Settings};
+use orch_adapters::agent::{AgentKind, Recorded, Replay, Settings};
 use orch_adapters::gateway::{Api, Upstream};
 use orch_core::entity::{Allowance, BUDGET_MAX, ServerUse};
 use orch_core::recipe::{ANSWER_TOKENS_MAX, PROMPT_TOKENS_MAX, SecretName};
@@ -37,7 +37,12 @@ pub(super) struct AgentSection {
     kind: AgentKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<PathBuf>,
-    models: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transcript: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<Recorded>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,8 +92,10 @@ pub(crate) struct AgentConfig {
     pub(crate) kind: AgentKind,
     /// None: looked for by its usual name in `PATH`.
     pub(crate) program: Option<PathBuf>,
-    /// Name of the server that it asks.
-    pub(crate) models: String,
+    /// Name of the server that it asks; none asks none.
+    pub(crate) models: Option<String>,
+    /// What is replayed in the place of a program.
+    pub(crate) replay: Option<Replay>,
     /// The model that it is told to use; none: what it chooses.
     pub(crate) model: Option<String>,
     /// What its requests ask for in the place of what it says itself, in hundredths; none: that.
@@ -116,7 +123,10 @@ pub(crate) struct AgentConfig {
 impl AgentConfig {
     /// Whether a driver has a conversation with it.
     pub(crate) fn is_driven(&self) -> bool {
-        self.kind == AgentKind::Acp || self.chat || !self.leave.is_empty()
+        match &self.replay {
+            Some(replay) => replay.recorded.spoken_to_as().is_some(),
+            None => self.kind == AgentKind::Acp || self.chat || !self.leave.is_empty(),
+        }
     }
 }
 
@@ -143,26 +153,30 @@ impl AgentsConfig {
         }
         for (name, section) in agents {
             named("agents", name)?;
-            let key = format!("agents.{name}.models");
-            let server = config
-                .models
-                .get(&section.models)
-                .ok_or_else(|| (key.clone(), format!("names `{}`; there is no `[models.{0}]`", section.models)))?;
-            if !section.kind.can_ask(server.upstream.api) {
-                return Err((
-                    key,
-                    format!(
-                        "names `{}`, whose api is `{}`; `{}` speaks to {}",
-                        section.models,
-                        server.upstream.api.word(),
-                        section.kind.word(),
-                        section.kind.asks(),
-                    ),
-                ));
-            }
+            config.speaks_to(name, section)?;
             config.agents.insert(name.clone(), agent(name, section)?);
         }
         Ok(config)
+    }
+
+    /// Whether the program of an agent and its server understand each other.
+    fn speaks_to(&self, name: &str, section: &AgentSection) -> Result<(), Wrong> {
+        let wrong = |problem: String| Err((format!("agents.{name}.models"), problem));
+        let Some(models) = &section.models else {
+            return match section.kind {
+                AgentKind::Fake => Ok(()),
+                _ => wrong("must be set: the name of a server".to_owned()),
+            };
+        };
+        let Some(server) = self.models.get(models) else {
+            return wrong(format!("names `{models}`; there is no `[models.{models}]`"));
+        };
+        let api = server.upstream.api;
+        if section.kind.can_ask(api) {
+            return Ok(());
+        }
+        let (kind, asks) = (section.kind.word(), section.kind.asks());
+        wrong(format!("names `{models}`, whose api is `{}`; `{kind}` speaks to {asks}", api.word()))
     }
 
     /// Everything that a task can ask an agent for: capabilities, and agents by name.
@@ -179,9 +193,10 @@ impl AgentsConfig {
 
     /// The server of an agent, as it is put on record with each of its runs.
     pub(crate) fn server_of(&self, agent: &AgentConfig) -> Option<ServerUse> {
-        let upstream = &self.models.get(&agent.models)?.upstream;
+        let name = agent.models.as_ref()?;
+        let upstream = &self.models.get(name)?.upstream;
         let (api, url) = (upstream.api.word().to_owned(), upstream.url().to_owned());
-        Some(ServerUse { name: agent.models.clone(), api, url })
+        Some(ServerUse { name: name.clone(), api, url })
     }
 
     /// The sections that say the same.
@@ -196,6 +211,8 @@ impl AgentsConfig {
             kind: agent.kind,
             program: agent.program.clone(),
             models: agent.models.clone(),
+            transcript: agent.replay.as_ref().map(|replay| replay.transcript.clone()),
+            protocol: agent.replay.as_ref().map(|replay| replay.recorded),
             model: agent.model.clone(),
             temperature: agent.temperature_percent.map(|percent| f64::from(percent) / 100.0),
             prompt_tokens: agent.prompt_tokens,
@@ -233,9 +250,10 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
     if section.program.as_ref().is_some_and(|program| !program.is_absolute()) {
         return wrong("program", "must be an absolute path");
     }
-    if section.program.is_none() && section.kind.program().is_none() {
+    if section.program.is_none() && section.kind == AgentKind::Acp {
         return wrong("program", "must be set: any program can be of this kind");
     }
+    let replay = replay(name, section)?;
     let settings = settings(name, section)?;
     let is_text = |text: &String| !text.is_empty() && text.len() <= 200 && text.chars().all(|char| !char.is_control());
     if section.model.as_ref().is_some_and(|model| !is_text(model) || model.starts_with('-')) {
@@ -274,6 +292,7 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
         kind: section.kind,
         program: section.program.clone(),
         models: section.models.clone(),
+        replay,
         model: section.model.clone(),
         temperature_percent,
         prompt_tokens: section.prompt_tokens,
@@ -284,6 +303,22 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
         chat: section.chat,
         leave: leave(name, &section.ask)?,
     })
+}
+
+/// What is replayed, which is known of one kind.
+fn replay(name: &str, section: &AgentSection) -> Result<Option<Replay>, Wrong> {
+    let wrong = |key: &str, problem: &str| Err((format!("agents.{name}.{key}"), problem.to_owned()));
+    match (section.kind, &section.transcript, section.protocol) {
+        (AgentKind::Fake, Some(transcript), Some(recorded)) if transcript.is_absolute() => match section.program {
+            Some(_) => wrong("program", "cannot be set: `fake` takes the place of one"),
+            None => Ok(Some(Replay { transcript: transcript.clone(), recorded })),
+        },
+        (AgentKind::Fake, _, None) => wrong("protocol", "must be set: how the program spoke that is replayed"),
+        (AgentKind::Fake, ..) => wrong("transcript", "must be set, to an absolute path"),
+        (_, None, None) => Ok(None),
+        (kind, Some(_), _) => wrong("transcript", &format!("is for `fake`; `{}` has a program", kind.word())),
+        (kind, None, Some(_)) => wrong("protocol", &format!("is for `fake`; `{}` has its own", kind.word())),
+    }
 }
 
 const COST: &str = "must be dollars, from 0.000001 to 1000000";
@@ -418,6 +453,27 @@ mod tests {
     }
 
     #[test]
+    fn a_transcript_takes_the_place_of_a_program_and_of_a_server() {
+        let of = |protocol: &str| {
+            let text = format!("[agents.a]\nkind = \"fake\"\ntranscript = \"/t/a.jsonl\"\nprotocol = \"{protocol}\"\n");
+            checked(&text).unwrap()
+        };
+        for (protocol, is_driven) in [
+            ("codex-exec", false),
+            ("codex-app-server", true),
+            ("claude-stream", true),
+            ("acp", true),
+            ("plain", false),
+        ] {
+            let config = of(protocol);
+            let agent = &config.agents["a"];
+            assert_eq!((agent.is_driven(), config.server_of(agent)), (is_driven, None), "{protocol}");
+            let (models, agents) = config.sections();
+            assert_eq!(AgentsConfig::checked(&models, &agents).unwrap(), config);
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (more, key) in [
             ("[models.x]\napi = \"openai\"\nurl = \"ftp://a\"\n", "models.x.url"),
@@ -441,6 +497,19 @@ mod tests {
                 "agents.x.ask",
             ),
             ("[agents.x]\nkind = \"acp\"\nmodels = \"open\"\n", "agents.x.program"),
+            ("[agents.x]\nkind = \"codex\"\n", "agents.x.models"),
+            ("[agents.x]\nkind = \"fake\"\nprotocol = \"acp\"\n", "agents.x.transcript"),
+            ("[agents.x]\nkind = \"fake\"\nprotocol = \"acp\"\ntranscript = \"a\"\n", "agents.x.transcript"),
+            ("[agents.x]\nkind = \"fake\"\ntranscript = \"/a\"\n", "agents.x.protocol"),
+            (
+                "[agents.x]\nkind = \"fake\"\ntranscript = \"/a\"\nprotocol = \"acp\"\nprogram = \"/a\"\n",
+                "agents.x.program",
+            ),
+            (
+                "[agents.x]\nkind = \"fake\"\ntranscript = \"/a\"\nprotocol = \"acp\"\nmodels = \"open\"\n",
+                "agents.x.models",
+            ),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nprotocol = \"acp\"\n", "agents.x.protocol"),
             (
                 "[agents.x]\nkind = \"acp\"\nmodels = \"open\"\nprogram = \"/a\"\narguments = [\"{model}\"]\n",
                 "agents.x.arguments",

@@ -85,7 +85,7 @@ fn server<'a>(app: &'a App, agent: &AgentUse) -> Result<&'a ModelServer, String>
         Some(on_record) => as_it_was(app, on_record),
         None => agents
             .get(&agent.name)
-            .and_then(|agent| models.get(&agent.models))
+            .and_then(|agent| models.get(agent.models.as_ref()?))
             .ok_or_else(|| format!("the agent `{0}` is not configured any more: put `[agents.{0}]` back", agent.name)),
     }
 }

@@ -166,6 +166,12 @@ fn claude_asks_a_person_by_a_tool_of_its_channel() -> anyhow::Result<()> {
     asks_a_person(CLAUDE)
 }
 
+/// It is told of the tools in the conversation with its driver.
+#[test]
+fn opencode_asks_a_person_by_a_tool_of_its_channel() -> anyhow::Result<()> {
+    asks_a_person(OPENCODE)
+}
+
 /// Has the model told what is secret, and prints nothing of it.
 fn tells_the_model(agent: Agent) -> String {
     let (path, body) = match agent.api {

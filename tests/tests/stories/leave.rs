@@ -6,6 +6,7 @@ use orch_proto::view::{RunState, TaskState};
 use orch_tests::command_line::orchctl;
 use orch_tests::model_server::{Misbehave as _, ModelServer, Request, Script, Turn};
 use orch_tests::{Setup, Story, poll};
+use serde_json::json;
 
 use crate::agents::{Agent, CLAUDE, CODEX, OPENCODE, begin_as, hand_in, is_merged};
 use crate::{channel, story};
@@ -128,6 +129,73 @@ fn is_told(agent: Agent) -> anyhow::Result<()> {
         }
         let over = orchctl(story.env(), &["run", "say", &run.name, "too late"]).await?.failed(4)?;
         ensure!(over.contains("is over") && over.contains("orchctl task say"), "{over}");
+        Ok(())
+    })
+}
+
+#[test]
+fn codex_has_a_person_answer_what_its_model_asks() -> anyhow::Result<()> {
+    let option = |label: &str, about: &str| json!({"label": label, "description": about});
+    let question = json!({"id": "db", "header": "Database", "question": "Which database?",
+        "options": [option("SQLite", "One file"), option("Postgres", "A server")]});
+    has_a_person_answer(CODEX, Turn::call("request_user_input", json!({"questions": [question]})))
+}
+
+#[test]
+fn claude_has_a_person_answer_what_its_model_asks() -> anyhow::Result<()> {
+    let option = |label: &str, about: &str| json!({"label": label, "description": about});
+    let question = json!({"header": "Database", "question": "Which database?", "multiSelect": false,
+        "options": [option("SQLite", "One file"), option("Postgres", "A server")]});
+    has_a_person_answer(CLAUDE, Turn::call("AskUserQuestion", json!({"questions": [question]})))
+}
+
+/// What a program asks by a tool of its own is asked a person, over a daemon that is killed meanwhile, and its model has the answer.
+fn has_a_person_answer(agent: Agent, asks: Turn) -> anyhow::Result<()> {
+    story(&format!("{} has a person answer", agent.program), Setup::Runs, async |story| {
+        let script = [asks, Turn::run("printf 'hi\\n' > hello.txt"), Turn::say("It is done.")];
+        let Some(server) = begin_as(story, agent, Script::new(script), "chat = true\n").await? else {
+            return Ok(());
+        };
+        let task = hand_in(story, "Say hello").await?;
+        let words = "Which database?\n   SQLite: One file\n   Postgres: A server";
+        let asked = channel::question(story, words).await?;
+        ensure!(story.run_of(&task).await?.state == RunState::AwaitingInput, "it waits");
+        story.kill9().await?;
+        story.start().await?;
+        let file = story.env().path("answer");
+        std::fs::write(&file, "Postgres")?;
+        let given = format!("answer_1={}", file.display());
+        orchctl(story.env(), &["question", "answer", &asked.name, "--value-file", &given]).await?.ok()?;
+        story.task_in(&task, TaskState::Done).await?;
+        is_merged(story, "hello.txt", "hi\n").await?;
+        let has = |request: &Request| {
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            // Once with the question, and once more as its answer.
+            body.matches("Postgres").count() >= 2
+        };
+        ensure!(server.requests().iter().any(has), "its model has the answer: {:#?}", server.requests());
+        let run = story.run_of(&task).await?;
+        let log = orchctl(story.env(), &["run", "logs", &run.name]).await?.ok()?;
+        ensure!(log.contains("asks: Which database?") && log.contains("had an answer to: Which database?"), "{log}");
+        Ok(())
+    })
+}
+
+/// A line of the program that is longer than anybody holds ends its turn as any other: Claude Code prints a long answer twice.
+#[test]
+fn a_line_of_thirty_megabytes_loses_no_run() -> anyhow::Result<()> {
+    story("claude says thirty megabytes", Setup::Runs, async |story| {
+        let script = [Turn::run("printf 'hi\\n' > hello.txt"), Turn::say("It is done.").huge(30 << 20)];
+        let Some(_server) = begin_as(story, CLAUDE, Script::new(script), "chat = true\n").await? else {
+            return Ok(());
+        };
+        let task = hand_in(story, "Say hello").await?;
+        story.task_in(&task, TaskState::Done).await?;
+        is_merged(story, "hello.txt", "hi\n").await?;
+        let run = story.run_of(&task).await?;
+        ensure!(run.state == RunState::Succeeded && run.attempt == 1, "{run:#?}");
+        let shown = orchctl(story.env(), &["run", "logs", &run.name]).await?.ok()?;
+        ensure!(shown.contains("more bytes") && shown.contains("its turn ended: completed"), "{shown:.4000}");
         Ok(())
     })
 }

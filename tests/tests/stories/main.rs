@@ -22,6 +22,7 @@ mod demo_agent;
 mod doctor;
 mod escapes;
 mod exchanges;
+mod fake_agents;
 mod full_disk;
 mod kills;
 mod leases;

@@ -2,60 +2,41 @@
 //! as long as there is something to tell it.
 //!
 //! Every line of the agent is printed as it came, which is the log of the run. It is offered no files and no terminal: it
-//! has its own, in the sandbox that it is in. The protocol has no place for a message while a turn goes on, nor for why leave
-//! is not given: both are told by a prompt after it.
+//! has its own, in the sandbox that it is in, and the tools of the run's channel. The protocol has no place for a message while a
+//! turn goes on, nor for why leave is not given: both are told by a prompt after it.
 
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use serde_json::{Value, json};
 
-use orch_proto::channel::Said;
+use orch_proto::channel::{Said, VARIABLE};
 
 use self::wire::{Choice, asked, outcome};
-use super::job::{DriveError, Job};
+use super::job::{DriveError, Job, Tools};
 use super::leave::{Leave, Permissions};
-use super::messages::{self, Inbox};
+use super::messages;
+use super::questions::{Question, elicited};
 use super::rpc::{self, Answer, Message};
-use super::talk::{Next, Talk};
-use crate::ctl::Console;
+use super::talk::{Conversation, Decided, Heard, Next, TOO_LONG, Talk};
+use crate::clock::within;
 
 pub(super) use wire::VERSION;
 
 /// Most refusals that are told of after one turn; more are not worth its while.
 const REFUSALS_MAX: usize = 16;
 
-/// Has an agent do its job, and gives up when `told_to_end` says so.
-///
-/// # Errors
-/// When it did not say that it is done; whatever it did until then is done.
-pub(crate) async fn drive<P: Permissions>(
-    job: Job<'_>,
-    console: &Console,
-    (permissions, inbox): (P, Inbox),
-    told_to_end: impl Future<Output = ()>,
-) -> Result<(), DriveError> {
-    let talk = Talk::begin(&job, console, permissions, inbox)?;
-    let mut conversation = Conversation { talk, session: None, turn: 0, said: Vec::new(), refused: Vec::new() };
-    let outcome = tokio::select! {
-        outcome = conversation.hold(&job) => outcome,
-        () = told_to_end => {
-            conversation.cancel().await;
-            Err(DriveError::Terminated)
-        }
-    };
-    conversation.talk.end().await;
-    outcome
+/// A request of the agent: its id, and what it can be answered.
+pub(super) enum Ticket {
+    Leave(Box<RawValue>, Vec<Choice>),
+    Question(Box<RawValue>),
 }
 
-/// A request for leave: its id, and what it can be answered.
-type Ticket = (Box<RawValue>, Vec<Choice>);
-
-struct Conversation<'a, P> {
+/// A conversation in this protocol.
+pub(super) struct Acp<'a, P> {
     talk: Talk<'a, P, Ticket>,
     /// The session that was told the prompt.
     session: Option<String>,
@@ -67,8 +48,17 @@ struct Conversation<'a, P> {
     refused: Vec<String>,
 }
 
-impl<P: Permissions> Conversation<'_, P> {
-    /// From the greeting to the end of the last turn.
+impl<'a, P: Permissions> Conversation<'a, P> for Acp<'a, P> {
+    type Ticket = Ticket;
+
+    fn new(talk: Talk<'a, P, Ticket>) -> Self {
+        Self { talk, session: None, turn: 0, said: Vec::new(), refused: Vec::new() }
+    }
+
+    fn into_talk(self) -> Talk<'a, P, Ticket> {
+        self.talk
+    }
+
     async fn hold(&mut self, job: &Job<'_>) -> Result<(), DriveError> {
         let session = self.begin(job).await?;
         self.session = Some(session.clone());
@@ -87,11 +77,30 @@ impl<P: Permissions> Conversation<'_, P> {
         }
     }
 
+    async fn cancel(&mut self) {
+        let open = self.talk.undecided();
+        let Some(session) = self.session.take() else { return };
+        for ticket in open {
+            let answer = match ticket {
+                Ticket::Leave(id, _) => rpc::result(&id, &outcome(None)),
+                Ticket::Question(id) => rpc::result(&id, &json!({ "action": "cancel" })),
+            };
+            self.talk.program.say(answer).await;
+        }
+        let session = json!({ "sessionId": session });
+        self.talk.program.say(rpc::notification("session/cancel", &session)).await;
+        // However it ends, it ends.
+        let _is_done = self.answer(&wire::prompt_id(self.turn), "session/prompt").await.is_ok();
+    }
+}
+
+impl<P: Permissions> Acp<'_, P> {
     /// From the greeting to the session.
     async fn begin(&mut self, job: &Job<'_>) -> Result<String, DriveError> {
         let client = json!({
             "protocolVersion": wire::VERSION,
-            "clientCapabilities": { "fs": { "readTextFile": false, "writeTextFile": false }, "terminal": false },
+            "clientCapabilities": { "fs": { "readTextFile": false, "writeTextFile": false }, "terminal": false,
+                "elicitation": { "form": {} } },
             "clientInfo": { "name": "orchctl", "title": "Codex Orchestrator", "version": env!("CARGO_PKG_VERSION") },
         });
         self.talk.program.say(rpc::request(wire::INITIALIZE, "initialize", &client)).await;
@@ -100,7 +109,8 @@ impl<P: Permissions> Conversation<'_, P> {
         if agent.protocol_version.as_u64() != Some(wire::VERSION) {
             return Err(DriveError::Version { theirs: rpc::start(&agent.protocol_version.to_string()) });
         }
-        let place = json!({ "cwd": job.directory, "mcpServers": [] });
+        let servers: Vec<Value> = job.tools.into_iter().map(server).collect();
+        let place = json!({ "cwd": job.directory, "mcpServers": servers });
         self.talk.program.say(rpc::request(wire::SESSION, "session/new", &place)).await;
         let begun = self.answer_soon(wire::SESSION, "session/new").await?;
         let session = read::<wire::Begun>(&begun, "session/new")?.session_id;
@@ -125,56 +135,79 @@ impl<P: Permissions> Conversation<'_, P> {
     /// The answer to a request before the work begins.
     async fn answer_soon(&mut self, id: &str, method: &'static str) -> Result<Box<str>, DriveError> {
         let bound = self.talk.bounds.start;
-        let answer = timeout(bound, self.answer(id, method)).await;
+        let answer = within(bound, self.answer(id, method)).await;
         answer.unwrap_or(Err(DriveError::Silent { method, seconds: bound.as_secs() }))
     }
 
     /// The answer to our request with this id. What comes before it is answered where that is wanted.
     async fn answer(&mut self, id: &str, method: &'static str) -> Result<Box<str>, DriveError> {
         loop {
-            let line = match self.talk.next().await? {
-                Next::Line(line) => line,
+            let heard = match self.talk.next().await? {
+                Next::Heard(heard) => heard,
                 Next::Ended(how) => return Err(DriveError::Ended { method, how }),
                 Next::Said(said) => {
                     self.said.push(said);
                     continue;
                 }
-                Next::Decided(ticket, leave) => {
-                    self.tell(ticket, leave).await;
+                Next::Decided(ticket, decided) => {
+                    self.tell(ticket, decided).await;
                     continue;
                 }
             };
-            let Some(message) = Message::read(&line) else { continue };
+            let Some(message) = Message::read(&heard.text) else { continue };
             match message.answer_to(id) {
                 Some(Answer::Result(result)) => return Ok(result),
                 Some(Answer::Error { code: Some(wire::AUTH_REQUIRED), message }) => {
                     return Err(DriveError::Login { message });
                 }
                 Some(Answer::Error { message, .. }) => return Err(DriveError::Refused { method, message }),
-                None => self.hear(&message).await,
+                None => self.hear(&message, &heard).await,
             }
         }
     }
 
     /// Something that is no answer: a request of the agent, or a notification, of which none needs an answer.
-    async fn hear(&mut self, message: &Message<'_>) {
+    async fn hear(&mut self, message: &Message<'_>, heard: &Heard) {
         let (Some(id), Some(method)) = (message.id, &message.method) else { return };
         let answer = match method.as_ref() {
+            _ if heard.is_abridged => rpc::error(id, rpc::INVALID_PARAMS, TOO_LONG),
             "session/request_permission" => match asked(message.params) {
-                Some((action, choices)) => match self.talk.ask((id.to_owned(), choices), action) {
+                Some((action, choices)) => match self.talk.ask(Ticket::Leave(id.to_owned(), choices), action) {
                     Some(_) => rpc::result(id, &outcome(None)),
                     None => return,
                 },
                 None => rpc::error(id, rpc::INVALID_PARAMS, "the parameters cannot be read"),
             },
+            "elicitation/create" => {
+                let params: Value = message.params().unwrap_or_default();
+                match Question::of_schema(&params["message"], &params["requestedSchema"]) {
+                    Some(question) => match self.talk.wonder(Ticket::Question(id.to_owned()), question) {
+                        Some(_) => rpc::result(id, &json!({ "action": "decline" })),
+                        None => return,
+                    },
+                    None => rpc::error(id, rpc::INVALID_PARAMS, "a person cannot be asked this"),
+                }
+            }
             _ => rpc::error(id, rpc::NO_SUCH_METHOD, "this client has no such method; use your own tools"),
         };
         self.talk.program.say(answer).await;
     }
 
-    /// Tells the agent what was decided.
-    async fn tell(&mut self, (id, choices): Ticket, leave: Leave) {
-        let chosen = wire::choose(&choices, &leave);
+    /// Tells the agent what came of its request.
+    async fn tell(&mut self, ticket: Ticket, decided: Decided) {
+        match (ticket, decided) {
+            (Ticket::Leave(id, choices), Decided::Leave(leave)) => self.tell_leave(&id, &choices, leave).await,
+            (Ticket::Question(id), Decided::Answers(answers)) => {
+                self.talk.program.say(rpc::result(&id, &elicited(answers))).await;
+            }
+            // What is asked one way is not answered the other way.
+            (Ticket::Leave(..), Decided::Answers(_)) | (Ticket::Question(_), Decided::Leave(_)) => {}
+        }
+    }
+
+    /// Tells the agent whether it may.
+    async fn tell_leave(&mut self, id: &RawValue, choices: &[Choice], leave: Leave) {
+        let chosen = wire::choose(choices, &leave);
         if chosen.is_none() && leave == Leave::Given {
             self.talk.note("the agent offers no answer that gives it leave");
         }
@@ -183,25 +216,14 @@ impl<P: Permissions> Conversation<'_, P> {
         {
             self.refused.push(format!("You were not given leave for what you asked for: {why}"));
         }
-        self.talk.program.say(rpc::result(&id, &outcome(chosen))).await;
+        self.talk.program.say(rpc::result(id, &outcome(chosen))).await;
     }
+}
 
-    /// Has the agent stop its turn, and waits a little for what it still says.
-    async fn cancel(&mut self) {
-        let open = self.talk.undecided();
-        let Some(session) = self.session.take() else { return };
-        let patience = self.talk.bounds.end;
-        let wait = async {
-            for (id, _) in open {
-                self.talk.program.say(rpc::result(&id, &outcome(None))).await;
-            }
-            let session = json!({ "sessionId": session });
-            self.talk.program.say(rpc::notification("session/cancel", &session)).await;
-            self.answer(&wire::prompt_id(self.turn), "session/prompt").await
-        };
-        // Whatever it says, it is to end now.
-        drop(timeout(patience, wait).await);
-    }
+/// The tools of the run's channel, as a server that the agent starts.
+fn server(tools: &Tools) -> Value {
+    json!({ "name": "orch", "command": tools.program, "args": ["agent", "mcp"],
+        "env": [{ "name": VARIABLE, "value": tools.address }] })
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(answer: &'a str, method: &'static str) -> Result<T, DriveError> {

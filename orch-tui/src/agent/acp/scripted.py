@@ -71,8 +71,20 @@ def work(how, prompt):
         raw(b'{"id":5,"method":"session/request_permission","params":{"toolCall":%s,"options":%s}}\n' % (call, options))
         say(json.dumps(receive()["result"]["outcome"]))
     elif how == "drone":
-        raw(b'{"method":"session/update","params":"' + b"x" * 12_000_000 + b'"}\n')
+        long = b"x" * 12_000_000
+        raw(b'{"method":"session/update","params":"' + long + b'"}\n')
         say("after it")
+        call = b'{"toolCall":{"title":"ls","kind":"execute","rawInput":{"command":"ls ' + long + b'; rm x"}},"options":[]}'
+        raw(b'{"id":6,"method":"session/request_permission","params":' + call + b"}\n")
+        say(str(receive()["error"]["code"]))
+        raw(b'{"result":{"_meta":{"x":"' + long + b'"},"stopReason":"end_turn"},"id":"prompt-0"}\n')
+        return None
+    elif how == "wonder":
+        place = {"type": "string", "enum": ["eu", "us"]}
+        schema = {"type": "object", "properties": {"place": place}, "required": ["place"]}
+        asked = {"sessionId": "s", "mode": "form", "message": "Where to?", "requestedSchema": schema}
+        say(json.dumps(ask(3, "elicitation/create", asked)["result"]))
+        say(str(ask(4, "elicitation/create", {"mode": "url", "message": "Log in", "url": "http://a"})["error"]["code"]))
     elif how == "exit":
         sys.stderr.write("it fell over\n")
         sys.exit(3)
@@ -113,18 +125,23 @@ def main():
     assert greeting["params"]["clientCapabilities"] == {
         "fs": {"readTextFile": False, "writeTextFile": False},
         "terminal": False,
+        "elicitation": {"form": {}},
     }, greeting
     send({"id": greeting["id"], "result": {"protocolVersion": 2 if how == "newer" else 1, "agentCapabilities": {}}})
     place = expect("session/new")
-    assert place["params"] == {"cwd": "/", "mcpServers": []}, place
+    servers = place["params"].pop("mcpServers")
+    assert place["params"] == {"cwd": "/"} and bool(servers) == (how == "tools"), place
     if how == "login":
         send({"id": place["id"], "error": {"code": -32000, "message": "Authentication required"}})
         receive()
     send({"id": place["id"], "result": {} if how == "nowhere" else {"sessionId": "s"}})
     prompt = expect("session/prompt")
     assert prompt["params"]["sessionId"] == "s", prompt
+    if how == "tools":
+        say(json.dumps(servers))
     reason = work(how, prompt)
-    send({"id": prompt["id"], "result": {"stopReason": reason}})
+    if reason:
+        send({"id": prompt["id"], "result": {"stopReason": reason}})
     if how in ("deny", "listen"):
         prompt = expect("session/prompt")
         assert prompt["id"] == "prompt-1", prompt

@@ -29,7 +29,7 @@ pub(super) fn prompt_id(turn: u32) -> String {
 
 /// One answer that an agent offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Choice {
+pub(in super::super) struct Choice {
     pub(super) id: String,
     verdict: Verdict,
 }

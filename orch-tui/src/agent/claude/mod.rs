@@ -2,9 +2,9 @@
 //! answers as lines of JSON, each way.
 //!
 //! What is to be asked about is asked by a hook before each tool, which is told of all of them; where the program asks by itself
-//! beside that, it gets the same answer. A message that is sent while it works is told to its model with what its tools give
-//! back, or else after its turn, in a turn of its own; the program says which it took by printing it. Every line of the agent is
-//! printed as it came.
+//! beside that, it gets the same answer. What it asks a person by a tool of its own comes to the driver by that second way. A message
+//! that is sent while it works is told to its model with what its tools give back, or else after its turn, in a turn of its own; the
+//! program says which it took by printing it. Every line of the agent is printed as it came.
 
 mod wire;
 
@@ -14,55 +14,41 @@ mod tests;
 use std::collections::BTreeSet;
 
 use orch_proto::channel::Said;
-use tokio::time::timeout;
 
 use self::wire::{Ends, Heard};
 use super::job::{DriveError, Job};
 use super::leave::{Leave, Permissions};
-use super::messages::Inbox;
-use super::talk::{Next, Talk};
-use crate::ctl::Console;
+use super::talk::{Conversation, Decided, Next, TOO_LONG, TOO_MUCH, Talk};
+use crate::clock::within;
 
 /// What it is waited for, in words.
 const TURN: &str = "a turn";
 /// Most calls of tools that are remembered as allowed.
 const GIVEN_MAX: usize = 256;
 
-/// Has an agent do its job, and gives up when `told_to_end` says so.
-///
-/// # Errors
-/// When it did not say that it is done; whatever it did until then is done.
-pub(crate) async fn drive<P: Permissions>(
-    job: Job<'_>,
-    console: &Console,
-    (permissions, inbox): (P, Inbox),
-    told_to_end: impl Future<Output = ()>,
-) -> Result<(), DriveError> {
-    let talk = Talk::begin(&job, console, permissions, inbox)?;
-    let mut conversation =
-        Conversation { talk, is_begun: false, early: Vec::new(), untold: BTreeSet::new(), given: BTreeSet::new() };
-    let outcome = tokio::select! {
-        outcome = conversation.hold(&job) => outcome,
-        () = told_to_end => {
-            conversation.cancel().await;
-            Err(DriveError::Terminated)
-        }
-    };
-    conversation.talk.end().await;
-    outcome
-}
-
 /// What was asked: by which request, how it is answered, and for which call of a tool.
 #[derive(Debug)]
-struct Ticket {
+pub(super) struct Ticket {
     request: String,
-    by_hook: bool,
+    by: Way,
     call: String,
     /// What the tool is given, which an answer repeats.
     input: serde_json::Value,
 }
 
-struct Conversation<'a, P> {
+/// How something is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// By the hook that is told of each tool.
+    Hook,
+    /// By the program itself.
+    Tool,
+    /// By a server of tools.
+    Elicitation,
+}
+
+/// A conversation with this program.
+pub(super) struct Claude<'a, P> {
     talk: Talk<'a, P, Ticket>,
     /// It was sent the prompt.
     is_begun: bool,
@@ -74,21 +60,40 @@ struct Conversation<'a, P> {
     given: BTreeSet<String>,
 }
 
-impl<P: Permissions> Conversation<'_, P> {
-    /// From the prompt to the end of the last turn.
+impl<'a, P: Permissions> Conversation<'a, P> for Claude<'a, P> {
+    type Ticket = Ticket;
+
+    fn new(talk: Talk<'a, P, Ticket>) -> Self {
+        Self { talk, is_begun: false, early: Vec::new(), untold: BTreeSet::new(), given: BTreeSet::new() }
+    }
+
+    fn into_talk(self) -> Talk<'a, P, Ticket> {
+        self.talk
+    }
+
     async fn hold(&mut self, job: &Job<'_>) -> Result<(), DriveError> {
         self.talk.program.say(wire::initialize(job.asks)).await;
         let patience = self.talk.bounds.start;
         let silent = DriveError::Silent { method: wire::INITIALIZE, seconds: patience.as_secs() };
-        timeout(patience, self.greeted()).await.unwrap_or(Err(silent))?;
+        within(patience, self.greeted()).await.unwrap_or(Err(silent))?;
         self.talk.program.say(wire::message(0, job.prompt)).await;
         self.is_begun = true;
         for said in std::mem::take(&mut self.early) {
             self.tell(said).await;
         }
+        // Its turn has ended, and there are messages that it is to take up in another one.
+        let mut is_asked = false;
         loop {
-            match self.next(TURN).await? {
+            let heard = match is_asked {
+                false => self.next(TURN).await?,
+                true => match within(self.talk.bounds.heed, self.next(TURN)).await {
+                    Some(heard) => heard?,
+                    None => break,
+                },
+            };
+            match heard {
                 Some(Heard::Taken(number)) => {
+                    is_asked = false;
                     if self.untold.remove(&number) {
                         self.talk.inbox.told(number);
                     }
@@ -99,16 +104,33 @@ impl<P: Permissions> Conversation<'_, P> {
                     for said in more {
                         self.tell(said).await;
                     }
-                    // What it has not taken up yet it takes up in a turn of its own.
                     if self.untold.is_empty() {
                         return Ok(());
                     }
+                    // One that ended another turn without them has had its chance.
+                    if std::mem::replace(&mut is_asked, true) {
+                        break;
+                    }
                 }
-                Some(Heard::Greeted | Heard::Asked(..) | Heard::Wants(_) | Heard::Other) | None => {}
+                Some(Heard::Greeted | Heard::Asked(..) | Heard::Wonders(..) | Heard::Wants(_) | Heard::Other)
+                | None => {}
             }
         }
+        // They stay untold on record, and the next attempt is told.
+        self.talk.note("the agent took up no more of what was said to it");
+        Ok(())
     }
 
+    async fn cancel(&mut self) {
+        for ticket in self.talk.undecided() {
+            self.refuse(&ticket, "the run is to end").await;
+        }
+        self.talk.program.say(wire::interrupt()).await;
+        while !matches!(self.next(TURN).await, Ok(Some(Heard::Ended(_))) | Err(_)) {}
+    }
+}
+
+impl<P: Permissions> Claude<'_, P> {
     async fn greeted(&mut self) -> Result<(), DriveError> {
         while !matches!(self.next(wire::INITIALIZE).await?, Some(Heard::Greeted)) {}
         Ok(())
@@ -117,43 +139,57 @@ impl<P: Permissions> Conversation<'_, P> {
     /// What it says next; none when that was something else, which is done.
     async fn next(&mut self, method: &'static str) -> Result<Option<Heard>, DriveError> {
         match self.talk.next().await? {
-            Next::Line(line) => match wire::hear(&line) {
-                Heard::Asked(ticket, action) => {
-                    if let Some(answer) = self.known(&ticket) {
-                        self.answer(ticket, answer).await;
-                    } else if let Some(ticket) = self.talk.ask(ticket, *action) {
-                        self.answer(ticket, Leave::Refused("too much is asked for at once".to_owned())).await;
-                    }
-                    Ok(None)
-                }
-                Heard::Wants(request) => {
-                    self.talk.program.say(wire::unknown(&request)).await;
-                    Ok(None)
-                }
-                heard => Ok(Some(heard)),
+            Next::Heard(heard) => {
+                let (said, is_abridged) = (wire::hear(&heard.text), heard.is_abridged);
+                return Ok(self.hear(said, is_abridged).await);
+            }
+            Next::Decided(ticket, Decided::Leave(leave)) => self.answer(ticket, leave).await,
+            Next::Decided(ticket, Decided::Answers(answers)) => {
+                self.talk.program.say(wire::answered(&ticket, answers)).await;
+            }
+            Next::Said(said) => match self.is_begun {
+                true => self.tell(said).await,
+                false => self.early.push(said),
             },
-            Next::Decided(ticket, leave) => {
-                self.answer(ticket, leave).await;
-                Ok(None)
-            }
-            Next::Said(said) => {
-                match self.is_begun {
-                    true => self.tell(said).await,
-                    false => self.early.push(said),
-                }
-                Ok(None)
-            }
-            Next::Ended(how) => Err(DriveError::Ended { method, how }),
+            Next::Ended(how) => return Err(DriveError::Ended { method, how }),
         }
+        Ok(None)
+    }
+
+    /// Does what a line asks for; gives back what asks for nothing.
+    async fn hear(&mut self, heard: Heard, is_abridged: bool) -> Option<Heard> {
+        match heard {
+            Heard::Asked(ticket, _) | Heard::Wonders(ticket, _) if is_abridged => self.refuse(&ticket, TOO_LONG).await,
+            Heard::Asked(ticket, action) => {
+                if let Some(answer) = self.known(&ticket) {
+                    self.answer(ticket, answer).await;
+                } else if let Some(ticket) = self.talk.ask(ticket, *action) {
+                    self.refuse(&ticket, TOO_MUCH).await;
+                }
+            }
+            // A hook is no place for an answer: the program asks again, in the place for that.
+            Heard::Wonders(ticket, _) if ticket.by == Way::Hook => {
+                self.talk.program.say(wire::answer(&ticket, &Leave::Given)).await;
+            }
+            Heard::Wonders(ticket, None) => self.refuse(&ticket, "a person cannot be asked this").await,
+            Heard::Wonders(ticket, Some(question)) => {
+                if let Some(ticket) = self.talk.wonder(ticket, *question) {
+                    self.refuse(&ticket, TOO_MUCH).await;
+                }
+            }
+            Heard::Wants(request) => self.talk.program.say(wire::unknown(&request)).await,
+            heard => return Some(heard),
+        }
+        None
     }
 
     /// What is known already of a call that a hook gave leave for.
     fn known(&self, ticket: &Ticket) -> Option<Leave> {
-        (!ticket.by_hook && self.given.contains(&ticket.call)).then_some(Leave::Given)
+        (ticket.by != Way::Hook && self.given.contains(&ticket.call)).then_some(Leave::Given)
     }
 
     async fn answer(&mut self, ticket: Ticket, leave: Leave) {
-        if leave == Leave::Given && ticket.by_hook {
+        if leave == Leave::Given && ticket.by == Way::Hook {
             if self.given.len() >= GIVEN_MAX {
                 self.given.clear();
             }
@@ -170,17 +206,8 @@ impl<P: Permissions> Conversation<'_, P> {
         self.talk.program.say(wire::message(said.number, &super::messages::in_words(&said))).await;
     }
 
-    /// Has the agent stop its turn, and waits a little for what it still says.
-    async fn cancel(&mut self) {
-        let patience = self.talk.bounds.end;
-        let wait = async {
-            for ticket in self.talk.undecided() {
-                self.answer(ticket, Leave::Refused("the run is to end".to_owned())).await;
-            }
-            self.talk.program.say(wire::interrupt()).await;
-            while !matches!(self.next(TURN).await, Ok(Some(Heard::Ended(_))) | Err(_)) {}
-        };
-        // Whatever it says, it is to end now.
-        let _is_over = timeout(patience, wait).await.is_ok();
+    /// Says no, in the way in which it was asked.
+    async fn refuse(&mut self, ticket: &Ticket, why: &str) {
+        self.talk.program.say(wire::answer(ticket, &Leave::Refused(why.to_owned()))).await;
     }
 }

@@ -45,6 +45,43 @@ def may(command, call):
     send({"said": answer["behavior"] + " " + str(answer.get("message"))})
 
 
+QUESTION = {"questions": [{"question": "Which?", "header": "H", "multiSelect": False, "options": [
+    {"label": "SQLite", "description": "One file"}, {"label": "Postgres", "description": "A server"}]}]}
+
+
+def wonder():
+    """As the real one: the hook first, whose leave is no answer, and then by itself."""
+    tool = {"tool_name": "AskUserQuestion", "tool_use_id": "u"}
+    answer = ask({"subtype": "hook_callback", "callback_id": "leave", "input": {**tool, "tool_input": QUESTION}})
+    send({"said": answer["response"]["hookSpecificOutput"]["permissionDecision"]})
+    answer = ask({"subtype": "can_use_tool", **tool, "input": QUESTION})["response"]
+    assert answer["behavior"] == "deny" or answer["updatedInput"]["questions"] == QUESTION["questions"], answer
+    send({"said": answer["message"] if answer["behavior"] == "deny" else json.dumps(answer["updatedInput"]["answers"])})
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+    asked = {"subtype": "elicitation", "mcp_server_name": "house", "message": "Who?", "requested_schema": schema}
+    send({"said": json.dumps(ask(asked)["response"])})
+
+
+def drone():
+    """Lines of 12 MB and more, of which one asks for something and one is the end."""
+    long = "x" * 12_000_000
+    send({"type": "assistant", "message": {"content": [{"type": "text", "text": long}]}})
+    answer = ask({"subtype": "can_use_tool", "tool_name": "Bash", "input": {"command": "ls " + long}, "tool_use_id": "a"})
+    send({"said": answer["response"]["behavior"] + " " + answer["response"]["message"]})
+    result(result=long)
+    receive()
+
+
+def deaf():
+    """Takes up nothing that it is told; with a word, it has another turn all the same."""
+    receive()
+    result()
+    if len(sys.argv) > 2:
+        send({"type": "assistant", "message": {"content": [{"type": "text", "text": "more"}]}})
+        result()
+    receive()
+
+
 def listen(prompt):
     taken(prompt)
     first = receive()
@@ -72,7 +109,13 @@ def main():
         listen(prompt)
         receive()
     taken(prompt)
-    if how == "ask":
+    if how == "wonder":
+        wonder()
+    elif how == "drone":
+        drone()
+    elif how == "deaf":
+        deaf()
+    elif how == "ask":
         hook("ls", "a")
         hook("rm x", "b")
         may("rm -r y; ls", "a")

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::driven::{Drive, PATIENT, Speaks};
+use super::super::driven::{Drive, PATIENT};
+use super::super::job::Protocol;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/agent/claude/scripted.py");
 
 fn agent(how: &str) -> Drive<'_> {
-    Drive::of(Speaks::Claude, &["python3", SCRIPT, how])
+    Drive::of(Protocol::Claude, &["python3", SCRIPT, how])
 }
 
 #[tokio::test]
@@ -37,6 +38,39 @@ async fn what_people_say_reaches_the_agent_while_it_works_or_after_it() {
         heard,
         ["ada, who looks after this task, says:\n\nfirst", "ada, who looks after this task, says:\n\nsecond"]
     );
+}
+
+#[tokio::test]
+async fn what_it_wants_to_know_is_asked_a_person() {
+    let driven = agent("wonder").answered().run().await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    let content = r#"{"action": "accept", "content": {"name": "in words"}}"#;
+    assert_eq!(driven.texts("/said"), ["allow", r#"{"Which?": "SQLite"}"#, content]);
+    assert!(driven.err.contains("had an answer to: Which?"), "{}", driven.err);
+    let alone = agent("wonder").run().await;
+    let words = "there is nobody to ask. Decide it by yourself, and say what you took for granted.";
+    assert_eq!(alone.texts("/said"), ["allow", words, r#"{"action": "decline"}"#]);
+}
+
+#[tokio::test]
+async fn lines_of_any_length_are_printed_and_heard() {
+    let driven = agent("drone").run().await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    assert_eq!(driven.texts("/said"), ["deny what is asked for is too long to be looked at"]);
+    assert!(driven.out.len() > 36_000_000, "{}", driven.out.len());
+}
+
+#[tokio::test]
+async fn one_that_takes_up_nothing_is_not_waited_for_without_end() {
+    for words in [&["deaf"][..], &["deaf", "again"]] {
+        let command: Vec<&str> = ["python3", SCRIPT].into_iter().chain(words.iter().copied()).collect();
+        // What it says in its second turn is heard however long that takes.
+        let heed = if words.len() > 1 { PATIENT.heed } else { Duration::from_millis(100) };
+        let bounds = super::super::Bounds { heed, ..PATIENT };
+        let driven = Drive::of(Protocol::Claude, &command).bounds(bounds).says(&["first"]).run().await;
+        assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+        assert!(driven.err.contains("took up no more of what was said to it"), "{}", driven.err);
+    }
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use orch_proto::leave::Deed;
 use serde_json::{Value, json};
 
 use super::super::leave::{Action, Leave, pieces};
+use super::super::questions::{Answers, Question, elicited};
 use super::super::rpc::{line, start};
-use super::Ticket;
+use super::{Ticket, Way};
 
 /// The id of our first request.
 pub(super) const INITIALIZE: &str = "initialize";
@@ -13,6 +14,8 @@ pub(super) const INITIALIZE: &str = "initialize";
 const HOOK: &str = "leave";
 /// How long a hook may take, in seconds: a person decides. The program counts in 31 bits of milliseconds.
 const HOOK_SECONDS: u32 = 2_000_000;
+/// Its tool with which it asks people.
+const QUESTION: &str = "AskUserQuestion";
 /// How the ids of our messages begin; the program prints them as they are if they have the form of a UUID.
 const MESSAGE_ID: &str = "0c0dec00-0000-4000-8000-";
 
@@ -23,6 +26,8 @@ pub(super) enum Heard {
     Greeted,
     /// It asks whether it may do something.
     Asked(Ticket, Box<Action>),
+    /// It asks a person something; none: in a way that nobody can answer.
+    Wonders(Ticket, Option<Box<Question>>),
     /// It wants something else, by this request.
     Wants(String),
     /// It took up the message of this number.
@@ -65,24 +70,28 @@ fn ends(line: &Value) -> Ends {
 
 fn asked(line: &Value) -> Heard {
     let (Some(request), of) = (line["request_id"].as_str(), &line["request"]) else { return Heard::Other };
-    let ticket = |by_hook, call: &Value, input: &Value| Ticket {
+    let ticket = |by, call: &Value, input: &Value| Ticket {
         request: request.to_owned(),
-        by_hook,
+        by,
         call: call.as_str().unwrap_or_default().to_owned(),
         input: input.clone(),
     };
-    match of["subtype"].as_str() {
+    let (by, name, input, call, directory) = match of["subtype"].as_str() {
         Some("hook_callback") => {
             let input = &of["input"];
-            let action = action(&input["tool_name"], &input["tool_input"], input["cwd"].as_str());
-            Heard::Asked(ticket(true, &input["tool_use_id"], &Value::Null), Box::new(action))
+            (Way::Hook, &input["tool_name"], &input["tool_input"], &input["tool_use_id"], input["cwd"].as_str())
         }
-        Some("can_use_tool") => {
-            let action = action(&of["tool_name"], &of["input"], None);
-            Heard::Asked(ticket(false, &of["tool_use_id"], &of["input"]), Box::new(action))
+        Some("can_use_tool") => (Way::Tool, &of["tool_name"], &of["input"], &of["tool_use_id"], None),
+        Some("elicitation") => {
+            let question = Question::of_schema(&of["message"], &of["requested_schema"]);
+            return Heard::Wonders(ticket(Way::Elicitation, &Value::Null, &Value::Null), question.map(Box::new));
         }
-        _ => Heard::Wants(request.to_owned()),
+        _ => return Heard::Wants(request.to_owned()),
+    };
+    if name == QUESTION {
+        return Heard::Wonders(ticket(by, call, input), Question::of_list(&input["questions"]).map(Box::new));
     }
+    Heard::Asked(ticket(by, call, input), Box::new(action(name, input, directory)))
 }
 
 /// What a tool would do, by its name and by what it is given.
@@ -143,15 +152,39 @@ pub(super) fn message(number: u32, text: &str) -> Vec<u8> {
 
 /// What was decided.
 pub(super) fn answer(ticket: &Ticket, leave: &Leave) -> Vec<u8> {
-    let answer = match (ticket.by_hook, leave) {
-        (true, Leave::Given) => hook("allow", "it may"),
-        (true, Leave::Refused(why)) => hook("deny", why),
-        (false, Leave::Given) => json!({ "behavior": "allow", "updatedInput": ticket.input }),
-        (false, Leave::Refused(why)) => json!({ "behavior": "deny", "message": why }),
+    response(
+        ticket,
+        &match (ticket.by, leave) {
+            (Way::Hook, Leave::Given) => hook("allow", "it may"),
+            (Way::Hook, Leave::Refused(why)) => hook("deny", why),
+            (Way::Tool, Leave::Given) => json!({ "behavior": "allow", "updatedInput": ticket.input }),
+            (Way::Tool, Leave::Refused(why)) => json!({ "behavior": "deny", "message": why }),
+            (Way::Elicitation, _) => json!({ "action": "decline" }),
+        },
+    )
+}
+
+/// What people said. Its tool takes answers as one more thing that it is given, by the words of the questions.
+pub(super) fn answered(ticket: &Ticket, answers: Answers) -> Vec<u8> {
+    let said = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Array(some) => some.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
     };
-    let request = &ticket.request;
+    match (ticket.by, answers) {
+        (Way::Elicitation, answers) => response(ticket, &elicited(answers)),
+        (Way::Hook | Way::Tool, Err(why)) => answer(ticket, &Leave::Refused(why)),
+        (Way::Hook | Way::Tool, Ok(answers)) => {
+            let mut input = ticket.input.clone();
+            input["answers"] = answers.iter().map(|(question, value)| (question.clone(), json!(said(value)))).collect();
+            response(ticket, &json!({ "behavior": "allow", "updatedInput": input }))
+        }
+    }
+}
+
+fn response(ticket: &Ticket, answer: &Value) -> Vec<u8> {
     line(&json!({ "type": "control_response",
-        "response": { "subtype": "success", "request_id": request, "response": answer } }))
+        "response": { "subtype": "success", "request_id": ticket.request, "response": answer } }))
 }
 
 fn hook(decision: &str, why: &str) -> Value {

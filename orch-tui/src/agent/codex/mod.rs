@@ -2,8 +2,8 @@
 //! goes on.
 //!
 //! Written against 0.171. Every line of the agent is printed as it came. Its own sandbox is off: ours is around it. With
-//! `approvalPolicy: untrusted` it was seen to ask before every command and every change of files; what it asks beyond that is
-//! refused by name.
+//! `approvalPolicy: untrusted` it was seen to ask before every command and every change of files. What its model and servers of
+//! tools want to know of a person is asked; what it wants beyond that is refused by name.
 
 mod wire;
 
@@ -15,47 +15,23 @@ use std::collections::BTreeMap;
 use orch_proto::channel::Said;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
-use self::wire::{Asked, Changes};
+use self::wire::{Asked, Changes, Wanted};
 use super::job::{DriveError, Job};
 use super::leave::{Leave, Permissions};
-use super::messages::{self, Inbox};
+use super::messages;
 use super::rpc::{self, Answer, Message};
-use super::talk::{Next, Talk};
-use crate::ctl::Console;
+use super::talk::{Conversation, Decided, Heard, Next, TOO_LONG, TOO_MUCH, Talk};
+use crate::clock::within;
 
 /// What it is waited for in words, when a turn goes on.
 const TURN: &str = "turn/start";
 
-/// Has an agent do its job, and gives up when `told_to_end` says so.
-///
-/// # Errors
-/// When it did not say that it is done; whatever it did until then is done.
-pub(crate) async fn drive<P: Permissions>(
-    job: Job<'_>,
-    console: &Console,
-    (permissions, inbox): (P, Inbox),
-    told_to_end: impl Future<Output = ()>,
-) -> Result<(), DriveError> {
-    let talk = Talk::begin(&job, console, permissions, inbox)?;
-    let (changes, untold) = (Changes::default(), BTreeMap::new());
-    let mut conversation = Conversation { talk, thread: String::new(), turn: None, sent: 0, changes, untold };
-    let outcome = tokio::select! {
-        outcome = conversation.hold(&job) => outcome,
-        () = told_to_end => {
-            conversation.cancel().await;
-            Err(DriveError::Terminated)
-        }
-    };
-    conversation.talk.end().await;
-    outcome
-}
+/// A request of the program: its id, and how it is answered.
+pub(super) type Ticket = (Box<RawValue>, Asked);
 
-/// A request for leave: its id, and how it is answered.
-type Ticket = (Box<RawValue>, Asked);
-
-struct Conversation<'a, P> {
+/// A conversation with this program.
+pub(super) struct Codex<'a, P> {
     talk: Talk<'a, P, Ticket>,
     thread: String,
     /// The turn that goes on.
@@ -68,8 +44,18 @@ struct Conversation<'a, P> {
     untold: BTreeMap<u32, Said>,
 }
 
-impl<P: Permissions> Conversation<'_, P> {
-    /// From the greeting to the end of the last turn.
+impl<'a, P: Permissions> Conversation<'a, P> for Codex<'a, P> {
+    type Ticket = Ticket;
+
+    fn new(talk: Talk<'a, P, Ticket>) -> Self {
+        let (changes, untold) = (Changes::default(), BTreeMap::new());
+        Self { talk, thread: String::new(), turn: None, sent: 0, changes, untold }
+    }
+
+    fn into_talk(self) -> Talk<'a, P, Ticket> {
+        self.talk
+    }
+
     async fn hold(&mut self, job: &Job<'_>) -> Result<(), DriveError> {
         self.begin(job).await?;
         let mut input = vec![job.prompt.to_owned()];
@@ -87,10 +73,31 @@ impl<P: Permissions> Conversation<'_, P> {
         Ok(())
     }
 
+    async fn cancel(&mut self) {
+        let open = self.talk.undecided();
+        let Some(turn) = self.turn.clone() else { return };
+        for (id, asked) in open {
+            self.talk.program.say(rpc::result(&id, &asked.refused())).await;
+        }
+        let turn_of = json!({ "threadId": self.thread, "turnId": turn });
+        self.talk.program.say(rpc::request("interrupt", "turn/interrupt", &turn_of)).await;
+        loop {
+            let Ok(heard) = self.next(TURN).await else { return };
+            let message = heard.as_ref().and_then(|heard| Message::read(&heard.text));
+            if message.is_some_and(|message| wire::end_of(&message, &turn).is_some()) {
+                return;
+            }
+        }
+    }
+}
+
+impl<P: Permissions> Codex<'_, P> {
     /// From the greeting to the thread.
     async fn begin(&mut self, job: &Job<'_>) -> Result<(), DriveError> {
         let us = json!({ "name": "orchctl", "title": "Codex Orchestrator", "version": env!("CARGO_PKG_VERSION") });
-        let us = json!({ "clientInfo": us, "capabilities": { "optOutNotificationMethods": wire::UNHEARD } });
+        // What it asks people counts as an experiment of its makers.
+        let able = json!({ "experimentalApi": true, "optOutNotificationMethods": wire::UNHEARD });
+        let us = json!({ "clientInfo": us, "capabilities": able });
         self.talk.program.say(rpc::request("initialize", "initialize", &us)).await;
         self.answer_soon("initialize", "initialize").await?;
         self.talk.program.say(rpc::notification("initialized", &json!({}))).await;
@@ -116,40 +123,40 @@ impl<P: Permissions> Conversation<'_, P> {
             self.steer(&wire::message_id(said.number), &messages::in_words(&said)).await;
         }
         loop {
-            let Some(line) = self.next(TURN).await? else { continue };
-            let Some(message) = Message::read(&line) else { continue };
+            let Some(heard) = self.next(TURN).await? else { continue };
+            let Some(message) = Message::read(&heard.text) else { continue };
             if let Some(end) = wire::end_of(&message, &turn) {
                 self.turn = None;
                 return end.map_err(|why| DriveError::Stopped { why });
             }
-            self.hear(&message).await;
+            self.hear(&message, &heard).await;
         }
     }
 
     /// The answer to a request before the work begins.
     async fn answer_soon(&mut self, id: &str, method: &'static str) -> Result<Box<str>, DriveError> {
         let bound = self.talk.bounds.start;
-        let answer = timeout(bound, self.answer(id, method)).await;
+        let answer = within(bound, self.answer(id, method)).await;
         answer.unwrap_or(Err(DriveError::Silent { method, seconds: bound.as_secs() }))
     }
 
     async fn answer(&mut self, id: &str, method: &'static str) -> Result<Box<str>, DriveError> {
         loop {
-            let Some(line) = self.next(method).await? else { continue };
-            let Some(message) = Message::read(&line) else { continue };
+            let Some(heard) = self.next(method).await? else { continue };
+            let Some(message) = Message::read(&heard.text) else { continue };
             match message.answer_to(id) {
                 Some(Answer::Result(result)) => return Ok(result),
                 Some(Answer::Error { message, .. }) => return Err(DriveError::Refused { method, message }),
-                None => self.hear(&message).await,
+                None => self.hear(&message, &heard).await,
             }
         }
     }
 
     /// Its next line; none when something else happened, which is done.
-    async fn next(&mut self, method: &'static str) -> Result<Option<String>, DriveError> {
+    async fn next(&mut self, method: &'static str) -> Result<Option<Heard>, DriveError> {
         match self.talk.next().await? {
-            Next::Line(line) => return Ok(Some(line)),
-            Next::Decided(ticket, leave) => self.tell(ticket, &leave).await,
+            Next::Heard(heard) => return Ok(Some(heard)),
+            Next::Decided(ticket, decided) => self.tell(ticket, decided).await,
             Next::Said(said) => {
                 self.steer(&wire::message_id(said.number), &messages::in_words(&said)).await;
                 self.untold.insert(said.number, said);
@@ -160,7 +167,7 @@ impl<P: Permissions> Conversation<'_, P> {
     }
 
     /// Something that is no answer: a request, or a notification.
-    async fn hear(&mut self, message: &Message<'_>) {
+    async fn hear(&mut self, message: &Message<'_>, heard: &Heard) {
         let Some(method) = &message.method else { return };
         let Some(id) = message.id else {
             if let Some(number) = self.changes.note(method, message)
@@ -170,22 +177,42 @@ impl<P: Permissions> Conversation<'_, P> {
             }
             return;
         };
-        let answer = match wire::asked(method, message, &self.changes) {
-            Some((asked, action)) => match self.talk.ask((id.to_owned(), asked), action) {
-                Some((id, asked)) => rpc::result(&id, &asked.answer(false)),
-                None => return,
-            },
-            None => rpc::error(id, rpc::NO_SUCH_METHOD, "this client has no such method"),
+        let Some((asked, wanted)) = wire::asked(method, message, &self.changes) else {
+            self.talk.program.say(rpc::error(id, rpc::NO_SUCH_METHOD, "this client has no such method")).await;
+            return;
         };
-        self.talk.program.say(answer).await;
+        let ticket = (id.to_owned(), asked);
+        let (ticket, why) = match wanted {
+            _ if heard.is_abridged => (Some(ticket), TOO_LONG),
+            Wanted::Leave(action) => (self.talk.ask(ticket, action), TOO_MUCH),
+            Wanted::Answers(Some(question)) => (self.talk.wonder(ticket, question), TOO_MUCH),
+            Wanted::Answers(None) => (Some(ticket), "a person cannot be asked this"),
+        };
+        if let Some((id, asked)) = ticket {
+            self.refuse(&id, &asked, why).await;
+        }
     }
 
-    /// Tells the agent what was decided. The protocol has no place for why, so it is told that before, as a message.
-    async fn tell(&mut self, (id, asked): Ticket, leave: &Leave) {
-        if let Leave::Refused(why) = leave {
-            self.steer("refusal", &format!("You were not given leave for what you asked for: {why}")).await;
-        }
-        self.talk.program.say(rpc::result(&id, &asked.answer(*leave == Leave::Given))).await;
+    /// Tells the agent what came of its request.
+    async fn tell(&mut self, (id, asked): Ticket, decided: Decided) {
+        let answer = match decided {
+            Decided::Leave(Leave::Given) => asked.allowed(),
+            Decided::Answers(Ok(answers)) => asked.answered(&answers),
+            Decided::Leave(Leave::Refused(why)) => {
+                let why = format!("You were not given leave for what you asked for: {why}");
+                return self.refuse(&id, &asked, &why).await;
+            }
+            Decided::Answers(Err(why)) => {
+                return self.refuse(&id, &asked, &format!("You got no answer to what you asked: {why}")).await;
+            }
+        };
+        self.talk.program.say(rpc::result(&id, &answer)).await;
+    }
+
+    /// Says no. The protocol has no place for why, so the agent is told that before, as a message.
+    async fn refuse(&mut self, id: &RawValue, asked: &Asked, why: &str) {
+        self.steer("refusal", why).await;
+        self.talk.program.say(rpc::result(id, &asked.refused())).await;
     }
 
     /// Says something into the turn that goes on.
@@ -196,29 +223,6 @@ impl<P: Permissions> Conversation<'_, P> {
         let steer =
             json!({ "threadId": self.thread, "expectedTurnId": turn, "clientUserMessageId": message, "input": input });
         self.talk.program.say(rpc::request(&format!("steer-{}", self.sent), "turn/steer", &steer)).await;
-    }
-
-    /// Has the agent stop its turn, and waits a little for what it still says.
-    async fn cancel(&mut self) {
-        let open = self.talk.undecided();
-        let Some(turn) = self.turn.clone() else { return };
-        let patience = self.talk.bounds.end;
-        let wait = async {
-            for (id, asked) in open {
-                self.talk.program.say(rpc::result(&id, &asked.answer(false))).await;
-            }
-            let turn_of = json!({ "threadId": self.thread, "turnId": turn });
-            self.talk.program.say(rpc::request("interrupt", "turn/interrupt", &turn_of)).await;
-            loop {
-                let Ok(line) = self.next(TURN).await else { return };
-                let message = line.as_deref().and_then(Message::read);
-                if message.is_some_and(|message| wire::end_of(&message, &turn).is_some()) {
-                    return;
-                }
-            }
-        };
-        // Whatever it says, it is to end now.
-        let _is_over = timeout(patience, wait).await.is_ok();
     }
 }
 

@@ -47,6 +47,8 @@ def ask(identity, method, refused=False, **params):
     assert answer["id"] == identity, answer
     if "error" in answer:
         say(str(answer["error"]["code"]))
+    elif "answers" in answer["result"] or "content" in answer["result"]:
+        say(json.dumps(answer["result"]))
     else:
         say(answer["result"].get("decision") or answer["result"]["action"])
 
@@ -61,6 +63,23 @@ def asks():
     meta = {"codex_approval_kind": "mcp_tool_call", "tool_name": "note", "tool_params": {}}
     ask(4, "mcpServer/elicitation/request", serverName="house", _meta=meta)
     ask(5, "item/tool/call", tool="x")
+
+
+def wonders():
+    options = [{"label": "SQLite", "description": "One file"}, {"label": "Postgres", "description": "A server"}]
+    question = {"id": "db", "header": "H", "question": "Which?", "options": options, "isOther": False, "isSecret": False}
+    ask(0, "item/tool/requestUserInput", itemId="a", isBlocking=True, questions=[question])
+    ask(1, "item/tool/requestUserInput", itemId="b", isBlocking=True, questions=[{**question, "isSecret": True}])
+    schema = {"type": "object", "properties": {"port": {"type": "integer"}, "on": {"type": "boolean"}}}
+    ask(2, "mcpServer/elicitation/request", serverName="house", message="How?", requestedSchema=schema)
+
+
+def drone():
+    """Lines of 12 MB, of which one asks for something and one is the end."""
+    long = "x" * 12_000_000
+    item("completed", type="agentMessage", id="m", text=long)
+    ask(0, "item/commandExecution/requestApproval", itemId="a", command="ls " + long, cwd="/")
+    end(items=[{"text": long}])
 
 
 def listen():
@@ -102,6 +121,11 @@ def main():
         say(turn["params"]["input"][0]["text"])
     if how == "ask":
         asks()
+    elif how == "wonder":
+        wonders()
+    elif how == "drone":
+        drone()
+        receive()
     elif how == "fail":
         end("failed", error={"message": "the model is away"})
         receive()

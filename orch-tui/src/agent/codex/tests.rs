@@ -1,11 +1,12 @@
 //! The driver against a program that speaks as the app-server of Codex 0.171 was seen to: `scripted.py`.
 
-use super::super::driven::{Drive, PATIENT, Speaks};
+use super::super::driven::{Drive, PATIENT};
+use super::super::job::Protocol;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/agent/codex/scripted.py");
 
 fn agent(how: &str) -> Drive<'_> {
-    Drive::of(Speaks::Codex, &["python3", SCRIPT, how])
+    Drive::of(Protocol::Codex, &["python3", SCRIPT, how])
 }
 
 #[tokio::test]
@@ -29,6 +30,28 @@ async fn what_is_asked_is_decided_and_a_refusal_is_told_with_why() {
     assert!(said[6].contains("not given leave") && said[7] == "decline", "{said:?}");
     assert!(said[8].contains("not given leave") && said[9] == "decline", "{said:?}");
     assert_eq!(said[10..], ["-32601"], "{said:?}");
+}
+
+#[tokio::test]
+async fn what_it_wants_to_know_is_asked_a_person() {
+    let driven = agent("wonder").answered().run().await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    let said = driven.texts("/said");
+    assert_eq!(said[2], r#"{"answers": {"db": {"answers": ["SQLite"]}}}"#);
+    // A secret would go to the model.
+    assert!(said[3].contains("a person cannot be asked this") && said[4] == r#"{"answers": {}}"#, "{said:?}");
+    assert_eq!(said[5], r#"{"action": "accept", "content": {"on": false}}"#, "words are no number");
+    let alone = agent("wonder").run().await.texts("/said");
+    assert!(alone[2].contains("there is nobody to ask") && alone[3] == r#"{"answers": {}}"#, "{alone:?}");
+}
+
+#[tokio::test]
+async fn lines_of_any_length_are_printed_and_heard() {
+    let driven = agent("drone").run().await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    let said = driven.texts("/said");
+    assert_eq!(said[2..], ["what is asked for is too long to be looked at", "decline"], "{said:?}");
+    assert!(driven.out.len() > 36_000_000, "{}", driven.out.len());
 }
 
 #[tokio::test]

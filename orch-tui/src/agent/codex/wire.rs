@@ -1,12 +1,13 @@
 //! The messages of the app-server, as far as a driver needs them. What is missing or of another form is none.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use orch_proto::leave::Deed;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::super::leave::{Action, pieces};
+use super::super::questions::{Question, elicited};
 use super::super::rpc::{Message, start};
 use super::params;
 
@@ -29,23 +30,57 @@ pub(super) const UNHEARD: [&str; 10] = [
     "turn/diff/updated",
 ];
 
-/// How a request for leave is answered.
+/// How a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(in super::super) enum Asked {
     /// By a decision.
     Deed,
     /// By an action: it is a question of a server of tools.
     Elicitation,
+    /// By answers to the questions of a list.
+    Questions,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    Leave(Action),
+    /// None: nobody can answer it.
+    Answers(Option<Question>),
 }
 
 impl Asked {
-    /// The answer.
-    pub(super) fn answer(self, is_given: bool) -> Value {
-        let word = if is_given { "accept" } else { "decline" };
+    /// The answer that gives leave.
+    pub(super) fn allowed(self) -> Value {
         match self {
-            Self::Deed => json!({ "decision": word }),
-            Self::Elicitation if is_given => json!({ "action": word, "content": {} }),
-            Self::Elicitation => json!({ "action": word }),
+            Self::Deed => json!({ "decision": "accept" }),
+            Self::Elicitation => json!({ "action": "accept", "content": {} }),
+            Self::Questions => self.refused(),
+        }
+    }
+
+    /// The answer that gives nothing.
+    pub(super) fn refused(self) -> Value {
+        match self {
+            Self::Deed => json!({ "decision": "decline" }),
+            Self::Elicitation => json!({ "action": "decline" }),
+            Self::Questions => json!({ "answers": {} }),
+        }
+    }
+
+    /// What people said.
+    pub(super) fn answered(self, answers: &BTreeMap<String, Value>) -> Value {
+        let list = |value: &Value| match value {
+            Value::Array(_) => json!({ "answers": value }),
+            one => json!({ "answers": [one] }),
+        };
+        match self {
+            Self::Deed => self.refused(),
+            Self::Elicitation => elicited(Ok(answers.clone())),
+            Self::Questions => {
+                let answers: Value = answers.iter().map(|(key, value)| (key.clone(), list(value))).collect();
+                json!({ "answers": answers })
+            }
         }
     }
 }
@@ -116,19 +151,24 @@ pub(super) fn end_of(message: &Message<'_>, turn: &str) -> Option<Result<(), Str
     })
 }
 
-/// Reads what leave is asked for; none when it is something else, or nothing is known of what it is about.
-pub(super) fn asked(method: &str, message: &Message<'_>, changes: &Changes) -> Option<(Asked, Action)> {
+/// Reads what is asked for; none when it is something else, or nothing is known of what it is about.
+pub(super) fn asked(method: &str, message: &Message<'_>, changes: &Changes) -> Option<(Asked, Wanted)> {
     let params = params(message);
-    match method {
-        "item/commandExecution/requestApproval" => Some((Asked::Deed, command(&params))),
+    Some(match method {
+        "item/commandExecution/requestApproval" => (Asked::Deed, Wanted::Leave(command(&params))),
         "item/fileChange/requestApproval" => {
-            Some((Asked::Deed, change(&params, changes.of(params["itemId"].as_str()?)?)))
+            (Asked::Deed, Wanted::Leave(change(&params, changes.of(params["itemId"].as_str()?)?)))
         }
+        "item/tool/requestUserInput" => (Asked::Questions, Wanted::Answers(Question::of_list(&params["questions"]))),
         "mcpServer/elicitation/request" if params["_meta"]["codex_approval_kind"] == "mcp_tool_call" => {
-            Some((Asked::Elicitation, tool(&params)))
+            (Asked::Elicitation, Wanted::Leave(tool(&params)))
         }
-        _ => None,
-    }
+        "mcpServer/elicitation/request" => {
+            let question = Question::of_schema(&params["message"], &params["requestedSchema"]);
+            (Asked::Elicitation, Wanted::Answers(question))
+        }
+        _ => return None,
+    })
 }
 
 fn command(params: &Value) -> Action {
@@ -192,7 +232,8 @@ mod tests {
     use super::*;
 
     fn seen(method: &str, line: &str, changes: &Changes) -> (Deed, Vec<String>, Vec<String>) {
-        let (_, action) = asked(method, &Message::read(line).unwrap(), changes).unwrap();
+        let (_, wanted) = asked(method, &Message::read(line).unwrap(), changes).unwrap();
+        let Wanted::Leave(action) = wanted else { panic!("{wanted:?}") };
         (action.of, action.words, action.details)
     }
 
@@ -226,6 +267,23 @@ mod tests {
         let line = r#"{"id":2,"params":{"serverName":"house","_meta":{"codex_approval_kind":"mcp_tool_call","tool_name":"note","tool_params":{"text":"t"}}}}"#;
         assert_eq!(seen("mcpServer/elicitation/request", line, &changes).1, ["house/note"]);
         assert!(asked("item/tool/call", &Message::read(line).unwrap(), &changes).is_none());
+    }
+
+    /// As the schema of 0.171 has it.
+    #[test]
+    fn what_people_say_is_given_by_the_ids_of_the_questions() {
+        let line = r#"{"id":1,"params":{"isBlocking":true,"questions":[{"id":"db","header":"H","question":"Which?","options":[{"label":"a","description":"d"}]}]}}"#;
+        let (how, wanted) =
+            asked("item/tool/requestUserInput", &Message::read(line).unwrap(), &Changes::default()).unwrap();
+        assert!(matches!(wanted, Wanted::Answers(Some(_))), "{wanted:?}");
+        let answers = BTreeMap::from([("db".to_owned(), json!("a")), ("more".to_owned(), json!(["b", "c"]))]);
+        let expected = json!({"answers": {"db": {"answers": ["a"]}, "more": {"answers": ["b", "c"]}}});
+        assert_eq!((how.answered(&answers), how.refused()), (expected, json!({"answers": {}})));
+        let line = r#"{"id":2,"params":{"serverName":"house","mode":"url","message":"log in","url":"http://a"}}"#;
+        let (how, wanted) =
+            asked("mcpServer/elicitation/request", &Message::read(line).unwrap(), &Changes::default()).unwrap();
+        assert!(matches!(wanted, Wanted::Answers(None)), "nobody can be sent to an address: {wanted:?}");
+        assert_eq!(how.refused(), json!({"action": "decline"}));
     }
 
     #[test]

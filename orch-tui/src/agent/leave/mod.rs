@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use orch_proto::leave::{Deed, LeaveRule, Ruling};
 
+use super::questions::{Answers, Question};
+
 pub(crate) use people::{People, pieces};
 
 /// What an agent is about to do.
@@ -34,9 +36,13 @@ pub(crate) enum Leave {
     Refused(String),
 }
 
-/// Who decides. While that takes its time the agent is listened to, so it may take as long as a person needs.
+/// Who decides, and who answers. While that takes its time the agent is listened to, so it may take as long as a person needs.
 pub(crate) trait Permissions: Clone + Send + 'static {
+    /// Whether something may be done.
     fn decide(&self, action: Action) -> impl Future<Output = Leave> + Send;
+
+    /// What is answered to a question of the program's own, of which no rule says anything.
+    fn answer(&self, question: Question) -> impl Future<Output = Answers> + Send;
 }
 
 /// What an operator says, and whom it has ask.
@@ -53,11 +59,13 @@ impl Policy {
 }
 
 /// How the tools of the run's channel are called by different programs: all that they do is to say something, and to ask.
-const OF_CHANNEL: [&str; 2] = ["mcp__orch__", "orch/"];
+/// A program that speaks ACP gives its own name for one as a title, which opencode makes of the server's and the tool's.
+const OF_CHANNEL: [&str; 3] = ["mcp__orch__", "orch/", "orch_"];
 
 impl Permissions for Policy {
     async fn decide(&self, action: Action) -> Leave {
-        let is_own = |words: &String| OF_CHANNEL.iter().any(|start| words.starts_with(start));
+        let is_name = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let is_own = |words: &String| OF_CHANNEL.iter().any(|start| words.strip_prefix(start).is_some_and(is_name));
         if action.of == Deed::Tool && action.words.iter().any(is_own) {
             return Leave::Given;
         }
@@ -68,6 +76,10 @@ impl Permissions for Policy {
             Ruling::Deny => Leave::Refused(refusal("the rules of this agent do not allow it", because)),
             Ruling::Ask => self.people.ask(&action, because).await,
         }
+    }
+
+    async fn answer(&self, question: Question) -> Answers {
+        self.people.answer(&question).await
     }
 }
 
@@ -102,7 +114,11 @@ mod tests {
         assert!(why.contains("there is nobody to ask"), "{why}");
         let all = Policy::new(serde_json::from_str(r#"[{"then":"deny"}]"#).unwrap(), People::none());
         let tool = |name: &str| Action { of: Deed::Tool, words: vec![name.to_owned()], ..command(name) };
-        assert_eq!(all.decide(tool("mcp__orch__note")).await, Leave::Given);
-        assert_ne!(all.decide(tool("mcp__house__note")).await, Leave::Given);
+        for own in ["mcp__orch__note", "orch/note", "orch_note"] {
+            assert_eq!(all.decide(tool(own)).await, Leave::Given, "{own}");
+        }
+        for other in ["mcp__house__note", "orch_note; rm x", "orch/../x"] {
+            assert_ne!(all.decide(tool(other)).await, Leave::Given, "{other}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Asks a person to allow one action of an agent, over the channel of its run.
+//! Asks a person over the channel of the run: to allow one action of an agent, and what the agent's program asks by itself.
 //!
 //! Each request for leave is a question of its own, bound to all that the person is shown: an action that is another, or
 //! comes again, is asked about again.
@@ -10,8 +10,9 @@ use orch_proto::RpcError;
 use orch_proto::channel::{EXPIRES_MS_DEFAULT, Verb};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::super::questions::{Answers, Question, nobody};
 use super::{Action, Leave, refusal};
-use crate::channel::{self, Channel, Outcome, Patience, Wanted};
+use crate::channel::{self, Channel, Outcome, Patience, Secrets, Wanted};
 use crate::text::SafeText;
 
 /// Questions that wait at once. A run may have a few more, which are for its agent's own.
@@ -34,15 +35,17 @@ pub(crate) struct People(Option<Arc<Asking>>);
 #[derive(Debug)]
 struct Asking {
     channel: Channel,
+    /// None: the run has no home, so nothing can be asked for there.
+    secrets: Option<Secrets>,
     turns: Semaphore,
     asked: AtomicU32,
 }
 
 impl People {
     /// Those whom the channel of the run leads to.
-    pub(crate) fn of_run(channel: &Channel) -> Self {
-        let turns = Semaphore::new(OPEN_MAX);
-        Self(Some(Arc::new(Asking { channel: channel.another(), turns, asked: AtomicU32::new(0) })))
+    pub(crate) fn of_run(channel: &Channel, secrets: Option<Secrets>) -> Self {
+        let (turns, asked) = (Semaphore::new(OPEN_MAX), AtomicU32::new(0));
+        Self(Some(Arc::new(Asking { channel: channel.another(), secrets, turns, asked })))
     }
 
     /// Nobody: the run has no channel.
@@ -73,7 +76,9 @@ impl People {
             expires_ms: EXPIRES_MS_DEFAULT,
             wait_ms: 0,
         };
-        match held(asking.channel.another(), question).await {
+        let ask =
+            move |channel: &mut Channel, patience: &Patience| channel::await_approval(channel, &question, patience);
+        match held(asking.channel.another(), ask).await {
             Ok(Outcome::Granted) => Leave::Given,
             Ok(Outcome::Without { state, reason }) if reason.is_empty() => {
                 Leave::Refused(refusal(&format!("a person was asked: {state}"), None))
@@ -93,6 +98,32 @@ impl People {
             }
         }
     }
+
+    /// Has a person answer a question, and waits for as long as it takes.
+    pub(super) async fn answer(&self, question: &Question) -> Answers {
+        let asking = self.0.as_ref().and_then(|asking| Some((asking, asking.secrets.clone()?)));
+        let Some((asking, secrets)) = asking else { return Err(nobody("there is nobody to ask")) };
+        let Ok(_turn) = asking.turns.acquire().await else { return Err(nobody("nobody is asked any more")) };
+        let verb = Verb::RequestInfo {
+            key: format!("question-{}", asking.asked.fetch_add(1, Ordering::Relaxed)),
+            text: question.words.clone(),
+            fields: question.fields(),
+            expires_ms: EXPIRES_MS_DEFAULT,
+            wait_ms: 0,
+        };
+        let ask =
+            move |channel: &mut Channel, patience: &Patience| channel::request_info(channel, &verb, &secrets, patience);
+        match held(asking.channel.another(), ask).await {
+            Ok(Outcome::Answered(values)) => question.read(&values).map_err(|why| nobody(&why)),
+            Ok(Outcome::Without { state, reason }) => {
+                Err(nobody(&format!("a person was asked, and the question is {state}: {reason}")))
+            }
+            Ok(
+                Outcome::Granted | Outcome::Here { .. } | Outcome::NextAttempt | Outcome::Waiting | Outcome::Withdrawn,
+            ) => Err(nobody("nobody answered")),
+            Err(error) => Err(nobody(&format!("nobody can be asked: {error}"))),
+        }
+    }
 }
 
 /// Has a question taken back for which nobody waits any more.
@@ -106,12 +137,15 @@ impl Drop for WhileWanted {
 
 /// Asks on a thread of its own, which ends with the program: nobody waits for one that waits for a person. When this is dropped
 /// the question is taken back.
-async fn held(mut channel: Channel, question: Verb) -> Result<Outcome, RpcError> {
+async fn held(
+    mut channel: Channel,
+    ask: impl FnOnce(&mut Channel, &Patience) -> Result<Outcome, RpcError> + Send + 'static,
+) -> Result<Outcome, RpcError> {
     let (answer, answered) = oneshot::channel();
     let wanted = WhileWanted(Wanted::default());
     let patience = Patience { at_most: None, wanted: wanted.0.clone() };
     let ask = move || {
-        let outcome = channel::await_approval(&mut channel, &question, &patience);
+        let outcome = ask(&mut channel, &patience);
         // Without a reader there is nobody to tell.
         let _is_told = answer.send(outcome).is_ok();
     };

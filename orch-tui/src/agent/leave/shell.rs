@@ -8,12 +8,53 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 /// How deep a line may be in another one, as in `sh -c`.
 const DEPTH_MAX: usize = 8;
 /// Words before a command that are not its name.
-const BEFORE: [&str; 19] = [
-    "!", "{", "}", "if", "then", "else", "elif", "fi", "do", "done", "while", "until", "time", "exec", "command",
-    "builtin", "env", "nohup", "sudo",
+const BEFORE: [&str; 12] = ["!", "{", "}", "if", "then", "else", "elif", "fi", "do", "done", "while", "until"];
+/// Programs that start another one, which is what is judged.
+const RUNNERS: [Runner; 16] = [
+    Runner::of("builtin", &[]),
+    Runner::of("busybox", &[]),
+    Runner::of("command", &[]),
+    Runner::of("doas", &["-u", "-C"]),
+    Runner::of("env", &["-u", "-C", "--unset", "--chdir"]),
+    Runner::of("exec", &["-a"]),
+    Runner::of("ionice", &["-c", "-n", "--class", "--classdata"]),
+    Runner::of("nice", &["-n", "--adjustment"]),
+    Runner::of("nohup", &[]),
+    Runner::of("setsid", &[]),
+    Runner::of("stdbuf", &["-i", "-o", "-e", "--input", "--output", "--error"]),
+    Runner::of(
+        "sudo",
+        &["-C", "-D", "-R", "-T", "-U", "-g", "-h", "-p", "-r", "-t", "-u", "--chdir", "--chroot", "--group", "--user"],
+    ),
+    Runner::of("time", &["-f", "-o", "--format", "--output"]),
+    Runner { name: "timeout", valued: &["-k", "-s", "--kill-after", "--signal"], own: 1 },
+    Runner::of("watch", &["-n", "--interval"]),
+    Runner::of(
+        "xargs",
+        &["-E", "-I", "-L", "-P", "-a", "-d", "-n", "-s", "--arg-file", "--delimiter", "--max-args", "--max-procs"],
+    ),
 ];
+/// Options of `git` before its command that take a value.
+const OF_GIT: [&str; 6] = ["-C", "-c", "--config-env", "--git-dir", "--namespace", "--work-tree"];
+/// What begins a command of `find`.
+const OF_FIND: [&str; 4] = ["-exec", "-execdir", "-ok", "-okdir"];
 /// Programs whose `-c` is a line of a shell.
 const SHELLS: [&str; 5] = ["sh", "bash", "dash", "zsh", "ash"];
+
+/// A program that starts another one.
+struct Runner {
+    name: &'static str,
+    /// Its options that take a value, in a word of its own.
+    valued: &'static [&'static str],
+    /// Words of its own before the other program.
+    own: usize,
+}
+
+impl Runner {
+    const fn of(name: &'static str, valued: &'static [&'static str]) -> Self {
+        Self { name, valued, own: 0 }
+    }
+}
 
 /// The commands in a line, each as its words with a space between, without quotes.
 pub(super) fn commands(line: &str) -> Vec<String> {
@@ -114,21 +155,84 @@ fn end_inner(open: &mut Vec<Open>, depth: usize, found: &mut Vec<String>) {
     }
 }
 
-/// Takes a command in that has ended, without what stands before its name.
+/// Takes a command in that has ended.
 fn end(open: &mut Open, depth: usize, found: &mut Vec<String>) {
     open.end_word();
-    let words = std::mem::take(&mut open.words);
+    take(&std::mem::take(&mut open.words), depth, found);
+}
+
+/// The commands in these words, without what stands before the name of each.
+fn take(mut words: &[String], depth: usize, found: &mut Vec<String>) {
     let is_before = |word: &&String| BEFORE.contains(&word.as_str()) || is_assignment(word);
-    let at = words.iter().take_while(is_before).count();
-    let Some((name, rest)) = words[at..].split_first() else { return };
-    let is_shell = SHELLS.contains(&base(name));
-    let runs = |word: &String| word.starts_with('-') && !word.starts_with("--") && word.contains('c');
-    let script = rest.iter().position(runs).filter(|_| is_shell).and_then(|flag| rest.get(flag + 1));
-    let script = if name == "eval" { Some(rest.join(" ")) } else { script.cloned() };
-    match script {
-        Some(script) if depth < DEPTH_MAX => read(&script, depth + 1, found),
-        _ => found.push(words[at..].join(" ")),
+    loop {
+        words = &words[words.iter().take_while(is_before).count()..];
+        let Some((name, rest)) = words.split_first() else { return };
+        let Some(runner) = RUNNERS.iter().find(|runner| runner.name == base(name)) else { break };
+        let other = behind(rest, runner.valued);
+        let is_script = |word: &String| word == "-S" || word == "--split-string";
+        if runner.name == "env" && depth < DEPTH_MAX && rest[..rest.len() - other.len()].iter().any(is_script) {
+            return read(&other.join(" "), depth + 1, found);
+        }
+        let other = &other[runner.own.min(other.len())..];
+        if other.is_empty() {
+            // By itself it is the command.
+            break;
+        }
+        words = other;
     }
+    let Some((name, rest)) = words.split_first() else { return };
+    match script(base(name), rest) {
+        Some(script) if depth < DEPTH_MAX => return read(&script, depth + 1, found),
+        _ => found.push(words.join(" ")),
+    }
+    match base(name) {
+        // Both forms are judged: an option may be what matters.
+        "git" => {
+            let command = behind(rest, &OF_GIT);
+            found.extend((command.len() < rest.len()).then(|| format!("git {}", command.join(" "))));
+        }
+        "find" if depth < DEPTH_MAX => of_find(rest, depth + 1, found),
+        _ => {}
+    }
+}
+
+/// The commands that a `find` starts.
+fn of_find(words: &[String], depth: usize, found: &mut Vec<String>) {
+    let mut rest = words;
+    while let Some(at) = rest.iter().position(|word| OF_FIND.contains(&word.as_str())) {
+        rest = &rest[at + 1..];
+        let length = rest.iter().position(|word| word == ";" || word == "+").unwrap_or(rest.len());
+        take(&rest[..length], depth, found);
+        rest = &rest[length..];
+    }
+}
+
+/// A line of a shell that a program is given.
+fn script(name: &str, rest: &[String]) -> Option<String> {
+    if name == "eval" {
+        return Some(rest.join(" "));
+    }
+    let runs = |word: &String| word.starts_with('-') && !word.starts_with("--") && word.contains('c');
+    let at = rest.iter().position(runs).filter(|_| SHELLS.contains(&name))?;
+    rest.get(at + 1).cloned()
+}
+
+/// The words behind options, of which these take a value.
+fn behind<'w>(words: &'w [String], valued: &[&str]) -> &'w [String] {
+    let mut rest = words;
+    while let Some((word, after)) = rest.split_first().filter(|(word, _)| word.len() > 1 && word.starts_with('-')) {
+        rest = after;
+        if word == "--" {
+            break;
+        }
+        // In a group of letters the first that takes a value has the others as that, unless it is the last.
+        let first = word.chars().skip(1).position(|letter| valued.contains(&format!("-{letter}").as_str()));
+        let is_last = first.is_some_and(|at| at + 2 == word.chars().count());
+        if valued.contains(&word.as_str()) || is_last && !word.starts_with("--") {
+            rest = rest.get(1..).unwrap_or_default();
+        }
+    }
+    rest
 }
 
 fn is_assignment(word: &str) -> bool {
@@ -166,6 +270,23 @@ mod tests {
             ("cat <<'E'\nE", &["cat <<E", "E"]),
             ("", &[""]),
             ("A=1", &["A=1"]),
+            ("sudo -n git push", &["git push"]),
+            ("sudo -nu root -- git push", &["git push"]),
+            ("sudo -l", &["sudo -l"]),
+            ("timeout -k 5s -s KILL 10 git push", &["git push"]),
+            ("timeout -k10s 60 sh -c 'git push; ls'", &["git push", "ls"]),
+            ("env -i -u A B=1 git push", &["git push"]),
+            ("env -S 'git push' -f", &["git push -f"]),
+            ("nice -n5 ionice -c 3 nohup setsid stdbuf -oL git push", &["git push"]),
+            ("ls | xargs -0 -n 1 rm -rf", &["ls", "rm -rf"]),
+            ("busybox sh -c 'rm x'", &["rm x"]),
+            ("time -p doas -u a command git push", &["git push"]),
+            ("git -C a -c b=c --no-pager push -f", &["git -C a -c b=c --no-pager push -f", "git push -f"]),
+            (
+                "find . -name x -exec rm -f {} \\; -ok git push +",
+                &["find . -name x -exec rm -f {} ; -ok git push +", "rm -f {}", "git push"],
+            ),
+            ("xargs", &["xargs"]),
         ] {
             assert_eq!(commands(line), expected, "{line}");
         }
@@ -175,8 +296,9 @@ mod tests {
     fn what_is_too_much_is_one_command() {
         let long = "a;".repeat(LINE_BYTES_MAX);
         assert_eq!(commands(&long), std::slice::from_ref(&long));
-        for hostile in ["(".repeat(1_000), ")".repeat(1_000), "`".repeat(999), "$(".repeat(500), "sh -c '".repeat(500)]
-        {
+        let of_find = format!("find{}", " -exec find".repeat(500));
+        let all = ["(".repeat(1_000), ")".repeat(1_000), "`".repeat(999), "$(".repeat(500), "sh -c '".repeat(500)];
+        for hostile in all.into_iter().chain(["sudo ".repeat(5_000), of_find]) {
             assert!(!commands(&hostile).is_empty(), "{hostile}");
         }
     }

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::drive::{self, DriveArgs};
 use super::provide::{self, ProvideArgs};
+use super::replay::{self, ReplayArgs};
 use crate::channel::{self, Calls, Channel, Outcome, Patience, Secrets, Verdict, Wanted};
 use crate::ctl::failure::Failure;
 use crate::ctl::input;
@@ -76,6 +77,8 @@ pub(crate) enum AgentCommand {
     Provide(ProvideArgs),
     /// Start an agent program, have it do one prompt, and print every line of it. Needs no daemon
     Drive(DriveArgs),
+    /// Take the place of an agent program: print what one printed, and be spoken to as it was. Needs no daemon
+    Replay(ReplayArgs),
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +147,7 @@ fn expires_ms(expires: Option<Duration>) -> u64 {
 pub(crate) async fn run(session: &Session, command: AgentCommand) -> Result<(), Failure> {
     match command {
         AgentCommand::Drive(args) => drive::drive(session, args).await,
+        AgentCommand::Replay(args) => replay::run(&args),
         AgentCommand::Provide(args) => provide::run(session, args).await,
         AgentCommand::RequestInfo(args) => {
             let value = args.value.clone();
@@ -290,7 +294,8 @@ fn say(session: &Session, command: AgentCommand) -> Result<(), Failure> {
         | AgentCommand::RunTests { .. }
         | AgentCommand::Mcp
         | AgentCommand::Provide(_)
-        | AgentCommand::Drive(_) => Err(Failure::usage("it is no word that is said and done")),
+        | AgentCommand::Drive(_)
+        | AgentCommand::Replay(_) => Err(Failure::usage("it is no word that is said and done")),
     }
 }
 

@@ -4,13 +4,13 @@ use std::error::Error as _;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use orch_proto::ErrorCode;
 use orch_proto::leave::LeaveRule;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::agent::{Bounds, DriveError, Inbox, Job, People, Policy, acp, claude, codex};
-use crate::channel::Channel;
+use crate::agent::{self, Bounds, DriveError, Inbox, Job, People, Policy, Protocol, Tools};
+use crate::channel::{Channel, Secrets};
 use crate::ctl::failure::Failure;
 use crate::ctl::input;
 use crate::ctl::session::Session;
@@ -33,17 +33,6 @@ pub(crate) struct DriveArgs {
     command: Vec<OsString>,
 }
 
-/// What agent programs speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Protocol {
-    /// The Agent Client Protocol, version 1
-    Acp,
-    /// `claude` with stream-json each way
-    Claude,
-    /// `codex app-server`
-    Codex,
-}
-
 /// Rules, the first that fits first.
 #[derive(Clone, Debug, Default)]
 struct Rules(Vec<LeaveRule>);
@@ -62,18 +51,30 @@ pub(crate) async fn drive(session: &Session, args: DriveArgs) -> Result<(), Fail
     let directory = std::env::current_dir()?;
     let rules = args.leave.unwrap_or_default().0;
     let asks = !rules.is_empty();
-    let job = Job { command: &args.command, prompt: &prompt, directory: &directory, asks, bounds: Bounds::default() };
     // Outside of a run with a channel nobody can be asked, and nobody says anything.
-    let channel = Channel::of_run(|name| session.console.env(name)).ok();
-    let people = channel.as_ref().map_or_else(People::none, People::of_run);
+    let env = |name: &str| session.console.env(name);
+    let channel = Channel::of_run(env).ok();
+    let tools = channel.as_ref().and_then(tools);
+    let people =
+        channel.as_ref().map_or_else(People::none, |channel| People::of_run(channel, Secrets::of_run(env).ok()));
     let with = (Policy::new(rules, people), channel.as_ref().map_or_else(Inbox::none, Inbox::of_run));
-    let console = &session.console;
-    let driven = match args.protocol {
-        Protocol::Acp => acp::drive(job, console, with, told_to_end).await,
-        Protocol::Claude => claude::drive(job, console, with, told_to_end).await,
-        Protocol::Codex => codex::drive(job, console, with, told_to_end).await,
+    let job = Job {
+        protocol: args.protocol,
+        command: &args.command,
+        prompt: &prompt,
+        directory: &directory,
+        asks,
+        tools: tools.as_ref(),
+        bounds: Bounds::default(),
     };
+    let driven = agent::drive(job, &session.console, with, told_to_end).await;
     driven.map_err(failure)
+}
+
+/// The tools of a channel, as this program serves them.
+fn tools(channel: &Channel) -> Option<Tools> {
+    let program = std::env::current_exe().ok()?.into_os_string().into_string().ok()?;
+    Some(Tools { program, address: channel.address().to_owned() })
 }
 
 /// Reads rules, and says what is wrong with them.

@@ -21,6 +21,7 @@ pub(crate) mod project;
 pub(crate) mod provide;
 pub(crate) mod question;
 pub(crate) mod reference;
+mod replay;
 pub(crate) mod req;
 mod req_draft;
 pub(crate) mod req_form;

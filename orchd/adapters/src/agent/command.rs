@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use orch_proto::channel::VARIABLE;
 use orch_sandbox::spec::{HOME_INSIDE, ListenerSpec, Phase, ReadOnlyMount, StepSpec};
 
-use super::{AGENT, AgentJob, AgentKind, Driven, Manner};
+use super::{AGENT, AgentJob, AgentKind, Driven, Manner, Replay};
 use crate::channel;
 
 /// Name of the listener through which a run reaches its model.
@@ -35,7 +35,8 @@ const CODEX_KEY: &str = "ORCH_MODEL_KEY";
 pub struct Session {
     pub step: StepSpec,
     pub mounts: Vec<ReadOnlyMount>,
-    pub listener: ListenerSpec,
+    /// None for one that asks no model.
+    pub listener: Option<ListenerSpec>,
 }
 
 impl Session {
@@ -46,7 +47,9 @@ impl Session {
             Manner::Codex => told_by_input(&job.program.inside, codex(job.model, job.has_channel)),
             Manner::Claude => told_by_input(&job.program.inside, claude(job.model, job.has_channel)),
             Manner::Driven(driven) => driven_by(&driven, job),
+            Manner::Replayed(replay) => replayed(&job.program.inside, replay),
         };
+        let asks_no_model = matches!(job.manner, Manner::Replayed(_) | Manner::Driven(Driven { replay: Some(_), .. }));
         let mut env = variables(&[("HOME", HOME_INSIDE)]);
         for (name, below) in
             [("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache"), ("XDG_DATA_HOME", ".local/share")]
@@ -59,11 +62,11 @@ impl Session {
         Self {
             step: StepSpec { name: AGENT.into(), argv, env, cwd: PathBuf::new(), timeout_ms, phase: Phase::Main },
             mounts,
-            listener: ListenerSpec {
+            listener: (!asks_no_model).then(|| ListenerSpec {
                 name: MODEL_LISTENER.into(),
                 port: GATEWAY_PORT,
                 variable: GATEWAY_VARIABLE.into(),
-            },
+            }),
         }
     }
 }
@@ -84,14 +87,27 @@ fn told_by_input(program: &str, (arguments, env): Words) -> Start {
     Start { argv, env, mounts: Vec::new() }
 }
 
+/// What an agent printed that was told by its input.
+fn replayed(program: &str, replay: &Replay) -> Start {
+    let mut argv = vec![program.to_owned()];
+    argv.extend(replay.arguments());
+    Start { argv, env: BTreeMap::new(), mounts: replay.mounts() }
+}
+
 /// An agent that is spoken to by `orchctl agent drive`.
 fn driven_by(driven: &Driven<'_>, job: &AgentJob<'_>) -> Start {
     let mut mounts = vec![ReadOnlyMount { source: driven.driver.to_owned(), target: DRIVER_INSIDE.into() }];
     let asks = !driven.leave.is_empty();
-    let (arguments, env) = match driven.kind {
-        AgentKind::Codex => codex_served(job.model, job.has_channel),
-        AgentKind::Claude => claude_spoken_to(job.model, job.has_channel, asks),
-        AgentKind::Acp => (driven.settings.arguments.clone(), driven.settings.environment.clone()),
+    let (arguments, env) = match (driven.replay, driven.kind) {
+        (Some(replay), _) => {
+            mounts.extend(replay.mounts());
+            (replay.arguments(), BTreeMap::new())
+        }
+        (None, AgentKind::Codex) => codex_served(job.model, job.has_channel),
+        (None, AgentKind::Claude) => claude_spoken_to(job.model, job.has_channel, asks),
+        (None, AgentKind::Acp | AgentKind::Fake) => {
+            (driven.settings.arguments.clone(), driven.settings.environment.clone())
+        }
     };
     // What it needs before its program starts: a directory, or a copy of its files.
     let mut before = Vec::new();
@@ -122,6 +138,13 @@ type Words = (Vec<String>, BTreeMap<String, String>);
 
 /// How long a tool of the channel may take, in seconds: it waits for people.
 const TOOL_SECONDS: u64 = 30 * 24 * 60 * 60;
+/// How long a program waits for its model, in seconds. A request may wait for a person who has to allow more to be spent, and the
+/// clock of the program goes on while its run stands still.
+const ANSWER_SECONDS: u64 = 24 * 60 * 60;
+/// How often a program asks its model again by itself. The gateway does so already; this is for a daemon that is killed.
+const REQUEST_RETRIES: u32 = 2;
+/// The same where the answer broke off.
+const STREAM_RETRIES: u32 = 3;
 
 /// With its prompt as its input.
 fn codex(model: Option<&str>, has_channel: bool) -> Words {
@@ -139,6 +162,12 @@ fn codex_served(model: Option<&str>, has_channel: bool) -> Words {
     let mut words = words(&["app-server"]);
     let (configured, env) = codex_configured(has_channel);
     words.extend(configured);
+    if has_channel {
+        // It has a tool to ask people with, which it leaves out unless told, and the driver asks them.
+        for more in ["features.default_mode_request_user_input=true", "suppress_unstable_features_warning=true"] {
+            words.extend(["-c".into(), more.into()]);
+        }
+    }
     let model = model.map(|model| format!("model={}", serde_json::Value::from(model)));
     words.extend(model.into_iter().flat_map(|model| ["-c".to_owned(), model]));
     (words, env)
@@ -146,8 +175,11 @@ fn codex_served(model: Option<&str>, has_channel: bool) -> Words {
 
 /// What it is told of its surroundings, whatever it does.
 fn codex_configured(has_channel: bool) -> Words {
+    let idle_ms = ANSWER_SECONDS * 1_000;
     let provider = format!(
-        "model_providers.orch={{name=\"orch\",base_url=\"http://127.0.0.1:{GATEWAY_PORT}/v1\",wire_api=\"responses\",env_key=\"{CODEX_KEY}\"}}"
+        "model_providers.orch={{name=\"orch\",base_url=\"http://127.0.0.1:{GATEWAY_PORT}/v1\",wire_api=\"responses\",\
+         env_key=\"{CODEX_KEY}\",request_max_retries={REQUEST_RETRIES},stream_max_retries={STREAM_RETRIES},\
+         stream_idle_timeout_ms={idle_ms}}}"
     );
     let mut words = vec!["-c".into(), "model_provider=\"orch\"".into(), "-c".into(), provider];
     // Of a search that the vendor makes nothing comes: no request that asks for one is passed on.
@@ -174,15 +206,14 @@ fn claude(model: Option<&str>, has_channel: bool) -> Words {
     claude_configured(words, model, has_channel)
 }
 
-/// In a conversation. Where it asks, the driver decides; a program that asks nothing may do everything.
+/// In a conversation. Where it asks, the driver decides; a program that asks nothing may do everything, and still has people
+/// answer what it wants to know.
 fn claude_spoken_to(model: Option<&str>, has_channel: bool, asks: bool) -> Words {
     let mut words = words(&["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]);
-    words.push("--replay-user-messages".to_owned());
+    words.extend(["--replay-user-messages", "--permission-prompt-tool", "stdio"].map(ToOwned::to_owned));
     words.extend(match asks {
         // What a repository says of permissions, or of who is asked about them, does not count.
-        true => ["--permission-mode", "default", "--permission-prompt-tool", "stdio", "--setting-sources", "user"]
-            .map(ToOwned::to_owned)
-            .to_vec(),
+        true => ["--permission-mode", "default", "--setting-sources", "user"].map(ToOwned::to_owned).to_vec(),
         false => vec!["--dangerously-skip-permissions".to_owned()],
     });
     claude_configured(words, model, has_channel)
@@ -206,6 +237,7 @@ fn claude_configured(mut words: Vec<String>, model: Option<&str>, has_channel: b
     let home = format!("{HOME_INSIDE}/.claude");
     let base = format!("http://127.0.0.1:{GATEWAY_PORT}");
     let timeout = (TOOL_SECONDS * 1_000).to_string();
+    let (answer, retries) = ((ANSWER_SECONDS * 1_000).to_string(), STREAM_RETRIES.to_string());
     let env = variables(&[
         ("AGENT_HOME", &home),
         ("CLAUDE_CONFIG_DIR", &home),
@@ -215,6 +247,9 @@ fn claude_configured(mut words: Vec<String>, model: Option<&str>, has_channel: b
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
         ("DISABLE_AUTOUPDATER", "1"),
         ("MCP_TOOL_TIMEOUT", &timeout),
+        ("API_TIMEOUT_MS", &answer),
+        // Ten unless said, which is three minutes of a wrong key.
+        ("CLAUDE_CODE_MAX_RETRIES", &retries),
         // It refuses to work without questions as uid 0 unless it is told that it is held.
         ("IS_SANDBOX", "1"),
     ]);
@@ -235,7 +270,7 @@ mod tests {
 
     use orch_proto::leave::{Deed, LeaveRule, Ruling};
 
-    use super::super::{Program, Settings};
+    use super::super::{Program, Recorded, Settings};
     use super::*;
 
     const PROGRAM: &str = "/orch/agent/x";
@@ -259,9 +294,12 @@ mod tests {
             assert_eq!(step.argv[3], PROGRAM);
             assert!(step.argv.iter().any(|word| word == "some-model"), "{step:?}");
             let said = format!("{step:?}");
-            assert!(said.contains(&format!("http://127.0.0.1:{}", listener.port)), "{said}");
+            assert!(said.contains(&format!("http://127.0.0.1:{}", listener.unwrap().port)), "{said}");
             assert!(said.contains(channel::PROGRAM_INSIDE) && said.contains(&channel::address()), "{said}");
             assert!(said.contains(NO_KEY) && step.env["AGENT_HOME"].starts_with(HOME_INSIDE), "{said}");
+            assert!(said.contains("86400000") && !said.contains("request_user_input"), "{said}");
+            let retries = ["request_max_retries=2,stream_max_retries=3", r#""CLAUDE_CODE_MAX_RETRIES": "3""#];
+            assert!(retries.iter().any(|words| said.contains(words)), "{said}");
             assert_eq!(mounts.last().unwrap().target, Path::new(PROMPT_INSIDE));
         }
     }
@@ -278,6 +316,7 @@ mod tests {
             kind: AgentKind::Acp,
             leave: &[],
             settings: &settings,
+            replay: None,
             home,
         };
         let Session { step, mounts, .. } = session(Manner::Driven(driven(None)));
@@ -300,17 +339,34 @@ mod tests {
         for (kind, own) in [(AgentKind::Codex, "app-server"), (AgentKind::Claude, "--permission-prompt-tool")] {
             for leave in [&[][..], std::slice::from_ref(&rule)] {
                 let settings = Settings::default();
-                let driven = Driven { driver: Path::new("/opt/orchctl"), kind, leave, settings: &settings, home: None };
+                let (driver, settings) = (Path::new("/opt/orchctl"), &settings);
+                let driven = Driven { driver, kind, leave, settings, replay: None, home: None };
                 let Session { step, mounts, .. } = session(Manner::Driven(driven));
                 let said = step.argv.join(" ");
                 assert!(said.contains(&format!("{DRIVER_INSIDE} agent drive {} --prompt", kind.word())), "{said}");
                 assert_eq!(said.contains("--leave") && said.contains("git push *"), !leave.is_empty(), "{said}");
                 let skips = said.contains("--dangerously-skip-permissions");
-                assert!(said.contains(own) || (leave.is_empty() && skips), "{said}");
+                assert!(said.contains(own) && skips == (leave.is_empty() && kind == AgentKind::Claude), "{said}");
+                assert_eq!(said.contains("request_user_input=true"), kind == AgentKind::Codex, "{said}");
                 assert!(said.contains("some-model") && said.contains(channel::PROGRAM_INSIDE), "{said}");
                 assert!(step.argv[2].starts_with("mkdir -p \"$AGENT_HOME\" && exec"), "{said}");
                 assert_eq!(mounts[0].target, Path::new(DRIVER_INSIDE));
             }
         }
+    }
+
+    #[test]
+    fn a_transcript_is_replayed_in_the_place_of_a_program_and_asks_no_model() {
+        let at = |recorded| Replay { transcript: "/nowhere/a.jsonl".into(), recorded };
+        let Session { step, mounts, listener } = session(Manner::Replayed(&at(Recorded::CodexExec)));
+        assert_eq!(step.argv, [PROGRAM, "agent", "replay", "codex-exec", "/orch/transcript"]);
+        assert_eq!((mounts[0].source.as_path(), listener), (Path::new("/nowhere/a.jsonl"), None));
+        let (replay, settings) = (at(Recorded::ClaudeStream), Settings::default());
+        let (driver, kind) = (Path::new("/opt/orchctl"), AgentKind::Claude);
+        let driven = Driven { driver, kind, leave: &[], settings: &settings, replay: Some(&replay), home: None };
+        let Session { step, listener, .. } = session(Manner::Driven(driven));
+        let words =
+            ["drive", "claude", "--prompt", "/orch/prompt.md", "--", PROGRAM, "agent", "replay", "claude-stream"];
+        assert_eq!((&step.argv[2..11], listener), (&words.map(String::from)[..], None));
     }
 }

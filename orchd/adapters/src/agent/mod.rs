@@ -8,6 +8,7 @@ mod command;
 mod named;
 mod program;
 mod prompt;
+mod replay;
 mod settings;
 mod told;
 mod words;
@@ -21,6 +22,7 @@ pub use command::{GATEWAY_PORT, GATEWAY_VARIABLE, MODEL_LISTENER, PROMPT_INSIDE,
 pub use named::named_files;
 pub use program::{Program, ProgramError};
 pub use prompt::{Brief, NamedFile, PROMPT_BYTES_MAX, prompt};
+pub use replay::{Recorded, Replay};
 pub use settings::{Settings, SettingsError};
 pub use told::{AgentOutput, told};
 
@@ -39,10 +41,12 @@ pub enum AgentKind {
     Claude,
     /// Any program that speaks version 1 of the Agent Client Protocol.
     Acp,
+    /// No program: what one printed is replayed.
+    Fake,
 }
 
 impl AgentKind {
-    const ALL: [Self; 3] = [Self::Codex, Self::Claude, Self::Acp];
+    const ALL: [Self; 4] = [Self::Codex, Self::Claude, Self::Acp, Self::Fake];
 
     /// The word for it.
     #[must_use]
@@ -51,15 +55,16 @@ impl AgentKind {
             Self::Codex => "codex",
             Self::Claude => "claude",
             Self::Acp => "acp",
+            Self::Fake => "fake",
         }
     }
 
-    /// The usual name of its program; none where it can be any.
+    /// The usual name of its program; none where it can be any, and where it is our own.
     #[must_use]
     pub const fn program(self) -> Option<&'static str> {
         match self {
             Self::Codex | Self::Claude => Some(self.word()),
-            Self::Acp => None,
+            Self::Acp | Self::Fake => None,
         }
     }
 
@@ -71,6 +76,7 @@ impl AgentKind {
             Self::Codex => matches!(api, Api::OpenAi | Api::Ollama),
             Self::Claude => matches!(api, Api::Anthropic),
             Self::Acp => true,
+            Self::Fake => false,
         }
     }
 
@@ -81,6 +87,7 @@ impl AgentKind {
             Self::Codex => "`openai` and `ollama`",
             Self::Claude => "`anthropic`",
             Self::Acp => "all",
+            Self::Fake => "none",
         }
     }
 
@@ -90,7 +97,7 @@ impl AgentKind {
         match self {
             Self::Codex => Some(Api::OpenAi),
             Self::Claude => Some(Api::Anthropic),
-            Self::Acp => None,
+            Self::Acp | Self::Fake => None,
         }
     }
 
@@ -120,6 +127,8 @@ pub enum Manner<'a> {
     Claude,
     /// It has a conversation, with a driver beside it.
     Driven(Driven<'a>),
+    /// What one printed that had none is replayed.
+    Replayed(&'a Replay),
 }
 
 /// What an agent that is spoken to is given.
@@ -132,6 +141,8 @@ pub struct Driven<'a> {
     pub leave: &'a [LeaveRule],
     /// Arguments and variables of a program that is any, with all places filled in.
     pub settings: &'a Settings,
+    /// What one printed is replayed in the place of a program of this kind.
+    pub replay: Option<&'a Replay>,
     /// Directory on the host with what it finds in its home; none where that is nothing.
     pub home: Option<&'a Path>,
 }

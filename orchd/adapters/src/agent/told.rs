@@ -16,8 +16,12 @@ use crate::run_log::{self, Piece};
 
 /// Most bytes of a line that could not be read.
 const RAW_BYTES_MAX: usize = 4 << 10;
-/// Longest line that is waited for before it is shown as it is, in bytes.
+/// Longest line that is held, in bytes; a longer one is read piece by piece.
 const LINE_BYTES_MAX: usize = 4 << 20;
+/// As much is read of it at a time, in bytes.
+const STEP_BYTES: usize = 1 << 20;
+/// Most bytes of a log that one line goes through; what is said of a longer one is said then.
+const LONG_BYTES_MAX: u64 = 256 << 20;
 /// About as many bytes are answered at once. A short line of an agent can become very many.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 /// About how many bytes a line takes on its way beside its text.
@@ -34,14 +38,15 @@ pub struct AgentOutput {
 }
 
 impl AgentKind {
-    /// How its program tells what it does, where a driver speaks with it and where not.
+    /// How its program tells what it does, where a driver speaks with it and where not; none where that is another one's.
     #[must_use]
-    pub const fn protocol(self, is_driven: bool) -> Protocol {
+    pub const fn protocol(self, is_driven: bool) -> Option<Protocol> {
         match self {
-            Self::Codex if is_driven => Protocol::CodexAppServer,
-            Self::Codex => Protocol::CodexExec,
-            Self::Claude => Protocol::ClaudeStream,
-            Self::Acp => Protocol::Acp,
+            Self::Codex if is_driven => Some(Protocol::CodexAppServer),
+            Self::Codex => Some(Protocol::CodexExec),
+            Self::Claude => Some(Protocol::ClaudeStream),
+            Self::Acp => Some(Protocol::Acp),
+            Self::Fake => None,
         }
     }
 }
@@ -69,7 +74,11 @@ pub fn told(
             return Ok(Piece { items: told.chunks, next_offset });
         }
         // The first line is longer than what was read, or not all there.
-        if bytes_max >= LINE_BYTES_MAX || is_over && !has_more {
+        if bytes_max >= LINE_BYTES_MAX && has_more {
+            let told = long_line(log, offset, is_over, agent)?;
+            return Ok(told.unwrap_or(Piece { items: Vec::new(), next_offset: offset }));
+        }
+        if is_over && !has_more {
             let told = in_words(&records, agent);
             let next_offset = records.get(told.used).map_or(next_offset, |record| record.offset);
             return Ok(Piece { items: told.chunks, next_offset });
@@ -79,6 +88,58 @@ pub fn told(
         }
         bytes_max = bytes_max.saturating_mul(4).min(LINE_BYTES_MAX);
     }
+}
+
+/// What the line says that begins at `offset` and is longer than is held; none when it has not ended and may go on. What else was
+/// printed meanwhile comes before it.
+fn long_line(
+    log: &Path,
+    offset: u64,
+    is_over: bool,
+    agent: AgentOutput,
+) -> Result<Option<Piece<LogChunk>>, ReadLogError> {
+    let (mut parser, mut events, mut others) = (Parser::new(agent.protocol), Vec::new(), Vec::new());
+    let (mut at, mut first, mut bytes) = (offset, None::<Record>, 0);
+    let next_offset = loop {
+        let (records, next) = run_log::read(log, at, STEP_BYTES)?;
+        let mut records = records.into_iter().peekable();
+        let mut end = None;
+        while let Some(record) = records.next() {
+            if !is_agents(&record, agent) {
+                bytes += record.payload.len() + CHUNK_BYTES;
+                // Who prints so much beside it is shown in the log itself.
+                others.extend(run_log::chunk(record).filter(|_| bytes < PAGE_BYTES_MAX));
+                continue;
+            }
+            parser.feed(&record.payload, &mut |_, event| events.push(event));
+            let is_last = record.ending != Ending::Continues;
+            match &mut first {
+                None => first = Some(record),
+                Some(first) if first.payload.len() < RAW_BYTES_MAX => first.payload.extend(record.payload),
+                Some(_) => {}
+            }
+            if is_last {
+                end = Some(records.peek().map_or(next, |record| record.offset));
+                break;
+            }
+        }
+        if let Some(end) = end {
+            break end;
+        }
+        match next == at {
+            true if !is_over => return Ok(None),
+            true => break next,
+            false if next.saturating_sub(offset) > LONG_BYTES_MAX => break next,
+            false => at = next,
+        }
+    };
+    parser.finish(&mut |_, event| events.push(event));
+    let mut telling = Telling { chunks: others, open: None };
+    if let Some(first) = &first {
+        events.into_iter().for_each(|event| telling.hear(event, &first.payload, (0, first)));
+    }
+    telling.close();
+    Ok(Some(Piece { items: telling.chunks, next_offset }))
 }
 
 /// What can be told of records that end at `end`, and of how many: where more may come, not the last line or text that may
@@ -166,7 +227,14 @@ struct Open<'r> {
 impl<'r> Telling<'r> {
     /// What one line of the agent says, which begins with the record of this index.
     fn line(&mut self, parser: &mut Parser, line: &[u8], (at, record): (usize, &'r Record)) {
-        let mut sink = |_, event| match event {
+        let mut sink = |_, event| self.hear(event, line, (at, record));
+        parser.feed(line, &mut sink);
+        parser.feed(b"\n", &mut sink);
+    }
+
+    /// One thing that the agent said, in a line which begins so.
+    fn hear(&mut self, event: RunEvent, line: &[u8], (at, record): (usize, &'r Record)) {
+        match event {
             RunEvent::Raw { .. } => {
                 self.close();
                 let raw = line.get(..RAW_BYTES_MAX).unwrap_or(line);
@@ -187,9 +255,7 @@ impl<'r> Telling<'r> {
                 }
                 self.chunks.extend(words.iter().map(|text| chunk(record, text)));
             }
-        };
-        parser.feed(line, &mut sink);
-        parser.feed(b"\n", &mut sink);
+        }
     }
 
     fn close(&mut self) {
@@ -322,5 +388,47 @@ mod tests {
         let bytes: usize = told.chunks.iter().map(|chunk| chunk.bytes.0.len() + CHUNK_BYTES).sum();
         assert!(told.chunks.len() > 1_000 && bytes < 2 * PAGE_BYTES_MAX, "{bytes}");
         assert!(used < 100, "the rest comes with the next: {used}");
+    }
+
+    /// A log as the shim writes it: stream, ending and text of each record of the agent's step.
+    fn log_of(records: &[(u8, u8, &[u8])]) -> tempfile::NamedTempFile {
+        let mut bytes = b"ORSBLOG\n\x01\0\0\0\0\0\0\0".to_vec();
+        for (stream, ending, payload) in records {
+            bytes.extend_from_slice(&u32::try_from(12 + payload.len()).unwrap().to_le_bytes());
+            bytes.extend_from_slice(&[*stream, *ending, 1, 0]);
+            bytes.extend_from_slice(&7_u64.to_le_bytes());
+            bytes.extend_from_slice(payload);
+        }
+        let log = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(log.path(), bytes).unwrap();
+        log
+    }
+
+    /// What is read of a line that is longer than is held is what it says, and nothing of it when it may go on.
+    #[test]
+    fn a_line_of_any_length_says_what_it_says() {
+        const OUT: u8 = 1;
+        const ERR: u8 = 2;
+        let piece = [b'x'; 64 << 10];
+        let head = br#"{"type":"item.completed","item":{"id":"m","type":"agent_message","text":"so: "#;
+        let tail = &br#""}}"#[..];
+        let mut records = vec![(OUT, 1, &head[..])];
+        records.extend(std::iter::repeat_n((OUT, 1, &piece[..]), 90));
+        records.insert(20, (ERR, 0, &b"meanwhile"[..]));
+        let told_of = |records: &[(u8, u8, &[u8])], is_over| {
+            let log = log_of(records);
+            let piece = told(log.path(), 16, (256 << 10, is_over), AGENT).unwrap();
+            let texts: Vec<String> =
+                piece.items.iter().map(|chunk| String::from_utf8_lossy(&chunk.bytes.0).into_owned()).collect();
+            (texts, piece.next_offset, std::fs::metadata(log.path()).unwrap().len())
+        };
+        assert_eq!(told_of(&records, false).0, Vec::<String>::new(), "it may go on");
+        let whole = [&records[..], &[(OUT, 0, tail), (OUT, 0, &br#"{"type":"turn.started"}"#[..])]].concat();
+        let (texts, next_offset, length) = told_of(&whole, false);
+        assert_eq!((texts.len(), texts[0].as_str()), (3, "meanwhile"));
+        assert!(texts[1].starts_with("so: xxx") && texts[2].contains("more bytes"), "{}", texts[2]);
+        assert_eq!(next_offset, length - 16 - 23, "what comes behind it comes next");
+        let (texts, next_offset, length) = told_of(&records, true);
+        assert_eq!((texts.len(), texts[1].len(), next_offset), (2, RAW_BYTES_MAX, length), "it is shown as it stands");
     }
 }

@@ -8,8 +8,8 @@ const PROSE: &str = include_str!("../../tests/planner_fixtures/seeds/1-platform-
 /// What tools give back.
 const CODE: &str = concat!(include_str!("../../src/agent/wire.rs"), include_str!("../../src/entity/run.rs"));
 
-/// One line each as long as it may be: a start, what is repeated, and an end.
-pub(crate) const HOSTILE: [(&str, &str, &str); 8] = [
+/// One line each of any length: a start, what is repeated, and an end.
+pub(crate) const HOSTILE: [(&str, &str, &str); 9] = [
     (r#"{"type":"item.completed","item":{"id":"1","type":"agent_message","text":""#, r"\u00e9", "\"}}"),
     (r#"{"type":"item.completed","item":{"id":"1","type":"file_change","changes":[{}"#, ",{}", "]}}"),
     (r#"{"type":"assistant","message":{"content":[{}"#, ",{}", "]}}"),
@@ -21,6 +21,7 @@ pub(crate) const HOSTILE: [(&str, &str, &str); 8] = [
         "]}}}",
     ),
     (r#"{"jsonrpc":"2.0","id":1,"result":{"stopReason":""#, "a", "\"}}"),
+    (r#"{"method":"item/completed","params":{"item":{"type":"fileChange","changes":[{}"#, ",{}", "]}}}"),
     (r#"{"type":"item.completed","x":"#, "[", ""),
 ];
 
@@ -87,6 +88,41 @@ pub(crate) fn codex(bytes: usize) -> Vec<u8> {
             json!({ "type": "item.completed", "item": item("c", "command_execution", ran) }),
             json!({ "type": "item.completed", "item": item("f", "file_change", changed) }),
             json!({ "type": "item.completed", "item": item("m", "agent_message", json!({ "text": dice.some(PROSE, 100, 900) })) }),
+        ]
+    })
+}
+
+pub(crate) fn app_server(bytes: usize) -> Vec<u8> {
+    lines(bytes, |number, dice| {
+        let (thread, turn) = ("5e0a4c1d-0b59-4b4a-9d2e-3a64f3a6c001", "5e0a4c1d-0b59-4b4a-9d2e-3a64f3a6c002");
+        let told = |method: &str, id: &str, kind: &str, rest: Value| {
+            let mut item = json!({ "id": format!("item_{number}{id}"), "type": kind });
+            merge(&mut item, rest);
+            json!({ "method": method, "params": { "item": item, "threadId": thread, "turnId": turn } })
+        };
+        let command = format!("/bin/bash -lc 'sed -n 1,{}p src/lib.rs && cargo test'", dice.between(10, 900));
+        let output = dice.some(CODE, 500, 20_000);
+        let command = |status: &str, output: Value, code: Value| {
+            json!({ "command": command, "cwd": "/home/run/project", "processId": null, "status": status,
+                "aggregatedOutput": output, "exitCode": code })
+        };
+        let running = command("inProgress", Value::Null, Value::Null);
+        let ran = command("completed", output.into(), 0.into());
+        let diff = dice.some(CODE, 200, 2_000);
+        let changed = json!({ "changes": [{ "path": "src/lib.rs", "kind": { "type": "update" }, "diff": diff }],
+            "status": "completed" });
+        let tokens = json!({ "totalTokens": 52_722, "inputTokens": 52_312, "cachedInputTokens": 52_000,
+            "outputTokens": 410, "reasoningOutputTokens": 0 });
+        let usage = json!({ "total": tokens.clone(), "last": tokens, "modelContextWindow": 272_000 });
+        let said = json!({ "text": dice.some(PROSE, 100, 900) });
+        vec![
+            told("item/completed", "r", "reasoning", json!({ "summary": [dice.some(PROSE, 100, 600)], "content": [] })),
+            told("item/started", "c", "commandExecution", running),
+            told("item/completed", "c", "commandExecution", ran),
+            told("item/completed", "f", "fileChange", changed),
+            json!({ "method": "thread/tokenUsage/updated",
+                "params": { "threadId": thread, "turnId": turn, "tokenUsage": usage } }),
+            told("item/completed", "m", "agentMessage", said),
         ]
     })
 }

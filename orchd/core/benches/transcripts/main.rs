@@ -47,6 +47,7 @@ const fn speed(name: &'static str) -> Bar {
 }
 
 static CODEX: Bar = speed("agents-codex");
+static APP_SERVER: Bar = speed("agents-app-server");
 static CLAUDE: Bar = speed("agents-claude");
 static ACP: Bar = speed("agents-acp");
 static PLAIN: Bar = speed("agents-plain");
@@ -119,8 +120,9 @@ type Speed = (&'static Bar, Protocol, fn(usize) -> Vec<u8>);
 
 /// Whether every bar holds.
 fn run(options: &Options) -> Result<bool, String> {
-    let transcripts: [Speed; 4] = [
+    let transcripts: [Speed; 5] = [
         (&CODEX, Protocol::CodexExec, made::codex),
+        (&APP_SERVER, Protocol::CodexAppServer, made::app_server),
         (&CLAUDE, Protocol::ClaudeStream, made::claude),
         (&ACP, Protocol::Acp, made::acp),
         (&PLAIN, Protocol::Plain, made::plain),
@@ -142,9 +144,12 @@ fn run(options: &Options) -> Result<bool, String> {
     }
     if options.wants(&HOSTILE) {
         show(measure_memory(&HOSTILE, || {
-            for protocol in [Protocol::CodexExec, Protocol::ClaudeStream, Protocol::Acp, Protocol::Plain] {
+            for (_, protocol, _) in transcripts {
                 for (start, piece, end) in made::HOSTILE {
-                    black_box(read_hostile(protocol, start, piece, end));
+                    // As long as is held, and longer than that.
+                    for bytes in [LINE_BYTES_MAX, 4 * LINE_BYTES_MAX] {
+                        black_box(read_hostile(protocol, bytes, (start, piece, end)));
+                    }
                 }
             }
         }))?;
@@ -202,8 +207,8 @@ fn read(protocol: Protocol, transcript: &[u8], bytes: usize) -> usize {
     events
 }
 
-/// Reads one line as long as it may be: `start`, then `piece` again and again, then `end`.
-fn read_hostile(protocol: Protocol, start: &str, piece: &str, end: &str) -> usize {
+/// Reads one line of so many bytes: `start`, then `piece` again and again, then `end`.
+fn read_hostile(protocol: Protocol, bytes: usize, (start, piece, end): (&str, &str, &str)) -> usize {
     let mut events = 0;
     let mut sink = |_, event: RunEvent| {
         black_box(&event);
@@ -212,7 +217,7 @@ fn read_hostile(protocol: Protocol, start: &str, piece: &str, end: &str) -> usiz
     let mut parser = Parser::new(protocol);
     let many = piece.repeat(PIECE_BYTES / piece.len());
     parser.feed(start.as_bytes(), &mut sink);
-    for _ in 0..(LINE_BYTES_MAX - start.len() - end.len()) / many.len() {
+    for _ in 0..(bytes - start.len() - end.len()) / many.len() {
         parser.feed(many.as_bytes(), &mut sink);
     }
     parser.feed(end.as_bytes(), &mut sink);

@@ -4,12 +4,15 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::event::{ErrorClass, FileOp, Role, RunEvent, Stop, ToolKind, ToolStatus};
+use super::event::{Choice, ErrorClass, FileOp, Role, RunEvent, Stop, ToolKind, ToolStatus};
 use super::fault;
 use super::open_tools::{OpenTool, OpenTools};
 use super::text::{PATH_BYTES_MAX, Text};
 use super::usage::Usage;
 use super::wire::{self, Count, List, Maybe, Number, Str, read, shown};
+
+/// Most questions of one request, and answers to choose from of each.
+const QUESTIONS_MAX: usize = 32;
 
 /// Reads what the server sends.
 #[derive(Debug, Default)]
@@ -167,6 +170,32 @@ struct AskedParams<'a> {
     item_id: Str<'a>,
     command: Str<'a>,
     message: Str<'a>,
+    questions: List<Question<'a>, QUESTIONS_MAX>,
+    #[serde(rename = "_meta")]
+    meta: Maybe<Meta<'a>>,
+}
+
+/// What a question of a server of tools is for.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Meta<'a> {
+    #[serde(borrow)]
+    codex_approval_kind: Str<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Question<'a> {
+    #[serde(borrow)]
+    question: Str<'a>,
+    options: List<Offered<'a>, QUESTIONS_MAX>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Offered<'a> {
+    #[serde(borrow)]
+    label: Str<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -190,7 +219,8 @@ impl AppServer {
             }
             "item/commandExecution/requestApproval" => read(line).map(|asked| tell("shell", &asked, sink)),
             "item/fileChange/requestApproval" => read(line).map(|asked| tell("apply_patch", &asked, sink)),
-            "mcpServer/elicitation/request" => read(line).map(|asked| tell("tool", &asked, sink)),
+            "mcpServer/elicitation/request" => read(line).map(|asked| elicited(&asked, sink)),
+            "item/tool/requestUserInput" => read(line).map(|asked| wonders(&asked, sink)),
             "" => read(line).map(|answer| self.answer(answer, sink)),
             // How things stand, pieces of what comes whole as well, and what is about the client.
             "thread/started"
@@ -317,6 +347,28 @@ fn tell(tool: &str, asked: &Asked<'_>, sink: &mut dyn FnMut(RunEvent)) {
     let action = action.map_or_else(Text::default, |text| text.clone().into());
     let id = shown(asked.id).text;
     sink(RunEvent::ApprovalRequested { id, tool: tool.to_owned(), action, options: Vec::new() });
+}
+
+/// A server of tools asks: for leave to use one of them, or what a person wants.
+fn elicited(asked: &Asked<'_>, sink: &mut dyn FnMut(RunEvent)) {
+    let is_leave = |meta: &Meta<'_>| meta.codex_approval_kind.as_str() == "mcp_tool_call";
+    if asked.params.meta.0.as_ref().is_some_and(is_leave) {
+        return tell("tool", asked, sink);
+    }
+    let (id, question) = (shown(asked.id).text, asked.params.message.clone().into());
+    sink(RunEvent::InfoRequested { id, question, options: Vec::new() });
+}
+
+/// Its model asks a person.
+fn wonders(asked: &Asked<'_>, sink: &mut dyn FnMut(RunEvent)) {
+    let id = shown(asked.id).text;
+    for Question { question, options } in &asked.params.questions.items {
+        let label = |answer: &Offered<'_>| answer.label.start(PATH_BYTES_MAX);
+        let choice = |answer: &Offered<'_>| Choice { id: label(answer), label: label(answer), verdict: None };
+        let (question, options) = (question.clone().into(), options.items.iter().map(choice).collect());
+        sink(RunEvent::InfoRequested { id: id.clone(), question, options });
+    }
+    asked.params.questions.tell_dropped(sink);
 }
 
 /// Name and sort of a tool, and what it is given.

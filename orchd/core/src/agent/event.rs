@@ -191,7 +191,7 @@ pub enum Stop {
 #[serde(rename_all = "snake_case")]
 pub enum RawReason {
     NotJson,
-    /// Longer than `LINE_BYTES_MAX`.
+    /// Longer than `LINE_BYTES_MAX`, and no JSON.
     TooLong,
     NotUtf8,
 }

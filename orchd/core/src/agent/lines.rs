@@ -2,8 +2,11 @@
 //! than is allowed.
 
 use memchr::memchr;
+use orch_proto::abridge::Abridged;
 
-/// Longest line that is read, bytes without its end; a longer one is dropped while it comes.
+use super::text::TEXT_BYTES_MAX;
+
+/// Longest line that is held, bytes without its end; a longer one is abridged while it comes.
 pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What is kept for the next line when the last one is done, bytes; more is given back.
@@ -13,15 +16,27 @@ const KEPT_BYTES_MAX: usize = 256 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
     Whole(&'a [u8]),
-    TooLong,
+    TooLong(&'a Long),
+}
+
+/// What is kept of a line that is too long.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Long {
+    /// How it begins.
+    pub(super) head: Vec<u8>,
+    /// All of it, when it is JSON.
+    pub(super) abridged: Vec<u8>,
+    pub(super) length: u64,
 }
 
 /// Cuts a stream into lines.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// What came of the line that has no end yet.
+    /// What came of the line that has no end yet; its beginning, when that is too long.
     held: Vec<u8>,
-    /// Bytes of that line, also when they were dropped.
+    /// That line, when it is too long.
+    long: Option<Abridged>,
+    /// Bytes of that line.
     length: u64,
     /// Where that line begins in the stream.
     start: u64,
@@ -46,15 +61,19 @@ impl Lines {
     }
 
     fn end(&mut self, last: &[u8], each: &mut dyn FnMut(u64, Line<'_>)) {
-        let (start, length) = (self.start, self.length + last.len() as u64);
-        self.start = start + length;
-        if length > LINE_BYTES_MAX as u64 {
-            each(start, Line::TooLong);
-        } else if self.length == 0 {
+        let start = self.start;
+        self.start += self.length + last.len() as u64;
+        if self.length == 0 && last.len() <= LINE_BYTES_MAX {
             each(start, Line::Whole(without_return(last)));
         } else {
             self.hold(last);
-            each(start, Line::Whole(without_return(&self.held)));
+            match self.long.take() {
+                None => each(start, Line::Whole(without_return(&self.held))),
+                Some(long) => {
+                    let (head, length) = (std::mem::take(&mut self.held), self.length);
+                    each(start, Line::TooLong(&Long { head, abridged: long.finish(), length }));
+                }
+            }
         }
         self.length = 0;
         self.held.clear();
@@ -65,10 +84,17 @@ impl Lines {
 
     fn hold(&mut self, piece: &[u8]) {
         self.length += piece.len() as u64;
-        if self.length > LINE_BYTES_MAX as u64 {
-            self.held = Vec::new();
-        } else {
-            self.held.extend_from_slice(piece);
+        if let Some(long) = &mut self.long {
+            long.push(piece);
+            return;
+        }
+        self.held.extend_from_slice(piece);
+        if self.held.len() > LINE_BYTES_MAX {
+            let mut long = Abridged::default();
+            long.push(&self.held);
+            self.long = Some(long);
+            self.held.truncate(TEXT_BYTES_MAX);
+            self.held.shrink_to_fit();
         }
     }
 }
@@ -81,12 +107,12 @@ fn without_return(line: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    /// Lines with where they begin; a number stands for the length of a longer text, `-` for a line that is too long.
+    /// Lines with where they begin; a number stands for the length of a longer text, one behind `-` for that of one that is too long.
     fn cut(pieces: &[&[u8]]) -> Vec<(u64, String)> {
         let mut found = Vec::new();
         let mut each = |at: u64, line: Line<'_>| {
             found.push(match line {
-                Line::TooLong => (at, "-".to_owned()),
+                Line::TooLong(long) => (at, format!("-{}", long.length)),
                 Line::Whole(line) if line.len() > 20 => (at, line.len().to_string()),
                 Line::Whole(line) => (at, String::from_utf8_lossy(line).into_owned()),
             });
@@ -113,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_dropped_and_the_next_one_is_not() {
+    fn a_line_that_is_too_long_is_abridged_and_the_next_one_is_not() {
         let longest = vec![b'a'; LINE_BYTES_MAX];
         assert_eq!(list(&cut(&[&longest, b"\nb"])), [(0, "16777216"), (16_777_217, "b")]);
         for pieces in [[&longest[..], b"a\nb\n"], [b"a", &[&longest[..], b"\nb\n"].concat()]] {
-            assert_eq!(list(&cut(&pieces)), [(0, "-"), (16_777_218, "b")]);
+            assert_eq!(list(&cut(&pieces)), [(0, "-16777217"), (16_777_218, "b")]);
         }
-        assert_eq!(list(&cut(&[&longest, b"aa"])), [(0, "-")]);
+        assert_eq!(list(&cut(&[&longest, b"aa"])), [(0, "-16777218")]);
     }
 
     #[test]
@@ -128,9 +154,9 @@ mod tests {
         let piece = vec![b'a'; 1024 * 1024];
         for _ in 0..40 {
             lines.feed(&piece, &mut |_, _| {});
-            assert!(lines.held.capacity() <= 2 * LINE_BYTES_MAX, "{}", lines.held.capacity());
+            assert!(lines.held.capacity() <= 2 * LINE_BYTES_MAX + piece.len(), "{}", lines.held.capacity());
         }
-        assert_eq!(lines.held.capacity(), 0);
+        assert!(lines.held.capacity() <= KEPT_BYTES_MAX, "{}", lines.held.capacity());
         lines.feed(b"\n", &mut |_, _| {});
         lines.feed(&piece, &mut |_, _| {});
         lines.feed(b"\n", &mut |_, _| {});

@@ -2,8 +2,8 @@
 //!
 //! The log of a run keeps every line of an agent as it was; a `Parser` is fed those bytes, in any pieces and again at any
 //! time, and gives `RunEvent`s: the same bytes, the same events. Agents are hostile: a parser never panics, holds at most
-//! one line of `LINE_BYTES_MAX`, and everything in an event has a bound. What an agent says of itself is told, not
-//! believed: whether work is good is what gates say. In reading order.
+//! one line of `LINE_BYTES_MAX` and abridges longer ones, and everything in an event has a bound. What an agent says of
+//! itself is told, not believed: whether work is good is what gates say. In reading order.
 
 mod event;
 mod usage;

@@ -7,8 +7,9 @@ use super::app_server::AppServer;
 use super::claude::Claude;
 use super::codex::Codex;
 use super::event::{RawReason, Role, RunEvent};
-use super::lines::{Line, Lines};
+use super::lines::{Line, Lines, Long};
 use super::text::{self, Text};
+use super::wire;
 
 /// How a program tells what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,13 +72,13 @@ impl Parser {
 
 impl Reader {
     fn line(&mut self, line: Line<'_>, sink: &mut dyn FnMut(RunEvent)) {
-        let Line::Whole(line) = line else {
-            sink(RunEvent::Raw { why: RawReason::TooLong });
-            return;
+        let line = match line {
+            Line::Whole(line) => line,
+            Line::TooLong(long) => return self.long(long, sink),
         };
         let is_blank = line.trim_ascii().is_empty();
         match self {
-            Self::Plain => sink(said(line)),
+            Self::Plain => sink(said(line, 0)),
             _ if is_blank => {}
             Self::Codex(codex) => codex.line(line, sink),
             Self::AppServer(server) => server.line(line, sink),
@@ -85,10 +86,24 @@ impl Reader {
             Self::Acp(acp) => acp.line(line, sink),
         }
     }
+
+    /// A line that is too long to be held says what its abridged form says, and that it is that.
+    fn long(&mut self, long: &Long, sink: &mut dyn FnMut(RunEvent)) {
+        if let Self::Plain = self {
+            let beyond = long.length.saturating_sub(long.head.len() as u64);
+            return sink(said(&long.head, beyond));
+        }
+        if wire::pass(&long.abridged).is_none() {
+            return sink(RunEvent::Raw { why: RawReason::TooLong });
+        }
+        self.line(Line::Whole(&long.abridged), sink);
+        sink(RunEvent::Unknown { kind: Some(format!("a line of {} bytes, abridged", long.length)) });
+    }
 }
 
-/// Text may be in any encoding; what is not UTF-8 is replaced.
-fn said(line: &[u8]) -> RunEvent {
+/// Text may be in any encoding; what is not UTF-8 is replaced. `beyond` it there were so many bytes more.
+fn said(line: &[u8], beyond: u64) -> RunEvent {
     let (text, dropped_bytes) = text::lossy(line);
+    let dropped_bytes = dropped_bytes.saturating_add(beyond);
     RunEvent::Message { role: Role::Agent, text: Text::new(text, dropped_bytes), is_part: false }
 }

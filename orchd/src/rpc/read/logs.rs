@@ -42,7 +42,7 @@ pub(crate) async fn run_log(
     .await?;
     let id = run.id;
     let path = executor::log_path(&app.dirs.run(id));
-    let agent = agent_output(&run).filter(|_| !raw);
+    let agent = agent_output(app, &run).filter(|_| !raw);
     let bytes_max = bytes_max.clamp(1, LOG_PAGE_BYTES_MAX) as usize;
     let offset = offset.max(executor::LOG_START);
     let until = tokio::time::Instant::now() + Duration::from_millis(u64::from(wait_ms.min(WAIT_MS_MAX)));
@@ -88,11 +88,13 @@ pub(crate) async fn run_log(
 }
 
 /// Which of its output is that of an agent. Steps that an earlier attempt did are not executed, but an agent's work has none.
-fn agent_output(run: &Run) -> Option<AgentOutput> {
+fn agent_output(app: &App, run: &Run) -> Option<AgentOutput> {
     let used = run.agent.as_ref()?;
-    let kind = AgentKind::of(&used.kind)?;
+    // How a transcript that is replayed was spoken only the configuration knows.
+    let replayed = || Some(app.config.agents.agents.get(&used.name)?.replay.as_ref()?.recorded.protocol());
+    let protocol = AgentKind::of(&used.kind)?.protocol(used.is_driven).or_else(replayed)?;
     let step = run.steps.iter().position(|step| step.name == agent::AGENT)?;
-    Some(AgentOutput { step: u16::try_from(step).ok()?, protocol: kind.protocol(used.is_driven) })
+    Some(AgentOutput { step: u16::try_from(step).ok()?, protocol })
 }
 
 pub(crate) async fn artifact(

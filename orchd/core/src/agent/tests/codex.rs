@@ -193,3 +193,38 @@ fn a_turn_of_the_app_server_is_told_with_the_same_words() {
     ];
     insta::assert_snapshot!(told(Protocol::CodexAppServer, stream.concat()).join("\n"));
 }
+
+/// As the schema of the app-server of 0.171 has it: what a person is asked is no request for leave.
+#[test]
+fn questions_of_the_app_server_are_told_as_questions() {
+    let asked = |id: u32, method: &str, params: &str| {
+        format!("{{\"id\":{id},\"method\":\"{method}\",\"params\":{{\"threadId\":\"T\",{params}}}}}\n")
+    };
+    let questions = r#""questions":[{"id":"db","header":"H","question":"Which?","options":[{"label":"a","description":"d"}]},{"id":"q","question":"Why?","options":null}]"#;
+    let leave =
+        r#""serverName":"orch","message":"Allow?","_meta":{"codex_approval_kind":"mcp_tool_call","tool_name":"note"}"#;
+    let stream = [
+        asked(0, "item/tool/requestUserInput", questions),
+        asked(1, "mcpServer/elicitation/request", r#""serverName":"house","message":"Who?","_meta":null"#),
+        asked(2, "mcpServer/elicitation/request", leave),
+    ];
+    let wonders = |id: &str, question: &str, options: Vec<Choice>| RunEvent::InfoRequested {
+        id: id.to_owned(),
+        question: question.into(),
+        options,
+    };
+    assert_eq!(
+        events(Protocol::CodexAppServer, stream.concat()),
+        [
+            wonders("0", "Which?", vec![Choice { id: "a".into(), label: "a".into(), verdict: None }]),
+            wonders("0", "Why?", Vec::new()),
+            wonders("1", "Who?", Vec::new()),
+            RunEvent::ApprovalRequested {
+                id: "2".into(),
+                tool: "tool".into(),
+                action: "Allow?".into(),
+                options: Vec::new()
+            },
+        ]
+    );
+}

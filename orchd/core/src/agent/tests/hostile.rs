@@ -36,9 +36,32 @@ fn a_line_of_ten_megabytes_is_read_and_its_text_is_cut() {
 }
 
 #[test]
-fn a_line_that_is_too_long_is_dropped() {
-    let stream = format!("{}\n{}", "a".repeat(LINE_BYTES_MAX + 1), message("\"ok\""));
-    assert_eq!(events(Protocol::CodexExec, stream), [raw(RawReason::TooLong), said("ok")]);
+fn a_line_that_is_too_long_says_what_its_abridged_form_says() {
+    let long = "a".repeat(LINE_BYTES_MAX + 1);
+    let stream = format!("{long}\n{}", message("\"ok\""));
+    assert_eq!(events(Protocol::CodexExec, &stream), [raw(RawReason::TooLong), said("ok")]);
+    let [RunEvent::Message { text, .. }, _] = &events(Protocol::Plain, stream)[..] else { panic!() };
+    assert_eq!((text.text.len(), text.dropped_bytes), (TEXT_BYTES_MAX, (LINE_BYTES_MAX + 1 - TEXT_BYTES_MAX) as u64));
+
+    let abridged = |line: &str| unknown(&format!("a line of {} bytes, abridged", line.len()));
+    let result = format!(
+        r#"{{"type":"result","subtype":"success","is_error":false,"num_turns":1,"result":"{long}","usage":{{"input_tokens":7,"output_tokens":3}}}}"#
+    );
+    let told = events(Protocol::ClaudeStream, &result);
+    assert!(told.contains(&RunEvent::TurnFinished { stop: Stop::Completed }), "{told:?}");
+    assert_eq!(told.last(), Some(&abridged(&result)));
+    let turn = format!(
+        r#"{{"method":"turn/completed","params":{{"items":["{long}"],"turn":{{"id":"t","status":"completed"}}}}}}"#
+    );
+    assert_eq!(
+        events(Protocol::CodexAppServer, &turn),
+        [RunEvent::TurnFinished { stop: Stop::Completed }, abridged(&turn)]
+    );
+    let update = format!(
+        r#"{{"method":"session/update","params":{{"update":{{"sessionUpdate":"agent_message_chunk","content":{{"type":"text","text":"{long}"}}}}}}}}"#
+    );
+    let [RunEvent::Message { text, is_part: true, .. }, _] = &events(Protocol::Acp, update)[..] else { panic!() };
+    assert!(text.text.len() == TEXT_BYTES_MAX, "{}", text.text.len());
 }
 
 #[test]
