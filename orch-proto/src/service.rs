@@ -12,8 +12,8 @@ use crate::request::{Accepted, Bytes, Envelope};
 use crate::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage,
     ExchangePart, ExchangeView, InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff,
-    RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView,
-    UpkeepRequest, UpkeepView, VisionView,
+    RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, ToolView, TraceView,
+    UndoView, UpkeepRequest, UpkeepView, VisionView,
 };
 
 /// What the daemon does for its clients. All methods but `submit`, `shutdown` and those that say otherwise need the
@@ -101,6 +101,14 @@ pub trait Orch {
     async fn secret_set(name: String, value: Bytes) -> Result<(), RpcError>;
     /// Removes a value that was set. Needs the role admin.
     async fn secret_remove(name: String) -> Result<(), RpcError>;
+    /// Tools that recipes describe, and how far each is.
+    async fn tools() -> Result<Vec<ToolView>, RpcError>;
+    /// One of them. With `wait_ms` the call is held while it comes to another state by itself, or until the time is over.
+    async fn tool(name: String, wait_ms: u32) -> Result<ToolView, RpcError>;
+    /// Has a tool installed, from the hosts that its recipe names. Needs the role admin.
+    async fn tool_install(name: String) -> Result<ToolView, RpcError>;
+    /// Removes a tool that no run has. Needs the role admin.
+    async fn tool_remove(name: String) -> Result<(), RpcError>;
     /// Stops the daemon; runs go on. Needs the role admin.
     async fn shutdown() -> Result<(), RpcError>;
 }

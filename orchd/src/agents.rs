@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use orch_adapters::agent::{AgentJob, AgentKind, Driven, Manner, Program, ProgramError, Replay, Settings, prompt};
 use orch_adapters::secret_store::SecretStoreError;
-use orch_core::entity::{AgentUse, Project, Run, Task};
-use orch_core::recipe::Role;
+use orch_core::entity::{AgentUse, InstalledTool, Project, Run, Task};
+use orch_core::recipe::{Reach, Role};
 use orch_core::schedule::{Doer, Staff, own_role};
 use orch_proto::leave::LeaveRule;
 use orch_proto::view::{CheckResult, DoctorCheck};
@@ -33,6 +33,8 @@ pub(crate) enum AgentError {
         #[source]
         source: ProgramError,
     },
+    #[error("the agent `{name}` is the tool `{tool}`, which cannot be used; {fix}")]
+    Tool { name: String, tool: String, fix: String },
     #[error(
         "the agent `{name}` cannot be spoken to; `orchctl` belongs beside `orchd`, or `daemon.orchctl` says where it is"
     )]
@@ -67,6 +69,8 @@ pub(crate) enum AgentError {
 #[derive(Clone, Debug)]
 pub(crate) struct RunAgent {
     program: Program,
+    /// The tool that it is of.
+    tool: Option<InstalledTool>,
     model: Option<String>,
     prompt: PathBuf,
     has_channel: bool,
@@ -93,7 +97,7 @@ impl RunAgent {
     /// That of `run`; none does known steps.
     pub(crate) fn of(app: &App, run: &Run) -> Result<Option<Self>, AgentError> {
         let Some(agent) = &run.agent else { return Ok(None) };
-        let (config, program) = ready(app, agent)?;
+        let (config, (program, tool)) = ready(app, agent)?;
         let directory = app.dirs.run(run.id);
         let spoken_to = config.replay.as_ref().map(|replay| (replay, replay.recorded.spoken_to_as()));
         let manner = match (config.kind, spoken_to) {
@@ -111,23 +115,16 @@ impl RunAgent {
         };
         let has_channel = run.access.channel && app.channel_program.is_some();
         let prompt = directory.join(PROMPT_FILE);
-        Ok(Some(Self { program, model: agent.model.clone(), prompt, has_channel, manner }))
+        Ok(Some(Self { program, tool, model: agent.model.clone(), prompt, has_channel, manner }))
     }
 
     pub(crate) const fn needs_node(&self) -> bool {
         self.program.needs_node
     }
 
-    /// The same, and what it is to be told.
-    pub(crate) fn with_prompt(
-        app: &App,
-        (run, task, project): (&Run, &Task, &Project),
-    ) -> Result<Option<(Self, Bytes)>, AgentError> {
-        let Some(agent) = Self::of(app, run)? else { return Ok(None) };
-        let brief = briefs::of_run(app, run, task, project).map_err(AgentError::Brief)?;
-        // What a repository or a person wrote may have them.
-        let text = gateway::without_secrets(app, prompt(&brief).into_bytes()).map_err(AgentError::Secrets)?;
-        Ok(Some((agent, text.into())))
+    /// The tool that its program is of.
+    pub(crate) const fn tool(&self) -> Option<&InstalledTool> {
+        self.tool.as_ref()
     }
 
     /// Writes what it is told about the task, and what it finds in its home.
@@ -156,6 +153,17 @@ impl RunAgent {
             has_channel: self.has_channel,
         }
     }
+}
+
+/// What the agent of a run is to be told, when it has one that can be started.
+pub(crate) fn prompt_of(app: &App, (run, task, project): (&Run, &Task, &Project)) -> Result<Option<Bytes>, AgentError> {
+    if RunAgent::of(app, run)?.is_none() {
+        return Ok(None);
+    }
+    let brief = briefs::of_run(app, run, task, project).map_err(AgentError::Brief)?;
+    // What a repository or a person wrote may have them.
+    let text = gateway::without_secrets(app, prompt(&brief).into_bytes()).map_err(AgentError::Secrets)?;
+    Ok(Some(text.into()))
 }
 
 /// The agent for what a task of a project asks for: the one of that name, the one that the role for it names, or the first that
@@ -223,11 +231,19 @@ fn used(app: &App, config: &AgentConfig, (role, bounds): (Option<&Role>, Option<
         server: app.config.agents.server_of(config),
         is_driven: config.is_driven(),
         answer_tokens: role.and_then(|role| role.answer_tokens).or(config.answer_tokens),
+        egress: role.map(|role| role.egress.clone()).unwrap_or_default(),
+        profile: role.map(|role| role.profile).unwrap_or_default(),
     }
 }
 
+/// Hosts that the role of a run's agent may reach now, whatever it might have when the run was made.
+pub(crate) fn egress_of<'a>(app: &'a App, run: &Run, project: &Project) -> &'a [Reach] {
+    let role = run.agent.as_ref().and_then(|agent| app.roles.named(&project.slug, agent.role.as_deref()?));
+    role.map_or(&[][..], |role| role.egress.as_slice())
+}
+
 /// The configuration of an agent and its program, when it has all that it needs.
-fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Program), AgentError> {
+fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Found), AgentError> {
     let config = app.config.agents.agents.get(&agent.name).filter(|config| config.kind.word() == agent.kind);
     let config = config.ok_or_else(|| AgentError::Unknown { name: agent.name.clone() })?;
     // A run asks the server that is on record, whatever has got its name since.
@@ -246,7 +262,13 @@ fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Program
     }
 }
 
-fn program(app: &App, config: &AgentConfig) -> Result<Program, AgentError> {
+/// The program of an agent, and the tool that it is of, if it is of one.
+type Found = (Program, Option<InstalledTool>);
+
+fn program(app: &App, config: &AgentConfig) -> Result<Found, AgentError> {
+    if let Some(tool) = &config.tool {
+        return tool_program(app, config, tool);
+    }
     let by_name = || {
         let name = config.kind.program().unwrap_or_default();
         app.tools.program(name).unwrap_or_else(|| PathBuf::from(name))
@@ -262,7 +284,20 @@ fn program(app: &App, config: &AgentConfig) -> Result<Program, AgentError> {
             .map_err(|source| AgentError::Driver { name: config.name.clone(), source });
     }
     let path = config.program.clone().unwrap_or_else(by_name);
-    Program::find(&path).map_err(|source| AgentError::Program { name: config.name.clone(), source })
+    let found = Program::find(&path).map_err(|source| AgentError::Program { name: config.name.clone(), source });
+    Ok((found?, None))
+}
+
+/// The program of a tool that was installed for runs.
+fn tool_program(app: &App, config: &AgentConfig, tool: &str) -> Result<Found, AgentError> {
+    let wrong = |fix: String| AgentError::Tool { name: config.name.clone(), tool: tool.to_owned(), fix };
+    if let Some(fix) = app.recipe_tools.missing(tool, &app.config.network) {
+        return Err(wrong(fix));
+    }
+    let found = app.recipe_tools.installed(tool).map_err(|error| wrong(chain(&error)))?;
+    let program = Program::in_tree(&found.root, &found.record.program);
+    let program = program.map_err(|source| AgentError::Program { name: config.name.clone(), source })?;
+    Ok((program, Some(found.used())))
 }
 
 /// What speaks to an agent that wants a conversation.
@@ -279,13 +314,15 @@ pub(crate) fn checks(app: &App) -> Vec<DoctorCheck> {
         let server = config.models.as_ref().and_then(|models| app.config.agents.models.get(models));
         let server = server.map_or("nobody", |server| server.upstream.url());
         let detail = match &found {
-            Ok((_, program)) => format!("{}, asks {server}", program.inside),
+            Ok((_, (program, Some(tool)))) => format!("{}, {}, asks {server}", program.inside, tool.line()),
+            Ok((_, (program, None))) => format!("{}, asks {server}", program.inside),
             Err(error) => chain(error),
         };
         let fix = match &found {
             Ok(_) => None,
             Err(AgentError::Key { secret, .. }) => Some(format!("orchctl secret set {secret}")),
             Err(AgentError::Transcript { .. }) => Some(format!("set `agents.{}.transcript`", config.name)),
+            Err(AgentError::Tool { tool, .. }) => Some(format!("orchctl tool install {tool}")),
             Err(AgentError::Driver { .. }) => {
                 Some("install `orchctl` beside `orchd`, or set `daemon.orchctl`".to_owned())
             }

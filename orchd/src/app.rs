@@ -28,13 +28,14 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::agents;
 use crate::answers::Answers;
-use crate::config::Config;
+use crate::config::{AgentConfig, Config};
 use crate::gateway::Gateways;
 use crate::host::{self, HostFacts, KnownRoom, Room};
 use crate::jail::JailError;
 use crate::kept_book::KeptBook;
 use crate::kept_history::KeptHistory;
 use crate::state_dir::StateDir;
+use crate::tools::{Answer, RecipeTools};
 use crate::troubles::Troubles;
 use crate::upkeep::Upkeep;
 use crate::watches::Watches;
@@ -64,6 +65,8 @@ pub(crate) struct App {
     /// Digests of programs.
     pub(crate) fingerprints: Fingerprints,
     pub(crate) tools: HostTools,
+    /// Tools that recipes install.
+    pub(crate) recipe_tools: RecipeTools,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workspaces: Workspaces,
     pub(crate) secrets: SecretStore,
@@ -115,6 +118,7 @@ pub(crate) struct Parts {
     pub(crate) providers: Providers,
     pub(crate) prices: Prices,
     pub(crate) tools: HostTools,
+    pub(crate) recipe_tools: RecipeTools,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workspaces: Workspaces,
     pub(crate) secrets: SecretStore,
@@ -138,6 +142,7 @@ impl App {
             providers: parts.providers,
             prices: parts.prices,
             tools: parts.tools,
+            recipe_tools: parts.recipe_tools,
             fingerprints: Fingerprints::default(),
             executor: parts.executor,
             workspaces: parts.workspaces,
@@ -221,8 +226,33 @@ impl App {
         Ok(repository)
     }
 
-    /// Mounts and paths for some programs. Looked up once while they are there; a missing one is looked for again.
-    pub(crate) fn tool_set(&self, tools: &[String]) -> ToolSet {
+    /// Mounts and paths for what is asked for: tools of recipes, and programs of the host.
+    pub(crate) fn tool_set(&self, requests: &[String]) -> ToolSet {
+        let (mut of_host, mut installed, mut missing) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for request in requests {
+            match self.recipe_tools.answer(request, &self.tools, &self.config.network) {
+                Answer::Host { name } => of_host.push(name),
+                Answer::Tool(tool) => installed.push(tool),
+                Answer::Missing { fix } => drop(missing.insert(request.clone(), fix)),
+            }
+        }
+        let mut set = self.host_tools(&of_host);
+        installed.iter().for_each(|tool| set.add_tree(&tool.root));
+        set.missing.extend(missing);
+        set
+    }
+
+    /// Whether a run gets what it asks for.
+    pub(crate) fn has_tool(&self, request: &str) -> bool {
+        match self.recipe_tools.answer(request, &self.tools, &self.config.network) {
+            Answer::Host { name } => self.tools.require(&name).is_ok(),
+            Answer::Tool(_) => true,
+            Answer::Missing { .. } => false,
+        }
+    }
+
+    /// Programs of the host. Looked up once while they are there; a missing one is looked for again.
+    fn host_tools(&self, tools: &[String]) -> ToolSet {
         let mut sorted: Vec<&str> = tools.iter().map(String::as_str).collect();
         sorted.sort_unstable();
         sorted.dedup();
@@ -273,7 +303,27 @@ impl App {
     /// The program with the command that installs it, when it is not there.
     fn missing_tool(&self, tool: String) -> BTreeMap<String, String> {
         let is_known = self.tool_sets.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&tool);
-        if is_known { BTreeMap::new() } else { self.tool_set(&[tool]).missing }
+        if is_known && self.recipe_tools.recipe(&tool).is_none() {
+            return BTreeMap::new();
+        }
+        match self.recipe_tools.answer(&tool, &self.tools, &self.config.network) {
+            // Said of what was asked for, with the version that was.
+            Answer::Host { name } => {
+                self.host_tools(&[name]).missing.into_values().map(|fix| (tool.clone(), fix)).collect()
+            }
+            Answer::Tool(_) => BTreeMap::new(),
+            Answer::Missing { fix } => [(tool, fix)].into(),
+        }
+    }
+
+    /// Agents whose program is a tool that is not there, with its name and what is to be done about it.
+    fn missing_programs(&self) -> BTreeMap<String, (String, String)> {
+        let missing = |agent: &AgentConfig| {
+            let tool = agent.tool.as_ref()?;
+            let fix = self.recipe_tools.missing(tool, &self.config.network)?;
+            Some((agent.name.clone(), (tool.clone(), fix)))
+        };
+        self.config.agents.agents.values().filter_map(missing).collect()
     }
 
     fn limits(
@@ -292,6 +342,7 @@ impl App {
             shortage: self.shortage_of(room),
             capabilities: self.capabilities(),
             missing_tools,
+            missing_programs: self.missing_programs(),
             missing_secrets,
             level: host.level,
             level_required: host.required(self.config.required_level),

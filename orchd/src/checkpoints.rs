@@ -19,6 +19,7 @@ use orch_proto::view::LogStream;
 
 use crate::app::App;
 use crate::error_chain::chain;
+use crate::tools::Answer;
 
 /// How much of a log is read at once.
 const LOG_PIECE_BYTES: usize = 1 << 20;
@@ -36,10 +37,13 @@ pub(crate) fn inputs(app: &App, task: &Task, project: &Project, base: Option<&st
     let mut programs = BTreeMap::new();
     let named = tools.iter().cloned().chain(project.gate_tools()).chain([SHELL.to_owned()]);
     for name in named {
-        let digest = match app.tools.program(&name) {
-            Some(path) => app.fingerprints.of(&path),
+        let digest = match app.recipe_tools.answer(&name, &app.tools, &app.config.network) {
+            Answer::Tool(tool) => Ok(tool.record.content),
+            Answer::Host { name } => {
+                app.tools.program(&name).map_or(Ok(Digest::ZERO), |path| app.fingerprints.of(&path))
+            }
             // One that the repository builds with and that is not there is not there in the run either.
-            None => Ok(Digest::ZERO),
+            Answer::Missing { .. } => Ok(Digest::ZERO),
         };
         match digest {
             Ok(digest) => programs.insert(name, digest),

@@ -14,6 +14,9 @@ use orch_adapters::host_tools::HostTools;
 use orch_adapters::recipe_store::{RecipeStore, RecipeStoreError};
 use orch_adapters::sealing::{KeyError, Sealer};
 use orch_adapters::secret_store::{SecretStore, SecretStoreError};
+use orch_adapters::tool_cache::ToolCache;
+use orch_adapters::tool_recipes::ToolRecipes;
+use orch_core::recipe::ToolRecipe;
 use orch_proto::{ErrorCode, RpcError};
 use orch_sandbox::SpawnerOptions;
 use orch_store::{OpenOptions, Store};
@@ -27,6 +30,7 @@ use crate::instance_lock::{InstanceLock, LockError};
 use crate::logging::Logging;
 use crate::rpc::Listener;
 use crate::state_dir::StateDir;
+use crate::tools::RecipeTools;
 use crate::workspaces::Workspaces;
 use crate::{gateway, host, jail, reconcile, state_dir, upkeep};
 
@@ -135,6 +139,8 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
     };
     let (roles, prices) = (recipes.roles().map_err(wrong)?, recipes.prices().map_err(wrong)?);
     let providers = recipes.providers().map_err(wrong)?;
+    let tool_recipes = recipes.tools().map_err(wrong)?;
+    check_agents(&config, &tool_recipes)?;
     let (secrets, answers) = open_secrets(&config, &dirs)?;
     let tools = HostTools::new(|name| std::env::var(name).ok());
     let options = SpawnerOptions::with_ceilings(config.ceilings.clone());
@@ -143,6 +149,9 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
             .hint("`orch-sandbox` belongs beside `orchd`; name another place with `[sandbox] program`")
     })?;
     jail::clear(&executor, &dirs.jail("")).await;
+    let cache = ToolCache::open(&dirs.tools()).map_err(|error| internal("failed to open the tools", &error))?;
+    jail::clear(&executor, &cache.drafts()).await;
+    let recipe_tools = RecipeTools::open(tool_recipes, cache, config.mirrors.clone());
     let workspaces = Workspaces::open(&dirs.workspaces(), config.workspaces.cache)
         .map_err(|error| internal("failed to open the directory of workspaces", &error))?;
     let host = host::measure_in(&config, &executor, &dirs.jail("probe")).await;
@@ -162,6 +171,7 @@ async fn parts(config: Config, dirs: StateDir) -> Result<Parts, RpcError> {
         providers,
         prices,
         tools,
+        recipe_tools,
         executor: Arc::new(executor),
         workspaces,
         secrets,
@@ -193,6 +203,20 @@ fn open_secrets(config: &Config, dirs: &StateDir) -> Result<(SecretStore, Answer
     };
     let secrets = SecretStore::open(&dirs.secrets(), config.credentials.clone(), Arc::clone(&sealer));
     Ok((secrets.map_err(unopened)?, Answers::open(&dirs.secrets(), sealer).map_err(unopened)?))
+}
+
+/// Whether there is a recipe for each agent that is to be a tool.
+fn check_agents(config: &Config, recipes: &ToolRecipes) -> Result<(), RpcError> {
+    let is_there = |tool: &str| recipes.get(tool).is_some_and(ToolRecipe::is_installed);
+    for agent in config.agents.agents.values() {
+        if let Some(tool) = agent.tool.as_deref().filter(|tool| !is_there(tool)) {
+            let installed = recipes.iter().filter(|recipe| recipe.is_installed());
+            let known = installed.map(|recipe| recipe.name.as_str()).collect::<Vec<_>>().join(", ");
+            let message = format!("`agents.{}.tool` names `{tool}`, which no recipe installs", agent.name);
+            return Err(RpcError::new(ErrorCode::Config, message).hint(format!("there are: {known}")));
+        }
+    }
+    Ok(())
 }
 
 /// Clears what a crash left half-made in repositories: drafts, locks, objects that were never admitted.

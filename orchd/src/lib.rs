@@ -27,6 +27,7 @@ pub mod reconcile;
 mod rpc;
 pub mod site;
 mod state_dir;
+mod tools;
 pub mod troubles;
 pub mod undo;
 mod upkeep;

@@ -152,6 +152,11 @@ impl StateDir {
         self.root.join("logs")
     }
 
+    /// Tools that were installed for runs.
+    pub(crate) fn tools(&self) -> PathBuf {
+        self.root.join("tools")
+    }
+
     /// Values of secrets.
     pub(crate) fn secrets(&self) -> PathBuf {
         self.root.join("secrets")

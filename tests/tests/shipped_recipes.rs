@@ -39,6 +39,24 @@ fn tools_parse_and_are_named_like_their_files() {
     }
 }
 
+/// What is pinned is what npm publishes of its own packages, and a host of another processor is told so.
+#[test]
+fn agents_of_recipes_are_pinned_by_what_npm_publishes() {
+    for (name, processors) in [("codex", 2), ("claude-code", 2), ("opencode", 1)] {
+        let file = format!("tools/{name}.yaml");
+        let text = fs::read_to_string(recipes().join(&file)).expect("it ships");
+        let Ok(Recipe::Tool(tool)) = parse(&text, &file) else { panic!("{file} is no tool") };
+        assert_eq!(tool.sources.len(), processors, "{file}");
+        assert!(tool.source_for("riscv64").is_none(), "{file}");
+        for source in &tool.sources {
+            assert!(source.url.starts_with("https://registry.npmjs.org/"), "{}", source.url);
+            assert!(source.url.contains(&tool.version), "{}", source.url);
+            assert!(source.checksum.as_str().starts_with("sha512-"), "{}", source.url);
+        }
+        assert!(tool.permissions.network.is_empty(), "its steps reach nothing");
+    }
+}
+
 #[test]
 fn policies_parse() {
     for (file, text) in yaml_files("policies") {

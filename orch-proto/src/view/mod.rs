@@ -14,6 +14,7 @@ mod requirements;
 mod run;
 mod stats;
 mod task;
+mod tool;
 mod undo;
 mod upkeep;
 
@@ -43,5 +44,6 @@ pub use stats::{
 pub use task::{
     Column, Condition, Join, MessageView, Remedy, ReplyView, TaskFilter, TaskState, TaskView, Terms, Timeout, WaitView,
 };
+pub use tool::{ToolState, ToolView};
 pub use undo::UndoView;
 pub use upkeep::{BackupReport, GcKind, GcReport, UpkeepOutcome, UpkeepRequest, UpkeepView};

@@ -166,6 +166,9 @@ pub(crate) enum Command {
     /// Secrets that runs can be given: names, and values on their way in
     #[command(subcommand, visible_aliases = ["secrets"])]
     Secret(cmd::secret::SecretCommand),
+    /// Tools that recipes install for runs
+    #[command(subcommand, visible_aliases = ["tools"])]
+    Tool(cmd::tool::ToolCommand),
     /// From inside a run: say how it goes, hand in files, ask people, speak to an agent program
     #[command(subcommand)]
     Agent(cmd::agent::AgentCommand),

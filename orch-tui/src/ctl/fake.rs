@@ -4,6 +4,7 @@
 //! change, so that long polls wake.
 
 mod hostile;
+mod tools;
 mod touched;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,7 @@ pub(super) struct State {
     pub(super) notes: Vec<String>,
     /// What a backup finds missing.
     pub(super) damage: Vec<String>,
+    pub(super) tools: Vec<ToolView>,
     /// Work on the state that was asked for.
     pub(super) upkeep: Vec<UpkeepRequest>,
     /// The connection is cut after this many requests were taken, once.
@@ -519,6 +521,19 @@ impl Orch for Service {
         Ok(())
     }
     async fn secret_remove(self, _: Context, _: String) -> Result<(), RpcError> {
+        Ok(())
+    }
+    async fn tools(self, _: Context) -> Result<Vec<ToolView>, RpcError> {
+        Ok(self.see(|state| state.tools.clone()))
+    }
+    async fn tool(self, _: Context, name: String, _: u32) -> Result<ToolView, RpcError> {
+        self.see(|state| tools::look(state, &name))
+    }
+    async fn tool_install(self, _: Context, name: String) -> Result<ToolView, RpcError> {
+        self.see(|state| tools::install(state, &name))
+    }
+    async fn tool_remove(self, _: Context, name: String) -> Result<(), RpcError> {
+        self.see(|state| state.tools.retain(|tool| tool.name != name));
         Ok(())
     }
     async fn doctor(self, _: Context) -> Result<DoctorReport, RpcError> {

@@ -6,6 +6,7 @@ mod orders;
 mod questions;
 mod records;
 mod stats;
+mod tools;
 mod undo;
 mod upkeep;
 

@@ -14,7 +14,7 @@ use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, EventView,
     ExchangePart, ExchangeView, InfoRequestFilter, InfoRequestView, LogChunk, LogPage, PlanView, ProjectView,
     RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskState,
-    TaskView, TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
+    TaskView, ToolView, TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError, wire};
 use tarpc::context::Context;
@@ -352,6 +352,18 @@ impl Orch for State {
     }
     async fn secret_remove(self, _: Context, _: String) -> Result<(), RpcError> {
         Ok(())
+    }
+    async fn tools(self, _: Context) -> Result<Vec<ToolView>, RpcError> {
+        Ok(Vec::new())
+    }
+    async fn tool(self, _: Context, _: String, _: u32) -> Result<ToolView, RpcError> {
+        absent()
+    }
+    async fn tool_install(self, _: Context, _: String) -> Result<ToolView, RpcError> {
+        absent()
+    }
+    async fn tool_remove(self, _: Context, _: String) -> Result<(), RpcError> {
+        absent()
     }
     async fn doctor(self, _: Context) -> Result<DoctorReport, RpcError> {
         Ok(self.world.lock().unwrap().samples.doctor())

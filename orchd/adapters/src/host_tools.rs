@@ -24,6 +24,13 @@ pub struct ToolSet {
     pub missing: BTreeMap<String, String>,
 }
 
+impl ToolSet {
+    /// Adds a tool that was installed for runs: all of its files, with its programs in `bin`.
+    pub fn add_tree(&mut self, tree: &Path) {
+        add(self, tree, "bin");
+    }
+}
+
 /// Finds programs with the daemon's own `PATH` and home.
 #[derive(Clone, Debug)]
 pub struct HostTools {

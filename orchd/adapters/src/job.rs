@@ -240,13 +240,21 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         egress: egress(access, job.house)?,
         listeners: session.into_iter().filter_map(|session| session.listener).chain(listener).collect(),
         secrets: access.secrets.iter().map(secret_spec).collect(),
-        syscalls: SyscallProfile::Standard,
+        syscalls: syscalls(job.run),
         lease: Some(job.lease.clone()),
     };
     Ok(match isolation {
         recipe::Isolation::Sandbox => spec,
         recipe::Isolation::None => on_the_host(spec),
     })
+}
+
+/// What a run may ask of the kernel, as the role of its agent says.
+fn syscalls(run: &Run) -> SyscallProfile {
+    match run.agent.as_ref().map(|agent| agent.profile) {
+        None | Some(recipe::Profile::Standard) => SyscallProfile::Standard,
+        Some(recipe::Profile::Strict) => SyscallProfile::Strict,
+    }
 }
 
 /// Whether something of the workspace is kept while the work goes on.
@@ -491,6 +499,12 @@ fn step_spec(step: &Step, name: String, provides: bool) -> StepSpec {
         timeout_ms: step.timeout_ms,
         phase: Phase::Main,
     }
+}
+
+/// Steps as the sandbox executes them, for work that is no run.
+#[must_use]
+pub fn plain_steps(steps: &[Step]) -> Vec<StepSpec> {
+    steps.iter().zip(unique_names(steps)).map(|(step, name)| step_spec(step, name, false)).collect()
 }
 
 fn planned_steps(steps: &[Step]) -> impl Iterator<Item = PlannedStep> {

@@ -20,4 +20,6 @@ pub mod roles;
 pub mod run_log;
 pub mod sealing;
 pub mod secret_store;
+pub mod tool_cache;
+pub mod tool_recipes;
 pub mod workspace;

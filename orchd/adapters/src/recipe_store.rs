@@ -14,6 +14,7 @@ use orch_core::recipe::{Policy, Prices, RecipeError, parse_policy, parse_prices}
 
 use crate::providers::Providers;
 use crate::roles::Roles;
+use crate::tool_recipes::ToolRecipes;
 
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../recipes");
 
@@ -170,6 +171,15 @@ impl RecipeStore {
     pub fn providers(&self) -> Result<Providers, RecipeStoreError> {
         let own = self.own.as_ref().map(|own| own.join("providers"));
         Providers::read(own.as_deref(), &self.shipped.join("providers"))
+    }
+
+    /// How tools are installed.
+    ///
+    /// # Errors
+    /// When they cannot be read or one has a mistake.
+    pub fn tools(&self) -> Result<ToolRecipes, RecipeStoreError> {
+        let own = self.own.as_ref().map(|own| own.join("tools"));
+        ToolRecipes::read(own.as_deref(), &self.shipped.join("tools"))
     }
 
     /// The operator's file of this name, or the shipped one.

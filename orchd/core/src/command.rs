@@ -17,9 +17,9 @@ pub use self::change::{PatienceChange, TermsChange};
 use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
-    AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, FieldValue, InfoField, LeftOut, ModelAnswer,
-    ModelRequest, Observation, OpenExchange, Period, PlanContent, PlannedStep, PlannerUse, PlanningSubject, Removal,
-    RepositorySource, TaskSpec, Terms, Timeout,
+    AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, FieldValue, InfoField, InstalledTool, LeftOut,
+    ModelAnswer, ModelRequest, Observation, OpenExchange, Period, PlanContent, PlannedStep, PlannerUse,
+    PlanningSubject, Removal, RepositorySource, TaskSpec, Terms, Timeout,
 };
 use crate::planner::asked::Question;
 use crate::planner::{Extraction, Requirement, RequirementKey};
@@ -473,6 +473,12 @@ pub enum Command {
     CancelInfo {
         info: InfoRequestId,
         reason: String,
+    },
+    /// A run is about to be started with these tools, which were installed for runs.
+    EquipRun {
+        run: RunId,
+        fence: u64,
+        tools: Vec<InstalledTool>,
     },
     /// The workspace as it was after a step is in the project's repository, as this commit.
     KeepCheckpoint {

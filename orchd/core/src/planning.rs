@@ -112,7 +112,7 @@ pub fn recipe_work(recipe: &RunRecipe, file_name: &str) -> (Work, RetryPolicy) {
         source: format!("recipe {file_name}"),
         steps: recipe.steps.clone(),
         env,
-        tools: recipe.tools.iter().map(|tool| tool.name.clone()).collect(),
+        tools: recipe.tools.iter().map(|tool| tool.request().to_string()).collect(),
         blueprint: None,
         artifacts: Vec::new(),
         keeps_changes: recipe.keeps_changes,

@@ -88,13 +88,18 @@ fn find(app: &App, of: (&Run, &Task, &Project), name: &str) -> Result<Found, Rpc
             let path = everywhere.into_iter().find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name));
             Ok(Found::Here(path.display().to_string()))
         }
-        Err(_) => Err(nowhere(&has)),
+        Err(_) => Err(nowhere(app, name, &has)),
     }
 }
 
-fn nowhere(has: &[String]) -> RpcError {
+fn nowhere(app: &App, name: &str, has: &[String]) -> RpcError {
     let of_its_own = if has.is_empty() { String::new() } else { format!("{}, and ", has.join(", ")) };
-    let hint =
-        format!("the run has {of_its_own}what is in /usr/bin; go on without it, or say in a note what is missing");
+    let next = match app.recipe_tools.recipe(name) {
+        Some(recipe) => {
+            format!("its recipe is there, and `orchctl tool install {}` is for an administrator", recipe.name)
+        }
+        None => format!("the run has {of_its_own}what is in /usr/bin"),
+    };
+    let hint = format!("{next}; go on without it, or say in a note what is missing");
     RpcError::new(ErrorCode::NotFound, "there is no such tool: this host does not have it").hint(hint)
 }

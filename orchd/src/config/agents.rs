@@ -38,6 +38,8 @@ pub(super) struct AgentSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     models: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transcript: Option<PathBuf>,
@@ -92,6 +94,8 @@ pub(crate) struct AgentConfig {
     pub(crate) kind: AgentKind,
     /// None: looked for by its usual name in `PATH`.
     pub(crate) program: Option<PathBuf>,
+    /// The tool whose program it is, in place of one of the host.
+    pub(crate) tool: Option<String>,
     /// Name of the server that it asks; none asks none.
     pub(crate) models: Option<String>,
     /// What is replayed in the place of a program.
@@ -210,6 +214,7 @@ impl AgentsConfig {
         let agent = |agent: &AgentConfig| AgentSection {
             kind: agent.kind,
             program: agent.program.clone(),
+            tool: agent.tool.clone(),
             models: agent.models.clone(),
             transcript: agent.replay.as_ref().map(|replay| replay.transcript.clone()),
             protocol: agent.replay.as_ref().map(|replay| replay.recorded),
@@ -247,11 +252,8 @@ fn server(section: &ModelsSection) -> Result<ModelServer, (&'static str, String)
 
 fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
     let wrong = |key: &str, problem: &str| Err((format!("agents.{name}.{key}"), problem.to_owned()));
-    if section.program.as_ref().is_some_and(|program| !program.is_absolute()) {
-        return wrong("program", "must be an absolute path");
-    }
-    if section.program.is_none() && section.kind == AgentKind::Acp {
-        return wrong("program", "must be set: any program can be of this kind");
+    if let Some((key, problem)) = wrong_program(section) {
+        return wrong(key, problem);
     }
     let replay = replay(name, section)?;
     let settings = settings(name, section)?;
@@ -291,6 +293,7 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
         name: name.to_owned(),
         kind: section.kind,
         program: section.program.clone(),
+        tool: section.tool.clone(),
         models: section.models.clone(),
         replay,
         model: section.model.clone(),
@@ -309,15 +312,34 @@ fn agent(name: &str, section: &AgentSection) -> Result<AgentConfig, Wrong> {
 fn replay(name: &str, section: &AgentSection) -> Result<Option<Replay>, Wrong> {
     let wrong = |key: &str, problem: &str| Err((format!("agents.{name}.{key}"), problem.to_owned()));
     match (section.kind, &section.transcript, section.protocol) {
-        (AgentKind::Fake, Some(transcript), Some(recorded)) if transcript.is_absolute() => match section.program {
-            Some(_) => wrong("program", "cannot be set: `fake` takes the place of one"),
-            None => Ok(Some(Replay { transcript: transcript.clone(), recorded })),
-        },
+        (AgentKind::Fake, ..) if section.program.is_some() => {
+            wrong("program", "cannot be set: `fake` takes the place of one")
+        }
+        (AgentKind::Fake, ..) if section.tool.is_some() => {
+            wrong("tool", "cannot be set: `fake` takes the place of a program")
+        }
+        (AgentKind::Fake, Some(transcript), Some(recorded)) if transcript.is_absolute() => {
+            Ok(Some(Replay { transcript: transcript.clone(), recorded }))
+        }
         (AgentKind::Fake, _, None) => wrong("protocol", "must be set: how the program spoke that is replayed"),
         (AgentKind::Fake, ..) => wrong("transcript", "must be set, to an absolute path"),
         (_, None, None) => Ok(None),
         (kind, Some(_), _) => wrong("transcript", &format!("is for `fake`; `{}` has a program", kind.word())),
         (kind, None, Some(_)) => wrong("protocol", &format!("is for `fake`; `{}` has its own", kind.word())),
+    }
+}
+
+/// What is wrong with what is said of the program, with its key.
+fn wrong_program(section: &AgentSection) -> Option<(&'static str, &'static str)> {
+    let is_name = |tool: &String| !tool.is_empty() && tool.len() <= NAME_BYTES_MAX;
+    match (&section.program, &section.tool) {
+        (Some(_), Some(_)) => Some(("tool", "and `program` say two things: keep one of them")),
+        (Some(program), None) if !program.is_absolute() => Some(("program", "must be an absolute path")),
+        (None, Some(tool)) if !is_name(tool) => Some(("tool", "must be the name of a tool recipe")),
+        (None, None) if section.kind == AgentKind::Acp => {
+            Some(("program", "must be set, or `tool`: any program can be of this kind"))
+        }
+        _ => None,
     }
 }
 
@@ -428,6 +450,16 @@ mod tests {
     }
 
     #[test]
+    fn the_program_of_an_agent_can_be_that_of_a_tool() {
+        let more = "[agents.a]\nkind = \"acp\"\nmodels = \"open\"\ntool = \"opencode\"\narguments = [\"acp\"]\n";
+        let config = checked(&format!("{MODELS}{more}")).unwrap();
+        let agent = &config.agents["a"];
+        assert_eq!((agent.tool.as_deref(), &agent.program), (Some("opencode"), &None));
+        let (models, agents) = config.sections();
+        assert_eq!(AgentsConfig::checked(&models, &agents).unwrap(), config);
+    }
+
+    #[test]
     fn what_may_be_spent_is_read_and_written_as_it_is() {
         let more = "[agents.a]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 1000\ncost_per_task = 2.5\nruns_max = 3\nanswer_tokens = 300\n";
         let config = checked(&format!("{MODELS}{more}")).unwrap();
@@ -484,6 +516,8 @@ mod tests {
             ("[agents.x]\nkind = \"claude\"\nmodels = \"open\"\n", "agents.x.models"),
             ("[agents.x]\nkind = \"claude\"\nmodels = \"local\"\n", "agents.x.models"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nprogram = \"codex\"\n", "agents.x.program"),
+            ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nprogram = \"/a\"\ntool = \"a\"\n", "agents.x.tool"),
+            ("[agents.x]\nkind = \"acp\"\nmodels = \"open\"\ntool = \"\"\n", "agents.x.tool"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\nmodel = \"--x\"\n", "agents.x.model"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ncapabilities = [\"\"]\n", "agents.x.capabilities"),
             ("[agents.x]\nkind = \"codex\"\nmodels = \"open\"\ntokens_per_run = 0\n", "agents.x.tokens_per_run"),

@@ -16,6 +16,7 @@ use super::agents::{AgentSection, AgentsConfig, ModelsSection};
 use super::approvals::ApprovalsSection;
 use super::freeze::FreezeSection;
 use super::leases::LeasesSection;
+use super::mirrors;
 use super::network::NetworkSection;
 use super::patience::PatienceSection;
 use super::planner::PlannerSection;
@@ -137,6 +138,9 @@ pub(super) struct Recipes {
     /// Sections that ship: what stands in the file goes before them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<String>,
+    /// Where what hosts have is to be found instead, by the names of the hosts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) mirrors: BTreeMap<String, String>,
 }
 
 /// What a profile has.
@@ -354,20 +358,18 @@ fn check(file: &ConfigFile, text: &str, path: &Path) -> Result<(), RpcError> {
             return wrong(key, "must be at least 1");
         }
     }
-    if let Err((key, problem)) = file.patience.checked() {
-        return wrong(key, &problem);
-    }
-    if let Err((key, problem)) = file.leases.checked() {
-        return wrong(key, &problem);
-    }
-    if let Err((key, problem)) = file.network.checked() {
+    let sections = [
+        file.patience.checked().err(),
+        file.leases.checked().err(),
+        file.network.checked().err(),
+        file.retention.checked().err(),
+        mirrors::checked(&file.recipes.mirrors).err(),
+    ];
+    if let Some((key, problem)) = sections.into_iter().flatten().next() {
         return wrong(key, &problem);
     }
     if let Err((key, problem)) = AgentsConfig::checked(&file.models, &file.agents) {
         return wrong(&key, &problem);
-    }
-    if let Err((key, problem)) = file.retention.checked() {
-        return wrong(key, &problem);
     }
     if file.run.open_files.is_some_and(|count| count < 16) {
         return wrong("run.open_files", "must be at least 16");

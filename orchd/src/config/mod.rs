@@ -6,6 +6,7 @@ mod doubts;
 mod file;
 mod freeze;
 mod leases;
+mod mirrors;
 mod network;
 mod patience;
 mod planner;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orch_adapters::job::JobLimits;
+use orch_adapters::tool_cache::Mirrors;
 use orch_core::entity::Patience;
 use orch_core::schedule::{Freeze, Staff, Totals};
 use orch_proto::request::Role;
@@ -87,6 +89,8 @@ pub(crate) struct Config {
     pub(crate) orchctl_program: PathBuf,
     /// The operator's own recipes.
     pub(crate) recipes_dir: Option<PathBuf>,
+    /// Where tools are downloaded from instead.
+    pub(crate) mirrors: Mirrors,
     /// Users and `@groups` by role. The daemon's own user and root are admins in any case.
     pub(crate) roles: BTreeMap<Role, Vec<String>>,
 }
@@ -151,7 +155,11 @@ impl Config {
             leases: self.leases.into(),
             workspaces: file::WorkspacesSection::from(self.workspaces),
             retention: self.retention.into(),
-            recipes: file::Recipes { directory: self.recipes_dir.clone(), profile: None },
+            recipes: file::Recipes {
+                directory: self.recipes_dir.clone(),
+                profile: None,
+                mirrors: mirrors::section(&self.mirrors),
+            },
             roles: file::Roles::from(self.roles.clone()),
         };
         toml::to_string(&file)
@@ -228,6 +236,7 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
         allows_none: file.sandbox.allow_none.unwrap_or(false),
         sandbox_program: file.sandbox.program.unwrap_or_else(|| program(&set, "ORCH_SANDBOX_PROGRAM", "orch-sandbox")),
         orchctl_program: file.daemon.orchctl.unwrap_or_else(|| program(&set, "ORCHCTL_PROGRAM", "orchctl")),
+        mirrors: mirrors::checked(&file.recipes.mirrors).map_err(unusable)?,
         recipes_dir: file.recipes.directory,
         roles: file.roles.by_role(),
     })

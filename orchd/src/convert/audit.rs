@@ -1,9 +1,10 @@
 //! Events in words.
 
 use orch_core::entity::{
-    Approval, ApprovalEvent, Asked, Change, ChangeEvent, ChannelEvent, Condition, InfoRequest, InfoRequestEvent, Meter,
-    ModelAnswer, ModelRequest, Moved, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent, Project, ProjectEvent,
-    Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, TaskPart, Timeout, Vision, VisionEvent,
+    Approval, ApprovalEvent, Asked, Change, ChangeEvent, ChannelEvent, Condition, InfoRequest, InfoRequestEvent,
+    InstalledTool, Meter, ModelAnswer, ModelRequest, Moved, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent,
+    Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, TaskPart, Timeout,
+    Vision, VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
 use orch_core::state::run::RunOutcome;
@@ -194,6 +195,10 @@ fn run(event: &RunEvent) -> String {
         }
         RunEvent::Leased { .. } => "leased".into(),
         RunEvent::Starting => "starting".into(),
+        RunEvent::Equipped { tools } if tools.is_empty() => "is started without installed tools".into(),
+        RunEvent::Equipped { tools } => {
+            format!("is started with {}", tools.iter().map(InstalledTool::line).collect::<Vec<_>>().join(", "))
+        }
         RunEvent::Observed { observations, .. } => observations.iter().map(observation).collect::<Vec<_>>().join("; "),
         RunEvent::PauseRequested { pause } => format!("to stand still: {}", pause.reason),
         RunEvent::ResumeRequested => "to go on".into(),

@@ -2,8 +2,8 @@
 
 use orch_core::decide::spending;
 use orch_core::entity::{
-    AgentUse, Meter, NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPart, RunPurpose as Purpose, StepRecord,
-    Task,
+    AgentUse, InstalledTool, Meter, NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPart, RunPurpose as Purpose,
+    StepRecord, Task,
 };
 use orch_core::state::run::RunState as State;
 use orch_core::state::step::{StepEnd, StepState as Step};
@@ -69,7 +69,7 @@ pub(crate) fn run_view(
         }),
         agent: run.agent.as_ref().map(|used| agent(view, (used, run), now)).transpose()?,
         channel: run.access.channel.then(|| channel(run)),
-        given: run.access.lines(),
+        given: run.access.lines().into_iter().chain(run.tools.iter().map(InstalledTool::line)).collect(),
         network: run.network.iter().map(network).collect(),
         network_left_out: run.network_left_out,
         log_bytes: place.log_bytes,

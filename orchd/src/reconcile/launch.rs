@@ -12,8 +12,10 @@ use orch_adapters::job::{self, Job, JobLimits};
 use orch_adapters::secret_store::SecretStoreError;
 use orch_core::command::Command;
 use orch_core::digest::Digest;
-use orch_core::entity::{PlannedStep, Project, Remedy, Run, RunPurpose, StepRecord, Task, Timeout, Work};
-use orch_core::recipe::{Isolation, Step};
+use orch_core::entity::{
+    InstalledTool, PlannedStep, Project, Remedy, Run, RunPurpose, StepRecord, Task, Timeout, Work,
+};
+use orch_core::recipe::{Access, Isolation, Reach, Step, ToolRequest};
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::view::{ReadError, View as _};
 use orch_proto::id::RunId;
@@ -21,12 +23,13 @@ use orch_sandbox::{START_MAX, Secrets};
 use orch_store::ExecuteError;
 
 use super::{PassError, gates, lease, settle};
-use crate::agents::{AgentError, RunAgent};
+use crate::agents::{self, AgentError, RunAgent};
 use crate::app::{App, blocking};
 use crate::checkpoints;
 use crate::error_chain::chain;
 use crate::gateway;
 use crate::site::{Launched, Lookout, Site};
+use crate::tools::{Answer, State, ToolError};
 use crate::workspaces::Start;
 
 /// Why a run does not start.
@@ -70,6 +73,10 @@ enum LaunchError {
     Agent(#[from] AgentError),
     #[error("what its agent is told is not on record")]
     NotTold(#[source] ExecuteError),
+    #[error(transparent)]
+    Installed(#[from] ToolError),
+    #[error("which tools it is started with is not on record")]
+    NotEquipped(#[source] ExecuteError),
     #[error(
         "secret `{name}` has a NUL byte and cannot be a variable; take `env` out of the recipe, so that it is a file"
     )]
@@ -129,9 +136,9 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
     };
     Ok(match launched {
         Ok(end) => Launched::Started(end),
-        // It is told, and started, when that can be put on record; one that is over is not.
-        Err(LaunchError::NotTold(error)) => {
-            tracing::warn!(run = %run.id, error = chain(&error), "an agent is not started yet");
+        // It is started when that can be put on record; one that is over is not.
+        Err(LaunchError::NotTold(error) | LaunchError::NotEquipped(error)) => {
+            tracing::warn!(run = %run.id, error = chain(&error), "a run is not started yet");
             Launched::NotNow
         }
         Err(LaunchError::Agent(AgentError::Brief(error))) => {
@@ -146,6 +153,8 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
         Err(error) => {
             let class = match &error {
                 LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
+                // The next attempt waits for the tool.
+                LaunchError::Agent(AgentError::Tool { .. }) | LaunchError::Installed(_) => FailureClass::Infrastructure,
                 // Trying again does not help before somebody mends the host.
                 LaunchError::Tool { .. }
                 | LaunchError::OtherTool { .. }
@@ -173,18 +182,18 @@ async fn begin(
     let task = task.ok_or(LaunchError::Gone("its task"))?;
     let project = project.ok_or(LaunchError::Gone("its project"))?;
     let of = Arc::new((run.clone(), task, project));
-    let agent = {
+    let prompt = {
         let (app, of) = (Arc::clone(app), Arc::clone(&of));
-        blocking(move || RunAgent::with_prompt(&app, (&of.0, &of.1, &of.2))).await?
+        blocking(move || agents::prompt_of(&app, (&of.0, &of.1, &of.2))).await?
     };
-    if let Some((_, text)) = &agent {
-        let (prompt, bytes) = (Digest::of(text), text.len() as u64);
+    if let Some(text) = &prompt {
+        let (digest, bytes) = (Digest::of(text), text.len() as u64);
         gateway::keep(app, text.clone()).await;
-        let command = Command::TellAgent { run: run.id, fence: run.fence, prompt, bytes };
+        let command = Command::TellAgent { run: run.id, fence: run.fence, prompt: digest, bytes };
         app.execute("runner", command).await.map_err(LaunchError::NotTold)?;
     }
     let app = Arc::clone(app);
-    blocking(move || launch(&app, (&of.0, &of.1, &of.2), (layers.as_deref(), agent))).await
+    blocking(move || launch(&app, (&of.0, &of.1, &of.2), (layers.as_deref(), prompt.as_ref()))).await
 }
 
 /// Whether it is for want of space on the disk, which is nothing that this run did.
@@ -252,7 +261,7 @@ pub(super) async fn is_gone<S: Site>(app: &Arc<S>, id: RunId) -> bool {
 fn launch(
     app: &App,
     (run, task, project): (&Run, &Task, &Project),
-    (layers, agent): (Option<&[PathBuf]>, Option<(RunAgent, Bytes)>),
+    (layers, prompt): (Option<&[PathBuf]>, Option<&Bytes>),
 ) -> Result<Option<OwnedFd>, LaunchError> {
     let (workspace, out, directory) = (app.dirs.workspace(run.id), app.dirs.run_out(run.id), app.dirs.run(run.id));
     let work = job::work_of(run, task);
@@ -279,14 +288,20 @@ fn launch(
     if run.access.channel && run.agent.is_none() && app.channel_program.is_none() {
         return Err(LaunchError::NoChannel);
     }
-    let secrets = granted(app, run, task)?;
-    let needs_node = agent.as_ref().is_some_and(|(agent, _)| agent.needs_node());
-    let tools = tools(app, (run, task, project), needs_node)?;
-    agent.as_ref().map(|(agent, text)| agent.tell(text)).transpose()?;
+    let secrets = granted(app, (run, task, project))?;
+    // Until it is on record that the run has them.
+    let _stay = app.recipe_tools.stay();
+    let agent = RunAgent::of(app, run)?;
+    let (tools, mut equipped) = tools(app, (run, task, project), agent.as_ref().is_some_and(RunAgent::needs_node))?;
+    equipped.extend(agent.as_ref().and_then(RunAgent::tool).cloned());
+    equip(app, run, equipped)?;
+    if let (Some(agent), Some(prompt)) = (&agent, prompt) {
+        agent.tell(prompt)?;
+    }
     let providers = app.providers.named(&run.access.providers)?;
     let job = Job {
         providers: &providers,
-        agent: agent.as_ref().map(|(agent, _)| agent.job()),
+        agent: agent.as_ref().map(RunAgent::job),
         channel: app.channel_program.as_deref(),
         project,
         task,
@@ -333,8 +348,12 @@ fn limits_of(app: &App, run: &Run, (task, project): (&Task, &Project)) -> JobLim
 
 /// The secrets of a run, once more after the question whether it may be given what it is to be given: the configuration
 /// may have changed since the task was made.
-fn granted(app: &App, run: &Run, task: &Task) -> Result<Secrets, LaunchError> {
-    let questions = app.config.network.questions(&run.access);
+fn granted(app: &App, (run, task, project): (&Run, &Task, &Project)) -> Result<Secrets, LaunchError> {
+    // What a role may reach is the word of whoever wrote the role.
+    let of_role = agents::egress_of(app, run, project);
+    let is_asked = |reach: &&Reach| !of_role.iter().any(|allowed| allowed.covers(reach));
+    let asked = Access { network: run.access.network.iter().filter(is_asked).cloned().collect(), ..run.access.clone() };
+    let questions = app.config.network.questions(&asked);
     // Without the approval that a task has, no run of it is made.
     if task.approval.is_none() && !questions.is_empty() {
         return Err(LaunchError::NotAllowed { what: questions.join(", ") });
@@ -378,8 +397,25 @@ fn blueprint_of(run: &Run, task: &Task, project: &Project) -> Option<String> {
     }
 }
 
-/// Mounts and paths of the programs of a run; `needs_node` says that its agent is a script of Node.js.
-fn tools(app: &App, of: (&Run, &Task, &Project), needs_node: bool) -> Result<ToolSet, LaunchError> {
+/// Puts on record which installed tools a run is started with.
+fn equip(app: &App, run: &Run, mut tools: Vec<InstalledTool>) -> Result<(), LaunchError> {
+    tools.sort();
+    tools.dedup();
+    if tools == run.tools {
+        return Ok(());
+    }
+    let command = Command::EquipRun { run: run.id, fence: run.fence, tools };
+    tokio::runtime::Handle::current().block_on(app.execute("runner", command)).map_err(LaunchError::NotEquipped)?;
+    Ok(())
+}
+
+/// Mounts and paths of the programs of a run, and which of them are installed tools; `needs_node` says that its agent is a script
+/// of Node.js.
+fn tools(
+    app: &App,
+    of: (&Run, &Task, &Project),
+    needs_node: bool,
+) -> Result<(ToolSet, Vec<InstalledTool>), LaunchError> {
     let given = Some(of.1).filter(|_| of.0.purpose == RunPurpose::Work).into_iter().flat_map(|task| &task.tools);
     for (tool, allowed) in given {
         let found = tool_source(app, tool).map_err(|fix| LaunchError::Tool { tool: tool.clone(), fix })?;
@@ -391,10 +427,17 @@ fn tools(app: &App, of: (&Run, &Task, &Project), needs_node: bool) -> Result<Too
     let mut needed = needed_tools(app, of);
     needed.extend(needs_node.then(|| "node".to_owned()));
     let set = app.tool_set(&needed);
-    match set.missing.first_key_value() {
-        Some((tool, fix)) => Err(LaunchError::Tool { tool: tool.clone(), fix: fix.clone() }),
-        None => Ok(set),
+    if let Some((tool, fix)) = set.missing.first_key_value() {
+        return Err(LaunchError::Tool { tool: tool.clone(), fix: fix.clone() });
     }
+    let mut equipped = Vec::new();
+    for name in needed.iter().map(|request| ToolRequest::parse(request).name) {
+        // A program of the host may have done in its place.
+        if matches!(app.recipe_tools.state(&name), State::Ready(_)) {
+            equipped.push(app.recipe_tools.installed(&name)?.used());
+        }
+    }
+    Ok((set, equipped))
 }
 
 /// Where a tool comes from that not every run has, as a person is shown who gives it to a task.
@@ -402,7 +445,11 @@ fn tools(app: &App, of: (&Run, &Task, &Project), needs_node: bool) -> Result<Too
 /// # Errors
 /// What is to be done so that it is there.
 pub(crate) fn tool_source(app: &App, tool: &str) -> Result<Option<String>, String> {
-    Ok(app.tools.source(tool)?.map(|source| source.display().to_string()))
+    match app.recipe_tools.answer(tool, &app.tools, &app.config.network) {
+        Answer::Host { name } => Ok(app.tools.source(&name)?.map(|source| source.display().to_string())),
+        Answer::Tool(tool) => Ok(Some(tool.used().line())),
+        Answer::Missing { fix } => Err(fix),
+    }
 }
 
 /// Programs that a run has beside those that every run has.
@@ -414,13 +461,13 @@ pub(crate) fn needed_tools(app: &App, (run, task, project): (&Run, &Task, &Proje
                 .iter()
                 .chain(task.tools.keys())
                 .cloned()
-                .chain(project.gate_tools().into_iter().filter(|tool| app.tools.require(tool).is_ok()))
+                .chain(project.gate_tools().into_iter().filter(|tool| app.has_tool(tool)))
                 .collect()
         }
         // An agent runs what its result is checked with.
         (RunPurpose::Work, Work::Agent { .. }) => {
             let mut tools = project.gate_tools();
-            tools.retain(|tool| app.tools.require(tool).is_ok());
+            tools.retain(|tool| app.has_tool(tool));
             tools.extend(task.tools.keys().cloned());
             tools
         }

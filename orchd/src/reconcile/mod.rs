@@ -39,6 +39,7 @@ pub use settle::{Ended, outcome};
 
 use crate::app::App;
 use crate::site::Site;
+use crate::tools;
 
 /// How long a reconciler that failed waits before it looks again although nothing changed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -92,6 +93,7 @@ pub(crate) fn start(app: &Arc<App>, runs: Runs) -> JoinSet<()> {
     parts.spawn(stalls::watch(Arc::clone(app)));
     parts.spawn(merge(Arc::clone(app)));
     parts.spawn(schedule(Arc::clone(app)));
+    parts.spawn(tools::run(Arc::clone(app)));
     parts.spawn(watch_outages(Arc::clone(app)));
     parts.spawn(cramped::measure_when_there_is_room(Arc::clone(app)));
     // Last: nothing waits for them.

@@ -11,8 +11,8 @@ use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage,
     ExchangePart, ExchangeView, InfoRequestFilter, InfoRequestView, LogPage, PlanView, ProjectView, RequirementsDiff,
-    RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, TraceView, UndoView,
-    UpkeepRequest, UpkeepView, VisionView,
+    RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskView, ToolView, TraceView,
+    UndoView, UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError};
 use tarpc::context::Context;
@@ -115,5 +115,9 @@ reads! {
     secrets() -> Vec<SecretView>, Operator;
     secret_set(name: String, value: Bytes) -> (), Admin;
     secret_remove(name: String) -> (), Admin;
+    tools() -> Vec<ToolView>, Viewer;
+    tool(name: String, wait_ms: u32) -> ToolView, Viewer;
+    tool_install(name: String) -> ToolView, Admin;
+    tool_remove(name: String) -> (), Admin;
     shutdown() -> (), Admin;
 }

@@ -20,7 +20,7 @@ use crate::story;
 const HOSTS: &str = "127.0.0.1 localhost mirror.house.test private.house.test\n";
 
 /// Asks for the addresses in its arguments and says what came of it.
-const ASK: &str = r#"
+pub(crate) const ASK: &str = r#"
 import sys, urllib.error, urllib.request
 for address in sys.argv[1:]:
     try:
@@ -225,7 +225,7 @@ async fn run_of(story: &Story, title: &str) -> anyhow::Result<RunView> {
 }
 
 /// Whether names can be made up here: a mount namespace of one's own is needed for that.
-async fn in_house(story: &Story) -> anyhow::Result<Requirement> {
+pub(crate) async fn in_house(story: &Story) -> anyhow::Result<Requirement> {
     let mut command = story.env().command("unshare");
     let made = command.args(unshare()).arg("true").output().await;
     Ok(match made {
@@ -239,7 +239,7 @@ fn unshare() -> &'static [&'static str] {
 }
 
 /// Starts the daemon again where the names of the house are known, with this network section.
-async fn restart(story: &mut Story, network: &str) -> anyhow::Result<()> {
+pub(crate) async fn restart(story: &mut Story, network: &str) -> anyhow::Result<()> {
     story.stop().await?;
     let env = story.env();
     let (hosts, program) = (env.path("hosts"), env.path("sandbox-in-house"));
@@ -255,7 +255,7 @@ async fn restart(story: &mut Story, network: &str) -> anyhow::Result<()> {
 }
 
 /// Answers every request that comes, until nobody is left to ask.
-fn serve(listener: &TcpListener) {
+pub(crate) fn serve(listener: &TcpListener) {
     for stream in listener.incoming() {
         let Ok(mut stream) = stream else { return };
         let mut request = [0; 1024];

@@ -49,6 +49,7 @@ mod state_file;
 mod steering;
 mod terminal;
 mod terms;
+mod tools;
 mod undo;
 mod weakening;
 

@@ -35,6 +35,7 @@ pub(crate) mod task;
 pub(crate) mod task_form;
 pub(crate) mod task_terms;
 pub(crate) mod task_tree;
+pub(crate) mod tool;
 pub(crate) mod trace;
 pub(crate) mod undo;
 pub(crate) mod vision;

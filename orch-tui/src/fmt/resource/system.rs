@@ -1,6 +1,6 @@
 //! Tables of events and of the checks of the host.
 
-use orch_proto::view::{CheckResult, DoctorCheck, EventView, SecretView};
+use orch_proto::view::{CheckResult, DoctorCheck, EventView, SecretView, ToolView};
 
 use super::{Resource, state_role};
 use crate::fmt::duration::bytes;
@@ -54,6 +54,32 @@ impl Resource for SecretView {
             Column { name: "source", show: Usual, cell: |secret, _| secret.source.as_str().into() },
             Column { name: "size", show: Usual, cell: |secret, _| bytes(secret.size_bytes).into() },
             Column { name: "changed", show: Usual, cell: |secret, _| secret.changed_at.to_string().into() },
+        ];
+        &COLUMNS
+    }
+}
+
+impl Resource for ToolView {
+    const KIND: &'static str = "Tool";
+    const LIST_KIND: &'static str = "ToolList";
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn columns() -> &'static [Column<Self>] {
+        static COLUMNS: [Column<ToolView>; 7] = [
+            Column { name: "name", show: Usual, cell: |tool, _| tool.name.as_str().into() },
+            Column { name: "version", show: Usual, cell: |tool, _| tool.version.as_str().into() },
+            Column {
+                name: "state",
+                show: Usual,
+                cell: |tool, _| Cell::new(tool.state.label(), state_role(tool.state.label())),
+            },
+            Column { name: "size", show: Usual, cell: |tool, _| bytes(tool.size_bytes).into() },
+            Column { name: "detail", show: Flexible, cell: |tool, _| tool.detail.as_deref().into() },
+            Column { name: "content", show: OnDemand, cell: |tool, _| tool.content.as_deref().into() },
+            Column { name: "by", show: OnDemand, cell: |tool, _| tool.by.as_deref().into() },
         ];
         &COLUMNS
     }

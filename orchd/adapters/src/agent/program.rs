@@ -42,6 +42,22 @@ impl Program {
         Ok(real)
     }
 
+    /// The program of an installed tool, all of whose files are mounted: it may build on any of them.
+    ///
+    /// # Errors
+    /// When it is not there, or leads out of the tool.
+    pub fn in_tree(tree: &Path, program: &str) -> Result<Self, ProgramError> {
+        let path = tree.join("bin").join(program);
+        let real = Self::real(&path)?;
+        let wrong = |reason: &str| ProgramError { path: path.clone(), reason: reason.to_owned() };
+        let below = real.strip_prefix(tree).map_err(|_| wrong("it is a link out of the tool"))?;
+        let target = Path::new(AGENT_INSIDE).join("tool");
+        let inside = target.join(below).into_os_string().into_string();
+        let inside = inside.map_err(|_| wrong("its path is not UTF-8"))?;
+        let mount = Some(ReadOnlyMount { source: tree.to_owned(), target });
+        Ok(Self { inside, mount, needs_node: is_of_node(&real) })
+    }
+
     /// Looks at the program at `path`, which may be a link. A package of npm is mounted with those beside it, on which it
     /// builds; anything else is one file and has to do with what every run sees.
     ///
@@ -49,7 +65,7 @@ impl Program {
     /// As [`Program::real`].
     pub fn find(path: &Path) -> Result<Self, ProgramError> {
         let real = Self::real(path)?;
-        let needs_node = real.extension().is_some_and(|extension| extension == "js" || extension == "mjs");
+        let needs_node = is_of_node(&real);
         if real.starts_with("/usr") {
             return Ok(Self { inside: real.display().to_string(), mount: None, needs_node });
         }
@@ -65,6 +81,11 @@ impl Program {
         })?;
         Ok(Self { inside, mount: Some(ReadOnlyMount { source, target }), needs_node })
     }
+}
+
+/// Whether a program is a script of Node.js.
+fn is_of_node(program: &Path) -> bool {
+    program.extension().is_some_and(|extension| extension == "js" || extension == "mjs" || extension == "cjs")
 }
 
 /// The outermost `node_modules` that a program is in.
@@ -107,6 +128,23 @@ mod tests {
         assert_eq!((alone.inside.as_str(), alone.needs_node), ("/orch/agent/codex", false));
         assert_eq!(alone.mount.unwrap().source, root.join("opt/codex"));
         assert_eq!(Program::find(Path::new("/bin/sh")).unwrap().mount, None);
+    }
+
+    #[test]
+    fn the_program_of_a_tool_has_all_of_it_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        place(&root.join("tool/package/lib/agent.mjs"), 0o755);
+        place(&root.join("outside"), 0o755);
+        std::fs::create_dir(root.join("tool/bin")).unwrap();
+        symlink("../package/lib/agent.mjs", root.join("tool/bin/agent")).unwrap();
+        symlink("../../outside", root.join("tool/bin/escaped")).unwrap();
+        let found = Program::in_tree(&root.join("tool"), "agent").unwrap();
+        assert_eq!((found.inside.as_str(), found.needs_node), ("/orch/agent/tool/package/lib/agent.mjs", true));
+        assert_eq!(found.mount.unwrap().source, root.join("tool"));
+        let error = Program::in_tree(&root.join("tool"), "escaped").unwrap_err().to_string();
+        assert!(error.contains("out of the tool"), "{error}");
+        assert!(Program::in_tree(&root.join("tool"), "none").is_err());
     }
 
     #[test]

@@ -34,4 +34,5 @@ pub use passing::RESPONSE_BYTES_KEPT_MAX;
 pub use question::{Protocol, Question, text_of};
 pub use room::{Hold, REQUEST_BYTES_MAX};
 pub use serve::Gateway;
+pub(crate) use upstream::connector;
 pub use upstream::{Client, ClientError, Upstream, UrlError};

@@ -106,6 +106,20 @@ impl Upstream {
 #[error("failed to read the certificates that this host trusts; install `ca-certificates`")]
 pub struct ClientError(#[source] std::io::Error);
 
+/// What opens connections, with TLS where an address says so. Trusts the certificates that the host trusts.
+pub(crate) fn connector() -> Result<HttpsConnector<HttpConnector>, ClientError> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_connect_timeout(Some(CONNECT_MAX));
+    connector.set_nodelay(true);
+    Ok(HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
+        .map_err(ClientError)?
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector))
+}
+
 /// Connections to model servers, shared by all runs.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -131,16 +145,7 @@ impl Client {
     /// # Errors
     /// When there are none.
     pub fn new() -> Result<Self, ClientError> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT_MAX));
-        connector.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .map_err(ClientError)?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        let connector = connector()?;
         let pool = Pool::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)

@@ -199,6 +199,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::Say { .. } | Command::ParkRun { .. } | Command::ExpireAsked { .. } => channel::hear(cx, command),
         Command::AnswerInfo { info, answers } => info::answer(cx, *info, answers),
         Command::CancelInfo { info, reason } => info::cancel(cx, *info, reason),
+        Command::EquipRun { run, fence, tools } => run::equip(cx, *run, *fence, tools),
         Command::KeepCheckpoint { run, fence, step, commit } => run::keep(cx, *run, *fence, (*step, commit)),
         Command::SettleRun { .. } => settle::settle(cx, command),
         Command::StartCheck { .. } => change::start_check(cx, command),

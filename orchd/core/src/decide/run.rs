@@ -7,14 +7,18 @@ use super::approval::task_digest;
 use super::{Context, DecideError, budget, conflict, dependency, pause, question, text};
 use crate::command::Command;
 use crate::entity::{
-    AgentUse, Approval, Asks, Checkpoint, PlannedStep, Project, Run, RunEvent, RunPurpose, StepRecord, Task, TaskEvent,
-    Verdict, resumable,
+    AgentUse, Approval, Asks, Checkpoint, InstalledTool, PlannedStep, Project, Run, RunEvent, RunPurpose, StepRecord,
+    Task, TaskEvent, Verdict, resumable,
 };
-use crate::recipe::Access;
+use crate::recipe::{Access, Reach, TOOLS_MAX};
 use crate::state::project::ProjectState;
+use crate::state::run::RunState;
 use crate::state::step::{StepEnd, StepState};
 use crate::state::task::TaskState;
 use crate::view::{Filter, View};
+
+/// Most tools that a run has: those of a recipe, those that its repository builds with, and its agent's own program.
+const EQUIPPED_MAX: usize = 2 * TOOLS_MAX;
 
 /// What a new run is made from.
 pub(super) struct NewRun<'a> {
@@ -82,7 +86,7 @@ pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Resu
         lease_ms: *lease_ms,
         reason,
         priority: task.priority,
-        access: task.spec.work.access(),
+        access: access(&task, agent.as_ref()),
         asks: task.terms.asks.clone(),
         agent: agent.clone(),
     };
@@ -93,6 +97,35 @@ pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Resu
     }
     cx.emit((task.id, TaskEvent::Started { run, attempt }));
     cx.touch(EntityKind::Task, task.id);
+    Ok(())
+}
+
+/// What an attempt is given: what its work says, and what the role of its agent may reach.
+fn access(task: &Task, agent: Option<&AgentUse>) -> Access {
+    let mut access = task.spec.work.access();
+    let beyond = |reach: &&Reach| !access.network.iter().any(|given| given.covers(reach));
+    let of_role: Vec<Reach> = agent.iter().flat_map(|agent| &agent.egress).filter(beyond).cloned().collect();
+    access.network.extend(of_role);
+    access
+}
+
+/// Takes note of what a run is about to be started with. The same again is no news: the daemon may have ended in between.
+pub(super) fn equip<V: View>(
+    cx: &mut Context<'_, V>,
+    id: RunId,
+    fence: u64,
+    tools: &[InstalledTool],
+) -> Result<(), DecideError> {
+    let run: Run = cx.get(id)?;
+    if run.fence != fence || run.state != RunState::Starting {
+        return Err(conflict(format!("R-{} is {} and is not started with anything", run.number, run.state.label())));
+    }
+    if tools.len() > EQUIPPED_MAX {
+        return Err(conflict(format!("R-{} is to have {} tools, more than {EQUIPPED_MAX}", run.number, tools.len())));
+    }
+    if run.tools != tools {
+        cx.emit((id, RunEvent::Equipped { tools: tools.to_vec() }));
+    }
     Ok(())
 }
 

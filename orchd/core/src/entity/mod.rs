@@ -11,6 +11,7 @@ mod channel;
 mod checkpoint;
 mod dependency;
 mod info_request;
+mod installed_tool;
 mod left_out;
 mod model_use;
 mod network_use;
@@ -49,6 +50,7 @@ pub use channel::{
 pub use checkpoint::{Checkpoint, Inputs, resumable};
 pub use dependency::{Condition, Join, Standing, Verdict};
 pub use info_request::{FieldKind, FieldValue, InfoField, InfoRequest, InfoRequestEvent};
+pub use installed_tool::InstalledTool;
 pub use left_out::{LEFT_OUT_NAMED_MAX, LeftOut, LeftOutFile};
 pub use model_use::{
     AgentUse, EXCHANGES_MAX, EXCHANGES_OPEN_MAX, MODEL_CHARS_MAX, ModelAnswer, ModelRequest, ModelUse, OpenExchange,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::spend::{Allowance, Spend};
 use crate::digest::Digest;
 use crate::printable::misleads;
+use crate::recipe::{Profile, Reach};
 
 /// Most exchanges of one run that are under way at once.
 pub const EXCHANGES_OPEN_MAX: usize = 256;
@@ -110,6 +111,12 @@ pub struct AgentUse {
     /// How many tokens an answer to it has at most; none: as many as it asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_tokens: Option<u64>,
+    /// Hosts that its role may reach, beside models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<Reach>,
+    /// Which system calls its role has.
+    #[serde(default, skip_serializing_if = "Profile::is_standard")]
+    pub profile: Profile,
 }
 
 /// What an agent was told when it was started.

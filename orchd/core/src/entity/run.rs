@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::{ChannelEvent, ChannelUse};
 use super::checkpoint::Checkpoint;
+use super::installed_tool::InstalledTool;
 use super::left_out::LeftOut;
 use super::model_use::{AgentUse, ModelAnswer, ModelRequest, ModelUse, OpenExchange, Told};
 use super::network_use::{NetworkUse, count};
@@ -57,6 +58,9 @@ pub struct Run {
     /// What it is given beyond its workspace.
     #[serde(default, skip_serializing_if = "Access::is_nothing")]
     pub access: Access,
+    /// Tools that were installed for runs, as it has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<InstalledTool>,
     /// What it has of what all runs share, as its task asked for.
     #[serde(default, skip_serializing_if = "Asks::is_nothing")]
     pub asks: Asks,
@@ -205,6 +209,10 @@ pub enum RunEvent {
     },
     /// The intent to start it.
     Starting,
+    /// The tools that it is about to be started with.
+    Equipped {
+        tools: Vec<InstalledTool>,
+    },
     /// Read from its log up to `cursor`.
     Observed {
         cursor: u64,
@@ -346,6 +354,7 @@ impl Run {
             reason: reason.clone(),
             priority: *priority,
             access: access.clone(),
+            tools: Vec::new(),
             asks: (**asks).clone(),
             agent: agent.as_deref().cloned(),
             told: None,
@@ -467,6 +476,7 @@ impl Entity for Run {
                 run.lease_ms = *lease_ms;
             }
             RunEvent::Starting => run.step(&RunStep::Starting)?,
+            RunEvent::Equipped { tools } => run.tools.clone_from(tools),
             RunEvent::Observed { cursor, observations } => {
                 for observation in observations {
                     run.observe(observation, meta.at)?;
@@ -544,6 +554,7 @@ impl Entity for Run {
             RunEvent::Queued { .. } => "queued",
             RunEvent::Leased { .. } => "leased",
             RunEvent::Starting => "starting",
+            RunEvent::Equipped { .. } => "equipped",
             RunEvent::Observed { .. } => "observed",
             RunEvent::CancelRequested { .. } => "cancel_requested",
             RunEvent::PauseRequested { .. } => "pause_requested",

@@ -223,6 +223,7 @@ impl History {
             RunEvent::Queued { .. }
             | RunEvent::Leased { .. }
             | RunEvent::Starting
+            | RunEvent::Equipped { .. }
             | RunEvent::Observed { .. }
             | RunEvent::CancelRequested { .. }
             | RunEvent::ResumeRequested

@@ -11,6 +11,7 @@ use super::access::Access;
 use super::checksum::Checksum;
 use super::glob::Glob;
 use super::text::{Domain, EnvName, Network, RelPath};
+use super::tool_request::ToolRequest;
 
 /// Largest recipe file, bytes.
 pub const RECIPE_BYTES_MAX: usize = 256 * 1024;
@@ -48,8 +49,11 @@ pub struct ToolRecipe {
     pub version: String,
     /// One line for people.
     pub description: Option<String>,
-    /// What is downloaded. `None`: the host provides the tool, and the steps only check it.
-    pub source: Option<Source>,
+    /// Its program, which the steps leave as `bin/PROGRAM`.
+    pub program: String,
+    /// What is downloaded: one thing for all processors, or one for each. None at all: the host provides the tool, and the
+    /// steps only check it.
+    pub sources: Vec<Source>,
     /// Commands that install or check the tool, in order. Never empty.
     pub steps: Vec<Step>,
     /// Variables for all steps.
@@ -58,9 +62,25 @@ pub struct ToolRecipe {
     pub permissions: Permissions,
 }
 
+impl ToolRecipe {
+    /// Whether it is installed for runs; otherwise the host has it or not.
+    #[must_use]
+    pub const fn is_installed(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// What is downloaded on such processors, as the kernel calls them: `x86_64`, `aarch64`.
+    #[must_use]
+    pub fn source_for(&self, processor: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| source.processor.as_deref().is_none_or(|of| of == processor))
+    }
+}
+
 /// A pinned download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
+    /// The processors that it is for; none: all.
+    pub processor: Option<String>,
     /// An `https://` address.
     pub url: String,
     /// What the bytes must hash to.
@@ -135,6 +155,14 @@ pub struct ToolUse {
     pub env: BTreeMap<EnvName, String>,
     /// How far the tool may reach.
     pub network: Network,
+}
+
+impl ToolUse {
+    /// What a run asks for by it.
+    #[must_use]
+    pub fn request(&self) -> ToolRequest {
+        ToolRequest { name: self.name.clone(), version: self.version.clone(), checksum: self.checksum.clone() }
+    }
 }
 
 /// One command of a recipe, a blueprint or a detected toolchain.

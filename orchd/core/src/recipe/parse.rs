@@ -15,8 +15,11 @@ use super::step::{steps, timeout, without_checkpoints};
 use super::text::{Domain, Network, printable};
 use super::yaml::{self, Fault, Node, Value};
 
-const TOOL_KEYS: &[&str] = &["name", "version", "description", "source", "steps", "env", "permissions"];
-const SOURCE_KEYS: &[&str] = &["url", "checksum"];
+const TOOL_KEYS: &[&str] = &["name", "version", "description", "program", "source", "steps", "env", "permissions"];
+const SOURCE_KEYS: &[&str] = &["url", "checksum", "x86_64", "aarch64"];
+const PINNED_KEYS: &[&str] = &["url", "checksum"];
+/// Processors that a tool can have a download of its own for, as the kernel calls them.
+const PROCESSORS: [&str; 2] = ["x86_64", "aarch64"];
 const PERMISSION_KEYS: &[&str] = &["network", "filesystem", "capabilities"];
 const RUN_KEYS: &[&str] = &[
     "tools",
@@ -63,11 +66,13 @@ fn recipe(node: &Node) -> Result<Recipe, Fault> {
 
 fn tool(node: &Node) -> Result<ToolRecipe, Fault> {
     let fields = Fields::of(node, "a tool recipe", TOOL_KEYS)?;
+    let name = fields.req("name", tool_name)?;
     Ok(ToolRecipe {
-        name: fields.req("name", tool_name)?,
+        program: fields.opt("program", tool_name)?.unwrap_or_else(|| name.clone()),
+        name,
         version: fields.req("version", version)?,
         description: fields.opt("description", line)?,
-        source: fields.opt("source", source)?,
+        sources: fields.opt("source", sources)?.unwrap_or_default(),
         steps: fields.req("steps", |node, key| {
             without_checkpoints(node, steps(node, key)?, "a tool is installed as a whole, or not at all")
         })?,
@@ -76,9 +81,30 @@ fn tool(node: &Node) -> Result<ToolRecipe, Fault> {
     })
 }
 
-fn source(node: &Node, _key: &str) -> Result<Source, Fault> {
+/// One download for all processors, or one for each.
+fn sources(node: &Node, _key: &str) -> Result<Vec<Source>, Fault> {
     let fields = Fields::of(node, "`source`", SOURCE_KEYS)?;
-    Ok(Source { url: fields.req("url", https_url)?, checksum: fields.req("checksum", checksum)? })
+    let mut found = Vec::new();
+    for processor in PROCESSORS {
+        let of_it = |node: &Node, _: &str| pinned(&Fields::of(node, "a source", PINNED_KEYS)?, Some(processor));
+        found.extend(fields.opt(processor, of_it)?);
+    }
+    match fields.get("url").or_else(|| fields.get("checksum")) {
+        Some(node) if !found.is_empty() => {
+            let why = "it is one download for all processors, or one for each";
+            Err(node.fault(Problem::Contradiction { key: "source", why }))
+        }
+        None if !found.is_empty() => Ok(found),
+        _ => Ok(vec![pinned(&fields, None)?]),
+    }
+}
+
+fn pinned(fields: &Fields<'_>, processor: Option<&str>) -> Result<Source, Fault> {
+    Ok(Source {
+        processor: processor.map(ToOwned::to_owned),
+        url: fields.req("url", https_url)?,
+        checksum: fields.req("checksum", checksum)?,
+    })
 }
 
 fn permissions(node: &Node, _key: &str) -> Result<Permissions, Fault> {

@@ -1,13 +1,14 @@
 //! Roles: who does a kind of work, what it is told beside the task, and what it may spend, as data.
 //!
-//! A role is chosen by a capability that a task asks for. It is told its instructions in front of the task; what it may do is
-//! the sandbox's business, and nothing here gives it more.
+//! A role is chosen by a capability that a task asks for. It is told its instructions in front of the task. What it may do is
+//! the sandbox's business: a role can name hosts that its runs reach, which is the operator's word, and have fewer system calls.
 
 use serde::{Deserialize, Serialize};
 
+use super::access::{self, Reach};
 use super::problem::{Problem, RecipeError};
-use super::reader::{Fields, checked, count, decimal, line, list_of, text};
-use super::text::Key;
+use super::reader::{Fields, checked, count, decimal, line, list_of, scalar, text};
+use super::text::{Key, printable};
 use super::yaml::{self, Fault, Node};
 use crate::entity::{Allowance, BUDGET_MAX};
 use crate::schedule::STAFF_RUNS_MAX;
@@ -23,6 +24,8 @@ const KEYS: &[&str] = &[
     "answer_tokens",
     "runs_max",
     "budget",
+    "egress",
+    "profile",
 ];
 const BUDGET_KEYS: &[&str] = &["tokens_per_run", "cost_per_run", "tokens_per_task", "cost_per_task"];
 /// Most capabilities of a role.
@@ -64,6 +67,33 @@ pub struct Role {
     pub of_run: Allowance,
     /// What all attempts at a task may spend.
     pub of_task: Allowance,
+    /// Hosts that its runs reach, beside models. Whoever wrote the role allowed them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<Reach>,
+    /// What its runs may ask of the kernel.
+    #[serde(default, skip_serializing_if = "Profile::is_standard")]
+    pub profile: Profile,
+}
+
+/// Which system calls runs may make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// What builds and agents need.
+    #[default]
+    Standard,
+    /// Only what ordinary programs need.
+    Strict,
+}
+
+impl Profile {
+    const WORDS: &'static [&'static str] = &["standard", "strict"];
+
+    /// For what is not written down because it is usual.
+    #[must_use]
+    pub const fn is_standard(&self) -> bool {
+        matches!(self, Self::Standard)
+    }
 }
 
 /// Reads the text of a role. `file` is only used to name it in an error.
@@ -98,7 +128,21 @@ fn role(node: &Node) -> Result<Role, Fault> {
         runs_max: fields.opt("runs_max", runs_max)?,
         of_run,
         of_task,
+        egress: fields.opt("egress", access::network)?.unwrap_or_default(),
+        profile: fields.opt("profile", profile)?.unwrap_or_default(),
     })
+}
+
+fn profile(node: &Node, key: &str) -> Result<Profile, Fault> {
+    let word = scalar(node, key)?;
+    match word.as_str() {
+        "standard" => Ok(Profile::Standard),
+        "strict" => Ok(Profile::Strict),
+        found => {
+            let found = printable(found);
+            Err(node.fault(Problem::NotOneOf { key: key.to_owned(), found, known: Profile::WORDS }))
+        }
+    }
 }
 
 /// The name of a model, which becomes an argument of a program.
@@ -147,7 +191,8 @@ mod tests {
     fn a_role_is_read_whole() {
         let text = "name: qa\ndescription: Looks for faults\ninstructions: |\n  Write tests.\n  Change nothing else.\n\
             capabilities: [qa, test]\nagent: tester\nmodel: some-model\nprompt_tokens: 400\nanswer_tokens: 300\nruns_max: 2\n\
-            budget: { tokens_per_run: 20000, cost_per_task: 1.5 }\n";
+            budget: { tokens_per_run: 20000, cost_per_task: 1.5 }\nprofile: strict\n\
+            egress: [crates.io, \"*.example.org:8443\"]\n";
         let role = parse_role(text, "qa.yaml").unwrap();
         assert_eq!(role.instructions, "Write tests.\nChange nothing else.\n");
         assert_eq!(role.capabilities.iter().map(ToString::to_string).collect::<Vec<_>>(), ["qa", "test"]);
@@ -157,6 +202,11 @@ mod tests {
         );
         assert_eq!(role.of_run, Allowance { tokens: Some(20_000), cost: None });
         assert_eq!(role.of_task, Allowance { tokens: None, cost: Some(1_500_000) });
+        let egress: Vec<String> = role.egress.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (egress.as_slice(), role.profile),
+            (&["crates.io:80,443".into(), "*.example.org:8443".into()][..], Profile::Strict)
+        );
         let stored = serde_json::to_string(&role).unwrap();
         assert_eq!(serde_json::from_str::<Role>(&stored).unwrap(), role);
     }
@@ -176,6 +226,10 @@ mod tests {
             ("capabilities: [a]\nruns_max: 10001\n", 4),
             ("capabilities: [a]\nnetwork: true\n", 4),
             ("capabilities: [a]\nmodel: --yes\n", 4),
+            ("capabilities: [a]\negress: true\n", 4),
+            ("capabilities: [a]\negress: [\"*\"]\n", 4),
+            ("capabilities: [a]\negress: [10.0.0.1]\n", 4),
+            ("capabilities: [a]\nprofile: none\n", 4),
         ] {
             let error = parse_role(&format!("{base}{more}"), "a.yaml").unwrap_err();
             assert_eq!(error.place.line, line, "{more}: {error}");

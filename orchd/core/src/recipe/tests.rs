@@ -102,7 +102,26 @@ fn tool_form_of_the_seed() {
     let recipe = tool(&text);
     assert_eq!((recipe.name.as_str(), recipe.version.as_str()), ("awscli", "2.17.x"));
     assert_eq!(recipe.permissions.filesystem, ["/workspace"]);
-    assert_eq!(recipe.source.map(|source| source.checksum.to_string()).as_deref(), Some(SUM));
+    assert_eq!(recipe.sources.first().map(|source| source.checksum.as_str()), Some(SUM));
+}
+
+#[test]
+fn a_tool_has_one_download_or_one_for_each_processor() {
+    let pinned = |url: &str| format!("{{ url: \"https://example.org/{url}\", checksum: \"{SUM}\" }}");
+    let of = |source: &str| format!("name: x\nversion: 1\nprogram: y\nsource: {source}\nsteps: [a]\n");
+    let url = |recipe: &ToolRecipe, processor: &str| recipe.source_for(processor).map(|source| source.url.clone());
+    let all = tool(&of(&pinned("x.zip")));
+    assert_eq!((all.program.as_str(), url(&all, "riscv64").as_deref()), ("y", Some("https://example.org/x.zip")));
+    let own = tool(&of(&format!("{{ x86_64: {}, aarch64: {} }}", pinned("a"), pinned("b"))));
+    assert_eq!(
+        ["x86_64", "aarch64", "riscv64"].map(|processor| url(&own, processor)),
+        [Some("https://example.org/a".to_owned()), Some("https://example.org/b".to_owned()), None]
+    );
+    let both = of(&format!("{{ url: \"https://example.org/x\", checksum: \"{SUM}\", x86_64: {} }}", pinned("a")));
+    assert!(shown(&both).contains("one download for all processors, or one for each"), "{}", shown(&both));
+    let plain = tool("name: x\nversion: 1\nsteps: [a]\n");
+    assert!(!plain.is_installed() && plain.program == "x");
+    assert!(shown("name: x\nversion: 1\nprogram: ../y\nsteps: [a]\n").contains("is not a tool name"));
 }
 
 #[test]

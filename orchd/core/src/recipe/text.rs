@@ -60,7 +60,9 @@ impl TextError {
             }
             Self::PathCharacter { .. } => "use letters, digits, `.`, `_`, `-` and `/`",
             Self::EnvName { .. } => "use letters, digits and `_`, not starting with a digit",
-            Self::Checksum { .. } => "write `sha256:` and 64 lower-case hexadecimal digits",
+            Self::Checksum { .. } => {
+                "write `sha256:` and 64 lower-case hexadecimal digits, or `sha512-` and base64 as npm does"
+            }
             Self::Domain { .. } => "use a lower-case host name such as `example.org`, or `*.example.org`",
             Self::Port { .. } => "ports are numbers from 1 to 65535, such as `443`",
             Self::SecretName { .. } => {

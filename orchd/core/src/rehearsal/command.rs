@@ -12,8 +12,8 @@ use crate::command::{
 };
 use crate::digest::Digest;
 use crate::entity::{
-    Approval, BudgetKey, Change, Condition, Entity, InfoRequest, Join, Meter, Observation, Period, Plan, PlannedStep,
-    Project, Remedy, Removal, RepositorySource, Requirements, Run, RunPart, Task, Timeout, Vision, Work,
+    Approval, BudgetKey, Change, Condition, Entity, InfoRequest, InstalledTool, Join, Meter, Observation, Period, Plan,
+    PlannedStep, Project, Remedy, Removal, RepositorySource, Requirements, Run, RunPart, Task, Timeout, Vision, Work,
 };
 use crate::ids::IdSource;
 use crate::state::change::ChangeState;
@@ -329,6 +329,7 @@ impl Scene {
         match roll {
             0 => Some(Command::CancelRun { run: run.id, reason: reason() }),
             1 => Some(Command::MarkRunStarting { run: run.id }),
+            3 if dice.jitter(3) == 0 => Some(equipped(&run, dice)),
             2 => Some(Command::RecordRun {
                 run: run.id,
                 fence,
@@ -467,6 +468,17 @@ fn random_observation(dice: &mut IdSource) -> Observation {
         1 => Observation::Step { index: 0, event: StepEvent::Started { at } },
         _ => Observation::Step { index: 0, event: StepEvent::Ended { at, end: StepEnd::Succeeded } },
     }
+}
+
+fn equipped(run: &Run, dice: &mut IdSource) -> Command {
+    let digest = Digest::of(&dice.jitter(2).to_le_bytes());
+    let tool = |name: &str| InstalledTool {
+        name: name.to_owned(),
+        version: "1.0".to_owned(),
+        recipe: digest,
+        content: digest,
+    };
+    Command::EquipRun { run: run.id, fence: run.fence, tools: vec![tool("opentofu")] }
 }
 
 fn random_outcome(dice: &mut IdSource) -> RunOutcome {

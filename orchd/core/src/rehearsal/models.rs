@@ -5,6 +5,7 @@ use crate::command::Command;
 use crate::digest::Digest;
 use crate::entity::{AgentUse, Allowance, ModelAnswer, ModelRequest, OpenExchange, Run, Spend, TokenUse};
 use crate::ids::IdSource;
+use crate::recipe::Profile;
 
 /// The agent of a run, if one does its work.
 pub(super) fn random_agent(dice: &mut IdSource) -> Option<AgentUse> {
@@ -24,6 +25,8 @@ pub(super) fn random_agent(dice: &mut IdSource) -> Option<AgentUse> {
         server: None,
         is_driven: is_driven > 0,
         answer_tokens: None,
+        egress: Vec::new(),
+        profile: Profile::default(),
     })
 }
 

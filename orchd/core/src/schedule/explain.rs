@@ -204,7 +204,7 @@ impl Book {
         waits.extend(self.held_plan(&node.facts, now));
         let under_way = self.under_way.get(&node.facts.id).into_iter().flat_map(|runs| runs.values());
         waits.extend(under_way.map(|number| Wait::Run { name: format!("R-{number}") }));
-        waits.extend(self.limits.lacks(&node.facts.wants));
+        waits.extend(self.limits.lacks(self.slug(node.facts.project), &node.facts.wants));
         waits.extend(self.limits.weakness());
         waits
     }

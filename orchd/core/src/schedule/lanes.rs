@@ -144,13 +144,13 @@ impl Lanes {
     }
 
     /// Says anew what the host has not; answers the projects for which that may change something.
-    pub(super) fn set_lacks(&mut self, lacks: impl Fn(&Wants) -> Vec<Wait>) -> BTreeSet<ProjectId> {
+    pub(super) fn set_lacks(&mut self, lacks: impl Fn(ProjectId, &Wants) -> Vec<Wait>) -> BTreeSet<ProjectId> {
         let all: Vec<LaneId> = self.lanes.keys().copied().collect();
         for id in all {
             // What it waits for may be there now.
             self.unpark(id);
             if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.lacks = lacks(&lane.wants);
+                lane.lacks = lacks(lane.class.project, &lane.wants);
             }
             self.relist(id);
         }

@@ -19,6 +19,8 @@ pub struct Limits {
     pub capabilities: BTreeSet<String>,
     /// Programs that were looked for and are not there, with the command that installs each.
     pub missing_tools: BTreeMap<String, String>,
+    /// Agents whose program is a tool that is not there, with its name and the command that installs it.
+    pub missing_programs: BTreeMap<String, (String, String)>,
     /// Secrets that tasks name and that nobody has set.
     pub missing_secrets: BTreeSet<String>,
     /// Isolation that the host gives, and that runs need.
@@ -60,6 +62,7 @@ impl Limits {
         let totals = |totals: &Totals| (totals.memory_bytes, totals.run_memory_bytes, totals.cpu_millis);
         self.capabilities != other.capabilities
             || self.missing_tools != other.missing_tools
+            || self.missing_programs != other.missing_programs
             || self.missing_secrets != other.missing_secrets
             || totals(own) != totals(others)
             || own.most_of(&Resource::Disk) != others.most_of(&Resource::Disk)
@@ -67,12 +70,17 @@ impl Limits {
             || own.staff != others.staff
     }
 
-    /// What such tasks need and the host has not.
-    pub(super) fn lacks(&self, wants: &Wants) -> Vec<Wait> {
+    /// What such tasks of a project need and the host has not.
+    pub(super) fn lacks(&self, project: &str, wants: &Wants) -> Vec<Wait> {
         let agent = wants.capability.iter().filter(|capability| !self.capabilities.contains(*capability));
         let secrets = wants.secrets.iter().filter(|secret| self.missing_secrets.contains(*secret));
         let tools = wants.tools.iter().filter_map(|tool| self.missing_tools.get_key_value(tool));
         let agent = agent.map(|capability| Wait::Agent { capability: capability.clone() });
+        let program = wants.capability.iter().filter_map(|capability| {
+            let doer = self.totals.staff.doer(project, capability).agent?;
+            let (name, fix) = self.missing_programs.get(&doer)?;
+            Some(Wait::Tool { name: name.clone(), fix: fix.clone() })
+        });
         let secrets = secrets.map(|name| Wait::Secret { name: name.clone() });
         let tools = tools.map(|(name, fix)| Wait::Tool { name: name.clone(), fix: fix.clone() });
         let demand = Demand { asks: wants.asks.clone(), ..Demand::usual() };
@@ -80,7 +88,7 @@ impl Limits {
             let total = self.totals.most_of(&resource).filter(|total| asked > *total)?;
             Some(Wait::TooMuch { resource, asked, total })
         });
-        agent.chain(secrets).chain(tools).chain(too_much).collect()
+        agent.chain(program).chain(secrets).chain(tools).chain(too_much).collect()
     }
 
     /// That the host gives less isolation than runs need, and that its disk is nearly full.

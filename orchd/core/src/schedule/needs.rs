@@ -80,7 +80,9 @@ impl Book {
             self.watch_again(None);
         }
         if before.lacks_otherwise(&self.limits) {
-            for project in self.lanes.set_lacks(|wants| self.limits.lacks(wants)) {
+            let (limits, projects) = (&self.limits, &self.projects);
+            let slug = |id: ProjectId| projects.get(&id).map_or("", |project| project.slug.as_str());
+            for project in self.lanes.set_lacks(|project, wants| limits.lacks(slug(project), wants)) {
                 self.reseat(project);
             }
         } else if before.totals.disk_bytes != self.limits.totals.disk_bytes {
@@ -139,7 +141,7 @@ impl Book {
         Demand { asks, doer, project: self.slug(project).to_owned() }
     }
 
-    fn slug(&self, project: ProjectId) -> &str {
+    pub(super) fn slug(&self, project: ProjectId) -> &str {
         self.projects.get(&project).map_or("", |project| project.slug.as_str())
     }
 }

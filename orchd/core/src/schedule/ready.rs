@@ -48,7 +48,8 @@ impl Book {
 
     fn enter(&mut self, id: TaskId) {
         let Some(node) = self.tasks.get(&id) else { return };
-        let lacks = |wants: &_| self.limits.lacks(wants);
+        let slug = self.projects.get(&node.facts.project).map_or("", |project| project.slug.as_str());
+        let lacks = |wants: &_| self.limits.lacks(slug, wants);
         let since = self.ready_since(node);
         let lane = self.lanes.of(node.facts.class(), &node.facts.wants, lacks);
         let (rank, created_at) = (node.facts.rank, node.facts.created_at);

@@ -3,6 +3,7 @@
 use orch_core::command::{Command, Said};
 use orch_core::digest::Digest;
 use orch_core::entity::{AgentUse, Allowance, Approval, Artifact, Observation, Run, Task};
+use orch_core::recipe::Profile;
 use orch_core::state::run::{RunOutcome, RunState};
 use orch_core::state::step::{StepEnd, StepEvent};
 use orch_proto::id::{RunId, TaskId};
@@ -57,6 +58,8 @@ fn an_agent_that_ends_well_and_has_nothing_to_show_has_not_done_its_task() {
                 server: None,
                 is_driven: false,
                 answer_tokens: None,
+                egress: Vec::new(),
+                profile: Profile::default(),
             });
         }
         let run: RunId = scene.does(&command).touched[0].1.parse().unwrap();

@@ -26,6 +26,7 @@ mod decide_replans;
 mod decide_retention;
 mod decide_runs;
 
+mod equipment;
 mod exchanges;
 
 mod history;

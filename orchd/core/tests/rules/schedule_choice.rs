@@ -59,6 +59,7 @@ pub(crate) fn limits(runs_max: u32) -> Limits {
         totals: Totals::default(),
         capabilities: ["code".to_owned()].into(),
         missing_tools: BTreeMap::new(),
+        missing_programs: BTreeMap::new(),
         missing_secrets: BTreeSet::new(),
         level: 3,
         level_required: 2,

@@ -9,6 +9,7 @@ use orch_core::entity::{
     ModelAnswer, ModelRequest, Observation, OpenExchange, Period, Project, Run, RunEvent, Spend, Task, TokenUse,
 };
 use orch_core::event::Event;
+use orch_core::recipe::Profile;
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::run::{FailureClass, RunOutcome, RunState};
 use orch_core::state::task::TaskState;
@@ -33,6 +34,8 @@ fn agent(of_run: Allowance, of_task: Allowance) -> AgentUse {
         server: None,
         is_driven: false,
         answer_tokens: None,
+        egress: Vec::new(),
+        profile: Profile::default(),
     }
 }
 

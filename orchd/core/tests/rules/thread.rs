@@ -6,6 +6,7 @@ use orch_core::decide::SAID_BYTES_MAX;
 use orch_core::digest::Digest;
 use orch_core::entity::{AgentUse, Allowance, Artifact, MESSAGES_MAX, Run, Task, TaskEvent, Work};
 use orch_core::event::Event;
+use orch_core::recipe::Profile;
 use orch_core::rehearsal::new_task;
 use orch_core::state::run::RunOutcome;
 use orch_proto::id::{ProjectId, RunId, TaskId};
@@ -24,6 +25,8 @@ pub(crate) fn coder(is_driven: bool) -> AgentUse {
         server: None,
         is_driven,
         answer_tokens: None,
+        egress: Vec::new(),
+        profile: Profile::default(),
     }
 }
 

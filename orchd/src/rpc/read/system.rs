@@ -235,6 +235,7 @@ pub(crate) async fn doctor(app: &Arc<App>, _: &Caller) -> Result<DoctorReport, R
         let required = facts.required(app.config.required_level);
         let mut checks = host::checks(&app.tools, &facts, required, &app.git.version().to_string());
         checks.extend(agents::checks(&app));
+        checks.extend(super::tools::checks(&app));
         if let Some(outage) = &*app.store.outage().borrow() {
             checks.push(DoctorCheck {
                 name: "state".into(),

@@ -122,6 +122,7 @@ const fn run(event: &RunEvent) -> Option<(&'static str, &'static str)> {
         RunEvent::Queued { .. }
         | RunEvent::Leased { .. }
         | RunEvent::Starting
+        | RunEvent::Equipped { .. }
         | RunEvent::Observed { .. }
         | RunEvent::Silent { .. }
         | RunEvent::Heard

@@ -1,0 +1,92 @@
+//! Has installed what somebody wants, what an agent of the configuration is, and what tasks need and may be had without a
+//! question. One at a time: each takes the line and the disk for itself.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use orch_core::digest::Digest;
+use orch_core::entity::Run;
+use orch_core::recipe::{Source, ToolRecipe, ToolRequest, misfit};
+use orch_core::schedule::heeds;
+use orch_core::view::{Filter, View as _};
+
+use super::{Answer, PROCESSOR, State, install};
+use crate::app::{App, blocking};
+use crate::error_chain::chain;
+
+/// How long it waits at most for something that nobody tells of.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Installs tools until the daemon stops.
+pub(crate) async fn run(app: Arc<App>) {
+    {
+        let app = Arc::clone(&app);
+        blocking(move || sweep(&app)).await;
+    }
+    let mut changed = app.store.subscribe_to(heeds);
+    let mut woken = app.woken.subscribe();
+    let mut asked = app.recipe_tools.subscribe();
+    while !*app.stopping.borrow() {
+        changed.mark_unchanged();
+        woken.mark_unchanged();
+        asked.mark_unchanged();
+        let looking = Arc::clone(&app);
+        blocking(move || want(&looking)).await;
+        if let Some(job) = app.recipe_tools.records.next(Instant::now()) {
+            install::work(&app, &job).await;
+            continue;
+        }
+        let due = app.recipe_tools.records.due().map(|due| due.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            biased;
+            () = app.stopped() => return,
+            _ = changed.changed() => {}
+            _ = woken.changed() => {}
+            _ = asked.changed() => {}
+            () = tokio::time::sleep(due.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)) => {}
+        }
+    }
+}
+
+/// Takes note of what is needed and may be installed by itself.
+fn want(app: &App) {
+    let tools = &app.recipe_tools;
+    // Who names it in the configuration has allowed it.
+    for tool in app.config.agents.agents.values().filter_map(|agent| agent.tool.as_deref()) {
+        if tools.made_from(tool).is_ok() {
+            tools.records.need(tool, "the configuration");
+        }
+    }
+    for request in app.book.wanted().tools {
+        let name = ToolRequest::parse(&request).name;
+        let Some(recipe) = tools.recipe(&name) else { continue };
+        let is_missing = matches!(tools.answer(&request, &app.tools, &app.config.network), Answer::Missing { .. });
+        let source = recipe.source_for(PROCESSOR);
+        let is_allowed =
+            |source| tools.questions(recipe, source, &app.config.network).is_empty() && fits(&request, recipe, source);
+        if is_missing && tools.state(&name) == State::Absent && source.is_some_and(is_allowed) {
+            tools.records.need(&name, "a task");
+        }
+    }
+}
+
+/// Whether the recipe makes what is asked for.
+fn fits(request: &str, recipe: &ToolRecipe, source: &Source) -> bool {
+    misfit(&ToolRequest::parse(request), &recipe.version, Some(&source.checksum)).is_none()
+}
+
+/// Removes what no recipe makes any more and no run that is under way has.
+fn sweep(app: &App) {
+    let used = app.store.read(|view| {
+        let open = view.list::<Run>(&Filter::default().open())?;
+        Ok(open.into_iter().flat_map(|run| run.tools).map(|tool| tool.recipe).collect::<BTreeSet<Digest>>())
+    });
+    let swept = match used {
+        Ok(used) => app.recipe_tools.sweep(|key| used.contains(&key)).map_err(|error| chain(&error)),
+        Err(error) => Err(chain(&error)),
+    };
+    if let Err(error) = swept {
+        tracing::warn!(error, "tools that no recipe makes any more are left");
+    }
+}
