@@ -34,10 +34,49 @@ pub const REQUEST_BYTES_MAX: usize = 8 << 20;
 /// Requests of one connection that the daemon works on at once; more are answered with `E_BUSY`.
 pub const REQUESTS_MAX: usize = 64;
 
+/// How long a client waits for the line of a daemon that it is connected to. One that starts can be connected to before it
+/// answers, and takes its time where the machine is busy.
+pub const GREETING_WAIT_MAX: Duration = Duration::from_secs(30);
+
 const LINE_BYTES_MAX: usize = 4 << 10;
+/// How long the daemon waits for the line of a client, which writes it at once.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call may take at most. Long polls are held for at most [`WAIT_MS_MAX`].
 const CALL_TIMEOUT: Duration = Duration::from_millis(WAIT_MS_MAX as u64 + 52_000);
+
+/// A connection on which nothing was said yet.
+#[derive(Debug)]
+pub struct Opened {
+    stream: UnixStream,
+    socket: PathBuf,
+}
+
+impl Opened {
+    /// Opens a connection to what listens on `socket`.
+    ///
+    /// # Errors
+    /// `E_UNREACHABLE` when nobody does, `E_PERMISSION` when the socket may not be opened.
+    pub async fn to(socket: &Path) -> Result<Self, RpcError> {
+        let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, &error))?;
+        Ok(Self { stream, socket: socket.to_owned() })
+    }
+
+    /// Exchanges lines with the daemon, which may take as long as [`GREETING_WAIT_MAX`] for its own.
+    ///
+    /// # Errors
+    /// `E_UNREACHABLE` when it takes longer, `E_PROTOCOL` when the daemon speaks another version, or what the daemon answered.
+    pub async fn greet(self) -> Result<Client, RpcError> {
+        self.greet_within(GREETING_WAIT_MAX).await
+    }
+
+    async fn greet_within(mut self, wait: Duration) -> Result<Client, RpcError> {
+        let greeting = tokio::time::timeout(wait, greet(&mut self.stream)).await;
+        let daemon_version = greeting.map_err(|_| silent(&self.socket, wait))??;
+        let transport = serde_transport::new(codec().new_framed(self.stream), Json::default());
+        let inner = OrchClient::new(tarpc::client::Config::default(), transport).spawn();
+        Ok(Client { inner, daemon_version })
+    }
+}
 
 /// A connection to the daemon. Cheap to clone; all clones share the connection.
 #[derive(Clone)]
@@ -60,13 +99,7 @@ impl Client {
     /// `E_UNREACHABLE` when nobody answers, `E_PERMISSION` when the socket may not be opened, `E_PROTOCOL` when the
     /// daemon speaks another version, or what the daemon answered.
     pub async fn connect(socket: &Path) -> Result<Self, RpcError> {
-        let mut stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, &error))?;
-        let daemon_version = tokio::time::timeout(GREETING_TIMEOUT, greet(&mut stream))
-            .await
-            .map_err(|_| unreachable(socket, &io::ErrorKind::TimedOut.into()))??;
-        let transport = serde_transport::new(codec().new_framed(stream), Json::default());
-        let inner = OrchClient::new(tarpc::client::Config::default(), transport).spawn();
-        Ok(Self { inner, daemon_version })
+        Opened::to(socket).await?.greet().await
     }
 
     /// Version of the daemon's program.
@@ -213,6 +246,12 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<String> {
     }
 }
 
+fn silent(socket: &Path, wait: Duration) -> RpcError {
+    let (socket, seconds) = (socket.display(), wait.as_secs());
+    RpcError::new(ErrorCode::Unreachable, format!("what listens on `{socket}` has said nothing for {seconds} s"))
+        .hint("try again if the host is busy; else the daemon hangs or was stopped: look at its log and at its process")
+}
+
 fn unreachable(socket: &Path, error: &io::Error) -> RpcError {
     if error.kind() == io::ErrorKind::PermissionDenied {
         return RpcError::new(
@@ -267,6 +306,17 @@ mod tests {
             client.write_all(garbage).await.unwrap();
             assert!(accept(server, None).await.is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_says_nothing_is_told_from_one_that_is_not_there() {
+        let (stream, _silent) = UnixStream::pair().unwrap();
+        let opened = Opened { stream, socket: "/run/orchd.sock".into() };
+        let error = opened.greet_within(Duration::ZERO).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unreachable);
+        assert_eq!(error.message, "what listens on `/run/orchd.sock` has said nothing for 0 s");
+        let absent = Client::connect(Path::new("/nowhere/orchd.sock")).await.unwrap_err();
+        assert!(absent.message.starts_with("no daemon answers"), "{absent}");
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use orch_proto::wire::{Client, default_socket};
+use orch_proto::wire::{Client, Opened, default_socket};
 use orch_proto::{ErrorCode, RpcError};
 
 /// First pause between two tries to reach the daemon.
@@ -16,6 +16,9 @@ pub const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 
 /// Longest pause between two tries to reach the daemon.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// How long a daemon that is connected to may say nothing before that is told.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The socket to talk to: the one given, else where [`default_socket`] looks.
 ///
@@ -31,11 +34,11 @@ pub fn process_env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Connects once.
+/// Connects once. When the daemon is connected to and says nothing yet, `on_silence` tells whoever waits, once.
 ///
 /// # Errors
 /// Those of [`Client::connect`]; a path that no Unix socket can have is `E_USAGE`.
-pub async fn connect(socket: &Path) -> Result<Client, RpcError> {
+pub async fn connect(socket: &Path, on_silence: impl AsyncFnOnce()) -> Result<Client, RpcError> {
     // The kernel's own error for this is "invalid argument", which helps nobody.
     const PATH_BYTES_MAX: usize = 107;
     let bytes = socket.as_os_str().len();
@@ -46,7 +49,12 @@ pub async fn connect(socket: &Path) -> Result<Client, RpcError> {
         )
         .hint("name a shorter path with `--socket` or `ORCH_SOCKET`"));
     }
-    Client::connect(socket).await
+    let mut greeting = std::pin::pin!(Opened::to(socket).await?.greet());
+    if let Ok(greeted) = tokio::time::timeout(SILENCE, &mut greeting).await {
+        return greeted;
+    }
+    on_silence().await;
+    greeting.await
 }
 
 /// Whether a later try can help: the daemon is away or busy, not of another version or closed to this user.
@@ -123,6 +131,24 @@ mod tests {
     #[tokio::test]
     async fn a_path_too_long_for_a_socket_is_named_as_such() {
         let path = PathBuf::from(format!("/{}", "x".repeat(200)));
-        assert_eq!(connect(&path).await.unwrap_err().code, ErrorCode::Usage);
+        assert_eq!(connect(&path, async || ()).await.unwrap_err().code, ErrorCode::Usage);
+    }
+
+    /// Goal: a daemon that listens and does not answer yet is waited for, and whoever waits is told so. Method: nobody takes
+    /// the connection until that was told.
+    #[tokio::test]
+    async fn a_daemon_that_says_nothing_yet_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("orchd.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let (told, mut is_told) = tokio::sync::mpsc::channel(1);
+        let accepting = async {
+            is_told.recv().await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            orch_proto::wire::accept(stream, None).await.unwrap()
+        };
+        let connecting = connect(&socket, async || told.send(()).await.unwrap());
+        let (connected, _accepted) = tokio::join!(connecting, accepting);
+        assert_eq!(connected.unwrap().daemon_version(), env!("CARGO_PKG_VERSION"));
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// What the view needs to know of command line and environment.
+    /// What the view needs to know of command line and environment, and nothing else.
     pub(super) fn options(&self, env: impl Fn(&str) -> Option<String>) -> Options {
         let set = |name: &str| env(name).filter(|value| !value.is_empty());
         let is_plain = set("NO_COLOR").is_some() || set("TERM").is_none();
@@ -29,6 +29,7 @@ impl Args {
             theme: if is_plain { Theme::Mono } else { Theme::Ansi16 },
             unicode: locale.contains("utf-8") || locale.contains("utf8"),
             project: self.project.clone().filter(|project| !project.is_empty()),
+            ..Options::default()
         }
     }
 }

@@ -22,6 +22,11 @@ pub(super) async fn fetch(client: &Client, query: &Query, project: Option<Ref>) 
             let filter = TaskFilter { project, ..TaskFilter::default() };
             client.call(async |orch, context| orch.tasks(context, filter).await).await.map(Answer::Tasks)
         }
+        Query::Task(task) => {
+            let task = Ref(task.to_string());
+            let view = client.call(async |orch, context| orch.task(context, task).await).await?;
+            Ok(Answer::Task(Box::new(view)))
+        }
         Query::Runs => {
             let filter = RunFilter { project, ..RunFilter::default() };
             client.call(async |orch, context| orch.runs(context, filter).await).await.map(Answer::Runs)

@@ -68,7 +68,8 @@ impl Link {
 
     /// One connection from greeting to break. `Ok`: nobody listens any more.
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), RpcError> {
-        let client = connect::connect(&self.socket).await?;
+        let tell = async || drop(self.messages.send(Msg::Link(LinkEvent::Waiting)).await);
+        let client = connect::connect(&self.socket, tell).await?;
         let status = client.call(async |orch, context| orch.status(context).await).await?;
         let (mut cursor, fresh) = match self.seen {
             // A head behind the cursor is another past, such as a restored backup.

@@ -9,7 +9,8 @@ use orch_proto::ErrorCode;
 
 use super::args::Args;
 use super::runtime;
-use crate::connect;
+use crate::view::Options;
+use crate::{connect, term};
 
 /// Why the program could not run.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +64,7 @@ fn say(text: Arguments<'_>) {
 }
 
 fn run(args: &Args) -> Result<u8, StartError> {
-    let options = args.options(connect::process_env);
+    let options = Options { can_suspend: term::can_suspend(), ..args.options(connect::process_env) };
     let socket = connect::socket_path(args.socket.as_deref(), connect::process_env);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::daemon::Daemon;
 use super::ticker::Ticker;
-use crate::term::{self, Frames, TerminalGuard, Tty, Watchdog};
+use crate::term::{self, Frames, Inputs, TerminalGuard, Tty, Watchdog};
 use crate::view::{self, Cmd, Input, Model, Msg, Options};
 
 /// Messages of the daemon that may wait. A flood waits in the socket, not in memory.
@@ -59,8 +59,10 @@ struct Loop {
     model: Model,
     ticker: Ticker,
     daemon: Daemon,
-    inputs: mpsc::Receiver<Input>,
+    inputs: Inputs,
     guard: TerminalGuard,
+    /// The program was continued after it had suspended itself, and the signal that tells so is to come.
+    was_suspended: bool,
     _watchdog: Watchdog,
     tty: Tty,
     frames: Frames,
@@ -89,6 +91,7 @@ pub(super) async fn run(options: Options, socket: PathBuf) -> io::Result<u8> {
         daemon: Daemon::start(&socket, messages),
         inputs: term::spawn_reader()?,
         guard,
+        was_suspended: false,
         _watchdog: watchdog,
         tty: Tty::open()?,
         frames: Frames::new(),
@@ -125,6 +128,9 @@ impl Loop {
             let bytes = self.frames.finish(cursor)?;
             self.tty.write(&bytes)?;
             (self.model.dirty, self.urgency, self.drawn_ms) = (false, Urgency::Data, now_ms);
+            if self.model.has_unseen_question() {
+                self.step(Msg::Shown)?;
+            }
         }
         let frame = self.model.dirty.then_some(gate_ms);
         Ok([frame, self.model.next_due_ms()].into_iter().flatten().min())
@@ -139,7 +145,7 @@ impl Loop {
             if let Some(code) = self.step(Msg::Input(input))? {
                 return Ok(Some(code));
             }
-            next = self.inputs.try_recv().ok();
+            next = self.inputs.try_recv();
         }
         Ok(None)
     }
@@ -160,7 +166,11 @@ impl Loop {
     fn on_outside(&mut self, event: Outside) -> io::Result<Option<u8>> {
         match event {
             Outside::Stop(code) => return Ok(Some(code)),
-            Outside::Suspend => self.guard.suspend()?,
+            // Nobody would have it continue.
+            Outside::Suspend if !self.model.options.can_suspend => return Ok(None),
+            Outside::Suspend => self.suspend()?,
+            // The terminal was taken again by what had suspended it.
+            Outside::Continued if std::mem::take(&mut self.was_suspended) => return Ok(None),
             Outside::Continued => self.guard.renew()?,
             Outside::Resized => {
                 self.urgency = self.urgency.max(Urgency::Size);
@@ -188,16 +198,21 @@ impl Loop {
                 Cmd::Submit { ticket, request } => self.daemon.submit(ticket, *request),
                 Cmd::Answer { ticket, info, values } => self.daemon.answer(ticket, info, values),
                 Cmd::ConnectNow => self.daemon.connect_now(),
-                Cmd::DropInput => term::drop_pending(&mut self.inputs),
+                Cmd::DropInput => self.inputs.drop_pending(),
                 Cmd::Repaint => commands.extend(self.repaint()),
                 Cmd::Suspend => {
-                    self.guard.suspend()?;
+                    self.suspend()?;
                     commands.extend(self.repaint());
                 }
                 Cmd::Quit => return Ok(Some(0)),
             }
         }
         Ok(None)
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        self.was_suspended = true;
+        self.guard.suspend()
     }
 
     /// Has the next frame paint everything, at the size that the terminal has now.

@@ -109,10 +109,11 @@ pub(crate) async fn start(session: &Session, launch: &Launch) -> Result<StatusVi
     let deadline = Instant::now() + session.options.timeout.unwrap_or(PATIENCE);
     loop {
         session.disconnect();
-        match session.read(async |orch, context| orch.status(context).await).await {
-            Ok(status) => return Ok(status),
-            Err(failure) if !failure.is_passing() => return Err(failure),
-            Err(_) => {}
+        let asked = session.read(async |orch, context| orch.status(context).await);
+        match tokio::time::timeout_at(deadline, asked).await {
+            Ok(Ok(status)) => return Ok(status),
+            Ok(Err(failure)) if !failure.is_passing() => return Err(failure),
+            Ok(Err(_)) | Err(_) => {}
         }
         if let Some(status) = child.try_wait()? {
             let message = format!("the daemon ended at once ({status})");

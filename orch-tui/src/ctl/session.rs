@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use orch_proto::request::{Accepted, Envelope, Request};
 use orch_proto::service::OrchClient;
-use orch_proto::wire::Client;
+use orch_proto::wire::{Client, GREETING_WAIT_MAX};
 use orch_proto::{ErrorCode, PAGE_ITEMS_MAX, Ref, RpcError};
 use serde::Serialize;
 use tarpc::context::Context;
@@ -63,7 +63,13 @@ impl Session {
         if let Some(client) = existing {
             return Ok(client);
         }
-        let client = connect::connect(&self.socket).await?;
+        let tell = async || {
+            let (socket, seconds) = (self.socket.display(), GREETING_WAIT_MAX.as_secs());
+            self.note(&format!(
+                "connected to `{socket}`; the daemon says nothing yet, since it starts or the host is busy: waiting up to {seconds} s"
+            ));
+        };
+        let client = connect::connect(&self.socket, tell).await?;
         self.debug(&format!("connected to orchd {} on `{}`", client.daemon_version(), self.socket.display()));
         *self.client.borrow_mut() = Some(client.clone());
         Ok(client)

@@ -14,13 +14,20 @@ use crossterm::style::ResetColor;
 use crossterm::terminal::{
     DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpgrp, getsid};
 
 use super::Tty;
 
 /// Whether the terminal is ours now. A static, since the panic hook has no other way to know.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
+
+/// Whether a shell is there that continues what was suspended: it gives each of its jobs a group of their own, other than that
+/// which leads the session.
+pub(crate) fn can_suspend() -> bool {
+    getsid(None).is_ok_and(|session| session != getpgrp())
+}
 
 /// Holds the terminal.
 #[derive(Debug)]
@@ -45,11 +52,13 @@ impl TerminalGuard {
 
     /// Gives the terminal back, stops the process until someone continues it, and takes the terminal again.
     ///
+    /// The whole process group is stopped: the shell waits for a script or a program that has started this one.
+    ///
     /// # Errors
     /// When the terminal refuses to be taken again.
     pub(crate) fn suspend(&self) -> io::Result<()> {
         give_back();
-        raise(Signal::SIGSTOP)?;
+        kill(Pid::from_raw(0), Signal::SIGSTOP)?;
         take()
     }
 
@@ -83,7 +92,7 @@ fn take() -> io::Result<()> {
 }
 
 /// Does nothing when the terminal is not ours. What fails here fails because the terminal is gone.
-fn give_back() {
+pub(super) fn give_back() {
     if !IS_TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }

@@ -1,4 +1,4 @@
-//! Notices that the terminal is gone, even where SIGHUP is ignored: the reader of crossterm would spin for ever then.
+//! Notices that the terminal is gone, also where no SIGHUP comes: nobody is left then who could end the program.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -8,8 +8,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// How long the program has to end by itself before it is ended.
-const GRACE: Duration = Duration::from_millis(500);
+use super::guard::give_back;
+
+/// How long the program has to end by itself before it is ended. Long enough for a machine with more to do than it can.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What a shell reports for a process that SIGHUP ended.
 pub(crate) const EXIT_HANGUP: u8 = 129;
@@ -28,6 +30,8 @@ pub(crate) fn spawn_watchdog(on_gone: impl FnOnce() + Send + 'static) -> io::Res
         wait_for_hangup();
         on_gone();
         if ended.recv_timeout(GRACE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            // Standard output may be another terminal, which is there still.
+            give_back();
             #[expect(clippy::exit, reason = "the program does not end by itself and nobody is left to see it")]
             std::process::exit(i32::from(EXIT_HANGUP));
         }

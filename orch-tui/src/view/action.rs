@@ -49,6 +49,7 @@ pub(crate) enum Action {
     RetryTask,
     CancelTask,
     CancelRun,
+    Say,
     Follow,
     Search,
     NextMatch,
@@ -84,6 +85,8 @@ pub(crate) enum Scope {
     Audit,
     System,
     Viewer,
+    /// Where all about a task is read.
+    Dossier,
 }
 
 /// Why an action is not possible now.
@@ -202,6 +205,19 @@ pub(crate) static ACTIONS: &[Spec] = &[
     spec(Action::CancelTask, Scope::Board, &["X"], "task.cancel", "cancel the task and kill its run")
         .cli("task cancel {task}")
         .when(enabled::cancel_task),
+    spec(Action::Say, Scope::Board, &["M"], "task.say", "say something to the agent that works at it, or to the next")
+        .cli("task say {task} TEXT")
+        .when(enabled::say_to_task),
+    spec(
+        Action::Say,
+        Scope::Dossier,
+        &["M"],
+        "task.say",
+        "say something to the agent that works at it, or to the next",
+    )
+    .short("say")
+    .cli("task say {task} TEXT")
+    .when(enabled::say_to_task),
     // Runs.
     spec(Action::Open, Scope::Runs, &["enter"], "run.open", "show the run")
         .short("open")
@@ -210,9 +226,15 @@ pub(crate) static ACTIONS: &[Spec] = &[
     spec(Action::CancelRun, Scope::Runs, &["K"], "run.cancel", "kill the run")
         .cli("run cancel {run}")
         .when(enabled::cancel_run),
+    spec(Action::Say, Scope::Runs, &["M"], "run.say", "say something to the agent of the run, while it works")
+        .cli("run say {run} TEXT")
+        .when(enabled::say_to_run),
     spec(Action::CancelRun, Scope::Run, &["K"], "run.cancel", "kill the run")
         .cli("run cancel {run}")
         .when(enabled::cancel_run),
+    spec(Action::Say, Scope::Run, &["M"], "run.say", "say something to the agent of the run, while it works")
+        .cli("run say {run} TEXT")
+        .when(enabled::say_to_run),
     // Plan.
     spec(Action::Open, Scope::Plan, &["enter"], "plan.open", "show all about the row").short("open").cli("plan show"),
     // Audit.
@@ -262,7 +284,7 @@ pub(crate) static ACTIONS: &[Spec] = &[
     spec(Action::Back, Scope::Global, &["esc"], "back", "clear the filter, or go back"),
     spec(Action::Close, Scope::Global, &["q"], "close", "leave the view; at its root, quit").short("quit"),
     spec(Action::Repaint, Scope::Always, &["ctrl-l"], "repaint", "draw the screen anew"),
-    spec(Action::Suspend, Scope::Always, &["ctrl-z"], "suspend", "suspend the program"),
+    spec(Action::Suspend, Scope::Always, &["ctrl-z"], "suspend", "suspend the program").when(enabled::suspend),
     spec(Action::QuitTwice, Scope::Always, &["ctrl-c"], "quit", "quit, when pressed twice"),
 ];
 

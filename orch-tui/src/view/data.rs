@@ -7,6 +7,7 @@ use orch_proto::view::{AuditReport, CaseResult, CheckResult, DiffView, DoctorRep
 use super::msg::Answer;
 use super::rows::{
     ApprovalRow, EventRow, IsolationRow, PlanRow, ProjectRow, QuestionRow, RequirementsDoc, RunRow, StatusRow, TaskRow,
+    Thread,
 };
 use crate::text::SafeText;
 
@@ -60,6 +61,8 @@ pub(crate) struct Data {
     pub(crate) status: Option<StatusRow>,
     pub(crate) projects: Option<Vec<ProjectRow>>,
     pub(crate) tasks: Option<Vec<TaskRow>>,
+    /// What was said to the task whose dossier is shown.
+    pub(crate) thread: Option<Thread>,
     pub(crate) runs: Option<Vec<RunRow>>,
     /// The run whose detail is shown.
     pub(crate) run: Option<RunRow>,
@@ -90,6 +93,7 @@ impl Data {
                 tasks.sort_by_key(|task| task.id);
                 replace(&mut self.tasks, tasks)
             }
+            Answer::Task(view) => replace(&mut self.thread, (*view).into()),
             Answer::Runs(views) => {
                 let mut runs: Vec<RunRow> = rows(views);
                 runs.sort_by_key(|run| std::cmp::Reverse(run.id));

@@ -103,6 +103,7 @@ fn connection(model: &Model) -> Line {
     };
     match &model.link {
         Link::Connecting => Line::of("connecting ", Role::Text),
+        Link::Waiting { .. } => age(Line::of("waiting for orchd", Role::Text)).lit(" ", Role::Text),
         Link::Up if age_ms.is_some_and(|ms| ms >= SILENT_MS) => {
             age(Line::of("orchd silent", Role::Text)).lit(" ", Role::Text)
         }
@@ -175,7 +176,7 @@ pub(crate) fn footer(model: &Model, pane: Pane, columns: usize) -> Line {
         }
         line = line.line(next);
     }
-    match help.filter(|_| !matches!(pane, Pane::Viewer | Pane::ApprovalViewer)) {
+    match help.filter(|_| !matches!(pane, Pane::Viewer | Pane::ApprovalViewer | Pane::TaskViewer)) {
         Some(spec) => {
             line.lit(" ", Role::Text).lit(spec.keys[0], Role::Key).lit(" ", Role::Text).lit(spec.short, Role::Text)
         }

@@ -35,6 +35,7 @@ const fn place(scope: Scope) -> Option<&'static str> {
         Scope::Audit => "the audit (8)",
         Scope::System => "the system (9)",
         Scope::Log => "a run's log",
+        Scope::Dossier => "the dossier of a task",
         Scope::Viewer | Scope::List | Scope::Global | Scope::Always => return None,
     })
 }

@@ -6,11 +6,16 @@ use orch_proto::view::TaskState;
 
 use super::action::Disabled;
 use super::model::{Link, Model};
+use super::rows::{RunRow, TaskRow};
 
 type Verdict = Result<(), Disabled>;
 
 pub(crate) fn connected(model: &Model) -> Verdict {
     if matches!(model.link, Link::Up) { Ok(()) } else { Err("not connected to the daemon") }
+}
+
+pub(crate) fn suspend(model: &Model) -> Verdict {
+    if model.options.can_suspend { Ok(()) } else { Err("no shell is there that would let it go on again; q quits") }
 }
 
 pub(crate) fn undo(model: &Model) -> Verdict {
@@ -57,6 +62,39 @@ pub(crate) fn cancel_run(model: &Model) -> Verdict {
         return Err("the run is over");
     }
     may(model, Role::Operator)
+}
+
+pub(crate) fn say_to_task(model: &Model) -> Verdict {
+    let task = model.addressed_task().ok_or("no task is selected")?;
+    if let Some(why) = task_hears_nothing(task) {
+        return Err(why);
+    }
+    may(model, Role::Operator)
+}
+
+pub(crate) fn say_to_run(model: &Model) -> Verdict {
+    let run = model.selected_run().ok_or("no run is selected")?;
+    if let Some(why) = run_hears_nothing(run) {
+        return Err(why);
+    }
+    may(model, Role::Operator)
+}
+
+/// Why nothing can be said to a task, as far as is known.
+pub(crate) fn task_hears_nothing(task: &TaskRow) -> Option<Disabled> {
+    match task.state {
+        TaskState::Done => Some("the task is done: nobody is told any more"),
+        _ if !task.has_agent => Some("the task runs known steps: there is no agent to be told"),
+        _ => None,
+    }
+}
+
+/// Why nothing can be said to the agent of a run, as far as is known.
+pub(crate) const fn run_hears_nothing(run: &RunRow) -> Option<Disabled> {
+    if run.state.is_final() {
+        return Some("the run is over: say it to its task, on the board (1)");
+    }
+    if run.agent.is_none() { Some("the run has known steps: there is no agent to be told") } else { None }
 }
 
 pub(crate) fn any_entry(model: &Model) -> Verdict {

@@ -51,11 +51,13 @@ pub(crate) enum Pane {
     Viewer,
     /// An overlay that shows a dossier of the inbox, or its diff: it can be answered from there.
     ApprovalViewer,
+    /// An overlay that shows a task.
+    TaskViewer,
 }
 
 impl Pane {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Cards,
         Self::CardLog,
         Self::RunList,
@@ -72,6 +74,7 @@ impl Pane {
         Self::System,
         Self::Viewer,
         Self::ApprovalViewer,
+        Self::TaskViewer,
     ];
 
     /// The scopes that are active in the pane, the most specific first.
@@ -94,6 +97,7 @@ impl Pane {
             Self::System => &[Scope::System, Scope::List, Scope::Global, Scope::Always],
             Self::Viewer => &[Scope::Viewer, Scope::List, Scope::Always],
             Self::ApprovalViewer => &[Scope::Viewer, Scope::Answer, Scope::List, Scope::Always],
+            Self::TaskViewer => &[Scope::Viewer, Scope::Dossier, Scope::List, Scope::Always],
         }
     }
 }

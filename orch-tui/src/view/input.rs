@@ -3,6 +3,7 @@
 use super::action::{Lookup, look_up};
 use super::edit::Edit;
 use super::elsewhere;
+use super::enabled;
 use super::key::{Code, Input, Key};
 use super::model::{Model, Prompt};
 use super::msg::Cmd;
@@ -92,7 +93,13 @@ fn on_control(model: &mut Model, key: Key) -> Option<Vec<Cmd>> {
             Some(Vec::new())
         }
         Code::Char('l') => Some(vec![Cmd::Repaint]),
-        Code::Char('z') => Some(vec![Cmd::Suspend]),
+        Code::Char('z') => Some(match enabled::suspend(model) {
+            Ok(()) => vec![Cmd::Suspend],
+            Err(why) => {
+                model.toasts.refuse(model.now, why);
+                Vec::new()
+            }
+        }),
         _ => None,
     }
 }

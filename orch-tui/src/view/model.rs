@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orch_proto::Ref;
-use orch_proto::id::{ProjectId, RunId};
+use orch_proto::id::{ProjectId, RunId, TaskId};
 use ratatui::layout::Rect;
 
 use super::canvas::{Line, text};
@@ -15,7 +15,7 @@ use super::key::Key;
 use super::loader::Loader;
 use super::log::Logs;
 use super::msg::Query;
-use super::overlay::Overlay;
+use super::overlay::{Overlay, Unsent};
 use super::rows::{ApprovalRow, QuestionRow, RunRow, TaskRow};
 use super::screen::inbox::{Entry, Inbox};
 use super::screen::{audit::Audit, board::Board, plan::PlanScreen, runs::Runs, system::System};
@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) unicode: bool,
     /// Slug of the project to begin with.
     pub(crate) project: Option<String>,
+    /// A shell would have the program continue after it was suspended.
+    pub(crate) can_suspend: bool,
 }
 
 /// The connection.
@@ -39,6 +41,10 @@ pub(crate) struct Options {
 pub(crate) enum Link {
     #[default]
     Connecting,
+    /// Connected since then, in the time of [`Now::mono_ms`], but the daemon has not said anything yet.
+    Waiting {
+        since_ms: u64,
+    },
     Up,
     /// It was lost or never there; another try comes at `next_try_ms` of [`Now::mono_ms`].
     Down {
@@ -104,6 +110,8 @@ pub(crate) struct Model {
     pub(crate) filters: [String; 6],
     pub(crate) prompt: Option<Prompt>,
     pub(crate) overlays: Vec<Overlay>,
+    /// A message that was begun.
+    pub(crate) unsent: Option<Unsent>,
     /// The beginning of a key sequence, and when it began.
     pub(crate) pressed: Vec<Key>,
     pub(crate) pressed_ms: u64,
@@ -151,13 +159,29 @@ impl Model {
 
     /// The task that the board's cursor stands on, while the board is shown.
     pub(crate) fn selected_task(&self) -> Option<&TaskRow> {
-        let id = (self.screen == Screen::Board).then(|| self.board.selected()).flatten()?;
+        self.task((self.screen == Screen::Board).then(|| self.board.selected()).flatten()?)
+    }
+
+    /// A task that is known.
+    pub(crate) fn task(&self, id: TaskId) -> Option<&TaskRow> {
         self.data.tasks.as_ref()?.iter().find(|task| task.id == id)
+    }
+
+    /// The task that something is said to: the one that is read about, else the one that the board's cursor stands on.
+    pub(crate) fn addressed_task(&self) -> Option<&TaskRow> {
+        match self.overlays.iter().rev().find_map(Overlay::task) {
+            Some(id) => self.task(id),
+            None => self.selected_task(),
+        }
     }
 
     /// The run whose detail is shown, or that the cursor of the list stands on.
     pub(crate) fn selected_run(&self) -> Option<&RunRow> {
-        let id = (self.screen == Screen::Runs).then(|| self.runs.selected()).flatten()?;
+        self.run((self.screen == Screen::Runs).then(|| self.runs.selected()).flatten()?)
+    }
+
+    /// A run that is known, as newly as it is.
+    pub(crate) fn run(&self, id: RunId) -> Option<&RunRow> {
         let detail = self.data.run.as_ref().filter(|run| run.id == id);
         detail.or_else(|| self.data.runs.as_ref()?.iter().find(|run| run.id == id))
     }
@@ -192,6 +216,11 @@ impl Model {
         }
     }
 
+    /// Whether a question waits to be drawn before it can take an answer.
+    pub(crate) fn has_unseen_question(&self) -> bool {
+        self.overlays.last().is_some_and(Overlay::is_unseen) && super::layout::parts(self).is_some()
+    }
+
     /// What has to be known for what is on the screen.
     pub(crate) fn wanted(&self) -> Vec<Query> {
         if !matches!(self.link, Link::Up) {
@@ -216,6 +245,12 @@ impl Model {
         if let Some(toast) = self.toasts.current() {
             return toast.to_vec();
         }
+        if let Link::Waiting { since_ms } = self.link {
+            let waited = when::span(self.now.mono_ms.saturating_sub(since_ms));
+            let said =
+                text(format_args!("connected; orchd has said nothing for {waited}: it starts, or the host is busy"));
+            return vec![Line::of("- ", Role::Warn).safe(said, Role::Text)];
+        }
         let Link::Down { next_try_ms, fault, .. } = &self.link else { return Vec::new() };
         let left = when::span(next_try_ms.saturating_sub(self.now.mono_ms) + 999);
         let again = Line::from_safe(text(format_args!("again in {left}, r now  ")), Role::Dim);
@@ -237,11 +272,11 @@ impl Model {
             self.toasts.until_ms(),
             self.quit_until_ms,
             (!self.pressed.is_empty()).then_some(self.pressed_ms + WHICH_KEY_MS).filter(|&due| due > now),
-            matches!(self.link, Link::Down { .. }).then_some(second),
+            matches!(self.link, Link::Down { .. } | Link::Waiting { .. }).then_some(second),
             silent.filter(|_| self.link == Link::Up).map(|due| if due > now { due } else { second }),
             self.ticks().then_some(second),
             (self.link == Link::Up).then(|| self.loader.due_ms()).flatten(),
-            self.overlays.last().and_then(|overlay| overlay.due_ms(now)),
+            self.overlays.last().and_then(Overlay::due_ms),
             self.visible_log()
                 .and_then(|run| self.logs.get(run))
                 .and_then(|log| log.fault.as_ref().map(|(_, again_ms)| *again_ms))

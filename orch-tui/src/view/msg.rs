@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orch_proto::id::{InfoRequestId, RunId};
+use orch_proto::id::{InfoRequestId, RunId, TaskId};
 use orch_proto::request::{Accepted, Bytes, Request};
 use orch_proto::view::{
     ApprovalView, AuditReport, DiffView, DoctorReport, EventPage, InfoRequestView, LogPage, PlanView, ProjectView,
@@ -32,6 +32,8 @@ pub(crate) enum Msg {
     },
     /// A moment has come that [`super::Model::next_due_ms`] asked for.
     Timer,
+    /// What was drawn last is on the screen. Comes when [`super::Model::has_unseen_question`] asks for it.
+    Shown,
 }
 
 /// What happened to the connection.
@@ -42,6 +44,8 @@ pub(crate) enum LinkEvent {
         /// The daemon is another installation than before, or went back in time: what is shown is not its.
         fresh: bool,
     },
+    /// Connected, but the daemon has said nothing so far.
+    Waiting,
     Down {
         /// Failed tries since it was last up.
         tries: u32,
@@ -56,6 +60,8 @@ pub(crate) enum Query {
     Status,
     Projects,
     Tasks,
+    /// A task with what was said to it.
+    Task(TaskId),
     Runs,
     Run(RunId),
     Approvals,
@@ -74,6 +80,7 @@ pub(crate) enum Answer {
     Status(Box<StatusView>),
     Projects(Vec<ProjectView>),
     Tasks(Vec<TaskView>),
+    Task(Box<TaskView>),
     Runs(Vec<RunView>),
     Run(Box<RunView>),
     Approvals(Vec<ApprovalView>),

@@ -4,6 +4,7 @@
 
 mod guidance;
 mod harness;
+mod messages;
 mod properties;
 mod questions;
 mod snapshots;

@@ -30,10 +30,15 @@ const HISTORY_MAX: usize = 20;
 /// Takes one message in and says what has to be done.
 pub(crate) fn update(model: &mut Model, msg: Msg, now: Now) -> Vec<Cmd> {
     model.now = now;
+    let is_input = matches!(msg, Msg::Input(_));
     let mut commands = handle(model, msg);
     model.dirty |= model.toasts.expire(now);
     model.quit_until_ms = model.quit_until_ms.filter(|&until| until > now.mono_ms);
     settle(model);
+    // What was typed comes before what time brings: it was typed while the question took no answer.
+    if !is_input {
+        commands.extend(overlay::arm(model));
+    }
     commands.extend(pump(model));
     commands
 }
@@ -67,6 +72,7 @@ fn handle(model: &mut Model, msg: Msg) -> Vec<Cmd> {
             on_submitted(model, ticket, result);
         }
         Msg::Timer => model.dirty = true,
+        Msg::Shown => overlay::on_shown(model),
     }
     Vec::new()
 }
@@ -89,6 +95,7 @@ fn on_link(model: &mut Model, event: LinkEvent) {
             model.loader.reconnect();
             model.data.status = Some(StatusRow::from(*status));
         }
+        LinkEvent::Waiting => model.link = Link::Waiting { since_ms: model.now.mono_ms },
         LinkEvent::Down { tries, pause_ms, error } => {
             let next_try_ms = model.now.mono_ms + pause_ms;
             model.link = Link::Down { tries, next_try_ms, fault: Fault::from(&error) };
@@ -145,11 +152,19 @@ fn on_submitted(model: &mut Model, ticket: u32, result: Result<Accepted, RpcErro
     let Some(sent) = model.sent.remove(&ticket) else { return };
     match result {
         Ok(accepted) => {
-            let said = sent.done.unwrap_or_else(|| undone(&accepted));
+            let said = sent.done.map_or_else(|| undone(&accepted), |done| noted(done, &accepted));
             let said = if sent.can_be_undone { text(format_args!("{said}; u undoes it")) } else { said };
             model.toasts.good(model.now, said);
         }
         Err(error) => model.toasts.fault(model.now, sent.what, Fault::from(&error)),
+    }
+}
+
+/// What was done, with what the daemon notes of it.
+fn noted(done: SafeText, accepted: &Accepted) -> SafeText {
+    match accepted.notes.first() {
+        Some(note) => text(format_args!("{done}; {}", SafeText::line(note))),
+        None => done,
     }
 }
 

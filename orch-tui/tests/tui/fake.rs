@@ -12,9 +12,9 @@ use orch_proto::request::{Accepted, Bytes, Envelope, Request, Touched};
 use orch_proto::service::Orch;
 use orch_proto::view::{
     ApprovalFilter, ApprovalView, AuditReport, ChangeView, CheckReport, DiffView, DoctorReport, EventPage, EventView,
-    ExchangePart, ExchangeView, InfoRequestFilter, InfoRequestView, LogChunk, LogPage, PlanView, ProjectView,
-    RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter, TaskState,
-    TaskView, ToolView, TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
+    ExchangePart, ExchangeView, InfoRequestFilter, InfoRequestView, LogChunk, LogPage, MessageView, PlanView,
+    ProjectView, RequirementsDiff, RequirementsView, RunFilter, RunView, SecretView, StatsView, StatusView, TaskFilter,
+    TaskState, TaskView, ToolView, TraceView, UndoView, UpkeepRequest, UpkeepView, VisionView,
 };
 use orch_proto::{ErrorCode, Ref, RpcError, wire};
 use tarpc::context::Context;
@@ -176,6 +176,14 @@ impl State {
                 self.announce(&mut world, "task.cancelled");
                 Ok(Vec::new())
             }
+            Request::TaskSay { task, text } => {
+                let task = world.tasks.iter_mut().find(|known| known.id.to_string() == task.0);
+                let task = task.ok_or_else(|| RpcError::new(ErrorCode::NotFound, "no such task"))?;
+                let (number, from, text) = (1, "user:alice".into(), text.clone());
+                task.messages.push(MessageView { number, from, text, at: NOW, run: None, told_at: None });
+                self.announce(&mut world, "task.said");
+                Ok(Vec::new())
+            }
             _ => Err(RpcError::new(ErrorCode::Conflict, "not in this state").hint("look at `orchctl task why`")),
         }
     }
@@ -192,7 +200,11 @@ impl Orch for State {
     async fn submit(self, _: Context, envelope: Envelope) -> Result<Accepted, RpcError> {
         let touched = self.decide(&envelope.request)?;
         let seq = self.world.lock().unwrap().status.seq;
-        Ok(Accepted { seq, at: NOW, duplicate: false, touched, notes: Vec::new() })
+        let notes = match &envelope.request {
+            Request::TaskSay { .. } => vec!["the next attempt is told".to_owned()],
+            _ => Vec::new(),
+        };
+        Ok(Accepted { seq, at: NOW, duplicate: false, touched, notes })
     }
     async fn projects(self, _: Context) -> Result<Vec<ProjectView>, RpcError> {
         Ok(self.world.lock().unwrap().samples.projects())

@@ -63,7 +63,7 @@ fn ago(seconds: i64) -> Timestamp {
 }
 
 impl Samples {
-    fn text(self, text: &str) -> String {
+    pub(crate) fn text(self, text: &str) -> String {
         if self.hostile {
             format!(
                 "{text} \x1b[31;1m\x1b]52;c;ZXZpbA==\x07\u{202e}live\u{200b}\r\n\t\u{301}\u{301}\u{301}\u{301}\u{4e2d}\u{6587}\u{e0041}\u{9b}2J"
@@ -177,7 +177,8 @@ impl Samples {
         (scaffold.run, scaffold.run_name) = (Some(run_id(1)), Some("shop/R-1".into()));
         let mut http = self.task(2, "HTTP layer: routes, errors, JSON", TaskState::Running);
         (http.run, http.run_name) = (Some(run_id(3)), Some("shop/R-3".into()));
-        (http.step, http.attempts) = (Some((2, 4, self.text("run the tests"))), 2);
+        (http.work, http.attempts) = (self.text("agent developer"), 2);
+        http.step = Some((2, 4, self.text("run the tests")));
         let mut storage = self.task(3, "storage with SQLite", TaskState::Running);
         (storage.run, storage.run_name) = (Some(run_id(4)), Some("shop/R-4".into()));
         (storage.step, storage.attempts) = (Some((1, 2, self.text("write the module"))), 1);

@@ -5,7 +5,6 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -15,7 +14,7 @@ use orch_proto::view::TaskState;
 
 use crate::fake::Fake;
 use crate::samples::{Samples, run_id};
-use crate::terminal::Terminal;
+use crate::terminal::{PATIENCE, Terminal};
 
 fn daemon(directory: &tempfile::TempDir) -> Fake {
     Fake::start(&directory.path().join("orchd.sock"), Samples::default())
@@ -76,6 +75,29 @@ fn an_approval_is_given_from_the_inbox_and_not_by_keys_typed_ahead() {
 }
 
 #[test]
+fn something_is_said_to_a_task_and_read_in_its_thread() {
+    let directory = directory();
+    let fake = daemon(&directory);
+    let mut terminal = Terminal::start(&fake.socket);
+    terminal.wait_for(">T-2");
+    terminal.press("\r");
+    terminal.wait_for("nothing so far");
+    terminal.press("M");
+    terminal.wait_for("nothing to say yet");
+    terminal.press("use the other port\n");
+    terminal.press("\x1b[200~and say so\rX\x1b[201~");
+    terminal.wait_for("and say so");
+    terminal.press("\r");
+    terminal.wait_for("said to shop/T-2; the next attempt is told");
+    terminal.wait_for("told with each attempt after it");
+    let requests = fake.world().requests.clone();
+    let [Request::TaskSay { text, .. }] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(text, "use the other port\nand say so\nX");
+    terminal.press("\x1b");
+    terminal.wait_for("IN PROGRESS 3");
+}
+
+#[test]
 fn what_is_asked_about_changes_while_the_question_is_open() {
     let directory = directory();
     let fake = daemon(&directory);
@@ -126,15 +148,36 @@ fn a_daemon_of_another_version_is_named() {
     let directory = directory();
     let socket = directory.path().join("orchd.sock");
     let listener = UnixListener::bind(&socket).unwrap();
-    let answering = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.read_exact(&mut [0; 4]).unwrap();
-        stream.write_all(b"orch 99 9.9.9 ok\n").unwrap();
+    // As often as the program asks, so that nothing else is shown before the test has looked.
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let answered = stream.read_exact(&mut [0; 4]).and_then(|()| stream.write_all(b"orch 99 9.9.9 ok\n"));
+            if answered.is_err() {
+                return;
+            }
+        }
     });
     let terminal = Terminal::start(&socket);
     terminal.wait_for("version mismatch");
     terminal.wait_for("9.9.9 (protocol 99)");
-    answering.join().unwrap();
+}
+
+/// Goal: a daemon that can be connected to and does not answer yet, as one that starts on a busy machine, is waited for, and
+/// that is said. Method: nobody takes the connection.
+#[test]
+fn a_daemon_that_says_nothing_yet_is_waited_for() {
+    let directory = directory();
+    let socket = directory.path().join("orchd.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let terminal = Terminal::start(&socket);
+    terminal.wait_for("waiting for orchd");
+    // Longer than it takes a daemon that is not there to be given up.
+    let late = |screen: &str| (6..30).any(|seconds| screen.contains(&format!("orchd has said nothing for {seconds}s")));
+    terminal.wait_until("more than 5 s", late);
+    drop(listener);
+    let fake = Fake::start(&socket, Samples::default());
+    terminal.wait_for("IN PROGRESS 3");
+    drop(fake);
 }
 
 #[test]
@@ -154,18 +197,48 @@ fn signals_give_the_terminal_back() {
 fn a_stopped_program_comes_back_with_its_screen() {
     let directory = directory();
     let fake = daemon(&directory);
-    let mut terminal = Terminal::start_shell("set -m; \"$TUI\" || echo suspended; fg; echo over", &fake.socket);
+    let terminal = Terminal::start_shell("set -m; \"$TUI\" || echo suspended; fg; echo over", &fake.socket);
+    assert_comes_back(terminal);
+}
+
+/// Goal: the shell gets the terminal also when it waits for what has started the program, such as a script.
+#[test]
+fn a_stopped_program_stops_what_has_started_it() {
+    let directory = directory();
+    let fake = daemon(&directory);
+    let line = "set -m; sh -c '\"$TUI\"; exit $?' || echo suspended; fg; echo over";
+    assert_comes_back(Terminal::start_shell(line, &fake.socket));
+}
+
+/// Goal: a program that nobody would have continue is not stopped, as one that a terminal or `ssh` has started itself.
+#[test]
+fn a_program_without_a_shell_is_not_suspended() {
+    let directory = directory();
+    let fake = daemon(&directory);
+    let mut terminal = Terminal::start(&fake.socket);
+    terminal.wait_for("IN PROGRESS 3");
+    terminal.press("\x1a");
+    terminal.wait_for("no shell is there");
+    kill(Pid::from_raw(terminal.pid()), Signal::SIGTSTP).unwrap();
+    terminal.press("5");
+    terminal.wait_for("critical path");
+    terminal.press("qq");
+    assert_eq!(terminal.wait_exit().exit_code(), 0);
+}
+
+fn assert_comes_back(mut terminal: Terminal) {
+    let enters = "\x1b[?1049h";
     terminal.wait_for("IN PROGRESS 3");
     terminal.press("\x1a");
     // The shell sees the stop, says so on its own screen, and continues the program at once.
-    terminal.wait_for("IN PROGRESS 3");
+    terminal.wait_for_bytes(enters, 2);
     terminal.press("5");
     terminal.wait_for("critical path");
     terminal.press("qq");
     terminal.wait_exit();
     let output = String::from_utf8_lossy(&terminal.all_output()).into_owned();
     assert!(output.contains("suspended") && output.contains("over"), "{output}");
-    assert_eq!(output.matches("\x1b[?1049h").count(), output.matches("\x1b[?1049l").count());
+    assert_eq!((output.matches(enters).count(), output.matches("\x1b[?1049l").count()), (2, 2), "one time each");
 }
 
 /// Goal: no process is left spinning on a terminal that is gone, whether SIGHUP reaches it or not.
@@ -255,7 +328,7 @@ fn a_terminal_that_is_lost_without_a_signal_ends_the_program() {
     let mut screen = vt100::Parser::default();
     while !screen.screen().contents().contains("IN PROGRESS 3") {
         let mut fds = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut fds, PollTimeout::from(30_000_u16)).unwrap() == 0 {
+        if poll(&mut fds, PollTimeout::try_from(PATIENCE).unwrap()).unwrap() == 0 {
             drop(child.kill());
             panic!("nothing was drawn: {}", screen.screen().contents());
         }
@@ -272,7 +345,7 @@ fn wait_bounded(mut child: Child) -> ExitStatus {
     let pid = Pid::from_raw(child.id().cast_signed());
     let (ended, receiver) = std::sync::mpsc::channel::<()>();
     let watch = std::thread::spawn(move || {
-        if receiver.recv_timeout(Duration::from_secs(30)) == Err(RecvTimeoutError::Timeout) {
+        if receiver.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             let _ended_meanwhile = kill(pid, Signal::SIGKILL);
         }
     });

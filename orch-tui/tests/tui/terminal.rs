@@ -10,15 +10,23 @@ use std::time::{Duration, Instant};
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, NativePtySystem, PtySize, PtySystem as _};
 
 /// How long anything may take. Far above what it does take, so that a busy machine changes nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What came out of the terminal.
 struct Output {
     screen: vt100::Parser,
     bytes: Vec<u8>,
     ended: bool,
-    /// Nobody reads any more after the next output.
-    is_leaving: bool,
+    /// Nobody reads any more once the screen shows this.
+    last: Option<&'static str>,
+    has_left: bool,
+}
+
+impl Output {
+    /// Whether nobody is to read any more.
+    fn is_last(&self) -> bool {
+        self.ended || self.last.is_some_and(|last| self.screen.screen().contents().contains(last))
+    }
 }
 
 /// The terminal and the program.
@@ -74,7 +82,8 @@ impl Terminal {
         let modes = modes(&*pair.master);
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
-        let output = Output { screen: parser(rows, columns), bytes: Vec::new(), ended: false, is_leaving: false };
+        let screen = parser(rows, columns);
+        let output = Output { screen, bytes: Vec::new(), ended: false, last: None, has_left: false };
         let output = Arc::new((Mutex::new(output), Condvar::new()));
         let mut reader = pair.master.try_clone_reader().unwrap();
         let kept = Arc::clone(&output);
@@ -87,8 +96,9 @@ impl Terminal {
                 output.screen.process(&buffer[..read]);
                 output.bytes.extend_from_slice(&buffer[..read]);
                 output.ended = read == 0;
+                output.has_left = output.is_last();
                 kept.1.notify_all();
-                if read == 0 || output.is_leaving {
+                if output.has_left {
                     return;
                 }
             }
@@ -111,11 +121,20 @@ impl Terminal {
 
     /// Waits until the screen is as wanted.
     pub(crate) fn wait_until(&self, what: &str, is_reached: impl Fn(&str) -> bool) -> String {
+        self.wait(what, |output| is_reached(&output.screen.screen().contents()))
+    }
+
+    /// Waits until as often as this what came out has something in it.
+    pub(crate) fn wait_for_bytes(&self, bytes: &str, times: usize) {
+        self.wait(bytes, |output| String::from_utf8_lossy(&output.bytes).matches(bytes).count() >= times);
+    }
+
+    fn wait(&self, what: &str, is_reached: impl Fn(&Output) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
         let mut output = self.output.0.lock().unwrap();
         loop {
             let screen = output.screen.screen().contents();
-            if is_reached(&screen) {
+            if is_reached(&output) {
                 return screen;
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -138,9 +157,10 @@ impl Terminal {
 
     /// Takes the terminal away, as a broken connection does.
     pub(crate) fn hang_up(&mut self) {
-        // The reader holds the terminal too and waits in a read; output makes it leave.
-        self.output.0.lock().unwrap().is_leaving = true;
+        // The reader holds the terminal, too, and waits in a read; the output that follows makes it leave.
+        self.output.0.lock().unwrap().last = Some("Help: what can be done here");
         self.press("?");
+        self.wait("the help", |output| output.has_left);
         self.reading.take().unwrap().join().unwrap();
         self.writer = None;
         self.master = None;

@@ -9,7 +9,8 @@ use orch_proto::request::Request;
 use orch_proto::view::Choice;
 
 use super::Overlay;
-use super::confirm::{ARM_MS, question};
+use super::arming::Arming;
+use super::confirm::question;
 use crate::text::SafeText;
 use crate::view::canvas::{Canvas, Line, centered, text};
 use crate::view::doc::Doc;
@@ -32,7 +33,7 @@ pub(crate) struct Choose {
     about: Doc,
     choices: Vec<Choice>,
     picked: Option<usize>,
-    armed_ms: u64,
+    pub(super) arming: Arming,
     pub(super) ticket: Option<u32>,
     pub(super) fault: Option<Fault>,
 }
@@ -48,16 +49,12 @@ impl Choose {
             about: question(row),
             choices: row.choices.clone(),
             picked: None,
-            armed_ms: model.now.mono_ms + ARM_MS,
+            arming: Arming::default(),
             ticket: None,
             fault: None,
         };
         model.overlays.push(Overlay::Choose(choose));
         vec![Cmd::DropInput]
-    }
-
-    pub(super) fn due_ms(&self, now_ms: u64) -> Option<u64> {
-        Some(self.armed_ms).filter(|&armed| armed > now_ms)
     }
 
     pub(super) fn on_key(mut self, model: &mut Model, key: Key) -> Vec<Cmd> {
@@ -70,7 +67,7 @@ impl Choose {
                 let at = usize::try_from(u32::from(digit) - u32::from('1')).unwrap_or(usize::MAX);
                 self.picked = Some(at).filter(|at| *at <= last).or(self.picked);
             }
-            (Code::Enter, _) if self.is_armed(model) => {
+            (Code::Enter, _) if self.is_armed() => {
                 if let Some(choice) = self.picked.and_then(|at| self.choices.get(at).copied()) {
                     return self.send(model, choice);
                 }
@@ -112,18 +109,18 @@ impl Choose {
             let line = Line::from_safe(text(format_args!("{} ", at + 1)), Role::Key);
             canvas.put(inside, row, &line.safe(text(format_args!("{:<7} {}", choice.label(), choice.text())), role));
         }
-        canvas.put(inside, above + below, &self.hint(model));
+        canvas.put(inside, above + below, &self.hint());
     }
 
-    fn is_armed(&self, model: &Model) -> bool {
-        model.now.mono_ms >= self.armed_ms && self.ticket.is_none()
+    fn is_armed(&self) -> bool {
+        self.arming == Arming::Armed && self.ticket.is_none()
     }
 
-    fn hint(&self, model: &Model) -> Line {
+    fn hint(&self) -> Line {
         if self.ticket.is_some() {
             return Line::of("sent, waiting for the daemon", Role::Busy);
         }
-        if model.now.mono_ms < self.armed_ms {
+        if self.arming != Arming::Armed {
             return Line::of("read first: keys in a moment", Role::Dim);
         }
         let line = Line::of("1-9 ", Role::Key).lit("pick", Role::Text).lit("  enter ", Role::Key);

@@ -1,6 +1,6 @@
 //! A question before something that can not be undone. Cancel has the focus, and nothing can be confirmed before the
-//! question has been on the screen for a moment: what was typed for something else must not answer it. A question that
-//! is longer than the screen can be confirmed only after its end was on the screen.
+//! question has been on the screen for a moment (`arming`): what was typed for something else must not answer it. A question
+//! that is longer than the screen can be confirmed only after its end was on the screen.
 //!
 //! **Invariant:** what is sent carries the digest that was shown; a new digest shows itself and starts the delay again.
 
@@ -10,6 +10,7 @@ use orch_proto::request::{Decision, Request};
 use ratatui::layout::Rect;
 
 use super::Overlay;
+use super::arming::Arming;
 use crate::text::SafeText;
 use crate::view::action::Action;
 use crate::view::canvas::{Canvas, Line, centered, split_bottom, text};
@@ -22,9 +23,6 @@ use crate::view::rows::ApprovalRow;
 use crate::view::submit;
 use crate::view::theme::Role;
 use crate::view::toast::Fault;
-
-/// How long a question is on the screen before it can be confirmed, in milliseconds.
-pub(crate) const ARM_MS: u64 = 500;
 
 /// Widest form of the question.
 const BOX_COLUMNS_MAX: u16 = 92;
@@ -47,7 +45,7 @@ enum Button {
 #[derive(Clone, Debug)]
 pub(crate) struct Confirm {
     ask: Ask,
-    armed_ms: u64,
+    pub(super) arming: Arming,
     focus: Button,
     /// What is asked about has changed while it was shown.
     changed: bool,
@@ -61,10 +59,9 @@ pub(crate) struct Confirm {
 impl Confirm {
     /// Puts the question on the screen.
     pub(crate) fn open(model: &mut Model, ask: Ask) -> Vec<Cmd> {
-        let armed_ms = model.now.mono_ms + ARM_MS;
         model.overlays.push(Overlay::Confirm(Self {
             ask,
-            armed_ms,
+            arming: Arming::default(),
             focus: Button::Cancel,
             changed: false,
             scroll: Scroll::default(),
@@ -79,10 +76,6 @@ impl Confirm {
         matches!(self.ask, Ask::Approve { .. }).then_some(Query::Approvals)
     }
 
-    pub(super) fn due_ms(&self, now_ms: u64) -> Option<u64> {
-        Some(self.armed_ms).filter(|&armed| armed > now_ms)
-    }
-
     pub(super) fn on_key(mut self, model: &mut Model, key: Key) -> Vec<Cmd> {
         match (key.code, key.typed()) {
             (Code::Esc, _) | (_, Some('n' | 'q')) => return Vec::new(),
@@ -90,7 +83,7 @@ impl Confirm {
             (Code::Tab | Code::BackTab | Code::Left | Code::Right, _) | (_, Some('h' | 'l')) => {
                 self.focus = if self.focus == Button::Cancel { Button::Go } else { Button::Cancel };
             }
-            (Code::Enter, _) | (_, Some('y')) if self.is_armed(model) => return self.go(model),
+            (Code::Enter, _) | (_, Some('y')) if self.is_armed() => return self.go(model),
             (Code::Down, _) | (_, Some('j')) => self.scroll.act(Action::Down),
             (Code::Up, _) | (_, Some('k')) => self.scroll.act(Action::Up),
             (Code::PageDown, _) => self.scroll.act(Action::PageDown),
@@ -126,7 +119,7 @@ impl Confirm {
             self.changed = true;
             (self.scroll, self.was_read) = (Scroll::default(), false);
             self.focus = Button::Cancel;
-            self.armed_ms = model.now.mono_ms + ARM_MS;
+            self.arming = Arming::Unseen;
         }
         true
     }
@@ -139,11 +132,11 @@ impl Confirm {
         for (row, line) in (0..body.height).zip(rows.iter().skip(self.scroll.top)) {
             canvas.put(body, row, line);
         }
-        canvas.put(buttons, 0, &self.buttons(model, verb));
+        canvas.put(buttons, 0, &self.buttons(verb));
     }
 
-    fn is_armed(&self, model: &Model) -> bool {
-        model.now.mono_ms >= self.armed_ms && self.was_read && self.ticket.is_none()
+    fn is_armed(&self) -> bool {
+        self.arming == Arming::Armed && self.was_read && self.ticket.is_none()
     }
 
     /// The box with its frame.
@@ -173,7 +166,7 @@ impl Confirm {
         rows
     }
 
-    fn buttons(&self, model: &Model, verb: &'static str) -> Line {
+    fn buttons(&self, verb: &'static str) -> Line {
         if self.ticket.is_some() {
             return Line::of("sent, waiting for the daemon", Role::Busy);
         }
@@ -183,7 +176,7 @@ impl Confirm {
         if !self.was_read {
             return line.lit("   j ", Role::Key).lit("reads on, to the end first", Role::Warn);
         }
-        if model.now.mono_ms < self.armed_ms {
+        if self.arming != Arming::Armed {
             return line.lit("   read first: keys in a moment", Role::Dim);
         }
         line.lit("   y ", Role::Key).lit(verb, Role::Text).lit("  esc ", Role::Key).lit("cancel", Role::Text)

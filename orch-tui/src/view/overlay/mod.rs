@@ -1,10 +1,12 @@
 //! What lies above a screen and has the keys: lists to pick from, texts, questions. A stack; the last one is on top.
 
 mod answer;
+mod arming;
 mod choose;
 mod confirm;
 mod deny;
 mod picker;
+mod say;
 mod viewer;
 
 pub(crate) use answer::AnswerForm;
@@ -12,7 +14,11 @@ pub(crate) use choose::Choose;
 pub(crate) use confirm::{Ask, Confirm};
 pub(crate) use deny::Deny;
 pub(crate) use picker::{Picker, PickerKind};
+pub(crate) use say::{Say, Unsent};
 pub(crate) use viewer::{Viewer, ViewerBody};
+
+use arming::Arming;
+use orch_proto::id::TaskId;
 
 use super::canvas::Canvas;
 use super::key::Key;
@@ -29,6 +35,7 @@ pub(crate) enum Overlay {
     Deny(Deny),
     Choose(Choose),
     Answer(AnswerForm),
+    Say(Say),
 }
 
 impl Overlay {
@@ -40,16 +47,44 @@ impl Overlay {
             Self::Deny(deny) => Some(deny.query()),
             Self::Choose(_) => Some(Query::Approvals),
             Self::Answer(_) => Some(Query::Questions),
-            Self::Picker(_) => None,
+            Self::Picker(_) | Self::Say(_) => None,
         }
     }
 
     /// When it changes by time alone.
-    pub(crate) fn due_ms(&self, now_ms: u64) -> Option<u64> {
+    pub(crate) fn due_ms(&self) -> Option<u64> {
+        self.arming().and_then(Arming::due_ms)
+    }
+
+    /// Whether it is a question that was on no screen yet.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.arming() == Some(Arming::Unseen)
+    }
+
+    /// How far it is from taking an answer, if it is a question that has to be seen first.
+    const fn arming(&self) -> Option<Arming> {
         match self {
-            Self::Confirm(confirm) => confirm.due_ms(now_ms),
-            Self::Choose(choose) => choose.due_ms(now_ms),
-            Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) | Self::Answer(_) => None,
+            Self::Confirm(confirm) => Some(confirm.arming),
+            Self::Choose(choose) => Some(choose.arming),
+            Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) | Self::Answer(_) | Self::Say(_) => None,
+        }
+    }
+
+    const fn arming_mut(&mut self) -> Option<&mut Arming> {
+        match self {
+            Self::Confirm(confirm) => Some(&mut confirm.arming),
+            Self::Choose(choose) => Some(&mut choose.arming),
+            Self::Picker(_) | Self::Viewer(_) | Self::Deny(_) | Self::Answer(_) | Self::Say(_) => None,
+        }
+    }
+
+    /// The task that is read about in it, if it is one.
+    pub(crate) const fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::Viewer(viewer) => viewer.task(),
+            Self::Picker(_) | Self::Confirm(_) | Self::Deny(_) | Self::Choose(_) | Self::Answer(_) | Self::Say(_) => {
+                None
+            }
         }
     }
 
@@ -60,9 +95,27 @@ impl Overlay {
             Self::Deny(deny) => deny.ticket,
             Self::Choose(choose) => choose.ticket,
             Self::Answer(form) => form.ticket,
+            Self::Say(say) => say.ticket,
             Self::Picker(_) | Self::Viewer(_) => None,
         }
     }
+}
+
+/// What is shown now is on the screen.
+pub(crate) fn on_shown(model: &mut Model) {
+    let now_ms = model.now.mono_ms;
+    if let Some(arming) = model.overlays.last_mut().and_then(Overlay::arming_mut) {
+        arming.see(now_ms);
+    }
+}
+
+/// Has the question on top take answers when its time has come. What was typed until now is for none.
+pub(crate) fn arm(model: &mut Model) -> Option<Cmd> {
+    let now_ms = model.now.mono_ms;
+    let arming = model.overlays.last_mut().and_then(Overlay::arming_mut)?;
+    let is_armed_now = arming.arm(now_ms);
+    model.dirty |= is_armed_now;
+    is_armed_now.then_some(Cmd::DropInput)
 }
 
 /// Gives a key to the overlay on top.
@@ -74,6 +127,7 @@ pub(crate) fn on_key(model: &mut Model, key: Key) -> Vec<Cmd> {
         Some(Overlay::Deny(deny)) => deny.on_key(model, key),
         Some(Overlay::Choose(choose)) => choose.on_key(model, key),
         Some(Overlay::Answer(form)) => form.on_key(model, key),
+        Some(Overlay::Say(say)) => say.on_key(model, key),
         None => Vec::new(),
     }
 }
@@ -84,12 +138,16 @@ pub(crate) fn on_paste(model: &mut Model, text: &str) {
         Some(Overlay::Picker(picker)) => picker.paste(text),
         Some(Overlay::Deny(deny)) => deny.edit.paste(text),
         Some(Overlay::Answer(form)) => form.paste(text),
-        Some(Overlay::Viewer(_) | Overlay::Confirm(_) | Overlay::Choose(_)) | None => {}
+        Some(Overlay::Say(say)) if say.ticket.is_none() => say.edit.paste(text),
+        Some(Overlay::Viewer(_) | Overlay::Confirm(_) | Overlay::Choose(_) | Overlay::Say(_)) | None => {}
     }
 }
 
 /// A request was answered: the question that sent it closes, or shows why not.
 pub(crate) fn on_submitted(model: &mut Model, ticket: u32, fault: Option<Fault>) {
+    if fault.is_none() && model.unsent.as_ref().is_some_and(|unsent| unsent.ticket == Some(ticket)) {
+        model.unsent = None;
+    }
     let Some(index) = model.overlays.iter().position(|overlay| overlay.ticket() == Some(ticket)) else { return };
     if fault.is_none() {
         model.overlays.remove(index);
@@ -100,6 +158,7 @@ pub(crate) fn on_submitted(model: &mut Model, ticket: u32, fault: Option<Fault>)
         Overlay::Deny(deny) => (deny.ticket, deny.fault) = (None, fault),
         Overlay::Choose(choose) => (choose.ticket, choose.fault) = (None, fault),
         Overlay::Answer(form) => (form.ticket, form.fault) = (None, fault),
+        Overlay::Say(say) => (say.ticket, say.fault) = (None, fault),
         Overlay::Picker(_) | Overlay::Viewer(_) => {}
     }
 }
@@ -120,6 +179,8 @@ pub(crate) fn settle(model: &mut Model) {
             Overlay::Deny(deny) => deny.settle(model),
             Overlay::Choose(choose) => choose.settle(model),
             Overlay::Answer(form) => form.settle(model),
+            // What was typed stays, whatever becomes of whom it is for.
+            Overlay::Say(_) => true,
         };
         if stays {
             model.overlays.push(overlay);
@@ -138,6 +199,7 @@ pub(crate) fn draw(model: &Model, canvas: &mut Canvas<'_>) {
             Overlay::Deny(deny) => deny.draw(model, canvas),
             Overlay::Choose(choose) => choose.draw(model, canvas),
             Overlay::Answer(form) => form.draw(model, canvas),
+            Overlay::Say(say) => say.draw(model, canvas),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A text over the whole screen: all about a task, a dossier, a diff, past errors.
 
-use super::Overlay;
+use orch_proto::id::TaskId;
 
+use super::Overlay;
 use crate::text::SafeText;
 use crate::view::action::{Action, Lookup, Scope, Spec, look_up};
 use crate::view::canvas::{Canvas, Line, split_bottom, text};
@@ -13,7 +14,7 @@ use crate::view::key::Key;
 use crate::view::layout::below;
 use crate::view::model::Model;
 use crate::view::msg::{Cmd, Query};
-use crate::view::screen::inbox;
+use crate::view::screen::{board, inbox};
 use crate::view::theme::Role;
 
 /// What is shown.
@@ -22,6 +23,8 @@ pub(crate) enum ViewerBody {
     Doc(Doc),
     /// The diff of a change, as soon as it is there.
     Diff(String),
+    /// All about a task, as it is now.
+    Task(TaskId),
 }
 
 /// The text and where it stands.
@@ -50,8 +53,19 @@ impl Viewer {
         matches!(self.body, ViewerBody::Diff(_))
     }
 
+    /// The task that is shown, if it is one.
+    pub(super) const fn task(&self) -> Option<TaskId> {
+        match self.body {
+            ViewerBody::Task(id) => Some(id),
+            ViewerBody::Doc(_) | ViewerBody::Diff(_) => None,
+        }
+    }
+
     fn pane(&self, model: &Model) -> Pane {
         let shown = model.selected_entry();
+        if self.task().is_some() {
+            return Pane::TaskViewer;
+        }
         // Answered in between, by whomever: what is selected now is something else.
         if self.about.is_some() && self.about == shown { Pane::ApprovalViewer } else { Pane::Viewer }
     }
@@ -59,6 +73,7 @@ impl Viewer {
     pub(super) fn query(&self) -> Option<Query> {
         match &self.body {
             ViewerBody::Diff(change) => Some(Query::Diff(change.clone())),
+            ViewerBody::Task(id) => Some(Query::Task(*id)),
             ViewerBody::Doc(_) => None,
         }
     }
@@ -70,6 +85,15 @@ impl Viewer {
             Lookup::Found(spec) if spec.scope == Scope::Answer => {
                 self.pressed.clear();
                 return self.answer(model, spec);
+            }
+            Lookup::Found(spec) if spec.scope == Scope::Dossier => {
+                self.pressed.clear();
+                model.overlays.push(Overlay::Viewer(self));
+                if let Err(reason) = spec.enabled(model) {
+                    model.toasts.refuse(model.now, reason);
+                    return Vec::new();
+                }
+                return board::act(model, spec.action);
             }
             Lookup::Found(spec) => {
                 self.scroll.act(spec.action);
@@ -122,14 +146,21 @@ impl Viewer {
             canvas.put(area, row, &shown);
         }
         let last = (self.scroll.top + usize::from(area.height)).min(count);
+        let notice = model.toasts.current().unwrap_or_default();
+        let lowest = split_bottom(area, u16::try_from(notice.len()).unwrap_or(u16::MAX)).1;
+        for (row, line) in (0..lowest.height).zip(notice) {
+            canvas.put(lowest, row, &line.clone().pad(usize::from(lowest.width)));
+        }
         let footer = footer(model, self.pane(model), usize::from(all.width)).lit(" ", Role::Text);
         let footer = footer.safe(text(format_args!("{last}/{count}")), Role::Dim);
         canvas.put(all, all.height.saturating_sub(1), &footer);
     }
 
     fn row_count(&self, model: &Model) -> usize {
+        let columns = usize::from(model.area.width);
         match (&self.body, &model.data.diff) {
-            (ViewerBody::Doc(doc), _) => doc.rows(usize::from(model.area.width)).len(),
+            (ViewerBody::Doc(doc), _) => doc.rows(columns).len(),
+            (ViewerBody::Task(id), _) => board::dossier(model, *id).rows(columns).len(),
             (ViewerBody::Diff(_), Some(diff)) => diff.lines.len() + usize::from(diff.truncated),
             (ViewerBody::Diff(_), None) => 1,
         }
@@ -137,11 +168,11 @@ impl Viewer {
 
     /// The rows that are visible. Of a long diff no others are touched.
     fn rows_from(&self, model: &Model, height: usize) -> Vec<Line> {
-        let top = self.scroll.top;
+        let (top, columns) = (self.scroll.top, usize::from(model.area.width));
+        let rows = |doc: &Doc| doc.rows(columns).into_iter().skip(top).take(height).collect();
         let change = match &self.body {
-            ViewerBody::Doc(doc) => {
-                return doc.rows(usize::from(model.area.width)).into_iter().skip(top).take(height).collect();
-            }
+            ViewerBody::Doc(doc) => return rows(doc),
+            ViewerBody::Task(id) => return rows(&board::dossier(model, *id)),
             ViewerBody::Diff(change) => change,
         };
         if let Some(fault) = model.loader.fault(&Query::Diff(change.clone())) {

@@ -16,7 +16,7 @@ pub(crate) use project::ProjectRow;
 pub(crate) use question::{FieldRow, QuestionRow};
 pub(crate) use run::{RunRow, StepRow};
 pub(crate) use system::{EventRow, StatusRow};
-pub(crate) use task::TaskRow;
+pub(crate) use task::{MessageRow, TaskRow, Thread};
 
 use crate::text::SafeText;
 

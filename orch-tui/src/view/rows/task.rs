@@ -2,7 +2,7 @@
 
 use orch_proto::Timestamp;
 use orch_proto::id::{ApprovalId, ChangeId, RunId, TaskId};
-use orch_proto::view::{TaskState, TaskView};
+use orch_proto::view::{MessageView, TaskState, TaskView};
 
 use super::{joined, local_name, safe_all, safe_opt, short_hash};
 use crate::fmt::eta;
@@ -31,6 +31,8 @@ pub(crate) struct TaskRow {
     pub(crate) ready: bool,
     pub(crate) waits: Vec<WaitRow>,
     pub(crate) work: SafeText,
+    /// An agent does the work, who can be told something.
+    pub(crate) has_agent: bool,
     pub(crate) depends_on: SafeText,
     pub(crate) requirements: SafeText,
     pub(crate) acceptance: Vec<SafeText>,
@@ -52,6 +54,44 @@ pub(crate) struct TaskRow {
     pub(crate) since: Timestamp,
 }
 
+/// What a person said to a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MessageRow {
+    pub(crate) from: SafeText,
+    /// What was said, line by line.
+    pub(crate) says: Vec<SafeText>,
+    pub(crate) at: Timestamp,
+    /// The run whose agent it was said to; none: the next one is told when it begins.
+    pub(crate) run: Option<SafeText>,
+    pub(crate) told_at: Option<Timestamp>,
+}
+
+impl From<MessageView> for MessageRow {
+    fn from(view: MessageView) -> Self {
+        Self {
+            from: SafeText::line(&view.from),
+            says: view.text.lines().map(SafeText::line).collect(),
+            at: view.at,
+            run: safe_opt(view.run.as_deref()),
+            told_at: view.told_at,
+        }
+    }
+}
+
+/// What people said to a task, which lists leave out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Thread {
+    pub(crate) task: TaskId,
+    /// The oldest first.
+    pub(crate) messages: Vec<MessageRow>,
+}
+
+impl From<TaskView> for Thread {
+    fn from(view: TaskView) -> Self {
+        Self { task: view.id, messages: view.messages.into_iter().map(MessageRow::from).collect() }
+    }
+}
+
 impl From<TaskView> for TaskRow {
     fn from(view: TaskView) -> Self {
         let waits = view.waits.iter().map(|wait| WaitRow {
@@ -69,6 +109,7 @@ impl From<TaskView> for TaskRow {
             ready: view.ready,
             waits: waits.collect(),
             work: SafeText::line(&view.work),
+            has_agent: view.work.starts_with("agent "),
             depends_on: joined(&view.depends_on),
             requirements: joined(&view.requirements),
             acceptance: safe_all(&view.acceptance),

@@ -24,6 +24,9 @@ fn draw_absence(canvas: &mut Canvas<'_>, area: Rect, (model, query): (&Model, &Q
     }
     match model.link {
         Link::Connecting => canvas.put(area, 0, &Line::of("connecting to the daemon", Role::Dim)),
+        Link::Waiting { .. } => {
+            canvas.put(area, 0, &Line::of("connected; what there is is shown when the daemon answers", Role::Dim));
+        }
         Link::Down { .. } => {
             canvas.put(area, 0, &Line::of("no daemon answers yet; it is tried again and again", Role::Dim));
         }

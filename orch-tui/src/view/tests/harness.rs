@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use orch_proto::request::Request;
-use orch_proto::view::{AuditReport, EventPage, LogPage};
-use orch_proto::{ErrorCode, RpcError};
+use orch_proto::view::{AuditReport, EventPage, LogPage, MessageView};
+use orch_proto::{ErrorCode, RpcError, Timestamp};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 
-use crate::view::samples::{NOW, Samples, run_id};
+use crate::view::samples::{NOW, Samples, run_id, task_id};
 use crate::view::{Answer, Cmd, Input, Key, LinkEvent, Loaded, Model, Msg, Now, Options, Query, draw, update};
 
 /// What the daemon has.
@@ -19,6 +19,22 @@ pub(super) enum World {
     Empty,
     Normal,
     Hostile,
+}
+
+/// Two messages: one that an agent was told, and one for the next.
+fn thread(samples: Samples) -> Vec<MessageView> {
+    let ago = |seconds: i64| Timestamp::from_unix_us(NOW.unix_us() - seconds * 1_000_000);
+    let first = MessageView {
+        number: 1,
+        from: samples.text("user:alice"),
+        text: samples.text("use the other port\nand say so in the README"),
+        at: ago(60),
+        run: Some("R-3".into()),
+        told_at: Some(ago(50)),
+    };
+    let text = samples.text("in lower case, please");
+    let second = MessageView { number: 2, text, at: ago(10), run: None, told_at: None, ..first.clone() };
+    vec![first, second]
 }
 
 /// A model with its surroundings.
@@ -31,14 +47,19 @@ pub(super) struct Harness {
     pub(super) requests: Vec<(u32, Request)>,
     /// Commands that the program would have to do itself.
     pub(super) commands: Vec<Cmd>,
+    /// What people said to the second task.
+    pub(super) thread: Vec<MessageView>,
+    /// The machine is too busy to draw anything.
+    pub(super) is_busy: bool,
 }
 
 impl Harness {
     /// A model that has not heard of the daemon.
     pub(super) fn offline(size: (u16, u16), world: World) -> Self {
-        let options = Options { unicode: true, ..Options::default() };
+        let options = Options { unicode: true, can_suspend: true, ..Options::default() };
         let model = Model::new(options, size, Now { mono_ms: 0, wall: NOW });
-        Self { model, world, mono_ms: 0, requests: Vec::new(), commands: Vec::new() }
+        let thread = thread(Samples { hostile: world == World::Hostile });
+        Self { model, world, mono_ms: 0, requests: Vec::new(), commands: Vec::new(), thread, is_busy: false }
     }
 
     /// A model that is connected and knows what it asked for.
@@ -86,7 +107,16 @@ impl Harness {
                     other => self.commands.push(other),
                 }
             }
+            if messages.is_empty() && !self.is_busy && self.model.has_unseen_question() {
+                messages.push_back(Msg::Shown);
+            }
         }
+    }
+
+    /// What was put off is drawn.
+    pub(super) fn draw_at_last(&mut self) {
+        self.is_busy = false;
+        self.message(Msg::Timer);
     }
 
     /// The daemon answers something else than before.
@@ -103,6 +133,14 @@ impl Harness {
             Query::Status => Answer::Status(Box::new(samples.status())),
             Query::Projects => Answer::Projects(samples.projects()),
             Query::Tasks => Answer::Tasks(if is_empty { Vec::new() } else { samples.tasks() }),
+            Query::Task(task) => {
+                let found = samples.tasks().into_iter().find(|known| known.id == *task);
+                let mut found = found.ok_or_else(|| RpcError::new(ErrorCode::NotFound, "no such task"))?;
+                if *task == task_id(2) {
+                    found.messages.clone_from(&self.thread);
+                }
+                Answer::Task(Box::new(found))
+            }
             Query::Runs => Answer::Runs(if is_empty { Vec::new() } else { samples.runs() }),
             Query::Run(run) => {
                 let found = samples.runs().into_iter().find(|known| known.id == *run);

@@ -102,7 +102,7 @@ proptest! {
 #[test]
 fn every_size_draws_something() {
     let mut harness = Harness::online((80, 24), World::Hostile);
-    for keys in ["1", "2", "2 enter", "2 enter tab", "3", "3 A", "3 G Q", "5", "8", "9", "?"] {
+    for keys in ["1", "2", "2 enter", "2 enter tab", "3", "3 A", "3 G Q", "5", "8", "9", "?", "1 M", "1 enter"] {
         for (columns, rows) in (1..60).flat_map(|columns| [(columns, columns / 3 + 1), (columns, 60 - columns)]) {
             harness.resize((columns, rows));
             assert_harmless(&harness.buffer());

@@ -132,6 +132,11 @@ fn task() {
 }
 
 #[test]
+fn say() {
+    check("say", "enter M u s e space t h e ctrl-j p o r t");
+}
+
+#[test]
 fn which_key() {
     check("which_key", "g");
 }
@@ -144,6 +149,9 @@ fn connection() {
     writeln!(shown, "=== first frame\n{}", harness.screen()).unwrap();
     harness.disconnect();
     writeln!(shown, "=== never there\n{}", harness.screen()).unwrap();
+    harness.message(crate::view::Msg::Link(crate::view::LinkEvent::Waiting));
+    harness.wait_ms(7_000);
+    writeln!(shown, "=== says nothing yet\n{}", harness.screen()).unwrap();
     harness.connect();
     harness.wait_ms(13_000);
     writeln!(shown, "=== silent\n{}", harness.screen()).unwrap();

@@ -54,6 +54,29 @@ fn an_approval_needs_the_question_to_have_been_seen() {
     assert!(harness.model.overlays.is_empty());
 }
 
+/// Goal: neither a machine that draws late nor one that reads late lets a key from before answer.
+#[test]
+fn what_was_typed_before_a_question_was_seen_for_a_moment_does_not_answer_it() {
+    let mut harness = online();
+    harness.is_busy = true;
+    harness.press("a A");
+    harness.wait_ms(60_000);
+    harness.press("y");
+    assert_eq!(decisions(&harness), [], "it was opened long ago, and nobody has seen it");
+    harness.draw_at_last();
+    harness.press("y");
+    assert_eq!(decisions(&harness), [], "it was seen just now");
+    harness.mono_ms += 5_000;
+    harness.press("y");
+    assert_eq!(decisions(&harness), [], "it was typed before the program came to look at the time");
+    harness.commands.clear();
+    harness.message(Msg::Timer);
+    assert_eq!(harness.commands, [Cmd::DropInput], "and so was what nobody has read so far");
+    assert!(harness.screen().contains("y approve"), "{}", harness.screen());
+    harness.press("y");
+    assert_eq!(decisions(&harness).len(), 1);
+}
+
 #[test]
 fn enter_cancels_a_question_unless_the_focus_was_moved() {
     let mut harness = online();

@@ -6,23 +6,19 @@ use orch_proto::request::Request;
 use orch_proto::view::{Column, TaskState};
 use ratatui::layout::Rect;
 
-use crate::text::SafeText;
 use crate::view::action::Action;
 use crate::view::canvas::text;
 use crate::view::cursor::Cursor;
 use crate::view::data::Data;
-use crate::view::doc::Doc;
 use crate::view::filter::Filter;
 use crate::view::focus::{Pane, Screen};
 use crate::view::layout;
 use crate::view::model::{Model, Sent};
 use crate::view::msg::Cmd;
-use crate::view::overlay::{Ask, Confirm, Viewer, ViewerBody};
+use crate::view::overlay::{Ask, Confirm, Say, Viewer, ViewerBody};
 use crate::view::rows::TaskRow;
 use crate::view::screen::{log_pane, runs};
 use crate::view::submit;
-use crate::view::theme::Role;
-use crate::view::words;
 
 /// The columns, left to right, with their titles.
 pub(crate) const COLUMNS: [(Column, &str); 5] = [
@@ -227,6 +223,7 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
             let ask = Ask::CancelTask { task: task.id, name: task.full_name.clone(), title: task.title.clone() };
             return Confirm::open(model, ask);
         }
+        Action::Say => return Say::to_task(model),
         _ => move_cursor(model, action),
     }
     Vec::new()
@@ -279,39 +276,6 @@ fn request(model: &mut Model, action: Action) -> Vec<Cmd> {
 
 fn open_task(model: &mut Model) {
     let Some(task) = model.selected_task() else { return };
-    let title = text(format_args!("{}  {}", task.full_name, task.title));
-    let doc = dossier(task);
-    model.overlays.push(Viewer::open(title, ViewerBody::Doc(doc)));
-}
-
-/// All that is known of a task.
-fn dossier(task: &TaskRow) -> Doc {
-    let optional = |text: &Option<SafeText>| text.clone().unwrap_or_default();
-    let estimate = task.estimate_minutes.map(|(low, high)| text(format_args!("{low}-{high} min")));
-    let mut doc = Doc::new()
-        .head(words::task(task).line())
-        .field("title", task.title.clone())
-        .field("work", task.work.clone())
-        .field("plan key", optional(&task.key))
-        .field("serves", task.requirements.clone())
-        .field("needs", task.depends_on.clone())
-        .field("attempts", text(format_args!("{} of {}", task.attempts, task.attempts_max)))
-        .field("priority", text(format_args!("{}", task.priority)))
-        .field("estimate", estimate.unwrap_or_default())
-        .field("eta", task.eta.as_ref().map(|(_, sentence)| sentence.clone()).unwrap_or_default())
-        .field("run", optional(&task.run_name))
-        .field("change", optional(&task.change_name))
-        .field_as("approval", optional(&task.approval_name), Role::Warn)
-        .field_as("commit", optional(&task.commit), Role::Good)
-        .field_as("failed", optional(&task.last_failure), Role::Bad);
-    if !task.waits.is_empty() {
-        doc = doc.gap().head(crate::view::canvas::Line::of("Waits for", Role::Heading));
-        for wait in &task.waits {
-            doc = doc.item("-", text(format_args!("{}: {}", wait.code, wait.text)), Role::Text);
-            if let Some(hint) = &wait.hint {
-                doc = doc.item("    hint:", hint.clone(), Role::Key);
-            }
-        }
-    }
-    doc.list("Is done when", &task.acceptance)
+    let (id, title) = (task.id, text(format_args!("{}  {}", task.full_name, task.title)));
+    model.overlays.push(Viewer::open(title, ViewerBody::Task(id)));
 }

@@ -11,7 +11,7 @@ use crate::view::focus::{Pane, Screen};
 use crate::view::layout;
 use crate::view::model::Model;
 use crate::view::msg::Cmd;
-use crate::view::overlay::{Ask, Confirm};
+use crate::view::overlay::{Ask, Confirm, Say};
 use crate::view::rows::RunRow;
 use crate::view::screen::log_pane;
 
@@ -131,6 +131,9 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
         let Some(run) = model.selected_run() else { return Vec::new() };
         let ask = Ask::CancelRun { run: run.id, name: run.full_name.clone(), title: run.title.clone() };
         return Confirm::open(model, ask);
+    }
+    if action == Action::Say {
+        return Say::to_run(model);
     }
     let Some(detail) = &mut model.runs.open else {
         if action == Action::Open {
