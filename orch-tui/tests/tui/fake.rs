@@ -180,7 +180,7 @@ impl State {
                 let task = world.tasks.iter_mut().find(|known| known.id.to_string() == task.0);
                 let task = task.ok_or_else(|| RpcError::new(ErrorCode::NotFound, "no such task"))?;
                 let (number, from, text) = (1, "user:alice".into(), text.clone());
-                task.messages.push(MessageView { number, from, text, at: NOW, run: None, told_at: None });
+                task.messages.push(MessageView { number, from, text, at: NOW, run: None, told_at: None, reply: None });
                 self.announce(&mut world, "task.said");
                 Ok(Vec::new())
             }

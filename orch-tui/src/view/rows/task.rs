@@ -64,6 +64,8 @@ pub(crate) struct MessageRow {
     /// The run whose agent it was said to; none: the next one is told when it begins.
     pub(crate) run: Option<SafeText>,
     pub(crate) told_at: Option<Timestamp>,
+    /// What the agent answered, line by line, and when.
+    pub(crate) reply: Option<(Vec<SafeText>, Timestamp)>,
 }
 
 impl From<MessageView> for MessageRow {
@@ -74,6 +76,7 @@ impl From<MessageView> for MessageRow {
             at: view.at,
             run: safe_opt(view.run.as_deref()),
             told_at: view.told_at,
+            reply: view.reply.map(|reply| (reply.text.lines().map(SafeText::line).collect(), reply.at)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use orch_proto::request::Request;
-use orch_proto::view::{AuditReport, EventPage, LogPage, MessageView};
+use orch_proto::view::{AuditReport, EventPage, LogPage, MessageView, ReplyView};
 use orch_proto::{ErrorCode, RpcError, Timestamp};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -31,9 +31,10 @@ fn thread(samples: Samples) -> Vec<MessageView> {
         at: ago(60),
         run: Some("R-3".into()),
         told_at: Some(ago(50)),
+        reply: Some(ReplyView { text: samples.text("It is 8081 now.\nThe README says so."), at: ago(20) }),
     };
     let text = samples.text("in lower case, please");
-    let second = MessageView { number: 2, text, at: ago(10), run: None, told_at: None, ..first.clone() };
+    let second = MessageView { number: 2, text, at: ago(10), run: None, told_at: None, reply: None, ..first.clone() };
     vec![first, second]
 }
 

@@ -37,8 +37,15 @@ fn the_dossier_shows_what_was_said_and_follows_it() {
     let mut harness = online();
     harness.press("enter");
     let screen = harness.screen();
-    for said in ["Said", "- user:alice at 09:04:57, R-3 was told at 09:05:07", "  use the other port\n", "  and say so"]
-    {
+    for said in [
+        "Said",
+        "- user:alice at 09:04:57, R-3 was told at 09:05:07",
+        "  use the other port\n",
+        "  and say so",
+        "- R-3 at 09:05:37, in answer",
+        "  It is 8081 now.",
+        "  The README says so.",
+    ] {
         assert!(screen.contains(said), "{said}: {screen}");
     }
     assert!(screen.contains("at 09:05:47, told with each attempt after it"), "{screen}");

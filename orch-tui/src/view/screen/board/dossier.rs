@@ -57,7 +57,7 @@ fn waits(mut doc: Doc, task: &TaskRow) -> Doc {
     doc
 }
 
-/// What people said to it, and who was told.
+/// What people said to it, who was told, and what was answered.
 fn said(doc: Doc, model: &Model, task: &TaskRow) -> Doc {
     let messages = model.data.thread.as_ref().filter(|thread| thread.task == task.id).map(|thread| &thread.messages);
     if !task.has_agent && messages.is_none_or(Vec::is_empty) {
@@ -79,6 +79,13 @@ fn said(doc: Doc, model: &Model, task: &TaskRow) -> Doc {
         doc = doc.item("-", head, Role::Dim);
         for line in &message.says {
             doc = doc.item(" ", line.clone(), Role::Text);
+        }
+        if let Some((says, at)) = &message.reply {
+            let who = message.run.clone().unwrap_or_else(|| SafeText::literal("its agent"));
+            doc = doc.item("-", text(format_args!("{who} at {}, in answer", when::time_of_day(*at))), Role::Dim);
+            for line in says {
+                doc = doc.item(" ", line.clone(), Role::Text);
+            }
         }
     }
     doc
