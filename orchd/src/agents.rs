@@ -280,8 +280,9 @@ fn program(app: &App, config: &AgentConfig) -> Result<Found, AgentError> {
             false => Err(std::io::ErrorKind::InvalidInput.into()),
         });
         found.map_err(|source| AgentError::Transcript { name: config.name.clone(), source })?;
-        return Program::find(&driver(app, config)?)
-            .map_err(|source| AgentError::Driver { name: config.name.clone(), source });
+        let found = Program::find(&driver(app, config)?);
+        let found = found.map_err(|source| AgentError::Driver { name: config.name.clone(), source });
+        return Ok((found?, None));
     }
     let path = config.program.clone().unwrap_or_else(by_name);
     let found = Program::find(&path).map_err(|source| AgentError::Program { name: config.name.clone(), source });

@@ -19,7 +19,7 @@ use orch_proto::{ErrorCode, RpcError};
 use tokio::time::Instant;
 
 use super::line::Line;
-use super::{keeper, messages, tool};
+use super::{messages, tool};
 use crate::answers;
 use crate::app::blocking;
 use crate::convert;
