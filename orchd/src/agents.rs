@@ -323,7 +323,7 @@ pub(crate) fn checks(app: &App) -> Vec<DoctorCheck> {
             Ok(_) => None,
             Err(AgentError::Key { secret, .. }) => Some(format!("orchctl secret set {secret}")),
             Err(AgentError::Transcript { .. }) => Some(format!("set `agents.{}.transcript`", config.name)),
-            Err(AgentError::Tool { tool, .. }) => Some(format!("orchctl tool install {tool}")),
+            Err(AgentError::Tool { fix, .. }) => Some(fix.clone()),
             Err(AgentError::Driver { .. }) => {
                 Some("install `orchctl` beside `orchd`, or set `daemon.orchctl`".to_owned())
             }
@@ -332,7 +332,12 @@ pub(crate) fn checks(app: &App) -> Vec<DoctorCheck> {
                 Some(format!("install `{program}`, or set `agents.{}.program`", config.name))
             }
         };
-        let result = if fix.is_none() { CheckResult::Ok } else { CheckResult::Failed };
+        let is_coming = matches!(&found, Err(AgentError::Tool { tool, .. }) if app.recipe_tools.is_coming(tool));
+        let result = match &fix {
+            None => CheckResult::Ok,
+            Some(_) if is_coming => CheckResult::Warning,
+            Some(_) => CheckResult::Failed,
+        };
         DoctorCheck { name: format!("agent {}", config.name), result, detail, fix }
     };
     app.config.agents.agents.values().map(check).chain(planner_check(app)).collect()

@@ -40,6 +40,8 @@ pub(crate) fn of_run(app: &App, run: &Run, task: &Task, project: &Project) -> Re
         requirements,
         gates: gates.into_iter().map(|gate| (gate.name, gate.run)).collect(),
         has_channel: run.access.channel && app.channel_program.is_some(),
+        network: run.access.network.iter().map(ToString::to_string).collect(),
+        tools: task.tools.keys().cloned().collect(),
         attempt: run.attempt,
         last_failure: task.last_failure.clone(),
         diff: diff_before(app, run)?,

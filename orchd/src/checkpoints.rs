@@ -35,7 +35,7 @@ pub(crate) fn inputs(app: &App, task: &Task, project: &Project, base: Option<&st
         return None;
     }
     let mut programs = BTreeMap::new();
-    let named = tools.iter().cloned().chain(project.gate_tools()).chain([SHELL.to_owned()]);
+    let named = tools.iter().chain(task.tools.keys()).cloned().chain(project.gate_tools()).chain([SHELL.to_owned()]);
     for name in named {
         let digest = match app.recipe_tools.answer(&name, &app.tools, &app.config.network) {
             Answer::Tool(tool) => Ok(tool.record.content),

@@ -171,9 +171,9 @@ struct Ways {
 impl Ways {
     /// Looks for stamps in what came at `now_us`. One that is cut in two is left out.
     fn take(&mut self, data: &[u8], now_us: u64) {
-        for line in data.split(|byte| *byte == b'\n') {
-            let stamp =
-                line.strip_prefix(b": at ").and_then(|stamp| std::str::from_utf8(stamp).ok()?.parse::<u64>().ok());
+        for line in data.split_inclusive(|byte| *byte == b'\n') {
+            let stamp = line.strip_prefix(b": at ").and_then(|rest| rest.strip_suffix(b"\n"));
+            let stamp = stamp.and_then(|stamp| std::str::from_utf8(stamp).ok()?.parse::<u64>().ok());
             let Some(stamp) = stamp else { continue };
             let way = i128::from(now_us) - i128::from(stamp);
             self.range = Some(self.range.map_or((way, way), |(least, most)| (least.min(way), most.max(way))));

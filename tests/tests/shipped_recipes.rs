@@ -40,8 +40,13 @@ fn tools_parse_and_are_named_like_their_files() {
 }
 
 /// What is pinned is what npm publishes of its own packages, and a host of another processor is told so.
+/// What npm found to be right when it installed the same packages is what the recipes pin, for the processor of this machine.
 #[test]
-fn agents_of_recipes_are_pinned_by_what_npm_publishes() {
+fn agents_of_recipes_are_pinned_by_what_npm_publishes() -> anyhow::Result<()> {
+    let installed = match orch_tests::agents::installed() {
+        Ok(installed) => Some(installed),
+        Err(missing) => missing.holds().map(|_| None)?,
+    };
     for (name, processors) in [("codex", 2), ("claude-code", 2), ("opencode", 1)] {
         let file = format!("tools/{name}.yaml");
         let text = fs::read_to_string(recipes().join(&file)).expect("it ships");
@@ -54,7 +59,12 @@ fn agents_of_recipes_are_pinned_by_what_npm_publishes() {
             assert!(source.checksum.as_str().starts_with("sha512-"), "{}", source.url);
         }
         assert!(tool.permissions.network.is_empty(), "its steps reach nothing");
+        let own = tool.source_for(std::env::consts::ARCH).zip(installed.as_deref());
+        if let Some((own, installed)) = own {
+            assert!(installed.contains(&format!("\"{}\"", own.checksum)), "{} is not {}", own.url, own.checksum);
+        }
     }
+    Ok(())
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use orch_adapters::host_tools::SYSTEM_PATH;
 use orch_core::command::Word;
-use orch_core::decide::tool_digest;
+use orch_core::decide::{stands, tool_digest};
 use orch_core::entity::{Project, Run, Task};
+use orch_core::recipe::{ToolRecipe, ToolRequest};
 use orch_core::view::View as _;
 use orch_proto::channel::{Answer, Answered, ApprovalAnswer, ToolAnswer, Verb};
 use orch_proto::{ErrorCode, RpcError};
@@ -23,8 +24,8 @@ use crate::rpc::errors;
 enum Found {
     /// It has it, under this path.
     Here(String),
-    /// It is on the host, and comes from there.
-    OnHost(String),
+    /// It can be given, under this name and from there.
+    There { name: String, source: String },
 }
 
 /// Answers where the program is, or has a person asked.
@@ -33,13 +34,14 @@ pub(super) async fn request(line: &Line, verb: Verb) -> Answer {
         return Err(RpcError::new(ErrorCode::Internal, "no tool is asked for"));
     };
     let until = until(wait_ms);
-    let source = match look(line, &name).await? {
+    let (name, source) = match look(line, &name).await? {
         Found::Here(path) => return Ok(Answered::Tool { state: ToolAnswer::Here { path } }),
-        Found::OnHost(source) => source,
+        Found::There { name, source } => (name, source),
     };
     let digest = tool_digest(line.run, &name, &source);
     let asked = loop {
-        match find_action(line, digest).await? {
+        // One that came to nothing is asked anew.
+        match find_action(line, digest).await?.filter(stands) {
             Some(asked) => break asked.id,
             None => {
                 let expires = crate::clock::now().plus_ms(expires_ms);
@@ -78,17 +80,30 @@ fn find(app: &App, of: (&Run, &Task, &Project), name: &str) -> Result<Found, Rpc
     let mut has = needed_tools(app, of);
     // What was given while the run was under way it has not.
     has.retain(|tool| !of.0.channel.asked.iter().any(|asked| asked.is_tool(tool)));
-    if let Some(path) = app.tool_set(&has).inside(name) {
+    let recipe = app.recipe_tools.meant(name);
+    let set = app.tool_set(&has);
+    let is_among = |recipe: &&ToolRecipe| has.iter().any(|tool| ToolRequest::parse(tool).name == recipe.name);
+    let program = recipe.filter(is_among).map_or(name, |recipe| recipe.program.as_str());
+    if let Some(path) = set.inside(program) {
         return Ok(Found::Here(path.display().to_string()));
     }
-    match tool_source(app, name) {
-        Ok(Some(source)) => Ok(Found::OnHost(source)),
+    let name = canonical(app, name);
+    match tool_source(app, &name) {
+        Ok(Some(source)) => Ok(Found::There { name, source }),
         Ok(None) => {
-            let everywhere = SYSTEM_PATH.split(':').map(|place| Path::new(place).join(name));
+            let everywhere = SYSTEM_PATH.split(':').map(|place| Path::new(place).join(&name));
             let path = everywhere.into_iter().find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name));
             Ok(Found::Here(path.display().to_string()))
         }
-        Err(_) => Err(nowhere(app, name, &has)),
+        Err(_) => Err(nowhere(app, &name, &has)),
+    }
+}
+
+/// The name by which a tool is given: that of its recipe where only its program was named and the host has no such program.
+pub(super) fn canonical(app: &App, name: &str) -> String {
+    match app.recipe_tools.meant(name) {
+        Some(recipe) if app.tools.require(name).is_err() => recipe.name.clone(),
+        _ => name.to_owned(),
     }
 }
 

@@ -54,7 +54,11 @@ pub(super) async fn answer(line: &Line, verb: Verb) -> Answer {
         Verb::Replied { number, text } => line.say(Word::Replied { number, text }).await.map(|_| Answered::Done),
         Verb::ProposeChange { title, body } => line.say(Word::Propose { title, body }).await.map(|_| Answered::Done),
         Verb::RequestTool { .. } => tool::request(line, verb).await,
-        Verb::WithdrawTool { name } => line.say(Word::WithdrawTool { name }).await.map(|_| Answered::Done),
+        Verb::WithdrawTool { name } => {
+            let app = std::sync::Arc::clone(&line.app);
+            let name = blocking(move || tool::canonical(&app, &name)).await;
+            line.say(Word::WithdrawTool { name }).await.map(|_| Answered::Done)
+        }
         Verb::Artifact { .. } => Err(RpcError::new(ErrorCode::Internal, "a file was taken for a question")),
     }
 }

@@ -61,6 +61,8 @@ enum LaunchError {
         "may not be given {what}: nobody approved it, and the configuration does not allow it; `orchctl task edit` with its recipe asks"
     )]
     NotAllowed { what: String },
+    #[error("its role does not reach {what} any more; a new attempt has what the role has now")]
+    OtherRole { what: String },
     #[error(
         "has `isolation: none`, which the configuration does not allow any more; set `sandbox.allow_none` or edit its recipe"
     )]
@@ -137,7 +139,7 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
     Ok(match launched {
         Ok(end) => Launched::Started(end),
         // It is started when that can be put on record; one that is over is not.
-        Err(LaunchError::NotTold(error) | LaunchError::NotEquipped(error)) => {
+        Err(LaunchError::NotTold(error) | LaunchError::NotEquipped(error)) if !is_against_rules(&error) => {
             tracing::warn!(run = %run.id, error = chain(&error), "a run is not started yet");
             Launched::NotNow
         }
@@ -153,8 +155,11 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
         Err(error) => {
             let class = match &error {
                 LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
-                // The next attempt waits for the tool.
-                LaunchError::Agent(AgentError::Tool { .. }) | LaunchError::Installed(_) => FailureClass::Infrastructure,
+                // The next attempt waits for the tool, or is another one.
+                LaunchError::Agent(AgentError::Tool { .. } | AgentError::Server { .. })
+                | LaunchError::Installed(_)
+                | LaunchError::OtherRole { .. } => FailureClass::Infrastructure,
+                LaunchError::Tool { tool, .. } if is_of_recipe(app, tool) => FailureClass::Infrastructure,
                 // Trying again does not help before somebody mends the host.
                 LaunchError::Tool { .. }
                 | LaunchError::OtherTool { .. }
@@ -194,6 +199,16 @@ async fn begin(
     }
     let app = Arc::clone(app);
     blocking(move || launch(&app, (&of.0, &of.1, &of.2), (layers.as_deref(), prompt.as_ref()))).await
+}
+
+/// Whether a recipe installs what has this name.
+fn is_of_recipe(app: &App, tool: &str) -> bool {
+    app.recipe_tools.recipe(&ToolRequest::parse(tool).name).is_some()
+}
+
+/// Whether it is refused as it would be again: for another reason than that the run has gone on, which the next look tells.
+const fn is_against_rules(error: &ExecuteError) -> bool {
+    matches!(error, ExecuteError::Rejected(DecideError::Invalid { .. }))
 }
 
 /// Whether it is for want of space on the disk, which is nothing that this run did.
@@ -356,7 +371,13 @@ fn granted(app: &App, (run, task, project): (&Run, &Task, &Project)) -> Result<S
     let questions = app.config.network.questions(&asked);
     // Without the approval that a task has, no run of it is made.
     if task.approval.is_none() && !questions.is_empty() {
-        return Err(LaunchError::NotAllowed { what: questions.join(", ") });
+        let what = questions.join(", ");
+        // What the task does not ask for was the word of the role that it was chosen with.
+        let of_task = app.config.network.questions(&task.spec.work.access());
+        return Err(match of_task.is_empty() {
+            true => LaunchError::OtherRole { what },
+            false => LaunchError::NotAllowed { what },
+        });
     }
     let values = app.secrets.values(run.access.secrets.iter().map(|secret| &secret.name)).map_err(|error| {
         let hint = match &error {
@@ -445,10 +466,12 @@ fn tools(
 /// # Errors
 /// What is to be done so that it is there.
 pub(crate) fn tool_source(app: &App, tool: &str) -> Result<Option<String>, String> {
-    match app.recipe_tools.answer(tool, &app.tools, &app.config.network) {
+    let (tools, network) = (&app.recipe_tools, &app.config.network);
+    let offer = || tools.recipe(tool).and_then(|recipe| tools.offer(recipe, network));
+    match tools.answer(tool, &app.tools, network) {
         Answer::Host { name } => Ok(app.tools.source(&name)?.map(|source| source.display().to_string())),
-        Answer::Tool(tool) => Ok(Some(tool.used().line())),
-        Answer::Missing { fix } => Err(fix),
+        Answer::Tool(_) => Ok(offer()),
+        Answer::Missing { fix } => offer().map(Some).ok_or(fix),
     }
 }
 

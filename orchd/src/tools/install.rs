@@ -69,7 +69,7 @@ impl InstallError {
     const fn is_passing(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_passing(),
-            Self::TooSlow | Self::Prepare(_) | Self::Read(_) => true,
+            Self::TooSlow | Self::Prepare(_) | Self::Read(_) | Self::Cache(ToolCacheError::Io { .. }) => true,
             Self::Jail(error) => matches!(error, JailError::Submit(_) | JailError::Lost | JailError::Escapes { .. }),
             _ => false,
         }

@@ -105,6 +105,21 @@ impl RecipeTools {
         self.recipes.get(name).filter(|recipe| recipe.is_installed())
     }
 
+    /// The recipe that is meant by a name: its own, or that of its program.
+    pub(crate) fn meant(&self, name: &str) -> Option<&ToolRecipe> {
+        self.recipe(name).or_else(|| self.recipes.iter().find(|recipe| recipe.is_installed() && recipe.program == name))
+    }
+
+    /// What a person is offered who is asked for the tool, when it is there or may be installed without a question: the same as
+    /// long as its recipe is.
+    pub(crate) fn offer(&self, recipe: &ToolRecipe, network: &NetworkConfig) -> Option<String> {
+        let source = recipe.source_for(PROCESSOR)?;
+        let is_there = matches!(self.records.state(&recipe.name), State::Ready(_));
+        let key = tool_cache::key(recipe, source);
+        let line = || format!("recipe {} {}, {key}", recipe.name, recipe.version);
+        (is_there || self.questions(recipe, source, network).is_empty()).then(line)
+    }
+
     /// All recipes.
     pub(crate) fn recipes(&self) -> impl Iterator<Item = &ToolRecipe> {
         self.recipes.iter()
@@ -112,6 +127,11 @@ impl RecipeTools {
 
     pub(crate) fn state(&self, name: &str) -> State {
         self.records.state(name)
+    }
+
+    /// Whether it comes to be installed by itself.
+    pub(crate) fn is_coming(&self, name: &str) -> bool {
+        self.records.state(name).is_under_way()
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
@@ -122,7 +142,15 @@ impl RecipeTools {
     /// nothing more of it, until the tool is installed.
     pub(crate) fn answer(&self, request: &str, host: &HostTools, network: &NetworkConfig) -> Answer {
         let request = ToolRequest::parse(request);
-        let Some(recipe) = self.recipe(&request.name) else { return Answer::Host { name: request.name } };
+        let Some(recipe) = self.recipe(&request.name) else {
+            return match &request.checksum {
+                // Whatever the host has of that name is not known to be it.
+                Some(_) => {
+                    Answer::Missing { fix: format!("add a recipe `tools/{}.yaml` that installs it", request.name) }
+                }
+                None => Answer::Host { name: request.name },
+            };
+        };
         let source = recipe.source_for(PROCESSOR);
         if let Some(misfit) = misfit(&request, &recipe.version, source.map(|source| &source.checksum)) {
             return Answer::Missing { fix: format!("{misfit}; change the recipe of the task or that of the tool") };

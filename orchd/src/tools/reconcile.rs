@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orch_core::digest::Digest;
-use orch_core::entity::Run;
+use orch_core::entity::{Project, Run};
 use orch_core::recipe::{Source, ToolRecipe, ToolRequest, misfit};
 use orch_core::schedule::heeds;
 use orch_core::view::{Filter, View as _};
@@ -58,7 +58,9 @@ fn want(app: &App) {
             tools.records.need(tool, "the configuration");
         }
     }
-    for request in app.book.wanted().tools {
+    let mut requests = app.book.wanted().tools;
+    requests.extend(gate_tools(app));
+    for request in requests {
         let name = ToolRequest::parse(&request).name;
         let Some(recipe) = tools.recipe(&name) else { continue };
         let is_missing = matches!(tools.answer(&request, &app.tools, &app.config.network), Answer::Missing { .. });
@@ -67,6 +69,29 @@ fn want(app: &App) {
             |source| tools.questions(recipe, source, &app.config.network).is_empty() && fits(&request, recipe, source);
         if is_missing && tools.state(&name) == State::Absent && source.is_some_and(is_allowed) {
             tools.records.need(&name, "a task");
+        }
+    }
+}
+
+/// What repositories build with, as far as it is to be installed and may be: no task names it.
+fn gate_tools(app: &App) -> Vec<String> {
+    let tools = &app.recipe_tools;
+    let may_come = |recipe: &&ToolRecipe| {
+        recipe.is_installed()
+            && tools.state(&recipe.name) == State::Absent
+            && tools.offer(recipe, &app.config.network).is_some()
+    };
+    let coming: BTreeSet<&str> = tools.recipes().filter(may_come).map(|recipe| recipe.name.as_str()).collect();
+    if coming.is_empty() {
+        return Vec::new();
+    }
+    match app.store.read(|view| view.list::<Project>(&Filter::default().open())) {
+        Ok(projects) => {
+            projects.iter().flat_map(Project::gate_tools).filter(|tool| coming.contains(tool.as_str())).collect()
+        }
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "which tools projects build with cannot be read");
+            Vec::new()
         }
     }
 }

@@ -211,7 +211,7 @@ async fn are_harmless(story: &Story, commands: &[&[&str]]) -> anyhow::Result<()>
     Ok(())
 }
 
-/// One that breaks off in the middle of its turn is no success, and the next attempt is told why.
+/// One that breaks off in the middle of its turn is no success, and its log says why.
 #[test]
 fn a_transcript_that_breaks_off_is_no_success() -> anyhow::Result<()> {
     story("transcripts that break off", Setup::Runs, async |story| {

@@ -7,6 +7,8 @@
 
 use std::fmt::Write as _;
 
+/// Most hosts that are named in a prompt.
+const HOSTS_MAX: usize = 16;
 /// Most bytes of a prompt. About 12,000 tokens: an agent reads the files itself.
 pub const PROMPT_BYTES_MAX: usize = 48 << 10;
 /// Most bytes of what has to hold, and of what is run on the result.
@@ -57,6 +59,10 @@ pub struct Brief {
     pub gates: Vec<(String, String)>,
     /// It can speak to people.
     pub has_channel: bool,
+    /// Hosts that it reaches, as its role has them.
+    pub network: Vec<String>,
+    /// Programs that people gave to the task, beside those that every run has.
+    pub tools: Vec<String>,
     /// From 1.
     pub attempt: u32,
     /// Why the attempt before was not good enough.
@@ -93,8 +99,9 @@ fn head(brief: &Brief) -> String {
     } else {
         "Nobody can answer questions. "
     });
+    text.push_str(&network(&brief.network));
     text.push_str(
-        "There is no network. Change the files so that the task is done, and run what checks them. Do not commit, push, or \
+        "Change the files so that the task is done, and run what checks them. Do not commit, push, or \
          change `.git`: whatever you leave in the directory is taken as your result and checked again.\n",
     );
     if brief.has_channel {
@@ -103,10 +110,26 @@ fn head(brief: &Brief) -> String {
              without a note the task counts as not done.\n",
         );
     }
+    if !brief.tools.is_empty() {
+        line_of(
+            &mut text,
+            format_args!("People gave this task programs, which are in `PATH`: {}.", brief.tools.join(", ")),
+        );
+    }
     if let Some((name, instructions)) = &brief.role {
         line_of(&mut text, format_args!("\n## Your role: {name}\n\n{}", instructions.trim()));
     }
     text
+}
+
+/// What it reaches of the network.
+fn network(hosts: &[String]) -> String {
+    if hosts.is_empty() {
+        return "There is no network. ".to_owned();
+    }
+    let shown = hosts.iter().take(HOSTS_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if hosts.len() > HOSTS_MAX { " and more" } else { "" };
+    format!("The network reaches only these hosts, through the proxy of `HTTPS_PROXY`: {shown}{more}. ")
 }
 
 /// A prompt while it is made.
@@ -311,6 +334,17 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert_eq!(text, prompt(&brief));
+    }
+
+    #[test]
+    fn what_it_reaches_and_was_given_is_told() {
+        let brief = Brief { network: vec!["crates.io:443".into()], tools: vec!["tofu".into()], ..Brief::default() };
+        let text = prompt(&brief);
+        assert!(text.contains("only these hosts, through the proxy of `HTTPS_PROXY`: crates.io:443. "), "{text}");
+        assert!(text.contains("programs, which are in `PATH`: tofu.") && !text.contains("no network"), "{text}");
+        assert!(prompt(&Brief::default()).contains("There is no network. Change the files"));
+        let many = Brief { network: vec!["a.org:443".into(); HOSTS_MAX + 1], ..Brief::default() };
+        assert!(prompt(&many).contains("a.org:443 and more. "));
     }
 
     #[test]

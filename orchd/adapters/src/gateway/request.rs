@@ -14,6 +14,8 @@ use super::api::{Api, Route};
 use super::cost::{number, output_max, usual_price};
 use super::members::{Members, each, is_list, is_object, text};
 
+/// The least `thinking.budget_tokens` that the reference of Anthropic Messages names.
+const THINKING_TOKENS_MIN: u64 = 1_024;
 /// How deep what is looked into may nest.
 const DEPTH_MAX: u32 = 16;
 
@@ -102,7 +104,34 @@ pub(super) fn capped((api, route): (Api, Route), body: &[u8], most: u64) -> Resu
         let name = if route == Route::Chat && api == Api::Ollama { "max_tokens" } else { names[0] };
         text = Members::of(text.as_bytes())?.with(name, &most.to_string());
     }
+    if route == Route::Messages {
+        let anew = thought_of_less(&Members::of(text.as_bytes())?, most)?;
+        text = anew.unwrap_or(text);
+    }
     Ok(text.into_bytes())
+}
+
+/// The request with less thinking, where its answer would have no room beside that: the vendor refuses such a one. `most` is
+/// what the whole answer has.
+fn thought_of_less(members: &Members<'_>, most: u64) -> Result<Option<String>, String> {
+    let Some(thinking) = members.get("thinking")? else { return Ok(None) };
+    let inner = Members::in_value(thinking).map_err(|problem| format!("`thinking`: {problem}"))?;
+    let Some(budget) = inner.get("budget_tokens")? else { return Ok(None) };
+    let budget = number("thinking.budget_tokens", budget)?;
+    let most = members
+        .get("max_tokens")?
+        .map(|most| number("max_tokens", most))
+        .transpose()?
+        .map_or(most, |own| own.min(most));
+    if budget < most {
+        return Ok(None);
+    }
+    // Less than the least that can be thought is no thinking.
+    let thinking = match most / 2 {
+        half @ THINKING_TOKENS_MIN.. => inner.with("budget_tokens", &half.to_string()),
+        _ => "{\"type\":\"disabled\"}".to_owned(),
+    };
+    Ok(Some(members.with("thinking", &thinking)))
 }
 
 /// The number under `name`, and no more than `most`. Less than none stands for no bound.
@@ -382,6 +411,18 @@ mod tests {
             ),
             (Api::Anthropic, Route::Messages, r#"{"max_tokens":32000}"#, r#"{"max_tokens":300}"#),
             (Api::Anthropic, Route::Messages, r#"{"max_tokens":7.2}"#, r#"{"max_tokens":8}"#),
+            (
+                Api::Anthropic,
+                Route::Messages,
+                r#"{"max_tokens":32000,"thinking":{"type":"enabled","budget_tokens":31999}}"#,
+                r#"{"max_tokens":300,"thinking":{"type":"disabled"}}"#,
+            ),
+            (
+                Api::Anthropic,
+                Route::Messages,
+                r#"{"max_tokens":9,"thinking":{"type":"adaptive"}}"#,
+                r#"{"thinking":{"type":"adaptive"},"max_tokens":9}"#,
+            ),
             (Api::Ollama, Route::Ollama, r#"{"model":"m"}"#, r#"{"model":"m","options":{"num_predict":300}}"#),
             (
                 Api::Ollama,
@@ -394,6 +435,12 @@ mod tests {
         }
         for body in [r#"{"max_output_tokens":"9"}"#, r#"{"Max_output_tokens":9}"#, "[]"] {
             assert!(capped(open, Route::Responses, body).is_err(), "{body}");
+        }
+        let thinks = br#"{"max_tokens":32000,"thinking":{"type":"enabled","budget_tokens":16000}}"#;
+        for (most, budget) in [(4_000, 2_000), (16_000, 8_000), (16_001, 16_000)] {
+            let capped = super::capped((Api::Anthropic, Route::Messages), thinks, most).unwrap();
+            let capped: serde_json::Value = serde_json::from_slice(&capped).unwrap();
+            assert_eq!(capped["thinking"]["budget_tokens"], budget, "{capped}");
         }
     }
 

@@ -70,6 +70,8 @@ impl FetchError {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
             Self::Status { status, .. } => matches!(*status, 408 | 425 | 429 | 500..=599),
+            // A full disk, mostly.
+            Self::Write(_) => true,
             _ => false,
         }
     }

@@ -222,7 +222,7 @@ pub fn asked_action(view: &impl View, run: &Run, digest: Digest) -> Result<Optio
         Asked::Action { digest: known, id } | Asked::Tool { digest: known, id, .. } if *known == digest => Some(*id),
         Asked::Info { .. } | Asked::Action { .. } | Asked::Tool { .. } => None,
     };
-    match asked_before(view, run)?.iter().find_map(bound) {
+    match asked_before(view, run)?.iter().rev().find_map(bound) {
         Some(id) => view.get(id),
         None => Ok(None),
     }

@@ -58,7 +58,7 @@ pub use project::SLUG_CHARS_MAX;
 pub use replan::PRIORITY_DEFAULT;
 pub use settle::{ALIKE_MAX, CONFLICTS_MAX, HOST_LOSSES_MAX, LOSSES_MAX};
 pub use task::PRIORITY_MAX;
-pub use tool::{TOOLS_MAX, tool_digest};
+pub use tool::{TOOLS_MAX, stands, tool_digest};
 pub use undo::is_irrevocable;
 
 /// What a command makes happen.

@@ -9,6 +9,7 @@ use super::{Context, DecideError, bounds, conflict, info};
 use crate::command::Word;
 use crate::digest::Digest;
 use crate::entity::{Approval, ApprovalSubject, Asked, ChannelEvent, Entity as _, Run, Task};
+use crate::state::approval::ApprovalState;
 use crate::view::View;
 
 /// Most tools that a task is given beside those that it names.
@@ -20,7 +21,7 @@ const TOOL_BYTES_MAX: usize = 63;
 pub(super) fn ask<V: View>(cx: &mut Context<'_, V>, run: &Run, word: &Word) -> Result<(), DecideError> {
     let Word::AskTool { name, reason, source, expires } = word else { return Err(conflict("nothing to be given")) };
     let digest = tool_digest(run.id, name, source);
-    if let Some(asked) = channel::asked_action(cx.view, run, digest)? {
+    if let Some(asked) = channel::asked_action(cx.view, run, digest)?.filter(stands) {
         cx.touch(EntityKind::Approval, asked.id);
         cx.note("it was asked before");
         return Ok(());
@@ -63,6 +64,12 @@ pub(super) fn ask<V: View>(cx: &mut Context<'_, V>, run: &Run, word: &Word) -> R
 #[must_use]
 pub fn tool_digest(run: RunId, name: &str, source: &str) -> Digest {
     Digest::of_json(&("tool", run, name, source))
+}
+
+/// Whether a question for a tool waits or was answered: one whose time was over, or that was taken back, is asked anew.
+#[must_use]
+pub const fn stands(asked: &Approval) -> bool {
+    !matches!(asked.state, ApprovalState::Expired | ApprovalState::Void { .. })
 }
 
 /// Whether a run was told that its task has a tool now, which it has not itself.

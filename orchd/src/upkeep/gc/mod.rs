@@ -95,6 +95,7 @@ pub(crate) fn told(report: &GcReport) {
         artifacts = count("artifacts"),
         results = count("result"),
         blobs = count("blob"),
+        texts = count("texts"),
         evidence = report.evidence,
         in_use = report.in_use,
         failed = report.failed.len(),
