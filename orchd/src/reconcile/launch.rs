@@ -11,6 +11,7 @@ use orch_adapters::host_tools::ToolSet;
 use orch_adapters::job::{self, Job, JobLimits};
 use orch_adapters::secret_store::SecretStoreError;
 use orch_core::command::Command;
+use orch_core::decide::DecideError;
 use orch_core::digest::Digest;
 use orch_core::entity::{
     InstalledTool, PlannedStep, Project, Remedy, Run, RunPurpose, StepRecord, Task, Timeout, Work,
@@ -208,7 +209,7 @@ fn is_of_recipe(app: &App, tool: &str) -> bool {
 
 /// Whether it is refused as it would be again: for another reason than that the run has gone on, which the next look tells.
 const fn is_against_rules(error: &ExecuteError) -> bool {
-    matches!(error, ExecuteError::Rejected(DecideError::Invalid { .. }))
+    matches!(error, ExecuteError::Rejected(DecideError::Invalid { .. } | DecideError::TooLarge { .. }))
 }
 
 /// Whether it is for want of space on the disk, which is nothing that this run did.
