@@ -98,7 +98,8 @@ impl Abridged {
             b',' => self.separate(),
             b':' => {
                 self.write(byte);
-                if let (None, Some(open)) = (self.hidden, self.open.last_mut()) {
+                // Behind the name of a member, for which there was room: without one nothing may begin unseen.
+                if let (None, Some(open)) = (self.hidden, self.open.last_mut().filter(|open| !open.is_empty)) {
                     open.wants_name = false;
                 }
             }
@@ -266,10 +267,14 @@ mod tests {
 
     #[test]
     fn what_is_no_json_has_a_bound_too() {
-        for hostile in
-            ["[", "]", "{", "}", ",", "\"", "\\", ":", "1", "a ", "[\"", "{\"a\":", "\\ud83d", "\"\\", "\"\u{ff}"]
-        {
-            let found = abridged(hostile.repeat((3 << 20) / hostile.len()).as_bytes(), 64 << 10);
+        for hostile in [
+            "[", "]", "{", "}", ",", "\"", "\\", ":", "1", "a ", "[\"", "{\"a\":", "{:", "{{:", "{1:", "{\"\":{",
+            "\\ud83d", "\"\\", "\"\u{ff}",
+        ] {
+            let mut line = Abridged::default();
+            line.push(hostile.repeat((3 << 20) / hostile.len()).as_bytes());
+            assert!(line.open.len() <= 64, "{hostile}: {} are open", line.open.len());
+            let found = line.finish();
             assert!(found.len() <= WRITTEN_BYTES_MAX, "{hostile}: {}", found.len());
         }
     }

@@ -43,6 +43,8 @@ use crate::workspaces::Workspaces;
 
 /// Runs that are launched at once: each waits for the disk a few times, in a thread of its own.
 const LAUNCHES_MAX: usize = 16;
+/// Agents whose prompt is put together at once.
+const BRIEFS_MAX: usize = 4;
 
 /// Files of runs that are taken in at once: each has a thread of its own, and a run can be slow.
 const INTAKES_MAX: usize = 4;
@@ -94,6 +96,8 @@ pub(crate) struct App {
     pub(crate) woken: watch::Sender<u64>,
     /// Held by those who launch a run: there are not threads for any number of them.
     pub(crate) launches: Semaphore,
+    /// What agents are told is put together by a few at once: repositories decide how long that takes.
+    pub(crate) briefs: Semaphore,
     /// Held by those who take in a file of a run, for as long as that comes.
     pub(crate) intakes: Semaphore,
     tool_sets: Mutex<BTreeMap<String, ToolSet>>,
@@ -162,6 +166,7 @@ impl App {
             stopping: watch::Sender::new(false),
             woken: watch::Sender::new(0),
             launches: Semaphore::new(LAUNCHES_MAX),
+            briefs: Semaphore::new(BRIEFS_MAX),
             intakes: Semaphore::new(INTAKES_MAX),
             tool_sets: Mutex::default(),
             gateways: Gateways::default(),
@@ -266,6 +271,11 @@ impl App {
             known.insert(key, set.clone());
         }
         set
+    }
+
+    /// Programs of the host are looked for anew.
+    pub(crate) fn forget_host_tools(&self) {
+        self.tool_sets.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// What asks models. Reads the certificates that the host trusts, the first time.

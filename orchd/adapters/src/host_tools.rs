@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use orch_sandbox::spec::ReadOnlyMount;
 
@@ -13,6 +15,9 @@ use orch_sandbox::spec::ReadOnlyMount;
 const TOOLS_INSIDE: &str = "/orch/tools";
 /// Directories that every sandbox has in its `PATH`.
 pub const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+
+/// How long the word of rustc is taken.
+const SAID_FOR: Duration = Duration::from_secs(5);
 
 /// What was found of the programs that were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub struct HostTools {
     search: Vec<PathBuf>,
     home: Option<PathBuf>,
     env: Vec<(String, String)>,
+    /// What rustc said last, and when: runs may ask for it often.
+    rust: Arc<Mutex<BTreeMap<PathBuf, (Instant, Option<PathBuf>)>>>,
 }
 
 enum Found {
@@ -76,7 +83,7 @@ impl HostTools {
         search.extend(SYSTEM_PATH.split(':').map(PathBuf::from));
         let kept = ["HOME", "PATH", "RUSTUP_HOME", "CARGO_HOME", "RUSTUP_TOOLCHAIN"];
         let env = kept.iter().filter_map(|name| Some(((*name).to_owned(), env(name)?))).collect();
-        Self { search, home, env }
+        Self { search, home, env, rust: Arc::default() }
     }
 
     /// Finds the programs and what must be mounted for them.
@@ -171,8 +178,18 @@ impl HostTools {
         command
     }
 
-    /// The directory of the toolchain behind a rustup proxy, by rustc's own word.
+    /// The directory of the toolchain behind a rustup proxy, by rustc's own word of a moment ago.
     fn rust_toolchain(&self, program: &Path) -> Option<PathBuf> {
+        let mut said = self.rust.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, root)) = said.get(program).filter(|(at, _)| at.elapsed() < SAID_FOR) {
+            return root.clone();
+        }
+        let root = self.ask_rustc(program);
+        said.insert(program.to_owned(), (Instant::now(), root.clone()));
+        root
+    }
+
+    fn ask_rustc(&self, program: &Path) -> Option<PathBuf> {
         let output = self.command(&program.with_file_name("rustc")).args(["--print", "sysroot"]).output().ok()?;
         let root = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end());
         let complete = output.status.success() && root.is_absolute() && root.join("bin/rustc").exists();

@@ -104,11 +104,13 @@ impl Sealer {
         let given = credentials.map(|place| read(&place.join(CREDENTIAL))).transpose()?.flatten();
         let path = directory.join(KEY_FILE);
         let kept = read(&path)?;
+        let whose = if given.is_some() { "the credential" } else { "the file" };
         let (key, former) = match (given, kept) {
             (Some(given), kept) => (given, kept),
             (None, Some(kept)) => (kept, None),
             (None, None) => (make(&random, directory, &path)?, None),
         };
+        tracing::info!(key = whose, "secrets are encrypted");
         Ok(Self { key, former, random })
     }
 
@@ -144,6 +146,11 @@ impl Sealer {
 
     /// Whose a file is that begins with `bytes`.
     pub(crate) fn whose(&self, bytes: &[u8]) -> Sealed {
+        // What begins as an encrypted one and breaks off was one.
+        let is_cut = !bytes.is_empty() && bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes);
+        if is_cut {
+            return Sealed::Elsewhere;
+        }
         let Some(rest) = bytes.strip_prefix(MAGIC) else { return Sealed::Not };
         match rest.get(..ID_BYTES) {
             Some(id) if id == self.key.id => Sealed::Well,

@@ -12,6 +12,7 @@ use orch_adapters::git::{
 };
 use orch_adapters::job;
 use orch_core::command::Command;
+use orch_core::decide::LISTED_MAX;
 use orch_core::entity::{Approval, Change, GatesOn, Project, Run, Task};
 use orch_core::event::Event;
 use orch_core::state::change::ChangeState;
@@ -25,9 +26,6 @@ use super::{Again, PassError, gates, projects};
 use crate::app::App;
 use crate::error_chain::chain;
 use crate::site::{Moved, Site};
-
-/// Most lines of what a run says about its change that its commit has.
-const SAID_LINES_MAX: usize = 100;
 
 /// Why a merge did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -260,7 +258,7 @@ fn squash_message(front: &Front) -> String {
         return conventional_message(&Message { kind, scope: "", subject, body, trailers: &trailers });
     };
     // Before what people wanted stands no more than leaves room for it.
-    let said = words.body.lines().take(SAID_LINES_MAX).collect::<Vec<_>>().join("\n");
+    let said = words.body.lines().take(LISTED_MAX).collect::<Vec<_>>().join("\n");
     let body = format!("{said}\n\n{}\n{accepted}", change.title);
     let Headline { kind, scope, subject } = Headline::of(&words.title, kind);
     conventional_message(&Message { kind, scope, subject, body: &body, trailers: &trailers })

@@ -133,11 +133,7 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
     if app.jails_hold().is_err() {
         return Ok(Launched::NotNow);
     }
-    let launched = {
-        let _turn = app.launches.acquire().await;
-        begin(app, (run, task, project), layers).await
-    };
-    Ok(match launched {
+    Ok(match begin(app, (run, task, project), layers).await {
         Ok(end) => Launched::Started(end),
         // It is started when that can be put on record; one that is over is not.
         Err(LaunchError::NotTold(error) | LaunchError::NotEquipped(error)) if !is_against_rules(&error) => {
@@ -189,6 +185,7 @@ async fn begin(
     let project = project.ok_or(LaunchError::Gone("its project"))?;
     let of = Arc::new((run.clone(), task, project));
     let prompt = {
+        let _turn = if of.0.agent.is_some() { app.briefs.acquire().await.ok() } else { None };
         let (app, of) = (Arc::clone(app), Arc::clone(&of));
         blocking(move || agents::prompt_of(&app, (&of.0, &of.1, &of.2))).await?
     };
@@ -198,6 +195,7 @@ async fn begin(
         let command = Command::TellAgent { run: run.id, fence: run.fence, prompt: digest, bytes };
         app.execute("runner", command).await.map_err(LaunchError::NotTold)?;
     }
+    let _turn = app.launches.acquire().await;
     let app = Arc::clone(app);
     blocking(move || launch(&app, (&of.0, &of.1, &of.2), (layers.as_deref(), prompt.as_ref()))).await
 }
@@ -369,16 +367,18 @@ fn granted(app: &App, (run, task, project): (&Run, &Task, &Project)) -> Result<S
     let of_role = agents::egress_of(app, run, project);
     let is_asked = |reach: &&Reach| !of_role.iter().any(|allowed| allowed.covers(reach));
     let asked = Access { network: run.access.network.iter().filter(is_asked).cloned().collect(), ..run.access.clone() };
+    // What the task does not ask for itself was the word of the role that it was chosen with; no approval was for that.
+    let of_task = task.spec.work.access().network;
+    let is_stray = |reach: &&Reach| run.purpose == RunPurpose::Work && !of_task.iter().any(|own| own.covers(reach));
+    let stray = Access { network: asked.network.iter().filter(is_stray).cloned().collect(), ..Access::default() };
+    let strays = app.config.network.questions(&stray);
+    if !strays.is_empty() {
+        return Err(LaunchError::OtherRole { what: strays.join(", ") });
+    }
     let questions = app.config.network.questions(&asked);
     // Without the approval that a task has, no run of it is made.
     if task.approval.is_none() && !questions.is_empty() {
-        let what = questions.join(", ");
-        // What the task does not ask for was the word of the role that it was chosen with.
-        let of_task = app.config.network.questions(&task.spec.work.access());
-        return Err(match of_task.is_empty() {
-            true => LaunchError::OtherRole { what },
-            false => LaunchError::NotAllowed { what },
-        });
+        return Err(LaunchError::NotAllowed { what: questions.join(", ") });
     }
     let values = app.secrets.values(run.access.secrets.iter().map(|secret| &secret.name)).map_err(|error| {
         let hint = match &error {
@@ -439,7 +439,7 @@ fn tools(
     needs_node: bool,
 ) -> Result<(ToolSet, Vec<InstalledTool>), LaunchError> {
     let given = Some(of.1).filter(|_| of.0.purpose == RunPurpose::Work).into_iter().flat_map(|task| &task.tools);
-    for (tool, allowed) in given {
+    for (tool, allowed) in given.clone() {
         let found = tool_source(app, tool).map_err(|fix| LaunchError::Tool { tool: tool.clone(), fix })?;
         // What every run has needs nobody's leave.
         if found.is_some_and(|found| found != *allowed) {
@@ -451,6 +451,14 @@ fn tools(
     let set = app.tool_set(&needed);
     if let Some((tool, fix)) = set.missing.first_key_value() {
         return Err(LaunchError::Tool { tool: tool.clone(), fix: fix.clone() });
+    }
+    // What is mounted is what was allowed, whatever was found earlier under that name.
+    let is_mounted = |source: &str| set.mounts.iter().any(|mount| mount.source == Path::new(source));
+    for (tool, allowed) in given.filter(|(_, allowed)| Path::new(allowed).is_absolute()) {
+        if app.tools.source(tool).is_ok_and(|source| source.is_some()) && !is_mounted(allowed) {
+            app.forget_host_tools();
+            return Err(LaunchError::OtherTool { tool: tool.clone(), allowed: allowed.clone() });
+        }
     }
     let mut equipped = Vec::new();
     for name in needed.iter().map(|request| ToolRequest::parse(request).name) {

@@ -12,10 +12,17 @@ pub(super) fn judge<'r>(rules: &'r [LeaveRule], action: &Action) -> (Ruling, Opt
     };
     // Each command of a line is judged, and the line as strictly as the worst of them.
     let each = action.words.iter().flat_map(|words| match action.of {
-        Deed::Command => shell::commands(words),
-        Deed::Change | Deed::Read | Deed::Network | Deed::Tool => vec![words.clone()],
+        Deed::Command => {
+            let commands = shell::commands(words);
+            // What nobody could look at may be what the strictest rule is for.
+            let strictest = || rules.iter().filter(|rule| rule.of.is_none_or(|of| of == Deed::Command)).rev();
+            let hidden = commands.has_more.then(|| strictest().max_by_key(|rule| rule.then)).flatten();
+            let hidden = hidden.map(|rule| (rule.then, Some(rule)));
+            commands.seen.iter().map(single).chain(hidden).collect()
+        }
+        Deed::Change | Deed::Read | Deed::Network | Deed::Tool => vec![single(words)],
     });
-    let all: Vec<_> = each.map(|words| single(&words)).collect();
+    let all: Vec<_> = each.collect();
     // The first of the strictest: that is the one a reader finds first.
     all.into_iter().rev().max_by_key(|(ruling, _)| *ruling).unwrap_or_else(|| single(&String::new()))
 }
@@ -83,6 +90,7 @@ mod tests {
             (Deed::Command, "git pushy", Ruling::Allow),
             (Deed::Command, "git status && git push; ls", Ruling::Ask),
             (Deed::Command, "bash -lc 'git push; rm -rf /'", Ruling::Deny),
+            (Deed::Command, "eval eval eval eval eval eval eval eval eval true", Ruling::Deny),
             (Deed::Change, "/w/secrets/a", Ruling::Deny),
             (Deed::Read, "/w/secrets/a", Ruling::Allow),
             (Deed::Tool, "mcp/x", Ruling::Ask),

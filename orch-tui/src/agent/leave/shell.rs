@@ -8,7 +8,8 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 /// How deep a line may be in another one, as in `sh -c`.
 const DEPTH_MAX: usize = 8;
 /// Words before a command that are not its name.
-const BEFORE: [&str; 12] = ["!", "{", "}", "if", "then", "else", "elif", "fi", "do", "done", "while", "until"];
+const BEFORE: [&str; 13] =
+    ["!", "{", "}", "coproc", "if", "then", "else", "elif", "fi", "do", "done", "while", "until"];
 /// Programs that start another one, which is what is judged.
 const RUNNERS: [Runner; 16] = [
     Runner::of("builtin", &[]),
@@ -56,14 +57,25 @@ impl Runner {
     }
 }
 
-/// The commands in a line, each as its words with a space between, without quotes.
-pub(super) fn commands(line: &str) -> Vec<String> {
-    let mut found = Vec::new();
+/// What was seen of a line.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Commands {
+    /// Each as its words with a space between, without quotes.
+    pub(super) seen: Vec<String>,
+    /// It is too long or too deep: there may be others, which nobody looked at.
+    pub(super) has_more: bool,
+}
+
+/// The commands in a line.
+pub(super) fn commands(line: &str) -> Commands {
+    let mut found = Commands::default();
     if line.len() <= LINE_BYTES_MAX {
         read(line, 0, &mut found);
+    } else {
+        found.has_more = true;
     }
-    if found.is_empty() {
-        found.push(line.trim().to_owned());
+    if found.seen.is_empty() {
+        found.seen.push(line.trim().to_owned());
     }
     found
 }
@@ -94,7 +106,11 @@ impl Open {
     }
 }
 
-fn read(line: &str, depth: usize, found: &mut Vec<String>) {
+fn read(line: &str, depth: usize, found: &mut Commands) {
+    if depth > DEPTH_MAX {
+        found.has_more = true;
+        return;
+    }
     let mut open = vec![Open::default()];
     let mut chars = line.chars().peekable();
     while let Some(char) = chars.next() {
@@ -110,6 +126,8 @@ fn read(line: &str, depth: usize, found: &mut Vec<String>) {
             }
             '`' if top.until == Some('`') => end_inner(&mut open, depth, found),
             '`' => open.push(Open { until: Some('`'), ..Open::default() }),
+            // Texts with escapes and translated ones are texts.
+            '$' if !top.is_quoted && matches!(chars.peek(), Some('\'' | '"')) => {}
             '$' if chars.peek() == Some(&'(') => {
                 chars.next();
                 top.push('$');
@@ -119,6 +137,11 @@ fn read(line: &str, depth: usize, found: &mut Vec<String>) {
             '\'' => {
                 let text: String = chars.by_ref().take_while(|next| *next != '\'').collect();
                 top.word.get_or_insert_default().push_str(&text);
+            }
+            // The name of a function, whose body follows.
+            '(' if chars.peek() == Some(&')') && top.word.is_some() => {
+                chars.next();
+                end(top, depth, found);
             }
             '(' => open.push(Open { until: Some(')'), ..Open::default() }),
             ')' if top.until == Some(')') => end_inner(&mut open, depth, found),
@@ -146,7 +169,7 @@ fn read(line: &str, depth: usize, found: &mut Vec<String>) {
 }
 
 /// Ends a command that is in another one.
-fn end_inner(open: &mut Vec<Open>, depth: usize, found: &mut Vec<String>) {
+fn end_inner(open: &mut Vec<Open>, depth: usize, found: &mut Commands) {
     if let Some(mut inner) = open.pop() {
         end(&mut inner, depth, found);
     }
@@ -156,21 +179,25 @@ fn end_inner(open: &mut Vec<Open>, depth: usize, found: &mut Vec<String>) {
 }
 
 /// Takes a command in that has ended.
-fn end(open: &mut Open, depth: usize, found: &mut Vec<String>) {
+fn end(open: &mut Open, depth: usize, found: &mut Commands) {
     open.end_word();
     take(&std::mem::take(&mut open.words), depth, found);
 }
 
 /// The commands in these words, without what stands before the name of each.
-fn take(mut words: &[String], depth: usize, found: &mut Vec<String>) {
-    let is_before = |word: &&String| BEFORE.contains(&word.as_str()) || is_assignment(word);
+fn take(all: &[String], depth: usize, found: &mut Commands) {
+    let mut words = all;
     loop {
-        words = &words[words.iter().take_while(is_before).count()..];
-        let Some((name, rest)) = words.split_first() else { return };
+        words = past(words);
+        let Some((name, rest)) = words.split_first() else {
+            // What is sent somewhere without a command is one.
+            found.seen.extend(all.iter().any(|word| to_place(word).is_some()).then(|| all.join(" ")));
+            return;
+        };
         let Some(runner) = RUNNERS.iter().find(|runner| runner.name == base(name)) else { break };
         let other = behind(rest, runner.valued);
         let is_script = |word: &String| word == "-S" || word == "--split-string";
-        if runner.name == "env" && depth < DEPTH_MAX && rest[..rest.len() - other.len()].iter().any(is_script) {
+        if runner.name == "env" && rest[..rest.len() - other.len()].iter().any(is_script) {
             return read(&other.join(" "), depth + 1, found);
         }
         let other = &other[runner.own.min(other.len())..];
@@ -182,23 +209,49 @@ fn take(mut words: &[String], depth: usize, found: &mut Vec<String>) {
     }
     let Some((name, rest)) = words.split_first() else { return };
     match script(base(name), rest) {
-        Some(script) if depth < DEPTH_MAX => return read(&script, depth + 1, found),
-        _ => found.push(words.join(" ")),
+        Some(script) => return read(&script, depth + 1, found),
+        None => found.seen.push(words.join(" ")),
     }
     match base(name) {
         // Both forms are judged: an option may be what matters.
         "git" => {
             let command = behind(rest, &OF_GIT);
-            found.extend((command.len() < rest.len()).then(|| format!("git {}", command.join(" "))));
+            found.seen.extend((command.len() < rest.len()).then(|| format!("git {}", command.join(" "))));
         }
-        "find" if depth < DEPTH_MAX => of_find(rest, depth + 1, found),
+        "find" => of_find(rest, depth + 1, found),
         _ => {}
     }
 }
 
+/// The words from the name of a command on.
+fn past(words: &[String]) -> &[String] {
+    let mut words = words;
+    while let Some((word, rest)) = words.split_first() {
+        words = match to_place(word) {
+            // The place may be the next word.
+            Some(place) => rest.get(usize::from(place.is_empty())..).unwrap_or_default(),
+            None if word == "function" => rest.get(1..).unwrap_or_default(),
+            None if BEFORE.contains(&word.as_str()) || is_assignment(word) => rest,
+            None => return words,
+        };
+    }
+    words
+}
+
+/// The place to which a word such as `2>log` sends something.
+fn to_place(word: &str) -> Option<&str> {
+    let sends = word.trim_start_matches(|char: char| char.is_ascii_digit());
+    let place = sends.trim_start_matches(['<', '>', '&', '|']);
+    sends.starts_with(['<', '>']).then_some(place)
+}
+
 /// The commands that a `find` starts.
-fn of_find(words: &[String], depth: usize, found: &mut Vec<String>) {
+fn of_find(words: &[String], depth: usize, found: &mut Commands) {
     let mut rest = words;
+    if depth > DEPTH_MAX {
+        found.has_more |= rest.iter().any(|word| OF_FIND.contains(&word.as_str()));
+        return;
+    }
     while let Some(at) = rest.iter().position(|word| OF_FIND.contains(&word.as_str())) {
         rest = &rest[at + 1..];
         let length = rest.iter().position(|word| word == ";" || word == "+").unwrap_or(rest.len());
@@ -214,7 +267,17 @@ fn script(name: &str, rest: &[String]) -> Option<String> {
     }
     let runs = |word: &String| word.starts_with('-') && !word.starts_with("--") && word.contains('c');
     let at = rest.iter().position(runs).filter(|_| SHELLS.contains(&name))?;
-    rest.get(at + 1).cloned()
+    // Options may stand behind it, too.
+    let mut behind = rest.get(at + 1..)?;
+    while let Some((word, rest)) =
+        behind.split_first().filter(|(word, _)| word.len() > 1 && word.starts_with(['-', '+']))
+    {
+        behind = if word.ends_with(['o', 'O']) && word != "--" { rest.get(1..)? } else { rest };
+        if word == "--" {
+            break;
+        }
+    }
+    behind.first().cloned()
 }
 
 /// The words behind options, of which these take a value.
@@ -262,6 +325,14 @@ mod tests {
             ("A=1 B=2 sudo env C=3 make x # git push", &["make x"]),
             ("if true; then git push; fi", &["true", "git push"]),
             ("(cd a; git push) 2>&1 > log", &["cd a", "git push", "2>&1 > log"]),
+            ("2>/dev/null git push", &["git push"]),
+            ("> log 2>&1 A=1 git push", &["git push"]),
+            ("bash -c -- 'git push'", &["git push"]),
+            ("bash -e -c -o pipefail 'git push' x", &["git push"]),
+            ("$'git' $\"push\" \"a$'b'\"", &["git push a$'b'"]),
+            ("f() { git push; }; f", &["f", "git push", "f"]),
+            ("function f { git push; }", &["git push"]),
+            ("coproc git push", &["git push"]),
             ("make 2>/dev/null&git push", &["make 2>/dev/null", "git push"]),
             ("eval 'git push' x", &["git push x"]),
             ("a \\\n b\nc", &["a b", "c"]),
@@ -288,25 +359,33 @@ mod tests {
             ),
             ("xargs", &["xargs"]),
         ] {
-            assert_eq!(commands(line), expected, "{line}");
+            let found = commands(line);
+            assert_eq!(
+                (&found.seen[..], found.has_more),
+                (&expected.iter().map(ToString::to_string).collect::<Vec<_>>()[..], false),
+                "{line}"
+            );
         }
     }
 
     #[test]
     fn what_is_too_much_is_one_command() {
         let long = "a;".repeat(LINE_BYTES_MAX);
-        assert_eq!(commands(&long), std::slice::from_ref(&long));
+        assert_eq!(commands(&long), Commands { seen: vec![long.clone()], has_more: true });
+        let deep = |depth: usize| format!("{} git push", "eval ".repeat(depth));
+        assert!(!commands(&deep(8)).has_more && commands(&deep(9)).has_more);
+        assert!(commands(&format!("find {}-exec git push +", "-exec find ".repeat(9))).has_more);
         let of_find = format!("find{}", " -exec find".repeat(500));
         let all = ["(".repeat(1_000), ")".repeat(1_000), "`".repeat(999), "$(".repeat(500), "sh -c '".repeat(500)];
         for hostile in all.into_iter().chain(["sudo ".repeat(5_000), of_find]) {
-            assert!(!commands(&hostile).is_empty(), "{hostile}");
+            assert!(!commands(&hostile).seen.is_empty(), "{hostile}");
         }
     }
     proptest::proptest! {
         /// Whatever stands in a line, its words are judged: none is lost because of what stands around it.
         #[test]
         fn no_line_hides_all_of_itself(line in "[a-z '\"`$();&|<>\\\\#=\n-]{0,60}") {
-            let found = commands(&line);
+            let found = commands(&line).seen;
             proptest::prop_assert!(!found.is_empty() && found.iter().all(|command| command.len() <= 2 * line.len()));
         }
     }

@@ -4,11 +4,15 @@
 //! a bound. No attribute, filter, text conversion or external diff program takes part.
 
 use std::str;
+use std::time::Duration;
 
 use super::bare::BareRepo;
 use super::call::{Call, CallError};
 use super::name::CommitId;
 use super::path::{PathError, RepoPath};
+
+/// Longest time of what a run waits for and can do without.
+const SHORT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Why a commit could not be looked into.
 #[derive(Debug, thiserror::Error)]
@@ -186,7 +190,7 @@ impl BareRepo {
     /// # Errors
     /// [`ReadError`] if git fails.
     pub fn diff_text(&self, base: Option<&CommitId>, head: &CommitId, max: u64) -> Result<DiffText, ReadError> {
-        self.patch(base, head, &["--full-index"], max)
+        Self::patch(|options| self.diff(base, head, options), &["--full-index"], max)
     }
 
     /// The same with as little around what differs as tells where it is.
@@ -194,13 +198,15 @@ impl BareRepo {
     /// # Errors
     /// [`ReadError`] if git fails.
     pub fn minimal_diff(&self, base: Option<&CommitId>, head: &CommitId, max: u64) -> Result<DiffText, ReadError> {
-        self.patch(base, head, &["--unified=1", "--minimal"], max)
+        // Not `--minimal`: that takes minutes of what somebody means to take minutes.
+        let call = |options: &[&str]| self.diff(base, head, options).time_max(SHORT_TIME_MAX);
+        Self::patch(call, &["--unified=1"], max)
     }
 
-    fn patch(&self, base: Option<&CommitId>, head: &CommitId, more: &[&str], max: u64) -> Result<DiffText, ReadError> {
+    fn patch(call: impl Fn(&[&str]) -> Call, more: &[&str], max: u64) -> Result<DiffText, ReadError> {
         let options = ["--patch", "-M", "-l1000", "--submodule=short", "--src-prefix=a/", "--dst-prefix=b/"];
         let options = [&options[..], more].concat();
-        let finished = self.diff(base, head, &options).output_max(max).run()?;
+        let finished = call(&options).output_max(max).run()?;
         if finished.truncated || finished.code == Some(0) {
             Ok(DiffText { truncated: finished.truncated, bytes: finished.stdout })
         } else {

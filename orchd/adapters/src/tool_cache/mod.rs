@@ -8,8 +8,9 @@ mod fetch;
 mod tree;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use orch_core::digest::Digest;
 use orch_core::entity::InstalledTool;
@@ -165,7 +166,14 @@ impl ToolCache {
             return Err(ToolCacheError::Changed { installed: record.content, found });
         }
         let record = Record { stamp, ..record };
-        write_record(&place, &record)?;
+        // Only so that they need not be read again.
+        if let Err(error) = write_record(&place, &record) {
+            tracing::warn!(
+                tool = record.name,
+                error = &error as &dyn std::error::Error,
+                "how its files look is not kept"
+            );
+        }
         Ok(Some(Tool { root, record }))
     }
 
@@ -291,8 +299,12 @@ fn read_record(place: &Path) -> Result<Option<Record>, ToolCacheError> {
 }
 
 fn write_record(place: &Path, record: &Record) -> Result<(), ToolCacheError> {
-    let (path, draft) = (place.join(RECORD), place.join(format!("{RECORD}.tmp")));
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    // Several may write at once.
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let (path, draft) = (place.join(RECORD), place.join(format!("{RECORD}.{number}.tmp")));
     let json = serde_json::to_vec_pretty(record).map_err(io::Error::other).map_err(failed("write", &path))?;
-    fs::write(&draft, json).map_err(failed("write", &draft))?;
+    let written = File::create(&draft).and_then(|mut file| file.write_all(&json).and_then(|()| file.sync_all()));
+    written.map_err(failed("write", &draft))?;
     fs::rename(&draft, &path).map_err(failed("write", &path))
 }

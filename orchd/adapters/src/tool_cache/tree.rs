@@ -15,6 +15,8 @@ use sha2::{Digest as _, Sha256};
 
 /// Most files, directories and links of a tool.
 const ENTRIES_MAX: usize = 300_000;
+/// Most bytes of them, as they say: all are read, and holes take no room on the disk.
+const BYTES_MAX: u64 = 16 << 30;
 /// How much of a file is read at once, in bytes.
 const PIECE_BYTES: usize = 1 << 16;
 /// Modes that are left: who may execute a file may do so, and nobody writes.
@@ -28,6 +30,8 @@ pub enum TreeError {
     Kind { path: PathBuf },
     #[error("it has more than {ENTRIES_MAX} files")]
     TooMany,
+    #[error("its files have more than {BYTES_MAX} bytes")]
+    TooLarge,
     #[error("failed to look at `{}`", path.display())]
     Io {
         path: PathBuf,
@@ -49,6 +53,7 @@ pub(super) struct Measured {
 pub(super) fn seal(root: &Path) -> Result<(), TreeError> {
     let mut directories = Vec::new();
     let mut waiting = vec![root.to_owned()];
+    let mut bytes = 0_u64;
     let (mut entries, chmod) = (0_usize, |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)));
     while let Some(directory) = waiting.pop() {
         let at = |source| TreeError::Io { path: directory.clone(), source };
@@ -64,6 +69,10 @@ pub(super) fn seal(root: &Path) -> Result<(), TreeError> {
             if found.is_dir() {
                 waiting.push(path);
             } else if found.is_file() {
+                bytes = bytes.saturating_add(found.len());
+                if bytes > BYTES_MAX {
+                    return Err(TreeError::TooLarge);
+                }
                 chmod(&path, if is_program(&found) { PROGRAM } else { FILE }).map_err(at)?;
             } else if !found.is_symlink() {
                 return Err(TreeError::Kind { path: path.strip_prefix(root).unwrap_or(&path).to_owned() });

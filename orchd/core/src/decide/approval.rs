@@ -24,8 +24,8 @@ pub(super) struct Question {
     pub(super) choices: Vec<Choice>,
 }
 
-/// Most lines that list the content of what is asked about.
-const LISTED_MAX: usize = 60;
+/// Most lines that list the content of what is asked about. What a run says of its change is no longer in its commit.
+pub const LISTED_MAX: usize = 60;
 
 /// Most remarks of one kind that are listed before that.
 const REMARKS_MAX: usize = 10;

@@ -45,6 +45,7 @@ use crate::view::{ReadError, View};
 
 use bounds::{text, title};
 
+pub use approval::LISTED_MAX;
 pub use bounds::{
     ACCEPTANCE_MAX, COMMENTS_BYTES_MAX, LINE_BYTES_MAX, NAMED_MAX, REQUIREMENTS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX,
 };
