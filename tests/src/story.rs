@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use orch_proto::view::RunView;
+use orch_proto::view::{RunPurpose, RunView};
 use tokio::process::Command;
 
 use crate::client::Client;
@@ -155,6 +155,16 @@ impl Story {
     pub async fn run_of(&self, task: &str) -> anyhow::Result<RunView> {
         let title = self.task(task).await?.title;
         self.runs("shop").await?.into_iter().find(|run| run.task_title == title).context("it ran")
+    }
+
+    /// The newest attempt at a task.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn last_run_of(&self, task: &str) -> anyhow::Result<RunView> {
+        let title = self.task(task).await?.title;
+        let is_attempt = |run: &RunView| run.task_title == title && run.purpose == RunPurpose::Work;
+        self.runs("shop").await?.into_iter().filter(is_attempt).max_by_key(|run| run.number).context("it ran")
     }
 
     /// What must hold at any time, and at the end of every story.

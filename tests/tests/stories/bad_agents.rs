@@ -104,7 +104,7 @@ fn one_that_says_that_it_is_done_is_not_believed() -> anyhow::Result<()> {
         let reason = failed.last_failure.unwrap_or_default();
         ensure!(reason.contains("step `make test` failed"), "{reason}");
         // The next attempt is told what the one before it was.
-        let run = story.run_of(&task).await?;
+        let run = story.last_run_of(&task).await?;
         let told = orchctl(story.env(), &["run", "prompt", &run.name]).await?.ok()?;
         ensure!(run.attempt > 1 && told.contains("which is not in your checkout") && told.contains("+wrong"), "{told}");
         is_merged(story, "hello.txt", "").await

@@ -128,6 +128,8 @@ fn of_acp() -> Vec<u8> {
         json!({"id": 2, "method": "session/request_permission", "params": {"sessionId": ESCAPES, "toolCall": call, "options": options}}),
         json!({"id": 3, "method": ESCAPES, "params": ESCAPES}),
         json!({"id": "prompt-0", "result": {"stopReason": "end_turn", "_meta": ESCAPES}}),
+        // It is told in another turn why it may not.
+        json!({"id": "prompt-1", "result": {"stopReason": "end_turn"}}),
     ])
 }
 

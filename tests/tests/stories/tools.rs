@@ -191,6 +191,8 @@ fn a_task_waits_for_its_tool_and_has_it_read_only() -> anyhow::Result<()> {
 #[test]
 fn what_is_not_pinned_so_or_does_not_build_is_not_installed() -> anyhow::Result<()> {
     story("tools that cannot be", Setup::Runs, async |story| {
+        archive(story, "hello", "#!/bin/sh\n")?;
+        std::fs::rename(story.env().path("hello-files/bin/hello"), story.env().path("hello-files/bin/fails"))?;
         let file = archive(story, "hello", "#!/bin/sh\n")?;
         write_recipe(story, "hello", b"what it should be", "")?;
         write_recipe(story, "fails", &file, "  - run: echo it is no use >&2; exit 3\n")?;
