@@ -191,8 +191,12 @@ fn hostile_agents_that_are_spoken_to_reach_nobody() -> anyhow::Result<()> {
             is_merged(story, &format!("{protocol}.txt"), "hi\n").await?;
             let run = story.run_of(&task).await?;
             ensure!(run.state == RunState::Succeeded && run.attempt == 1, "{run:#?}");
-            let shown: [&[&str]; 4] =
-                [&["run", "logs", &run.name], &["run", "get", &run.name], &["task", "get", &task], &["events", "tail"]];
+            let shown: [&[&str]; 4] = [
+                &["run", "logs", &run.name],
+                &["run", "get", &run.name],
+                &["task", "get", &task],
+                &["events", "tail", "--no-follow"],
+            ];
             are_harmless(story, &shown).await?;
             let raw = story.stdout(&run.name, 1).await?;
             ensure!(raw.len() > 12 << 20, "{protocol}: the log has all of it: {} bytes", raw.len());
