@@ -23,7 +23,7 @@ const NEXT_ATTEMPT: &str = "granted for the next attempt at this task, and not f
 /// What a tool is called with.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "name", content = "arguments", rename_all = "snake_case")]
-enum Tool {
+enum Call {
     Progress {
         percent: Option<u8>,
         #[serde(default)]
@@ -65,45 +65,62 @@ enum Tool {
 
 /// What there is, as `tools/list` answers it.
 pub(super) fn list() -> Value {
-    let text = |about: &str| json!({"type": "string", "description": about});
-    let minutes =
-        json!({"type": "integer", "minimum": 1, "description": "How long to wait for a person; a day unless said"});
-    let tool = |name: &str, about: &str, properties: Value, required: &[&str]| {
-        json!({"name": name, "description": about, "inputSchema": {
-            "type": "object", "properties": properties, "required": required, "additionalProperties": false}})
-    };
-    let field = json!({"type": "object", "required": ["name", "kind"], "properties": {
-        "name": text("A letter, then letters, digits and _"),
-        "label": text("What the person reads"),
-        "kind": {"type": "string", "enum": ["text", "number", "bool", "choice", "secret"]},
-        "choices": {"type": "array", "items": {"type": "string"}, "description": "With kind choice"},
-        "required": {"type": "boolean"}}});
-    json!([
+    let mut all = of_work();
+    all.extend(of_people());
+    Value::Array(all)
+}
+
+fn tool(name: &str, about: &str, properties: Value, required: &[&str]) -> Value {
+    json!({"name": name, "description": about, "inputSchema": {
+        "type": "object", "properties": properties, "required": required, "additionalProperties": false}})
+}
+
+fn text(about: &str) -> Value {
+    json!({"type": "string", "description": about})
+}
+
+/// Those by which nobody is asked.
+fn of_work() -> Vec<Value> {
+    vec![
         tool(
             "progress",
             "Say how far the work is. Shown to people; nothing follows from it.",
             json!({"percent": {"type": "integer", "minimum": 0, "maximum": 100}, "text": text("What is being done")}),
-            &[]
+            &[],
         ),
         tool(
             "note",
             "Put a remark on the record of this run, for whoever reads it later.",
             json!({"text": text("The remark")}),
-            &["text"]
+            &["text"],
         ),
         tool(
             "artifact",
             "Hand in a file of the workspace to be kept with this run: a report, a build. It is no part of the change.",
             json!({"path": text("The file"), "name": text("Under which path it is kept; the same unless said")}),
-            &["path"]
+            &["path"],
         ),
         tool(
             "run_tests",
             "Run here what will be run on the result of this work before it is accepted: builds, tests, checks of the project. \
              Says which failed, with the end of their output. They are run again, by others, when the work is done.",
             json!({"names": {"type": "array", "items": {"type": "string"}, "description": "Only these; all unless said"}}),
-            &[]
+            &[],
         ),
+    ]
+}
+
+/// Those by which people are asked, or told what the change is.
+fn of_people() -> Vec<Value> {
+    let minutes =
+        json!({"type": "integer", "minimum": 1, "description": "How long to wait for a person; a day unless said"});
+    let field = json!({"type": "object", "required": ["name", "kind"], "properties": {
+        "name": text("A letter, then letters, digits and _"),
+        "label": text("What the person reads"),
+        "kind": {"type": "string", "enum": ["text", "number", "bool", "choice", "secret"]},
+        "choices": {"type": "array", "items": {"type": "string"}, "description": "With kind choice"},
+        "required": {"type": "boolean"}}});
+    vec![
         tool(
             "request_info",
             "Ask a person for what cannot be found out here, and wait for the answer. The value of a secret field is not \
@@ -111,14 +128,14 @@ pub(super) fn list() -> Value {
             json!({"question": text("What is asked, and why"),
                 "fields": {"type": "array", "items": field, "minItems": 1, "maxItems": 16},
                 "expires_minutes": minutes}),
-            &["question", "fields"]
+            &["question", "fields"],
         ),
         tool(
             "await_approval",
             "Ask a person to allow something before doing it, and wait for the decision.",
             json!({"action": text("What will be done, in one line"),
                 "details": {"type": "array", "items": {"type": "string"}}, "expires_minutes": minutes}),
-            &["action"]
+            &["action"],
         ),
         tool(
             "request_tool",
@@ -127,16 +144,16 @@ pub(super) fn list() -> Value {
              not in this one.",
             json!({"name": text("The program, as it is called"), "reason": text("What it is needed for"),
                 "expires_minutes": minutes}),
-            &["name", "reason"]
+            &["name", "reason"],
         ),
         tool(
             "propose_change",
             "Say under which words the change of this run is to be proposed: the title becomes the first line of its commit. \
              The last words count. Nothing is handed in by it: the work is taken when the run is over.",
             json!({"title": text("One line, as of a commit"), "body": text("Why, and what a reader has to know")}),
-            &["title"]
+            &["title"],
         ),
-    ])
+    ]
 }
 
 /// Calls a tool. Answers its text, and whether it is one of a failure; none when the caller does not want it any more.
@@ -150,7 +167,7 @@ pub(super) fn call(
         Ok(tool) => tool,
         Err(error) => return Some((format!("the call does not fit the tool: {error}"), true)),
     };
-    if let Tool::RunTests { names } = tool {
+    if let Call::RunTests { names } = tool {
         let report = checks::report(channel, &names, &wanted);
         return report.unwrap_or_else(|error| Some((format!("{}: {error}", error.code), true)));
     }
@@ -175,28 +192,28 @@ fn run(
     let expires = |minutes: Option<u64>| minutes.map_or(EXPIRES_MS_DEFAULT, |it| it.saturating_mul(MINUTE_MS));
     let patience = Patience { at_most: None, wanted };
     match tool {
-        Tool::Progress { percent, text } => channel.call(&Verb::Progress { percent, text }).map(|_| done()),
-        Tool::Note { text } => channel.call(&Verb::Note { text }).map(|_| done()),
-        Tool::RunTests { .. } => Err(RpcError::new(ErrorCode::Internal, "no call for the daemon")),
-        Tool::Artifact { path, name } => {
+        Call::Progress { percent, text } => channel.call(&Verb::Progress { percent, text }).map(|_| done()),
+        Call::Note { text } => channel.call(&Verb::Note { text }).map(|_| done()),
+        Call::RunTests { .. } => Err(RpcError::new(ErrorCode::Internal, "no call for the daemon")),
+        Call::Artifact { path, name } => {
             channel.hand_in(Path::new(&path), name.as_deref().unwrap_or(&path)).map(|_| done())
         }
-        Tool::RequestInfo { question, fields, expires_minutes } => {
+        Call::RequestInfo { question, fields, expires_minutes } => {
             let expires_ms = expires(expires_minutes);
             let question = Verb::RequestInfo { key, text: question, fields, expires_ms, wait_ms: 0 };
             let secrets = secrets.as_ref().map_err(Clone::clone)?;
             ask::request_info(channel, &question, secrets, &patience)
         }
-        Tool::AwaitApproval { action, details, expires_minutes } => {
+        Call::AwaitApproval { action, details, expires_minutes } => {
             let question =
                 Verb::AwaitApproval { key, action, details, expires_ms: expires(expires_minutes), wait_ms: 0 };
             ask::await_approval(channel, &question, &patience)
         }
-        Tool::RequestTool { name, reason, expires_minutes } => {
+        Call::RequestTool { name, reason, expires_minutes } => {
             let question = Verb::RequestTool { name, reason, expires_ms: expires(expires_minutes), wait_ms: 0 };
             ask::request_tool(channel, &question, &patience)
         }
-        Tool::ProposeChange { title, body } => channel.call(&Verb::ProposeChange { title, body }).map(|_| done()),
+        Call::ProposeChange { title, body } => channel.call(&Verb::ProposeChange { title, body }).map(|_| done()),
     }
 }
 

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use orch_proto::request::Request;
-use orch_proto::view::{ChannelView, NetworkState, NetworkUseView, RunFilter, RunState, RunView};
+use orch_proto::view::{
+    ArtifactView, ChannelView, NetworkState, NetworkUseView, RemovedView, RunFilter, RunState, RunView,
+};
 use orch_proto::{ErrorCode, Ref};
 
 use super::{exchanges, isolation, run_log};
@@ -326,20 +328,21 @@ fn text(run: &RunView, paint: Paint) -> String {
     if run.network_left_out > 0 {
         field("network", &format!("and {} more that were not kept one by one", run.network_left_out));
     }
-    for artifact in &run.artifacts {
-        field("artifact", &format!("{} ({})", artifact.path, bytes(artifact.size_bytes)));
-    }
-    for line in &run.artifacts_left_out {
-        field("not kept", line);
-    }
-    for removed in &run.removed {
-        let (at, size) = (removed.at, bytes(removed.size_bytes));
-        let line = format!("{} at {at} by {} ({size}, {})", removed.part, removed.policy, removed.content);
-        field("removed", &line);
-    }
+    left_lines(run).iter().for_each(|(name, line)| field(name, line));
     field("directory", &run.directory);
     field("id", &run.id.to_string());
     out
+}
+
+/// What it left, and what of that is there no more, a line each.
+fn left_lines(run: &RunView) -> Vec<(&'static str, String)> {
+    let kept = |artifact: &ArtifactView| ("artifact", format!("{} ({})", artifact.path, bytes(artifact.size_bytes)));
+    let removed = |removed: &RemovedView| {
+        let (at, size) = (removed.at, bytes(removed.size_bytes));
+        ("removed", format!("{} at {at} by {} ({size}, {})", removed.part, removed.policy, removed.content))
+    };
+    let left_out = run.artifacts_left_out.iter().map(|line| ("not kept", line.clone()));
+    run.artifacts.iter().map(kept).chain(left_out).chain(run.removed.iter().map(removed)).collect()
 }
 
 /// What the run says of itself, a line each.

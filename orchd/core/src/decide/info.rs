@@ -9,6 +9,7 @@ use orch_proto::{EntityKind, Timestamp};
 use super::channel::{self, SAID_BYTES_MAX};
 use super::{Context, DecideError, bounds, conflict, conflict_with_hint, text};
 use crate::actor::Actor;
+use crate::command::Command;
 use crate::entity::{
     Asked, ChannelEvent, Entity as _, FieldKind, FieldValue, InfoField, InfoRequest, InfoRequestEvent, Run, Vision,
 };
@@ -90,7 +91,16 @@ pub(super) fn taken<V: View>(cx: &mut Context<'_, V>, run: &Run, named: &str) ->
 }
 
 /// A person answers.
-pub(super) fn answer<V: View>(
+/// A person answers, or says that nobody will.
+pub(super) fn settle<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    match command {
+        Command::AnswerInfo { info, answers } => answer(cx, *info, answers),
+        Command::CancelInfo { info, reason } => cancel(cx, *info, reason),
+        _ => Err(conflict("no word about a question")),
+    }
+}
+
+fn answer<V: View>(
     cx: &mut Context<'_, V>,
     id: InfoRequestId,
     answers: &BTreeMap<String, FieldValue>,
@@ -125,7 +135,7 @@ pub(super) fn answer<V: View>(
 }
 
 /// A person does not answer.
-pub(super) fn cancel<V: View>(cx: &mut Context<'_, V>, id: InfoRequestId, reason: &str) -> Result<(), DecideError> {
+fn cancel<V: View>(cx: &mut Context<'_, V>, id: InfoRequestId, reason: &str) -> Result<(), DecideError> {
     let Actor::User { .. } = cx.actor else { return Err(DecideError::NotAPerson) };
     let asked = pending(cx, id)?;
     let reason = text("reason", reason)?.to_owned();

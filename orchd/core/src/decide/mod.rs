@@ -179,8 +179,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::ExpireTask { task } => terms::expire(cx, *task),
         Command::OverdueTask { task, since, timeout } => question::overdue(cx, *task, *since, *timeout),
         Command::PrioritizeTask { task, priority } => task::prioritize(cx, *task, *priority),
-        Command::HoldTask { task, reason } => task::hold(cx, *task, reason),
-        Command::ReleaseTask { task } => task::release(cx, *task),
+        Command::HoldTask { .. } | Command::ReleaseTask { .. } => task::steer(cx, command),
         Command::CancelTask { task, reason } => task::cancel(cx, *task, reason),
         Command::CancelTasks { tasks, reason } => task::cancel_all(cx, tasks, reason),
         Command::MoveTask { task, to } => seat::move_task(cx, *task, *to),
@@ -198,8 +197,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
             exchange::record(cx, command)
         }
         Command::Say { .. } | Command::ParkRun { .. } | Command::ExpireAsked { .. } => channel::hear(cx, command),
-        Command::AnswerInfo { info, answers } => info::answer(cx, *info, answers),
-        Command::CancelInfo { info, reason } => info::cancel(cx, *info, reason),
+        Command::AnswerInfo { .. } | Command::CancelInfo { .. } => info::settle(cx, command),
         Command::EquipRun { run, fence, tools } => run::equip(cx, *run, *fence, tools),
         Command::KeepCheckpoint { run, fence, step, commit } => run::keep(cx, *run, *fence, (*step, commit)),
         Command::SettleRun { .. } => settle::settle(cx, command),

@@ -140,7 +140,16 @@ pub(super) fn prioritize<V: View>(cx: &mut Context<'_, V>, id: TaskId, priority:
     Ok(())
 }
 
-pub(super) fn hold<V: View>(cx: &mut Context<'_, V>, id: TaskId, reason: &str) -> Result<(), DecideError> {
+/// Holds a task back, or lets it go on.
+pub(super) fn steer<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    match command {
+        Command::HoldTask { task, reason } => hold(cx, *task, reason),
+        Command::ReleaseTask { task } => release(cx, *task),
+        _ => Err(conflict("no word about holding a task")),
+    }
+}
+
+fn hold<V: View>(cx: &mut Context<'_, V>, id: TaskId, reason: &str) -> Result<(), DecideError> {
     let task: Task = cx.get(id)?;
     cx.touch(EntityKind::Task, id);
     match task.state {
@@ -159,7 +168,7 @@ pub(super) fn hold<V: View>(cx: &mut Context<'_, V>, id: TaskId, reason: &str) -
     Ok(())
 }
 
-pub(super) fn release<V: View>(cx: &mut Context<'_, V>, id: TaskId) -> Result<(), DecideError> {
+fn release<V: View>(cx: &mut Context<'_, V>, id: TaskId) -> Result<(), DecideError> {
     cx.get::<Task>(id)?;
     cx.emit((id, TaskEvent::Released));
     cx.touch(EntityKind::Task, id);
