@@ -185,7 +185,7 @@ pub(super) fn call(
 fn run(
     channel: &mut Channel,
     secrets: &Result<Secrets, RpcError>,
-    tool: Tool,
+    tool: Call,
     wanted: Wanted,
 ) -> Result<Outcome, RpcError> {
     let key = CommandId::generate().to_string();
