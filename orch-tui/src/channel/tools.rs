@@ -247,7 +247,7 @@ mod tests {
         let names: Vec<&str> = listed.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
         assert_eq!(names, calls.iter().map(|call| call["name"].as_str().unwrap()).collect::<Vec<_>>());
         for call in calls {
-            serde_json::from_value::<Tool>(call.clone()).unwrap_or_else(|error| panic!("{call}: {error}"));
+            serde_json::from_value::<Call>(call.clone()).unwrap_or_else(|error| panic!("{call}: {error}"));
         }
     }
 }

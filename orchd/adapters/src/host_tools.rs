@@ -43,7 +43,14 @@ pub struct HostTools {
     home: Option<PathBuf>,
     env: Vec<(String, String)>,
     /// What rustc said last, and when: runs may ask for it often.
-    rust: Arc<Mutex<BTreeMap<PathBuf, (Instant, Option<PathBuf>)>>>,
+    rust: Arc<Mutex<BTreeMap<PathBuf, Said>>>,
+}
+
+/// A toolchain by the word of rustc, and when that was.
+#[derive(Clone, Debug)]
+struct Said {
+    at: Instant,
+    root: Option<PathBuf>,
 }
 
 enum Found {
@@ -181,11 +188,11 @@ impl HostTools {
     /// The directory of the toolchain behind a rustup proxy, by rustc's own word of a moment ago.
     fn rust_toolchain(&self, program: &Path) -> Option<PathBuf> {
         let mut said = self.rust.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, root)) = said.get(program).filter(|(at, _)| at.elapsed() < SAID_FOR) {
-            return root.clone();
+        if let Some(found) = said.get(program).filter(|found| found.at.elapsed() < SAID_FOR) {
+            return found.root.clone();
         }
         let root = self.ask_rustc(program);
-        said.insert(program.to_owned(), (Instant::now(), root.clone()));
+        said.insert(program.to_owned(), Said { at: Instant::now(), root: root.clone() });
         root
     }
 
