@@ -243,6 +243,7 @@ pub(crate) fn task(number: u128, at: Timestamp) -> Task {
         isolation: Isolation::Sandbox,
     };
     Task {
+        tools: BTreeMap::new(),
         id: sample_id(number),
         project: sample_id(number % PROJECTS),
         number: u32::try_from(number).unwrap_or(u32::MAX),
@@ -290,6 +291,7 @@ fn asks(number: u128) -> Asks {
 
 pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
     Run {
+        tools: Vec::new(),
         id,
         project: task.project,
         number: 1,
