@@ -1,6 +1,10 @@
 //! Tools from a server that sends what it likes, and what becomes of them in the cache.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking; only code marked as a test is exempt by itself")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking; only code marked as a test is exempt by itself"
+)]
 
 mod cache;
 mod lab;
