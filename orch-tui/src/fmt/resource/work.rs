@@ -284,7 +284,11 @@ impl Resource for InfoRequestView {
             Column { name: "name", show: Usual, cell: |asked, _| asked.name.as_str().into() },
             Column { name: "state", show: Usual, cell: |asked, _| state(asked.state.label()) },
             Column { name: "run", show: Usual, cell: |asked, _| asked.run.as_str().into() },
-            Column { name: "question", show: Flexible, cell: |asked, _| asked.text.as_str().into() },
+            Column {
+                name: "question",
+                show: Flexible,
+                cell: |asked, _| asked.text.lines().next().unwrap_or_default().into(),
+            },
             Column {
                 name: "fields",
                 show: Usual,
