@@ -118,8 +118,8 @@ pub enum PlanningCommand {
     AskModel { planning: u32, exchange: OpenExchange, request: Box<ModelRequest> },
     /// What came of that.
     AnswerModel { planning: u32, exchange: u32, answer: Box<ModelAnswer> },
-    /// An agent is about to start when that is on record: what it is told, and the tool that its program is of.
-    StartAgent { planning: u32, turn: u32, told: Told, tool: Option<InstalledTool> },
+    /// An agent is about to start when that is on record: what it is told, and the installed tools that it works with.
+    StartAgent { planning: u32, turn: u32, told: Told, tools: Vec<InstalledTool> },
     /// What came of that.
     EndAgent { planning: u32, turn: u32, end: TurnEnd },
     /// What was answered cannot be used: in an exchange, or in a turn of an agent.

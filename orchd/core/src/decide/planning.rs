@@ -36,8 +36,8 @@ pub(super) fn steer<V: View>(
         PlanningCommand::AnswerModel { planning, exchange, answer } => {
             answer_model(cx, id, (*planning, *exchange), answer)
         }
-        PlanningCommand::StartAgent { planning, turn, told, tool } => {
-            start_agent(cx, id, (*planning, *turn), (*told, tool.as_ref()))
+        PlanningCommand::StartAgent { planning, turn, told, tools } => {
+            start_agent(cx, id, (*planning, *turn), (*told, tools))
         }
         PlanningCommand::EndAgent { planning, turn, end } => end_agent(cx, id, (*planning, *turn), end),
         PlanningCommand::Refuse { planning, exchange, problems } => refuse(cx, id, (*planning, *exchange), problems),
@@ -109,7 +109,12 @@ fn ask_model<V: View>(
     if known.planner.agent.is_some() && known.turn.is_none() {
         return Err(conflict("no agent is at work for the planning"));
     }
-    if exchange.number != known.models.exchanges.saturating_add(1) || known.models.open.len() >= at_once {
+    let is_full = known.models.open.len() >= at_once;
+    if is_full && known.planner.agent.is_some() {
+        cx.note("as much is asked at once as may be");
+        return Ok(());
+    }
+    if exchange.number != known.models.exchanges.saturating_add(1) || is_full {
         return Err(conflict(format!("exchange {} of the planning is not the next", exchange.number)));
     }
     request.model.as_deref().map(|model| bounds::title("model", model)).transpose()?;
@@ -145,21 +150,22 @@ fn start_agent<V: View>(
     cx: &mut Context<'_, V>,
     id: ProjectId,
     (planning, turn): (u32, u32),
-    (told, tool): (Told, Option<&InstalledTool>),
+    (told, tools): (Told, &[InstalledTool]),
 ) -> Result<(), DecideError> {
     let (found, known) = open(cx, id, planning)?;
     project::in_use(&found)?;
     if known.planner.agent.is_none() {
         return Err(conflict("no agent is asked"));
     }
-    let most = ANSWERS_REFUSED_MAX as u32 + EXCHANGES_LOST_MAX + 1;
+    let refused_max = u32::try_from(ANSWERS_REFUSED_MAX).unwrap_or(u32::MAX);
+    let most = refused_max.saturating_add(EXCHANGES_LOST_MAX);
     if known.turn.is_some() || turn != known.turns.saturating_add(1) || turn > most {
         return Err(conflict(format!("turn {turn} of the agent is not the next")));
     }
     if !known.models.open.is_empty() || known.unread.is_some() || known.given_up.is_some() {
         return Err(conflict("what the agent did before is not looked at yet"));
     }
-    emit(cx, id, planning, PlanningEvent::AgentStarted { turn, told, tool: tool.cloned() });
+    emit(cx, id, planning, PlanningEvent::AgentStarted { turn, told, tools: tools.to_vec() });
     Ok(())
 }
 

@@ -72,9 +72,9 @@ pub struct AgentTurn {
     /// From 1 within the planning.
     pub number: u32,
     pub since: Timestamp,
-    /// The tool that its program is of, if it is of one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tool: Option<InstalledTool>,
+    /// Installed tools that it works with: its program may be of one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<InstalledTool>,
 }
 
 /// What came of it.
@@ -164,8 +164,8 @@ pub enum PlanningEvent {
     AgentStarted {
         turn: u32,
         told: Told,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        tool: Option<InstalledTool>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tools: Vec<InstalledTool>,
     },
     AgentEnded {
         turn: u32,
@@ -235,9 +235,9 @@ impl Planning {
             PlanningEvent::Asked { .. } => {}
             PlanningEvent::ModelAsked { exchange, .. } => planning.models.asked(*exchange),
             PlanningEvent::ModelAnswered { exchange, answer, .. } => planning.answered(*exchange, answer),
-            PlanningEvent::AgentStarted { turn, tool, .. } => {
+            PlanningEvent::AgentStarted { turn, tools, .. } => {
                 planning.turns = *turn;
-                planning.turn = Some(AgentTurn { number: *turn, since: at, tool: tool.clone() });
+                planning.turn = Some(AgentTurn { number: *turn, since: at, tools: tools.clone() });
             }
             PlanningEvent::AgentEnded { turn, end } => planning.end_turn(*turn, end),
             PlanningEvent::Refused { exchange, problems } => planning.refuse(*exchange, problems),

@@ -91,7 +91,7 @@ pub(super) fn random_planning(
 fn random_turn(known: &Planning, planning: u32, dice: &mut IdSource) -> PlanningCommand {
     let Some(turn) = &known.turn else {
         let told = Told { prompt: Digest::ZERO, bytes: 9 };
-        return PlanningCommand::StartAgent { planning, turn: known.turns.saturating_add(1), told, tool: None };
+        return PlanningCommand::StartAgent { planning, turn: known.turns.saturating_add(1), told, tools: Vec::new() };
     };
     let end = match dice.jitter(4) {
         0 => TurnEnd::Lost,
