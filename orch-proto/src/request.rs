@@ -186,7 +186,7 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Planner::is_configured")]
         planner: Planner,
     },
-    /// Ends what a model plans for a project.
+    /// Ends what a model or an agent plans for a project.
     PlanningCancel { project: Ref, reason: Option<String> },
     /// Makes a new version of a proposed plan.
     PlanChange { project: Ref, base_version: u32, edits: Vec<PlanEdit>, reason: String },

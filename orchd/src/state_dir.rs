@@ -79,8 +79,19 @@ impl StateDir {
         let make = |path: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         make(root)?;
         let root = root.canonicalize()?;
-        let names =
-            ["blobs", "runs", "repos", "workspaces", "tools", "keys", "secrets", "recipes", "logs", "jail", "plannings"];
+        let names = [
+            "blobs",
+            "runs",
+            "repos",
+            "workspaces",
+            "tools",
+            "keys",
+            "secrets",
+            "recipes",
+            "logs",
+            "jail",
+            "plannings",
+        ];
         for name in names {
             make(&root.join(name))?;
         }

@@ -164,10 +164,9 @@ impl AgentsConfig {
         let agent = self.agents.get(name).ok_or_else(|| format!("there is no `[agents.{name}]`"))?;
         match agent.kind {
             AgentKind::Codex => Ok(agent),
-            kind => Err(format!(
-                "it is of kind `{}`, and only `codex` answers in the form that is asked for",
-                kind.word()
-            )),
+            kind => {
+                Err(format!("it is of kind `{}`, and only `codex` answers in the form that is asked for", kind.word()))
+            }
         }
     }
 }

@@ -71,7 +71,9 @@ pub(super) fn event_text(number: u32, event: &PlanningEvent) -> String {
             format!("its agent is started, turn {turn}: told {} bytes, {}{tools}", told.bytes, told.prompt)
         }
         PlanningEvent::AgentEnded { turn, end } => match end {
-            TurnEnd::Answered { body, bytes } => format!("its agent has answered in turn {turn}: {bytes} bytes, {body}"),
+            TurnEnd::Answered { body, bytes } => {
+                format!("its agent has answered in turn {turn}: {bytes} bytes, {body}")
+            }
             TurnEnd::Failed { reason } => format!("its agent came to nothing in turn {turn}: {reason}"),
             TurnEnd::Lost => format!("its agent is gone in turn {turn}, and nobody knows what became of it"),
             TurnEnd::Stopped => format!("its agent was stopped in turn {turn}"),

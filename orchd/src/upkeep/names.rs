@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orch_adapters::git::{CommitId, RefName};
 use orch_core::digest::Digest;
-use orch_core::entity::{Change, Entity, PlanningEvent, Project, ProjectEvent, Run, RunEvent, RunPart, TurnEnd, Vision};
+use orch_core::entity::{
+    Change, Entity, PlanningEvent, Project, ProjectEvent, Run, RunEvent, RunPart, TurnEnd, Vision,
+};
 use orch_core::event::Event;
 use orch_core::state::change::ChangeState;
 use orch_core::state::project::ProjectState;

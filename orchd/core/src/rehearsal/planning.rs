@@ -8,8 +8,8 @@ use super::sample::{plan_content, requirements};
 use crate::command::{Command, PlanningCommand, PlanningOutcome};
 use crate::digest::Digest;
 use crate::entity::{
-    AgentUse, Allowance, ModelRequest, OpenExchange, PlannerUse, Planning, PlanningSubject, Requirements, ServerUse, Spend,
-    Told, TurnEnd, Vision,
+    AgentUse, Allowance, ModelRequest, OpenExchange, PlannerUse, Planning, PlanningSubject, Requirements, ServerUse,
+    Spend, Told, TurnEnd, Vision,
 };
 use crate::ids::IdSource;
 use crate::planner::asked::{Question, Topic};

@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use orch_adapters::agent::{AgentJob, Manner, PlanJob, plan_answer, plan_spec};
 use orch_adapters::executor::{Observed, SubmitError};
-use orch_adapters::git::{CheckoutSpec, CommitError, Identity, NameError, OBJECTS_INSIDE, OpenError, RefError, RefName};
+use orch_adapters::git::{
+    CheckoutSpec, CommitError, Identity, NameError, OBJECTS_INSIDE, OpenError, RefError, RefName,
+};
 use orch_adapters::host_tools::ToolSet;
 use orch_adapters::job::WORKSPACE_INSIDE;
 use orch_adapters::secret_store::SecretStoreError;
@@ -39,6 +41,8 @@ use crate::tools::{State, ToolError};
 const LOOK_MAX: Duration = Duration::from_millis(500);
 /// The checkout of a planning, in its directory.
 const TREE: &str = "tree";
+/// How the names of the directories of its turns begin.
+const TURN: &str = "turn-";
 /// How many lines of what an agent printed last are told of one that failed.
 const LINES_TOLD: usize = 3;
 
@@ -93,12 +97,7 @@ pub(super) async fn begin(
     }
 }
 
-async fn try_begin(
-    app: &Arc<App>,
-    project: &Project,
-    planning: &Planning,
-    prompt: &Prompt,
-) -> Result<(), BeginError> {
+async fn try_begin(app: &Arc<App>, project: &Project, planning: &Planning, prompt: &Prompt) -> Result<(), BeginError> {
     app.jails_hold().map_err(BeginError::Escapes)?;
     checkout(app, project, planning).await?;
     let schema = prompt.wish.schema().to_string();
@@ -355,7 +354,8 @@ async fn no_more(app: &Arc<App>, id: ProjectId, message: String) -> String {
 async fn answer(app: &Arc<App>, place: &Path) -> Result<TurnEnd, String> {
     let (app, out) = (Arc::clone(app), out(place));
     blocking(move || {
-        let read = plan_answer(&out, ANSWER_BYTES_MAX).map_err(|error| format!("its answer cannot be read: {error}"))?;
+        let read =
+            plan_answer(&out, ANSWER_BYTES_MAX).map_err(|error| format!("its answer cannot be read: {error}"))?;
         let text = gateway::without_secrets(&app, read.unwrap_or_default()).map_err(|error| chain(&error))?;
         let kept = app.blobs.put(&text).map_err(|error| format!("its answer was not kept: {}", chain(&error)))?;
         Ok(TurnEnd::Answered { body: kept.hash, bytes: kept.size_bytes })
@@ -371,10 +371,15 @@ async fn put(app: &Arc<App>, (project, planning, turn): (ProjectId, u32, u32), e
             Ok(_) => return true,
             Err(ExecuteError::Closed) => return false,
             Err(error @ (ExecuteError::Rejected(_) | ExecuteError::Apply(_))) => {
-                tracing::error!(error = chain(&error), "the end of an agent that planned makes no sense and is not on record");
+                tracing::error!(
+                    error = chain(&error),
+                    "the end of an agent that planned makes no sense and is not on record"
+                );
                 return false;
             }
-            Err(error) => tracing::warn!(error = chain(&error), "the end of an agent that planned is not on record yet"),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the end of an agent that planned is not on record yet")
+            }
         }
         if matches!(wait(app).await, Next::Over) {
             return false;
@@ -412,8 +417,12 @@ pub(super) async fn sweep(app: &Arc<App>) {
         if kept.contains(&place) {
             continue;
         }
-        // Each of its turns is where a jail would be.
-        jail::clear(&*app.executor, &place).await;
+        // Nothing of the checkout is taken for one.
+        for turn in std::fs::read_dir(&place).into_iter().flatten().flatten() {
+            if turn.file_name().to_string_lossy().starts_with(TURN) {
+                jail::end(&*app.executor, &jail::run_directory(&turn.path())).await;
+            }
+        }
         remove(place).await;
     }
 }
@@ -437,7 +446,7 @@ async fn remove(place: PathBuf) {
 
 /// Where one turn of an agent is.
 fn place_of(app: &App, project: ProjectId, planning: u32, turn: u32) -> PathBuf {
-    app.dirs.planning(project, planning).join(format!("turn-{turn}"))
+    app.dirs.planning(project, planning).join(format!("{TURN}{turn}"))
 }
 
 fn scratch(place: &Path) -> PathBuf {

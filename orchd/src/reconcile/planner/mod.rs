@@ -250,9 +250,7 @@ fn question(planning: &Planning, prompt: Prompt) -> Question {
 /// Ends when the planning is over, or the daemon stops.
 async fn unwanted(app: &Arc<App>, id: ProjectId, number: u32) {
     // What else happens, and be it in other plannings, is nothing to look at.
-    let is_its = move |event: &Event| {
-        matches!(event, Event::Project { id: of, event: ProjectEvent::Planning { .. }, .. } if *of == id)
-    };
+    let is_its = move |event: &Event| matches!(event, Event::Project { id: of, event: ProjectEvent::Planning { .. }, .. } if *of == id);
     let mut changed = app.store.subscribe_to(is_its);
     loop {
         changed.mark_unchanged();

@@ -121,11 +121,7 @@ pub(super) fn comment_requirements(
 }
 
 /// Who is to plan; none: the rules do. They are asked by a reconciler, not here.
-fn asked_to_plan(
-    app: &App,
-    (named, id): (&Ref, ProjectId),
-    planner: &Planner,
-) -> Result<Option<PlannerUse>, RpcError> {
+fn asked_to_plan(app: &App, (named, id): (&Ref, ProjectId), planner: &Planner) -> Result<Option<PlannerUse>, RpcError> {
     let config = app.config.planner.as_ref();
     let agent = match (planner, config.map(|config| &config.by)) {
         (Planner::Rules, _) | (Planner::Configured, None) => return Ok(None),
@@ -137,8 +133,9 @@ fn asked_to_plan(
             return by_model(app, (named, id), (model, Some(name))).map(Some);
         }
         (Planner::Model { name }, Some(PlannerBy::Agent(_)) | None) => {
-            return Err(RpcError::new(ErrorCode::Conflict, format!("no server is configured to ask `{name}`"))
-                .hint("set `models` and `model` of `[planner]` in the daemon's configuration; `--agent` names an agent"));
+            return Err(RpcError::new(ErrorCode::Conflict, format!("no server is configured to ask `{name}`")).hint(
+                "set `models` and `model` of `[planner]` in the daemon's configuration; `--agent` names an agent",
+            ));
         }
     };
     by_agent(app, (named, id), agent).map(Some)

@@ -162,7 +162,10 @@ impl Prompt {
                 Speaker::Model => {
                     let fence = fence(&reply.text);
                     let answer = reply.text.trim_end_matches('\n');
-                    let _written = write!(text, "What you answered before stands between the two fences.\n\n{fence}\n{answer}\n{fence}");
+                    let _written = write!(
+                        text,
+                        "What you answered before stands between the two fences.\n\n{fence}\n{answer}\n{fence}"
+                    );
                 }
             }
         }
