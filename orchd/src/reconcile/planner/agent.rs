@@ -261,7 +261,12 @@ pub(super) async fn follow(
 ) -> Next {
     let place = place_of(app, project, planning.number, turn.number);
     let run = jail::run_directory(&place);
-    let end = if has_started(app, &run) {
+    let end = if !has_started(app, &run) {
+        Some(TurnEnd::Lost)
+    } else if !planning.is_open() {
+        jail::end(&*app.executor, &run).await;
+        Some(TurnEnd::Stopped)
+    } else {
         books.allow();
         let served = gateway::serve_planner(app, run.clone(), books.clone());
         let end = until_end(app, books, (project, planning.number), &place).await;
@@ -272,8 +277,6 @@ pub(super) async fn follow(
             () = books.settled() => {}
         }
         end
-    } else {
-        Some(TurnEnd::Lost)
     };
     let Some(end) = end else { return wait(app).await };
     if !put(app, (project, planning.number, turn.number), end).await {
