@@ -171,7 +171,9 @@ impl PlannerBooks {
     }
 
     fn is_done_with(&self, exchange: u32) {
-        self.book.live.send_modify(|live| drop(live.remove(&exchange)));
+        self.book.live.send_modify(|live| {
+            live.remove(&exchange);
+        });
         self.app.gateways.under_way.send_modify(|count| *count = count.saturating_sub(1));
     }
 
@@ -184,7 +186,9 @@ impl PlannerBooks {
     async fn record(&self, request: &ModelRequest, reserved: Spend) -> Result<Option<u32>, Refusal> {
         let _turn = self.book.recording.lock().await;
         let (id, number) = (CommandId::generate(), self.next_number().await?);
-        self.book.live.send_modify(|live| drop(live.insert(number)));
+        self.book.live.send_modify(|live| {
+            live.insert(number);
+        });
         self.app.gateways.under_way.send_modify(|count| *count += 1);
         let recorded = self.record_as(id, number, (request, reserved)).await;
         if !matches!(recorded, Ok(true)) {

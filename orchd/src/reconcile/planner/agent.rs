@@ -132,8 +132,14 @@ async fn checkout(app: &Arc<App>, project: &Project, planning: &Planning) -> Res
     }
     let directory = app.dirs.jail(&format!("plan-{}-{}", project.id, planning.number));
     let (argv, objects) = {
-        let (app, project) = (Arc::clone(app), project.clone());
-        blocking(move || checkout_argv(&app, &project)).await?
+        let (app, project, left) = (Arc::clone(app), project.clone(), directory.clone());
+        blocking(move || {
+            if left.exists() {
+                orch_sandbox::remove_tree(&left)?;
+            }
+            checkout_argv(&app, &project)
+        })
+        .await?
     };
     let work = Jail {
         directory: directory.clone(),
