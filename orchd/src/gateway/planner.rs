@@ -147,8 +147,14 @@ impl PlannerBooks {
     /// Ends when something was not to be asked, with the reason: whoever asks would ask in vain from then on.
     pub(crate) async fn refused(&self) -> String {
         let mut refused = self.book.refused.subscribe();
-        let reason = refused.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-        reason.unwrap_or_default()
+        // The other side is in the book, which is here.
+        let _refused = refused.wait_for(Option::is_some).await;
+        self.refusal().unwrap_or_default()
+    }
+
+    /// Why something was not to be asked, if anything was.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.book.refused.borrow().clone()
     }
 
     /// Begins anew with what may be asked.

@@ -335,6 +335,10 @@ async fn until_end(
             Err(reason) => failed(reason),
         },
         Err(JailError::Lost) => Some(TurnEnd::Lost),
+        // It has failed for that.
+        Err(JailError::Ended { .. }) if books.refusal().is_some() => {
+            failed(no_more(app, project, books.refusal().unwrap_or_default()).await)
+        }
         Err(JailError::Ended { outcome, log }) => {
             let lines: Vec<&str> = log.lines().collect();
             let last = lines.get(lines.len().saturating_sub(LINES_TOLD)..).unwrap_or_default();
