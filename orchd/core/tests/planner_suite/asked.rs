@@ -115,7 +115,7 @@ fn a_repair_has_no_more_room_than_the_first_try() {
     }
     // What is wrong is told also where nothing of the answer fits, and nobody is asked where not even that does.
     let wanted = Wanted::Requirements { vision: VISION, answers: &answers };
-    let tight = (ASKED_FOR_REQUIREMENTS.len() as u64 + 1_400) / 4;
+    let tight = (ASKED_FOR_REQUIREMENTS.len() as u64 + 900) / 4;
     let again =
         repair(prompt(wanted, ASKED_FOR_REQUIREMENTS, tight, &problems[..1]).unwrap(), Some(PROSE), &problems[..1]);
     assert!(again.replies.len() <= 3 && again.replies.last().unwrap().text.contains("is not there"));
