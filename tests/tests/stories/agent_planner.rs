@@ -21,7 +21,7 @@ use crate::planner::{
 use crate::story;
 
 /// Looks at the repository as an agent does, and does what it is told not to.
-const LOOK: &str = "cat README.md; git log --format=%s; pwd; echo x >> README.md; touch new; rm -rf .git; \
+const LOOK: &str = "cat README.md; git log --format=%s; pwd; echo x >> README.md; touch new; mv .git gone; \
                     echo x > /scratch/x && echo 'it may write there'";
 
 /// In the place of Codex: what it is asked about says what it does.

@@ -28,7 +28,10 @@ pub(super) fn random_planning(
             0 => PlanningSubject::Requirements { vision: visions.last()?.id },
             _ => PlanningSubject::Plan { requirements: documents.last()?.id },
         };
-        return of(PlanningCommand::Ask { subject, planner: planner(dice) });
+        return of(PlanningCommand::Ask {
+            subject,
+            planner: planner(planning.is_some_and(|last| last.number % 2 == 1)),
+        });
     };
     let number = if dice.jitter(12) == 0 { known.number.saturating_sub(1) } else { known.number };
     let open = known.models.open.first();
@@ -109,7 +112,8 @@ pub(super) fn random_questions(dice: &mut IdSource) -> Vec<Question> {
     Topic::ALL.iter().take(count).map(question).collect()
 }
 
-fn planner(dice: &mut IdSource) -> PlannerUse {
+/// Every other one is an agent.
+fn planner(is_agent: bool) -> PlannerUse {
     let server = ServerUse { name: "local".into(), api: "ollama".into(), url: "http://127.0.0.1:11434".into() };
     let agent = AgentUse {
         name: "coder".into(),
@@ -124,7 +128,7 @@ fn planner(dice: &mut IdSource) -> PlannerUse {
         egress: Vec::new(),
         profile: Profile::default(),
     };
-    let agent = (dice.jitter(2) == 0).then(|| Box::new(agent));
+    let agent = is_agent.then(|| Box::new(agent));
     PlannerUse {
         server,
         model: "some-model".into(),

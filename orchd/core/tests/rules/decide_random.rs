@@ -67,7 +67,7 @@ proptest! {
 #[test]
 fn the_lists_reach_every_kind_of_event() {
     let mut kinds = std::collections::BTreeSet::new();
-    for seed in 0..150 {
+    for seed in 0..200 {
         let (mut scene, _) = Scene::ready("p0");
         let mut dice = IdSource::seeded([seed; 32]);
         for _ in 0..COMMANDS {
