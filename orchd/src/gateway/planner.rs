@@ -27,7 +27,7 @@ const PART: &str = "planner";
 const GONE: &str = "planning_gone";
 
 /// What is known of the exchanges of a project's planner beside the record, as long as somebody attends to it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PlannerBook {
     /// Numbers of those that are under way here.
     live: watch::Sender<BTreeSet<u32>>,
@@ -35,12 +35,6 @@ pub(crate) struct PlannerBook {
     recording: Mutex<()>,
     /// Why nothing more may be asked, once something was not to be.
     refused: watch::Sender<Option<String>>,
-}
-
-impl Default for PlannerBook {
-    fn default() -> Self {
-        Self { live: watch::Sender::default(), recording: Mutex::default(), refused: watch::Sender::default() }
-    }
 }
 
 /// The books of one planning.

@@ -391,7 +391,7 @@ async fn put(app: &Arc<App>, (project, planning, turn): (ProjectId, u32, u32), e
                 return false;
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "the end of an agent that planned is not on record yet")
+                tracing::warn!(error = chain(&error), "the end of an agent that planned is not on record yet");
             }
         }
         if matches!(wait(app).await, Next::Over) {
