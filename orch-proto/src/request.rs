@@ -60,13 +60,15 @@ pub struct RequirementInput {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Planner {
-    /// The model that is configured; where there is none, the rules.
+    /// The model or agent that is configured; where there is none, the rules.
     #[default]
     Configured,
     /// The rules, at once.
     Rules,
     /// Another model of the configured server, this once.
     Model { name: String },
+    /// An agent that is configured, this once: it looks at the repository.
+    Agent { name: String },
 }
 
 impl Planner {
@@ -184,7 +186,7 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Planner::is_configured")]
         planner: Planner,
     },
-    /// Ends what a model plans for a project.
+    /// Ends what a model or an agent plans for a project.
     PlanningCancel { project: Ref, reason: Option<String> },
     /// Makes a new version of a proposed plan.
     PlanChange { project: Ref, base_version: u32, edits: Vec<PlanEdit>, reason: String },

@@ -13,7 +13,7 @@ use orch_proto::leave::LeaveRule;
 use orch_proto::view::{CheckResult, DoctorCheck};
 
 use crate::app::App;
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, PlannerBy};
 use crate::error_chain::chain;
 use crate::{briefs, gateway};
 
@@ -217,6 +217,16 @@ fn choose_in(app: &App, project: &str, capability: &str) -> Option<AgentUse> {
     Some(used(app, config, (role, role.or_else(of_agent))))
 }
 
+/// An agent as a planning has it. It plans as itself, in no role, and nobody is there to have a conversation with it.
+pub(crate) fn planning(app: &App, config: &AgentConfig) -> AgentUse {
+    AgentUse { is_driven: false, ..used(app, config, (None, None)) }
+}
+
+/// The program of an agent that plans, when it has all that it needs.
+pub(crate) fn program_of(app: &App, agent: &AgentUse) -> Result<Found, AgentError> {
+    ready(app, agent).map(|(_, found)| found)
+}
+
 /// An agent as a run has it, with its role and the one that bounds what it spends. What these say goes before what the agent
 /// says.
 fn used(app: &App, config: &AgentConfig, (role, bounds): (Option<&Role>, Option<&Role>)) -> AgentUse {
@@ -263,7 +273,7 @@ fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Found),
 }
 
 /// The program of an agent, and the tool that it is of, if it is of one.
-type Found = (Program, Option<InstalledTool>);
+pub(crate) type Found = (Program, Option<InstalledTool>);
 
 fn program(app: &App, config: &AgentConfig) -> Result<Found, AgentError> {
     if let Some(tool) = &config.tool {
@@ -343,9 +353,23 @@ pub(crate) fn checks(app: &App) -> Vec<DoctorCheck> {
     app.config.agents.agents.values().map(check).chain(planner_check(app)).collect()
 }
 
-/// Whether the model that plans can be asked.
+/// Whether the model that plans can be asked, or the agent started.
 fn planner_check(app: &App) -> Option<DoctorCheck> {
-    let planner = app.config.planner.as_ref()?;
+    let planner = match &app.config.planner.as_ref()?.by {
+        PlannerBy::Model(planner) => planner,
+        PlannerBy::Agent(name) => {
+            let config = app.config.agents.agents.get(name)?;
+            // What is missing for it, its own line says.
+            let missing = ready(app, &planning(app, config)).err();
+            let result = if missing.is_some() { CheckResult::Failed } else { CheckResult::Ok };
+            let detail = match &missing {
+                Some(error) => chain(error),
+                None => format!("the agent `{name}`, on a checkout that it cannot change"),
+            };
+            let fix = missing.map(|_| format!("see `agent {name}`; until then the rules plan"));
+            return Some(DoctorCheck { name: "planner".to_owned(), result, detail, fix });
+        }
+    };
     let server = app.config.agents.models.get(&planner.models)?;
     let missing = server.key.as_ref().filter(|key| !app.secrets.has(key));
     let (model, url) = (&planner.model, server.upstream.url());

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use orch_adapters::executor::{Executor, Observed, SubmitError};
@@ -24,7 +23,9 @@ const CPU_MILLIS: u64 = 4_000;
 /// How long its end is waited for once it was told to end.
 const END_MAX: Duration = Duration::from_secs(10);
 /// The fence of all such work: a directory is used once.
-const FENCE: u64 = 1;
+pub(crate) const FENCE: u64 = 1;
+/// Longest time between two looks at such work.
+const LOOK_MAX: Duration = Duration::from_millis(100);
 
 /// Short work that the daemon itself has done in a sandbox.
 #[derive(Debug)]
@@ -92,25 +93,33 @@ pub(crate) async fn execute(
         }
         submitted => drop(submitted?),
     }
-    let mut stop = pin!(stop);
+    tokio::select! {
+        biased;
+        ended = wait(executor, &run, LOOK_MAX) => ended,
+        () = stop => {
+            end(executor, &run).await;
+            Err(JailError::Stopped)
+        }
+    }
+}
+
+/// Waits for the end of work in a sandbox that was begun, in the directory of its run.
+///
+/// # Errors
+/// When it did not succeed.
+pub(crate) async fn wait(executor: &dyn Executor, run: &Path, look_max: Duration) -> Result<ExitRecord, JailError> {
     let mut pause = Duration::from_millis(2);
     loop {
-        match executor.observe(&run, FENCE)? {
+        match executor.observe(run, FENCE)? {
             Observed::Exited(record) if record.outcome == Outcome::Succeeded => return Ok(*record),
             Observed::Exited(record) => {
-                return Err(JailError::Ended { outcome: Box::new(record.outcome), log: tail(&run) });
+                return Err(JailError::Ended { outcome: Box::new(record.outcome), log: tail(run) });
             }
             Observed::Lost | Observed::Absent => return Err(JailError::Lost),
             Observed::Running | Observed::Unseen => {}
         }
-        tokio::select! {
-            () = &mut stop => {
-                end(executor, &run).await;
-                return Err(JailError::Stopped);
-            }
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(Duration::from_millis(100));
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(look_max);
     }
 }
 
@@ -125,7 +134,7 @@ pub(crate) async fn clear(executor: &dyn Executor, directory: &Path) {
 }
 
 /// Ends jailed work that may be under way, and waits for its end.
-async fn end(executor: &dyn Executor, run: &Path) {
+pub(crate) async fn end(executor: &dyn Executor, run: &Path) {
     let since = Instant::now();
     if let Err(error) = executor.cancel(run) {
         tracing::warn!(error = chain(&error), "failed to end work in a jail");

@@ -79,7 +79,20 @@ impl StateDir {
         let make = |path: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         make(root)?;
         let root = root.canonicalize()?;
-        for name in ["blobs", "runs", "repos", "workspaces", "tools", "keys", "secrets", "recipes", "logs", "jail"] {
+        let names = [
+            "blobs",
+            "runs",
+            "repos",
+            "workspaces",
+            "tools",
+            "keys",
+            "secrets",
+            "recipes",
+            "logs",
+            "jail",
+            "plannings",
+        ];
+        for name in names {
             make(&root.join(name))?;
         }
         let runs_on = std::fs::metadata(root.join("runs"))?.dev();
@@ -214,6 +227,16 @@ impl StateDir {
 
     pub(crate) fn repository(&self, project: ProjectId) -> PathBuf {
         self.repositories().join(format!("{project}.git"))
+    }
+
+    /// Where agents plan, by planning.
+    pub(crate) fn plannings(&self) -> PathBuf {
+        self.root.join("plannings")
+    }
+
+    /// Where an agent plans for a project.
+    pub(crate) fn planning(&self, project: ProjectId, number: u32) -> PathBuf {
+        self.plannings().join(format!("{project}-{number}"))
     }
 
     /// Directory for the daemon's own short sandboxed work, by name.

@@ -1,4 +1,4 @@
-//! A model at work for the planner of a project.
+//! A model, or an agent, at work for the planner of a project.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +28,17 @@ pub struct PlanningView {
     pub wanted: String,
     #[serde(flatten)]
     pub state: PlanningState,
-    /// Who is asked, and where.
+    /// Who is asked, and where. Of an agent the model that it is told to use; empty: what it chooses.
     pub model: String,
     pub server: String,
+    /// The agent that works on it in the place of a single model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// How often that was started, and since when it is at work, if it is.
+    #[serde(default)]
+    pub turns: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_work_since: Option<Timestamp>,
     pub asked_by: String,
     pub since: Timestamp,
     pub ended_at: Option<Timestamp>,
@@ -48,7 +56,7 @@ pub struct PlanningView {
     /// Which model could not be asked, and why, when this one took its place.
     #[serde(default)]
     pub fell_back: Option<String>,
-    /// Requests that were lost with a daemon that ended.
+    /// Requests that were lost with a daemon that ended; how often an agent was.
     pub lost: u32,
 }
 

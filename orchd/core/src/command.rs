@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::entity::{
     AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, FieldValue, InfoField, InstalledTool, LeftOut,
     ModelAnswer, ModelRequest, Observation, OpenExchange, Period, PlanContent, PlannedStep, PlannerUse,
-    PlanningSubject, Removal, RepositorySource, TaskSpec, Terms, Timeout,
+    PlanningSubject, Removal, RepositorySource, TaskSpec, Terms, Timeout, Told, TurnEnd,
 };
 use crate::planner::asked::Question;
 use crate::planner::{Extraction, Requirement, RequirementKey};
@@ -109,7 +109,7 @@ pub enum Word {
     WithdrawTool { name: String },
 }
 
-/// What is wanted of a model in the place of the planner's rules. `planning` is its number in the project.
+/// What is wanted of a model, or of an agent, in the place of the planner's rules. `planning` is its number in the project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlanningCommand {
     /// The model is to be asked.
@@ -118,7 +118,11 @@ pub enum PlanningCommand {
     AskModel { planning: u32, exchange: OpenExchange, request: Box<ModelRequest> },
     /// What came of that.
     AnswerModel { planning: u32, exchange: u32, answer: Box<ModelAnswer> },
-    /// What it answered cannot be used.
+    /// An agent is about to start when that is on record: what it is told, and the installed tools that it works with.
+    StartAgent { planning: u32, turn: u32, told: Told, tools: Vec<InstalledTool> },
+    /// What came of that.
+    EndAgent { planning: u32, turn: u32, end: TurnEnd },
+    /// What was answered cannot be used: in an exchange, or in a turn of an agent.
     Refuse { planning: u32, exchange: u32, problems: Vec<String> },
     /// The model cannot be asked: the other that was named takes its place.
     FallBack { planning: u32, reason: String },

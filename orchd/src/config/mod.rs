@@ -33,7 +33,7 @@ pub(crate) use agents::{AgentConfig, AgentsConfig, ModelServer};
 use file::ConfigFile;
 pub(crate) use leases::LeasesConfig;
 pub(crate) use network::NetworkConfig;
-pub(crate) use planner::{PlannerConfig, is_model};
+pub(crate) use planner::{ModelPlanner, PROMPT_TOKENS, PlannerBy, PlannerConfig, is_model};
 pub(crate) use retention::{Kept, RetentionConfig};
 use share::{HostSize, Shares};
 
@@ -67,7 +67,7 @@ pub(crate) struct Config {
     pub(crate) network: NetworkConfig,
     /// Agents, and the servers of models that they ask.
     pub(crate) agents: AgentsConfig,
-    /// The model that plans; none: the rules do.
+    /// Who plans; none: the rules do.
     pub(crate) planner: Option<PlannerConfig>,
     /// Units of named semaphores. All others have one.
     pub(crate) semaphores: BTreeMap<String, u32>,
@@ -198,7 +198,7 @@ pub(crate) fn load(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<C
     };
     let agents = AgentsConfig::checked(&file.models, &file.agents)
         .map_err(|(key, problem)| RpcError::new(ErrorCode::Config, format!("`{key}` {problem}")))?;
-    let planner = file.planner.as_ref().map(|section| section.checked(&agents.models)).transpose();
+    let planner = file.planner.as_ref().map(|section| section.checked(&agents)).transpose();
     Ok(Config {
         state_dir,
         socket,
@@ -322,9 +322,10 @@ mod tests {
         let chosen = ["developer", "docs", "infra", "qa", "security", "reviewer", "planner", "taskmaster"].map(who);
         assert!(!chosen.iter().flatten().any(|(model, ..)| model.starts_with("gpt-oss") || model.starts_with("llama")));
         let planner = config.planner.as_ref().unwrap();
-        assert_eq!((planner.model.as_str(), planner.temperature_percent), ("qwen3:32b", Some(40)));
-        assert_eq!(planner.fallback.as_deref(), Some("llama3.2:latest"));
-        assert_eq!((planner.prompt_tokens(None), planner.output_tokens()), (1_500, 1_000));
+        let PlannerBy::Model(model) = &planner.by else { panic!("{planner:?}") };
+        assert_eq!((model.model.as_str(), model.temperature_percent), ("qwen3:32b", Some(40)));
+        assert_eq!(model.fallback.as_deref(), Some("llama3.2:latest"));
+        assert_eq!((planner.prompt_tokens, model.output_tokens()), (Some(1_500), 1_000));
         // What an operator says goes before it, and what is printed says all of it.
         let own = "[recipes]\nprofile = \"ollama\"\n[models.local]\napi = \"ollama\"\nurl = \"http://127.0.0.1:9\"\n";
         let config = read(own).unwrap();

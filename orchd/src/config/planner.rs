@@ -1,14 +1,13 @@
-//! The model that plans in the place of the rules: `[planner]`. Without that the rules plan.
+//! Who plans in the place of the rules: `[planner]`, a model or an agent. Without that the rules plan.
 
-use std::collections::BTreeMap;
-
+use orch_adapters::agent::AgentKind;
 use orch_adapters::gateway::Protocol;
 use serde::{Deserialize, Serialize};
 
-use super::agents::ModelServer;
+use super::agents::{AgentConfig, AgentsConfig};
 
-/// How much the model may be told where nothing is said, in tokens of about four bytes, and how much it may answer.
-const PROMPT_TOKENS: u64 = 24_000;
+/// How much the planner may be told where nothing is said, in tokens of about four bytes, and how much a model may answer.
+pub(crate) const PROMPT_TOKENS: u64 = 24_000;
 const OUTPUT_TOKENS: u64 = 16_000;
 /// Most of either.
 const TOKENS_MAX: u64 = 200_000;
@@ -16,26 +15,46 @@ const TOKENS_MAX: u64 = 200_000;
 const TEMPERATURE_MAX: f64 = 2.0;
 
 /// `[planner]` as it is written.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PlannerSection {
-    models: String,
-    model: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<String>,
-    #[serde(default)]
-    protocol: Protocol,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<Protocol>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_tokens: Option<u64>,
 }
 
-/// The model that plans, checked.
+/// Who plans, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PlannerConfig {
+    pub(crate) by: PlannerBy,
+    /// About how many tokens the planner may be told; none: what the role `planner` says.
+    pub(crate) prompt_tokens: Option<u64>,
+}
+
+/// Who that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PlannerBy {
+    Model(ModelPlanner),
+    /// The agent of this name.
+    Agent(String),
+}
+
+/// The model that plans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ModelPlanner {
     /// Name of the server that is asked.
     pub(crate) models: String,
     pub(crate) model: String,
@@ -44,67 +63,111 @@ pub(crate) struct PlannerConfig {
     /// In hundredths; none: what the server takes.
     pub(crate) temperature_percent: Option<u32>,
     pub(crate) protocol: Protocol,
-    /// None: what the role `planner` says.
-    prompt_tokens: Option<u64>,
     output_tokens: Option<u64>,
 }
 
-impl PlannerConfig {
-    /// About how many tokens the model may be told; `of_role` is what its role says.
-    pub(crate) fn prompt_tokens(&self, of_role: Option<u64>) -> u64 {
-        self.prompt_tokens.or(of_role).unwrap_or(PROMPT_TOKENS)
-    }
-
+impl ModelPlanner {
     /// How many tokens its answer may have.
     pub(crate) fn output_tokens(&self) -> u64 {
         self.output_tokens.unwrap_or(OUTPUT_TOKENS)
     }
+}
 
+impl PlannerConfig {
     /// The section that says the same.
     pub(super) fn section(&self) -> PlannerSection {
-        PlannerSection {
-            models: self.models.clone(),
-            model: self.model.clone(),
-            fallback: self.fallback.clone(),
-            temperature: self.temperature_percent.map(|percent| f64::from(percent) / 100.0),
-            protocol: self.protocol,
-            prompt_tokens: self.prompt_tokens,
-            output_tokens: self.output_tokens,
+        let prompt_tokens = self.prompt_tokens;
+        match &self.by {
+            PlannerBy::Agent(name) => {
+                PlannerSection { agent: Some(name.clone()), prompt_tokens, ..PlannerSection::default() }
+            }
+            PlannerBy::Model(by) => PlannerSection {
+                agent: None,
+                models: Some(by.models.clone()),
+                model: Some(by.model.clone()),
+                fallback: by.fallback.clone(),
+                temperature: by.temperature_percent.map(|percent| f64::from(percent) / 100.0),
+                protocol: Some(by.protocol),
+                prompt_tokens,
+                output_tokens: by.output_tokens,
+            },
         }
     }
 }
 
+type Wrong = (&'static str, String);
+
 impl PlannerSection {
     /// Checks it; the error is what is wrong with which key.
-    pub(super) fn checked(
-        &self,
-        models: &BTreeMap<String, ModelServer>,
-    ) -> Result<PlannerConfig, (&'static str, String)> {
-        if !models.contains_key(&self.models) {
-            return Err(("planner.models", format!("names `{}`; there is no `[models.{0}]`", self.models)));
-        }
-        if !is_model(&self.model) {
-            return Err(("planner.model", "must be the name of a model".into()));
-        }
-        if self.fallback.as_deref().is_some_and(|name| !is_model(name) || name == self.model) {
-            return Err(("planner.fallback", "must be the name of another model".into()));
-        }
+    pub(super) fn checked(&self, agents: &AgentsConfig) -> Result<PlannerConfig, Wrong> {
         let tokens = [("planner.prompt_tokens", self.prompt_tokens), ("planner.output_tokens", self.output_tokens)];
         for (key, tokens) in tokens {
             if tokens.is_some_and(|tokens| !(200..=TOKENS_MAX).contains(&tokens)) {
                 return Err((key, format!("must be from 200 to {TOKENS_MAX}")));
             }
         }
+        let by = match &self.agent {
+            Some(agent) => PlannerBy::Agent(self.agent(agent, agents)?),
+            None => PlannerBy::Model(self.model(agents)?),
+        };
+        Ok(PlannerConfig { by, prompt_tokens: self.prompt_tokens })
+    }
+
+    /// An agent, of which all but the length of its prompt is said with it.
+    fn agent(&self, name: &str, agents: &AgentsConfig) -> Result<String, Wrong> {
+        agents.planner(name).map_err(|problem| ("planner.agent", format!("names `{name}`: {problem}")))?;
+        let of_a_model = [
+            ("planner.models", self.models.is_some()),
+            ("planner.model", self.model.is_some()),
+            ("planner.fallback", self.fallback.is_some()),
+            ("planner.temperature", self.temperature.is_some()),
+            ("planner.protocol", self.protocol.is_some()),
+            ("planner.output_tokens", self.output_tokens.is_some()),
+        ];
+        match of_a_model.into_iter().find(|(_, is_set)| *is_set) {
+            Some((key, _)) => Err((key, format!("cannot be set beside `agent`: `[agents.{name}]` says it"))),
+            None => Ok(name.to_owned()),
+        }
+    }
+
+    fn model(&self, agents: &AgentsConfig) -> Result<ModelPlanner, Wrong> {
+        let either = || "must be set, or `agent` in its place".to_owned();
+        let models = self.models.as_ref().ok_or_else(|| ("planner.models", either()))?;
+        let model = self.model.as_ref().ok_or_else(|| ("planner.model", either()))?;
+        if !agents.models.contains_key(models) {
+            return Err(("planner.models", format!("names `{models}`; there is no `[models.{models}]`")));
+        }
+        if !is_model(model) {
+            return Err(("planner.model", "must be the name of a model".into()));
+        }
+        if self.fallback.as_ref().is_some_and(|name| !is_model(name) || name == model) {
+            return Err(("planner.fallback", "must be the name of another model".into()));
+        }
         let temperature = self.temperature.map(percent).transpose();
-        Ok(PlannerConfig {
-            models: self.models.clone(),
-            model: self.model.clone(),
+        Ok(ModelPlanner {
+            models: models.clone(),
+            model: model.clone(),
             fallback: self.fallback.clone(),
             temperature_percent: temperature.map_err(|problem| ("planner.temperature", problem))?,
-            protocol: self.protocol,
-            prompt_tokens: self.prompt_tokens,
+            protocol: self.protocol.unwrap_or_default(),
             output_tokens: self.output_tokens,
         })
+    }
+}
+
+impl AgentsConfig {
+    /// The agent of this name, if it can plan.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) fn planner(&self, name: &str) -> Result<&AgentConfig, String> {
+        let agent = self.agents.get(name).ok_or_else(|| format!("there is no `[agents.{name}]`"))?;
+        match agent.kind {
+            AgentKind::Codex => Ok(agent),
+            kind => {
+                Err(format!("it is of kind `{}`, and only `codex` answers in the form that is asked for", kind.word()))
+            }
+        }
     }
 }
 
@@ -125,39 +188,73 @@ pub(super) fn percent(temperature: f64) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
-    use orch_adapters::gateway::{Api, Upstream};
+    use std::collections::BTreeMap;
 
+    use super::super::agents::{AgentSection, ModelsSection};
     use super::*;
 
-    fn checked(text: &str) -> Result<PlannerConfig, (&'static str, String)> {
-        let upstream = Upstream::new(Api::Ollama, "http://127.0.0.1:11434").unwrap();
-        let local = ModelServer { upstream, key: None, hosted: false };
+    #[derive(Deserialize)]
+    struct File {
+        models: BTreeMap<String, ModelsSection>,
+        agents: BTreeMap<String, AgentSection>,
+    }
+
+    fn checked(text: &str) -> Result<PlannerConfig, Wrong> {
+        let file: File = toml::from_str(
+            "[models.local]\napi = \"ollama\"\nurl = \"http://127.0.0.1:11434\"\n\
+             [agents.coder]\nkind = \"codex\"\nmodels = \"local\"\n\
+             [agents.any]\nkind = \"acp\"\nmodels = \"local\"\nprogram = \"/opt/any\"\n",
+        )
+        .unwrap();
+        let agents = AgentsConfig::checked(&file.models, &file.agents).unwrap();
         let section: PlannerSection = toml::from_str(text).unwrap();
-        section.checked(&BTreeMap::from([("local".to_owned(), local)]))
+        section.checked(&agents)
+    }
+
+    fn model(config: &PlannerConfig) -> &ModelPlanner {
+        match &config.by {
+            PlannerBy::Model(model) => model,
+            PlannerBy::Agent(name) => panic!("it is the agent {name}"),
+        }
     }
 
     #[test]
     fn what_is_said_of_the_planner_is_read_and_written_as_it_is() {
         let config =
             checked("models = \"local\"\nmodel = \"qwen3:32b\"\ntemperature = 0.4\nprompt_tokens = 1500\n").unwrap();
-        assert_eq!(config.temperature_percent, Some(40));
-        assert_eq!((config.prompt_tokens(Some(9)), config.output_tokens()), (1_500, OUTPUT_TOKENS));
+        assert_eq!(model(&config).temperature_percent, Some(40));
+        assert_eq!((config.prompt_tokens, model(&config).output_tokens()), (Some(1_500), OUTPUT_TOKENS));
         let again = toml::to_string(&config.section()).unwrap();
         assert_eq!(checked(&again).unwrap(), config);
-        let plain = checked("models = \"local\"\nmodel = \"m\"\n").unwrap();
-        assert_eq!((plain.prompt_tokens(Some(900)), plain.prompt_tokens(None)), (900, PROMPT_TOKENS));
+        let agent = checked("agent = \"coder\"\nprompt_tokens = 9000\n").unwrap();
+        assert_eq!((&agent.by, agent.prompt_tokens), (&PlannerBy::Agent("coder".into()), Some(9_000)));
+        let again = toml::to_string(&agent.section()).unwrap();
+        assert_eq!(checked(&again).unwrap(), agent);
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         for (more, key) in [
+            ("", "planner.models"),
+            ("models = \"local\"\n", "planner.model"),
             ("models = \"other\"\nmodel = \"m\"\n", "planner.models"),
             ("models = \"local\"\nmodel = \" \"\n", "planner.model"),
             ("models = \"local\"\nmodel = \"m\"\nfallback = \"m\"\n", "planner.fallback"),
             ("models = \"local\"\nmodel = \"m\"\ntemperature = 3\n", "planner.temperature"),
             ("models = \"local\"\nmodel = \"m\"\noutput_tokens = 1\n", "planner.output_tokens"),
+            ("agent = \"nobody\"\n", "planner.agent"),
+            ("agent = \"any\"\n", "planner.agent"),
+            ("agent = \"coder\"\nprompt_tokens = 1\n", "planner.prompt_tokens"),
+            ("agent = \"coder\"\nmodels = \"local\"\n", "planner.models"),
+            ("agent = \"coder\"\nmodel = \"m\"\n", "planner.model"),
+            ("agent = \"coder\"\nfallback = \"m\"\n", "planner.fallback"),
+            ("agent = \"coder\"\ntemperature = 1\n", "planner.temperature"),
+            ("agent = \"coder\"\nprotocol = \"chat\"\n", "planner.protocol"),
+            ("agent = \"coder\"\noutput_tokens = 900\n", "planner.output_tokens"),
         ] {
             assert_eq!(checked(more).unwrap_err().0, key, "{more}");
         }
+        let problem = checked("agent = \"any\"\n").unwrap_err().1;
+        assert!(problem.contains("`acp`") && problem.contains("`codex`"), "{problem}");
     }
 }

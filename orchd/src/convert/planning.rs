@@ -1,6 +1,6 @@
-//! Plannings by models.
+//! Plannings by models and agents.
 
-use orch_core::entity::{Meter, Planning, PlanningEvent, PlanningSubject};
+use orch_core::entity::{Meter, PlannerUse, Planning, PlanningEvent, PlanningSubject, TurnEnd};
 use orch_core::state::planning::{PlanningState as State, PlanningStep};
 use orch_proto::view::{PlanningState, PlanningView};
 
@@ -22,6 +22,9 @@ pub(crate) fn planning_view(planning: &Planning) -> PlanningView {
         },
         model: planner.model.clone(),
         server: planner.server.name.clone(),
+        agent: planner.agent.as_ref().map(|agent| agent.name.clone()),
+        turns: planning.turns,
+        at_work_since: planning.turn.as_ref().map(|turn| turn.since),
         asked_by: planning.asked_by.to_string(),
         since: planning.since,
         ended_at: planning.ended_at,
@@ -37,6 +40,17 @@ pub(crate) fn planning_view(planning: &Planning) -> PlanningView {
     }
 }
 
+/// Who is asked, and where.
+fn asked(planner: &PlannerUse) -> String {
+    match &planner.agent {
+        Some(agent) => {
+            let model = agent.model.as_deref().map_or_else(String::new, |model| format!(" with `{model}`"));
+            format!("the agent `{}`{model} of `{}`", agent.name, planner.server.name)
+        }
+        None => format!("`{}` of `{}`", planner.model, planner.server.name),
+    }
+}
+
 const fn wanted(subject: PlanningSubject) -> &'static str {
     match subject {
         PlanningSubject::Requirements { .. } => "requirements",
@@ -48,10 +62,22 @@ const fn wanted(subject: PlanningSubject) -> &'static str {
 pub(super) fn event_text(number: u32, event: &PlanningEvent) -> String {
     let what = match event {
         PlanningEvent::Asked { subject, planner } => {
-            format!("`{}` of `{}` is asked for {}", planner.model, planner.server.name, wanted(*subject))
+            format!("{} is asked for {}", asked(planner), wanted(*subject))
         }
         PlanningEvent::ModelAsked { exchange, request } => model_asked(exchange.number, request),
         PlanningEvent::ModelAnswered { exchange, answer, .. } => model_answered(*exchange, answer),
+        PlanningEvent::AgentStarted { turn, told, tools } => {
+            let tools: String = tools.iter().map(|tool| format!(", {}", tool.line())).collect();
+            format!("its agent is started, turn {turn}: told {} bytes, {}{tools}", told.bytes, told.prompt)
+        }
+        PlanningEvent::AgentEnded { turn, end } => match end {
+            TurnEnd::Answered { body, bytes } => {
+                format!("its agent has answered in turn {turn}: {bytes} bytes, {body}")
+            }
+            TurnEnd::Failed { reason } => format!("its agent came to nothing in turn {turn}: {reason}"),
+            TurnEnd::Lost => format!("its agent is gone in turn {turn}, and nobody knows what became of it"),
+            TurnEnd::Stopped => format!("its agent was stopped in turn {turn}"),
+        },
         PlanningEvent::Refused { exchange, problems } => {
             format!("answer {exchange} cannot be used: {}", problems.join("; "))
         }

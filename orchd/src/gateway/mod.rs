@@ -1,4 +1,4 @@
-//! The models of runs: serves each living run of an agent with a gateway, and keeps its books in the state.
+//! The models of runs and of agents that plan: serves each that lives with a gateway, and keeps its books in the state.
 //!
 //! A daemon that comes back serves the same listener again; what its predecessor had under way is put on record as unknown,
 //! since nobody knows what became of it, whether the run lives or not. **Invariant:** a request that costs something is on
@@ -11,11 +11,12 @@ mod texts;
 mod way;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use orch_adapters::agent::MODEL_LISTENER;
-use orch_adapters::gateway::{Api, Gateway};
+use orch_adapters::gateway::{Api, Gateway, Ledger};
 use orch_adapters::secret_store::SecretStoreError;
 use orch_core::entity::{OpenExchange, Run};
 use orch_core::view::View as _;
@@ -24,7 +25,7 @@ use orch_sandbox::control::{self, ControlError};
 use tokio::sync::watch;
 
 use self::books::{Book, Books};
-pub(crate) use self::planner::PlannerBooks;
+pub(crate) use self::planner::{PlannerBook, PlannerBooks};
 pub(crate) use self::texts::keep;
 use self::way::Redactions;
 use crate::app::{App, blocking};
@@ -33,6 +34,8 @@ use crate::site::Served;
 
 /// Wait before something that did not work is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether an agent that is about to plan has begun. Until then what it asks waits.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How long a daemon that stops waits for exchanges to be put on record.
 const STOP_MAX: Duration = Duration::from_secs(2);
 
@@ -79,22 +82,7 @@ async fn attend(app: Arc<App>, run: Run, api: Api) {
     let books = Books::of(&app, run.id, run.fence);
     give_up(&books, &run.models.open).await;
     loop {
-        let directory = app.dirs.run(run.id);
-        match (app.models(), blocking(move || control::take_listener(&directory, MODEL_LISTENER)).await) {
-            (Ok(client), Ok(listener)) => {
-                let gateway = Gateway { api, client, ledger: books.clone() };
-                match gateway.serve(listener).await {
-                    Ok(never) => match never {},
-                    Err(error) => tracing::debug!(run = %run.id, %error, "a run has no way to its model at the moment"),
-                }
-            }
-            // It is about to begin, or it has ended.
-            (_, Err(ControlError::NotRunning { .. })) => {}
-            (Err(error), _) => tracing::warn!(error = chain(&error), "no model can be asked yet"),
-            (_, Err(error)) => {
-                tracing::warn!(run = %run.id, error = chain(&error), "no way to its model for a run yet");
-            }
-        }
+        serve_once(&app, app.dirs.run(run.id), (api, books.clone())).await;
         let id = run.id;
         if matches!(app.read(move |view| view.get::<Run>(id)).await, Ok(found) if is_over(found.as_ref())) {
             return;
@@ -104,6 +92,35 @@ async fn attend(app: Arc<App>, run: Run, api: Api) {
             () = tokio::time::sleep(AGAIN) => {}
         }
     }
+}
+
+/// Serves whoever lives in this directory of a run until that has ended.
+async fn serve_once<L: Ledger>(app: &Arc<App>, directory: PathBuf, (api, ledger): (Api, L)) {
+    let place = directory.clone();
+    let place = place.display();
+    match (app.models(), blocking(move || control::take_listener(&directory, MODEL_LISTENER)).await) {
+        (Ok(client), Ok(listener)) => match (Gateway { api, client, ledger }).serve(listener).await {
+            Ok(never) => match never {},
+            Err(error) => tracing::debug!(%place, %error, "an agent has no way to its model at the moment"),
+        },
+        // It is about to begin, or it has ended.
+        (_, Err(ControlError::NotRunning { .. })) => {}
+        (Err(error), _) => tracing::warn!(error = chain(&error), "no model can be asked yet"),
+        (_, Err(error)) => tracing::warn!(%place, error = chain(&error), "no way to its model for an agent yet"),
+    }
+}
+
+/// Serves an agent that plans in this directory until what this answers is dropped.
+pub(crate) fn serve_planner(app: &Arc<App>, directory: PathBuf, books: PlannerBooks) -> Option<Served> {
+    let api = books.api()?;
+    let app = Arc::clone(app);
+    let serving = tokio::spawn(async move {
+        loop {
+            serve_once(&app, directory.clone(), (api, books.clone())).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    });
+    Some(Served::by(serving.abort_handle()))
 }
 
 fn is_over(run: Option<&Run>) -> bool {

@@ -1,16 +1,20 @@
-//! The books of a planning by a model: what it asks is on record before it leaves, what came of it afterwards, and both texts
-//! are blobs.
+//! The books of a planning, by a model or by an agent: what is asked is on record before it leaves, what came of it afterwards,
+//! and both texts are blobs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use orch_adapters::gateway::{Answered, Asked, Ledger, Opened, Refusal, Way};
+use orch_adapters::gateway::{Answered, Api, Asked, Ledger, Opened, Refusal, Way};
 use orch_core::command::{Command, PlanningCommand};
 use orch_core::decide::{Standing, standing_of};
 use orch_core::digest::Digest;
-use orch_core::entity::{ModelAnswer, ModelRequest, OpenExchange, Planning, Project, ServerUse, Spend, model_name};
+use orch_core::entity::{
+    AgentUse, ModelAnswer, ModelRequest, OpenExchange, Planning, Project, ServerUse, Spend, model_name,
+};
 use orch_core::view::View as _;
 use orch_proto::id::{CommandId, ProjectId};
 use orch_store::ExecuteError;
+use tokio::sync::{Mutex, watch};
 
 use super::books::{self, cost, over, reserved, stopping, told, unknown};
 use super::{AGAIN, texts, way};
@@ -19,6 +23,19 @@ use crate::error_chain::chain;
 
 /// Part of the daemon that these commands come from.
 const PART: &str = "planner";
+/// What is said of a planning that is over, or of an agent's turn.
+const GONE: &str = "planning_gone";
+
+/// What is known of the exchanges of a project's planner beside the record, as long as somebody attends to it.
+#[derive(Debug, Default)]
+pub(crate) struct PlannerBook {
+    /// Numbers of those that are under way here.
+    live: watch::Sender<BTreeSet<u32>>,
+    /// Held from a number until that is on record: they are used in their order, and none twice.
+    recording: Mutex<()>,
+    /// Why nothing more may be asked, once something was not to be.
+    refused: watch::Sender<Option<String>>,
+}
 
 /// The books of one planning.
 #[derive(Clone, Debug)]
@@ -26,7 +43,11 @@ pub(crate) struct PlannerBooks {
     app: Arc<App>,
     project: ProjectId,
     planning: u32,
+    /// Of an agent, for which of its turns they are.
+    turn: Option<u32>,
     server: ServerUse,
+    agent: Option<Box<AgentUse>>,
+    book: Arc<PlannerBook>,
 }
 
 /// A request that is on record.
@@ -43,8 +64,12 @@ impl Ledger for PlannerBooks {
     type Ticket = Ticket;
 
     async fn way(&self) -> Result<Way, Refusal> {
-        let (app, server) = (Arc::clone(&self.app), self.server.clone());
-        blocking(move || way::find_at(&app, &server)).await
+        let (app, server, agent) = (Arc::clone(&self.app), self.server.clone(), self.agent.clone());
+        blocking(move || match &agent {
+            Some(agent) => way::find(&app, agent),
+            None => way::find_at(&app, &server),
+        })
+        .await
     }
 
     async fn open(&self, asked: Asked) -> Result<Opened<Ticket>, Refusal> {
@@ -55,14 +80,15 @@ impl Ledger for PlannerBooks {
         let reserved = reserved(&self.app, &request, output);
         let mut has_waited = false;
         loop {
-            if let Some(number) = self.record(&request, reserved).await? {
-                self.app.gateways.under_way.send_modify(|count| *count += 1);
+            let recorded = self.record(&request, reserved).await;
+            if let Some(number) = recorded.inspect_err(|refusal| self.refuse(refusal))? {
                 return Ok(Opened { ticket: Ticket { number, model, output }, has_waited });
             }
             has_waited = true;
             if self.is_held().await {
                 // Whoever asked looks what is left, and asks a person.
                 let message = "nothing is left to spend for the project".to_owned();
+                self.book.refused.send_replace(Some(message.clone()));
                 return Err(Refusal { code: "waits", message, is_passing: true });
             }
             self.wait().await?;
@@ -89,14 +115,66 @@ impl Ledger for PlannerBooks {
             tries: answered.tries,
         };
         self.put(ticket.number, answer).await;
-        self.app.gateways.under_way.send_modify(|count| *count = count.saturating_sub(1));
+        self.is_done_with(ticket.number);
     }
 }
 
 impl PlannerBooks {
-    pub(crate) fn of(app: &Arc<App>, project: ProjectId, planning: &Planning) -> Self {
-        let (planning, server) = (planning.number, planning.planner.server.clone());
-        Self { app: Arc::clone(app), project, planning, server }
+    pub(crate) fn of(app: &Arc<App>, project: ProjectId, planning: &Planning, book: &Arc<PlannerBook>) -> Self {
+        let planner = &planning.planner;
+        Self {
+            app: Arc::clone(app),
+            project,
+            planning: planning.number,
+            turn: planning.turn.as_ref().map(|turn| turn.number),
+            server: planner.server.clone(),
+            agent: planner.agent.clone(),
+            book: Arc::clone(book),
+        }
+    }
+
+    /// How the server is spoken to.
+    pub(super) fn api(&self) -> Option<Api> {
+        Api::of(&self.server.api)
+    }
+
+    /// Ends when something was not to be asked, with the reason: whoever asks would ask in vain from then on.
+    pub(crate) async fn refused(&self) -> String {
+        let mut refused = self.book.refused.subscribe();
+        // The other side is in the book, which is here.
+        let _refused = refused.wait_for(Option::is_some).await;
+        self.refusal().unwrap_or_default()
+    }
+
+    /// Why something was not to be asked, if anything was.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.book.refused.borrow().clone()
+    }
+
+    /// Begins anew with what may be asked.
+    pub(crate) fn allow(&self) {
+        self.book.refused.send_replace(None);
+    }
+
+    /// Waits until nothing is under way here any more.
+    pub(crate) async fn settled(&self) {
+        let mut live = self.book.live.subscribe();
+        // The other side is in the book, which is here.
+        let _settled = live.wait_for(BTreeSet::is_empty).await;
+    }
+
+    /// What is refused for good is so from now on. Not what an agent asked before that is not at work any more.
+    fn refuse(&self, refusal: &Refusal) {
+        if refusal.code != GONE && !refusal.is_passing {
+            self.book.refused.send_replace(Some(refusal.message.clone()));
+        }
+    }
+
+    fn is_done_with(&self, exchange: u32) {
+        self.book.live.send_modify(|live| {
+            live.remove(&exchange);
+        });
+        self.app.gateways.under_way.send_modify(|count| *count = count.saturating_sub(1));
     }
 
     /// Puts on record that nobody knows what became of an exchange: whoever passed it on is gone.
@@ -106,14 +184,32 @@ impl PlannerBooks {
 
     /// Puts a request on record; none when it may not leave yet. While that cannot be written the same is tried again.
     async fn record(&self, request: &ModelRequest, reserved: Spend) -> Result<Option<u32>, Refusal> {
+        let _turn = self.book.recording.lock().await;
         let (id, number) = (CommandId::generate(), self.next_number().await?);
+        self.book.live.send_modify(|live| {
+            live.insert(number);
+        });
+        self.app.gateways.under_way.send_modify(|count| *count += 1);
+        let recorded = self.record_as(id, number, (request, reserved)).await;
+        if !matches!(recorded, Ok(true)) {
+            self.is_done_with(number);
+        }
+        recorded.map(|is_recorded| is_recorded.then_some(number))
+    }
+
+    /// The same under this number, which may be on record already.
+    async fn record_as(
+        &self,
+        id: CommandId,
+        number: u32,
+        (request, reserved): (&ModelRequest, Spend),
+    ) -> Result<bool, Refusal> {
         loop {
             let exchange = OpenExchange { number, request_bytes: request.body_bytes, reserved };
             let request = Box::new(request.clone());
             let command = PlanningCommand::AskModel { planning: self.planning, exchange, request };
             match self.app.execute_as(id, PART, Command::Planning { project: self.project, command }).await {
-                Ok(done) if done.notes.is_empty() => return Ok(Some(number)),
-                Ok(_) => return Ok(None),
+                Ok(done) => return Ok(done.notes.is_empty()),
                 Err(ExecuteError::Rejected(refusal)) => return Err(over(told(&refusal))),
                 Err(ExecuteError::Closed) => return Err(stopping()),
                 Err(error) => {
@@ -140,8 +236,15 @@ impl PlannerBooks {
             match self.app.read(move |view| view.get::<Project>(id)).await {
                 Ok(project) => {
                     let planning = project.and_then(|project| project.planning);
-                    let exchanges = planning.map(|planning| planning.models.exchanges);
-                    let gone = || over("there is no such planning any more".to_owned());
+                    let is_it = |planning: &Planning| {
+                        let turn = planning.turn.as_ref().map(|turn| turn.number);
+                        planning.number == self.planning && turn == self.turn
+                    };
+                    let exchanges = planning.filter(is_it).map(|planning| planning.models.exchanges);
+                    let gone = || {
+                        let message = "there is no such planning any more".to_owned();
+                        Refusal { code: GONE, message, is_passing: false }
+                    };
                     return exchanges.map(|exchanges| exchanges.saturating_add(1)).ok_or_else(gone);
                 }
                 Err(error) => tracing::warn!(error = chain(&error), "the planner waits: its project cannot be read"),

@@ -26,6 +26,10 @@ impl<K: Ord> Tasks<K> {
         self.by_key.len()
     }
 
+    pub(super) fn has(&self, key: &K) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     /// Starts the task for the key unless there is one.
     pub(super) fn start<F>(&mut self, key: K, task: impl FnOnce() -> F)
     where

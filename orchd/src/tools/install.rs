@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use orch_adapters::job::{self, JobError};
 use orch_adapters::tool_cache::{FetchError, Made, Order, Tool, ToolCacheError, file_name};
 use orch_core::digest::Digest;
-use orch_core::entity::Run;
+use orch_core::entity::{InstalledTool, Project, Run};
 use orch_core::recipe::{Access, Reach, Source, ToolRecipe};
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::EntityKind;
@@ -153,11 +153,18 @@ async fn there(app: &Arc<App>, name: &str, key: Digest) -> Result<Option<Tool>, 
     .await
 }
 
-/// Runs that are under way and have the tool with this key, by name.
+/// Runs that are under way and have the tool with this key, by name, and agents that plan with it.
 pub(crate) fn users(app: &App, key: Digest) -> Result<Vec<String>, ReadError> {
     let open = app.store.read(|view| view.list::<Run>(&Filter::default().open()))?;
-    let uses = |run: &&Run| run.tools.iter().any(|tool| tool.recipe == key);
-    Ok(open.iter().filter(uses).map(|run| EntityKind::Run.short(run.number)).collect())
+    let has = |tools: &[InstalledTool]| tools.iter().any(|tool| tool.recipe == key);
+    let runs = open.iter().filter(|run| has(&run.tools)).map(|run| EntityKind::Run.short(run.number));
+    let projects = app.store.read(|view| view.list::<Project>(&Filter::default()))?;
+    let plans = |project: &&Project| {
+        let turn = project.planning.as_ref().and_then(|planning| planning.turn.as_ref());
+        turn.is_some_and(|turn| has(&turn.tools))
+    };
+    let planners = projects.iter().filter(plans).map(|project| format!("the planner of {}", project.slug));
+    Ok(runs.chain(planners).collect())
 }
 
 /// What no installation is given, whatever its recipe says.

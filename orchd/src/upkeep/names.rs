@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orch_adapters::git::{CommitId, RefName};
 use orch_core::digest::Digest;
-use orch_core::entity::{Change, Entity, PlanningEvent, Project, ProjectEvent, Run, RunEvent, RunPart, Vision};
+use orch_core::entity::{
+    Change, Entity, PlanningEvent, Project, ProjectEvent, Run, RunEvent, RunPart, TurnEnd, Vision,
+};
 use orch_core::event::Event;
 use orch_core::state::change::ChangeState;
 use orch_core::state::project::ProjectState;
@@ -95,7 +97,8 @@ impl Names {
     fn add_texts(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
         let wants = |kind: &str| {
             let of_runs = ["run.told", "run.model_asked", "run.model_answered"];
-            kind.starts_with("project.planning_model_") || of_runs.contains(&kind)
+            let of_plannings = ["project.planning_model_", "project.planning_agent_"];
+            of_plannings.iter().any(|prefix| kind.starts_with(prefix)) || of_runs.contains(&kind)
         };
         let mut after = 0;
         loop {
@@ -128,7 +131,12 @@ fn text_of_planning(event: &PlanningEvent) -> Option<(Digest, &'static str)> {
     match event {
         PlanningEvent::ModelAsked { request, .. } => Some((request.body, "what the planner asked a model")),
         PlanningEvent::ModelAnswered { answer, .. } => Some((answer.body?, "what a model answered the planner")),
-        PlanningEvent::Asked { .. }
+        PlanningEvent::AgentStarted { told, .. } => Some((told.prompt, "what the planner told an agent")),
+        PlanningEvent::AgentEnded { end: TurnEnd::Answered { body, .. }, .. } => {
+            Some((*body, "what an agent answered the planner"))
+        }
+        PlanningEvent::AgentEnded { .. }
+        | PlanningEvent::Asked { .. }
         | PlanningEvent::Refused { .. }
         | PlanningEvent::FellBack { .. }
         | PlanningEvent::Ended { .. } => None,

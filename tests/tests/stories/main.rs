@@ -4,6 +4,7 @@
 //! log, the audit verifies, nothing is left behind.
 
 mod access;
+mod agent_planner;
 mod agents;
 mod approvals;
 mod archive;

@@ -15,18 +15,18 @@ use serde_json::{Value, json};
 use crate::story;
 
 /// What no prompt may have.
-const SECRET: &str = "hunter2-of-the-planner";
-const KEY: &str = "sk-planner-0d1f5a7e9c";
+pub(crate) const SECRET: &str = "hunter2-of-the-planner";
+pub(crate) const KEY: &str = "sk-planner-0d1f5a7e9c";
 const PROSE: &str = "Great question! I would begin with a clean architecture.";
 
-fn vision() -> String {
+pub(crate) fn vision() -> String {
     format!(
         "# Notes\n\nA place for notes of a team.\n\n## Requirements\n\n- FR-1: Notes can be written.\n- FR-2: Notes can be \
          found. The password is {SECRET}.\n"
     )
 }
 
-fn requirements() -> Value {
+pub(crate) fn requirements() -> Value {
     let requirement = |id: &str, title: &str| {
         json!({"id": id, "kind": "functional", "title": title, "text": title, "acceptance": ["It is shown by a test."],
             "priority": null})
@@ -39,7 +39,7 @@ fn requirements() -> Value {
     })
 }
 
-fn plan(needs_of_first: &[&str]) -> Value {
+pub(crate) fn plan(needs_of_first: &[&str]) -> Value {
     let task = |key: &str, requirement: &str, needs: &[&str]| {
         json!({"key": key, "title": format!("Do {key}"), "capability": "developer", "needs": needs,
             "requirements": [requirement], "acceptance": ["It is shown by a test."], "minutes_low": 10, "minutes_high": 60,
@@ -50,11 +50,11 @@ fn plan(needs_of_first: &[&str]) -> Value {
 }
 
 /// A script by what is asked for: requirements, and a plan.
-fn script(of_requirements: Vec<Turn>, of_plan: Vec<Turn>) -> Script {
+pub(crate) fn script(of_requirements: Vec<Turn>, of_plan: Vec<Turn>) -> Script {
     Script::new([]).when_asked("Capabilities:", of_plan).when_asked("The vision stands", of_requirements)
 }
 
-fn say(answer: &Value) -> Turn {
+pub(crate) fn say(answer: &Value) -> Turn {
     Turn::say(answer.to_string()).usage(500, 100)
 }
 
@@ -81,23 +81,23 @@ async fn begin(story: &mut Story, api: &str, script: Script) -> anyhow::Result<M
     Ok(server)
 }
 
-async fn planning(story: &Story) -> anyhow::Result<PlanningView> {
+pub(crate) async fn planning(story: &Story) -> anyhow::Result<PlanningView> {
     story.project("shop").await?.planning.context("a model was asked")
 }
 
 /// Waits until the planning that is under way is over.
-async fn ended(story: &Story) -> anyhow::Result<PlanningView> {
+pub(crate) async fn ended(story: &Story) -> anyhow::Result<PlanningView> {
     let ended = async || Ok(Some(planning(story).await?).filter(|planning| !planning.is_open()));
     poll::until("the end of a planning", ended).await
 }
 
-async fn ask_for_requirements(story: &Story) -> anyhow::Result<()> {
+pub(crate) async fn ask_for_requirements(story: &Story) -> anyhow::Result<()> {
     let project = Ref::from("shop");
     story.submit(Request::RequirementsPropose { project, vision: None, planner: Planner::Configured }).await?;
     Ok(())
 }
 
-async fn approve_requirements(story: &Story) -> anyhow::Result<()> {
+pub(crate) async fn approve_requirements(story: &Story) -> anyhow::Result<()> {
     let found = story.requirements("shop").await?;
     story
         .submit(Request::RequirementsDecide {
@@ -111,11 +111,11 @@ async fn approve_requirements(story: &Story) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn asked(server: &ModelServer) -> Vec<String> {
+pub(crate) fn asked(server: &ModelServer) -> Vec<String> {
     server.requests().iter().map(|request| String::from_utf8_lossy(&request.body).into_owned()).collect()
 }
 
-async fn events(story: &Story, kind: &str) -> anyhow::Result<Vec<EventView>> {
+pub(crate) async fn events(story: &Story, kind: &str) -> anyhow::Result<Vec<EventView>> {
     Ok(story.events().await?.into_iter().filter(|event| event.kind == kind).collect())
 }
 
@@ -140,7 +140,7 @@ fn plans(api: &str) -> anyhow::Result<()> {
         let turns = vec![say(&plan(&["find-notes"])), say(&plan(&[]))];
         let server = begin(story, api, script(vec![say(&requirements())], turns).require_key(KEY)).await?;
         let shown = orchctl(story.env(), &["-p", "shop", "req", "propose", "--wait"]).await?.ok()?;
-        ensure!(shown.contains("a model is asked"), "{shown}");
+        ensure!(shown.contains("the planner is asked"), "{shown}");
         let found = story.requirements("shop").await?;
         ensure!(found.title == "Notes of a team" && found.requirements.len() == 2, "{found:#?}");
         ensure!(found.reason == "derived from Vision version 1 by `scripted`", "{}", found.reason);

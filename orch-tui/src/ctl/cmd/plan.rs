@@ -25,7 +25,7 @@ pub(crate) enum PlanCommand {
     /// Plan the approved requirements
     #[command(visible_alias = "create")]
     Propose(PlannerArgs),
-    /// End what a model plans or derives for the project
+    /// End what a model or an agent plans or derives for the project
     Cancel {
         /// Why
         #[arg(long)]

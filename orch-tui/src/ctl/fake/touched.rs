@@ -20,6 +20,12 @@ pub(super) fn touched(state: &mut State, request: &Request) -> Result<Vec<Touche
             state.projects.iter_mut().for_each(|known| known.planning = Some(planning.clone()));
             vec![named(EntityKind::Project, project)]
         }
+        Request::RequirementsPropose { project, planner: Planner::Agent { name }, .. } => {
+            let (agent, model) = (Some(name.clone()), String::new());
+            let planning = PlanningView { agent, model, turns: 3, ..samples::planning() };
+            state.projects.iter_mut().for_each(|known| known.planning = Some(planning.clone()));
+            vec![named(EntityKind::Project, project)]
+        }
         Request::RequirementsPropose { project, .. } => {
             if state.requirements.is_empty() {
                 state.requirements.push(samples::requirements());

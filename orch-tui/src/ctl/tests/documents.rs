@@ -61,6 +61,23 @@ async fn a_model_that_is_asked_is_waited_for_on_request() {
     assert_eq!(plain(&fake, "req propose --model big --rules").await.code, 2);
 }
 
+#[tokio::test]
+async fn an_agent_that_is_asked_is_named() {
+    let fake = Fake::start(sixth());
+    let asked = plain(&fake, "req propose --agent coder").await;
+    assert_eq!(
+        (asked.code, asked.out.as_str()),
+        (0, "an agent is asked for a proposal of project shop\n"),
+        "{asked:?}"
+    );
+    let shown = plain(&fake, "project get shop").await;
+    assert!(shown.out.contains("planner       the agent coder of local was asked; the rules took"), "{}", shown.out);
+    assert!(shown.out.contains("  agent       started 3 times\n"), "{}", shown.out);
+    for other in ["--model big", "--rules"] {
+        assert_eq!(plain(&fake, &format!("plan propose --agent coder {other}")).await.code, 2, "{other}");
+    }
+}
+
 /// The drafts that are left, with their text.
 fn drafts(fake: &Fake) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(fake.directory()).unwrap().map(|entry| entry.unwrap().path());

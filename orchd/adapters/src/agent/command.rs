@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use orch_proto::channel::VARIABLE;
 use orch_sandbox::spec::{HOME_INSIDE, ListenerSpec, Phase, ReadOnlyMount, StepSpec};
 
-use super::{AGENT, AgentJob, AgentKind, Driven, Manner, Replay};
+use super::{AGENT, AgentJob, AgentKind, Driven, Manner, Replay, plans};
 use crate::channel;
 
 /// Name of the listener through which a run reaches its model.
@@ -47,6 +47,7 @@ impl Session {
             Manner::Codex => told_by_input(&job.program.inside, codex(job.model, job.has_channel)),
             Manner::Claude => told_by_input(&job.program.inside, claude(job.model, job.has_channel)),
             Manner::Driven(driven) => driven_by(&driven, job),
+            Manner::Plans { schema } => plans::codex(job, schema),
             Manner::Replayed(replay) => replayed(&job.program.inside, replay),
         };
         let asks_no_model = matches!(job.manner, Manner::Replayed(_) | Manner::Driven(Driven { replay: Some(_), .. }));
@@ -72,15 +73,15 @@ impl Session {
 }
 
 /// How an agent's step begins.
-struct Start {
-    argv: Vec<String>,
-    env: BTreeMap<String, String>,
+pub(super) struct Start {
+    pub(super) argv: Vec<String>,
+    pub(super) env: BTreeMap<String, String>,
     /// What it needs beside its program and its prompt.
-    mounts: Vec<ReadOnlyMount>,
+    pub(super) mounts: Vec<ReadOnlyMount>,
 }
 
 /// An agent whose input is its prompt, and ends with it: one that wants to ask somebody gets no answer there.
-fn told_by_input(program: &str, (arguments, env): Words) -> Start {
+pub(super) fn told_by_input(program: &str, (arguments, env): Words) -> Start {
     let script = format!("mkdir -p \"$AGENT_HOME\" && exec \"$0\" \"$@\" < {PROMPT_INSIDE}");
     let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, program.to_owned()];
     argv.extend(arguments);
@@ -134,7 +135,7 @@ fn driven_by(driven: &Driven<'_>, job: &AgentJob<'_>) -> Start {
     Start { argv, env, mounts }
 }
 
-type Words = (Vec<String>, BTreeMap<String, String>);
+pub(super) type Words = (Vec<String>, BTreeMap<String, String>);
 
 /// How long a tool of the channel may take, in seconds: it waits for people.
 const TOOL_SECONDS: u64 = 30 * 24 * 60 * 60;
@@ -174,7 +175,7 @@ fn codex_served(model: Option<&str>, has_channel: bool) -> Words {
 }
 
 /// What it is told of its surroundings, whatever it does.
-fn codex_configured(has_channel: bool) -> Words {
+pub(super) fn codex_configured(has_channel: bool) -> Words {
     let idle_ms = ANSWER_SECONDS * 1_000;
     let provider = format!(
         "model_providers.orch={{name=\"orch\",base_url=\"http://127.0.0.1:{GATEWAY_PORT}/v1\",wire_api=\"responses\",\

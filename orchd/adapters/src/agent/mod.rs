@@ -6,6 +6,7 @@
 
 mod command;
 mod named;
+mod plans;
 mod program;
 mod prompt;
 mod replay;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use command::{GATEWAY_PORT, GATEWAY_VARIABLE, MODEL_LISTENER, PROMPT_INSIDE, Session};
 pub use named::named_files;
+pub use plans::{PlanJob, plan_answer, plan_spec};
 pub use program::{Program, ProgramError};
 pub use prompt::{Brief, NamedFile, PROMPT_BYTES_MAX, prompt};
 pub use replay::{Recorded, Replay};
@@ -127,6 +129,10 @@ pub enum Manner<'a> {
     Claude,
     /// It has a conversation, with a driver beside it.
     Driven(Driven<'a>),
+    /// It is Codex, and its last word is to have the form in this file of the host.
+    Plans {
+        schema: &'a Path,
+    },
     /// What one printed that had none is replayed.
     Replayed(&'a Replay),
 }

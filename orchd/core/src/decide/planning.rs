@@ -1,5 +1,5 @@
-//! A model in the place of the planner's rules: asked for by a person, each exchange on record before it leaves, and its result
-//! proposed like that of the rules.
+//! A model, or an agent, in the place of the planner's rules: asked for by a person, each exchange on record before it leaves,
+//! an agent before it starts, and its result proposed like that of the rules.
 
 use orch_proto::id::ProjectId;
 use orch_proto::{EntityKind, Timestamp};
@@ -9,14 +9,17 @@ use super::spend::{self, Standing};
 use super::{Context, DecideError, conflict, conflict_with_hint, document, info, plan, project, text};
 use crate::command::{PlanningCommand, PlanningOutcome};
 use crate::entity::{
-    ANSWERS_REFUSED_MAX, Entity as _, ModelAnswer, ModelRequest, OpenExchange, Plan, PlannerUse, Planning,
-    PlanningEvent, PlanningSubject, Project, ProjectEvent, Requirements, Vision,
+    ANSWERS_REFUSED_MAX, EXCHANGES_LOST_MAX, Entity as _, InstalledTool, ModelAnswer, ModelRequest, OpenExchange, Plan,
+    PlannerUse, Planning, PlanningEvent, PlanningSubject, Project, ProjectEvent, Requirements, Told, TurnEnd, Vision,
 };
 use crate::state::planning::PlanningStep;
 use crate::view::{Filter, View};
 
 /// Most exchanges of one planning, those that were lost or came to nothing included.
 const EXCHANGES_MAX: u32 = 16;
+/// The same of an agent, which asks its model after each look at the repository, and how many it may have under way at once.
+const AGENT_EXCHANGES_MAX: u32 = 500;
+const AGENT_AT_ONCE_MAX: usize = 8;
 /// Most problems of an answer on record.
 const PROBLEMS_MAX: usize = 20;
 
@@ -33,6 +36,10 @@ pub(super) fn steer<V: View>(
         PlanningCommand::AnswerModel { planning, exchange, answer } => {
             answer_model(cx, id, (*planning, *exchange), answer)
         }
+        PlanningCommand::StartAgent { planning, turn, told, tools } => {
+            start_agent(cx, id, (*planning, *turn), (*told, tools))
+        }
+        PlanningCommand::EndAgent { planning, turn, end } => end_agent(cx, id, (*planning, *turn), end),
         PlanningCommand::Refuse { planning, exchange, problems } => refuse(cx, id, (*planning, *exchange), problems),
         PlanningCommand::FallBack { planning, reason } => fall_back(cx, id, *planning, reason),
         PlanningCommand::Finish { planning, outcome } => finish(cx, id, *planning, outcome),
@@ -56,7 +63,10 @@ fn ask<V: View>(
         }
         PlanningSubject::Plan { requirements } => plan::approved_requirements(cx, requirements).map(drop)?,
     }
-    bounds::title("model", &planner.model)?;
+    match &planner.agent {
+        Some(agent) => bounds::title("agent", &agent.name)?,
+        None => bounds::title("model", &planner.model)?,
+    };
     let slug = &found.slug;
     match &found.planning {
         Some(known) if known.is_open() && (known.subject, &known.planner) == (subject, planner) => {
@@ -65,11 +75,11 @@ fn ask<V: View>(
         }
         Some(known) if known.is_open() => {
             return Err(conflict_with_hint(
-                format!("`{}` is at work on `{slug}` already", known.planner.model),
+                format!("{} is at work on `{slug}` already", known.planner.who()),
                 format!("wait for it, or end that with `orchctl plan cancel -p {slug}`"),
             ));
         }
-        Some(known) if !known.models.open.is_empty() => {
+        Some(known) if !known.models.open.is_empty() || known.turn.is_some() => {
             return Err(conflict_with_hint(
                 "what was asked before is being brought to its end",
                 "try again in a moment",
@@ -91,10 +101,20 @@ fn ask_model<V: View>(
 ) -> Result<(), DecideError> {
     let (found, known) = open(cx, id, planning)?;
     project::in_use(&found)?;
-    if known.models.exchanges >= EXCHANGES_MAX {
-        return Err(conflict(format!("the model was asked {EXCHANGES_MAX} times, which is all that a planning may")));
+    let (most, at_once) =
+        if known.planner.agent.is_some() { (AGENT_EXCHANGES_MAX, AGENT_AT_ONCE_MAX) } else { (EXCHANGES_MAX, 1) };
+    if known.models.exchanges >= most {
+        return Err(conflict(format!("the model was asked {most} times, which is all that a planning may")));
     }
-    if exchange.number != known.models.exchanges.saturating_add(1) || !known.models.open.is_empty() {
+    if known.planner.agent.is_some() && known.turn.is_none() {
+        return Err(conflict("no agent is at work for the planning"));
+    }
+    let is_full = known.models.open.len() >= at_once;
+    if is_full && known.planner.agent.is_some() {
+        cx.note("as much is asked at once as may be");
+        return Ok(());
+    }
+    if exchange.number != known.models.exchanges.saturating_add(1) || is_full {
         return Err(conflict(format!("exchange {} of the planning is not the next", exchange.number)));
     }
     request.model.as_deref().map(|model| bounds::title("model", model)).transpose()?;
@@ -125,6 +145,51 @@ fn answer_model<V: View>(
     Ok(())
 }
 
+/// An agent is about to start.
+fn start_agent<V: View>(
+    cx: &mut Context<'_, V>,
+    id: ProjectId,
+    (planning, turn): (u32, u32),
+    (told, tools): (Told, &[InstalledTool]),
+) -> Result<(), DecideError> {
+    let (found, known) = open(cx, id, planning)?;
+    project::in_use(&found)?;
+    if known.planner.agent.is_none() {
+        return Err(conflict("no agent is asked"));
+    }
+    let refused_max = u32::try_from(ANSWERS_REFUSED_MAX).unwrap_or(u32::MAX);
+    let most = refused_max.saturating_add(EXCHANGES_LOST_MAX);
+    if known.turn.is_some() || turn != known.turns.saturating_add(1) || turn > most {
+        return Err(conflict(format!("turn {turn} of the agent is not the next")));
+    }
+    if !known.models.open.is_empty() || known.unread.is_some() || known.given_up.is_some() {
+        return Err(conflict("what the agent did before is not looked at yet"));
+    }
+    emit(cx, id, planning, PlanningEvent::AgentStarted { turn, told, tools: tools.to_vec() });
+    Ok(())
+}
+
+/// An agent has ended. Also when the planning is over: then nothing follows.
+fn end_agent<V: View>(
+    cx: &mut Context<'_, V>,
+    id: ProjectId,
+    (planning, turn): (u32, u32),
+    end: &TurnEnd,
+) -> Result<(), DecideError> {
+    let found: Project = cx.get(id)?;
+    let known = found.planning.as_ref().filter(|known| known.number == planning);
+    if known.and_then(|known| known.turn.as_ref()).is_none_or(|open| open.number != turn) {
+        cx.note("its end is on record; nothing changes");
+        return Ok(());
+    }
+    let end = match end {
+        TurnEnd::Failed { reason } => TurnEnd::Failed { reason: text("reason", reason)?.to_owned() },
+        end => end.clone(),
+    };
+    emit(cx, id, planning, PlanningEvent::AgentEnded { turn, end });
+    Ok(())
+}
+
 /// The answer cannot be used.
 fn refuse<V: View>(
     cx: &mut Context<'_, V>,
@@ -137,7 +202,7 @@ fn refuse<V: View>(
         cx.note("it is refused already");
         return Ok(());
     }
-    if known.refused.len() >= ANSWERS_REFUSED_MAX || exchange > known.models.exchanges {
+    if known.refused.len() >= ANSWERS_REFUSED_MAX || exchange > known.answers_max() {
         return Err(conflict("there is no such answer to be refused"));
     }
     bounds::count("problems", problems.len(), PROBLEMS_MAX)?;

@@ -78,13 +78,14 @@ pub fn standing(view: &impl View, run: &Run, now: Timestamp) -> Result<Standing,
     })
 }
 
-/// Whether the planner of a project may ask a model for something, by the budgets of the project, and what is used up if it
-/// may not.
+/// Whether the planner of a project may ask a model for something, by the budgets of the project and what its agent may spend at
+/// once, and what is used up if it may not.
 ///
 /// # Errors
 /// When the state cannot be read.
 pub fn standing_of(view: &impl View, project: &Project, now: Timestamp) -> Result<(Standing, String), ReadError> {
-    let bounds = of_project(view, project, now)?;
+    let mut bounds = of_project(view, project, now)?;
+    bounds.extend(of_planning(project));
     let spent: Vec<String> = bounds.iter().filter(|bound| bound.is_spent()).map(words).collect();
     let standing = if !spent.is_empty() {
         Standing::Held
@@ -169,6 +170,22 @@ fn of_project(view: &impl View, project: &Project, now: Timestamp) -> Result<Vec
         }));
     }
     Ok(bounds)
+}
+
+/// What the agent that plans for a project may spend at once: what an attempt of it may.
+fn of_planning(project: &Project) -> Vec<Bound> {
+    let Some(planning) = project.planning.as_ref().filter(|planning| planning.is_open()) else { return Vec::new() };
+    let Some(agent) = &planning.planner.agent else { return Vec::new() };
+    let (used, reserved) = (planning.models.spent(), planning.models.reserved());
+    let bound = |(meter, allowed): (Meter, u64)| Bound {
+        of: Of::Run,
+        meter,
+        used: used.of(meter),
+        allowed,
+        reserved: reserved.of(meter),
+        is_hard: false,
+    };
+    agent.of_run.bounds(0).map(bound).collect()
 }
 
 fn of_models(project: &Project, now: Timestamp) -> impl Iterator<Item = Budget> {

@@ -60,8 +60,8 @@ pub use network_use::{NETWORK_USES_MAX, NetworkUse, NetworkVerdict};
 pub use patience::{Overdue, Patience, Remedy, Silence, TIMEOUT_MS_MAX, Timeout};
 pub use plan::{Plan, PlanBlueprint, PlanContent, PlanEpic, PlanEvent, PlanStory, PlanTask};
 pub use planning::{
-    ANSWERS_REFUSED_MAX, END_UNKNOWN, EXCHANGES_LOST_MAX, PlannerUse, Planning, PlanningEvent, PlanningSubject,
-    RefusedAnswer,
+    ANSWERS_REFUSED_MAX, AgentTurn, END_UNKNOWN, EXCHANGES_LOST_MAX, PlannerUse, Planning, PlanningEvent,
+    PlanningSubject, RefusedAnswer, TurnEnd,
 };
 pub use project::{GatesOn, Pause, Project, ProjectEvent, RepositorySource, Share, WEIGHT_MAX};
 pub use removal::{Removal, Removed, RunPart};

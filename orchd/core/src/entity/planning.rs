@@ -1,14 +1,15 @@
-//! What a model does for the planner of a project: who is asked for what, each exchange, and how it ended.
+//! What a model, or an agent, does for the planner of a project: who is asked for what, each exchange, and how it ended.
 //!
-//! A project has one at a time, and the last one stays to be seen. **Invariant:** an exchange is here before it leaves, and one
-//! that is open is closed here, also when the planning is over.
+//! A project has one at a time, and the last one stays to be seen. **Invariant:** an exchange is here before it leaves, and an
+//! agent before its program starts; what is open is closed here, also when the planning is over.
 
 use orch_proto::Timestamp;
 use orch_proto::id::{RequirementsId, VisionId};
 use serde::{Deserialize, Serialize};
 
 use super::budget::BudgetUse;
-use super::model_use::{ModelAnswer, ModelRequest, ModelUse, OpenExchange, ServerUse};
+use super::installed_tool::InstalledTool;
+use super::model_use::{AgentUse, ModelAnswer, ModelRequest, ModelUse, OpenExchange, ServerUse, Told};
 use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::state::IllegalTransition;
@@ -16,7 +17,7 @@ use crate::state::planning::{PlanningState, PlanningStep};
 
 /// How many answers of one planning may be of no use: the first, and two that were to mend it.
 pub const ANSWERS_REFUSED_MAX: usize = 3;
-/// How many requests of one planning may be lost with a daemon before the rules take its place.
+/// How many requests of one planning may be lost with a daemon, or how often its agent, before the rules take its place.
 pub const EXCHANGES_LOST_MAX: u32 = 2;
 /// How an exchange ended of which nobody knows what became of it.
 pub const END_UNKNOWN: &str = "unknown";
@@ -31,10 +32,11 @@ pub enum PlanningSubject {
     Plan { requirements: RequirementsId },
 }
 
-/// The model that is asked, and how.
+/// Who is asked, and how: a model, or an agent with its model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannerUse {
     pub server: ServerUse,
+    /// Of an agent what its program is told to use; empty: what that chooses.
     pub model: String,
     /// How it is spoken to, where its server knows several ways: `responses`, `chat`.
     pub protocol: String,
@@ -43,17 +45,56 @@ pub struct PlannerUse {
     pub temperature_percent: Option<u32>,
     /// About how many tokens it may be told.
     pub prompt_tokens: u64,
-    /// How many tokens its answer may have.
+    /// How many tokens its answer may have; of an agent nothing: that is said with it.
     pub output_tokens: u64,
     /// The model of the same server that is asked when this one cannot be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// The agent that works on it in the place of a single model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Box<AgentUse>>,
+}
+
+impl PlannerUse {
+    /// Who that is, in a sentence.
+    #[must_use]
+    pub fn who(&self) -> String {
+        match &self.agent {
+            Some(agent) => format!("the agent `{}`", agent.name),
+            None => format!("`{}`", self.model),
+        }
+    }
+}
+
+/// An agent at work for a planning: from before its program starts until what came of it is on record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentTurn {
+    /// From 1 within the planning.
+    pub number: u32,
+    pub since: Timestamp,
+    /// Installed tools that it works with: its program may be of one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<InstalledTool>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum TurnEnd {
+    /// Its last word, which is a blob.
+    Answered { body: Digest, bytes: u64 },
+    /// There is none, and another try would come to the same.
+    Failed { reason: String },
+    /// It is gone, and nobody knows what became of it.
+    Lost,
+    /// Nobody wanted it any more.
+    Stopped,
 }
 
 /// An answer that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedAnswer {
-    /// Of its exchange.
+    /// Of its exchange, or of the agent's turn.
     pub number: u32,
     /// What was answered, as far as that was kept.
     pub body: Option<Digest>,
@@ -73,7 +114,7 @@ pub struct Planning {
     pub since: Timestamp,
     pub ended_at: Option<Timestamp>,
     pub models: ModelUse,
-    /// Number and text of an answer that came whole and was not looked at yet.
+    /// Number and text of an answer that came whole and was not looked at yet; of an agent, its turn and last word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unread: Option<(u32, Digest)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -81,9 +122,18 @@ pub struct Planning {
     /// The model that could not be asked, and why, when another took its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fell_back: Option<(String, String)>,
-    /// Requests that were lost with a daemon.
+    /// Requests that were lost with a daemon; how often an agent was.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u32,
+    /// How often an agent was started.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub turns: u32,
+    /// An agent is at work, or its end is not on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<AgentTurn>,
+    /// Why its agent came to nothing, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -110,7 +160,18 @@ pub enum PlanningEvent {
         answer: Box<ModelAnswer>,
         uses: Vec<BudgetUse>,
     },
-    /// The answer cannot be used.
+    /// An agent is about to start.
+    AgentStarted {
+        turn: u32,
+        told: Told,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tools: Vec<InstalledTool>,
+    },
+    AgentEnded {
+        turn: u32,
+        end: TurnEnd,
+    },
+    /// The answer of an exchange, or of an agent's turn, cannot be used.
     Refused {
         exchange: u32,
         problems: Vec<String>,
@@ -129,6 +190,12 @@ impl Planning {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         matches!(self.state, PlanningState::Asked)
+    }
+
+    /// How many answers there can have been: one of each exchange, or of each turn of an agent.
+    #[must_use]
+    pub const fn answers_max(&self) -> u32 {
+        if self.planner.agent.is_some() { self.turns } else { self.models.exchanges }
     }
 
     /// Puts what happened into the planning of a project.
@@ -156,6 +223,9 @@ impl Planning {
                 refused: Vec::new(),
                 fell_back: None,
                 lost: 0,
+                turns: 0,
+                turn: None,
+                given_up: None,
             });
             return Ok(());
         }
@@ -165,6 +235,11 @@ impl Planning {
             PlanningEvent::Asked { .. } => {}
             PlanningEvent::ModelAsked { exchange, .. } => planning.models.asked(*exchange),
             PlanningEvent::ModelAnswered { exchange, answer, .. } => planning.answered(*exchange, answer),
+            PlanningEvent::AgentStarted { turn, tools, .. } => {
+                planning.turns = *turn;
+                planning.turn = Some(AgentTurn { number: *turn, since: at, tools: tools.clone() });
+            }
+            PlanningEvent::AgentEnded { turn, end } => planning.end_turn(*turn, end),
             PlanningEvent::Refused { exchange, problems } => planning.refuse(*exchange, problems),
             PlanningEvent::FellBack { reason } => {
                 planning.unread = None;
@@ -184,6 +259,10 @@ impl Planning {
 
     fn answered(&mut self, number: u32, answer: &ModelAnswer) {
         self.models.answered(number, answer);
+        if self.planner.agent.is_some() {
+            // What the agent makes of it counts.
+            return;
+        }
         // One that nobody waited for any more, but a daemon that stopped.
         let is_given_up = answer.end == "unwanted" && answer.status.is_none() && self.is_open();
         if answer.end == END_UNKNOWN || is_given_up {
@@ -192,6 +271,19 @@ impl Planning {
         let is_whole = answer.end == "complete" && answer.status.is_some_and(|status| (200..300).contains(&status));
         if self.is_open() && is_whole {
             self.unread = answer.body.map(|body| (number, body));
+        }
+    }
+
+    fn end_turn(&mut self, number: u32, end: &TurnEnd) {
+        self.turn = None;
+        if !self.is_open() {
+            return;
+        }
+        match end {
+            TurnEnd::Answered { body, .. } => self.unread = Some((number, *body)),
+            TurnEnd::Failed { reason } => self.given_up = Some(reason.clone()),
+            TurnEnd::Lost => self.lost = self.lost.saturating_add(1),
+            TurnEnd::Stopped => {}
         }
     }
 
@@ -209,6 +301,8 @@ impl PlanningEvent {
             Self::Asked { .. } => "planning_asked",
             Self::ModelAsked { .. } => "planning_model_asked",
             Self::ModelAnswered { .. } => "planning_model_answered",
+            Self::AgentStarted { .. } => "planning_agent_started",
+            Self::AgentEnded { .. } => "planning_agent_ended",
             Self::Refused { .. } => "planning_answer_refused",
             Self::FellBack { .. } => "planning_fell_back",
             Self::Ended { .. } => "planning_ended",

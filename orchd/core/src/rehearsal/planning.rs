@@ -1,4 +1,5 @@
-//! Models that plan, by chance: asked for and ended by people, answering what is of use and what is not, also twice and too late.
+//! Models and agents that plan, by chance: asked for and ended by people, answering what is of use and what is not, also twice and
+//! too late.
 
 use orch_proto::id::ProjectId;
 
@@ -7,10 +8,12 @@ use super::sample::{plan_content, requirements};
 use crate::command::{Command, PlanningCommand, PlanningOutcome};
 use crate::digest::Digest;
 use crate::entity::{
-    ModelRequest, OpenExchange, PlannerUse, Planning, PlanningSubject, Requirements, ServerUse, Spend, Vision,
+    AgentUse, Allowance, ModelRequest, OpenExchange, PlannerUse, Planning, PlanningSubject, Requirements, ServerUse,
+    Spend, Told, TurnEnd, Vision,
 };
 use crate::ids::IdSource;
 use crate::planner::asked::{Question, Topic};
+use crate::recipe::Profile;
 
 /// What is wanted of the planning of a project next.
 pub(super) fn random_planning(
@@ -25,10 +28,16 @@ pub(super) fn random_planning(
             0 => PlanningSubject::Requirements { vision: visions.last()?.id },
             _ => PlanningSubject::Plan { requirements: documents.last()?.id },
         };
-        return of(PlanningCommand::Ask { subject, planner: planner() });
+        return of(PlanningCommand::Ask {
+            subject,
+            planner: planner(planning.is_some_and(|last| last.number % 2 == 1)),
+        });
     };
     let number = if dice.jitter(12) == 0 { known.number.saturating_sub(1) } else { known.number };
     let open = known.models.open.first();
+    if known.planner.agent.is_some() && dice.jitter(2) == 0 {
+        return of(random_turn(known, number, dice));
+    }
     match dice.jitter(8) {
         0..=2 => match open {
             Some(open) => of(PlanningCommand::AnswerModel {
@@ -53,7 +62,7 @@ pub(super) fn random_planning(
         },
         3..=4 => of(PlanningCommand::Refuse {
             planning: number,
-            exchange: known.models.exchanges,
+            exchange: known.answers_max(),
             problems: vec!["it is prose".into()],
         }),
         5 if known.planner.fallback.is_some() => {
@@ -81,6 +90,21 @@ pub(super) fn random_planning(
     }
 }
 
+/// An agent begins, or ends in one of a few ways.
+fn random_turn(known: &Planning, planning: u32, dice: &mut IdSource) -> PlanningCommand {
+    let Some(turn) = &known.turn else {
+        let told = Told { prompt: Digest::ZERO, bytes: 9 };
+        return PlanningCommand::StartAgent { planning, turn: known.turns.saturating_add(1), told, tools: Vec::new() };
+    };
+    let end = match dice.jitter(4) {
+        0 => TurnEnd::Lost,
+        1 => TurnEnd::Failed { reason: "chance".into() },
+        2 => TurnEnd::Stopped,
+        _ => TurnEnd::Answered { body: Digest::ZERO, bytes: 9 },
+    };
+    PlanningCommand::EndAgent { planning, turn: turn.number, end }
+}
+
 /// What is asked about a Vision, often nothing.
 pub(super) fn random_questions(dice: &mut IdSource) -> Vec<Question> {
     let count = usize::try_from(dice.jitter(4)).unwrap_or(0);
@@ -88,14 +112,31 @@ pub(super) fn random_questions(dice: &mut IdSource) -> Vec<Question> {
     Topic::ALL.iter().take(count).map(question).collect()
 }
 
-fn planner() -> PlannerUse {
+/// Every other one is an agent.
+fn planner(is_agent: bool) -> PlannerUse {
+    let server = ServerUse { name: "local".into(), api: "ollama".into(), url: "http://127.0.0.1:11434".into() };
+    let agent = AgentUse {
+        name: "coder".into(),
+        kind: "codex".into(),
+        model: None,
+        of_run: Allowance::default(),
+        of_task: Allowance::default(),
+        role: None,
+        server: Some(server.clone()),
+        is_driven: false,
+        answer_tokens: None,
+        egress: Vec::new(),
+        profile: Profile::default(),
+    };
+    let agent = is_agent.then(|| Box::new(agent));
     PlannerUse {
-        server: ServerUse { name: "local".into(), api: "ollama".into(), url: "http://127.0.0.1:11434".into() },
+        server,
         model: "some-model".into(),
         protocol: "chat".into(),
         temperature_percent: Some(40),
         prompt_tokens: 1_500,
         output_tokens: 1_000,
-        fallback: Some("small-model".into()),
+        fallback: agent.is_none().then(|| "small-model".into()),
+        agent,
     }
 }

@@ -67,7 +67,7 @@ proptest! {
 #[test]
 fn the_lists_reach_every_kind_of_event() {
     let mut kinds = std::collections::BTreeSet::new();
-    for seed in 0..150 {
+    for seed in 0..200 {
         let (mut scene, _) = Scene::ready("p0");
         let mut dice = IdSource::seeded([seed; 32]);
         for _ in 0..COMMANDS {
@@ -81,7 +81,7 @@ fn the_lists_reach_every_kind_of_event() {
     assert_eq!(missing, Vec::<&str>::new(), "of {kinds:?}");
 }
 
-const EXPECTED: [&str; 78] = [
+const EXPECTED: [&str; 80] = [
     "run.told",
     "task.said",
     "task.told",
@@ -90,6 +90,8 @@ const EXPECTED: [&str; 78] = [
     "project.planning_asked",
     "project.planning_model_asked",
     "project.planning_model_answered",
+    "project.planning_agent_started",
+    "project.planning_agent_ended",
     "project.planning_answer_refused",
     "project.planning_ended",
     "info_request.asked_about",

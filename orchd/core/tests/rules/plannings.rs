@@ -1,4 +1,4 @@
-//! Models that plan: who may ask for that, what is on record of it, and that its result is proposed like any other.
+//! Models and agents that plan: who may ask for that, what is on record of it, and that its result is proposed like any other.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,11 @@ use orch_core::command::{Command, PlanningCommand, PlanningOutcome};
 use orch_core::decide::{Standing, answered, standing_of};
 use orch_core::digest::Digest;
 use orch_core::entity::{
-    BudgetKey, FieldValue, InfoRequest, Meter, ModelAnswer, ModelRequest, OpenExchange, Period, PlannerUse, Planning,
-    PlanningSubject, Project, Requirements, ServerUse, Spend, TokenUse, Vision,
+    AgentUse, Allowance, BudgetKey, FieldValue, InfoRequest, Meter, ModelAnswer, ModelRequest, OpenExchange, Period,
+    PlannerUse, Planning, PlanningSubject, Project, Requirements, ServerUse, Spend, TokenUse, Told, TurnEnd, Vision,
 };
 use orch_core::planner::asked::{Question, Topic};
+use orch_core::recipe::Profile;
 use orch_core::rehearsal::{plan_content, requirements, vision};
 use orch_core::state::document::DocumentState;
 use orch_core::state::info_request::InfoRequestState;
@@ -27,6 +28,7 @@ fn planner() -> PlannerUse {
         prompt_tokens: 1_500,
         output_tokens: 1_000,
         fallback: Some("llama3.2:latest".into()),
+        agent: None,
     }
 }
 
@@ -228,4 +230,117 @@ fn what_the_planner_asks_is_answered_once_and_holds_up_nothing() {
     );
     scene.does(&Command::ArchiveProject { project });
     assert!(matches!(scene.one::<InfoRequest>(next.id).state, InfoRequestState::Cancelled { .. }));
+}
+
+fn agent(of_run: Allowance) -> PlannerUse {
+    let agent = AgentUse {
+        name: "coder".into(),
+        kind: "codex".into(),
+        model: None,
+        of_run,
+        of_task: Allowance::default(),
+        role: None,
+        server: Some(planner().server),
+        is_driven: false,
+        answer_tokens: None,
+        egress: Vec::new(),
+        profile: Profile::default(),
+    };
+    PlannerUse { model: String::new(), fallback: None, agent: Some(Box::new(agent)), ..planner() }
+}
+
+/// A project of whose Vision requirements are asked of an agent.
+fn begun_by_agent(of_run: Allowance) -> (Scene, ProjectId) {
+    let (mut scene, project) = Scene::ready("shop");
+    scene.does(&vision(project, "a shop"));
+    let subject = PlanningSubject::Requirements { vision: scene.view.newest::<Vision>().id };
+    scene.does(&of(project, PlanningCommand::Ask { subject, planner: agent(of_run) }));
+    (scene, project)
+}
+
+fn starts(project: ProjectId, turn: u32) -> Command {
+    let told = Told { prompt: Digest::of(b"told"), bytes: 4 };
+    of(project, PlanningCommand::StartAgent { planning: 1, turn, told, tools: Vec::new() })
+}
+
+fn ends(project: ProjectId, turn: u32, end: TurnEnd) -> Command {
+    of(project, PlanningCommand::EndAgent { planning: 1, turn, end })
+}
+
+fn answered_with(text: &[u8]) -> TurnEnd {
+    TurnEnd::Answered { body: Digest::of(text), bytes: text.len() as u64 }
+}
+
+/// It asks its model as often as it likes; what it says at its end is what counts, and is on record once.
+#[test]
+fn an_agent_is_on_record_before_it_starts_and_its_last_word_is_what_is_judged() {
+    let (mut scene, project) = begun_by_agent(Allowance::default());
+    rule(scene.refuses(&asks(project, 1, 0)));
+    rule(scene.refuses(&starts(project, 2)));
+    scene.does(&starts(project, 1));
+    rule(scene.refuses(&starts(project, 2)));
+    for number in 1..=8 {
+        scene.does(&asks(project, number, 0));
+    }
+    assert!(scene.does(&asks(project, 9, 0)).events.is_empty(), "as many at once as may be; it waits");
+    scene.does(&answers(project, 1, "complete", 70));
+    scene.does(&answers(project, 2, "unknown", 5));
+    let at_work = planning(&scene, project);
+    assert_eq!((at_work.unread, at_work.lost, at_work.models.tokens.input), (None, 0, 75), "only its end says more");
+    (3..=8).for_each(|number| drop(scene.does(&answers(project, number, "complete", 0))));
+    scene.does(&ends(project, 1, answered_with(b"prose")));
+    assert!(scene.does(&ends(project, 1, TurnEnd::Lost)).events.is_empty(), "it is on record once");
+    let read = planning(&scene, project);
+    assert_eq!((read.unread, read.turn.is_none(), read.turns), (Some((1, Digest::of(b"prose"))), true, 1));
+    rule(scene.refuses(&starts(project, 2)));
+    let refuse =
+        |exchange| of(project, PlanningCommand::Refuse { planning: 1, exchange, problems: vec!["prose".into()] });
+    rule(scene.refuses(&refuse(2)));
+    scene.does(&refuse(1));
+    assert_eq!(planning(&scene, project).refused[0].body, Some(Digest::of(b"prose")));
+    scene.does(&starts(project, 2));
+    scene.does(&ends(project, 2, answered_with(b"{}")));
+    scene.does(&of(project, PlanningCommand::Finish { planning: 1, outcome: result(&["list"], None) }));
+    assert_eq!(planning(&scene, project).state, PlanningState::Proposed);
+}
+
+#[test]
+fn an_agent_that_is_lost_is_started_again_and_one_that_failed_is_not() {
+    let (mut scene, project) = begun_by_agent(Allowance::default());
+    for turn in 1..=2 {
+        scene.does(&starts(project, turn));
+        scene.does(&ends(project, turn, TurnEnd::Lost));
+    }
+    assert_eq!(planning(&scene, project).lost, 2);
+    scene.does(&starts(project, 3));
+    scene.does(&ends(project, 3, TurnEnd::Failed { reason: "no such file".into() }));
+    assert_eq!(planning(&scene, project).given_up.as_deref(), Some("no such file"));
+    rule(scene.refuses(&starts(project, 4)));
+    scene.does(&of(project, PlanningCommand::Finish { planning: 1, outcome: result(&["list"], Some("no such file")) }));
+}
+
+/// Its end comes after that of the planning, and nothing is asked anew before it.
+#[test]
+fn an_agent_that_a_person_ended_is_brought_to_its_end_first() {
+    let (mut scene, project) = begun_by_agent(Allowance::default());
+    scene.does(&starts(project, 1));
+    scene.does(&of(project, PlanningCommand::Cancel { reason: "too slow".into() }));
+    rule(scene.refuses(&asks(project, 1, 0)));
+    let subject = planning(&scene, project).subject;
+    let anew = of(project, PlanningCommand::Ask { subject, planner: planner() });
+    assert!(rule(scene.refuses(&anew)).to_string().contains("brought to its end"));
+    scene.does(&ends(project, 1, TurnEnd::Stopped));
+    scene.does(&anew);
+    assert_eq!((planning(&scene, project).number, planning(&scene, project).turns), (2, 0));
+}
+
+#[test]
+fn an_agent_that_plans_spends_no_more_than_it_may_at_once() {
+    let (mut scene, project) = begun_by_agent(Allowance { tokens: Some(100), cost: None });
+    scene.does(&starts(project, 1));
+    scene.does(&asks(project, 1, 60));
+    scene.does(&answers(project, 1, "complete", 100));
+    let (standing, words) = standing_of(&scene.view, &scene.one::<Project>(project), scene.now).unwrap();
+    assert!(standing == Standing::Held && words.contains("100 of 100 tokens for this attempt"), "{words}");
+    assert!(scene.does(&asks(project, 2, 1)).events.is_empty(), "nothing leaves");
 }

@@ -1,9 +1,10 @@
-//! Has models plan where that was asked for: asks, looks at what is answered, asks to have it mended, and proposes what came of
-//! it, or what the rules make in its place.
+//! Has models and agents plan where that was asked for: asks, looks at what is answered, asks to have it mended, and proposes what
+//! came of it, or what the rules make in its place.
 //!
 //! What was asked is on record, so a daemon that comes back goes on where the last one was: an answer that came is not asked
-//! for again, and a request that was lost is on record as such before another leaves.
+//! for again, an agent that is at work is followed, and a request that was lost is on record as such before another leaves.
 
+mod agent;
 mod work;
 
 use std::sync::Arc;
@@ -23,12 +24,13 @@ use self::work::Work;
 use super::tasks::Tasks;
 use crate::app::{App, blocking, in_place};
 use crate::error_chain::chain;
-use crate::gateway::PlannerBooks;
+use crate::gateway::{PlannerBook, PlannerBooks};
 
 /// Part of the daemon that these commands come from.
 const PART: &str = "planner";
-/// Models that plan at once. The others wait.
+/// Models that plan at once, and agents. The others wait.
 const AT_ONCE: usize = 8;
+const AGENTS_AT_ONCE: usize = 2;
 /// Largest answer that is read again, in bytes: all that is kept of one.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
 /// Most characters of a problem, and of the reason for which the rules plan.
@@ -38,16 +40,21 @@ const PROBLEM_CHARS_MAX: usize = 1_000;
 pub(super) async fn run(app: Arc<App>) {
     let is_planning = |event: &Event| matches!(event, Event::Project { event: ProjectEvent::Planning { .. }, .. });
     let mut changed = app.store.subscribe_to(is_planning);
-    let mut under_way = Tasks::default();
+    agent::sweep(&app).await;
+    let (mut models, mut agents) = (Tasks::default(), Tasks::default());
     loop {
         changed.mark_unchanged();
-        under_way.tidy();
+        models.tidy();
+        agents.tidy();
         let wait = match app.read(waiting).await {
             Ok(waiting) => {
                 let is_all = waiting.is_empty();
-                for project in waiting {
-                    if under_way.len() < AT_ONCE {
-                        under_way.start(project, || attend(Arc::clone(&app), project));
+                for (project, is_agent) in waiting {
+                    // Who attends to a project is done with it before somebody else is.
+                    let (own, other, most) =
+                        if is_agent { (&mut agents, &models, AGENTS_AT_ONCE) } else { (&mut models, &agents, AT_ONCE) };
+                    if own.len() < most && !other.has(&project) {
+                        own.start(project, || attend(Arc::clone(&app), project));
                     }
                 }
                 if is_all { super::LOOK_AGAIN } else { super::AFTER_FAILURE }
@@ -63,18 +70,17 @@ pub(super) async fn run(app: Arc<App>) {
             () = tokio::time::sleep(wait) => {}
         }
     }
-    under_way.finish().await;
+    models.finish().await;
+    agents.finish().await;
 }
 
-/// Projects of which a planning is open, or has something open on record.
-fn waiting(view: &ReadView<'_>) -> Result<Vec<ProjectId>, ReadError> {
+/// Projects of which a planning is open, or has something open on record, and whether that is an agent's.
+fn waiting(view: &ReadView<'_>) -> Result<Vec<(ProjectId, bool)>, ReadError> {
     let projects = view.list::<Project>(&Filter::default())?;
-    let waits = |planning: &Planning| planning.is_open() || !planning.models.open.is_empty();
-    Ok(projects
-        .iter()
-        .filter(|project| project.planning.as_ref().is_some_and(waits))
-        .map(|project| project.id)
-        .collect())
+    let waits =
+        |planning: &&Planning| planning.is_open() || !planning.models.open.is_empty() || planning.turn.is_some();
+    let open = projects.iter().filter_map(|project| Some((project.id, project.planning.as_ref().filter(waits)?)));
+    Ok(open.map(|(id, planning)| (id, planning.planner.agent.is_some())).collect())
 }
 
 /// What follows from a look at a planning.
@@ -86,7 +92,7 @@ enum Next {
 
 /// Brings one planning to its end.
 async fn attend(app: Arc<App>, id: ProjectId) {
-    let mut is_first = true;
+    let (mut is_first, book) = (true, Arc::new(PlannerBook::default()));
     loop {
         let (project, planning) = match app.read(move |view| view.get::<Project>(id)).await {
             Ok(Some(project)) => match project.planning.clone() {
@@ -96,19 +102,28 @@ async fn attend(app: Arc<App>, id: ProjectId) {
             Ok(None) => return,
             Err(error) => return tracing::warn!(error = chain(&error), "a planning waits: its project cannot be read"),
         };
-        let books = PlannerBooks::of(&app, id, &planning);
+        let books = PlannerBooks::of(&app, id, &planning, &book);
         if std::mem::take(&mut is_first) && !planning.models.open.is_empty() {
             for open in &planning.models.open {
                 books.give_up(open).await;
             }
             continue;
         }
-        if !planning.is_open() || *app.stopping.borrow() {
+        if *app.stopping.borrow() {
             return;
+        }
+        if let Some(turn) = &planning.turn {
+            match agent::follow(&app, &books, (id, &planning), turn).await {
+                Next::Look => continue,
+                Next::Over => return,
+            }
+        }
+        if !planning.is_open() {
+            return agent::clear(&app, id, &planning).await;
         }
         match look(&app, &books, &project, &planning).await {
             Next::Look => {}
-            Next::Over => return,
+            Next::Over => return agent::clear(&app, id, &planning).await,
         }
     }
 }
@@ -126,27 +141,30 @@ async fn look(app: &Arc<App>, books: &PlannerBooks, project: &Project, planning:
     if let Some((number, body)) = planning.unread {
         return judge(app, project, planning, (&work, number, body)).await;
     }
-    let model = &planning.planner.model;
+    let who = planning.planner.who();
+    if let Some(reason) = &planning.given_up {
+        let reason = format!("{who} gave no answer: {reason}");
+        return by_rules(app, project, planning, (&work, reason)).await;
+    }
     if planning.refused.len() >= ANSWERS_REFUSED_MAX {
         let problem = planning.refused.last().and_then(|refused| refused.problems.first());
         let problem = problem.map_or("", String::as_str);
-        let reason = format!("none of {ANSWERS_REFUSED_MAX} answers of `{model}` can be used; of the last: {problem}");
+        let reason = format!("none of {ANSWERS_REFUSED_MAX} answers of {who} can be used; of the last: {problem}");
         return by_rules(app, project, planning, (&work, reason)).await;
     }
     if planning.lost > EXCHANGES_LOST_MAX {
-        let reason = format!("{} requests to `{model}` were lost with a daemon that ended", planning.lost);
+        let reason = match planning.planner.agent {
+            Some(_) => format!("{who} was lost {} times at its work", planning.lost),
+            None => format!("{} requests to {who} were lost with a daemon that ended", planning.lost),
+        };
         return by_rules(app, project, planning, (&work, reason)).await;
     }
     match standing(app, project).await {
         Ok((Standing::Free, _)) => {}
         Ok((Standing::Waits, _)) => return wait(app).await,
         Ok((Standing::Held, spent)) => {
-            // Says so once, and has a person asked.
-            let judged = app.execute(PART, Command::JudgeBudgets { project: project.id }).await;
-            if let Err(error) = judged {
-                tracing::warn!(error = chain(&error), "a budget was not looked at");
-            }
-            let reason = format!("nothing may be spent on `{model}`: {spent}");
+            judge_budgets(app, project.id).await;
+            let reason = format!("nothing may be spent on {who}: {spent}");
             return by_rules(app, project, planning, (&work, reason)).await;
         }
         Err(error) => {
@@ -157,12 +175,28 @@ async fn look(app: &Arc<App>, books: &PlannerBooks, project: &Project, planning:
     let prompt = match in_place(|| work.prompt()) {
         Ok(prompt) => prompt,
         Err(reason) => {
-            let reason = format!("`{model}` was not asked: {reason}");
+            let reason = format!("{who} was not asked: {reason}");
             return by_rules(app, project, planning, (&work, reason)).await;
         }
     };
     let prompt = mended(app, planning, prompt).await;
+    if planning.planner.agent.is_some() {
+        return match agent::begin(app, project, planning, &prompt).await {
+            Ok(next) => next,
+            Err(reason) => {
+                let reason = format!("{who} was not asked: {reason}");
+                by_rules(app, project, planning, (&work, reason)).await
+            }
+        };
+    }
     ask(app, books, project, (planning, &work, prompt)).await
+}
+
+/// Says once that a budget is used up, and has a person asked.
+async fn judge_budgets(app: &Arc<App>, project: ProjectId) {
+    if let Err(error) = app.execute(PART, Command::JudgeBudgets { project }).await {
+        tracing::warn!(error = chain(&error), "a budget was not looked at");
+    }
 }
 
 /// Asks the model. What it answered is on record, and looked at next.
@@ -215,7 +249,9 @@ fn question(planning: &Planning, prompt: Prompt) -> Question {
 
 /// Ends when the planning is over, or the daemon stops.
 async fn unwanted(app: &Arc<App>, id: ProjectId, number: u32) {
-    let mut changed = app.store.subscribe();
+    // What else happens, and be it in other plannings, is nothing to look at.
+    let is_its = move |event: &Event| matches!(event, Event::Project { id: of, event: ProjectEvent::Planning { .. }, .. } if *of == id);
+    let mut changed = app.store.subscribe_to(is_its);
     loop {
         changed.mark_unchanged();
         let found = app.read(move |view| view.get::<Project>(id)).await;
@@ -280,15 +316,18 @@ fn brief(text: &str) -> String {
 async fn said(app: &Arc<App>, planning: &Planning, body: Digest) -> Result<String, String> {
     let api = orch_adapters::gateway::Api::of(&planning.planner.server.api);
     let protocol = Protocol::of(&planning.planner.protocol).unwrap_or_default();
-    let app = Arc::clone(app);
+    let (app, is_text) = (Arc::clone(app), planning.planner.agent.is_some());
     let kept = blocking(move || app.blobs.read_verified(&body, ANSWER_BYTES_MAX)).await;
     let kept = kept.map_err(|error| format!("the answer was not kept: {}", chain(&error)))?;
+    if is_text {
+        return Ok(String::from_utf8_lossy(&kept).into_owned());
+    }
     text_of(api.ok_or("the server is of no known kind")?, protocol, &kept)
 }
 
 /// Proposes what the rules make, and says why.
 async fn by_rules(app: &Arc<App>, project: &Project, planning: &Planning, (work, reason): (&Work, String)) -> Next {
-    tracing::warn!(project = project.slug, reason, "the rules plan in the place of a model");
+    tracing::warn!(project = project.slug, reason, "the rules plan in the place of who was asked");
     let outcome =
         in_place(|| work.by_rules(&brief(&reason))).unwrap_or_else(|failed| PlanningOutcome::Failed { reason: failed });
     finish(app, project, planning, outcome).await

@@ -24,12 +24,15 @@ const BEFORE_MAX: usize = 200;
 #[derive(Debug)]
 pub(super) struct Work {
     of: Of,
-    /// What the model is told of its work.
+    /// What the model, or the agent, is told of its work.
     instructions: String,
     prompt_tokens: u64,
-    /// Who is asked, for the reason of the version.
-    model: String,
+    /// Who is asked, for the reason of the version, and whether that is an agent.
+    who: String,
+    is_agent: bool,
     refused: usize,
+    /// What is wrong with the last answer that could not be used.
+    problems: Vec<String>,
     lost: u32,
     fell_back: Option<(String, String)>,
     answers: BTreeMap<Topic, String>,
@@ -78,14 +81,20 @@ impl Work {
             instructions.push('\n');
             instructions.push_str(role.instructions.trim());
         }
+        if planning.planner.agent.is_some() {
+            instructions.push('\n');
+            instructions.push_str(&app.recipes.planner("agent").map_err(|error| said(&error))?);
+        }
         let answers = app.store.read(|view| answered(view, project.id)).map_err(|error| said(&error))?;
         let planner = &planning.planner;
         Ok(Self {
             of,
             instructions,
             prompt_tokens: planner.prompt_tokens,
-            model: planner.model.clone(),
+            who: planner.who(),
+            is_agent: planner.agent.is_some(),
             refused: planning.refused.len(),
+            problems: planning.refused.last().map(|refused| refused.problems.clone()).unwrap_or_default(),
             lost: planning.lost,
             fell_back: planning.fell_back.clone(),
             answers,
@@ -104,7 +113,8 @@ impl Work {
                 answers: &self.answers,
             },
         };
-        asked::prompt(wanted, &self.instructions, self.prompt_tokens).map_err(|error| error.to_string())
+        let prompt = asked::prompt(wanted, &self.instructions, self.prompt_tokens, &self.problems);
+        prompt.map_err(|error| error.to_string())
     }
 
     /// What is proposed of an answer, or what is wrong with it.
@@ -163,12 +173,13 @@ impl Work {
         };
         let lost = match self.lost {
             0 => String::new(),
+            lost if self.is_agent => format!(", lost {lost} times at its work"),
             lost => format!(", {lost} requests lost with a daemon that ended"),
         };
         let place = self.fell_back.as_ref().map_or_else(String::new, |(model, reason)| {
             format!(" in the place of `{model}`, which was asked in vain ({reason})")
         });
-        format!("`{}`{mended}{lost}{place}", self.model)
+        format!("{}{mended}{lost}{place}", self.who)
     }
 }
 

@@ -147,17 +147,17 @@ fn paused(projects: &[Project]) -> Vec<String> {
     lasting.map(line).collect()
 }
 
-/// Models that plan, a line each.
+/// Models and agents that plan, a line each.
 fn planned(projects: &[Project]) -> Vec<String> {
     let now = crate::clock::now();
     let open = projects.iter().filter_map(|project| Some((project, project.planning.as_ref()?)));
     let open = open.filter(|(_, planning)| planning.is_open()).take(WARNINGS_MAX);
     let line = |(project, planning): (&Project, &Planning)| {
-        let (slug, model) = (&project.slug, &planning.planner.model);
+        let (slug, who) = (&project.slug, planning.planner.who());
         let since = convert::patience::span(now.ms_since(planning.since));
         let (requests, tokens) = (planning.models.exchanges, planning.models.tokens.total());
         format!(
-            "project {slug}: `{model}` plans since {since}, {requests} requests and {tokens} tokens so far; \
+            "project {slug}: {who} plans since {since}, {requests} requests and {tokens} tokens so far; \
              `orchctl plan cancel -p {slug}` ends it"
         )
     };

@@ -1,5 +1,6 @@
 //! Requests about projects, Visions, requirements and plans.
 
+use orch_adapters::gateway::Protocol;
 use orch_adapters::git::ImportPlan;
 use orch_adapters::recipe_store::RecipeStoreError;
 use orch_core::command::{Command, PlanEdit as CoreEdit, PlanningCommand, RequirementEdit};
@@ -17,8 +18,9 @@ use orch_proto::request::{PlanEdit, Planner, RepoSource, RequirementInput};
 use orch_proto::{ErrorCode, Ref, RpcError};
 
 use super::with_view;
+use crate::agents;
 use crate::app::App;
-use crate::config::is_model;
+use crate::config::{ModelPlanner, PROMPT_TOKENS, PlannerBy, is_model};
 use crate::rpc::{errors, read, resolve};
 
 /// Longest file name that is kept, in characters.
@@ -75,7 +77,7 @@ pub(super) fn propose_requirements(
             Err(_) => resolve::entity::<Vision>(view, &Ref(name)),
         },
     })?;
-    if let Some(planner) = model(app, (project, vision.project), planner)? {
+    if let Some(planner) = asked_to_plan(app, (project, vision.project), planner)? {
         let subject = PlanningSubject::Requirements { vision: vision.id };
         let command = PlanningCommand::Ask { subject, planner };
         return Ok(Command::Planning { project: vision.project, command });
@@ -118,30 +120,72 @@ pub(super) fn comment_requirements(
     Ok(Command::CommentRequirements { requirements: found.id, key: on, text })
 }
 
-/// The model that is to plan; none: the rules do. It is asked by a reconciler, not here.
-fn model(app: &App, (named, id): (&Ref, ProjectId), planner: &Planner) -> Result<Option<PlannerUse>, RpcError> {
-    let by_hand = match planner {
-        Planner::Rules => return Ok(None),
-        Planner::Configured => None,
-        Planner::Model { name } => Some(name.clone()),
+/// Who is to plan; none: the rules do. They are asked by a reconciler, not here.
+fn asked_to_plan(app: &App, (named, id): (&Ref, ProjectId), planner: &Planner) -> Result<Option<PlannerUse>, RpcError> {
+    let config = app.config.planner.as_ref();
+    let agent = match (planner, config.map(|config| &config.by)) {
+        (Planner::Rules, _) | (Planner::Configured, None) => return Ok(None),
+        (Planner::Agent { name }, _) | (Planner::Configured, Some(PlannerBy::Agent(name))) => name,
+        (Planner::Configured, Some(PlannerBy::Model(model))) => {
+            return by_model(app, (named, id), (model, None)).map(Some);
+        }
+        (Planner::Model { name }, Some(PlannerBy::Model(model))) => {
+            return by_model(app, (named, id), (model, Some(name))).map(Some);
+        }
+        (Planner::Model { name }, Some(PlannerBy::Agent(_)) | None) => {
+            return Err(RpcError::new(ErrorCode::Conflict, format!("no server is configured to ask `{name}`")).hint(
+                "set `models` and `model` of `[planner]` in the daemon's configuration; `--agent` names an agent",
+            ));
+        }
     };
-    let Some(config) = &app.config.planner else {
-        return match by_hand {
-            None => Ok(None),
-            Some(name) => Err(RpcError::new(ErrorCode::Conflict, format!("no server is configured to ask `{name}`"))
-                .hint("add `[planner]` to the daemon's configuration; without it the rules plan")),
-        };
-    };
-    if by_hand.as_deref().is_some_and(|name| !is_model(name)) {
-        return Err(RpcError::new(ErrorCode::Invalid, "that cannot be the name of a model"));
-    }
+    by_agent(app, (named, id), agent).map(Some)
+}
+
+/// About how many tokens the planner of a project may be told.
+fn prompt_tokens(app: &App, (named, id): (&Ref, ProjectId), of_agent: Option<u64>) -> Result<u64, RpcError> {
     let found = with_view(app, |view| view.get::<Project>(id).map_err(|error| errors::read(&error)))?;
     let slug = found.map_or_else(|| named.0.clone(), |project| project.slug);
     let of_role = app.roles.named(&slug, "planner").and_then(|role| role.prompt_tokens);
+    let said = app.config.planner.as_ref().and_then(|config| config.prompt_tokens);
+    Ok(said.or(of_role).or(of_agent).unwrap_or(PROMPT_TOKENS))
+}
+
+/// An agent, which looks at the repository first.
+fn by_agent(app: &App, (named, id): (&Ref, ProjectId), name: &str) -> Result<PlannerUse, RpcError> {
+    let config = app.config.agents.planner(name);
+    let config = config.map_err(|problem| {
+        RpcError::new(ErrorCode::Conflict, format!("the agent `{name}` cannot plan: {problem}"))
+            .hint("name one of kind `codex` that the daemon's configuration has, or leave `--agent` out")
+    })?;
+    let found = with_view(app, |view| view.get::<Project>(id).map_err(|error| errors::read(&error)))?;
+    found.iter().try_for_each(must_be_ready)?;
+    let agent = agents::planning(app, config);
+    let server = agent.server.clone();
+    Ok(PlannerUse {
+        server: server.ok_or_else(|| RpcError::new(ErrorCode::Internal, "the agent's server is not configured"))?,
+        model: agent.model.clone().unwrap_or_default(),
+        protocol: Protocol::default().word().to_owned(),
+        temperature_percent: config.temperature_percent,
+        prompt_tokens: prompt_tokens(app, (named, id), config.prompt_tokens)?,
+        output_tokens: 0,
+        fallback: None,
+        agent: Some(Box::new(agent)),
+    })
+}
+
+/// A model; `by_hand` is one that a person named in the place of the configured one.
+fn by_model(
+    app: &App,
+    of: (&Ref, ProjectId),
+    (config, by_hand): (&ModelPlanner, Option<&String>),
+) -> Result<PlannerUse, RpcError> {
+    if by_hand.is_some_and(|name| !is_model(name)) {
+        return Err(RpcError::new(ErrorCode::Invalid, "that cannot be the name of a model"));
+    }
     let upstream = app.config.agents.models.get(&config.models).map(|server| &server.upstream);
     let upstream =
         upstream.ok_or_else(|| RpcError::new(ErrorCode::Internal, "the planner's server is not configured"))?;
-    Ok(Some(PlannerUse {
+    Ok(PlannerUse {
         server: ServerUse {
             name: config.models.clone(),
             api: upstream.api.word().to_owned(),
@@ -149,12 +193,13 @@ fn model(app: &App, (named, id): (&Ref, ProjectId), planner: &Planner) -> Result
         },
         // Who names a model wants that, or the rules.
         fallback: by_hand.is_none().then(|| config.fallback.clone()).flatten(),
-        model: by_hand.unwrap_or_else(|| config.model.clone()),
+        model: by_hand.unwrap_or(&config.model).clone(),
         protocol: config.protocol.word().to_owned(),
         temperature_percent: config.temperature_percent,
-        prompt_tokens: config.prompt_tokens(of_role),
+        prompt_tokens: prompt_tokens(app, of, None)?,
         output_tokens: config.output_tokens(),
-    }))
+        agent: None,
+    })
 }
 
 pub(super) fn propose_plan(app: &App, project: &Ref, planner: &Planner) -> Result<Command, RpcError> {
@@ -171,7 +216,7 @@ pub(super) fn propose_plan(app: &App, project: &Ref, planner: &Planner) -> Resul
         Ok((project, approved))
     })?;
     must_be_ready(&project)?;
-    if let Some(planner) = model(app, (named, project.id), planner)? {
+    if let Some(planner) = asked_to_plan(app, (named, project.id), planner)? {
         let subject = PlanningSubject::Plan { requirements: requirements.id };
         let command = PlanningCommand::Ask { subject, planner };
         return Ok(Command::Planning { project: project.id, command });

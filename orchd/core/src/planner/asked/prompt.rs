@@ -2,7 +2,8 @@
 //!
 //! The same input gives the same text. It has a bound, in tokens of about four bytes: what does not fit of a Vision is left out
 //! from its end, at the end of a line, which is said to the model and to people; of a plan the texts of requirements are left
-//! out, and when their titles do not fit either, no model is asked.
+//! out, and when their titles do not fit either, no model is asked. What is wrong with an answer has its place before all of
+//! that, and the answer itself is shown again as far as there is room.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,8 +18,11 @@ use crate::planner::plan::ProposedPlan;
 const BYTES_OF_TOKEN: usize = 4;
 /// Shortest fence, in `~`.
 const FENCE_MIN: usize = 8;
-/// Most bytes of an answer that its model is shown again.
+/// Most bytes of an answer that is shown again, and fewest: less says nothing.
 const SHOWN_AGAIN_BYTES_MAX: usize = 32 << 10;
+const SHOWN_AGAIN_BYTES_MIN: usize = 200;
+/// What may stand around it.
+const AROUND_ANSWER_BYTES: usize = 200;
 
 /// What is said where the repository brings no task.
 const NOTHING_YET: &str =
@@ -49,6 +53,8 @@ pub struct Prompt {
     pub replies: Vec<Reply>,
     /// Of a Vision, the last line that it was shown, from 1.
     pub shown_lines: u32,
+    /// Bytes that are left for an answer that could not be used.
+    room: usize,
 }
 
 /// Something that is said.
@@ -72,14 +78,21 @@ pub struct PromptError {
     tokens_max: u64,
 }
 
-/// What a model is told. `instructions` are those for what is wanted, `tokens_max` is about how long it may be.
+/// What a model is told. `instructions` are those for what is wanted, `tokens_max` is about how long it may be. `problems` of an
+/// answer that could not be used have room in it: [`repair`] says them.
 ///
 /// # Errors
 /// When it does not fit.
-pub fn prompt(wanted: Wanted<'_>, instructions: &str, tokens_max: u64) -> Result<Prompt, PromptError> {
+pub fn prompt(
+    wanted: Wanted<'_>,
+    instructions: &str,
+    tokens_max: u64,
+    problems: &[String],
+) -> Result<Prompt, PromptError> {
     let bytes_max = usize::try_from(tokens_max).unwrap_or(usize::MAX).saturating_mul(BYTES_OF_TOKEN);
     let too_long = || PromptError { tokens_max };
-    let left = bytes_max.checked_sub(instructions.len()).ok_or_else(too_long)?;
+    let own = instructions.len() + faults(problems).len();
+    let left = bytes_max.checked_sub(own).ok_or_else(too_long)?;
     let (wish, text, shown_lines) = match wanted {
         Wanted::Requirements { vision, answers } => {
             let (text, shown) = of_vision(vision, answers, left).ok_or_else(too_long)?;
@@ -94,16 +107,38 @@ pub fn prompt(wanted: Wanted<'_>, instructions: &str, tokens_max: u64) -> Result
             (Wish::Plan, text, 0)
         }
     };
+    let room = left.saturating_sub(text.len());
     let replies = vec![Reply { by: Speaker::Daemon, text }];
-    Ok(Prompt { wish, system: instructions.trim().to_owned(), replies, shown_lines })
+    Ok(Prompt { wish, system: instructions.trim().to_owned(), replies, shown_lines, room })
 }
 
-/// The same with an answer that could not be used, as far as it is known, and what is wrong with it.
+/// The same with an answer that could not be used, as far as it is known and there is room, and what is wrong with it: the problems
+/// that the prompt was made with.
 #[must_use]
 pub fn repair(mut prompt: Prompt, answer: Option<&str>, problems: &[String]) -> Prompt {
-    if let Some(answer) = answer.filter(|answer| !answer.trim().is_empty()) {
-        let text = head(answer, SHOWN_AGAIN_BYTES_MAX).to_owned();
+    if let Some(text) = answer.and_then(|answer| shown_again(answer, prompt.room)) {
         prompt.replies.push(Reply { by: Speaker::Model, text });
+    }
+    let text = faults(problems);
+    prompt.replies.push(Reply { by: Speaker::Daemon, text });
+    prompt
+}
+
+/// As much of an answer as fits into so many bytes, with a fence around it; none when that would say nothing.
+fn shown_again(answer: &str, room: usize) -> Option<String> {
+    let room = room.checked_sub(AROUND_ANSWER_BYTES)?;
+    let text = head(answer, room.min(SHOWN_AGAIN_BYTES_MAX));
+    // One of nothing but what fences are made of needs a longer one than there is room for.
+    let room = room.checked_sub(2 * fence(text).len())?;
+    let text = head(text, room);
+    let is_of_use = text.len() >= SHOWN_AGAIN_BYTES_MIN || text.len() == answer.len();
+    (is_of_use && !text.trim().is_empty()).then(|| text.to_owned())
+}
+
+/// What is wrong with an answer, in words; nothing when nothing is.
+fn faults(problems: &[String]) -> String {
+    if problems.is_empty() {
+        return String::new();
     }
     let mut text = "Your answer cannot be used:\n".to_owned();
     for problem in problems {
@@ -112,8 +147,30 @@ pub fn repair(mut prompt: Prompt, answer: Option<&str>, problems: &[String]) -> 
     text.push_str(
         "\nAnswer again, whole, in the same form, without these faults. Write the JSON object and nothing else.\n",
     );
-    prompt.replies.push(Reply { by: Speaker::Daemon, text });
-    prompt
+    text
+}
+
+impl Prompt {
+    /// All of it as one text, for whom is told once: an agent, which knows nothing of what was said before.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = self.system.clone();
+        for reply in &self.replies {
+            text.push_str("\n\n");
+            match reply.by {
+                Speaker::Daemon => text.push_str(&reply.text),
+                Speaker::Model => {
+                    let fence = fence(&reply.text);
+                    let answer = reply.text.trim_end_matches('\n');
+                    let _written = write!(
+                        text,
+                        "What you answered before stands between the two fences.\n\n{fence}\n{answer}\n{fence}"
+                    );
+                }
+            }
+        }
+        text
+    }
 }
 
 /// The text of a Vision as far as it fits, and its last line that does.
