@@ -47,7 +47,7 @@ enum LaunchError {
     OtherTool { tool: String, allowed: String },
     #[error("the gates are not those that the check began with")]
     OtherGates,
-    #[error("what its checkpoints are decided by has changed since it was planned")]
+    #[error("what it was to go on from has changed since it was planned")]
     OtherInputs,
     #[error(transparent)]
     Recipes(#[from] orch_adapters::recipe_store::RecipeStoreError),
@@ -153,8 +153,10 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
         Err(error) => {
             let class = match &error {
                 LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
-                // The next attempt waits for the tool.
-                LaunchError::Agent(AgentError::Tool { .. }) | LaunchError::Installed(_) => FailureClass::Infrastructure,
+                // The next attempt waits for the tool, or begins anew.
+                LaunchError::Agent(AgentError::Tool { .. } | AgentError::Session { .. }) | LaunchError::Installed(_) => {
+                    FailureClass::Infrastructure
+                }
                 // Trying again does not help before somebody mends the host.
                 LaunchError::Tool { .. }
                 | LaunchError::OtherTool { .. }
@@ -270,7 +272,8 @@ fn launch(
     }
     let keeps = |work: &Work| work.keeps_changes() || job::keeps_checkpoints(work);
     let out_if_kept = Some(&out).filter(|_| work.is_some_and(keeps));
-    if work.is_some_and(job::keeps_checkpoints) && !has_planned_inputs(app, (run, task, project)) {
+    let goes_on = run.session.from.is_some();
+    if (goes_on || work.is_some_and(job::keeps_checkpoints)) && !has_planned_inputs(app, (run, task, project)) {
         return Err(LaunchError::OtherInputs);
     }
     for path in [&directory, &workspace].into_iter().chain(out_if_kept) {
@@ -322,7 +325,7 @@ fn launch(
 
 /// Whether the checkpoints of a run are decided by what they were planned with: a program may have become another since.
 fn has_planned_inputs(app: &App, (run, task, project): (&Run, &Task, &Project)) -> bool {
-    let inputs = checkpoints::inputs(app, task, project, run.base.as_deref());
+    let inputs = checkpoints::inputs(app, (task, project), run.base.as_deref(), run.agent.as_ref());
     let planned = job::work_steps(&task.spec.work, inputs.as_ref(), run.agent.as_ref());
     planned.iter().map(|step| step.inputs).eq(run.steps.iter().map(|step| step.inputs))
 }

@@ -6,7 +6,7 @@ use orch_proto::Timestamp;
 use orch_proto::id::{ProjectId, TaskId};
 
 use super::sample::{new_task, plan_content, proposal, requirements, step_spec, vision};
-use super::{channel, models, planning};
+use super::{channel, models, planning, session};
 use crate::command::{
     Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Said, Seat, Subject, TermsChange,
 };
@@ -291,7 +291,7 @@ impl Scene {
         Some(Command::StartRun {
             task,
             base: None,
-            steps: steps(),
+            steps: session::planned(dice),
             agent: models::random_agent(dice),
             required_level: 0,
             lease_ms: 1_000,
@@ -330,6 +330,7 @@ impl Scene {
             0 => Some(Command::CancelRun { run: run.id, reason: reason() }),
             1 => Some(Command::MarkRunStarting { run: run.id }),
             3 if dice.jitter(3) == 0 => Some(equipped(&run, dice)),
+            4 if dice.jitter(2) == 0 => Some(session::random(&run, dice)),
             2 => Some(Command::RecordRun {
                 run: run.id,
                 fence,
