@@ -38,6 +38,7 @@ mod planner;
 mod providers;
 mod real_repository;
 mod recovery;
+mod resume;
 mod retention;
 mod roles;
 mod run_verbs;
