@@ -57,6 +57,7 @@ pub(super) async fn without_result<S: Site>(
 ) -> Result<(), PassError> {
     let found = app.read(move |view| view.get::<Run>(run)).await?.filter(has_checkpoints);
     let project = found.as_ref().map(|found| found.project);
+    let from = found.as_ref().and_then(|found| found.session.from.as_ref().map(|from| from.run));
     if let Some(found) = found {
         take_kept(app, found, outcome.clone()).await?;
     }
@@ -67,6 +68,7 @@ pub(super) async fn without_result<S: Site>(
         forget(app, project).await;
     }
     clean_up(app, run, false).await;
+    clean_up_before(app, from).await;
     Ok(())
 }
 
@@ -98,6 +100,7 @@ pub(super) async fn ended<S: Site>(
         forget(app, run.project).await;
     }
     clean_up(app, run.id, is_collected).await;
+    clean_up_before(app, run.session.from.as_ref().map(|from| from.run)).await;
     Ok(())
 }
 
@@ -338,6 +341,13 @@ async fn clean_up<S: Site>(app: &Arc<S>, run: RunId, is_collected: bool) {
     let site = Arc::clone(app);
     if let Err(error) = app.blocking(move || site.clean_up(run, is_collected)).await {
         tracing::warn!(%run, error = chain(&error), "not cleaned up after a run; the next look at it does");
+    }
+}
+
+/// The same for the run whose session this one went on with, which may be needed no more.
+async fn clean_up_before<S: Site>(app: &Arc<S>, from: Option<RunId>) {
+    if let Some(from) = from {
+        clean_up(app, from, false).await;
     }
 }
 
