@@ -123,7 +123,8 @@ fn files_of(app: &App, run: &Run) -> Result<CommitId, String> {
         // As that run saw it: what it changed lies on a prepared checkout, where there was one.
         let layers = roots.get(1..).filter(|layers| !layers.is_empty());
         let spec = RunSpec { workspace, workspace_base: layers.map(<[PathBuf]>::to_vec), ..spec };
-        let done = jail::execute(&*app.executor, &place, (&spec, &Secrets::new()), app.stopped());
+        let none = Secrets::new();
+        let done = jail::execute(&*app.executor, &place, (&spec, &none), app.stopped());
         Handle::current().block_on(done).map_err(|error| chain(&error))?;
         let commit = said(&place)?;
         let base = job::base(run).map_err(|error| chain(&error))?;

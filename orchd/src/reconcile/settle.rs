@@ -365,7 +365,7 @@ pub(super) fn clean_up_one(app: &App, id: RunId, is_collected: bool) -> Result<(
     })?;
     let goes_on = run.as_ref().zip(task.as_ref()).is_some_and(|(run, task)| sessions::is_needed(app, run, task));
     let is_kept = is_kept(app, id, run.as_ref(), task.as_ref());
-    if !goes_on {
+    if !goes_on && run.as_ref().is_none_or(|run| run.agent.is_some()) {
         // It is of no use to anybody else, and has all that its agent was told.
         remove(app, &sessions::home(app, id));
     }

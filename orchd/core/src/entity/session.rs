@@ -8,7 +8,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::RunId;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{Checkpoint, Inputs, resumable};
+use super::checkpoint::{Checkpoint, Inputs};
 use super::model_use::AgentUse;
 use super::run::Run;
 use super::step::PlannedStep;
@@ -153,16 +153,19 @@ pub fn taken_up(last: &Run, next: Attempt<'_>) -> Option<Result<(TakenUp, Checkp
     if !is_interrupted || last.cancel_requested.is_some() {
         return None;
     }
-    let from = match (&last.session.left, &last.session.from) {
-        (Some(LeftSession::Kept { id }), _) => TakenUp { run: last.id, number: last.number, id: id.clone() },
+    let (from, files) = match (&last.session.left, &last.session.from) {
+        (Some(LeftSession::Kept { id }), _) => {
+            let from = TakenUp { run: last.id, number: last.number, id: id.clone() };
+            (from, last.kept.iter().find(|kept| kept.step == 0))
+        }
         (Some(LeftSession::NotKept { reason }), _) => return Some(Err(format!("{name} left no session: {reason}"))),
         // It never began: what it was to take up is as it was.
-        (None, Some(from)) if last.started_at.is_none() => from.clone(),
+        (None, Some(from)) if last.started_at.is_none() => (from.clone(), last.resumed.as_ref()),
         (None, _) if last.started_at.is_none() => return None,
         (None, _) => return Some(Err(format!("what {name} left was not looked at"))),
     };
-    let kept = resumable(last, next.steps).filter(|kept| kept.step == 0 && kept.inputs == planned);
-    Some(kept.map(|kept| (from, kept)).ok_or_else(|| format!("since {name}, {}", changed(last, next))))
+    let files = files.filter(|files| files.inputs == planned).cloned();
+    Some(files.map(|files| (from, files)).ok_or_else(|| format!("since {name}, {}", changed(last, next))))
 }
 
 /// What is another thing now.

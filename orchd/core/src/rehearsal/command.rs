@@ -308,6 +308,10 @@ impl Scene {
         {
             return Some(said);
         }
+        let works = !matches!(run.state, RunState::Queued | RunState::Leased { .. });
+        if run.agent.is_some() && works && dice.jitter(5) == 0 {
+            return Some(session::random(&run, dice));
+        }
         match dice.jitter(30) {
             0 => return Some(Command::PauseRun { run: run.id, reason: reason() }),
             1 => return Some(Command::ResumeRun { run: run.id }),
@@ -330,7 +334,6 @@ impl Scene {
             0 => Some(Command::CancelRun { run: run.id, reason: reason() }),
             1 => Some(Command::MarkRunStarting { run: run.id }),
             3 if dice.jitter(3) == 0 => Some(equipped(&run, dice)),
-            4 if dice.jitter(2) == 0 => Some(session::random(&run, dice)),
             2 => Some(Command::RecordRun {
                 run: run.id,
                 fence,
@@ -456,7 +459,7 @@ fn random_edit(dice: &mut IdSource) -> PlanEdit {
     }
 }
 
-fn isolated() -> Observation {
+pub(super) fn isolated() -> Observation {
     Observation::Isolated { isolation: crate::entity::Isolation { level: 3, guarantees: Vec::new() } }
 }
 

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use orch_proto::Timestamp;
+
+use super::command::isolated;
 use crate::command::Command;
 use crate::digest::Digest;
-use crate::entity::{LeftSession, PlannedStep, Run};
+use crate::entity::{LeftSession, Observation, PlannedStep, Run};
 use crate::ids::IdSource;
+use crate::state::run::{RunOutcome, RunState};
+use crate::state::step::{StepEnd, StepEvent, StepState};
 
 /// The steps of an attempt; what decides its session is mostly what it was.
 pub(super) fn planned(dice: &mut IdSource) -> Vec<PlannedStep> {
@@ -13,16 +18,36 @@ pub(super) fn planned(dice: &mut IdSource) -> Vec<PlannedStep> {
     vec![PlannedStep { inputs, ..PlannedStep::new("work", "true") }]
 }
 
-/// What a run left, also one that left nothing, or something that is none.
+/// What brings the run of an agent to leave a session: it works on its files, leaves something, also what is none, and is lost.
 pub(super) fn random(run: &Run, dice: &mut IdSource) -> Command {
-    let left = match dice.jitter(4) {
+    let (id, fence, from) = (run.id, run.fence, run.log_cursor);
+    let at = Timestamp::from_unix_us(0);
+    if run.steps.first().is_some_and(|step| step.state == StepState::Pending) {
+        let made = [StepEvent::Started { at }, StepEvent::Ended { at, end: StepEnd::Succeeded }];
+        let made = made.map(|event| Observation::Step { index: 0, event });
+        let stands = (run.state == RunState::Starting).then(isolated);
+        let observations = stands.into_iter().chain(made).collect();
+        return Command::RecordRun { run: id, fence, from, cursor: from + 10, observations };
+    }
+    if run.session.left.is_some() {
+        return Command::SettleRun {
+            run: id,
+            fence,
+            said: None,
+            outcome: RunOutcome::Lost { reason: "chance".into() },
+            artifacts: Vec::new(),
+            log_dropped_bytes: 0,
+            left_out: Box::default(),
+            proposal: None,
+        };
+    }
+    let left = match dice.jitter(6) {
         0 => LeftSession::NotKept { reason: "chance".into() },
         1 => LeftSession::Kept { id: "--last".into() },
         _ => LeftSession::Kept { id: format!("session-{}", run.number) },
     };
-    let commit = (dice.jitter(8) != 0 && left != LeftSession::NotKept { reason: "chance".into() })
-        .then(|| format!("files-{}", run.number));
-    Command::KeepSession { run: run.id, fence: run.fence, left, commit }
+    let has_files = matches!(left, LeftSession::Kept { .. }) && dice.jitter(8) != 0;
+    Command::KeepSession { run: id, fence, left, commit: has_files.then(|| format!("files-{}", run.number)) }
 }
 
 /// A session is taken up with its files, from an earlier attempt that left it, and by one that began at most.

@@ -119,6 +119,7 @@ fn an_attempt_takes_up_the_session_of_one_that_was_interrupted() {
         scene.settle(second, lost());
         let third = scene.begun(task, made());
         assert_eq!(scene.taken(third), Ok(second), "{ends:?}");
+        assert_eq!(scene.one::<Run>(third).resumed.unwrap().commit, "files of 2", "and not those of the first");
     }
 }
 
