@@ -2,9 +2,9 @@
 
 use orch_core::entity::{
     Approval, ApprovalEvent, Asked, Change, ChangeEvent, ChannelEvent, Condition, InfoRequest, InfoRequestEvent,
-    InstalledTool, LeftSession, Meter, ModelAnswer, ModelRequest, Moved, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent,
-    Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, SessionEvent, Task, TaskEvent, TaskPart, Timeout,
-    Vision, VisionEvent,
+    InstalledTool, LeftSession, Meter, ModelAnswer, ModelRequest, Moved, NetworkUse, NetworkVerdict, Observation, Plan,
+    PlanEvent, Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, SessionEvent, Task,
+    TaskEvent, TaskPart, Timeout, Vision, VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
 use orch_core::state::run::RunOutcome;

@@ -154,9 +154,8 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
             let class = match &error {
                 LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
                 // The next attempt waits for the tool, or begins anew.
-                LaunchError::Agent(AgentError::Tool { .. } | AgentError::Session { .. }) | LaunchError::Installed(_) => {
-                    FailureClass::Infrastructure
-                }
+                LaunchError::Agent(AgentError::Tool { .. } | AgentError::Session { .. })
+                | LaunchError::Installed(_) => FailureClass::Infrastructure,
                 // Trying again does not help before somebody mends the host.
                 LaunchError::Tool { .. }
                 | LaunchError::OtherTool { .. }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use orch_core::entity::{
-    Asks, ChannelUse, ModelUse, Project, RepositorySource, RetryPolicy, Run, RunPurpose, SessionUse, Share, Task, TaskSpec,
-    Terms, Work,
+    Asks, ChannelUse, ModelUse, Project, RepositorySource, RetryPolicy, Run, RunPurpose, SessionUse, Share, Task,
+    TaskSpec, Terms, Work,
 };
 use orch_core::ids::sample_id;
 use orch_core::recipe::{Access, Isolation};

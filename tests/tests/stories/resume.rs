@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use orch_proto::view::{RunState, RunView, TaskState};
 use orch_tests::command_line::orchctl;
 use orch_tests::model_server::{Misbehave as _, ModelServer, Request, Script, Turn};
-use orch_tests::{Setup, Story, poll, processes};
+use orch_tests::{Setup, poll, processes};
 
 use crate::agents::{Agent, CLAUDE, CODEX, begin, begin_as, hand_in, is_merged};
 use crate::kills::shim_pid;
@@ -31,9 +31,12 @@ fn claude_goes_on_with_its_session_when_its_run_is_lost() -> anyhow::Result<()> 
 /// Its model is told what was said and done before, what was done is not done again, and it is merged once.
 fn goes_on(agent: Agent, more: &str) -> anyhow::Result<()> {
     story(&format!("{} goes on with its session", agent.program), Setup::Runs, async |story| {
+        let twice = "grep -q twice hello.txt || printf 'twice\\n' >> hello.txt";
         let script = [
             Turn::run("printf 'once\\n' >> hello.txt"),
-            Turn::run("printf 'twice\\n' >> hello.txt").hold(),
+            Turn::run(twice).hold(),
+            // Claude Code puts a word of its own in the place of the answer that never came.
+            Turn::run(twice),
             Turn::say("It is done."),
         ];
         let Some(server) = begin_as(story, agent, Script::new(script), more).await? else { return Ok(()) };
@@ -59,7 +62,10 @@ fn goes_on(agent: Agent, more: &str) -> anyhow::Result<()> {
         ensure!(shown.contains("goes on with its session") && shown.contains("R-1"), "{shown}");
         let events = story.events().await?;
         let of = |kind: &str| events.iter().filter(|event| event.kind == kind).count();
-        ensure!((of("run.session_left"), of("run.session_taken_up"), of("run.session_anew")) == (1, 1, 0), "{events:#?}");
+        ensure!(
+            (of("run.session_left"), of("run.session_taken_up"), of("run.session_anew")) == (1, 1, 0),
+            "{events:#?}"
+        );
         for run in [lost, second] {
             poll::until("what nobody needs any more is gone", async || Ok((!home(run).exists()).then_some(()))).await?;
         }
@@ -106,7 +112,8 @@ fn an_agent_begins_anew_when_what_its_run_left_is_missing_cut_or_leads_elsewhere
             let mut of_task = story.runs("shop").await?;
             of_task.retain(|run| run.task_name == name && is_work(run));
             let last = of_task.last().context("it ran")?;
-            let why = if at == 3 { "nothing in the place for sessions" } else { "ended before its agent asked its model" };
+            let why =
+                if at == 3 { "nothing in the place for sessions" } else { "ended before its agent asked its model" };
             ensure!(last.session.iter().any(|line| line.contains(why)), "{last:#?}");
         }
         Ok(())

@@ -417,7 +417,9 @@ mod tests {
         ];
         for (manner, part, words, ends) in cases {
             let Session { step, mounts, .. } = resumed(manner, resume);
-            let copied = format!("mkdir -p \"$AGENT_HOME\" && {{ cp -R -P /orch/agent-before/{part} \"$AGENT_HOME\" || :; }} && exec");
+            let copied = format!(
+                "mkdir -p \"$AGENT_HOME\" && {{ cp -R -P /orch/agent-before/{part} \"$AGENT_HOME\" || :; }} && exec"
+            );
             assert!(step.argv[2].starts_with(&copied), "{:?}", step.argv);
             assert!(step.argv.windows(words.len()).any(|window| window == words), "{words:?} in {:?}", step.argv);
             assert!(step.argv.ends_with(&ends), "{ends:?} in {:?}", step.argv);

@@ -68,9 +68,9 @@ pub fn session_of(log: &Path, agent: AgentOutput, kind: AgentKind) -> Result<Opt
 
 #[cfg(test)]
 mod tests {
-    use orch_core::agent::Protocol;
     use super::super::told::tests::log_of;
     use super::*;
+    use orch_core::agent::Protocol;
 
     const ID: &str = "01a22dbd-d9a2-7ea2-ad5e-f632dabdcc57";
 

@@ -287,7 +287,8 @@ impl Scene {
     }
 
     fn start(&self, dice: &mut IdSource) -> Option<Command> {
-        let task = pick_open(&self.tasks, dice)?.id;
+        let left = session::left(&self.runs).filter(|_| dice.jitter(3) == 0);
+        let task = left.map_or_else(|| pick_open(&self.tasks, dice).map(|task| task.id), Some)?;
         Some(Command::StartRun {
             task,
             base: None,
@@ -300,6 +301,9 @@ impl Scene {
     }
 
     fn run(&self, dice: &mut IdSource) -> Option<Command> {
+        if let Some(run) = session::under_way(&self.runs).filter(|_| dice.jitter(4) == 0) {
+            return Some(session::random(run, dice));
+        }
         let run = pick_open(&self.runs, dice)?;
         let speaks = run.access.channel && (run.state == RunState::Running || run.state.is_waiting());
         if speaks
@@ -309,7 +313,7 @@ impl Scene {
             return Some(said);
         }
         let works = !matches!(run.state, RunState::Queued | RunState::Leased { .. });
-        if run.agent.is_some() && works && dice.jitter(5) == 0 {
+        if run.agent.is_some() && works && dice.jitter(12) == 0 {
             return Some(session::random(&run, dice));
         }
         match dice.jitter(30) {

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use orch_proto::Timestamp;
+use orch_proto::id::TaskId;
 
 use super::command::isolated;
 use crate::command::Command;
 use crate::digest::Digest;
-use crate::entity::{LeftSession, Observation, PlannedStep, Run};
+use crate::entity::{Entity as _, LeftSession, Observation, PlannedStep, Run};
 use crate::ids::IdSource;
 use crate::state::run::{RunOutcome, RunState};
 use crate::state::step::{StepEnd, StepEvent, StepState};
@@ -16,6 +17,17 @@ use crate::state::step::{StepEnd, StepEvent, StepState};
 pub(super) fn planned(dice: &mut IdSource) -> Vec<PlannedStep> {
     let inputs = (dice.jitter(4) != 0).then(|| Digest::of(if dice.jitter(6) == 0 { b"other" } else { b"same" }));
     vec![PlannedStep { inputs, ..PlannedStep::new("work", "true") }]
+}
+
+/// A run that has files and is about to leave a session, or has left one and is not lost yet.
+pub(super) fn under_way(runs: &[Run]) -> Option<&Run> {
+    let is_made = |run: &&Run| run.steps.first().is_some_and(|step| step.inputs.is_some() && step.has_begun());
+    runs.iter().filter(|run| run.is_open() && run.agent.is_some()).find(is_made)
+}
+
+/// The task whose last attempt left something.
+pub(super) fn left(runs: &[Run]) -> Option<TaskId> {
+    runs.iter().rfind(|run| run.state.is_final() && run.session.left.is_some()).map(|run| run.task)
 }
 
 /// What brings the run of an agent to leave a session: it works on its files, leaves something, also what is none, and is lost.

@@ -192,7 +192,8 @@ fn a_session_that_could_not_be_kept_is_not_taken_up_and_the_reason_stays() {
 /// The session is at fault, and not the work: it costs no retry, and is not tried with that session again.
 #[test]
 fn one_that_took_up_a_session_in_vain_is_followed_by_one_that_begins_anew() {
-    for ends in [failed(FailureClass::Agent), failed(FailureClass::Task), failed(FailureClass::Infrastructure), lost()] {
+    for ends in [failed(FailureClass::Agent), failed(FailureClass::Task), failed(FailureClass::Infrastructure), lost()]
+    {
         let mut scene = Scene::new();
         let (task, first) = scene.left_by_one_that(lost());
         let second = scene.begun(task, made());
@@ -252,18 +253,15 @@ fn a_session_is_put_on_record_once_with_a_name_and_its_files() {
         let refused = rule(scene.refuses(&session(id, commit))).to_string();
         assert!(refused.contains("no session that has a name"), "{id} {commit:?}: {refused}");
     }
-    let stale = Command::KeepSession {
-        run,
-        fence: 99,
-        left: LeftSession::Kept { id: "s".into() },
-        commit: Some("c".into()),
-    };
+    let stale =
+        Command::KeepSession { run, fence: 99, left: LeftSession::Kept { id: "s".into() }, commit: Some("c".into()) };
     assert_eq!(scene.does(&stale).events, []);
     let kept = scene.does(&session("s", Some("c")));
     assert_eq!(kept.events.len(), 2, "{kept:#?}");
     assert_eq!(scene.does(&session("other", Some("d"))).events, [], "the first one stays");
     let left = LeftSession::Kept { id: "s".into() };
     assert_eq!(scene.one::<Run>(run).session.left, Some(left.clone()));
-    let label = |event| <Run as orch_core::entity::Entity>::event_label(&orch_core::entity::RunEvent::Session { event });
+    let label =
+        |event| <Run as orch_core::entity::Entity>::event_label(&orch_core::entity::RunEvent::Session { event });
     assert_eq!(label(SessionEvent::Left { left }), "session_left");
 }
