@@ -43,6 +43,9 @@ fn goes_on(agent: Agent, more: &str) -> anyhow::Result<()> {
         let task = hand_in(story, "Say hello").await?;
         asked(&server, 2).await?;
         let first = story.run_of(&task).await?;
+        // Programs write what was said a moment after it was; what they did not come to write is not remembered.
+        let is_written = || session_files(&home(&first)).iter().any(|file| says_that_it_ran(file));
+        poll::until("the command in its session", async || Ok(is_written().then_some(()))).await?;
         processes::kill9(shim_pid(&first)?)?;
         asked(&server, 3).await?;
         server.release();
@@ -125,11 +128,12 @@ fn missing(home: &Path) -> anyhow::Result<()> {
 }
 
 fn cut(home: &Path) -> anyhow::Result<()> {
-    Ok(std::fs::File::options().write(true).open(session_file(home)?)?.set_len(10)?)
+    let file = session_files(home).pop().context("a session")?;
+    Ok(std::fs::File::options().write(true).open(file)?.set_len(10)?)
 }
 
 fn linked(home: &Path) -> anyhow::Result<()> {
-    let file = session_file(home)?;
+    let file = session_files(home).pop().context("a session")?;
     std::fs::remove_file(&file)?;
     Ok(std::os::unix::fs::symlink("/etc/passwd", file)?)
 }
@@ -140,19 +144,25 @@ fn elsewhere(home: &Path) -> anyhow::Result<()> {
     Ok(std::os::unix::fs::symlink("/etc", home)?)
 }
 
-/// The one file with a session that is below a directory.
-fn session_file(home: &Path) -> anyhow::Result<PathBuf> {
-    let mut open = vec![home.join("sessions")];
+/// The files with sessions, of either program.
+fn session_files(home: &Path) -> Vec<PathBuf> {
+    let mut open = vec![home.join("sessions"), home.join("projects")];
+    let mut found = Vec::new();
     while let Some(path) = open.pop() {
         if path.is_dir() {
-            for entry in std::fs::read_dir(&path)? {
-                open.push(entry?.path());
-            }
+            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+            open.extend(entries.map(|entry| entry.path()));
         } else if path.extension().is_some_and(|extension| extension == "jsonl") {
-            return Ok(path);
+            found.push(path);
         }
     }
-    anyhow::bail!("no session in `{}`", home.display())
+    found
+}
+
+/// Whether a session has what came of a command.
+fn says_that_it_ran(file: &Path) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.contains("\"tool_result\"") || text.contains("_call_output\"")
 }
 
 /// Where the agent of a run keeps its sessions.
