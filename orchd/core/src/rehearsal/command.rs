@@ -288,12 +288,13 @@ impl Scene {
 
     fn start(&self, dice: &mut IdSource) -> Option<Command> {
         let left = session::left(&self.runs).filter(|_| dice.jitter(3) == 0);
-        let task = left.map_or_else(|| pick_open(&self.tasks, dice).map(|task| task.id), Some)?;
+        let task = left.map_or_else(|| pick_open(&self.tasks, dice).map(|task| task.id), |run| Some(run.task))?;
+        let of_left = left.and_then(|run| run.agent.clone());
         Some(Command::StartRun {
             task,
             base: None,
             steps: session::planned(dice),
-            agent: models::random_agent(dice),
+            agent: models::random_agent(dice).or(of_left),
             required_level: 0,
             lease_ms: 1_000,
             reason: reason(),
@@ -301,7 +302,7 @@ impl Scene {
     }
 
     fn run(&self, dice: &mut IdSource) -> Option<Command> {
-        if let Some(run) = session::under_way(&self.runs).filter(|_| dice.jitter(4) == 0) {
+        if let Some(run) = session::under_way(&self.runs).filter(|_| dice.jitter(2) == 0) {
             return Some(session::random(run, dice));
         }
         let run = pick_open(&self.runs, dice)?;

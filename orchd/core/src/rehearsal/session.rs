@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use orch_proto::Timestamp;
-use orch_proto::id::TaskId;
 
 use super::command::isolated;
 use crate::command::Command;
@@ -25,9 +24,9 @@ pub(super) fn under_way(runs: &[Run]) -> Option<&Run> {
     runs.iter().filter(|run| run.is_open() && run.agent.is_some()).find(is_made)
 }
 
-/// The task whose last attempt left something.
-pub(super) fn left(runs: &[Run]) -> Option<TaskId> {
-    runs.iter().rfind(|run| run.state.is_final() && run.session.left.is_some()).map(|run| run.task)
+/// The last run that left something and is over.
+pub(super) fn left(runs: &[Run]) -> Option<&Run> {
+    runs.iter().rfind(|run| run.state.is_final() && run.session.left.is_some())
 }
 
 /// What brings the run of an agent to leave a session: it works on its files, leaves something, also what is none, and is lost.
