@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use orch_adapters::agent::{AgentJob, AgentKind, Driven, Manner, Program, ProgramError, Replay, Settings, prompt};
+use orch_adapters::agent::{
+    AGENT, AgentJob, AgentKind, AgentOutput, Driven, Manner, Program, ProgramError, Replay, Resume, Settings, prompt,
+};
 use orch_adapters::secret_store::SecretStoreError;
+use orch_core::digest::Digest;
 use orch_core::entity::{AgentUse, InstalledTool, Project, Run, Task};
 use orch_core::recipe::{Reach, Role};
 use orch_core::schedule::{Doer, Staff, own_role};
@@ -15,7 +18,7 @@ use orch_proto::view::{CheckResult, DoctorCheck};
 use crate::app::App;
 use crate::config::{AgentConfig, PlannerBy};
 use crate::error_chain::chain;
-use crate::{briefs, gateway};
+use crate::{briefs, gateway, sessions};
 
 /// What an agent is told, in the directory of its run.
 pub(crate) const PROMPT_FILE: &str = "prompt.md";
@@ -55,6 +58,8 @@ pub(crate) enum AgentError {
         "the server of the agent `{name}` is another than the one that the run was made with; a new attempt takes that"
     )]
     Server { name: String },
+    #[error("the session of R-{number} that it was to go on with is gone; the next attempt begins anew")]
+    Session { number: u32 },
     #[error("failed to read what its agent is to be told")]
     Brief(#[source] orch_core::view::ReadError),
     #[error("failed to take secrets out of what its agent is to be told")]
@@ -75,6 +80,8 @@ pub(crate) struct RunAgent {
     prompt: PathBuf,
     has_channel: bool,
     manner: RunManner,
+    /// The session that it goes on with, and where that was left.
+    resume: Option<(String, PathBuf)>,
 }
 
 /// How its program is worked with.
@@ -115,7 +122,17 @@ impl RunAgent {
         };
         let has_channel = run.access.channel && app.channel_program.is_some();
         let prompt = directory.join(PROMPT_FILE);
-        Ok(Some(Self { program, tool, model: agent.model.clone(), prompt, has_channel, manner }))
+        let resume = match &run.session.from {
+            Some(from) => {
+                let left = sessions::home(app, from.run);
+                if !left.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+                    return Err(AgentError::Session { number: from.number });
+                }
+                Some((from.id.clone(), left))
+            }
+            None => None,
+        };
+        Ok(Some(Self { program, tool, model: agent.model.clone(), prompt, has_channel, manner, resume }))
     }
 
     pub(crate) const fn needs_node(&self) -> bool {
@@ -151,8 +168,31 @@ impl RunAgent {
             model: self.model.as_deref(),
             prompt: &self.prompt,
             has_channel: self.has_channel,
+            resume: self.resume.as_ref().map(|(id, left)| Resume { id, left }),
         }
     }
+}
+
+/// Which of the output of a run is that of its agent. Steps that an earlier attempt did are not executed, but an agent's work has
+/// none.
+pub(crate) fn output_of(app: &App, run: &Run) -> Option<AgentOutput> {
+    let used = run.agent.as_ref()?;
+    // How a transcript that is replayed was spoken only the configuration knows.
+    let replayed = || Some(app.config.agents.agents.get(&used.name)?.replay.as_ref()?.recorded.protocol());
+    let protocol = AgentKind::of(&used.kind)?.protocol(used.is_driven).or_else(replayed)?;
+    let step = run.steps.iter().position(|step| step.name == AGENT)?;
+    Some(AgentOutput { step: u16::try_from(step).ok()?, protocol })
+}
+
+/// What tells whether the program of an agent is another one now, and what its operator says of it; none of one that cannot be
+/// started, or is no program.
+pub(crate) fn fingerprints<'a>(app: &'a App, agent: &AgentUse) -> Option<(Digest, &'a Settings)> {
+    let (config, (program, tool)) = ready(app, agent).ok()?;
+    if config.replay.is_some() {
+        return None;
+    }
+    let digest = tool.map(|tool| tool.content).or_else(|| program.stamp().ok())?;
+    Some((digest, &config.settings))
 }
 
 /// What the agent of a run is to be told, when it has one that can be started.

@@ -2,7 +2,7 @@
 
 use orch_adapters::agent::{Brief, NamedFile, named_files};
 use orch_adapters::git::{CommitId, ReadError as GitError};
-use orch_core::entity::{Change, Project, Requirements, Run, Task};
+use orch_core::entity::{Change, Message, Project, Requirements, Run, Task};
 use orch_core::planner::Requirement;
 use orch_core::state::change::ChangeState;
 use orch_core::state::document::DocumentState;
@@ -46,8 +46,21 @@ pub(crate) fn of_run(app: &App, run: &Run, task: &Task, project: &Project) -> Re
         last_failure: task.last_failure.clone(),
         diff: diff_before(app, run)?,
         files,
-        messages: task.told_before(run.id).map(|said| (said.name.clone(), said.text.clone())).collect(),
+        messages: messages(app, task, run)?.into_iter().map(|said| (said.name.clone(), said.text.clone())).collect(),
+        resumed: run.session.from.as_ref().map(|from| EntityKind::Run.short(from.number)),
     })
+}
+
+/// What people said that it is told with its task: all that its session does not have already.
+fn messages<'t>(app: &App, task: &'t Task, run: &Run) -> Result<Vec<&'t Message>, ReadError> {
+    let all = task.told_before(run.id);
+    let Some(from) = &run.session.from else { return Ok(all.collect()) };
+    let Some(before) = app.store.read(|view| view.get::<Run>(from.run))? else { return Ok(all.collect()) };
+    let is_new = |said: &&Message| match said.run == Some(before.id) {
+        true => said.told_at.is_none(),
+        false => said.at >= before.queued_at,
+    };
+    Ok(all.filter(is_new).collect())
 }
 
 /// Those that the task serves, as its project has approved them last: key, title, text.

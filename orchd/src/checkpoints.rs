@@ -4,13 +4,14 @@
 //! anew.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::PoisonError;
 
-use orch_adapters::git::{self, CommitId};
+use orch_adapters::git;
 use orch_adapters::{executor, job, run_log};
 use orch_core::command::Command;
 use orch_core::digest::Digest;
-use orch_core::entity::{Inputs, Project, Run, RunPurpose, Task, Work};
+use orch_core::entity::{AgentUse, Inputs, Project, Run, RunPurpose, Task, Work};
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::state::step::{StepEnd, StepState};
 use orch_core::view::View as _;
@@ -19,6 +20,7 @@ use orch_proto::view::LogStream;
 
 use crate::app::App;
 use crate::error_chain::chain;
+use crate::sessions;
 use crate::tools::Answer;
 
 /// How much of a log is read at once.
@@ -27,10 +29,18 @@ const LOG_PIECE_BYTES: usize = 1 << 20;
 /// The name of a shell, with which all steps are run.
 const SHELL: &str = "sh";
 
-/// All that decides what the steps of an attempt at the task leave, when something of that is to be kept and all of it is known.
-pub(crate) fn inputs(app: &App, task: &Task, project: &Project, base: Option<&str>) -> Option<Inputs> {
+/// All that decides what the steps of an attempt at the task leave, or what the session of the agent that does it is about, when
+/// something of that is to be kept and all of it is known.
+pub(crate) fn inputs(
+    app: &App,
+    (task, project): (&Task, &Project),
+    base: Option<&str>,
+    agent: Option<&AgentUse>,
+) -> Option<Inputs> {
     let work = &task.spec.work;
-    let Work::Steps { tools, blueprint, access, .. } = work else { return None };
+    let Work::Steps { tools, blueprint, .. } = work else {
+        return sessions::inputs(app, (task, project), base, agent?);
+    };
     if !job::keeps_checkpoints(work) {
         return None;
     }
@@ -57,20 +67,28 @@ pub(crate) fn inputs(app: &App, task: &Task, project: &Project, base: Option<&st
         let files = app.recipes.blueprint(name).ok().and_then(|(_, files)| app.fingerprints.of(&files).ok())?;
         programs.insert(format!("blueprint {name}"), files);
     }
+    Some(inputs_of(app, (work, base), programs))
+}
+
+/// All that decides what comes of work on a base with these programs.
+pub(crate) fn inputs_of(app: &App, (work, base): (&Work, Option<&str>), programs: BTreeMap<String, Digest>) -> Inputs {
     let host = app.host.read().unwrap_or_else(PoisonError::into_inner);
-    Some(Inputs {
+    Inputs {
         base: base.map(str::to_owned),
         env: job::work_env(work),
         programs,
-        access: access.clone(),
+        access: work.access(),
         level: host.level,
         level_required: app.config.required_level,
-    })
+    }
 }
 
 /// Takes in the newest checkpoint of a run that is over with this outcome, if it was interrupted. What is to be put on record of that.
 /// Blocks.
 pub(crate) fn take(app: &App, run: &Run, outcome: &RunOutcome) -> Option<Command> {
+    if let Some(agent) = &run.agent {
+        return sessions::take(app, run, agent, outcome);
+    }
     let is_interrupted = match outcome {
         RunOutcome::Lost { .. } | RunOutcome::TimedOut { .. } => true,
         RunOutcome::Failed { class, .. } => {
@@ -88,7 +106,9 @@ pub(crate) fn take(app: &App, run: &Run, outcome: &RunOutcome) -> Option<Command
     if run.kept.iter().any(|kept| kept.step == step) {
         return None;
     }
-    let commit = said(app, run, step)?;
+    // What the step said it kept, by the log, which no step can change.
+    let of_step = |of: Option<u32>| of.is_some_and(|of| run.step_at(of) == step);
+    let commit = git::said(&stdout(&executor::log_path(&app.dirs.run(run.id)), of_step))?;
     let name = EntityKind::Run.short(run.number);
     let taken = app.repository(run.project).map_err(|error| chain(&error)).and_then(|repository| {
         let base = job::base(run).map_err(|error| chain(&error))?;
@@ -102,19 +122,18 @@ pub(crate) fn take(app: &App, run: &Run, outcome: &RunOutcome) -> Option<Command
     Some(Command::KeepCheckpoint { run: run.id, fence: run.fence, step, commit: commit.to_string() })
 }
 
-/// What the step said it kept, by the log, which no step can change.
-fn said(app: &App, run: &Run, step: u32) -> Option<CommitId> {
-    let log = executor::log_path(&app.dirs.run(run.id));
+/// What steps of ours wrote to a log, line by line: those that `is_of` names, as the sandbox counts them. What cannot be read is
+/// not there.
+pub(crate) fn stdout(log: &Path, is_of: impl Fn(Option<u32>) -> bool) -> String {
     let (mut offset, mut text) = (executor::LOG_START, Vec::new());
     loop {
-        let piece = run_log::chunks(&log, offset, LOG_PIECE_BYTES).ok()?;
-        let is_of_step = |of: Option<u32>| of.is_some_and(|of| run.step_at(of) == step);
-        for chunk in piece.items.into_iter().filter(|it| it.stream == LogStream::Stdout && is_of_step(it.step)) {
+        let Ok(piece) = run_log::chunks(log, offset, LOG_PIECE_BYTES) else { return String::new() };
+        for chunk in piece.items.into_iter().filter(|it| it.stream == LogStream::Stdout && is_of(it.step)) {
             text.extend(chunk.bytes.0);
             text.push(b'\n');
         }
         if piece.next_offset == offset {
-            return git::said(&String::from_utf8_lossy(&text));
+            return String::from_utf8_lossy(&text).into_owned();
         }
         offset = piece.next_offset;
     }

@@ -25,6 +25,7 @@ mod kept_history;
 mod logging;
 pub mod reconcile;
 mod rpc;
+mod sessions;
 pub mod site;
 mod state_dir;
 mod tools;

@@ -271,6 +271,9 @@ pub struct RunView {
     /// The checkpoint of an earlier attempt that it went on from, and the digest of what that was decided by.
     #[serde(default)]
     pub resumed: Option<String>,
+    /// Of the session that its agent's own program keeps: which it went on with, or why not, and what it left of it.
+    #[serde(default)]
+    pub session: Vec<String>,
     /// Who does its work; none does known steps.
     #[serde(default)]
     pub agent: Option<AgentUseView>,
@@ -387,6 +390,7 @@ mod tests {
             pause: None,
             silence: None,
             resumed: None,
+            session: vec![],
             agent: None,
             channel: None,
             given: vec![],

@@ -13,7 +13,7 @@ use orch_proto::view::{FieldKind, FieldSpec};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 
-use super::job::{Bounds, DriveError, Job, Protocol, Tools};
+use super::job::{Bounds, DriveError, Job, Protocol, Resume, Tools};
 use super::leave::{Action, Leave, People, Permissions, Policy};
 use super::messages::Inbox;
 use super::questions::{Answers, Question};
@@ -128,12 +128,13 @@ pub(super) struct Drive<'a> {
     answers: bool,
     says: &'a [&'a str],
     until: Option<&'a str>,
+    resume: Option<&'a str>,
 }
 
 impl<'a> Drive<'a> {
     pub(super) fn of(protocol: Protocol, command: &[&'a str]) -> Self {
         let (command, bounds, rules) = (command.to_vec(), PATIENT, "[]");
-        Self { protocol, command, bounds, rules, tools: None, answers: false, says: &[], until: None }
+        Self { protocol, command, bounds, rules, tools: None, answers: false, says: &[], until: None, resume: None }
     }
 
     pub(super) fn bounds(self, bounds: Bounds) -> Self {
@@ -160,6 +161,11 @@ impl<'a> Drive<'a> {
         Self { says, ..self }
     }
 
+    /// It goes on with this session, in the second attempt.
+    pub(super) fn resuming(self, session: &'a str) -> Self {
+        Self { resume: Some(session), ..self }
+    }
+
     /// It is told to stop when it has printed this, and nobody decides anything.
     pub(super) fn until(self, text: &'a str) -> Self {
         Self { until: Some(text), ..self }
@@ -182,7 +188,8 @@ impl<'a> Drive<'a> {
         let asks = self.rules != "[]";
         let (prompt, directory) = ("Say \"hi\".\n\u{e9}", Path::new("/"));
         let (protocol, tools, bounds) = (self.protocol, self.tools, self.bounds);
-        let job = Job { protocol, command: &command, prompt, directory, asks, tools, bounds };
+        let resume = self.resume.map(|session| Resume { session, attempt: 2 });
+        let job = Job { protocol, command: &command, prompt, directory, asks, tools, bounds, resume };
         let told_to_end = async {
             match self.until {
                 Some(text) => out.shows(text).await,

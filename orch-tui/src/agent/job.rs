@@ -32,6 +32,17 @@ pub(crate) struct Job<'a> {
     /// The tools of the run's channel, for a program that is told of them in the conversation.
     pub(crate) tools: Option<&'a Tools>,
     pub(crate) bounds: Bounds,
+    /// The session that it goes on with; none: it begins one.
+    pub(crate) resume: Option<Resume<'a>>,
+}
+
+/// A session of an earlier attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resume<'a> {
+    /// How the program names it.
+    pub(crate) session: &'a str,
+    /// Which attempt this is: what is said in it is none of what was said in those before.
+    pub(crate) attempt: u32,
 }
 
 /// How the tools of the run's channel are started.
@@ -91,6 +102,8 @@ pub(crate) enum DriveError {
         super::acp::VERSION
     )]
     Version { theirs: String },
+    #[error("the agent cannot go on with a session of an earlier attempt")]
+    NoResume,
     #[error("the agent stopped before it was done: {why}")]
     Stopped { why: String },
     #[error("the agent was told to stop")]

@@ -22,7 +22,7 @@ mod acp;
 mod claude;
 mod codex;
 
-pub(crate) use job::{Bounds, DriveError, Job, Protocol, Tools};
+pub(crate) use job::{Bounds, DriveError, Job, Protocol, Resume, Tools};
 pub(crate) use leave::{People, Permissions, Policy};
 pub(crate) use messages::Inbox;
 pub(crate) use replay::{Spoken, copy, replay};

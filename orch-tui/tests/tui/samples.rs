@@ -274,6 +274,7 @@ impl Samples {
             pause: None,
             silence: None,
             resumed: None,
+            session: Vec::new(),
             channel: None,
             agent: Some(AgentUseView {
                 name: self.text("coder"),

@@ -21,7 +21,7 @@ use crate::agent::{AGENT, AgentJob, Session};
 use crate::channel;
 use crate::git::{
     BareRepo, CheckoutSpec, CollectSpec, CommitError, CommitId, Identity, KeepSpec, NameError, OBJECTS_INSIDE,
-    branch_name,
+    ObjectFormat, branch_name,
 };
 use crate::host_tools::{SYSTEM_PATH, ToolSet};
 use crate::workspace::Seed;
@@ -139,7 +139,9 @@ pub fn work_steps(work: &Work, inputs: Option<&Inputs>, agent: Option<&AgentUse>
     };
     let mut planned = Vec::with_capacity(steps.len() + 2);
     if !work.starts_empty() {
-        planned.push(own(CHECKOUT, "check out the base into the workspace"));
+        // An agent's work goes on from the files that its session belongs to, in place of those of the base.
+        let inputs = inputs.zip(agent).map(|(inputs, agent)| inputs.of_session(agent));
+        planned.push(PlannedStep { inputs, ..own(CHECKOUT, "check out the base into the workspace") });
     }
     let providers = work.access().providers;
     if !providers.is_empty() {
@@ -205,7 +207,7 @@ pub fn spec(job: &Job<'_>) -> Result<RunSpec, JobError> {
         specs.push(step_spec(step, name, !job.providers.is_empty()));
         if keeps && step.checkpoint {
             let at = u32::try_from(specs.len()).unwrap_or(u32::MAX);
-            specs.push(own_step(&checkpoint_name(index), keep(job, at)?, Phase::Main));
+            specs.push(own_step(&checkpoint_name(index), keep(job.run, job.repository.format(), at)?, Phase::Main));
         }
     }
     if let Some(resumed) = &job.run.resumed {
@@ -348,16 +350,25 @@ fn checkout(job: &Job<'_>) -> Result<Vec<String>, JobError> {
     Ok(spec.argv())
 }
 
-fn keep(job: &Job<'_>, step: u32) -> Result<Vec<String>, JobError> {
+/// What keeps the files that a run left which is over, in the name of its step with this index, and what that has to see beside them.
+///
+/// # Errors
+/// As [`spec`].
+pub fn keep_left(run: &Run, repository: &BareRepo, step: u32) -> Result<(Vec<String>, Vec<ReadOnlyMount>), JobError> {
+    let objects = ReadOnlyMount { source: repository.objects_dir(), target: OBJECTS_INSIDE.into() };
+    Ok((keep(run, repository.format(), step)?, vec![objects]))
+}
+
+fn keep(run: &Run, format: ObjectFormat, step: u32) -> Result<Vec<String>, JobError> {
     let spec = KeepSpec {
         workspace_at: WORKSPACE_INSIDE.into(),
         objects_at: OBJECTS_INSIDE.into(),
         out_at: OUT_INSIDE.into(),
-        base: base(job.run)?,
+        base: base(run)?,
         step,
-        author: run_identity(job.run)?,
-        at_unix_s: job.run.queued_at.unix_us().div_euclid(1_000_000),
-        format: job.repository.format(),
+        author: run_identity(run)?,
+        at_unix_s: run.queued_at.unix_us().div_euclid(1_000_000),
+        format,
     };
     Ok(spec.argv())
 }

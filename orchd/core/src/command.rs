@@ -18,7 +18,7 @@ use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::entity::{
     AgentUse, Artifact, BudgetKey, ChangeProposal, Choice, Condition, FieldValue, InfoField, InstalledTool, LeftOut,
-    ModelAnswer, ModelRequest, Observation, OpenExchange, Period, PlanContent, PlannedStep, PlannerUse,
+    LeftSession, ModelAnswer, ModelRequest, Observation, OpenExchange, Period, PlanContent, PlannedStep, PlannerUse,
     PlanningSubject, Removal, RepositorySource, TaskSpec, Terms, Timeout, Told, TurnEnd,
 };
 use crate::planner::asked::Question;
@@ -490,6 +490,14 @@ pub enum Command {
         fence: u64,
         step: u32,
         commit: String,
+    },
+    /// What a run that was interrupted left of its agent's session; its files as they were left are in the project's repository, as
+    /// this commit.
+    KeepSession {
+        run: RunId,
+        fence: u64,
+        left: LeftSession,
+        commit: Option<String>,
     },
     /// Read from the run's log between its cursor and `cursor`.
     RecordRun {

@@ -2,9 +2,9 @@
 
 use orch_core::entity::{
     Approval, ApprovalEvent, Asked, Change, ChangeEvent, ChannelEvent, Condition, InfoRequest, InfoRequestEvent,
-    InstalledTool, Meter, ModelAnswer, ModelRequest, Moved, NetworkUse, NetworkVerdict, Observation, Plan, PlanEvent,
-    Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, Task, TaskEvent, TaskPart, Timeout,
-    Vision, VisionEvent,
+    InstalledTool, LeftSession, Meter, ModelAnswer, ModelRequest, Moved, NetworkUse, NetworkVerdict, Observation, Plan,
+    PlanEvent, Project, ProjectEvent, Removal, Requirements, RequirementsEvent, Run, RunEvent, SessionEvent, Task,
+    TaskEvent, TaskPart, Timeout, Vision, VisionEvent,
 };
 use orch_core::event::{Event, Recorded};
 use orch_core::state::run::RunOutcome;
@@ -222,6 +222,7 @@ fn run(event: &RunEvent) -> String {
             short(&checkpoint.commit),
             short(&checkpoint.inputs.to_string())
         ),
+        RunEvent::Session { event } => session(event),
         RunEvent::Told { prompt, bytes } => {
             format!("its agent is told {bytes} bytes, {}", short(&prompt.to_string()))
         }
@@ -239,6 +240,22 @@ fn run(event: &RunEvent) -> String {
         }
         RunEvent::LateResult { fence, outcome } => {
             format!("late result with fence {fence} not taken: {}", outcome_text(outcome))
+        }
+    }
+}
+
+/// What happened to the session of a run's agent.
+pub(super) fn session(event: &SessionEvent) -> String {
+    match event {
+        SessionEvent::TakenUp { from } => {
+            format!("its agent goes on with its session {} of R-{}, and the files of that", from.id, from.number)
+        }
+        SessionEvent::Anew { reason } => format!("its agent begins anew: {reason}"),
+        SessionEvent::Left { left: LeftSession::Kept { id } } => {
+            format!("the session {id} of its agent is kept, with its files")
+        }
+        SessionEvent::Left { left: LeftSession::NotKept { reason } } => {
+            format!("no session of its agent is kept: {reason}")
         }
     }
 }

@@ -3,7 +3,7 @@
 use orch_core::decide::spending;
 use orch_core::entity::{
     AgentUse, InstalledTool, Meter, NetworkUse, NetworkVerdict, Removal, Removed, Run, RunPart, RunPurpose as Purpose,
-    StepRecord, Task,
+    SessionEvent, SessionUse, StepRecord, Task,
 };
 use orch_core::state::run::RunState as State;
 use orch_core::state::step::{StepEnd, StepState as Step};
@@ -14,7 +14,7 @@ use orch_proto::view::{
 };
 use orch_proto::{EntityKind, Timestamp};
 
-use super::{isolation_view, patience, slug};
+use super::{audit, isolation_view, patience, slug};
 use crate::host::HostFacts;
 
 /// Where a run is on the daemon's disk.
@@ -67,6 +67,7 @@ pub(crate) fn run_view(
             let name = run.steps.get(from.step as usize).map_or("a checkpoint", |step| step.name.as_str());
             format!("{}, {name}, inputs {}", EntityKind::Run.short(from.number), from.inputs)
         }),
+        session: session(&run.session),
         agent: run.agent.as_ref().map(|used| agent(view, (used, run), now)).transpose()?,
         channel: run.access.channel.then(|| channel(run)),
         given: run.access.lines().into_iter().chain(run.tools.iter().map(InstalledTool::line)).collect(),
@@ -82,6 +83,15 @@ pub(crate) fn run_view(
         reason: run.reason.clone(),
         directory: place.directory,
     })
+}
+
+/// Which session of its agent's own program it went on with, or why not, and what it left of it.
+fn session(session: &SessionUse) -> Vec<String> {
+    let SessionUse { left, from, anew } = session.clone();
+    let from = from.map(|from| SessionEvent::TakenUp { from });
+    let anew = anew.map(|reason| SessionEvent::Anew { reason });
+    let left = left.map(|left| SessionEvent::Left { left });
+    [from, anew, left].iter().flatten().map(audit::session).collect()
 }
 
 fn agent(view: &impl View, (agent, run): (&AgentUse, &Run), now: Timestamp) -> Result<AgentUseView, ReadError> {

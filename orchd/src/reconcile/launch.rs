@@ -48,7 +48,7 @@ enum LaunchError {
     OtherTool { tool: String, allowed: String },
     #[error("the gates are not those that the check began with")]
     OtherGates,
-    #[error("what its checkpoints are decided by has changed since it was planned")]
+    #[error("what it was to go on from has changed since it was planned")]
     OtherInputs,
     #[error(transparent)]
     Recipes(#[from] orch_adapters::recipe_store::RecipeStoreError),
@@ -152,8 +152,10 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
         Err(error) => {
             let class = match &error {
                 LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
-                // The next attempt waits for the tool, or is another one.
-                LaunchError::Agent(AgentError::Tool { .. } | AgentError::Server { .. })
+                // The next attempt waits for the tool, is another one, or begins anew.
+                LaunchError::Agent(
+                    AgentError::Tool { .. } | AgentError::Server { .. } | AgentError::Session { .. },
+                )
                 | LaunchError::Installed(_)
                 | LaunchError::OtherRole { .. } => FailureClass::Infrastructure,
                 LaunchError::Tool { tool, .. } if is_of_recipe(app, tool) => FailureClass::Infrastructure,
@@ -284,7 +286,8 @@ fn launch(
     }
     let keeps = |work: &Work| work.keeps_changes() || job::keeps_checkpoints(work);
     let out_if_kept = Some(&out).filter(|_| work.is_some_and(keeps));
-    if work.is_some_and(job::keeps_checkpoints) && !has_planned_inputs(app, (run, task, project)) {
+    let goes_on = run.session.from.is_some();
+    if (goes_on || work.is_some_and(job::keeps_checkpoints)) && !has_planned_inputs(app, (run, task, project)) {
         return Err(LaunchError::OtherInputs);
     }
     for path in [&directory, &workspace].into_iter().chain(out_if_kept) {
@@ -336,7 +339,7 @@ fn launch(
 
 /// Whether the checkpoints of a run are decided by what they were planned with: a program may have become another since.
 fn has_planned_inputs(app: &App, (run, task, project): (&Run, &Task, &Project)) -> bool {
-    let inputs = checkpoints::inputs(app, task, project, run.base.as_deref());
+    let inputs = checkpoints::inputs(app, (task, project), run.base.as_deref(), run.agent.as_ref());
     let planned = job::work_steps(&task.spec.work, inputs.as_ref(), run.agent.as_ref());
     planned.iter().map(|step| step.inputs).eq(run.steps.iter().map(|step| step.inputs))
 }

@@ -163,8 +163,8 @@ impl Site for App {
         settle::take_in(self, run, exit, hindered)
     }
 
-    fn inputs(&self, task: &Task, project: &Project) -> Option<Inputs> {
-        checkpoints::inputs(self, task, project, project.head.as_deref())
+    fn inputs(&self, task: &Task, project: &Project, agent: Option<&AgentUse>) -> Option<Inputs> {
+        checkpoints::inputs(self, (task, project), project.head.as_deref(), agent)
     }
 
     fn take_kept(&self, run: &Run, outcome: &RunOutcome) -> Option<Command> {

@@ -134,11 +134,11 @@ fn look_for_room(book: &Book) -> Option<Duration> {
 fn start_of(app: &impl Site, view: &ReadView<'_>, task: TaskId, reason: String) -> Result<Option<Command>, ReadError> {
     let Some(task) = view.get::<Task>(task)? else { return Ok(None) };
     let Some(project) = view.get::<Project>(task.project)? else { return Ok(None) };
-    let inputs = app.inputs(&task, &project);
     let agent = match &task.spec.work {
         Work::Agent { capability } => app.agent_for(&project, capability),
         Work::Steps { .. } => None,
     };
+    let inputs = app.inputs(&task, &project, agent.as_ref());
     Ok(Some(Command::StartRun {
         task: task.id,
         base: project.head,

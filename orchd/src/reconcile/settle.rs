@@ -1,6 +1,7 @@
 //! Takes in the result of a run: its outcome, its artifacts, and what it wants to merge.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use super::{PassError, gates, log};
 use crate::answers;
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
+use crate::sessions;
 use crate::site::{Hindered, NotTaken, Site};
 
 /// How long the host may keep the result of a run from being taken in before that is its end: long enough for somebody to make
@@ -55,6 +57,7 @@ pub(super) async fn without_result<S: Site>(
 ) -> Result<(), PassError> {
     let found = app.read(move |view| view.get::<Run>(run)).await?.filter(has_checkpoints);
     let project = found.as_ref().map(|found| found.project);
+    let from = found.as_ref().and_then(|found| found.session.from.as_ref().map(|from| from.run));
     if let Some(found) = found {
         take_kept(app, found, outcome.clone()).await?;
     }
@@ -65,6 +68,7 @@ pub(super) async fn without_result<S: Site>(
         forget(app, project).await;
     }
     clean_up(app, run, false).await;
+    clean_up_before(app, from).await;
     Ok(())
 }
 
@@ -96,6 +100,7 @@ pub(super) async fn ended<S: Site>(
         forget(app, run.project).await;
     }
     clean_up(app, run.id, is_collected).await;
+    clean_up_before(app, run.session.from.as_ref().map(|from| from.run)).await;
     Ok(())
 }
 
@@ -339,6 +344,13 @@ async fn clean_up<S: Site>(app: &Arc<S>, run: RunId, is_collected: bool) {
     }
 }
 
+/// The same for the run whose session this one went on with, which may be needed no more.
+async fn clean_up_before<S: Site>(app: &Arc<S>, from: Option<RunId>) {
+    if let Some(from) = from {
+        clean_up(app, from, false).await;
+    }
+}
+
 /// The same for one run of this machine; `is_collected` says that all of it was taken in. Blocks.
 pub(super) fn clean_up_one(app: &App, id: RunId, is_collected: bool) -> Result<(), orch_core::view::ReadError> {
     answers::forget_of(app, id);
@@ -351,14 +363,23 @@ pub(super) fn clean_up_one(app: &App, id: RunId, is_collected: bool) -> Result<(
         let task = run.as_ref().map(|run| view.get::<Task>(run.task)).transpose()?;
         Ok((run, task.flatten()))
     })?;
-    if is_kept(app, id, run.as_ref(), task.as_ref()) {
+    let goes_on = run.as_ref().zip(task.as_ref()).is_some_and(|(run, task)| sessions::is_needed(app, run, task));
+    let is_kept = is_kept(app, id, run.as_ref(), task.as_ref());
+    if !goes_on && run.as_ref().is_none_or(|run| run.agent.is_some()) {
+        // It is of no use to anybody else, and has all that its agent was told.
+        remove(app, &sessions::home(app, id));
+    }
+    if is_kept {
         let workspace = app.dirs.workspace(id);
         tracing::info!(run = %id, workspace = %workspace.display(), "kept: its work was not taken in");
     } else {
         if run.is_some_and(|run| is_uncollected(&run, task.as_ref())) && app.dirs.workspace(id).exists() {
             tracing::info!(run = %id, "removed by `workspaces.keep_hours`: work that was not taken in");
         }
-        remove_leavings(app, id);
+        match goes_on {
+            true => remove(app, &app.dirs.workspace(id)),
+            false => remove_leavings(app, id),
+        }
     }
     Ok(())
 }
@@ -392,14 +413,18 @@ fn remove_leavings(app: &App, run: RunId) {
     if let Err(error) = remove_file(&app.dirs.artifact_copy(run)) {
         tracing::warn!(%run, %error, "failed to remove the copy of an artifact");
     }
-    for path in [app.dirs.workspace(run), app.dirs.run_out(run)] {
-        // What is empty needs no detour.
-        if std::fs::remove_dir(&path).is_ok() {
-            continue;
-        }
-        if let Err(error) = app.workspaces.discard(&path) {
-            tracing::warn!(error = chain(&error), path = %path.display(), "failed to remove a directory of a run");
-        }
+    remove(app, &app.dirs.workspace(run));
+    remove(app, &app.dirs.run_out(run));
+}
+
+/// Removes a directory of a run, if it is there.
+fn remove(app: &App, path: &Path) {
+    // What is empty needs no detour.
+    if std::fs::remove_dir(path).is_ok() {
+        return;
+    }
+    if let Err(error) = app.workspaces.discard(path) {
+        tracing::warn!(error = chain(&error), path = %path.display(), "failed to remove a directory of a run");
     }
 }
 

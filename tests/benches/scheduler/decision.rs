@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use orch_core::entity::{
-    Asks, ChannelUse, ModelUse, Project, RepositorySource, RetryPolicy, Run, RunPurpose, Share, Task, TaskSpec, Terms,
-    Work,
+    Asks, ChannelUse, ModelUse, Project, RepositorySource, RetryPolicy, Run, RunPurpose, SessionUse, Share, Task,
+    TaskSpec, Terms, Work,
 };
 use orch_core::ids::sample_id;
 use orch_core::recipe::{Access, Isolation};
@@ -331,5 +331,6 @@ pub(crate) fn attempt(id: RunId, task: &Task, at: Timestamp) -> Run {
         is_over_budget: false,
         kept: Vec::new(),
         resumed: None,
+        session: SessionUse::default(),
     }
 }

@@ -39,6 +39,7 @@ mod planner;
 mod providers;
 mod real_repository;
 mod recovery;
+mod resume;
 mod retention;
 mod roles;
 mod run_verbs;

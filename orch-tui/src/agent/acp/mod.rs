@@ -110,7 +110,14 @@ impl<P: Permissions> Acp<'_, P> {
             return Err(DriveError::Version { theirs: rpc::start(&agent.protocol_version.to_string()) });
         }
         let servers: Vec<Value> = job.tools.into_iter().map(server).collect();
-        let place = json!({ "cwd": job.directory, "mcpServers": servers });
+        let mut place = json!({ "cwd": job.directory, "mcpServers": servers });
+        if let Some(resume) = job.resume {
+            let method = agent.resumes().ok_or(DriveError::NoResume)?;
+            place["sessionId"] = resume.session.into();
+            self.talk.program.say(rpc::request(wire::SESSION, method, &place)).await;
+            self.answer_soon(wire::SESSION, method).await?;
+            return Ok(resume.session.to_owned());
+        }
         self.talk.program.say(rpc::request(wire::SESSION, "session/new", &place)).await;
         let begun = self.answer_soon(wire::SESSION, "session/new").await?;
         let session = read::<wire::Begun>(&begun, "session/new")?.session_id;

@@ -50,7 +50,7 @@ def permission(identity, *options):
 
 def work(how, prompt):
     """Does the turn, and gives the reason for its end."""
-    if how == "tell":
+    if how in ("tell", "resume", "load"):
         say(prompt["params"]["prompt"][0]["text"])
     elif how == "ask":
         permission(0, ("no", "reject_once"), ("ever", "allow_always"), ("once", "allow_once"))
@@ -127,8 +127,13 @@ def main():
         "terminal": False,
         "elicitation": {"form": {}},
     }, greeting
-    send({"id": greeting["id"], "result": {"protocolVersion": 2 if how == "newer" else 1, "agentCapabilities": {}}})
-    place = expect("session/new")
+    able = {"resume": {"loadSession": True, "sessionCapabilities": {"resume": {}}}, "load": {"loadSession": True}}
+    able = able.get(how, {})
+    send({"id": greeting["id"], "result": {"protocolVersion": 2 if how == "newer" else 1, "agentCapabilities": able}})
+    place = expect("session/" + (how if able else "new"))
+    if able:
+        assert place["params"].pop("sessionId") == "s", place
+        say("what was said before") if how == "load" else None
     servers = place["params"].pop("mcpServers")
     assert place["params"] == {"cwd": "/"} and bool(servers) == (how == "tools"), place
     if how == "login":

@@ -30,6 +30,20 @@ async fn a_turn_is_printed_as_it_came_to_its_last_word() {
     assert_eq!(driven.err, "");
 }
 
+/// Best in the way that does not tell again what was said; one that can do neither begins no session by itself.
+#[tokio::test]
+async fn a_session_is_gone_on_with_as_the_agent_can() {
+    for (how, said) in
+        [("resume", &["Say \"hi\".\n\u{e9}"][..]), ("load", &["what was said before", "Say \"hi\".\n\u{e9}"])]
+    {
+        let driven = drive(&[how]).resuming("s").run().await;
+        assert!(driven.outcome.is_ok(), "{how}: {:?}\n{}", driven.outcome, driven.err);
+        assert_eq!(driven.said()[..said.len()], *said, "{how}");
+    }
+    let driven = drive(&["tell"]).resuming("s").run().await;
+    assert!(driven.error().contains("cannot go on with a session"), "{}", driven.error());
+}
+
 #[tokio::test]
 async fn leave_is_given_as_little_as_is_offered() {
     let driven = agent(&["ask"]).await;

@@ -49,6 +49,18 @@ enum Verdict {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Initialized {
     pub(super) protocol_version: Value,
+    agent_capabilities: Value,
+}
+
+impl Initialized {
+    /// How it goes on with a session, if it can: best without telling again what was said.
+    pub(super) fn resumes(&self) -> Option<&'static str> {
+        let able = &self.agent_capabilities;
+        if able["sessionCapabilities"]["resume"].is_object() {
+            return Some("session/resume");
+        }
+        (able["loadSession"] == true).then_some("session/load")
+    }
 }
 
 /// Its session.

@@ -76,7 +76,9 @@ impl<'a, P: Permissions> Conversation<'a, P> for Claude<'a, P> {
         let patience = self.talk.bounds.start;
         let silent = DriveError::Silent { method: wire::INITIALIZE, seconds: patience.as_secs() };
         within(patience, self.greeted()).await.unwrap_or(Err(silent))?;
-        self.talk.program.say(wire::message(0, job.prompt)).await;
+        // The program takes no message twice: in a session that goes on, that of an earlier attempt had the first number.
+        let number = job.resume.map_or(0, |resume| u32::MAX.saturating_sub(resume.attempt));
+        self.talk.program.say(wire::message(number, job.prompt)).await;
         self.is_begun = true;
         for said in std::mem::take(&mut self.early) {
             self.tell(said).await;

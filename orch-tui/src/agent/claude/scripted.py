@@ -108,6 +108,8 @@ def main():
     if how == "listen":
         listen(prompt)
         receive()
+    if how == "number":
+        send({"said": prompt["uuid"]})
     taken(prompt)
     if how == "wonder":
         wonder()

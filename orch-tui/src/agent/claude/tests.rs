@@ -18,6 +18,15 @@ async fn a_turn_is_printed_as_it_came() {
     assert_eq!(driven.texts("/message/content/0/text"), ["Say \"hi\".\n\u{e9}", "done"]);
 }
 
+/// The program takes no message of a name twice, and the prompt of the first attempt is in the session.
+#[tokio::test]
+async fn the_prompt_of_a_session_that_goes_on_has_a_name_of_its_own() {
+    let first = agent("number").run().await.texts("/said");
+    let again = agent("number").resuming("s").run().await.texts("/said");
+    assert_eq!(first, ["0c0dec00-0000-4000-8000-000000000000"]);
+    assert_eq!(again, ["0c0dec00-0000-4000-8000-0000fffffffd"]);
+}
+
 #[tokio::test]
 async fn each_tool_is_asked_about_and_a_refusal_says_why() {
     let rules = r#"[{"of":"command","matches":"rm *","then":"deny","because":"nothing is to be lost"}]"#;

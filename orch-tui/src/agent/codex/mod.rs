@@ -102,11 +102,17 @@ impl<P: Permissions> Codex<'_, P> {
         self.answer_soon("initialize", "initialize").await?;
         self.talk.program.say(rpc::notification("initialized", &json!({}))).await;
         let approvals = if job.asks { "untrusted" } else { "never" };
-        let thread = json!({ "cwd": job.directory, "approvalPolicy": approvals, "sandbox": "danger-full-access" });
-        self.talk.program.say(rpc::request("new", "thread/start", &thread)).await;
-        let begun = self.answer_soon("new", "thread/start").await?;
+        let mut thread = json!({ "cwd": job.directory, "approvalPolicy": approvals, "sandbox": "danger-full-access" });
+        let mut method = "thread/start";
+        if let Some(resume) = job.resume {
+            // What was said in it is in the log of the attempt in which it was said.
+            (thread["threadId"], thread["excludeTurns"]) = (resume.session.into(), true.into());
+            method = "thread/resume";
+        }
+        self.talk.program.say(rpc::request("new", method, &thread)).await;
+        let begun = self.answer_soon("new", method).await?;
         let id = wire::text_at(&begun, "/thread/id");
-        self.thread = id.ok_or_else(|| DriveError::not_as_said("thread/start", &begun))?;
+        self.thread = id.ok_or_else(|| DriveError::not_as_said(method, &begun))?;
         Ok(())
     }
 

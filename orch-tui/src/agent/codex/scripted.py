@@ -106,12 +106,17 @@ def main():
             receive()
     send({"id": expect("initialize")["id"], "result": {"userAgent": "x"}})
     expect("initialized")
-    thread = expect("thread/start")
+    thread = expect("thread/resume" if how in ("resume", "forgot") else "thread/start")
+    if how == "forgot":
+        send({"id": thread["id"], "error": {"code": -32600, "message": "no rollout found"}})
+        receive()
     if how == "refuse":
         send({"id": thread["id"], "error": {"code": -32600, "message": "no such model"}})
         receive()
     send({"id": thread["id"], "result": {"thread": {"id": "T"}}})
     params = thread["params"]
+    if how == "resume":
+        assert params["threadId"] == "T" and params["excludeTurns"] is True, params
     say(" ".join([params["approvalPolicy"], params["sandbox"], params["cwd"]]))
     turn = expect("turn/start")
     send({"id": turn["id"], "result": {"turn": {"id": "U"}}})

@@ -16,6 +16,16 @@ async fn a_turn_is_printed_as_it_came() {
     assert_eq!(driven.texts("/said"), ["never danger-full-access /", "Say \"hi\".\n\u{e9}"]);
 }
 
+/// It says what it is to do, and is held by the same rules, in a thread of an earlier attempt; one that is gone is no thread.
+#[tokio::test]
+async fn a_thread_is_gone_on_with_or_refused() {
+    let driven = agent("resume").resuming("T").run().await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    assert_eq!(driven.texts("/said"), ["never danger-full-access /", "Say \"hi\".\n\u{e9}"]);
+    let driven = agent("forgot").resuming("T").run().await;
+    assert!(driven.error().contains("`thread/resume` with an error: no rollout found"), "{}", driven.error());
+}
+
 #[tokio::test]
 async fn what_is_asked_is_decided_and_a_refusal_is_told_with_why() {
     let rules = r#"[{"of":"command","matches":"rm *","then":"deny","because":"nothing is to be lost"},

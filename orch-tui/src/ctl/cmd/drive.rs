@@ -9,7 +9,7 @@ use orch_proto::ErrorCode;
 use orch_proto::leave::LeaveRule;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::agent::{self, Bounds, DriveError, Inbox, Job, People, Policy, Protocol, Tools};
+use crate::agent::{self, Bounds, DriveError, Inbox, Job, People, Policy, Protocol, Resume, Tools};
 use crate::channel::{Channel, Secrets};
 use crate::ctl::failure::Failure;
 use crate::ctl::input;
@@ -17,6 +17,9 @@ use crate::ctl::session::Session;
 
 /// Largest prompt, in bytes.
 const PROMPT_BYTES_MAX: usize = 4 << 20;
+
+/// Variable of a run with the number of its attempt.
+const ATTEMPT: &str = "ORCH_ATTEMPT";
 
 #[derive(Debug, Args)]
 pub(crate) struct DriveArgs {
@@ -28,6 +31,9 @@ pub(crate) struct DriveArgs {
     /// Rules for what it may do, as JSON; without them it may do all that the run may
     #[arg(long, value_name = "JSON", value_parser = rules)]
     leave: Option<Rules>,
+    /// The session of an earlier attempt that it goes on with
+    #[arg(long, value_name = "ID")]
+    resume: Option<String>,
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     command: Vec<OsString>,
@@ -58,6 +64,7 @@ pub(crate) async fn drive(session: &Session, args: DriveArgs) -> Result<(), Fail
     let people =
         channel.as_ref().map_or_else(People::none, |channel| People::of_run(channel, Secrets::of_run(env).ok()));
     let with = (Policy::new(rules, people), channel.as_ref().map_or_else(Inbox::none, Inbox::of_run));
+    let attempt = env(ATTEMPT).and_then(|attempt| attempt.parse().ok()).unwrap_or_default();
     let job = Job {
         protocol: args.protocol,
         command: &args.command,
@@ -66,6 +73,7 @@ pub(crate) async fn drive(session: &Session, args: DriveArgs) -> Result<(), Fail
         asks,
         tools: tools.as_ref(),
         bounds: Bounds::default(),
+        resume: args.resume.as_deref().map(|session| Resume { session, attempt }),
     };
     let driven = agent::drive(job, &session.console, with, told_to_end).await;
     driven.map_err(failure)

@@ -280,6 +280,9 @@ fn text(run: &RunView, paint: Paint) -> String {
     if let Some(resumed) = &run.resumed {
         field("resumed", &format!("from {resumed}"));
     }
+    for line in &run.session {
+        field("session", line);
+    }
     if let Some(started) = run.started_at {
         field("time", &short(run.finished_at.unwrap_or(now).ms_since(started)));
     }

@@ -273,6 +273,7 @@ pub(crate) fn run(number: u32) -> RunView {
         pause: None,
         silence: None,
         resumed: None,
+        session: Vec::new(),
         agent: None,
         channel: None,
         given: vec![],

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use orch_proto::channel::VARIABLE;
-use orch_sandbox::spec::{HOME_INSIDE, ListenerSpec, Phase, ReadOnlyMount, StepSpec};
+use orch_sandbox::spec::{HOME_INSIDE, ListenerSpec, OUT_INSIDE, Phase, ReadOnlyMount, StepSpec};
 
-use super::{AGENT, AgentJob, AgentKind, Driven, Manner, Replay, plans};
+use super::{AGENT, AgentJob, AgentKind, Driven, Manner, Replay, Resume, plans};
 use crate::channel;
 
 /// Name of the listener through which a run reaches its model.
@@ -24,6 +24,11 @@ pub const PROMPT_INSIDE: &str = "/orch/prompt.md";
 const DRIVER_INSIDE: &str = "/orch/orchctl";
 /// Where it finds the files of its agent's home, which are copied there: an agent may change its own.
 const FILES_INSIDE: &str = "/orch/agent-home";
+
+/// Where an agent's program keeps its sessions, in the directory for results of its run: they outlive it there.
+pub const HOME_KEPT: &str = "agent-home";
+/// Where a run finds what an earlier one left there.
+const LEFT_INSIDE: &str = "/orch/agent-before";
 
 /// What stands where a key belongs.
 pub(super) const NO_KEY: &str = "held-by-the-gateway";
@@ -44,8 +49,8 @@ impl Session {
     #[must_use]
     pub fn new(job: &AgentJob<'_>, timeout_ms: u64) -> Self {
         let Start { argv, env: own, mut mounts } = match job.manner {
-            Manner::Codex => told_by_input(&job.program.inside, codex(job.model, job.has_channel)),
-            Manner::Claude => told_by_input(&job.program.inside, claude(job.model, job.has_channel)),
+            Manner::Codex => told_by_input(job, AgentKind::Codex, codex(job)),
+            Manner::Claude => told_by_input(job, AgentKind::Claude, claude(job)),
             Manner::Driven(driven) => driven_by(&driven, job),
             Manner::Plans { schema } => plans::codex(job, schema),
             Manner::Replayed(replay) => replayed(&job.program.inside, replay),
@@ -59,6 +64,8 @@ impl Session {
         }
         env.extend(own);
         mounts.extend(job.program.mount.clone());
+        let left = job.resume.map(|resume| resume.left.to_owned());
+        mounts.extend(left.map(|source| ReadOnlyMount { source, target: LEFT_INSIDE.into() }));
         mounts.push(ReadOnlyMount { source: job.prompt.to_owned(), target: PROMPT_INSIDE.into() });
         Self {
             step: StepSpec { name: AGENT.into(), argv, env, cwd: PathBuf::new(), timeout_ms, phase: Phase::Main },
@@ -81,11 +88,32 @@ pub(super) struct Start {
 }
 
 /// An agent whose input is its prompt, and ends with it: one that wants to ask somebody gets no answer there.
-pub(super) fn told_by_input(program: &str, (arguments, env): Words) -> Start {
-    let script = format!("mkdir -p \"$AGENT_HOME\" && exec \"$0\" \"$@\" < {PROMPT_INSIDE}");
-    let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, program.to_owned()];
+pub(super) fn told_by_input(job: &AgentJob<'_>, kind: AgentKind, (arguments, env): Words) -> Start {
+    let before = homed(kind, job.resume).join(" && ");
+    let script = format!("{before} && exec \"$0\" \"$@\" < {PROMPT_INSIDE}");
+    let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, job.program.inside.clone()];
     argv.extend(arguments);
     Start { argv, env, mounts: Vec::new() }
+}
+
+/// What makes the place in which an agent's program keeps its sessions, with those that it takes up. Of what an earlier run left
+/// nothing else is taken: settings, hooks and servers that it may have written there are not believed.
+fn homed(kind: AgentKind, resume: Option<Resume<'_>>) -> Vec<String> {
+    let mut words = vec!["mkdir -p \"$AGENT_HOME\"".to_owned()];
+    let part = match kind {
+        AgentKind::Codex => "sessions",
+        AgentKind::Claude => "projects",
+        // All of its data; what it is told lies elsewhere.
+        AgentKind::Acp | AgentKind::Fake => ".",
+    };
+    // Without it, or with half of it, the program says what is missing.
+    words.extend(resume.map(|_| format!("{{ cp -R -P {LEFT_INSIDE}/{part} \"$AGENT_HOME\" || :; }}")));
+    words
+}
+
+/// Where that is, inside.
+fn kept_home() -> String {
+    format!("{OUT_INSIDE}/{HOME_KEPT}")
 }
 
 /// What an agent printed that was told by its input.
@@ -104,16 +132,19 @@ fn driven_by(driven: &Driven<'_>, job: &AgentJob<'_>) -> Start {
             mounts.extend(replay.mounts());
             (replay.arguments(), BTreeMap::new())
         }
-        (None, AgentKind::Codex) => codex_served(job.model, job.has_channel),
-        (None, AgentKind::Claude) => claude_spoken_to(job.model, job.has_channel, asks),
+        (None, AgentKind::Codex) => codex_served(job),
+        (None, AgentKind::Claude) => claude_spoken_to(job, asks),
         (None, AgentKind::Acp | AgentKind::Fake) => {
-            (driven.settings.arguments.clone(), driven.settings.environment.clone())
+            let home = kept_home();
+            let mut env = variables(&[("AGENT_HOME", &home), ("XDG_DATA_HOME", &home)]);
+            env.extend(driven.settings.environment.clone());
+            (driven.settings.arguments.clone(), env)
         }
     };
     // What it needs before its program starts: a directory, or a copy of its files.
     let mut before = Vec::new();
     if env.contains_key("AGENT_HOME") {
-        before.push("mkdir -p \"$AGENT_HOME\"".to_owned());
+        before.extend(homed(driven.kind, job.resume));
     }
     if let Some(home) = driven.home {
         mounts.push(ReadOnlyMount { source: home.to_owned(), target: FILES_INSIDE.into() });
@@ -130,6 +161,7 @@ fn driven_by(driven: &Driven<'_>, job: &AgentJob<'_>) -> Start {
         let rules = serde_json::to_string(driven.leave).unwrap_or_default();
         argv.extend(["--leave".to_owned(), rules]);
     }
+    argv.extend(job.resume.into_iter().flat_map(|resume| words(&["--resume", resume.id])));
     argv.extend(words(&["--", &job.program.inside]));
     argv.extend(arguments);
     Start { argv, env, mounts }
@@ -148,28 +180,33 @@ const REQUEST_RETRIES: u32 = 2;
 const STREAM_RETRIES: u32 = 3;
 
 /// With its prompt as its input.
-fn codex(model: Option<&str>, has_channel: bool) -> Words {
-    let mut words = words(&["exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]);
-    let (configured, env) = codex_configured(has_channel);
+fn codex(job: &AgentJob<'_>) -> Words {
+    let mut words = vec!["exec".to_owned()];
+    words.extend(job.resume.map(|_| "resume".to_owned()));
+    words.extend(
+        ["--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"].map(ToOwned::to_owned),
+    );
+    let (configured, env) = codex_configured(job.has_channel);
     words.extend(configured);
-    words.extend(model.into_iter().flat_map(|model| ["-m".to_owned(), model.to_owned()]));
+    words.extend(job.model.into_iter().flat_map(|model| ["-m".to_owned(), model.to_owned()]));
+    words.extend(job.resume.map(|resume| resume.id.to_owned()));
     // The prompt is its standard input.
     words.push("-".into());
     (words, env)
 }
 
 /// In a conversation: what it may do, the driver says.
-fn codex_served(model: Option<&str>, has_channel: bool) -> Words {
+fn codex_served(job: &AgentJob<'_>) -> Words {
     let mut words = words(&["app-server"]);
-    let (configured, env) = codex_configured(has_channel);
+    let (configured, env) = codex_configured(job.has_channel);
     words.extend(configured);
-    if has_channel {
+    if job.has_channel {
         // It has a tool to ask people with, which it leaves out unless told, and the driver asks them.
         for more in ["features.default_mode_request_user_input=true", "suppress_unstable_features_warning=true"] {
             words.extend(["-c".into(), more.into()]);
         }
     }
-    let model = model.map(|model| format!("model={}", serde_json::Value::from(model)));
+    let model = job.model.map(|model| format!("model={}", serde_json::Value::from(model)));
     words.extend(model.into_iter().flat_map(|model| ["-c".to_owned(), model]));
     (words, env)
 }
@@ -197,19 +234,19 @@ pub(super) fn codex_configured(has_channel: bool) -> Words {
         );
         words.extend(["-c".into(), server]);
     }
-    let home = format!("{HOME_INSIDE}/.codex");
+    let home = kept_home();
     (words, variables(&[("AGENT_HOME", &home), ("CODEX_HOME", &home), (CODEX_KEY, NO_KEY)]))
 }
 
 /// With its prompt as its input.
-fn claude(model: Option<&str>, has_channel: bool) -> Words {
+fn claude(job: &AgentJob<'_>) -> Words {
     let words = words(&["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]);
-    claude_configured(words, model, has_channel)
+    claude_configured(words, job)
 }
 
 /// In a conversation. Where it asks, the driver decides; a program that asks nothing may do everything, and still has people
 /// answer what it wants to know.
-fn claude_spoken_to(model: Option<&str>, has_channel: bool, asks: bool) -> Words {
+fn claude_spoken_to(job: &AgentJob<'_>, asks: bool) -> Words {
     let mut words = words(&["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]);
     words.extend(["--replay-user-messages", "--permission-prompt-tool", "stdio"].map(ToOwned::to_owned));
     words.extend(match asks {
@@ -217,15 +254,16 @@ fn claude_spoken_to(model: Option<&str>, has_channel: bool, asks: bool) -> Words
         true => ["--permission-mode", "default", "--setting-sources", "user"].map(ToOwned::to_owned).to_vec(),
         false => vec!["--dangerously-skip-permissions".to_owned()],
     });
-    claude_configured(words, model, has_channel)
+    claude_configured(words, job)
 }
 
 /// With what it is told of its surroundings, whatever it does.
-fn claude_configured(mut words: Vec<String>, model: Option<&str>, has_channel: bool) -> Words {
-    words.extend(model.into_iter().flat_map(|model| ["--model".to_owned(), model.to_owned()]));
+fn claude_configured(mut words: Vec<String>, job: &AgentJob<'_>) -> Words {
+    words.extend(job.resume.into_iter().flat_map(|resume| ["--resume".to_owned(), resume.id.to_owned()]));
+    words.extend(job.model.into_iter().flat_map(|model| ["--model".to_owned(), model.to_owned()]));
     // The vendor would search, and there is no network to fetch from.
     words.push("--disallowedTools=WebSearch,WebFetch".to_owned());
-    if has_channel {
+    if job.has_channel {
         let server = serde_json::json!({"mcpServers": {"orch": {
             "type": "stdio",
             "command": channel::PROGRAM_INSIDE,
@@ -235,7 +273,7 @@ fn claude_configured(mut words: Vec<String>, model: Option<&str>, has_channel: b
         // A repository's own servers are not started.
         words.extend(["--mcp-config".into(), server.to_string(), "--strict-mcp-config".into()]);
     }
-    let home = format!("{HOME_INSIDE}/.claude");
+    let home = kept_home();
     let base = format!("http://127.0.0.1:{GATEWAY_PORT}");
     let timeout = (TOOL_SECONDS * 1_000).to_string();
     let (answer, retries) = ((ANSWER_SECONDS * 1_000).to_string(), STREAM_RETRIES.to_string());
@@ -277,13 +315,18 @@ mod tests {
     const PROGRAM: &str = "/orch/agent/x";
 
     fn session(manner: Manner<'_>) -> Session {
-        let program = Program { inside: PROGRAM.into(), mount: None, needs_node: false };
+        resumed(manner, None)
+    }
+
+    fn resumed(manner: Manner<'_>, resume: Option<Resume<'_>>) -> Session {
+        let program = Program { real: "/x".into(), inside: PROGRAM.into(), mount: None, needs_node: false };
         let job = AgentJob {
             manner,
             program: &program,
             model: Some("some-model"),
             prompt: Path::new("/run/prompt.md"),
             has_channel: true,
+            resume,
         };
         Session::new(&job, 7)
     }
@@ -297,7 +340,7 @@ mod tests {
             let said = format!("{step:?}");
             assert!(said.contains(&format!("http://127.0.0.1:{}", listener.unwrap().port)), "{said}");
             assert!(said.contains(channel::PROGRAM_INSIDE) && said.contains(&channel::address()), "{said}");
-            assert!(said.contains(NO_KEY) && step.env["AGENT_HOME"].starts_with(HOME_INSIDE), "{said}");
+            assert!(said.contains(NO_KEY) && step.env["AGENT_HOME"] == "/out/agent-home", "{said}");
             assert!(said.contains("86400000") && !said.contains("request_user_input"), "{said}");
             let retries = ["request_max_retries=2,stream_max_retries=3", r#""CLAUDE_CODE_MAX_RETRIES": "3""#];
             assert!(retries.iter().any(|words| said.contains(words)), "{said}");
@@ -322,8 +365,8 @@ mod tests {
         };
         let Session { step, mounts, .. } = session(Manner::Driven(driven(None)));
         let driver = ["/orch/orchctl", "agent", "drive", "acp", "--prompt", "/orch/prompt.md", "--", PROGRAM, "acp"];
-        assert_eq!(step.argv, driver);
-        assert_eq!(step.env["HOME"], HOME_INSIDE);
+        assert_eq!((step.argv[0].as_str(), &step.argv[3..]), ("/bin/sh", &driver.map(String::from)[..]));
+        assert_eq!((step.env["HOME"].as_str(), step.env["XDG_DATA_HOME"].as_str()), (HOME_INSIDE, "/out/agent-home"));
         assert_eq!(
             mounts.iter().map(|mount| mount.source.as_path()).collect::<Vec<_>>(),
             [Path::new("/opt/orchctl"), Path::new("/run/prompt.md")]
@@ -353,6 +396,40 @@ mod tests {
                 assert!(step.argv[2].starts_with("mkdir -p \"$AGENT_HOME\" && exec"), "{said}");
                 assert_eq!(mounts[0].target, Path::new(DRIVER_INSIDE));
             }
+        }
+    }
+
+    /// Of what an interrupted run left only sessions are copied, and no word of it is an option.
+    #[test]
+    fn an_agent_takes_up_its_own_session_and_nothing_else_that_was_left() {
+        let (left, settings) = (Path::new("/runs/1/out/agent-home"), Settings::default());
+        let resume = Some(Resume { id: "the-id", left });
+        let driven = |kind| {
+            let (driver, settings) = (Path::new("/opt/orchctl"), &settings);
+            Manner::Driven(Driven { driver, kind, leave: &[], settings, replay: None, home: None })
+        };
+        let own = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let cases = [
+            (Manner::Codex, "sessions", own(&["exec", "resume", "--json"]), own(&["some-model", "the-id", "-"])),
+            (Manner::Claude, "projects", own(&["--resume", "the-id"]), vec![]),
+            (driven(AgentKind::Codex), "sessions", own(&["--resume", "the-id", "--", PROGRAM, "app-server"]), vec![]),
+            (driven(AgentKind::Claude), "projects", own(&["--resume", "the-id", "--", PROGRAM, "-p"]), vec![]),
+            (driven(AgentKind::Acp), ".", own(&["--resume", "the-id", "--", PROGRAM]), vec![]),
+        ];
+        for (manner, part, words, ends) in cases {
+            let Session { step, mounts, .. } = resumed(manner, resume);
+            let copied = format!(
+                "mkdir -p \"$AGENT_HOME\" && {{ cp -R -P /orch/agent-before/{part} \"$AGENT_HOME\" || :; }} && exec"
+            );
+            assert!(step.argv[2].starts_with(&copied), "{:?}", step.argv);
+            assert!(step.argv.windows(words.len()).any(|window| window == words), "{words:?} in {:?}", step.argv);
+            assert!(step.argv.ends_with(&ends), "{ends:?} in {:?}", step.argv);
+            let mount = mounts.iter().find(|mount| mount.target == Path::new(LEFT_INSIDE)).unwrap();
+            assert_eq!(mount.source, left);
+            let Session { step, mounts, .. } = session(manner);
+            let said = step.argv.join(" ");
+            assert!(!said.contains("resume") && !said.contains(LEFT_INSIDE), "{said}");
+            assert!(!mounts.iter().any(|mount| mount.target == Path::new(LEFT_INSIDE)), "{mounts:?}");
         }
     }
 

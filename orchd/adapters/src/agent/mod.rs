@@ -1,7 +1,7 @@
 //! Agent programs: where each is, how it is started, and what it is told.
 //!
 //! An agent works in a run like any step: its program is mounted read-only, its home is the run's own and vanishes with
-//! it, its input is the prompt, its output is the log, its own sandbox is off because ours is around it, and its way to a
+//! it but for its sessions, which the next attempt takes up if this one is interrupted; its input is the prompt, its output is the log, its own sandbox is off because ours is around it, and its way to a
 //! model is the run's gateway. Nothing here trusts what an agent says of its work: the gates do the saying.
 
 mod command;
@@ -10,6 +10,7 @@ mod plans;
 mod program;
 mod prompt;
 mod replay;
+mod session;
 mod settings;
 mod told;
 mod words;
@@ -19,12 +20,13 @@ use std::path::Path;
 use orch_proto::leave::LeaveRule;
 use serde::{Deserialize, Serialize};
 
-pub use command::{GATEWAY_PORT, GATEWAY_VARIABLE, MODEL_LISTENER, PROMPT_INSIDE, Session};
+pub use command::{GATEWAY_PORT, GATEWAY_VARIABLE, HOME_KEPT, MODEL_LISTENER, PROMPT_INSIDE, Session};
 pub use named::named_files;
 pub use plans::{PlanJob, plan_answer, plan_spec};
 pub use program::{Program, ProgramError};
 pub use prompt::{Brief, NamedFile, PROMPT_BYTES_MAX, prompt};
 pub use replay::{Recorded, Replay};
+pub use session::session_of;
 pub use settings::{Settings, SettingsError};
 pub use told::{AgentOutput, told};
 
@@ -120,6 +122,17 @@ pub struct AgentJob<'a> {
     pub prompt: &'a Path,
     /// It finds the program that speaks to the run's channel.
     pub has_channel: bool,
+    /// It goes on with a session of its own program.
+    pub resume: Option<Resume<'a>>,
+}
+
+/// The session that an attempt before this one left.
+#[derive(Clone, Copy, Debug)]
+pub struct Resume<'a> {
+    /// How the program names it.
+    pub id: &'a str,
+    /// What that attempt left in [`HOME_KEPT`], on the host.
+    pub left: &'a Path,
 }
 
 /// How its program is worked with.

@@ -14,7 +14,7 @@ use orch_sandbox::level::Level;
 use orch_sandbox::spec::{HOME_INSIDE, LeaseSpec, OUT_INSIDE, ReadOnlyMount, RunSpec};
 
 use super::command::{Start, Words, codex_configured, told_by_input};
-use super::{AgentJob, Session};
+use super::{AgentJob, AgentKind, Session};
 use crate::git::OBJECTS_INSIDE;
 use crate::host_tools::{SYSTEM_PATH, ToolSet};
 use crate::job::{self, JobLimits, WORKSPACE_INSIDE};
@@ -121,7 +121,7 @@ pub(super) fn codex(job: &AgentJob<'_>, schema: &Path) -> Start {
     words.extend(job.model.into_iter().flat_map(|model| ["-m".to_owned(), model.to_owned()]));
     // The prompt is its standard input.
     words.push("-".into());
-    let mut start = told_by_input(&job.program.inside, (words, env));
+    let mut start = told_by_input(job, AgentKind::Codex, (words, env));
     start.mounts.push(ReadOnlyMount { source: schema.to_owned(), target: SCHEMA_INSIDE.into() });
     start
 }
@@ -160,6 +160,7 @@ mod tests {
             model: Some("some-model"),
             prompt: Path::new("/s/prompt.md"),
             has_channel: false,
+            resume: None,
         };
         let plan = PlanJob {
             name: "shop-plans",

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use orch_core::digest::Digest;
 use orch_sandbox::spec::ReadOnlyMount;
 
 /// Where it appears inside, unless it is below `/usr`, which every run sees.
@@ -10,6 +11,8 @@ const AGENT_INSIDE: &str = "/orch/agent";
 /// The program of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
+    /// Where it really is, on the host.
+    pub real: PathBuf,
     /// What is executed, as seen inside.
     pub inside: String,
     /// What it needs to be visible; none below `/usr`.
@@ -55,7 +58,7 @@ impl Program {
         let inside = target.join(below).into_os_string().into_string();
         let inside = inside.map_err(|_| wrong("its path is not UTF-8"))?;
         let mount = Some(ReadOnlyMount { source: tree.to_owned(), target });
-        Ok(Self { inside, mount, needs_node: is_of_node(&real) })
+        Ok(Self { inside, mount, needs_node: is_of_node(&real), real })
     }
 
     /// Looks at the program at `path`, which may be a link. A package of npm is mounted with those beside it, on which it
@@ -67,7 +70,7 @@ impl Program {
         let real = Self::real(path)?;
         let needs_node = is_of_node(&real);
         if real.starts_with("/usr") {
-            return Ok(Self { inside: real.display().to_string(), mount: None, needs_node });
+            return Ok(Self { inside: real.display().to_string(), mount: None, needs_node, real });
         }
         let source = packages_of(&real).unwrap_or_else(|| real.clone());
         let name = source.file_name().unwrap_or_default();
@@ -79,7 +82,21 @@ impl Program {
             let reason = "its path is not UTF-8".to_owned();
             ProgramError { path: path.to_owned(), reason }
         })?;
-        Ok(Self { inside, mount: Some(ReadOnlyMount { source, target }), needs_node })
+        Ok(Self { inside, mount: Some(ReadOnlyMount { source, target }), needs_node, real })
+    }
+}
+
+impl Program {
+    /// Tells whether it is another one now, without reading it: its file, by what changes with each that takes its place.
+    ///
+    /// # Errors
+    /// When it is not there any more.
+    pub fn stamp(&self) -> std::io::Result<Digest> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = self.real.metadata()?;
+        let changed = (found.ctime(), found.ctime_nsec());
+        let path = self.real.to_string_lossy();
+        Ok(Digest::of_json(&("program", path, found.dev(), found.ino(), found.size(), changed)))
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Brief {
     pub files: Vec<NamedFile>,
     /// What people said to the task, the oldest first: who, and what.
     pub messages: Vec<(String, String)>,
+    /// It goes on with its session of the attempt with this name, and knows all of this but the messages.
+    pub resumed: Option<String>,
 }
 
 /// The text of it.
@@ -80,10 +82,15 @@ pub struct Brief {
 pub fn prompt(brief: &Brief) -> String {
     let wanted = brief.tokens_max.and_then(|tokens| usize::try_from(tokens).ok()?.checked_mul(BYTES_OF_TOKEN));
     let bytes_max = wanted.map_or(PROMPT_BYTES_MAX, |wanted| wanted.min(PROMPT_BYTES_MAX));
+    if let Some(from) = &brief.resumed {
+        let mut prompt = Prompt { text: going_on(brief, from), bytes_max };
+        prompt.messages(&brief.messages, "since then");
+        return prompt.text;
+    }
     let mut prompt = Prompt { text: head(brief), bytes_max };
     prompt.goals(brief);
     prompt.attempt_before(brief);
-    prompt.messages(&brief.messages);
+    prompt.messages(&brief.messages, "to this task");
     prompt.files(&brief.files);
     prompt.requirements(&brief.requirements);
     prompt.text
@@ -130,6 +137,20 @@ fn network(hosts: &[String]) -> String {
     let shown = hosts.iter().take(HOSTS_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if hosts.len() > HOSTS_MAX { " and more" } else { "" };
     format!("The network reaches only these hosts, through the proxy of `HTTPS_PROXY`: {shown}{more}. ")
+}
+
+/// What an agent is told that knows the rest: what became of its run, what is still there, and what not.
+fn going_on(brief: &Brief, from: &str) -> String {
+    let Brief { task, attempt, .. } = brief;
+    format!(
+        "You were interrupted: the run {from} in which you worked on {task} was lost, by no fault of yours. This is attempt {attempt}, \
+         and your session goes on in it.\n\n\
+         The files of the current directory are as you left them, those that git ignores included; `.git` is as it was at the \
+         beginning. Nothing else is left: no process runs any more, your home and `/tmp` are empty, and what was answered to you \
+         as a file is gone. Whether a command that was under way has done its work is not known: look before you do anything a \
+         second time.\n\n\
+         Go on until the task is done. What has to hold afterwards is what it was.\n"
+    )
 }
 
 /// A prompt while it is made.
@@ -181,9 +202,9 @@ impl Prompt {
         }
     }
 
-    fn messages(&mut self, messages: &[(String, String)]) {
+    fn messages(&mut self, messages: &[(String, String)], when: &str) {
         if !messages.is_empty() {
-            self.text.push_str("\n## What people said to this task, the newest first\n\n");
+            line_of(&mut self.text, format_args!("\n## What people said {when}, the newest first\n"));
             let lines = messages.iter().rev().map(|(who, what)| format!("- {who}: {}", what.trim()));
             let share = self.share(MESSAGES_BYTES_MAX);
             lines_of(&mut self.text, lines, share);
@@ -292,6 +313,26 @@ fn start_of(text: &str, bytes_max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Its session has the rest: what is told again would be taken for something new.
+    #[test]
+    fn an_agent_that_goes_on_is_told_what_is_left_and_what_was_said_since() {
+        let brief = Brief {
+            task: "T-1".into(),
+            title: "Say hello".into(),
+            acceptance: vec!["it says hello".into()],
+            attempt: 2,
+            last_failure: Some("lost".into()),
+            messages: vec![("ada".into(), "in French".into())],
+            resumed: Some("R-1".into()),
+            ..Brief::default()
+        };
+        let text = prompt(&brief);
+        for told in ["R-1", "T-1", "attempt 2", "said since then", "- ada: in French", "look before you do"] {
+            assert!(text.contains(told), "{told}: {text}");
+        }
+        assert!(!text.contains("Say hello") && !text.contains("it says hello") && text.len() < 1_200, "{text}");
+    }
 
     #[test]
     fn what_people_said_is_told_the_newest_first_and_in_its_bound() {

@@ -154,7 +154,8 @@ fn tellable(records: &[Record], end: u64, may_go_on: bool, agent: AgentOutput) -
     }
 }
 
-fn is_agents(record: &Record, agent: AgentOutput) -> bool {
+/// Whether it is of what the agent itself printed.
+pub(super) fn is_agents(record: &Record, agent: AgentOutput) -> bool {
     record.stream == Stream::Stdout && record.step == Some(agent.step)
 }
 
@@ -294,7 +295,7 @@ fn join(event: &mut RunEvent, part: &RunEvent) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const AGENT: AgentOutput = AgentOutput { step: 1, protocol: Protocol::CodexExec };
@@ -391,7 +392,7 @@ mod tests {
     }
 
     /// A log as the shim writes it: stream, ending and text of each record of the agent's step.
-    fn log_of(records: &[(u8, u8, &[u8])]) -> tempfile::NamedTempFile {
+    pub(crate) fn log_of(records: &[(u8, u8, &[u8])]) -> tempfile::NamedTempFile {
         let mut bytes = b"ORSBLOG\n\x01\0\0\0\0\0\0\0".to_vec();
         for (stream, ending, payload) in records {
             bytes.extend_from_slice(&u32::try_from(12 + payload.len()).unwrap().to_le_bytes());

@@ -200,6 +200,7 @@ fn dispatch<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), D
         Command::AnswerInfo { .. } | Command::CancelInfo { .. } => info::settle(cx, command),
         Command::EquipRun { run, fence, tools } => run::equip(cx, *run, *fence, tools),
         Command::KeepCheckpoint { run, fence, step, commit } => run::keep(cx, *run, *fence, (*step, commit)),
+        Command::KeepSession { .. } => run::keep_session(cx, command),
         Command::SettleRun { .. } => settle::settle(cx, command),
         Command::StartCheck { .. } => change::start_check(cx, command),
         Command::SkipCheck { .. } => change::skip_check(cx, command),

@@ -7,8 +7,8 @@ use super::approval::task_digest;
 use super::{Context, DecideError, budget, conflict, dependency, pause, question, text};
 use crate::command::Command;
 use crate::entity::{
-    AgentUse, Approval, Asks, Checkpoint, InstalledTool, PlannedStep, Project, Run, RunEvent, RunPurpose, StepRecord,
-    Task, TaskEvent, Verdict, resumable,
+    AgentUse, Approval, Asks, Attempt, Checkpoint, InstalledTool, LeftSession, PlannedStep, Project, Run, RunEvent,
+    RunPurpose, SessionEvent, StepRecord, Task, TaskEvent, Verdict, is_session_id, resumable, taken_up,
 };
 use crate::recipe::{Access, Reach, TOOLS_MAX};
 use crate::state::project::ProjectState;
@@ -91,13 +91,31 @@ pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Resu
         agent: agent.clone(),
     };
     let run = begin(cx, new)?;
-    let last = task.last_run.map(|last| cx.get::<Run>(last)).transpose()?;
-    if let Some(checkpoint) = last.and_then(|last| resumable(&last, steps)) {
-        cx.emit((run, RunEvent::Resumed { checkpoint }));
+    if let Some(last) = task.last_run.map(|last| cx.get::<Run>(last)).transpose()? {
+        go_on(cx, run, &last, Attempt { steps, base: base.as_deref(), agent: agent.as_ref() });
     }
     cx.emit((task.id, TaskEvent::Started { run, attempt }));
     cx.touch(EntityKind::Task, task.id);
     Ok(())
+}
+
+/// Has a new attempt go on from what the one before it left, where that is to be.
+fn go_on<V: View>(cx: &mut Context<'_, V>, run: RunId, last: &Run, next: Attempt<'_>) {
+    let checkpoint = match taken_up(last, next) {
+        Some(Ok((from, files))) => {
+            cx.emit((run, RunEvent::Session { event: SessionEvent::TakenUp { from } }));
+            Some(files)
+        }
+        Some(Err(reason)) => {
+            cx.emit((run, RunEvent::Session { event: SessionEvent::Anew { reason } }));
+            None
+        }
+        // The files of an agent belong to its session.
+        None => resumable(last, next.steps).filter(|_| next.agent.is_none()),
+    };
+    if let Some(checkpoint) = checkpoint {
+        cx.emit((run, RunEvent::Resumed { checkpoint }));
+    }
 }
 
 /// What an attempt is given: what its work says, and what the role of its agent may reach.
@@ -141,13 +159,44 @@ pub(super) fn keep<V: View>(
         cx.note("the checkpoint is old; nothing changes");
         return Ok(());
     }
+    let checkpoint = kept_after(&run, step, commit)?;
+    cx.emit((id, RunEvent::Kept { checkpoint }));
+    Ok(())
+}
+
+/// The checkpoint of a step that has ended well and keeps something.
+fn kept_after(run: &Run, step: u32, commit: &str) -> Result<Checkpoint, DecideError> {
     let kept = usize::try_from(step).ok().and_then(|step| run.steps.get(step));
     let is_done = |step: &&StepRecord| matches!(step.state, StepState::Ended { end: StepEnd::Succeeded, .. });
     let Some(inputs) = kept.filter(is_done).and_then(|step| step.inputs) else {
         return Err(conflict(format!("step {} of R-{} kept nothing", step.saturating_add(1), run.number)));
     };
-    let checkpoint = Checkpoint { run: id, number: run.number, step, inputs, commit: commit.to_owned() };
-    cx.emit((id, RunEvent::Kept { checkpoint }));
+    Ok(Checkpoint { run: run.id, number: run.number, step, inputs, commit: commit.to_owned() })
+}
+
+/// Takes note of what a run that was interrupted left of its agent's session, with the files that belong to that.
+pub(super) fn keep_session<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Result<(), DecideError> {
+    let Command::KeepSession { run: id, fence, left, commit } = command else {
+        return Err(conflict("not a session of a run"));
+    };
+    let run: Run = cx.get(*id)?;
+    if run.fence != *fence || run.state.is_final() || run.session.left.is_some() {
+        cx.note("the session is old; nothing changes");
+        return Ok(());
+    }
+    let is_valid = match left {
+        LeftSession::Kept { id } => run.agent.is_some() && is_session_id(id) && commit.is_some(),
+        LeftSession::NotKept { .. } => commit.is_none(),
+    };
+    if !is_valid {
+        return Err(conflict(format!("R-{} left no session that has a name and files", run.number)));
+    }
+    if let Some(commit) = commit {
+        // Its first step makes the files, and the agent works on them.
+        let checkpoint = kept_after(&run, 0, commit)?;
+        cx.emit((*id, RunEvent::Kept { checkpoint }));
+    }
+    cx.emit((*id, RunEvent::Session { event: SessionEvent::Left { left: left.clone() } }));
     Ok(())
 }
 

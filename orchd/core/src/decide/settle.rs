@@ -118,6 +118,13 @@ fn work_ended<V: View>(
             Ok(())
         }
         (RunOutcome::Succeeded, None) => after_failure(cx, task, FailureClass::Task, NOTHING_DONE, Some(run)),
+        // What it was to go on from was of no use, which is nothing that the work did: the next attempt begins anew.
+        (RunOutcome::Failed { class: FailureClass::Agent | FailureClass::Task, reason }, _)
+            if run.took_up_in_vain() =>
+        {
+            let reason = format!("the session that it took up was of no use: {reason}");
+            after_failure(cx, task, FailureClass::Infrastructure, &reason, Some(run))
+        }
         (ended, _) => {
             let (class, reason) = failure(ended);
             after_failure(cx, task, class, &reason, Some(run))

@@ -23,6 +23,7 @@ mod removal;
 mod requirements;
 mod run;
 mod run_pause;
+mod session;
 mod spend;
 mod step;
 mod task;
@@ -68,6 +69,9 @@ pub use removal::{Removal, Removed, RunPart};
 pub use requirements::{Comment, Requirements, RequirementsEvent};
 pub use run::{Artifact, Guarantee, GuaranteeState, Isolation, Observation, Run, RunEvent, RunPurpose};
 pub use run_pause::{OwnWait, RunPause};
+pub use session::{
+    Attempt, LeftSession, SESSION_ID_BYTES_MAX, SessionEvent, SessionUse, TakenUp, is_session_id, taken_up,
+};
 pub use spend::{Allowance, Price, Spend};
 pub use step::{PlannedStep, StepRecord};
 pub use task::{Moved, Task, TaskEvent};

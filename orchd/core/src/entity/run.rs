@@ -13,6 +13,7 @@ use super::network_use::{NetworkUse, count};
 use super::patience::Silence;
 use super::removal::{Removal, Removed, RunPart};
 use super::run_pause::RunPause;
+use super::session::{SessionEvent, SessionUse};
 use super::step::{PlannedStep, StepRecord};
 use super::terms::Asks;
 use super::{ApplyError, Entity, Meta, absent, existing};
@@ -108,6 +109,9 @@ pub struct Run {
     /// What an earlier attempt kept and it went on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<Checkpoint>,
+    /// The session of its agent's own program: what it left of one, and took up.
+    #[serde(default, skip_serializing_if = "SessionUse::is_nothing")]
+    pub session: SessionUse,
     pub queued_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
@@ -273,6 +277,10 @@ pub enum RunEvent {
     Kept {
         checkpoint: Checkpoint,
     },
+    /// Something happened to the session of its agent's own program.
+    Session {
+        event: SessionEvent,
+    },
     Ended {
         outcome: RunOutcome,
         artifacts: Vec<Artifact>,
@@ -371,6 +379,7 @@ impl Run {
             is_removing: false,
             kept: Vec::new(),
             resumed: None,
+            session: SessionUse::default(),
             queued_at: at,
             started_at: None,
             finished_at: None,
@@ -500,6 +509,7 @@ impl Entity for Run {
             RunEvent::Channel { event } => run.said(event, meta.at)?,
             RunEvent::Resumed { checkpoint } => run.resume(checkpoint)?,
             RunEvent::Kept { checkpoint } => run.kept.push(checkpoint.clone()),
+            RunEvent::Session { event } => run.session.apply(event),
             RunEvent::SpendingAsked { question } => run.models.question = Some(*question),
             RunEvent::SpendingRaised => run.models.raises = run.models.raises.saturating_add(1),
             RunEvent::OverBudget { reason } => {
@@ -571,6 +581,7 @@ impl Entity for Run {
             RunEvent::Channel { event } => event.label(),
             RunEvent::Resumed { .. } => "resumed",
             RunEvent::Kept { .. } => "kept",
+            RunEvent::Session { event } => event.label(),
             RunEvent::Ended { .. } => "ended",
             RunEvent::Removing { .. } => "removing",
             RunEvent::Removed => "removed",

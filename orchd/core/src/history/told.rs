@@ -237,6 +237,7 @@ impl History {
             | RunEvent::Removed
             | RunEvent::Resumed { .. }
             | RunEvent::Kept { .. }
+            | RunEvent::Session { .. }
             | RunEvent::Told { .. }
             | RunEvent::ModelAsked { .. }
             | RunEvent::ModelAnswered { .. }

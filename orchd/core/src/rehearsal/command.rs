@@ -6,7 +6,7 @@ use orch_proto::Timestamp;
 use orch_proto::id::{ProjectId, TaskId};
 
 use super::sample::{new_task, plan_content, proposal, requirements, step_spec, vision};
-use super::{channel, models, planning};
+use super::{channel, models, planning, session};
 use crate::command::{
     Answer, Command, NewTask, PatienceChange, PlanEdit, RequirementEdit, Said, Seat, Subject, TermsChange,
 };
@@ -287,12 +287,14 @@ impl Scene {
     }
 
     fn start(&self, dice: &mut IdSource) -> Option<Command> {
-        let task = pick_open(&self.tasks, dice)?.id;
+        let left = session::left(&self.runs).filter(|_| dice.jitter(3) == 0);
+        let task = left.map_or_else(|| pick_open(&self.tasks, dice).map(|task| task.id), |run| Some(run.task))?;
+        let of_left = left.and_then(|run| run.agent.clone());
         Some(Command::StartRun {
             task,
             base: None,
-            steps: steps(),
-            agent: models::random_agent(dice),
+            steps: session::planned(dice),
+            agent: models::random_agent(dice).or(of_left),
             required_level: 0,
             lease_ms: 1_000,
             reason: reason(),
@@ -300,6 +302,9 @@ impl Scene {
     }
 
     fn run(&self, dice: &mut IdSource) -> Option<Command> {
+        if let Some(run) = session::under_way(&self.runs).filter(|_| dice.jitter(2) == 0) {
+            return Some(session::random(run, dice));
+        }
         let run = pick_open(&self.runs, dice)?;
         let speaks = run.access.channel && (run.state == RunState::Running || run.state.is_waiting());
         if speaks
@@ -307,6 +312,10 @@ impl Scene {
             && let Some(said) = channel::random((&self.runs, &self.tasks), &self.infos, dice)
         {
             return Some(said);
+        }
+        let works = !matches!(run.state, RunState::Queued | RunState::Leased { .. });
+        if run.agent.is_some() && works && dice.jitter(12) == 0 {
+            return Some(session::random(&run, dice));
         }
         match dice.jitter(30) {
             0 => return Some(Command::PauseRun { run: run.id, reason: reason() }),
@@ -455,7 +464,7 @@ fn random_edit(dice: &mut IdSource) -> PlanEdit {
     }
 }
 
-fn isolated() -> Observation {
+pub(super) fn isolated() -> Observation {
     Observation::Isolated { isolation: crate::entity::Isolation { level: 3, guarantees: Vec::new() } }
 }
 

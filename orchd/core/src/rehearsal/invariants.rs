@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use orch_proto::EntityKind;
 use orch_proto::id::ProjectId;
 
+use super::session;
 use crate::entity::{
     Approval, ApprovalSubject, Asked, BudgetState, Change, Entity, InfoRequest, OwnWait, Plan, Project, Requirements,
     Run, RunPause, RunPurpose, Task, Vision,
@@ -66,6 +67,7 @@ fn tasks(view: &impl View, project: ProjectId, found: &mut Vec<String>) -> Resul
         if !runs.is_sorted_by(|earlier, later| earlier.fence < later.fence) {
             found.push(format!("the fences of {name} do not grow"));
         }
+        session::check(&runs, found);
         let changes: Vec<Change> = view.list(&Filter::under(task.id))?;
         let open_changes = changes.iter().filter(|change| change.is_open()).count();
         if open_changes > usize::from(matches!(task.state, TaskState::InReview { .. })) {

@@ -10,6 +10,7 @@ mod memory;
 mod models;
 mod planning;
 mod sample;
+mod session;
 
 pub use command::random_command;
 pub use invariants::violations;

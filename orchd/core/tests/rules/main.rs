@@ -6,6 +6,7 @@
     reason = "a test fails by panicking; only code marked as a test is exempt by itself"
 )]
 
+mod sessions;
 mod spending;
 mod support;
 

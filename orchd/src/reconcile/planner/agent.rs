@@ -227,6 +227,7 @@ fn spec(
             model: agent.model.as_deref(),
             prompt,
             has_channel: false,
+            resume: None,
         },
         checkout: &app.dirs.planning(project.id, planning.number).join(TREE),
         objects: &objects,

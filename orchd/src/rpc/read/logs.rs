@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orch_adapters::agent::{self, AgentKind, AgentOutput};
 use orch_adapters::git::CommitId;
 use orch_adapters::{executor, run_log as log};
 use orch_core::entity::{Change, Run, RunPart};
@@ -15,6 +14,7 @@ use orch_proto::{EntityKind, ErrorCode, LOG_PAGE_BYTES_MAX, PAGE_ITEMS_MAX, Ref,
 use super::super::identity::Caller;
 use super::super::{errors, resolve};
 use super::{readable, with_view};
+use crate::agents;
 use crate::app::{App, blocking};
 use crate::convert;
 
@@ -42,7 +42,7 @@ pub(crate) async fn run_log(
     .await?;
     let id = run.id;
     let path = executor::log_path(&app.dirs.run(id));
-    let agent = agent_output(app, &run).filter(|_| !raw);
+    let agent = agents::output_of(app, &run).filter(|_| !raw);
     let bytes_max = bytes_max.clamp(1, LOG_PAGE_BYTES_MAX) as usize;
     let offset = offset.max(executor::LOG_START);
     let until = tokio::time::Instant::now() + Duration::from_millis(u64::from(wait_ms.min(WAIT_MS_MAX)));
@@ -73,7 +73,7 @@ pub(crate) async fn run_log(
         }
         read_at = Some(size);
         let mut piece = blocking(move || match agent {
-            Some(agent) => agent::told(&log, offset, (bytes_max, over), agent),
+            Some(agent) => orch_adapters::agent::told(&log, offset, (bytes_max, over), agent),
             None => log::chunks(&log, offset, bytes_max),
         })
         .await
@@ -85,16 +85,6 @@ pub(crate) async fn run_log(
             return Ok(LogPage { chunks: piece.items, next_offset: piece.next_offset, end: over && !moved });
         }
     }
-}
-
-/// Which of its output is that of an agent. Steps that an earlier attempt did are not executed, but an agent's work has none.
-fn agent_output(app: &App, run: &Run) -> Option<AgentOutput> {
-    let used = run.agent.as_ref()?;
-    // How a transcript that is replayed was spoken only the configuration knows.
-    let replayed = || Some(app.config.agents.agents.get(&used.name)?.replay.as_ref()?.recorded.protocol());
-    let protocol = AgentKind::of(&used.kind)?.protocol(used.is_driven).or_else(replayed)?;
-    let step = run.steps.iter().position(|step| step.name == agent::AGENT)?;
-    Some(AgentOutput { step: u16::try_from(step).ok()?, protocol })
 }
 
 pub(crate) async fn artifact(

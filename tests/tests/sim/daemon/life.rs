@@ -432,7 +432,7 @@ impl Site for Life {
         Ok(Ended::new(exit, (outcome, Vec::new(), proposal)))
     }
 
-    fn inputs(&self, _task: &Task, _project: &Project) -> Option<Inputs> {
+    fn inputs(&self, _task: &Task, _project: &Project, _agent: Option<&AgentUse>) -> Option<Inputs> {
         // None of its tasks keeps anything.
         None
     }

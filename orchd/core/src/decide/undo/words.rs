@@ -128,6 +128,7 @@ const fn run(event: &RunEvent) -> Option<(&'static str, &'static str)> {
         | RunEvent::Heard
         | RunEvent::Resumed { .. }
         | RunEvent::Kept { .. }
+        | RunEvent::Session { .. }
         | RunEvent::Told { .. }
         | RunEvent::ModelAsked { .. }
         | RunEvent::ModelAnswered { .. }
