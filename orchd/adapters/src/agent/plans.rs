@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn it_sees_the_checkout_changes_nothing_and_reaches_its_model_alone() {
-        let program = Program { inside: "/orch/agent/x".into(), mount: None, needs_node: false };
+        let program = Program { inside: "/orch/agent/x".into(), mount: None, needs_node: false, real: "/bin/x".into() };
         let agent = AgentJob {
             manner: Manner::Plans { schema: Path::new("/s/schema.json") },
             program: &program,
