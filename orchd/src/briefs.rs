@@ -56,15 +56,17 @@ fn messages<'t>(app: &App, task: &'t Task, run: &Run) -> Result<Vec<&'t Message>
     let all = task.told_before(run.id);
     let Some(from) = &run.session.from else { return Ok(all.collect()) };
     let Some(before) = app.store.read(|view| view.get::<Run>(from.run))? else { return Ok(all.collect()) };
-    let is_new = |said: &&Message| match said.run == Some(before.id) {
-        true => said.told_at.is_none(),
-        false => said.at >= before.queued_at,
-    };
+    // Also what it was told: programs write their sessions when they like.
+    let is_new = |said: &&Message| said.run == Some(before.id) || said.at >= before.queued_at;
     Ok(all.filter(is_new).collect())
 }
 
 /// Those that the task serves, as its project has approved them last: key, title, text.
-fn requirements(app: &App, task: &Task, project: &Project) -> Result<Vec<(String, String, String)>, ReadError> {
+pub(crate) fn requirements(
+    app: &App,
+    task: &Task,
+    project: &Project,
+) -> Result<Vec<(String, String, String)>, ReadError> {
     let keys = &task.spec.requirements;
     if keys.is_empty() {
         return Ok(Vec::new());

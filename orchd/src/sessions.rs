@@ -19,16 +19,20 @@ use orch_core::view::{Filter, View as _};
 use orch_proto::EntityKind;
 use orch_proto::id::RunId;
 use orch_sandbox::Secrets;
-use orch_sandbox::spec::RunSpec;
+use orch_sandbox::spec::{Limits, RunSpec};
 use tokio::runtime::Handle;
 
 use crate::app::App;
 use crate::error_chain::chain;
 use crate::jail::{self, Jail};
-use crate::{agents, checkpoints};
+use crate::{agents, briefs, checkpoints};
 
 /// The step that makes the files an agent works on: those of its session are kept in its name.
 const MADE_BY: u32 = 0;
+/// Most interrupted attempts at a task of which something is kept.
+const KEPT_MAX: u32 = 5;
+/// How much may be written to keep the files of one: they are copied twice, as objects and as a bundle.
+const DISK_BYTES_MAX: u64 = 4 << 30;
 
 /// Where the agent of a run keeps its sessions, on the host.
 pub(crate) fn home(app: &App, run: RunId) -> PathBuf {
@@ -46,11 +50,12 @@ pub(crate) fn inputs(
     let (program, settings) = agents::fingerprints(app, agent)?;
     let Settings { arguments, environment, files } = settings;
     let role = agent.role.as_deref().and_then(|role| app.roles.named(&project.slug, role));
+    let requirements = briefs::requirements(app, task, project).ok()?;
     let programs = [
         ("agent", program),
         ("settings", Digest::of_json(&(arguments, environment, files))),
         ("role", Digest::of_json(&role.map(|role| &role.instructions))),
-        ("task", Digest::of_json(&(&task.title, &task.spec))),
+        ("task", Digest::of_json(&(&task.title, &task.spec, &task.tools, requirements))),
     ];
     let programs = programs.into_iter().map(|(name, digest)| (name.to_owned(), digest)).collect();
     Some(checkpoints::inputs_of(app, (&task.spec.work, base), programs))
@@ -81,8 +86,13 @@ pub(crate) fn take(app: &App, run: &Run, agent: &AgentUse, outcome: &RunOutcome)
 
 /// The name of the session, and its files as a commit in the repository.
 fn left_of(app: &App, run: &Run, agent: &AgentUse) -> Result<(String, CommitId), String> {
-    let infos = app.store.read(|view| view.list::<InfoRequest>(&Filter::under(run.id)));
-    let infos = infos.map_err(|error| chain(&error))?;
+    let found =
+        app.store.read(|view| Ok((view.list::<InfoRequest>(&Filter::under(run.id))?, view.get::<Task>(run.task)?)));
+    let (infos, task) = found.map_err(|error| chain(&error))?;
+    // What is kept in the repository stays there.
+    if task.is_none_or(|task| task.losses + task.host_losses >= KEPT_MAX) {
+        return Err(format!("its task was interrupted {KEPT_MAX} times already"));
+    }
     if infos.iter().any(|info| info.secrets().next().is_some()) {
         return Err("people answered it with secrets, which its session may hold".to_owned());
     }
@@ -103,6 +113,11 @@ fn left_of(app: &App, run: &Run, agent: &AgentUse) -> Result<(String, CommitId),
 /// Keeps the files of a run's workspace in the repository.
 fn files_of(app: &App, run: &Run) -> Result<CommitId, String> {
     app.jails_hold().map_err(|error| chain(&error))?;
+    // After the host was away all of its runs come at once.
+    let _turn = Handle::current().block_on(app.keeps.acquire());
+    if app.shortage().is_some() {
+        return Err("the disk of the state is nearly full".to_owned());
+    }
     let repository = app.repository(run.project).map_err(|error| chain(&error))?;
     let workspace = app.dirs.workspace(run.id);
     if !workspace.symlink_metadata().is_ok_and(|found| found.is_dir()) {
@@ -122,7 +137,8 @@ fn files_of(app: &App, run: &Run) -> Result<CommitId, String> {
     let kept = jail::spec(jail).map_err(|error| chain(&error)).and_then(|(_, spec)| {
         // As that run saw it: what it changed lies on a prepared checkout, where there was one.
         let layers = roots.get(1..).filter(|layers| !layers.is_empty());
-        let spec = RunSpec { workspace, workspace_base: layers.map(<[PathBuf]>::to_vec), ..spec };
+        let limits = Limits { disk_bytes: Some(DISK_BYTES_MAX), ..spec.limits.clone() };
+        let spec = RunSpec { workspace, workspace_base: layers.map(<[PathBuf]>::to_vec), limits, ..spec };
         let none = Secrets::new();
         let done = jail::execute(&*app.executor, &place, (&spec, &none), app.stopped());
         Handle::current().block_on(done).map_err(|error| chain(&error))?;

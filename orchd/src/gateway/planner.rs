@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use orch_adapters::gateway::{Answered, Api, Asked, Ledger, Opened, Refusal, Way};
 use orch_core::command::{Command, PlanningCommand};
@@ -75,6 +76,7 @@ impl Ledger for PlannerBooks {
     async fn open(&self, asked: Asked) -> Result<Opened<Ticket>, Refusal> {
         let (model, output) = (asked.model.as_deref().and_then(model_name), books::output(&asked));
         let body_bytes = asked.body.len() as u64;
+        let until = asked.patience.map(|patience| Instant::now() + patience);
         texts::keep(&self.app, asked.body).await;
         let request = ModelRequest { path: asked.path, model: model.clone(), body: asked.digest, body_bytes };
         let reserved = reserved(&self.app, &request, output);
@@ -85,13 +87,7 @@ impl Ledger for PlannerBooks {
                 return Ok(Opened { ticket: Ticket { number, model, output }, has_waited });
             }
             has_waited = true;
-            if self.is_held().await {
-                // Whoever asked looks what is left, and asks a person.
-                let message = "nothing is left to spend for the project".to_owned();
-                self.book.refused.send_replace(Some(message.clone()));
-                return Err(Refusal { code: "waits", message, is_passing: true });
-            }
-            self.wait().await?;
+            self.wait_until_it_may_spend(until).await?;
         }
     }
 
@@ -221,13 +217,36 @@ impl PlannerBooks {
     }
 
     /// Whether nothing is left to spend. What cannot be read is looked at again.
-    async fn is_held(&self) -> bool {
+    /// Waits for answers by which others of the project give back what is kept for them. Until then at most, where that is bounded.
+    async fn wait_until_it_may_spend(&self, until: Option<Instant>) -> Result<(), Refusal> {
+        let waits = |message: String| Refusal { code: "waits", message, is_passing: true };
+        loop {
+            match self.standing().await {
+                Some(Standing::Held) => {
+                    // Whoever asked looks what is left, and asks a person.
+                    let message = "nothing is left to spend for the project".to_owned();
+                    self.book.refused.send_replace(Some(message.clone()));
+                    return Err(waits(message));
+                }
+                _ if until.is_some_and(|until| Instant::now() >= until) => {
+                    let message =
+                        "the planning waits for leave to ask, and others need the room that its request takes";
+                    return Err(waits(message.to_owned()));
+                }
+                Some(Standing::Free) => return self.wait().await,
+                // It cannot be read, or waits.
+                Some(Standing::Waits) | None => self.wait().await?,
+            }
+        }
+    }
+
+    async fn standing(&self) -> Option<Standing> {
         let (id, now) = (self.project, crate::clock::now());
         let found = self.app.read(move |view| {
             let project = view.get::<Project>(id)?;
             project.map(|project| standing_of(view, &project, now)).transpose()
         });
-        matches!(found.await, Ok(Some((Standing::Held, _))))
+        found.await.ok().flatten().map(|(standing, _)| standing)
     }
 
     async fn next_number(&self) -> Result<u32, Refusal> {

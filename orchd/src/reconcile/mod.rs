@@ -114,6 +114,8 @@ enum PassError {
     Read(#[from] orch_core::view::ReadError),
     #[error(transparent)]
     Execute(#[from] orch_store::ExecuteError),
+    #[error("the daemon stops")]
+    Stopping,
 }
 
 /// Runs a pass whenever something happened that the part heeds or it is due, until the daemon stops.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use orch_adapters::agent::AGENT;
 use orch_adapters::git::{CommitId, IngestLimits, NameError, ReadError, TakeError, Taken, branch_name, is_hosts_fault};
 use orch_core::command::{Command, Said};
-use orch_core::entity::{Artifact, ChangeProposal, DiffStat, LeftOut, Project, Run, RunPurpose, Task};
+use orch_core::entity::{Artifact, ChangeProposal, DiffStat, LeftOut, LeftSession, Project, Run, RunPurpose, Task};
 use orch_core::state::run::{FailureClass, RunOutcome, RunState};
 use orch_core::view::{Filter, View as _};
 use orch_proto::id::{ProjectId, RunId};
@@ -110,6 +110,12 @@ async fn take_kept<S: Site>(app: &Arc<S>, run: Run, outcome: RunOutcome) -> Resu
         let site = Arc::clone(app);
         app.blocking(move || site.take_kept(&run, &outcome)).await
     };
+    let is_in_vain =
+        matches!(&taken, Some(Command::KeepSession { left: LeftSession::NotKept { .. }, .. })) && app.is_stopping();
+    // The next daemon looks at it again.
+    if is_in_vain {
+        return Err(PassError::Stopping);
+    }
     match taken {
         Some(command) => super::scheduler::accept(app.execute("runner", command).await),
         None => Ok(()),

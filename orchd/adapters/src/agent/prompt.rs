@@ -84,7 +84,7 @@ pub fn prompt(brief: &Brief) -> String {
     let bytes_max = wanted.map_or(PROMPT_BYTES_MAX, |wanted| wanted.min(PROMPT_BYTES_MAX));
     if let Some(from) = &brief.resumed {
         let mut prompt = Prompt { text: going_on(brief, from), bytes_max };
-        prompt.messages(&brief.messages, "since then");
+        prompt.messages(&brief.messages, "since that run began; you may know some of it");
         return prompt.text;
     }
     let mut prompt = Prompt { text: head(brief), bytes_max };

@@ -92,7 +92,7 @@ pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Resu
     };
     let run = begin(cx, new)?;
     if let Some(last) = task.last_run.map(|last| cx.get::<Run>(last)).transpose()? {
-        go_on(cx, run, &last, Attempt { steps, base: base.as_deref(), agent: agent.as_ref() });
+        go_on(cx, run, (&task, &last), Attempt { steps, base: base.as_deref(), agent: agent.as_ref() });
     }
     cx.emit((task.id, TaskEvent::Started { run, attempt }));
     cx.touch(EntityKind::Task, task.id);
@@ -100,8 +100,14 @@ pub(super) fn start<V: View>(cx: &mut Context<'_, V>, command: &Command) -> Resu
 }
 
 /// Has a new attempt go on from what the one before it left, where that is to be.
-fn go_on<V: View>(cx: &mut Context<'_, V>, run: RunId, last: &Run, next: Attempt<'_>) {
-    let checkpoint = match taken_up(last, next) {
+fn go_on<V: View>(cx: &mut Context<'_, V>, run: RunId, (task, last): (&Task, &Run), next: Attempt<'_>) {
+    // With the end of its task went what was kept.
+    let was_ended = task.losses == 0 && task.host_losses == 0;
+    let taken = match taken_up(last, next) {
+        Some(Ok(_)) if was_ended => Some(Err("the task was over in between".to_owned())),
+        taken => taken,
+    };
+    let checkpoint = match taken {
         Some(Ok((from, files))) => {
             cx.emit((run, RunEvent::Session { event: SessionEvent::TakenUp { from } }));
             Some(files)

@@ -94,8 +94,8 @@ impl Inputs {
     /// The digest of these and of the agent that works on them: what its session is about. What it may spend is no part of that.
     #[must_use]
     pub fn of_session(&self, agent: &AgentUse) -> Digest {
-        let AgentUse { name, kind, model, role, server, is_driven, .. } = agent;
-        Digest::of_json(&("session", self, (name, kind, model, role, server, is_driven)))
+        let AgentUse { name, kind, model, role, server, is_driven, egress, profile, .. } = agent;
+        Digest::of_json(&("session", self, (name, kind, model, role, server, is_driven), (egress, profile)))
     }
 }
 
@@ -181,7 +181,7 @@ fn changed(last: &Run, next: Attempt<'_>) -> &'static str {
     } else if server(last.agent.as_ref()) != server(next.agent) {
         "the agent asks another server"
     } else {
-        "its program, its configuration, the words of its role, the task or the host's isolation is another"
+        "its program, its configuration, its role, the task, what that serves or the host's isolation is another"
     }
 }
 

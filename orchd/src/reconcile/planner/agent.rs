@@ -320,7 +320,11 @@ async fn until_end(
         // It goes on, and the next daemon looks after it.
         () = app.stopped() => return None,
         ended = jail::wait(executor, &run, LOOK_MAX) => ended,
+        // That ends when the daemon stops, too.
         () = unwanted(app, project, planning) => {
+            if *app.stopping.borrow() {
+                return None;
+            }
             jail::end(executor, &run).await;
             return Some(TurnEnd::Stopped);
         }
