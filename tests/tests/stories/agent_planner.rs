@@ -118,7 +118,12 @@ async fn nothing_left(story: &Story) -> anyhow::Result<()> {
 fn codex_looks_at_the_repository_and_plans_to_an_approved_plan() -> anyhow::Result<()> {
     story("codex plans", Setup::Runs, async |story| {
         let of_requirements = vec![Turn::run(LOOK).usage(500, 100), say(&requirements())];
-        let script = script(of_requirements, vec![say(&plan(&["find-notes"])), say(&plan(&[]))]).require_key(KEY);
+        // Each try is a new program, which is told what was wrong.
+        let script = Script::new([])
+            .when_asked("tasks need each other", vec![say(&plan(&[]))])
+            .when_asked("Capabilities:", vec![say(&plan(&["find-notes"]))])
+            .when_asked("The vision stands", of_requirements)
+            .require_key(KEY);
         let Some(server) = begin_codex(story, script).await? else { return Ok(()) };
         let shown = orchctl(story.env(), &["-p", "shop", "req", "propose", "--wait"]).await?.ok()?;
         ensure!(shown.contains("the planner is asked"), "{shown}");
