@@ -35,7 +35,12 @@ pub(super) fn random((runs, tasks): (&[Run], &[Task]), infos: &[InfoRequest], di
     let unanswered = task.and_then(|task| {
         task.told_while(run.id, 0).find(|message| message.told_at.is_some() && message.reply.is_none())
     });
-    match dice.jitter(12) {
+    // Seldom is there anything to answer.
+    if let Some(message) = unanswered.filter(|_| dice.jitter(3) == 0) {
+        let word = Box::new(Word::Replied { number: message.number, text: "as you say".into() });
+        return Some(Command::Say { run: run.id, fence: run.fence, word });
+    }
+    match dice.jitter(11) {
         0..=2 if run.state.is_waiting() => Some(Command::ParkRun { run: run.id }),
         3..=5 => Some(Command::ExpireAsked { run: run.id }),
         6 if dice.jitter(2) == 0 => Some(Command::ResumeRun { run: run.id }),
@@ -45,11 +50,6 @@ pub(super) fn random((runs, tasks): (&[Run], &[Task]), infos: &[InfoRequest], di
         }
         7..=9 if untold.is_some() => {
             let word = Box::new(Word::Told { number: untold.map_or(0, |message| message.number) });
-            Some(Command::Say { run: run.id, fence: run.fence, word })
-        }
-        11 if unanswered.is_some() => {
-            let number = unanswered.map_or(0, |message| message.number);
-            let word = Box::new(Word::Replied { number, text: "as you say".into() });
             Some(Command::Say { run: run.id, fence: run.fence, word })
         }
         10 if is_driven => Some(Command::SayToRun { run: run.id, text: "the other way".into() }),

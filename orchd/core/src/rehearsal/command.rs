@@ -302,7 +302,7 @@ impl Scene {
     }
 
     fn run(&self, dice: &mut IdSource) -> Option<Command> {
-        if let Some(run) = session::under_way(&self.runs).filter(|_| dice.jitter(2) == 0) {
+        if let Some(run) = session::under_way(&self.runs).filter(|_| dice.jitter(3) == 0) {
             return Some(session::random(run, dice));
         }
         let run = pick_open(&self.runs, dice)?;
