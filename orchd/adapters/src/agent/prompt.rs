@@ -328,7 +328,7 @@ mod tests {
             ..Brief::default()
         };
         let text = prompt(&brief);
-        for told in ["R-1", "T-1", "attempt 2", "said since then", "- ada: in French", "look before you do"] {
+        for told in ["R-1", "T-1", "attempt 2", "said since that run began", "- ada: in French", "look before you do"] {
             assert!(text.contains(told), "{told}: {text}");
         }
         assert!(!text.contains("Say hello") && !text.contains("it says hello") && text.len() < 1_200, "{text}");
