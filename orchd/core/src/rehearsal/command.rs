@@ -314,7 +314,7 @@ impl Scene {
             return Some(said);
         }
         let works = !matches!(run.state, RunState::Queued | RunState::Leased { .. });
-        if run.agent.is_some() && works && dice.jitter(12) == 0 {
+        if session::may_be_lost(&run) && works && dice.jitter(12) == 0 {
             return Some(session::random(&run, dice));
         }
         match dice.jitter(30) {

@@ -21,7 +21,12 @@ pub(super) fn planned(dice: &mut IdSource) -> Vec<PlannedStep> {
 /// A run that has files and is about to leave a session, or has left one and is not lost yet.
 pub(super) fn under_way(runs: &[Run]) -> Option<&Run> {
     let is_made = |run: &&Run| run.steps.first().is_some_and(|step| step.inputs.is_some() && step.has_begun());
-    runs.iter().filter(|run| run.is_open() && run.agent.is_some()).find(is_made)
+    runs.iter().filter(|run| run.is_open() && may_be_lost(run)).find(is_made)
+}
+
+/// Whether it is one of those that are played to their loss here: nobody speaks to its agent, whose conversation that would end.
+pub(super) fn may_be_lost(run: &Run) -> bool {
+    run.agent.as_ref().is_some_and(|agent| !agent.is_driven)
 }
 
 /// The last run that left something and is over.
