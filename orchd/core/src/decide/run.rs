@@ -4,7 +4,7 @@ use orch_proto::EntityKind;
 use orch_proto::id::{ProjectId, RunId, TaskId};
 
 use super::approval::task_digest;
-use super::{Context, DecideError, budget, conflict, dependency, pause, question, text};
+use super::{Context, DecideError, bounds, budget, conflict, dependency, pause, question, text};
 use crate::command::Command;
 use crate::entity::{
     AgentUse, Approval, Asks, Attempt, Checkpoint, InstalledTool, LeftSession, PlannedStep, Project, Run, RunEvent,
@@ -144,9 +144,7 @@ pub(super) fn equip<V: View>(
     if run.fence != fence || run.state != RunState::Starting {
         return Err(conflict(format!("R-{} is {} and is not started with anything", run.number, run.state.label())));
     }
-    if tools.len() > EQUIPPED_MAX {
-        return Err(conflict(format!("R-{} is to have {} tools, more than {EQUIPPED_MAX}", run.number, tools.len())));
-    }
+    bounds::count("tools of the run", tools.len(), EQUIPPED_MAX)?;
     if run.tools != tools {
         cx.emit((id, RunEvent::Equipped { tools: tools.to_vec() }));
     }
