@@ -8,8 +8,13 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use tokio::sync::oneshot;
+
+/// In the place of a key of a terminal: there is none (`_POSIX_VDISABLE`).
+const NO_KEY: u8 = 0;
+/// How long it takes until what is pasted is there, in tenths of a second.
+const MOMENT: u8 = 1;
 
 /// Reads a variable.
 type Environment = Box<dyn Fn(&str) -> Option<String>>;
@@ -34,6 +39,17 @@ pub struct Terminal {
     pub stderr: bool,
     /// Columns, if known.
     pub width: Option<usize>,
+}
+
+/// What came of asking for what is not shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// One line, as it was typed.
+    Line(String),
+    /// More than a line: nothing of it is left, here or in the terminal.
+    Lines,
+    /// Nobody was asked: what is typed would be shown.
+    Shown,
 }
 
 impl std::fmt::Debug for Console {
@@ -121,17 +137,37 @@ impl Console {
         Ok(self.ask_line(question).await?.trim().to_owned())
     }
 
-    /// Asks and reads one line of answer as it is typed, which the terminal does not show meanwhile; none where that cannot be had.
-    /// Dropped before the answer, it leaves the terminal as it was.
+    /// Asks and reads one line of answer as it is typed, which the terminal does not show meanwhile. Dropped before the answer, it
+    /// leaves the terminal as it was. What is pasted behind the line reaches nobody: no next question, and no shell.
     ///
     /// # Errors
     /// Those of the streams.
-    pub async fn ask_hidden(&self, question: &str) -> io::Result<Option<String>> {
-        let Some(hidden) = self.input.as_ref().and_then(|input| Hidden::on(input).ok()) else { return Ok(None) };
+    pub async fn ask_hidden(&self, question: &str) -> io::Result<Unseen> {
+        let hidden = self.input.as_ref().and_then(|input| Hidden::on(input).ok());
+        let Some(mut hidden) = hidden else { return Ok(Unseen::Shown) };
         let line = self.ask_line(question).await?;
+        hidden.give_at_once()?;
+        if self.drop_what_waits()? {
+            return Ok(Unseen::Lines);
+        }
         drop(hidden);
         let line = line.strip_suffix('\n').unwrap_or(&line);
-        Ok(Some(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+        Ok(Unseen::Line(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+    }
+
+    /// Drops what was read beyond a line, and what the terminal has and still gets; whether there was something.
+    fn drop_what_waits(&self) -> io::Result<bool> {
+        let mut stdin = self.stdin.borrow_mut();
+        let mut has_more = false;
+        // A long text comes in pieces: it is over when nothing comes for a moment.
+        loop {
+            let waiting = stdin.fill_buf()?.len();
+            if waiting == 0 {
+                return Ok(has_more);
+            }
+            stdin.consume(waiting);
+            has_more = true;
+        }
     }
 
     async fn ask_line(&self, question: &str) -> io::Result<String> {
@@ -160,10 +196,11 @@ impl Console {
     }
 }
 
-/// Until this is dropped, a terminal shows nothing of what is typed but that the line ends.
+/// Until this is dropped, a terminal shows nothing of what is typed but that the line ends. What was not read then is dropped.
 struct Hidden {
     terminal: OwnedFd,
     before: Termios,
+    modes: Termios,
 }
 
 impl Hidden {
@@ -173,15 +210,25 @@ impl Hidden {
         let mut hidden = before.clone();
         hidden.local_flags.remove(LocalFlags::ECHO);
         hidden.local_flags.insert(LocalFlags::ICANON | LocalFlags::ECHONL);
+        // Stopped and in the foreground again, it would have the modes of the shell, which show what is typed.
+        hidden.control_chars[SpecialCharacterIndices::VSUSP as usize] = NO_KEY;
         tcsetattr(&terminal, SetArg::TCSADRAIN, &hidden)?;
-        Ok(Self { terminal, before })
+        Ok(Self { terminal, before, modes: hidden })
+    }
+
+    /// Has the terminal give what it has, also of a line without an end, and nothing when nothing comes for [`MOMENT`].
+    fn give_at_once(&mut self) -> io::Result<()> {
+        self.modes.local_flags.remove(LocalFlags::ICANON);
+        self.modes.control_chars[SpecialCharacterIndices::VMIN as usize] = 0;
+        self.modes.control_chars[SpecialCharacterIndices::VTIME as usize] = MOMENT;
+        Ok(tcsetattr(&self.terminal, SetArg::TCSANOW, &self.modes)?)
     }
 }
 
 impl Drop for Hidden {
     fn drop(&mut self) {
         // A terminal that went away shows nothing any more.
-        let _is_gone = tcsetattr(&self.terminal, SetArg::TCSADRAIN, &self.before).is_err();
+        let _is_gone = tcsetattr(&self.terminal, SetArg::TCSAFLUSH, &self.before).is_err();
     }
 }
 
@@ -228,16 +275,26 @@ mod tests {
         assert_eq!(asked.await.unwrap(), "yes");
     }
 
-    /// What is typed for a secret is not on the screen, also when nobody waits for it any more.
+    /// A console with a terminal, whose other end is where somebody types. What is read comes from there, or is `given`.
+    fn on_terminal(given: Option<&'static [u8]>) -> (Console, File, File) {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let (slave, master) = (File::from(pty.slave), File::from(pty.master));
+        let stdin: Box<dyn BufRead> = match given {
+            Some(given) => Box::new(given),
+            None => Box::new(BufReader::new(slave.try_clone().unwrap())),
+        };
+        let console = Console::new(stdin, Box::new(io::sink()), Box::new(io::sink()), Terminal::default());
+        (console.with_input(Some(slave.try_clone().unwrap().into())), slave, master)
+    }
+
+    /// What is typed for a secret is not on the screen, also when nobody waits for it any more, and not after it was stopped.
     #[tokio::test]
     async fn a_terminal_does_not_show_what_is_hidden_and_is_as_before() {
-        let pty = nix::pty::openpty(None, None).unwrap();
-        let (slave, mut master) = (File::from(pty.slave), File::from(pty.master));
+        let (console, slave, mut master) = on_terminal(None);
         let shown = |slave: &File| tcgetattr(slave).unwrap().local_flags.contains(LocalFlags::ECHO);
-        let input = slave.try_clone().unwrap().into();
-        let stdin = Box::new(BufReader::new(slave.try_clone().unwrap()));
-        let console = Console::new(stdin, Box::new(io::sink()), Box::new(io::sink()), Terminal::default());
-        let console = console.with_input(Some(input));
+        let stops = |slave: &File| tcgetattr(slave).unwrap().control_chars[SpecialCharacterIndices::VSUSP as usize];
+        let before = stops(&slave);
+        assert_ne!(before, NO_KEY);
         {
             let asked = console.ask_hidden("token: ");
             tokio::pin!(asked);
@@ -247,8 +304,10 @@ mod tests {
                 () = tokio::task::yield_now() => {}
             }
             assert!(!shown(&slave));
+            assert_eq!(stops(&slave), NO_KEY);
         }
         assert!(shown(&slave), "given up");
+        assert_eq!(stops(&slave), before);
         let asked = console.ask_hidden("token: ");
         tokio::pin!(asked);
         tokio::select! {
@@ -256,20 +315,37 @@ mod tests {
             answer = &mut asked => panic!("answered before there was an answer: {answer:?}"),
             () = tokio::task::yield_now() => master.write_all(b" hunter2 \n").unwrap(),
         }
-        assert_eq!(asked.await.unwrap().as_deref(), Some(" hunter2 "));
+        assert_eq!(asked.await.unwrap(), Unseen::Line(" hunter2 ".to_owned()));
         assert!(shown(&slave));
         let mut screen = [0; 64];
         let read = master.read(&mut screen).unwrap();
         assert_eq!(&screen[..read], b"\r\n", "the end of the line is all that is shown");
     }
 
+    /// The next question may be for what is no secret, and behind the last one is a shell.
+    #[tokio::test]
+    async fn a_secret_of_several_lines_is_none_and_nothing_of_it_is_left() {
+        let (console, slave, mut master) = on_terminal(None);
+        for pasted in ["-----BEGIN\nhunter2\n-----END\n", "-----BEGIN\nhunter2", "\n\n"] {
+            master.write_all(pasted.as_bytes()).unwrap();
+            assert_eq!(console.ask_hidden("key: ").await.unwrap(), Unseen::Lines, "{pasted:?}");
+            assert!(tcgetattr(&slave).unwrap().local_flags.contains(LocalFlags::ECHO | LocalFlags::ICANON));
+            master.write_all(b"eu\n").unwrap();
+            assert_eq!(console.ask("region: ").await.unwrap(), "eu", "{pasted:?}");
+        }
+        // What was read beyond the line is more of it, too.
+        let (console, _slave, mut master) = on_terminal(Some(b"-----BEGIN\nhunter2"));
+        master.write_all(b"\n").unwrap();
+        assert_eq!(console.ask_hidden("key: ").await.unwrap(), Unseen::Lines);
+    }
+
     #[tokio::test]
     async fn what_is_no_terminal_hides_nothing() {
         let console =
             Console::new(Box::new(io::empty()), Box::new(io::sink()), Box::new(io::sink()), Terminal::default());
-        assert_eq!(console.ask_hidden("token: ").await.unwrap(), None);
+        assert_eq!(console.ask_hidden("token: ").await.unwrap(), Unseen::Shown);
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let console = console.with_input(Some(ours.into()));
-        assert_eq!(console.ask_hidden("token: ").await.unwrap(), None);
+        assert_eq!(console.ask_hidden("token: ").await.unwrap(), Unseen::Shown);
     }
 }

@@ -34,7 +34,7 @@ use clap::error::ErrorKind;
 use orch_proto::ErrorCode;
 
 use self::args::{Cli, Command, Format};
-pub use self::console::{Console, Terminal};
+pub use self::console::{Console, Terminal, Unseen};
 use self::failure::Failure;
 use self::session::Session;
 use crate::fmt::color::Paint;

@@ -1,5 +1,6 @@
 //! Whole commands against a fake daemon on a real socket.
 
+mod agent;
 mod connection;
 mod demo;
 mod documents;

@@ -176,7 +176,7 @@ impl<P: Permissions> Codex<'_, P> {
     async fn hear(&mut self, message: &Message<'_>, heard: &Heard) {
         let Some(method) = &message.method else { return };
         let Some(id) = message.id else {
-            if let Some(number) = self.changes.note(method, message)
+            if let Some(number) = self.changes.note(method, message, heard.is_abridged)
                 && self.untold.remove(&number).is_some()
             {
                 self.talk.inbox.told(number);

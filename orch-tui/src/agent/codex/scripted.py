@@ -82,6 +82,19 @@ def drone():
     end(items=[{"text": long}])
 
 
+def hide():
+    """Changes of 14 MB, whose last file is not in what is left of them; the second had another one in its place before."""
+    known = [{"path": "/w/a", "kind": {"type": "add"}, "diff": "x"}]
+    for identity in ["c1", "c2"]:
+        item("started", type="fileChange", id=identity, changes=known)
+    many = [{"path": "/w/%d" % at, "kind": {"type": "add"}, "diff": "x" * 100} for at in range(90_000)]
+    many.append({"path": "/etc/a", "kind": {"type": "add"}, "diff": "x"})
+    for identity in ["c0", "c1"]:
+        item("started", type="fileChange", id=identity, changes=many)
+    for number in range(3):
+        ask(number, "item/fileChange/requestApproval", itemId="c%d" % number)
+
+
 def listen():
     for word in ["first", "second"]:
         steer = expect("turn/steer")
@@ -131,6 +144,8 @@ def main():
     elif how == "drone":
         drone()
         receive()
+    elif how == "hide":
+        hide()
     elif how == "fail":
         end("failed", error={"message": "the model is away"})
         receive()

@@ -64,6 +64,15 @@ async fn lines_of_any_length_are_printed_and_heard() {
     assert!(driven.out.len() > 36_000_000, "{}", driven.out.len());
 }
 
+/// A request names its change only: one that was too long to be held is not known, so no rule overlooks a part of it.
+#[tokio::test]
+async fn a_change_that_is_too_long_is_given_no_leave_for() {
+    let driven = agent("hide").rules(r#"[{"of":"change","matches":"/etc/*","then":"deny"}]"#).run().await;
+    assert!(driven.outcome.is_ok(), "{:?}\n{}", driven.outcome, driven.err);
+    let said = driven.texts("/said");
+    assert_eq!(said[2..], ["-32601", "-32601", "accept"], "{said:?}");
+}
+
 #[tokio::test]
 async fn what_people_say_reaches_the_agent_in_its_turn_or_in_another() {
     let driven = agent("listen").says(&["first", "second"]).run().await;

@@ -90,8 +90,9 @@ impl Asked {
 pub(super) struct Changes(VecDeque<(String, Value)>);
 
 impl Changes {
-    /// Takes note of what an item is; the number of the message that the agent took up, when it is that.
-    pub(super) fn note(&mut self, method: &str, message: &Message<'_>) -> Option<u32> {
+    /// Takes note of what an item is; the number of the message that the agent took up, when it is that. Of a change that is
+    /// abridged nothing is kept: what is not all there is not what leave is given for.
+    pub(super) fn note(&mut self, method: &str, message: &Message<'_>, is_abridged: bool) -> Option<u32> {
         let is_begun = method == "item/started";
         if !is_begun && method != "item/completed" {
             return None;
@@ -100,6 +101,11 @@ impl Changes {
         let item = &params["item"];
         let id = item["id"].as_str().unwrap_or_default();
         match item["type"].as_str() {
+            // Its kind may be left out, and of its id this is the start, or nothing: it could be any that begins so.
+            Some("fileChange") | None if is_abridged => {
+                self.0.retain(|(known, _)| !known.starts_with(id));
+                None
+            }
             Some("fileChange") => {
                 self.0.retain(|(known, _)| known != id);
                 if is_begun {
@@ -248,7 +254,7 @@ mod tests {
         );
         let mut changes = Changes::default();
         let item = r#"{"params":{"item":{"type":"fileChange","id":"c1","changes":[{"path":"/w/n.txt","kind":{"type":"add"},"diff":"hi\n"}]}}}"#;
-        changes.note("item/started", &Message::read(item).unwrap());
+        changes.note("item/started", &Message::read(item).unwrap(), false);
         let (of, words, details) =
             seen("item/fileChange/requestApproval", r#"{"id":1,"params":{"itemId":"c1"}}"#, &changes);
         assert_eq!(
@@ -256,17 +262,38 @@ mod tests {
             (Deed::Change, vec!["/w/n.txt".to_owned()], &["add /w/n.txt".to_owned(), "hi".to_owned()][..])
         );
         assert!(details[2].starts_with("sha256 of "), "{details:?}");
-        changes.note("item/completed", &Message::read(item).unwrap());
+        changes.note("item/completed", &Message::read(item).unwrap(), false);
         assert!(changes.of("c1").is_none());
         let file = |at: u32| json!({ "path": format!("/w/{at}"), "kind": { "type": "update", "move_path": format!("/m/{at}") } });
         let many = json!({ "params": { "item": { "type": "fileChange", "id": "c2", "changes": (0..100).map(file).collect::<Vec<_>>() } } });
-        changes.note("item/started", &Message::read(&many.to_string()).unwrap());
+        changes.note("item/started", &Message::read(&many.to_string()).unwrap(), false);
         let many = seen("item/fileChange/requestApproval", r#"{"id":1,"params":{"itemId":"c2"}}"#, &changes);
         assert!(many.1.len() == 200 && many.1.contains(&"/m/99".to_owned()), "each is judged, and where it goes");
         assert!(many.2.concat().contains("update /w/99 to /m/99"), "and each is shown: {:?}", many.2);
         let line = r#"{"id":2,"params":{"serverName":"house","_meta":{"codex_approval_kind":"mcp_tool_call","tool_name":"note","tool_params":{"text":"t"}}}}"#;
         assert_eq!(seen("mcpServer/elicitation/request", line, &changes).1, ["house/note"]);
         assert!(asked("item/tool/call", &Message::read(line).unwrap(), &changes).is_none());
+    }
+
+    /// What was known under its id is not what it is now, whatever is left of the id.
+    #[test]
+    fn a_change_that_is_abridged_is_not_known() {
+        let left = |item: &str| {
+            let mut changes = Changes::default();
+            for id in ["c1", "c2"] {
+                let known = json!({ "params": { "item": { "type": "fileChange", "id": id, "changes": [] } } });
+                changes.note("item/started", &Message::read(&known.to_string()).unwrap(), false);
+            }
+            let abridged = format!(r#"{{"params":{{"item":{item}}}}}"#);
+            changes.note("item/started", &Message::read(&abridged).unwrap(), true);
+            ["c1", "c2"].map(|id| changes.of(id).is_some())
+        };
+        assert_eq!(left(r#"{"type":"fileChange","id":"c1","changes":[]}"#), [false, true]);
+        assert_eq!(left(r#"{"type":"fileChange","id":"c3","changes":[]}"#), [true, true]);
+        for unknown in [r#"{"type":"fileChange","changes":[]}"#, r#"{"type":"fileChange","id":"c"}"#, "{}", "null"] {
+            assert_eq!(left(unknown), [false, false], "{unknown}");
+        }
+        assert_eq!(left(r#"{"type":"agentMessage","id":"c1"}"#), [true, true], "it is no change");
     }
 
     /// As the schema of 0.171 has it.
@@ -301,7 +328,7 @@ mod tests {
     #[test]
     fn a_message_is_known_when_the_agent_takes_it_up() {
         let item = |id: &str| format!(r#"{{"params":{{"item":{{"type":"userMessage","id":"x","clientId":{id}}}}}}}"#);
-        let noted = |id: &str| Changes::default().note("item/started", &Message::read(&item(id)).unwrap());
+        let noted = |id: &str| Changes::default().note("item/started", &Message::read(&item(id)).unwrap(), false);
         assert_eq!((noted("\"message-7\""), noted("null"), noted("\"refusal\"")), (Some(7), None, None));
         assert_eq!(message_id(7), "message-7");
     }

@@ -154,7 +154,11 @@ pub(crate) async fn run(session: &Session, command: AgentCommand) -> Result<(), 
             tell(session, request_info(session, args).await?, value.as_deref())
         }
         AgentCommand::AwaitApproval(args) => tell(session, await_approval(session, args).await?, None),
-        AgentCommand::RequestTool(args) => tell(session, request_tool(session, args).await?, None),
+        AgentCommand::RequestTool(args) => match request_tool(session, args).await? {
+            // It has no key: what it asks for is its name.
+            Outcome::Waiting => Err(waiting("ask again for the same tool, which is the same question")),
+            outcome => tell(session, outcome, None),
+        },
         AgentCommand::Mcp => serve_mcp(session).await,
         AgentCommand::RunTests { names } => run_tests(session, &names),
         of_channel => say(session, of_channel),
@@ -318,10 +322,14 @@ fn tell(session: &Session, outcome: Outcome, value: Option<&str>) -> Result<(), 
         (Outcome::Without { state, reason }, _) => Err(Failure::Negative(format!("{state}: {reason}"))),
         (Outcome::Withdrawn, _) => Err(Failure::Detached),
         (Outcome::Waiting, _) => {
-            let hint = "ask again in the same words and with the same `--key`, which is the same question";
-            Err(Failure::new(ErrorCode::Timeout, "nobody has answered yet", hint))
+            Err(waiting("ask again in the same words and with the same `--key`, which is the same question"))
         }
     }
+}
+
+/// The question stands, and is not waited for any more; how it is taken up again.
+fn waiting(hint: &str) -> Failure {
+    Failure::new(ErrorCode::Timeout, "nobody has answered yet", hint)
 }
 
 /// Reads `NAME[?][:KIND][=LABEL]`.

@@ -10,6 +10,7 @@ use orch_proto::{ErrorCode, Ref};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
+use crate::ctl::Unseen;
 use crate::ctl::failure::Failure;
 use crate::ctl::key;
 use crate::ctl::session::Session;
@@ -140,8 +141,13 @@ async fn typed(session: &Session, field: &FieldSpec) -> Result<String, Failure> 
     let (name, question) = (&field.name, format!("{}: ", SafeText::line(title(field))));
     let by_file = |message: String| Failure::new(ErrorCode::Usage, message, format!("use `--value-file {name}=FILE`"));
     let line = if field.kind == FieldKind::Secret {
-        let hidden = session.console.ask_hidden(&question).await?;
-        hidden.ok_or_else(|| by_file(format!("`{name}` is a secret, and this terminal would show what is typed")))?
+        match session.console.ask_hidden(&question).await? {
+            Unseen::Line(line) => line,
+            Unseen::Lines => return Err(by_file(format!("`{name}` is asked for in one line, and several were typed"))),
+            Unseen::Shown => {
+                return Err(by_file(format!("`{name}` is a secret, and this terminal would show what is typed")));
+            }
+        }
     } else {
         session.console.ask(&question).await?
     };

@@ -1,5 +1,8 @@
 //! Answers to questions: values come from files, standard input and the terminal.
 
+use std::fs::File;
+use std::io::BufReader;
+
 use super::*;
 
 fn one_question() -> Fake {
@@ -48,5 +51,23 @@ async fn a_secret_is_not_asked_for_where_it_would_be_shown() {
     let typed = Call { stdin: &long, terminal: TTY, env: &[] };
     let refused = call(&fake, typed, "question answer shop/I-1").await;
     assert!(refused.code == 2 && refused.err.contains("is longer than a terminal takes"), "{refused:?}");
+    assert_eq!(fake.see(|state| state.answered.len()), 0);
+}
+
+/// A key is pasted with all its lines.
+#[tokio::test]
+async fn a_secret_of_several_lines_is_refused_with_what_takes_it() {
+    let fake = one_question();
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let (slave, mut master) = (File::from(pty.slave), File::from(pty.master));
+    master.write_all(b"eu\n-----BEGIN\nhunter2\n").unwrap();
+    let (stdin, err) = (Box::new(BufReader::new(slave.try_clone().unwrap())), Sink::default());
+    let console = Console::new(stdin, Box::new(io::sink()), Box::new(err.clone()), TTY).with_input(Some(slave.into()));
+    let words = ["question", "answer", "shop/I-1"].map(OsString::from);
+    let arguments = ["orchctl".into(), "--socket".into(), fake.socket().into_os_string()].into_iter().chain(words);
+    assert_eq!(run(arguments, console).await, 2, "{}", err.text());
+    let said = err.text();
+    assert!(said.contains("several were typed") && said.contains("--value-file token=FILE"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
     assert_eq!(fake.see(|state| state.answered.len()), 0);
 }

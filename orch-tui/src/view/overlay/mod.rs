@@ -145,8 +145,12 @@ pub(crate) fn on_paste(model: &mut Model, text: &str) {
 
 /// A request was answered: the question that sent it closes, or shows why not.
 pub(crate) fn on_submitted(model: &mut Model, ticket: u32, fault: Option<Fault>) {
-    if fault.is_none() && model.unsent.as_ref().is_some_and(|unsent| unsent.ticket == Some(ticket)) {
-        model.unsent = None;
+    if let Some(mut unsent) = model.unsent.take_if(|unsent| unsent.ticket == Some(ticket))
+        && fault.is_some()
+    {
+        // It waits for nothing any more, and can be sent again.
+        unsent.ticket = None;
+        model.unsent = Some(unsent);
     }
     let Some(index) = model.overlays.iter().position(|overlay| overlay.ticket() == Some(ticket)) else { return };
     if fault.is_none() {

@@ -68,9 +68,11 @@ impl Say {
     }
 
     fn open(model: &mut Model, to: Addressee, (name, title): (SafeText, SafeText)) -> Vec<Cmd> {
-        let begun = model.unsent.take_if(|unsent| unsent.to == to).map(|unsent| unsent.text);
-        let edit = Edit::of_lines(begun.unwrap_or_default());
-        model.overlays.push(Overlay::Say(Self { to, name, title, edit, ticket: None, fault: None }));
+        // One that is sent still waits for its answer: sent again, it would be said twice.
+        let begun = model.unsent.take_if(|unsent| unsent.to == to).map(|unsent| (unsent.text, unsent.ticket));
+        let (said, ticket) = begun.unwrap_or_default();
+        let edit = Edit::of_lines(said);
+        model.overlays.push(Overlay::Say(Self { to, name, title, edit, ticket, fault: None }));
         vec![Cmd::DropInput]
     }
 

@@ -134,6 +134,31 @@ fn a_message_that_was_begun_is_there_when_its_task_is_spoken_to_again() {
     assert!(harness.screen().contains("nothing to say yet"), "what was said is not begun: {}", harness.screen());
 }
 
+/// Left while it is on its way and opened again, it is not said twice; refused, it can be sent again.
+#[test]
+fn a_message_that_is_sent_waits_for_its_answer_also_when_it_is_left() {
+    let mut harness = online();
+    harness.press("M");
+    harness.type_text("once");
+    harness.press("enter esc M");
+    let ticket = sent(&mut harness).0;
+    let screen = harness.screen();
+    assert!(screen.contains("> once") && screen.contains("sent, waiting"), "{screen}");
+    harness.press("enter x enter");
+    assert_eq!(harness.requests, [], "it is said once");
+    harness.message(Msg::Submitted { ticket, result: Ok(accepted(&[])) });
+    assert!(harness.model.overlays.is_empty(), "it is said: {}", harness.screen());
+    harness.press("M");
+    assert!(harness.screen().contains("nothing to say yet"), "{}", harness.screen());
+    harness.type_text("again");
+    harness.press("enter esc");
+    let ticket = sent(&mut harness).0;
+    let error = RpcError::new(ErrorCode::Timeout, "the daemon did not answer in time");
+    harness.message(Msg::Submitted { ticket, result: Err(error) });
+    harness.press("M enter");
+    assert!(matches!(sent(&mut harness).1, Request::TaskSay { text, .. } if text == "again"));
+}
+
 /// Goal: what is too long is seen before it is sent, and everything typed stays on the screen with its cursor.
 #[test]
 fn a_message_has_a_bound_and_its_end_is_in_sight() {
