@@ -104,7 +104,10 @@ fn work_ended<V: View>(
 ) -> Result<(), DecideError> {
     match (outcome, proposal) {
         // What it could not do for want of a tool the next attempt can, and this one does not count.
-        _ if tool::lacks(run, task) && is_in_want(run, outcome, proposal.is_some()) => {
+        _ if tool::lacks(run, task)
+            && is_in_want(run, outcome, proposal.is_some())
+            && begun_once(cx, task, FailureClass::Task, Some(run))?.is_none() =>
+        {
             cx.emit((task.id, TaskEvent::Requeued));
             Ok(())
         }
@@ -117,19 +120,27 @@ fn work_ended<V: View>(
             cx.emit((task.id, TaskEvent::Completed { change: None }));
             Ok(())
         }
-        (RunOutcome::Succeeded, None) => after_failure(cx, task, FailureClass::Task, NOTHING_DONE, Some(run)),
         // What it was to go on from was of no use, which is nothing that the work did: the next attempt begins anew.
-        (RunOutcome::Failed { class: FailureClass::Agent | FailureClass::Task, reason }, _)
-            if run.took_up_in_vain() =>
-        {
-            let reason = format!("the session that it took up was of no use: {reason}");
+        (ended, _) if was_of_no_use(run, ended) => {
+            let reason = format!("the session that it took up was of no use: {}", failure(ended).1);
             after_failure(cx, task, FailureClass::Infrastructure, &reason, Some(run))
         }
+        (RunOutcome::Succeeded, None) => after_failure(cx, task, FailureClass::Task, NOTHING_DONE, Some(run)),
         (ended, _) => {
             let (class, reason) = failure(ended);
             after_failure(cx, task, class, &reason, Some(run))
         }
     }
+}
+
+/// Whether it is the session that a run took up by which it came to nothing.
+fn was_of_no_use(run: &Run, outcome: &RunOutcome) -> bool {
+    run.has_not_asked_in_its_session()
+        && match outcome {
+            RunOutcome::Failed { class, .. } => matches!(class, FailureClass::Task | FailureClass::Agent),
+            RunOutcome::Succeeded | RunOutcome::TimedOut { .. } => run.started_at.is_some(),
+            RunOutcome::Cancelled { .. } | RunOutcome::Lost { .. } => false,
+        }
 }
 
 /// Whether the end of a run may be for want of something: it failed by itself, or its agent ended without a change.

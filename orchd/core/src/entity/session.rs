@@ -108,12 +108,19 @@ pub fn is_session_id(text: &str) -> bool {
 }
 
 impl Run {
-    /// Whether it took up a session and came to nothing with it: its agent did not even ask its model. One that was lost before it
-    /// began says nothing of the session.
+    /// Whether it took up a session and came to nothing with it: its agent did not even ask its model. One that never began says
+    /// nothing of the session, unless it was that which failed.
     #[must_use]
     pub fn took_up_in_vain(&self) -> bool {
-        let has_begun = self.started_at.is_some() || !matches!(self.state, RunState::Lost { .. });
-        self.session.from.is_some() && self.models.exchanges == 0 && has_begun
+        let is_of_agent =
+            matches!(self.state, RunState::Failed { class: FailureClass::Agent | FailureClass::Task, .. });
+        self.has_not_asked_in_its_session() && (self.started_at.is_some() || is_of_agent)
+    }
+
+    /// Whether it took up a session, and its agent has asked its model nothing yet.
+    #[must_use]
+    pub fn has_not_asked_in_its_session(&self) -> bool {
+        self.session.from.is_some() && self.models.exchanges == 0
     }
 }
 

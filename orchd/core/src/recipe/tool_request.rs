@@ -54,15 +54,17 @@ impl fmt::Display for ToolRequest {
     }
 }
 
-/// Whether a version is exactly the one that is wanted, any of `2.17.x`, or `3.9` and newer of `3.9+`.
+/// Whether a version is exactly the one that is wanted, any of `2.17.x`, or `3.9` and newer of `3.9+`. One that has such a form itself,
+/// as recipes may, counts as the least that it can be.
 fn fits(wanted: &str, found: &str) -> bool {
+    if wanted == found {
+        return true;
+    }
     if let Some(series) = wanted.strip_suffix(".x") {
         return found.strip_prefix(series).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     }
-    match wanted.strip_suffix('+') {
-        Some(least) => numbers(found) >= numbers(least),
-        None => wanted == found,
-    }
+    let found = found.trim_end_matches('+').trim_end_matches(".x");
+    wanted.strip_suffix('+').is_some_and(|least| numbers(found) >= numbers(least))
 }
 
 /// The numbers of a version up to the first part that is none; `1.0` is `1`.
@@ -123,6 +125,15 @@ mod tests {
             ("3.9.0+", "3.9", true),
             ("3.9+", "3.8.9", false),
             ("2+", "v3", false),
+            // What recipes themselves may be for.
+            ("3.9+", "3.9+", true),
+            ("2.17.x", "2.17.x", true),
+            ("3.9+", "3.12+", true),
+            ("3.12+", "3.9+", false),
+            ("2.9+", "2.17.x", true),
+            ("3.9+", "2.17.x", false),
+            ("2.17.x", "2.17+", false),
+            ("3.9", "3.9+", false),
         ] {
             assert_eq!(fits(wanted, found), does, "{wanted} {found}");
         }
@@ -136,5 +147,6 @@ mod tests {
         assert!(said.contains(SUM) && said.contains("ba79"), "{said}");
         assert_eq!(misfit(&ToolRequest::parse(&format!("a@1#{SUM}")), "1", Some(&own)), None);
         assert!(misfit(&ToolRequest::parse("a@2"), "1", Some(&own)).unwrap().contains("2 is wanted"));
+        assert_eq!(misfit(&ToolRequest::parse("a@3.9+"), "3.9+", Some(&own)), None, "it meets its own");
     }
 }

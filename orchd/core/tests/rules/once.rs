@@ -31,7 +31,7 @@ impl Scene {
         self.does(&start).touched[0].1.parse().unwrap()
     }
 
-    fn attempt_once(&mut self, task: TaskId, done: u32) -> RunId {
+    pub(crate) fn attempt_once(&mut self, task: TaskId, done: u32) -> RunId {
         self.later_ms(3_600_000);
         let run = self.choose_once(task);
         self.does(&Command::MarkRunStarting { run });

@@ -192,8 +192,10 @@ fn a_session_that_could_not_be_kept_is_not_taken_up_and_the_reason_stays() {
 /// The session is at fault, and not the work: it costs no retry, and is not tried with that session again.
 #[test]
 fn one_that_took_up_a_session_in_vain_is_followed_by_one_that_begins_anew() {
-    for ends in [failed(FailureClass::Agent), failed(FailureClass::Task), failed(FailureClass::Infrastructure), lost()]
-    {
+    let timed_out = RunOutcome::TimedOut { reason: "it hung".into() };
+    let [agent, task, infrastructure] =
+        [FailureClass::Agent, FailureClass::Task, FailureClass::Infrastructure].map(failed);
+    for ends in [agent, task, infrastructure, lost(), timed_out, RunOutcome::Succeeded] {
         let mut scene = Scene::new();
         let (task, first) = scene.left_by_one_that(lost());
         let second = scene.begun(task, made());
@@ -225,12 +227,18 @@ fn an_attempt_that_never_began_leaves_the_session_to_the_next() {
     let (task, first) = scene.left_by_one_that(lost());
     let second = scene.begun(task, made());
     scene.settle(second, lost());
-    let third = scene.begun(task, made());
-    assert_eq!(scene.taken(third), Ok(first));
+    // Nor does it say anything of the session that the host could not start it.
+    for ends in [failed(FailureClass::Infrastructure), failed(FailureClass::Host)] {
+        let next = scene.begun(task, made());
+        assert_eq!(scene.taken(next), Ok(first));
+        scene.settle(next, ends);
+    }
+    let fifth = scene.begun(task, made());
+    assert_eq!(scene.taken(fifth), Ok(first));
     // One that could not be started with it is another thing.
-    scene.settle(third, failed(FailureClass::Infrastructure));
-    let fourth = scene.begun(task, made());
-    assert!(scene.taken(fourth).unwrap_err().unwrap().contains("R-3 took up the session of R-1"));
+    scene.settle(fifth, failed(FailureClass::Agent));
+    let sixth = scene.begun(task, made());
+    assert!(scene.taken(sixth).unwrap_err().unwrap().contains("R-5 took up the session of R-1"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use orch_core::command::{Command, Word};
 use orch_core::decide::TOOLS_MAX;
-use orch_core::entity::{Approval, Run, Task};
+use orch_core::entity::{Approval, Isolation, Observation, Run, Task, Work};
 use orch_core::state::approval::ApprovalState;
 use orch_core::state::run::{FailureClass, RunOutcome, RunState};
 use orch_core::state::task::TaskState;
@@ -77,6 +77,28 @@ fn an_agent_that_ended_in_want_is_not_done_and_one_with_a_change_is() {
     scene.does(&Command::CancelTask { task, reason: "enough".into() });
     scene.settle(cancelled, RunOutcome::Cancelled { reason: "enough".into() });
     assert!(matches!(scene.one::<Task>(task).state, TaskState::Cancelled { .. }));
+}
+
+/// Whoever gives a tool is not asked whether something may be done twice.
+#[test]
+fn a_tool_that_is_given_has_no_step_done_twice_that_is_not_to_be() {
+    let (mut scene, project) = Scene::ready("shop");
+    for (done, is_tried_again) in [(0, true), (1, false), (2, false)] {
+        let task = scene.task_with(project, "orders", |task| {
+            if let Work::Steps { access, .. } = &mut task.spec.work {
+                access.channel = true;
+            }
+        });
+        let run = scene.attempt_once(task, done);
+        let observations = vec![Observation::Isolated { isolation: Isolation { level: 3, guarantees: Vec::new() } }];
+        let fence = scene.one::<Run>(run).fence;
+        scene.does(&Command::RecordRun { run, fence, from: 1, cursor: 2, observations });
+        let asked = scene.asks_for_tool(run, "go");
+        scene.does(&approve(asked));
+        scene.settle(run, failed());
+        let found: Task = scene.one(task);
+        assert_eq!(matches!(found.state, TaskState::Approved { .. }), is_tried_again, "{done}: {found:#?}");
+    }
 }
 
 #[test]
