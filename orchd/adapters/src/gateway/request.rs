@@ -99,10 +99,13 @@ pub(super) fn capped((api, route): (Api, Route), body: &[u8], most: u64) -> Resu
         drop(members);
         (text, is_bound) = (anew, true);
     }
-    if !is_bound {
-        // What vendors take now; what speaks like them takes what they took before.
-        let name = if route == Route::Chat && api == Api::Ollama { "max_tokens" } else { names[0] };
-        text = Members::of(text.as_bytes())?.with(name, &most.to_string());
+    // What vendors take now; Ollama takes what they took before, and passes over the other
+    // (github.com/ollama/ollama, issue 7125).
+    let heeded = if route == Route::Chat && api == Api::Ollama { "max_tokens" } else { names[0] };
+    let members = Members::of(text.as_bytes())?;
+    if !is_bound || api == Api::Ollama && members.get(heeded)?.is_none() {
+        let most = bound(names[0], &members, names[0], most)?;
+        text = members.with(heeded, &most.to_string());
     }
     if route == Route::Messages {
         let anew = thought_of_less(&Members::of(text.as_bytes())?, most)?;
@@ -403,6 +406,18 @@ mod tests {
             (open, Route::Responses, r#"{"max_output_tokens":null}"#, r#"{"max_output_tokens":300}"#),
             (open, Route::Chat, r#"{"model":"m"}"#, r#"{"model":"m","max_completion_tokens":300}"#),
             (Api::Ollama, Route::Chat, r#"{"model":"m"}"#, r#"{"model":"m","max_tokens":300}"#),
+            (
+                Api::Ollama,
+                Route::Chat,
+                r#"{"max_completion_tokens":100000}"#,
+                r#"{"max_completion_tokens":300,"max_tokens":300}"#,
+            ),
+            (
+                Api::Ollama,
+                Route::Chat,
+                r#"{"max_completion_tokens":20}"#,
+                r#"{"max_completion_tokens":20,"max_tokens":20}"#,
+            ),
             (
                 open,
                 Route::Chat,

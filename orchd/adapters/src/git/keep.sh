@@ -5,6 +5,8 @@
 set -u
 workspace=$1 objects=$2 out=$3 base=$4 number=$5 name=$6 email=$7 time=$8 format=$9
 scratch=$out/keep-$number bundle=$out/checkpoint-$number.bundle
+# Most bytes of all files, as they say: all are read, and holes take no room on the disk.
+bytes_max=4294967296
 
 not_kept() {
     echo "checkpoint: not kept: $1"
@@ -45,6 +47,9 @@ cd "$workspace" || not_kept "the workspace is gone"
 odd=$(find . -path ./.git -prune -o \( -name .git -o ! -type f ! -type d ! -type l \
     -o -type d ! -perm -700 -o -type f ! -perm -400 \) -print 2>/dev/null | head -n 1 | head -c 200 | tr -c '[:print:]\n' '?')
 [ -z "$odd" ] || not_kept "a repository, a special file or one that cannot be read is in the workspace: $odd"
+# A file with two names is read twice. What cannot be counted is too much.
+bytes=$(find . -path ./.git -prune -o -type f -print0 2>/dev/null | du -bcl --files0-from=- 2>/dev/null | tail -n 1 | cut -f 1)
+[ "$bytes" -le "$bytes_max" ] 2>/dev/null || not_kept "too much is in the workspace: its files have more than 4 GiB, holes included"
 # Not as a condition: a shell goes on after what fails in one.
 (keep)
 status=$?

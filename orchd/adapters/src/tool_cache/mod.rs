@@ -54,6 +54,24 @@ pub enum ToolCacheError {
     Remove(#[from] orch_sandbox::RemoveError),
 }
 
+impl ToolCacheError {
+    /// Whether it says nothing of the tool: the host could not read or write just then. That a file of the tool is gone is no such
+    /// thing.
+    #[must_use]
+    pub fn is_hosts(&self) -> bool {
+        use io::ErrorKind::{NotADirectory, NotFound};
+        match self {
+            Self::Io { .. } => true,
+            Self::Tree(TreeError::Io { source, .. }) => !matches!(source.kind(), NotFound | NotADirectory),
+            Self::Tree(TreeError::Kind { .. } | TreeError::TooMany | TreeError::TooLarge)
+            | Self::NoProgram { .. }
+            | Self::Record { .. }
+            | Self::Changed { .. }
+            | Self::Remove(_) => false,
+        }
+    }
+}
+
 /// What is known of an installed tool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -155,26 +173,11 @@ impl ToolCache {
     pub fn find(&self, key: Digest) -> Result<Option<Tool>, ToolCacheError> {
         let place = self.place(key);
         let Some(record) = read_record(&place)? else { return Ok(None) };
-        let root = place.join(TREE);
-        let stamp = tree::stamp(&root)?;
-        if stamp == record.stamp {
-            return Ok(Some(Tool { root, record }));
+        match look_at(&place, record) {
+            // Somebody has removed it in the meantime.
+            Err(_) if matches!(read_record(&place), Ok(None)) => Ok(None),
+            looked => looked.map(Some),
         }
-        // Copied to another disk, files are the same and look otherwise.
-        let found = tree::measure(&root)?.content;
-        if found != record.content {
-            return Err(ToolCacheError::Changed { installed: record.content, found });
-        }
-        let record = Record { stamp, ..record };
-        // Only so that they need not be read again.
-        if let Err(error) = write_record(&place, &record) {
-            tracing::warn!(
-                tool = record.name,
-                error = &error as &dyn std::error::Error,
-                "how its files look is not kept"
-            );
-        }
-        Ok(Some(Tool { root, record }))
     }
 
     /// Whether there is a tool with this key, without a look at its files.
@@ -275,6 +278,26 @@ pub struct Made<'a> {
     pub by: &'a str,
 }
 
+/// The tool in its place, whose record is this one.
+fn look_at(place: &Path, record: Record) -> Result<Tool, ToolCacheError> {
+    let root = place.join(TREE);
+    let stamp = tree::stamp(&root)?;
+    if stamp == record.stamp {
+        return Ok(Tool { root, record });
+    }
+    // Copied to another disk, files are the same and look otherwise.
+    let found = tree::measure(&root)?.content;
+    if found != record.content {
+        return Err(ToolCacheError::Changed { installed: record.content, found });
+    }
+    let record = Record { stamp, ..record };
+    // Only so that they need not be read again.
+    if let Err(error) = write_record(place, &record) {
+        tracing::warn!(tool = record.name, error = &error as &dyn std::error::Error, "how its files look is not kept");
+    }
+    Ok(Tool { root, record })
+}
+
 /// Whether the tree has the program, as a file of its own.
 fn has_program(root: &Path, program: &str) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
@@ -291,9 +314,13 @@ fn read_record(place: &Path) -> Result<Option<Record>, ToolCacheError> {
         Ok(found) if found.len() > RECORD_BYTES_MAX => return Err(wrong("it is too large".to_owned())),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(wrong(error.to_string())),
+        Err(error) => return Err(failed("read", &path)(error)),
     }
-    let bytes = fs::read(&path).map_err(|error| wrong(error.to_string()))?;
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", &path)(error)),
+    };
     let record: Record = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
     if record.format == FORMAT { Ok(Some(record)) } else { Err(wrong(format!("it has the format {}", record.format))) }
 }

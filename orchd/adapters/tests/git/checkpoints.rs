@@ -126,6 +126,29 @@ fn what_a_tree_cannot_hold_is_not_kept_and_fails_nobody() {
     }
 }
 
+/// Holes cost nobody a disk, and who reads them a lot of time.
+#[test]
+fn what_is_too_large_is_not_even_read() {
+    let lab = Lab::new();
+    let (repo, base) = lab.project(&[("a", "1\n")]);
+    let cases = [
+        ("one", "truncate -s 5G big"),
+        ("all", "mkdir d; truncate -s 3G d/one 'd/a\n9 total'"),
+        ("names", "truncate -s 3G one; ln one two"),
+    ];
+    for (name, script) in cases {
+        let space = lab.checkout(&repo, Some(&base), name);
+        lab.stranger(&format!("{name}.work"), script);
+        let wrote = keep(&repo, &space, 2);
+        assert!(wrote.starts_with("checkpoint: not kept: too much"), "{name}: {wrote}");
+        assert!(!space.out.join("checkpoint-2.bundle").exists(), "{name}");
+    }
+    // What the run made of its own repository is not read, and links are as short as their targets are.
+    let space = lab.checkout(&repo, Some(&base), "small");
+    lab.stranger("small.work", "truncate -s 5G .git/big; ln -s .git/big link; truncate -s 1M hole");
+    assert!(said(&keep(&repo, &space, 2)).is_some());
+}
+
 /// A later step can write where the bundle is, and not into the log.
 #[test]
 fn what_a_later_step_puts_in_its_place_is_not_taken() {
