@@ -185,14 +185,17 @@ pub(crate) fn output_of(app: &App, run: &Run) -> Option<AgentOutput> {
 }
 
 /// What tells whether the program of an agent is another one now, and what its operator says of it; none of one that cannot be
-/// started, or is no program.
+/// started, or is no program. The files of a tool are not looked at: who asks may hold up everybody, and they are when it is started.
 pub(crate) fn fingerprints<'a>(app: &'a App, agent: &AgentUse) -> Option<(Digest, &'a Settings)> {
-    let (config, (program, tool)) = ready(app, agent).ok()?;
+    let digest = |config: &AgentConfig| match &config.tool {
+        Some(tool) => Ok(app.recipe_tools.content(tool)),
+        None => program(app, config).map(|(program, _)| program.stamp().ok()),
+    };
+    let (config, digest) = ready_with(app, agent, digest).ok()?;
     if config.replay.is_some() {
         return None;
     }
-    let digest = tool.map(|tool| tool.content).or_else(|| program.stamp().ok())?;
-    Some((digest, &config.settings))
+    Some((digest?, &config.settings))
 }
 
 /// What the agent of a run is to be told, when it has one that can be started.
@@ -294,13 +297,22 @@ pub(crate) fn egress_of<'a>(app: &'a App, run: &Run, project: &Project) -> &'a [
 
 /// The configuration of an agent and its program, when it has all that it needs.
 fn ready<'a>(app: &'a App, agent: &AgentUse) -> Result<(&'a AgentConfig, Found), AgentError> {
+    ready_with(app, agent, |config| program(app, config))
+}
+
+/// The same with what is asked for in the place of its program.
+fn ready_with<'a, T>(
+    app: &'a App,
+    agent: &AgentUse,
+    program: impl FnOnce(&AgentConfig) -> Result<T, AgentError>,
+) -> Result<(&'a AgentConfig, T), AgentError> {
     let config = app.config.agents.agents.get(&agent.name).filter(|config| config.kind.word() == agent.kind);
     let config = config.ok_or_else(|| AgentError::Unknown { name: agent.name.clone() })?;
     // A run asks the server that is on record, whatever has got its name since.
     if agent.server.is_some() && agent.server != app.config.agents.server_of(config) {
         return Err(AgentError::Server { name: agent.name.clone() });
     }
-    let program = program(app, config)?;
+    let program = program(config)?;
     if agent.is_driven || config.kind == AgentKind::Acp {
         driver(app, config)?;
     }

@@ -98,8 +98,8 @@ pub(crate) struct App {
     pub(crate) woken: watch::Sender<u64>,
     /// Held by those who launch a run: there are not threads for any number of them.
     pub(crate) launches: Semaphore,
-    /// What interrupted agents left is kept for a few at once.
-    pub(crate) keeps: Semaphore,
+    /// What interrupted agents left is kept for a few at once. Held by the threads that do.
+    pub(crate) keeps: Arc<Semaphore>,
     /// What agents are told is put together by a few at once: repositories decide how long that takes.
     pub(crate) briefs: Semaphore,
     /// Held by those who take in a file of a run, for as long as that comes.
@@ -170,7 +170,7 @@ impl App {
             stopping: watch::Sender::new(false),
             woken: watch::Sender::new(0),
             launches: Semaphore::new(LAUNCHES_MAX),
-            keeps: Semaphore::new(KEEPS_MAX),
+            keeps: Arc::new(Semaphore::new(KEEPS_MAX)),
             briefs: Semaphore::new(BRIEFS_MAX),
             intakes: Semaphore::new(INTAKES_MAX),
             tool_sets: Mutex::default(),

@@ -8,6 +8,7 @@ use orch_core::state::change::ChangeState;
 use orch_core::state::document::DocumentState;
 use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::EntityKind;
+use orch_store::ReadView;
 
 use crate::app::App;
 use crate::error_chain::chain;
@@ -27,7 +28,7 @@ pub(crate) fn of_run(app: &App, run: &Run, task: &Task, project: &Project) -> Re
     let gates = run.base.as_deref().map(|commit| gates::on(app, project, commit).run).unwrap_or_default();
     let role = run.agent.as_ref().and_then(|agent| app.roles.named(&project.slug, agent.role.as_deref()?));
     let agent = run.agent.as_ref().and_then(|agent| app.config.agents.agents.get(&agent.name));
-    let requirements = requirements(app, task, project)?;
+    let requirements = app.store.read(|view| requirements(view, task, project))?;
     let texts = [&task.title].into_iter().chain(&task.spec.acceptance);
     let texts = texts.map(String::as_str).chain(requirements.iter().map(|(_, _, text)| text.as_str()));
     let files = files(app, run, named_files(texts));
@@ -61,18 +62,24 @@ fn messages<'t>(app: &App, task: &'t Task, run: &Run) -> Result<Vec<&'t Message>
     Ok(all.filter(is_new).collect())
 }
 
-/// Those that the task serves, as its project has approved them last: key, title, text.
+/// One of its project that a task serves: key, title, text.
+pub(crate) type TaskRequirement = (String, String, String);
+
+/// Those that the task serves, as its project has approved them last.
+///
+/// # Errors
+/// When the state cannot be read.
 pub(crate) fn requirements(
-    app: &App,
+    view: &ReadView<'_>,
     task: &Task,
     project: &Project,
-) -> Result<Vec<(String, String, String)>, ReadError> {
+) -> Result<Vec<TaskRequirement>, ReadError> {
     let keys = &task.spec.requirements;
     if keys.is_empty() {
         return Ok(Vec::new());
     }
     let of_project = Filter { project: Some(project.id), ..Filter::default() };
-    let versions = app.store.read(|view| view.list::<Requirements>(&of_project))?;
+    let versions = view.list::<Requirements>(&of_project)?;
     let Some(approved) = versions.iter().rev().find(|version| version.state == DocumentState::Approved) else {
         return Ok(Vec::new());
     };

@@ -19,6 +19,7 @@ use orch_proto::EntityKind;
 use orch_proto::view::LogStream;
 
 use crate::app::App;
+use crate::briefs::TaskRequirement;
 use crate::error_chain::chain;
 use crate::sessions;
 use crate::tools::Answer;
@@ -30,12 +31,12 @@ const LOG_PIECE_BYTES: usize = 1 << 20;
 const SHELL: &str = "sh";
 
 /// All that decides what the steps of an attempt at the task leave, or what the session of the agent that does it is about, when
-/// something of that is to be kept and all of it is known.
+/// something of that is to be kept and all of it is known. An agent comes with the requirements that it is told of.
 pub(crate) fn inputs(
     app: &App,
     (task, project): (&Task, &Project),
     base: Option<&str>,
-    agent: Option<&AgentUse>,
+    agent: Option<(&AgentUse, &[TaskRequirement])>,
 ) -> Option<Inputs> {
     let work = &task.spec.work;
     let Work::Steps { tools, blueprint, .. } = work else {

@@ -6,6 +6,7 @@
 //! session and no run: the next attempt begins anew, and the reason is on record.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use orch_adapters::agent::{AgentKind, HOME_KEPT, Settings, session_of};
 use orch_adapters::executor;
@@ -21,11 +22,13 @@ use orch_proto::id::RunId;
 use orch_sandbox::Secrets;
 use orch_sandbox::spec::{Limits, RunSpec};
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::app::App;
+use crate::briefs::TaskRequirement;
 use crate::error_chain::chain;
 use crate::jail::{self, Jail};
-use crate::{agents, briefs, checkpoints};
+use crate::{agents, checkpoints};
 
 /// The step that makes the files an agent works on: those of its session are kept in its name.
 const MADE_BY: u32 = 0;
@@ -33,24 +36,25 @@ const MADE_BY: u32 = 0;
 const KEPT_MAX: u32 = 5;
 /// How much may be written to keep the files of one: they are copied twice, as objects and as a bundle.
 const DISK_BYTES_MAX: u64 = 4 << 30;
+/// How long that may take, in milliseconds: others wait for their turn.
+const KEEP_MS_MAX: u64 = 5 * 60 * 1_000;
 
 /// Where the agent of a run keeps its sessions, on the host.
 pub(crate) fn home(app: &App, run: RunId) -> PathBuf {
     app.dirs.run_out(run).join(HOME_KEPT)
 }
 
-/// All that decides whether a session goes on with the same work: the agent's program and what it is told; none when something of it is
-/// not known, or the agent has no sessions.
+/// All that decides whether a session goes on with the same work: the agent's program and what it is told, the requirements that the task
+/// serves included; none when something of it is not known, or the agent has no sessions.
 pub(crate) fn inputs(
     app: &App,
     (task, project): (&Task, &Project),
     base: Option<&str>,
-    agent: &AgentUse,
+    (agent, requirements): (&AgentUse, &[TaskRequirement]),
 ) -> Option<Inputs> {
     let (program, settings) = agents::fingerprints(app, agent)?;
     let Settings { arguments, environment, files } = settings;
     let role = agent.role.as_deref().and_then(|role| app.roles.named(&project.slug, role));
-    let requirements = briefs::requirements(app, task, project).ok()?;
     let programs = [
         ("agent", program),
         ("settings", Digest::of_json(&(arguments, environment, files))),
@@ -61,17 +65,19 @@ pub(crate) fn inputs(
     Some(checkpoints::inputs_of(app, (&task.spec.work, base), programs))
 }
 
-/// Takes in the session that a run left which is over with this outcome, if it was interrupted. What is to be put on record of that.
-/// Blocks.
+/// The turn of a run that is over with this outcome and of which [`take`] takes in a session; none for any other. It is waited for before
+/// there is a thread: after the host was away all of its runs come at once, and threads that stood there would be everybody's.
+pub(crate) async fn turn(keeps: &Arc<Semaphore>, run: &Run, outcome: &RunOutcome) -> Option<OwnedSemaphorePermit> {
+    if run.agent.is_none() || !is_left(run, outcome) {
+        return None;
+    }
+    Arc::clone(keeps).acquire_owned().await.ok()
+}
+
+/// Takes in the session that a run left which is over with this outcome, if it was interrupted, in its [`turn`]. What is to be put on
+/// record of that. Blocks.
 pub(crate) fn take(app: &App, run: &Run, agent: &AgentUse, outcome: &RunOutcome) -> Option<Command> {
-    let is_interrupted = match outcome {
-        RunOutcome::Lost { .. } => true,
-        RunOutcome::Failed { class, .. } => matches!(class, FailureClass::Infrastructure | FailureClass::Host),
-        RunOutcome::TimedOut { .. } | RunOutcome::Cancelled { .. } | RunOutcome::Succeeded => false,
-    };
-    let has_worked = run.purpose == RunPurpose::Work && run.started_at.is_some();
-    let is_known = run.session.left.is_some() || run.steps.first().is_none_or(|step| step.inputs.is_none());
-    if !is_interrupted || !has_worked || is_known || run.cancel_requested.is_some() {
+    if !is_left(run, outcome) {
         return None;
     }
     let (left, commit) = match left_of(app, run, agent) {
@@ -82,6 +88,18 @@ pub(crate) fn take(app: &App, run: &Run, agent: &AgentUse, outcome: &RunOutcome)
         }
     };
     Some(Command::KeepSession { run: run.id, fence: run.fence, left, commit })
+}
+
+/// Whether a session is to be taken in that the agent of a run left which is over with this outcome.
+fn is_left(run: &Run, outcome: &RunOutcome) -> bool {
+    let is_interrupted = match outcome {
+        RunOutcome::Lost { .. } => true,
+        RunOutcome::Failed { class, .. } => matches!(class, FailureClass::Infrastructure | FailureClass::Host),
+        RunOutcome::TimedOut { .. } | RunOutcome::Cancelled { .. } | RunOutcome::Succeeded => false,
+    };
+    let has_worked = run.purpose == RunPurpose::Work && run.started_at.is_some();
+    let is_known = run.session.left.is_some() || run.steps.first().is_none_or(|step| step.inputs.is_none());
+    is_interrupted && has_worked && !is_known && run.cancel_requested.is_none()
 }
 
 /// The name of the session, and its files as a commit in the repository.
@@ -113,8 +131,10 @@ fn left_of(app: &App, run: &Run, agent: &AgentUse) -> Result<(String, CommitId),
 /// Keeps the files of a run's workspace in the repository.
 fn files_of(app: &App, run: &Run) -> Result<CommitId, String> {
     app.jails_hold().map_err(|error| chain(&error))?;
-    // After the host was away all of its runs come at once.
-    let _turn = Handle::current().block_on(app.keeps.acquire());
+    // Who waited for its turn until now has the next daemon look.
+    if *app.stopping.borrow() {
+        return Err("the daemon stops".to_owned());
+    }
     if app.shortage().is_some() {
         return Err("the disk of the state is nearly full".to_owned());
     }
@@ -137,8 +157,11 @@ fn files_of(app: &App, run: &Run) -> Result<CommitId, String> {
     let kept = jail::spec(jail).map_err(|error| chain(&error)).and_then(|(_, spec)| {
         // As that run saw it: what it changed lies on a prepared checkout, where there was one.
         let layers = roots.get(1..).filter(|layers| !layers.is_empty());
-        let limits = Limits { disk_bytes: Some(DISK_BYTES_MAX), ..spec.limits.clone() };
-        let spec = RunSpec { workspace, workspace_base: layers.map(<[PathBuf]>::to_vec), limits, ..spec };
+        let limits = Limits { disk_bytes: Some(DISK_BYTES_MAX), wall_ms: KEEP_MS_MAX, ..spec.limits.clone() };
+        let mut spec = RunSpec { workspace, workspace_base: layers.map(<[PathBuf]>::to_vec), limits, ..spec };
+        for step in &mut spec.steps {
+            step.timeout_ms = KEEP_MS_MAX;
+        }
         let none = Secrets::new();
         let done = jail::execute(&*app.executor, &place, (&spec, &none), app.stopped());
         Handle::current().block_on(done).map_err(|error| chain(&error))?;
@@ -173,4 +196,58 @@ pub(crate) fn is_needed(app: &App, run: &Run, task: &Task) -> bool {
     };
     // What cannot be looked up stays.
     app.store.read(|view| view.get::<Run>(last)).map_or(true, |last| last.is_some_and(takes_it_up))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use orch_core::actor::Actor;
+    use orch_core::entity::{Entity as _, Meta, PlannedStep, RunEvent};
+    use orch_core::ids::sample_id;
+    use orch_core::recipe::Access;
+    use orch_proto::Timestamp;
+
+    use super::*;
+
+    /// One under way, of an agent or not.
+    fn run(agent: Option<Box<AgentUse>>) -> Run {
+        let actor = Actor::daemon("runner");
+        let meta = Meta { at: Timestamp::default(), actor: &actor };
+        let queued = RunEvent::Queued {
+            project: sample_id(1),
+            number: 7,
+            task: sample_id(2),
+            purpose: RunPurpose::Work,
+            attempt: 1,
+            fence: 1,
+            steps: vec![PlannedStep { inputs: Some(Digest::ZERO), ..PlannedStep::new("checkout", "git") }],
+            base: None,
+            tree: None,
+            required_level: 0,
+            reason: String::new(),
+            priority: 0,
+            access: Access::default(),
+            asks: Box::default(),
+            agent,
+        };
+        let run = Run::apply(None, sample_id(3), &queued, meta).unwrap();
+        Run { started_at: Some(Timestamp::default()), ..run }
+    }
+
+    /// Polled by hand, so that waiting in a thread would be waiting for ever.
+    #[test]
+    fn a_turn_is_waited_for_in_no_thread_and_by_nobody_but_interrupted_agents() {
+        let of_agent = run(serde_json::from_str(r#"{"name":"coder","kind":"codex"}"#).unwrap());
+        let of_steps = run(None);
+        let lost = RunOutcome::Lost { reason: "the host went down".into() };
+        let keeps = Arc::new(Semaphore::new(1));
+        let asked = |run: &Run, outcome: &RunOutcome| turn(&keeps, run, outcome).now_or_never();
+        let held = asked(&of_agent, &lost).expect("there is one").expect("it has a session");
+        assert!(asked(&of_agent, &lost).is_none(), "it waits");
+        for (run, outcome) in [(&of_steps, &lost), (&of_agent, &RunOutcome::Succeeded)] {
+            assert!(asked(run, outcome).is_some_and(|turn| turn.is_none()), "{outcome:?}");
+        }
+        drop(held);
+        assert!(asked(&of_agent, &lost).is_some_and(|turn| turn.is_some()), "the next one");
+    }
 }

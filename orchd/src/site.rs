@@ -109,10 +109,19 @@ pub trait Site: Send + Sync + Sized + 'static {
     fn end_models(self: &Arc<Self>, run: RunId);
     /// Takes what a living run says over its channel, until what this answers is dropped.
     fn serve_channel(self: &Arc<Self>, run: &Run) -> Option<Served>;
-    /// What decides what the next attempt at a task leaves, which this agent makes if one does, when something of that is to be kept. Blocks.
-    fn inputs(&self, task: &Task, project: &Project, agent: Option<&AgentUse>) -> Option<Inputs>;
-    /// Takes in what a run kept that is over with this outcome; what is to be put on record of that. Blocks.
-    fn take_kept(&self, run: &Run, outcome: &RunOutcome) -> Option<Command>;
+    /// What decides what the next attempt at a task leaves, which this agent makes if one does, when something of that is to be kept, by
+    /// the state in `view`. Blocks.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn inputs(
+        &self,
+        view: &ReadView<'_>,
+        of: (&Task, &Project),
+        agent: Option<&AgentUse>,
+    ) -> Result<Option<Inputs>, ReadError>;
+    /// Takes in what a run kept that is over with this outcome; what is to be put on record of that.
+    fn take_kept(self: &Arc<Self>, run: Run, outcome: RunOutcome) -> impl Future<Output = Option<Command>> + Send;
     /// Forgets what runs of a project kept and no attempt will go on from. Blocks.
     fn forget_kept(&self, project: ProjectId);
     /// Makes sure that an attempt which was not seen to start never does; false when it has started all the same. Blocks.

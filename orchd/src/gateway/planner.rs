@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use bytes::Bytes;
 use orch_adapters::gateway::{Answered, Api, Asked, Ledger, Opened, Refusal, Way};
 use orch_core::command::{Command, PlanningCommand};
 use orch_core::decide::{Standing, standing_of};
@@ -36,6 +38,8 @@ pub(crate) struct PlannerBook {
     recording: Mutex<()>,
     /// Why nothing more may be asked, once something was not to be.
     refused: watch::Sender<Option<String>>,
+    /// How much of what passed is kept, in bytes.
+    kept: AtomicU64,
 }
 
 /// The books of one planning.
@@ -77,13 +81,13 @@ impl Ledger for PlannerBooks {
         let (model, output) = (asked.model.as_deref().and_then(model_name), books::output(&asked));
         let body_bytes = asked.body.len() as u64;
         let until = asked.patience.map(|patience| Instant::now() + patience);
-        texts::keep(&self.app, asked.body).await;
         let request = ModelRequest { path: asked.path, model: model.clone(), body: asked.digest, body_bytes };
         let reserved = reserved(&self.app, &request, output);
         let mut has_waited = false;
         loop {
             let recorded = self.record(&request, reserved).await;
             if let Some(number) = recorded.inspect_err(|refusal| self.refuse(refusal))? {
+                self.keep(number, asked.body).await;
                 return Ok(Opened { ticket: Ticket { number, model, output }, has_waited });
             }
             has_waited = true;
@@ -97,7 +101,7 @@ impl Ledger for PlannerBooks {
         let tokens = books::tokens_of(&answered, ticket.output);
         let cost = cost(&self.app, names, &tokens);
         let body = (!answered.body.is_empty()).then(|| Digest::of(&answered.body));
-        texts::keep(&self.app, answered.body.into()).await;
+        self.keep(ticket.number, answered.body.into()).await;
         drop(answered.hold);
         let answer = ModelAnswer {
             status: answered.status,
@@ -145,6 +149,15 @@ impl PlannerBooks {
     /// Why something was not to be asked, if anything was.
     pub(crate) fn refusal(&self) -> Option<String> {
         self.book.refused.borrow().clone()
+    }
+
+    /// Keeps a text of an exchange, as long as it is not too much. What was kept before this daemon is not counted.
+    async fn keep(&self, number: u32, body: Bytes) {
+        if texts::has_room(&self.book.kept, body.len() as u64) {
+            return texts::keep(&self.app, body).await;
+        }
+        let project = self.project;
+        tracing::warn!(%project, number, "what passes between the planner and its model is not kept any more: it is too much");
     }
 
     /// Begins anew with what may be asked.

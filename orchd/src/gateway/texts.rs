@@ -10,8 +10,17 @@ use crate::app::{App, blocking};
 use crate::error_chain::chain;
 use crate::exchanges;
 
-/// How much of what passed between a run and its models is kept, in bytes. Beyond it the record has the digest alone.
+/// How much of what passed between a run, or a planning, and its models is kept, in bytes. Beyond it the record has the digest alone.
 const KEPT_BYTES_MAX: u64 = 1 << 30;
+
+/// Whether there is room for so much more beside what is kept, which it then counts in.
+pub(super) fn has_room(kept: &AtomicU64, bytes: u64) -> bool {
+    let has_room = kept.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= KEPT_BYTES_MAX;
+    if !has_room {
+        kept.fetch_sub(bytes, Ordering::Relaxed);
+    }
+    has_room
+}
 
 /// Keeps a text, of which the record has the digest. Without room for it the digest is what is left.
 pub(crate) async fn keep(app: &Arc<App>, body: Bytes) {
@@ -33,9 +42,7 @@ impl Books {
         if body.is_empty() {
             return;
         }
-        let (kept, bytes) = (self.kept().await, body.len() as u64);
-        if kept.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > KEPT_BYTES_MAX {
-            kept.fetch_sub(bytes, Ordering::Relaxed);
+        if !has_room(self.kept().await, body.len() as u64) {
             tracing::warn!(run = %self.run, number, "what passes between an agent and its model is not kept any more: it is too much");
             return;
         }

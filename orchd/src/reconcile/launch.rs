@@ -26,12 +26,11 @@ use orch_store::ExecuteError;
 use super::{PassError, gates, lease, settle};
 use crate::agents::{self, AgentError, RunAgent};
 use crate::app::{App, blocking};
-use crate::checkpoints;
 use crate::error_chain::chain;
-use crate::gateway;
 use crate::site::{Launched, Lookout, Site};
 use crate::tools::{Answer, State, ToolError};
 use crate::workspaces::Start;
+use crate::{briefs, checkpoints, gateway};
 
 /// Why a run does not start.
 #[derive(Debug, thiserror::Error)]
@@ -150,31 +149,37 @@ pub(super) async fn try_launch(app: &Arc<App>, run: &Run) -> Result<Launched<Own
             Launched::Unknown
         }
         Err(error) => {
-            let class = match &error {
-                LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
-                // The next attempt waits for the tool, is another one, or begins anew.
-                LaunchError::Agent(
-                    AgentError::Tool { .. } | AgentError::Server { .. } | AgentError::Session { .. },
-                )
-                | LaunchError::Installed(_)
-                | LaunchError::OtherRole { .. } => FailureClass::Infrastructure,
-                LaunchError::Tool { tool, .. } if is_of_recipe(app, tool) => FailureClass::Infrastructure,
-                // Trying again does not help before somebody mends the host.
-                LaunchError::Tool { .. }
-                | LaunchError::OtherTool { .. }
-                | LaunchError::Provider(_)
-                | LaunchError::Agent(_)
-                | LaunchError::NotAllowed { .. }
-                | LaunchError::NoIsolation
-                | LaunchError::NoChannel
-                | LaunchError::Secret(..)
-                | LaunchError::NoVariable { .. } => FailureClass::Isolation,
-                error if is_full(error) => FailureClass::Host,
-                _ => FailureClass::Infrastructure,
-            };
+            let class = class_of(&error, |tool| is_of_recipe(app, tool));
             Launched::Refused(RunOutcome::Failed { class, reason: chain(&error) })
         }
     })
+}
+
+/// Whose fault it is that a run does not start; `is_of_recipe` says whether a recipe installs a tool.
+fn class_of(error: &LaunchError, is_of_recipe: impl Fn(&str) -> bool) -> FailureClass {
+    match error {
+        // Whatever it was that could not be written.
+        error if is_full(error) => FailureClass::Host,
+        LaunchError::Job(_) | LaunchError::Recipes(_) => FailureClass::Task,
+        // The session is at fault: the next attempt begins anew.
+        LaunchError::Agent(AgentError::Session { .. }) => FailureClass::Agent,
+        // The next attempt waits for the tool, or is another one.
+        LaunchError::Agent(AgentError::Tool { .. } | AgentError::Server { .. })
+        | LaunchError::Installed(_)
+        | LaunchError::OtherRole { .. } => FailureClass::Infrastructure,
+        LaunchError::Tool { tool, .. } if is_of_recipe(tool) => FailureClass::Infrastructure,
+        // Trying again does not help before somebody mends the host.
+        LaunchError::Tool { .. }
+        | LaunchError::OtherTool { .. }
+        | LaunchError::Provider(_)
+        | LaunchError::Agent(_)
+        | LaunchError::NotAllowed { .. }
+        | LaunchError::NoIsolation
+        | LaunchError::NoChannel
+        | LaunchError::Secret(..)
+        | LaunchError::NoVariable { .. } => FailureClass::Isolation,
+        _ => FailureClass::Infrastructure,
+    }
 }
 
 /// Starts a run. What its agent is told, if it has one, is on record before.
@@ -287,7 +292,7 @@ fn launch(
     let keeps = |work: &Work| work.keeps_changes() || job::keeps_checkpoints(work);
     let out_if_kept = Some(&out).filter(|_| work.is_some_and(keeps));
     let goes_on = run.session.from.is_some();
-    if (goes_on || work.is_some_and(job::keeps_checkpoints)) && !has_planned_inputs(app, (run, task, project)) {
+    if (goes_on || work.is_some_and(job::keeps_checkpoints)) && !has_planned_inputs(app, (run, task, project))? {
         return Err(LaunchError::OtherInputs);
     }
     for path in [&directory, &workspace].into_iter().chain(out_if_kept) {
@@ -338,10 +343,16 @@ fn launch(
 }
 
 /// Whether the checkpoints of a run are decided by what they were planned with: a program may have become another since.
-fn has_planned_inputs(app: &App, (run, task, project): (&Run, &Task, &Project)) -> bool {
-    let inputs = checkpoints::inputs(app, (task, project), run.base.as_deref(), run.agent.as_ref());
-    let planned = job::work_steps(&task.spec.work, inputs.as_ref(), run.agent.as_ref());
-    planned.iter().map(|step| step.inputs).eq(run.steps.iter().map(|step| step.inputs))
+fn has_planned_inputs(app: &App, (run, task, project): (&Run, &Task, &Project)) -> Result<bool, AgentError> {
+    let agent = run.agent.as_ref();
+    let told = match agent {
+        Some(_) => app.store.read(|view| briefs::requirements(view, task, project)).map_err(AgentError::Brief)?,
+        None => Vec::new(),
+    };
+    let told = agent.map(|agent| (agent, told.as_slice()));
+    let inputs = checkpoints::inputs(app, (task, project), run.base.as_deref(), told);
+    let planned = job::work_steps(&task.spec.work, inputs.as_ref(), agent);
+    Ok(planned.iter().map(|step| step.inputs).eq(run.steps.iter().map(|step| step.inputs)))
 }
 
 /// The limits of a run: what its task asks for in place of what every run has, and no longer than until its deadline.
@@ -523,5 +534,18 @@ mod tests {
         for now in [&[][..], &[step("build")], &[step("build"), step("lint")]] {
             assert!(!is_promised(now, &steps), "{now:?}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_the_hosts_fault_whatever_was_to_be_written() {
+        let class = |error: LaunchError| class_of(&error, |_| false);
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+            assert_eq!(class(AgentError::Prompt(kind.into()).into()), FailureClass::Host);
+            assert_eq!(class(AgentError::Files(kind.into()).into()), FailureClass::Host);
+            assert_eq!(class(LaunchError::Directories(kind.into())), FailureClass::Host);
+        }
+        assert_eq!(class(AgentError::Prompt(ErrorKind::PermissionDenied.into()).into()), FailureClass::Isolation);
+        assert_eq!(class(AgentError::Server { name: "coder".into() }.into()), FailureClass::Infrastructure);
+        assert_eq!(class(LaunchError::Gone("its task")), FailureClass::Infrastructure);
     }
 }

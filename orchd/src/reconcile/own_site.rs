@@ -13,7 +13,7 @@ use orch_core::view::ReadError;
 use orch_proto::Timestamp;
 use orch_proto::id::{ProjectId, RunId};
 use orch_sandbox::exit_record::ExitRecord;
-use orch_store::{Committed, ExecuteError, Store};
+use orch_store::{Committed, ExecuteError, ReadView, Store};
 use tokio::sync::watch;
 
 use super::changes::{self, Front};
@@ -27,7 +27,7 @@ use crate::gateway;
 use crate::kept_book::KeptBook;
 use crate::site::{Hindered, Launched, Moved, NotTaken, Served, Site};
 use crate::troubles::Troubles;
-use crate::{agents, checkpoints};
+use crate::{agents, briefs, checkpoints, sessions};
 
 impl Site for App {
     type Watch = Watch;
@@ -163,12 +163,25 @@ impl Site for App {
         settle::take_in(self, run, exit, hindered)
     }
 
-    fn inputs(&self, task: &Task, project: &Project, agent: Option<&AgentUse>) -> Option<Inputs> {
-        checkpoints::inputs(self, (task, project), project.head.as_deref(), agent)
+    fn inputs(
+        &self,
+        view: &ReadView<'_>,
+        (task, project): (&Task, &Project),
+        agent: Option<&AgentUse>,
+    ) -> Result<Option<Inputs>, ReadError> {
+        let told = if agent.is_some() { briefs::requirements(view, task, project)? } else { Vec::new() };
+        let agent = agent.map(|agent| (agent, told.as_slice()));
+        Ok(checkpoints::inputs(self, (task, project), project.head.as_deref(), agent))
     }
 
-    fn take_kept(&self, run: &Run, outcome: &RunOutcome) -> Option<Command> {
-        checkpoints::take(self, run, outcome)
+    async fn take_kept(self: &Arc<Self>, run: Run, outcome: RunOutcome) -> Option<Command> {
+        let turn = sessions::turn(&self.keeps, &run, &outcome).await;
+        let app = Arc::clone(self);
+        blocking(move || {
+            let _turn = turn;
+            checkpoints::take(&app, &run, &outcome)
+        })
+        .await
     }
 
     fn forget_kept(&self, project: ProjectId) {

@@ -138,7 +138,7 @@ fn start_of(app: &impl Site, view: &ReadView<'_>, task: TaskId, reason: String) 
         Work::Agent { capability } => app.agent_for(&project, capability),
         Work::Steps { .. } => None,
     };
-    let inputs = app.inputs(&task, &project, agent.as_ref());
+    let inputs = app.inputs(view, (&task, &project), agent.as_ref())?;
     Ok(Some(Command::StartRun {
         task: task.id,
         base: project.head,

@@ -106,10 +106,7 @@ pub(super) async fn ended<S: Site>(
 
 /// Takes in what an interrupted run kept, before it is over on record: the next attempt begins with that.
 async fn take_kept<S: Site>(app: &Arc<S>, run: Run, outcome: RunOutcome) -> Result<(), PassError> {
-    let taken = {
-        let site = Arc::clone(app);
-        app.blocking(move || site.take_kept(&run, &outcome)).await
-    };
+    let taken = app.take_kept(run, outcome).await;
     let is_in_vain =
         matches!(&taken, Some(Command::KeepSession { left: LeftSession::NotKept { .. }, .. })) && app.is_stopping();
     // The next daemon looks at it again.

@@ -66,10 +66,11 @@ pub(super) enum InstallError {
 
 impl InstallError {
     /// Whether it may be otherwise a little later.
-    const fn is_passing(&self) -> bool {
+    fn is_passing(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_passing(),
-            Self::TooSlow | Self::Prepare(_) | Self::Read(_) | Self::Cache(ToolCacheError::Io { .. }) => true,
+            Self::Cache(error) => error.is_hosts(),
+            Self::TooSlow | Self::Prepare(_) | Self::Read(_) => true,
             Self::Jail(error) => matches!(error, JailError::Submit(_) | JailError::Lost | JailError::Escapes { .. }),
             _ => false,
         }
@@ -139,6 +140,8 @@ async fn there(app: &Arc<App>, name: &str, key: Digest) -> Result<Option<Tool>, 
         let tools = &app.recipe_tools;
         let error = match tools.cache.find(key) {
             Ok(found) => return Ok(found),
+            // It may be as it was.
+            Err(error) if error.is_hosts() => return Err(error.into()),
             Err(error) => error,
         };
         tracing::warn!(tool = name, error = chain(&error), "it is installed anew");
@@ -155,16 +158,26 @@ async fn there(app: &Arc<App>, name: &str, key: Digest) -> Result<Option<Tool>, 
 
 /// Runs that are under way and have the tool with this key, by name, and agents that plan with it.
 pub(crate) fn users(app: &App, key: Digest) -> Result<Vec<String>, ReadError> {
-    let open = app.store.read(|view| view.list::<Run>(&Filter::default().open()))?;
-    let has = |tools: &[InstalledTool]| tools.iter().any(|tool| tool.recipe == key);
-    let runs = open.iter().filter(|run| has(&run.tools)).map(|run| EntityKind::Run.short(run.number));
-    let projects = app.store.read(|view| view.list::<Project>(&Filter::default()))?;
-    let plans = |project: &&Project| {
-        let turn = project.planning.as_ref().and_then(|planning| planning.turn.as_ref());
-        turn.is_some_and(|turn| has(&turn.tools))
+    let has = |(_, tools): &(String, Vec<InstalledTool>)| tools.iter().any(|tool| tool.recipe == key);
+    Ok(in_use(app)?.into_iter().filter(has).map(|(user, _)| user).collect())
+}
+
+/// Who has installed tools, by name, and which.
+pub(super) fn in_use(app: &App) -> Result<Vec<(String, Vec<InstalledTool>)>, ReadError> {
+    app.store.read(|view| {
+        let open = view.list::<Run>(&Filter::default().open())?;
+        Ok(held(open, view.list::<Project>(&Filter::default())?))
+    })
+}
+
+/// What runs that are under way have, and agents that plan: also when the planning is over, and what became of its agent is not known.
+fn held(open: Vec<Run>, projects: Vec<Project>) -> Vec<(String, Vec<InstalledTool>)> {
+    let of_run = |run: Run| (EntityKind::Run.short(run.number), run.tools);
+    let of_planner = |project: Project| {
+        let turn = project.planning?.turn?;
+        Some((format!("the planner of {}", project.slug), turn.tools))
     };
-    let planners = projects.iter().filter(plans).map(|project| format!("the planner of {}", project.slug));
-    Ok(runs.chain(planners).collect())
+    open.into_iter().map(of_run).chain(projects.into_iter().filter_map(of_planner)).collect()
 }
 
 /// What no installation is given, whatever its recipe says.
@@ -259,4 +272,84 @@ fn spec(app: &App, recipe: &ToolRecipe, draft: &Path) -> Result<(PathBuf, RunSpe
     spec.env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
     spec.env.extend(recipe.env.iter().map(|(name, value)| (name.to_string(), value.clone())));
     Ok((place, spec))
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_core::actor::Actor;
+    use orch_core::entity::{
+        Entity as _, Meta, PlannerUse, PlanningEvent, PlanningSubject, ProjectEvent, RepositorySource, RunEvent,
+        RunPurpose, ServerUse, Told, TurnEnd,
+    };
+    use orch_core::ids::sample_id;
+    use orch_core::state::planning::PlanningStep;
+    use orch_proto::Timestamp;
+
+    use super::*;
+
+    fn run(tools: Vec<InstalledTool>) -> Run {
+        let actor = Actor::daemon("runner");
+        let meta = Meta { at: Timestamp::default(), actor: &actor };
+        let queued = RunEvent::Queued {
+            project: sample_id(1),
+            number: 7,
+            task: sample_id(2),
+            purpose: RunPurpose::Work,
+            attempt: 1,
+            fence: 1,
+            steps: Vec::new(),
+            base: None,
+            tree: None,
+            required_level: 0,
+            reason: String::new(),
+            priority: 0,
+            access: Access::default(),
+            asks: Box::default(),
+            agent: None,
+        };
+        let run = Run::apply(None, sample_id(3), &queued, meta).unwrap();
+        Run::apply(Some(run), sample_id(3), &RunEvent::Equipped { tools }, meta).unwrap()
+    }
+
+    fn project(events: &[PlanningEvent]) -> Project {
+        let actor = Actor::daemon("planner");
+        let meta = Meta { at: Timestamp::default(), actor: &actor };
+        let (slug, source) = ("shop".to_owned(), RepositorySource::Empty);
+        let created = ProjectEvent::Created { number: 1, slug, source, protected_paths: Vec::new() };
+        let made = Project::apply(None, sample_id(1), &created, meta).unwrap();
+        events.iter().fold(made, |project, event| {
+            let event = ProjectEvent::Planning { number: 1, event: Box::new(event.clone()) };
+            Project::apply(Some(project), sample_id(1), &event, meta).unwrap()
+        })
+    }
+
+    fn planner() -> PlannerUse {
+        PlannerUse {
+            server: ServerUse { name: "local".into(), api: "ollama".into(), url: "http://127.0.0.1:11434".into() },
+            model: String::new(),
+            protocol: "chat".into(),
+            temperature_percent: None,
+            prompt_tokens: 1_000,
+            output_tokens: 1_000,
+            fallback: None,
+            agent: None,
+        }
+    }
+
+    #[test]
+    fn an_agent_whose_planning_is_over_has_its_tools_until_its_end_is_known() {
+        let (recipe, content) = (Digest::of(b"recipe"), Digest::ZERO);
+        let tools = vec![InstalledTool { name: "codex".into(), version: "1".into(), recipe, content }];
+        let told = Told { prompt: Digest::ZERO, bytes: 0 };
+        let subject = PlanningSubject::Requirements { vision: sample_id(4) };
+        let events = [
+            PlanningEvent::Asked { subject, planner: planner() },
+            PlanningEvent::AgentStarted { turn: 1, told, tools: tools.clone() },
+            PlanningEvent::Ended { step: PlanningStep::Cancelled { reason: "too slow".into() } },
+            PlanningEvent::AgentEnded { turn: 1, end: TurnEnd::Stopped },
+        ];
+        let users = held(vec![run(tools.clone())], vec![project(&events[..3])]);
+        assert_eq!(users, [("R-7".to_owned(), tools.clone()), ("the planner of shop".to_owned(), tools)]);
+        assert!(held(Vec::new(), vec![project(&events[..1]), project(&events)]).is_empty());
+    }
 }

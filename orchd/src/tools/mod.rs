@@ -205,6 +205,15 @@ impl RecipeTools {
         network.questions(&Access { network: asked.map(reach).collect(), ..Access::default() })
     }
 
+    /// The digest of the files of a tool that is there, by its record: there may be many, and who looks at them all takes its time.
+    /// Who uses it looks ([`Self::installed`]).
+    pub(crate) fn content(&self, name: &str) -> Option<Digest> {
+        match self.records.state(name) {
+            State::Ready(tool) => Some(tool.record.content),
+            _ => None,
+        }
+    }
+
     /// The tool, after a look at its files: nobody changes them, and who did is noticed.
     pub(crate) fn installed(&self, name: &str) -> Result<Tool, ToolError> {
         let (_, _, key) = self.made_from(name)?;
@@ -218,7 +227,10 @@ impl RecipeTools {
             }
             Err(error) => {
                 tracing::error!(tool = name, error = chain(&error), "an installed tool cannot be used");
-                self.records.set(name, broken(&error));
+                // What the host could not read just now may be as it was.
+                if !error.is_hosts() {
+                    self.records.set(name, broken(&error));
+                }
                 Err(error.into())
             }
         }
@@ -298,10 +310,11 @@ pub(crate) fn hosts(recipe: &ToolRecipe, source: &Source) -> Vec<Domain> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::time::Instant;
 
     use orch_adapters::recipe_store::RecipeStore;
-    use orch_adapters::tool_cache::Mirror;
+    use orch_adapters::tool_cache::{Made, Mirror, TreeError};
     use tempfile::TempDir;
 
     use super::*;
@@ -319,6 +332,21 @@ mod tests {
         let recipes = RecipeStore::install(&directory.path().join("recipes"), Some(own)).unwrap().tools().unwrap();
         let cache = ToolCache::open(&directory.path().join("tools")).unwrap();
         (directory, RecipeTools::open(recipes, cache, mirrors))
+    }
+
+    /// Installs the one of its own; where it lies.
+    fn install(tools: &RecipeTools) -> Tool {
+        let (recipe, source, key) = tools.made_from("sh").unwrap();
+        let draft = tools.cache.draft(key).unwrap();
+        let tree = draft.join("work");
+        fs::create_dir_all(tree.join("bin")).unwrap();
+        fs::write(tree.join("bin/sh"), "#!/bin/true\n").unwrap();
+        fs::set_permissions(tree.join("bin/sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        let made = Made { key, recipe, source, at: crate::clock::now(), by: "alice" };
+        let tool = tools.cache.keep((&draft, &tree), &made).unwrap();
+        tools.cache.discard(&draft).unwrap();
+        tools.records.set("sh", State::Ready(Box::new(tool.clone())));
+        tool
     }
 
     fn allowed(hosts: &[&str]) -> NetworkConfig {
@@ -359,6 +387,55 @@ mod tests {
         let mirror = (Domain::parse("example.org").unwrap(), Mirror::parse("http://127.0.0.1:9").unwrap());
         let (_directory, mirrored) = tools(Mirrors::new([mirror].into()));
         assert!(said(&mirrored, "sh@1.0", &allowed(&["a.org"])).contains("about to be installed"));
+    }
+
+    /// A link to itself can be read by nobody, root included, and is in the way of nothing that is moved back.
+    #[test]
+    fn what_the_host_cannot_read_for_a_moment_stays_as_it_is() {
+        let (_directory, tools) = tools(Mirrors::default());
+        let tool = install(&tools);
+        let record = tool.root.with_file_name("tool.json");
+        for path in [&tool.root, &record] {
+            let aside = path.with_file_name("aside");
+            fs::rename(path, &aside).unwrap();
+            symlink(path, path).unwrap();
+            let error = tools.installed("sh").unwrap_err();
+            let is_io = |error: &ToolError| match error {
+                ToolError::Cache(ToolCacheError::Tree(TreeError::Io { .. })) => *path == tool.root,
+                ToolError::Cache(ToolCacheError::Io { .. }) => *path == record,
+                _ => false,
+            };
+            assert!(is_io(&error), "{error:?}");
+            assert_eq!(tools.state("sh"), State::Ready(Box::new(tool.clone())));
+            fs::remove_file(path).unwrap();
+            fs::rename(&aside, path).unwrap();
+            assert_eq!(tools.installed("sh").unwrap().record.content, tool.record.content);
+        }
+        tools.remove("sh", |_| Vec::new()).unwrap();
+    }
+
+    #[test]
+    fn files_that_are_others_or_gone_are_noticed_by_who_looks_at_them() {
+        let (_directory, tools) = tools(Mirrors::default());
+        let tool = install(&tools);
+        let (program, bin) = (tool.root.join("bin/sh"), tool.root.join("bin"));
+        fs::set_permissions(&bin, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::remove_file(&program).unwrap();
+        fs::write(&program, "another").unwrap();
+        assert_eq!(tools.content("sh"), Some(tool.record.content), "nobody has looked yet");
+        let error = tools.installed("sh").unwrap_err();
+        assert!(matches!(error, ToolError::Cache(ToolCacheError::Changed { .. })), "{error:?}");
+        assert!(matches!(tools.state("sh"), State::Failed { again: None, .. }));
+        assert_eq!(tools.content("sh"), None);
+        tools.records.set("sh", State::Ready(Box::new(tool.clone())));
+        fs::rename(&tool.root, tool.root.with_file_name("aside")).unwrap();
+        tools.installed("sh").unwrap_err();
+        assert!(matches!(tools.state("sh"), State::Failed { again: None, .. }), "a person has it installed anew");
+        tools.remove("sh", |_| Vec::new()).unwrap();
+        // Removed behind its back.
+        tools.records.set("sh", State::Ready(Box::new(tool)));
+        assert!(matches!(tools.installed("sh"), Err(ToolError::Absent { .. })));
+        assert_eq!(tools.state("sh"), State::Absent);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orch_core::digest::Digest;
-use orch_core::entity::{Project, Run};
+use orch_core::entity::Project;
 use orch_core::recipe::{Source, ToolRecipe, ToolRequest, misfit};
 use orch_core::schedule::heeds;
 use orch_core::view::{Filter, View as _};
@@ -101,14 +101,14 @@ fn fits(request: &str, recipe: &ToolRecipe, source: &Source) -> bool {
     misfit(&ToolRequest::parse(request), &recipe.version, Some(&source.checksum)).is_none()
 }
 
-/// Removes what no recipe makes any more and no run that is under way has.
+/// Removes what no recipe makes any more and nobody has.
 fn sweep(app: &App) {
-    let used = app.store.read(|view| {
-        let open = view.list::<Run>(&Filter::default().open())?;
-        Ok(open.into_iter().flat_map(|run| run.tools).map(|tool| tool.recipe).collect::<BTreeSet<Digest>>())
-    });
-    let swept = match used {
-        Ok(used) => app.recipe_tools.sweep(|key| used.contains(&key)).map_err(|error| chain(&error)),
+    let swept = match install::in_use(app) {
+        Ok(users) => {
+            let tools = users.into_iter().flat_map(|(_, tools)| tools);
+            let used: BTreeSet<Digest> = tools.map(|tool| tool.recipe).collect();
+            app.recipe_tools.sweep(|key| used.contains(&key)).map_err(|error| chain(&error))
+        }
         Err(error) => Err(chain(&error)),
     };
     if let Err(error) = swept {

@@ -23,7 +23,7 @@ use orch_core::view::{Filter, ReadError, View as _};
 use orch_proto::Timestamp;
 use orch_proto::id::{ProjectId, RunId};
 use orch_sandbox::exit_record::ExitRecord;
-use orch_store::{Committed, ExecuteError, Store};
+use orch_store::{Committed, ExecuteError, ReadView, Store};
 use orchd::kept_book::KeptBook;
 use orchd::reconcile::{self, Ended, Front};
 use orchd::site::{Hindered, Launched, Lookout, Moved, NotTaken, Served, Site};
@@ -432,12 +432,17 @@ impl Site for Life {
         Ok(Ended::new(exit, (outcome, Vec::new(), proposal)))
     }
 
-    fn inputs(&self, _task: &Task, _project: &Project, _agent: Option<&AgentUse>) -> Option<Inputs> {
+    fn inputs(
+        &self,
+        _view: &ReadView<'_>,
+        _of: (&Task, &Project),
+        _agent: Option<&AgentUse>,
+    ) -> Result<Option<Inputs>, ReadError> {
         // None of its tasks keeps anything.
-        None
+        Ok(None)
     }
 
-    fn take_kept(&self, _run: &Run, _outcome: &RunOutcome) -> Option<Command> {
+    async fn take_kept(self: &Arc<Self>, _run: Run, _outcome: RunOutcome) -> Option<Command> {
         None
     }
 
