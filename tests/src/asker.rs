@@ -49,6 +49,8 @@ pub struct Seen {
     pub gap_us: u64,
     /// How much longer than the quickest the slowest piece was under way, of those that say when they were written.
     pub late_us: u64,
+    /// Pieces that say so: without at least two there is no delay to speak of.
+    pub stamps: u64,
     /// Pieces that came.
     pub pieces: u64,
     /// From the request to the end.
@@ -79,6 +81,17 @@ impl Seen {
     #[must_use]
     pub fn read(output: &[u8]) -> Vec<Self> {
         output.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    /// Makes sure that its delay is that of a stream that was written with so many stamps. Some are cut in two on their way:
+    /// one in ten may be.
+    ///
+    /// # Errors
+    /// When fewer came.
+    pub fn ensure_measured(&self, written: u64) -> anyhow::Result<()> {
+        let least = (written.saturating_mul(9) / 10).max(2);
+        ensure!(self.stamps >= least, "fewer than {least} of {written} pieces say when they were written: {self:?}");
+        Ok(())
     }
 }
 
@@ -158,7 +171,8 @@ async fn ask(client: &Client<HttpConnector, Full<Bytes>>, address: SocketAddr, n
     }
     let first = first.context("an empty answer")?;
     let total_us = us(begun.elapsed());
-    Ok(Seen { number, first_us: us(first), gap_us: us(gap), late_us: ways.late_us(), pieces, total_us })
+    let (first_us, gap_us, late_us, stamps) = (us(first), us(gap), ways.late_us(), ways.stamps);
+    Ok(Seen { number, first_us, gap_us, late_us, stamps, pieces, total_us })
 }
 
 /// How long pieces were under way, by the two clocks that they were written and read by.
@@ -166,6 +180,8 @@ async fn ask(client: &Client<HttpConnector, Full<Bytes>>, address: SocketAddr, n
 struct Ways {
     /// From the clock of the writer to that of the reader: the shortest and the longest, whatever the clocks begin with.
     range: Option<(i128, i128)>,
+    /// Stamps that were found.
+    stamps: u64,
 }
 
 impl Ways {
@@ -175,6 +191,7 @@ impl Ways {
             let stamp = line.strip_prefix(b": at ").and_then(|rest| rest.strip_suffix(b"\n"));
             let stamp = stamp.and_then(|stamp| std::str::from_utf8(stamp).ok()?.parse::<u64>().ok());
             let Some(stamp) = stamp else { continue };
+            self.stamps += 1;
             let way = i128::from(now_us) - i128::from(stamp);
             self.range = Some(self.range.map_or((way, way), |(least, most)| (least.min(way), most.max(way))));
         }
@@ -199,7 +216,8 @@ mod tests {
         let prompt = format!("# T-1: Ask\n\n## What has to hold\n\n- {}\n\nmore", order.line());
         assert_eq!(Order::find(&prompt).unwrap(), order);
         assert!(Order::find("# T-1: Ask").unwrap_err().to_string().contains("asker: "));
-        let seen = Seen { number: 3, first_us: 900, gap_us: 21_000, late_us: 90, pieces: 7, total_us: 140_000 };
+        let seen =
+            Seen { number: 3, first_us: 900, gap_us: 21_000, late_us: 90, stamps: 6, pieces: 7, total_us: 140_000 };
         let log = format!("warning: something\n{}\n{{}}\n", serde_json::to_string(&seen).unwrap());
         assert_eq!(Seen::read(log.as_bytes()), [seen]);
     }
@@ -212,7 +230,16 @@ mod tests {
         ways.take(b": at 5400000\ndata: {}\n\n", 401_000);
         assert_eq!(ways.late_us(), 0);
         ways.take(b"data: : at 9\n\n: at 5420000\ndata: {}\n\n: at 54", 451_000);
-        assert_eq!(ways.late_us(), 30_000);
+        assert_eq!((ways.late_us(), ways.stamps), (30_000, 3));
         assert_eq!(Ways::default().late_us(), 0);
+    }
+
+    #[test]
+    fn a_stream_without_its_stamps_was_not_measured() {
+        let seen = |stamps| Seen { number: 0, first_us: 1, gap_us: 1, late_us: 0, stamps, pieces: 100, total_us: 9 };
+        for (written, came, is_measured) in [(100, 100, true), (100, 90, true), (100, 89, false), (100, 0, false)] {
+            assert_eq!(seen(came).ensure_measured(written).is_ok(), is_measured, "{came} of {written}");
+        }
+        assert!(seen(1).ensure_measured(1).is_err(), "one alone has nothing that it is later than");
     }
 }

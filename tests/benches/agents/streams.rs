@@ -60,10 +60,10 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Vec<Finding>> {
                 if (round + turn) % 2 == 0 {
                     let window = Duration::from_secs(options.seconds.into());
                     let (seen, share) = tokio::try_join!(load::through(&site, LOAD), share(&site, &server, window))?;
-                    through.take(&seen);
+                    through.take(&seen, tokens)?;
                     shares.push(share);
                 } else {
-                    direct.take(&load::directly(&server, LOAD).await?);
+                    direct.take(&load::directly(&server, LOAD).await?, tokens)?;
                 }
             }
         }
@@ -108,10 +108,14 @@ struct Way {
 }
 
 impl Way {
-    fn take(&mut self, seen: &[Seen]) {
+    /// Takes what was seen of streams of so many words, each of which says when it was written: where they do not, no delay is
+    /// no finding.
+    fn take(&mut self, seen: &[Seen], words: u32) -> anyhow::Result<()> {
+        seen.iter().try_for_each(|seen| seen.ensure_measured(words.into()))?;
         self.delays.extend(seen.iter().map(|seen| seen.late_us as f64 / 1e3));
         self.gaps.extend(seen.iter().map(|seen| seen.gap_us as f64 / 1e3));
         self.rates.extend(seen.iter().map(|seen| seen.pieces as f64 / (seen.total_us as f64 / 1e6)));
+        Ok(())
     }
 
     fn text(&self, name: &str) -> String {

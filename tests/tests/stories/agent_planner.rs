@@ -22,7 +22,7 @@ use crate::story;
 
 /// Looks at the repository as an agent does, and does what it is told not to.
 const LOOK: &str = "cat README.md; git log --format=%s; pwd; echo x >> README.md; touch new; mv .git gone; \
-                    echo x > /scratch/x && echo 'it may write there'";
+                    echo x > /scratch/x && echo \"it wrote $(cat /scratch/x) there\"";
 
 /// In the place of Codex: what it is asked about says what it does.
 const WRONG: &str = r#"#!/bin/sh
@@ -132,7 +132,8 @@ fn codex_looks_at_the_repository_and_plans_to_an_approved_plan() -> anyhow::Resu
         ensure!(found.title == "Notes of a team" && found.requirements[1].lines == Some((8, 8)), "{found:#?}");
         let bodies = asked(&server);
         ensure!(bodies.len() == 2 && bodies[0].contains("You are in the repository"), "{bodies:#?}");
-        for seen in ["in Rust since 2019", "as it was", "Read-only file system", "it may write there"] {
+        // None of these words is in what it was told to run, which is sent along.
+        for seen in ["in Rust since 2019", "as it was", "Read-only file system", "it wrote x there"] {
             ensure!(bodies[1].contains(seen), "`{seen}` is not what it saw: {}", bodies[1]);
         }
         ensure!(!bodies.iter().any(|body| body.contains(SECRET)), "a secret left");
