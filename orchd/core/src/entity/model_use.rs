@@ -102,7 +102,8 @@ pub struct AgentUse {
     /// The role that it has, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// The server that it asks, as it was when the run was made; none of versions that did not put it on record.
+    /// The server that it asks, as it was when the run was made; none where it asks by itself, past the gateway, and of versions that
+    /// did not put it on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerUse>,
     /// A driver has a conversation with it: it can be told something while it works, and ask before it does something.

@@ -117,10 +117,11 @@ impl Run {
         self.has_not_asked_in_its_session() && (self.started_at.is_some() || is_of_agent)
     }
 
-    /// Whether it took up a session, and its agent has asked its model nothing yet.
+    /// Whether it took up a session, and its agent has asked its model nothing yet. Of one that asks a model past the gateway nobody knows.
     #[must_use]
     pub fn has_not_asked_in_its_session(&self) -> bool {
-        self.session.from.is_some() && self.models.exchanges == 0
+        let asks_here = self.agent.as_ref().is_some_and(|agent| agent.server.is_some());
+        self.session.from.is_some() && asks_here && self.models.exchanges == 0
     }
 }
 

@@ -3,7 +3,7 @@
 use orch_core::command::Command;
 use orch_core::digest::Digest;
 use orch_core::entity::{
-    AgentUse, Isolation, LeftSession, Observation, OpenExchange, PlannedStep, Run, SessionEvent, Spend, Task,
+    AgentUse, Isolation, LeftSession, Observation, OpenExchange, PlannedStep, Run, ServerUse, SessionEvent, Spend, Task,
 };
 use orch_core::state::run::{FailureClass, RunOutcome};
 use orch_core::state::step::{StepEnd, StepEvent};
@@ -24,7 +24,8 @@ struct Made {
 }
 
 fn made() -> Made {
-    Made { base: "b", inputs: Some(INPUTS), agent: coder(false) }
+    let server = ServerUse { name: "local".into(), api: "openai".into(), url: "http://127.0.0.1:1".into() };
+    Made { base: "b", inputs: Some(INPUTS), agent: AgentUse { server: Some(server), ..coder(false) } }
 }
 
 fn failed(class: FailureClass) -> RunOutcome {
@@ -85,9 +86,13 @@ impl Scene {
 
     /// An attempt whose agent worked and whose session is kept, and that ended so.
     fn left_by_one_that(&mut self, ends: RunOutcome) -> (TaskId, RunId) {
+        self.left_by(made(), ends)
+    }
+
+    fn left_by(&mut self, made: Made, ends: RunOutcome) -> (TaskId, RunId) {
         let project = self.project("shop");
         let task = self.task(project, "work");
-        let run = self.begun(task, made());
+        let run = self.begun(task, made);
         self.works(run, 1);
         self.leaves(run);
         self.settle(run, ends);
@@ -218,6 +223,15 @@ fn one_that_took_up_a_session_in_vain_is_followed_by_one_that_begins_anew() {
     assert_eq!(scene.one::<Task>(task).failures, 1);
     let third = scene.begun(task, made());
     assert_eq!(scene.taken(third), Err(None));
+    // Of one that asks its model by itself nobody knows what it has done.
+    let by_itself = || Made { agent: coder(false), ..made() };
+    let mut scene = Scene::new();
+    let (task, first) = scene.left_by(by_itself(), lost());
+    let second = scene.begun(task, by_itself());
+    assert_eq!(scene.taken(second), Ok(first));
+    scene.works(second, 0);
+    scene.settle(second, failed(FailureClass::Agent));
+    assert_eq!(scene.one::<Task>(task).failures, 1);
 }
 
 /// What was to be taken up is as it was when the one that was to take it up never began.
