@@ -161,7 +161,15 @@ impl Console {
         let mut has_more = false;
         // A long text comes in pieces: it is over when nothing comes for a moment.
         loop {
-            let waiting = stdin.fill_buf()?.len();
+            let waiting = match stdin.fill_buf() {
+                Ok(waiting) => waiting.len(),
+                // Another program left the terminal so that reading does not wait.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match &self.input {
+                    Some(input) if comes(input)? => continue,
+                    _ => 0,
+                },
+                Err(error) => return Err(error),
+            };
             if waiting == 0 {
                 return Ok(has_more);
             }
@@ -245,6 +253,17 @@ async fn readable(input: OwnedFd) {
     drop(waiting.await);
 }
 
+/// Whether something comes within a moment.
+fn comes(input: &OwnedFd) -> io::Result<bool> {
+    let mut polled = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+    loop {
+        match poll(&mut polled, PollTimeout::from(u16::from(MOMENT) * 100)) {
+            Err(Errno::EINTR) => {}
+            came => return Ok(came? > 0),
+        }
+    }
+}
+
 fn width() -> Option<usize> {
     crossterm::terminal::window_size().ok().map(|size| usize::from(size.columns)).filter(|&columns| columns > 0)
 }
@@ -254,6 +273,8 @@ mod tests {
     use std::fs::File;
     use std::io::{BufReader, Write as _};
     use std::os::unix::net::UnixStream;
+
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
     use super::*;
 
@@ -337,6 +358,19 @@ mod tests {
         let (console, _slave, mut master) = on_terminal(Some(b"-----BEGIN\nhunter2"));
         master.write_all(b"\n").unwrap();
         assert_eq!(console.ask_hidden("key: ").await.unwrap(), Unseen::Lines);
+    }
+
+    /// Other programs at the same terminal may have left it so.
+    #[tokio::test]
+    async fn a_terminal_of_which_reading_does_not_wait_hides_as_well() {
+        let (console, slave, mut master) = on_terminal(None);
+        fcntl(&slave, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK)).unwrap();
+        master.write_all(b"hunter2\n").unwrap();
+        assert_eq!(console.ask_hidden("key: ").await.unwrap(), Unseen::Line("hunter2".to_owned()));
+        master.write_all(b"hunter2\nmore\n").unwrap();
+        assert_eq!(console.ask_hidden("key: ").await.unwrap(), Unseen::Lines);
+        master.write_all(b"eu\n").unwrap();
+        assert_eq!(console.ask("region: ").await.unwrap(), "eu");
     }
 
     #[tokio::test]

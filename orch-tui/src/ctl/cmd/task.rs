@@ -3,10 +3,10 @@
 use clap::{Args, Subcommand};
 use orch_proto::Ref;
 use orch_proto::request::{QueuePlace, Request};
-use orch_proto::view::{Condition, MessageView, TaskFilter, TaskState, TaskView};
+use orch_proto::view::{Condition, MessageView, RunView, TaskFilter, TaskState, TaskView};
 
 use super::task_terms::condition;
-use super::{cancel, task_form, task_terms, task_tree};
+use super::{cancel, run, task_form, task_terms, task_tree};
 use crate::ctl::args::WaitArgs;
 use crate::ctl::current_project::current;
 use crate::ctl::failure::Failure;
@@ -45,7 +45,7 @@ pub(crate) enum TaskCommand {
         #[arg(long)]
         exit_code: bool,
     },
-    /// Why a task waits, and what to do about it
+    /// Why a task waits, and what to do about it; of one that was started, why it was
     Why {
         /// The task, as `T-12` or `shop/T-12`
         task: String,
@@ -208,7 +208,7 @@ pub(crate) async fn run(session: &Session, command: TaskCommand) -> Result<(), F
             session.show(&task, || text(&task, session.paint()))?;
             if exit_code { predicate(&task) } else { Ok(()) }
         }
-        TaskCommand::Why { task } => tell(session, &task, why).await,
+        TaskCommand::Why { task } => tell_why(session, &task).await,
         TaskCommand::Eta { task } => tell(session, &task, eta).await,
         TaskCommand::Queue { tasks, wait } => {
             let tasks = references(session, &tasks)?;
@@ -288,6 +288,17 @@ async fn move_task(session: &Session, args: MoveArgs) -> Result<(), Failure> {
 async fn tell(session: &Session, task: &str, text: fn(&TaskView) -> String) -> Result<(), Failure> {
     let task = get(session, &session.reference(task)).await?;
     session.show(&task, || text(&task))
+}
+
+/// Why a task waits; of one that was started, why it was and no other.
+async fn tell_why(session: &Session, task: &str) -> Result<(), Failure> {
+    let task = get(session, &session.reference(task)).await?;
+    let begun = task.run_name.as_ref().filter(|_| matches!(task.state, TaskState::Running | TaskState::InReview));
+    let run = match begun {
+        Some(run) => Some(run::get(session, &Ref::from(format!("{}/{run}", task.project))).await?),
+        None => None,
+    };
+    session.show(&task, || why(&task, run.as_ref()))
 }
 
 /// Reads a task.
@@ -466,7 +477,7 @@ fn eta(task: &TaskView) -> String {
     out
 }
 
-fn why(task: &TaskView) -> String {
+fn why(task: &TaskView, run: Option<&RunView>) -> String {
     let line = |text: String| format!("{}\n", SafeText::line(&text));
     let mut out = String::new();
     if task.waits.is_empty() {
@@ -475,6 +486,9 @@ fn why(task: &TaskView) -> String {
     } else {
         let waits = if is_final(task.state) || task.state == TaskState::Running { "" } else { " and waits" };
         out.push_str(&line(format!("{} is {}{waits}:", task.name, task.state.label())));
+    }
+    if let Some(run) = run {
+        out.push_str(&line(format!("  {} was started by: {}", run.name, run.reason)));
     }
     for wait in &task.waits {
         out.push_str(&line(format!("  {}: {}", wait.code, wait.text)));
