@@ -160,23 +160,15 @@ impl Client {
     /// # Errors
     /// When there is none at all.
     pub(super) async fn ask(&self, sent: &Sent, tries: &AtomicU32) -> Result<Response<Incoming>, Failed> {
-        let mut backoff = BACKOFF;
+        let mut sent_now = 0;
         loop {
-            let sent_now = tries.fetch_add(1, Ordering::Relaxed) + 1;
+            tries.fetch_add(1, Ordering::Relaxed);
+            sent_now += 1;
             let answer = self.ask_once(sent).await;
-            let wait = match &answer {
-                Ok(answer) if is_passing(answer.status()) => {
-                    asked_to_wait(answer.headers()).map_or(Some(backoff), |wait| (wait <= WAIT_MAX).then_some(wait))
-                }
-                Ok(_) => None,
-                Err(Failed::Before(_)) => Some(backoff),
-                // It may have been answered, and paid for.
-                Err(Failed::Since(_)) => None,
-            };
-            let Some(wait) = wait.filter(|_| sent_now < TRIES_MAX) else { return answer };
+            let came = answer.as_ref().map(|answer| (answer.status(), answer.headers()));
+            let Some(wait) = wait_after(came, sent_now) else { return answer };
             tracing::debug!(tries = sent_now, ?wait, address = %sent.address, "a model's server is asked again");
             tokio::time::sleep(wait).await;
-            backoff *= 2;
         }
     }
 
@@ -201,6 +193,18 @@ pub(super) enum Failed {
     Before(String),
     /// The server may have the request.
     Since(String),
+}
+
+/// How long to wait before a request is sent again that was sent so many times, by what came of it; none when that is worth passing on.
+fn wait_after(came: Result<(StatusCode, &HeaderMap), &Failed>, sent: u32) -> Option<Duration> {
+    let backoff = || BACKOFF.saturating_mul(1 << sent.saturating_sub(1).min(TRIES_MAX));
+    let wait = match came {
+        Ok((status, headers)) if is_passing(status) => asked_to_wait(headers).unwrap_or_else(backoff),
+        Err(Failed::Before(_)) => backoff(),
+        // It may have been answered, and paid for.
+        Ok(_) | Err(Failed::Since(_)) => return None,
+    };
+    (sent < TRIES_MAX && wait <= WAIT_MAX).then_some(wait)
 }
 
 /// Whether another answer can be expected soon.
@@ -265,6 +269,29 @@ mod tests {
         ] {
             assert_eq!(Upstream::new(Api::OpenAi, url).unwrap().is_open_to_others(), is_open, "{url}");
         }
+    }
+
+    /// As often as is said above, twice as long each time, or as the server says, and only where nothing was paid for.
+    #[test]
+    fn a_server_with_a_trouble_is_asked_a_few_times_and_left_alone_in_between() {
+        let status = |code: u16| StatusCode::from_u16(code).unwrap();
+        let nothing = HeaderMap::new();
+        let later = |seconds| HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(seconds))]);
+        let ms = |wait: Option<Duration>| wait.map(|wait| wait.as_millis());
+        for code in [429, 500, 502, 503, 504, 529] {
+            let after = |sent| ms(wait_after(Ok((status(code), &nothing)), sent));
+            assert_eq!([1, 2, 3, 4].map(after), [Some(500), Some(1_000), Some(2_000), None], "{code}");
+            let after = |seconds, sent| ms(wait_after(Ok((status(code), &later(seconds))), sent));
+            assert_eq!([1, 3, 4].map(|sent| after("7", sent)), [Some(7_000), Some(7_000), None], "{code}");
+            assert_eq!((after("60", 1), after("61", 1), after("0", 1)), (Some(60_000), None, Some(0)), "{code}");
+        }
+        for code in [200, 400, 401, 404, 501] {
+            assert_eq!(wait_after(Ok((status(code), &later("1"))), 1), None, "{code}");
+        }
+        let (before, since) = (Failed::Before("refused".into()), Failed::Since("closed".into()));
+        assert_eq!(ms(wait_after(Err(&before), 3)), Some(2_000));
+        assert_eq!(wait_after(Err(&before), TRIES_MAX), None);
+        assert_eq!(wait_after(Err(&since), 1), None);
     }
 
     #[test]

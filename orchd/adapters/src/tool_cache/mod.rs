@@ -55,14 +55,16 @@ pub enum ToolCacheError {
 }
 
 impl ToolCacheError {
-    /// Whether it says nothing of the tool: the host could not read or write just then. That a file of the tool is gone is no such
-    /// thing.
+    /// Whether it says nothing of the tool: the host could not read or write just then. That a file of the tool is gone, or that its
+    /// owner or mode is another, is no such thing.
     #[must_use]
     pub fn is_hosts(&self) -> bool {
-        use io::ErrorKind::{NotADirectory, NotFound};
+        use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
         match self {
-            Self::Io { .. } => true,
-            Self::Tree(TreeError::Io { source, .. }) => !matches!(source.kind(), NotFound | NotADirectory),
+            Self::Io { source, .. } => source.kind() != PermissionDenied,
+            Self::Tree(TreeError::Io { source, .. }) => {
+                !matches!(source.kind(), NotFound | NotADirectory | PermissionDenied)
+            }
             Self::Tree(TreeError::Kind { .. } | TreeError::TooMany | TreeError::TooLarge)
             | Self::NoProgram { .. }
             | Self::Record { .. }
