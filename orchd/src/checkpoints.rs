@@ -84,12 +84,9 @@ pub(crate) fn inputs_of(app: &App, (work, base): (&Work, Option<&str>), programs
     }
 }
 
-/// Takes in the newest checkpoint of a run that is over with this outcome, if it was interrupted. What is to be put on record of that.
-/// Blocks.
+/// Takes in the newest checkpoint of a run without an agent that is over with this outcome, if it was interrupted. What is to be put on
+/// record of that. Blocks.
 pub(crate) fn take(app: &App, run: &Run, outcome: &RunOutcome) -> Option<Command> {
-    if let Some(agent) = &run.agent {
-        return sessions::take(app, run, agent, outcome);
-    }
     let is_interrupted = match outcome {
         RunOutcome::Lost { .. } | RunOutcome::TimedOut { .. } => true,
         RunOutcome::Failed { class, .. } => {

@@ -65,29 +65,36 @@ pub(crate) fn inputs(
     Some(checkpoints::inputs_of(app, (&task.spec.work, base), programs))
 }
 
-/// The turn of a run that is over with this outcome and of which [`take`] takes in a session; none for any other. It is waited for before
-/// there is a thread: after the host was away all of its runs come at once, and threads that stood there would be everybody's.
-pub(crate) async fn turn(keeps: &Arc<Semaphore>, run: &Run, outcome: &RunOutcome) -> Option<OwnedSemaphorePermit> {
-    if run.agent.is_none() || !is_left(run, outcome) {
-        return None;
-    }
-    Arc::clone(keeps).acquire_owned().await.ok()
+/// What a run that is over with this outcome left of its agent's session: its name, or why nothing of it is kept; none when that is no
+/// question. Blocks.
+pub(crate) fn left(app: &App, run: &Run, outcome: &RunOutcome) -> Option<Result<String, String>> {
+    let agent = run.agent.as_ref().filter(|_| is_left(run, outcome))?;
+    Some(name_of(app, run, agent))
 }
 
-/// Takes in the session that a run left which is over with this outcome, if it was interrupted, in its [`turn`]. What is to be put on
-/// record of that. Blocks.
-pub(crate) fn take(app: &App, run: &Run, agent: &AgentUse, outcome: &RunOutcome) -> Option<Command> {
-    if !is_left(run, outcome) {
-        return None;
+/// The turn of a run whose session has files to be kept; none where there is nothing to keep. It is waited for before there is a thread:
+/// after the host was away all of its runs come at once, and threads that stood there would be everybody's.
+pub(crate) async fn turn(keeps: &Arc<Semaphore>, left: &Result<String, String>) -> Option<OwnedSemaphorePermit> {
+    match left {
+        Ok(_) => Arc::clone(keeps).acquire_owned().await.ok(),
+        Err(_) => None,
     }
-    let (left, commit) = match left_of(app, run, agent) {
+}
+
+/// Keeps the files of a session that was [`left`], in its [`turn`]. What is to be put on record of it. Blocks.
+pub(crate) fn keep(app: &App, run: &Run, left: Result<String, String>) -> Command {
+    let kept = left.and_then(|id| {
+        let commit = files_of(app, run).map_err(|error| format!("its files are not kept: {error}"))?;
+        Ok((id, commit))
+    });
+    let (left, commit) = match kept {
         Ok((id, commit)) => (LeftSession::Kept { id }, Some(commit.to_string())),
         Err(reason) => {
             tracing::info!(run = %run.id, reason, "the session of an interrupted agent is not kept");
             (LeftSession::NotKept { reason }, None)
         }
     };
-    Some(Command::KeepSession { run: run.id, fence: run.fence, left, commit })
+    Command::KeepSession { run: run.id, fence: run.fence, left, commit }
 }
 
 /// Whether a session is to be taken in that the agent of a run left which is over with this outcome.
@@ -102,8 +109,8 @@ fn is_left(run: &Run, outcome: &RunOutcome) -> bool {
     is_interrupted && has_worked && !is_known && run.cancel_requested.is_none()
 }
 
-/// The name of the session, and its files as a commit in the repository.
-fn left_of(app: &App, run: &Run, agent: &AgentUse) -> Result<(String, CommitId), String> {
+/// The name of the session, where its files are to be kept.
+fn name_of(app: &App, run: &Run, agent: &AgentUse) -> Result<String, String> {
     let found =
         app.store.read(|view| Ok((view.list::<InfoRequest>(&Filter::under(run.id))?, view.get::<Task>(run.task)?)));
     let (infos, task) = found.map_err(|error| chain(&error))?;
@@ -124,8 +131,7 @@ fn left_of(app: &App, run: &Run, agent: &AgentUse) -> Result<(String, CommitId),
     let said = session_of(&executor::log_path(&app.dirs.run(run.id)), output, kind).map_err(|error| chain(&error))?;
     // Some programs do not say again what they were told.
     let taken_up = || run.session.from.as_ref().map(|from| from.id.clone());
-    let id = said.or_else(taken_up).ok_or_else(unnamed)?;
-    Ok((id, files_of(app, run).map_err(|error| format!("its files are not kept: {error}"))?))
+    said.or_else(taken_up).ok_or_else(unnamed)
 }
 
 /// Keeps the files of a run's workspace in the repository.
@@ -236,18 +242,23 @@ mod tests {
 
     /// Polled by hand, so that waiting in a thread would be waiting for ever.
     #[test]
-    fn a_turn_is_waited_for_in_no_thread_and_by_nobody_but_interrupted_agents() {
-        let of_agent = run(serde_json::from_str(r#"{"name":"coder","kind":"codex"}"#).unwrap());
-        let of_steps = run(None);
-        let lost = RunOutcome::Lost { reason: "the host went down".into() };
+    fn a_turn_is_waited_for_in_no_thread_and_where_there_is_something_to_keep() {
         let keeps = Arc::new(Semaphore::new(1));
-        let asked = |run: &Run, outcome: &RunOutcome| turn(&keeps, run, outcome).now_or_never();
-        let held = asked(&of_agent, &lost).expect("there is one").expect("it has a session");
-        assert!(asked(&of_agent, &lost).is_none(), "it waits");
-        for (run, outcome) in [(&of_steps, &lost), (&of_agent, &RunOutcome::Succeeded)] {
-            assert!(asked(run, outcome).is_some_and(|turn| turn.is_none()), "{outcome:?}");
-        }
+        let (named, refused) = (Ok("session".to_owned()), Err("people answered it with secrets".to_owned()));
+        let asked = |left: &Result<String, String>| turn(&keeps, left).now_or_never();
+        let held = asked(&named).expect("there is one").expect("it has a session");
+        assert!(asked(&named).is_none(), "it waits");
+        assert!(asked(&refused).is_some_and(|turn| turn.is_none()), "nothing to wait for");
         drop(held);
-        assert!(asked(&of_agent, &lost).is_some_and(|turn| turn.is_some()), "the next one");
+        assert!(asked(&named).is_some_and(|turn| turn.is_some()), "the next one");
+    }
+
+    #[test]
+    fn only_what_was_interrupted_leaves_a_session() {
+        let of_agent = run(serde_json::from_str(r#"{"name":"coder","kind":"codex"}"#).unwrap());
+        let lost = RunOutcome::Lost { reason: "the host went down".into() };
+        assert!(is_left(&of_agent, &lost));
+        assert!(!is_left(&of_agent, &RunOutcome::Succeeded));
+        assert!(!is_left(&Run { started_at: None, ..of_agent }, &lost), "it has not worked");
     }
 }

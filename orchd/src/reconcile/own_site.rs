@@ -175,13 +175,18 @@ impl Site for App {
     }
 
     async fn take_kept(self: &Arc<Self>, run: Run, outcome: RunOutcome) -> Option<Command> {
-        let turn = sessions::turn(&self.keeps, &run, &outcome).await;
-        let app = Arc::clone(self);
-        blocking(move || {
+        let (app, run) = (Arc::clone(self), Arc::new(run));
+        if run.agent.is_none() {
+            return blocking(move || checkpoints::take(&app, &run, &outcome)).await;
+        }
+        let (of, found) = (Arc::clone(&run), Arc::clone(self));
+        let left = blocking(move || sessions::left(&found, &of, &outcome)).await?;
+        let turn = sessions::turn(&self.keeps, &left).await;
+        let keep = move || {
             let _turn = turn;
-            checkpoints::take(&app, &run, &outcome)
-        })
-        .await
+            sessions::keep(&app, &run, left)
+        };
+        Some(blocking(keep).await)
     }
 
     fn forget_kept(&self, project: ProjectId) {

@@ -10,6 +10,7 @@ mod records;
 
 use std::collections::BTreeMap;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use orch_adapters::host_tools::HostTools;
 use orch_adapters::tool_cache::{self, FetchError, Fetcher, Mirrors, Tool, ToolCache, ToolCacheError};
@@ -22,11 +23,13 @@ use crate::config::NetworkConfig;
 use crate::error_chain::chain;
 pub(crate) use install::users;
 pub(crate) use reconcile::run;
-use records::Records;
 pub(crate) use records::State;
+use records::{REST, Records};
 
 /// The processors of this host, as recipes call them.
 pub(crate) const PROCESSOR: &str = std::env::consts::ARCH;
+/// How often the rest before another look is doubled, to ten minutes.
+const LOOKS_DOUBLED: u32 = 6;
 /// Port of what is downloaded.
 const HTTPS: u16 = 443;
 
@@ -86,7 +89,7 @@ impl RecipeTools {
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!(tool = recipe.name, error = chain(&error), "an installed tool cannot be used");
-                    drop(ready.insert(recipe.name.clone(), broken(&error)));
+                    drop(ready.insert(recipe.name.clone(), unusable(&error, 0)));
                 }
             }
         }
@@ -184,6 +187,9 @@ impl RecipeTools {
             State::Failed { reason, again: None, .. } => {
                 format!("it could not be installed: {reason}; `orchctl tool install {name}` tries again")
             }
+            State::Unread { reason, .. } => {
+                format!("its files could not be read: {reason}; it is looked at again by itself")
+            }
             state if state.is_under_way() => {
                 format!("it is being installed; `orchctl tool get {name}` says how far that is")
             }
@@ -227,13 +233,21 @@ impl RecipeTools {
             }
             Err(error) => {
                 tracing::error!(tool = name, error = chain(&error), "an installed tool cannot be used");
-                // What the host could not read just now may be as it was.
-                if !error.is_hosts() {
-                    self.records.set(name, broken(&error));
-                }
+                self.records.set(name, unusable(&error, 0));
                 Err(error.into())
             }
         }
+    }
+
+    /// Looks once more at one that could not be read. Blocks.
+    fn look_again(&self, name: &str, looks: u32) {
+        let Ok((_, _, key)) = self.made_from(name) else { return };
+        let found = match self.cache.find(key) {
+            Ok(Some(tool)) => State::Ready(Box::new(tool)),
+            Ok(None) => State::Absent,
+            Err(error) => unusable(&error, looks),
+        };
+        self.records.looked_at(name, found);
     }
 
     /// Keeps all tools where they are until this is dropped.
@@ -294,9 +308,16 @@ impl RecipeTools {
     }
 }
 
-/// A tool whose files are not what they were. Only a person has it installed anew.
-fn broken(error: &ToolCacheError) -> State {
-    State::Failed { by: String::new(), reason: chain(error), tries: 1, again: None }
+/// A tool that is there and cannot be used. What the host could not read may be as it was, which is looked at again, after longer each
+/// time; when its files are others, only a person has it installed anew.
+fn unusable(error: &ToolCacheError, looks: u32) -> State {
+    let reason = chain(error);
+    if error.is_hosts() {
+        let again = Instant::now() + REST.saturating_mul(1 << looks.min(LOOKS_DOUBLED));
+        State::Unread { reason, looks: looks.saturating_add(1), again }
+    } else {
+        State::Failed { by: String::new(), reason, tries: 1, again: None }
+    }
 }
 
 /// Hosts that the installation asks or may be sent to.
@@ -311,7 +332,6 @@ pub(crate) fn hosts(recipe: &ToolRecipe, source: &Source) -> Vec<Domain> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
-    use std::time::Instant;
 
     use orch_adapters::recipe_store::RecipeStore;
     use orch_adapters::tool_cache::{Made, Mirror, TreeError};
@@ -391,7 +411,7 @@ mod tests {
 
     /// A link to itself can be read by nobody, root included, and is in the way of nothing that is moved back.
     #[test]
-    fn what_the_host_cannot_read_for_a_moment_stays_as_it_is() {
+    fn what_the_host_cannot_read_for_a_moment_is_looked_at_again() {
         let (_directory, tools) = tools(Mirrors::default());
         let tool = install(&tools);
         let record = tool.root.with_file_name("tool.json");
@@ -406,9 +426,20 @@ mod tests {
                 _ => false,
             };
             assert!(is_io(&error), "{error:?}");
-            assert_eq!(tools.state("sh"), State::Ready(Box::new(tool.clone())));
+            let later = Instant::now() + REST;
+            assert!(matches!(tools.state("sh"), State::Unread { looks: 1, .. }), "tasks wait for it");
+            assert!(said(&tools, "sh@1.0", &allowed(&[])).starts_with("its files could not be read: "));
+            let opened = RecipeTools::open(tools.recipes.clone(), tools.cache.clone(), Mirrors::default());
+            assert!(matches!(opened.state("sh"), State::Unread { looks: 1, .. }), "at a start as well");
+            assert!(tools.records.unread(later - REST).is_none(), "not so soon");
+            assert_eq!(tools.records.unread(later), Some(("sh".to_owned(), 1)));
+            assert!(tools.records.next(later).is_none(), "nobody has it installed");
+            tools.look_again("sh", 1);
+            assert!(tools.records.unread(later).is_none(), "after longer each time");
             fs::remove_file(path).unwrap();
             fs::rename(&aside, path).unwrap();
+            tools.look_again("sh", 2);
+            assert_eq!(tools.state("sh"), State::Ready(Box::new(tool.clone())));
             assert_eq!(tools.installed("sh").unwrap().record.content, tool.record.content);
         }
         tools.remove("sh", |_| Vec::new()).unwrap();

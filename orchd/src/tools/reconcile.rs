@@ -33,6 +33,13 @@ pub(crate) async fn run(app: Arc<App>) {
         asked.mark_unchanged();
         let looking = Arc::clone(&app);
         blocking(move || want(&looking)).await;
+        if let Some((name, looks)) = app.recipe_tools.records.unread(Instant::now()) {
+            let looking = Arc::clone(&app);
+            blocking(move || looking.recipe_tools.look_again(&name, looks)).await;
+            // Tasks may have waited for it.
+            app.look_again();
+            continue;
+        }
         if let Some(job) = app.recipe_tools.records.next(Instant::now()) {
             install::work(&app, &job).await;
             continue;

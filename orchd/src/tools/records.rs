@@ -12,7 +12,7 @@ use tokio::sync::watch;
 /// How often an installation is tried by itself that failed for something that passes.
 const TRIES_MAX: u32 = 3;
 /// How long it is left alone after the first of those; after each further one twice as long.
-const REST: Duration = Duration::from_secs(10);
+pub(super) const REST: Duration = Duration::from_secs(10);
 
 /// How far a tool is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,13 @@ pub(crate) enum State {
         tries: u32,
         again: Option<Instant>,
     },
+    /// It is there as far as is known, and the host could not read it: at `again` it is looked at once more, and nothing else is done
+    /// about it.
+    Unread {
+        reason: String,
+        looks: u32,
+        again: Instant,
+    },
     Ready(Box<Tool>),
 }
 
@@ -52,7 +59,7 @@ impl State {
         match self {
             Self::Wanted { .. } | Self::Downloading { .. } | Self::Building { .. } => true,
             Self::Failed { again, .. } => again.is_some(),
-            Self::Absent | Self::Removed | Self::Ready(_) => false,
+            Self::Absent | Self::Removed | Self::Unread { .. } | Self::Ready(_) => false,
         }
     }
 }
@@ -91,7 +98,7 @@ impl Records {
     pub(super) fn ask(&self, name: &str, by: &str) {
         let is_asked = self.with(|states| {
             let state = states.entry(name.to_owned()).or_insert(State::Absent);
-            let begins = matches!(state, State::Absent | State::Removed | State::Failed { .. });
+            let begins = matches!(state, State::Absent | State::Removed | State::Failed { .. } | State::Unread { .. });
             if begins {
                 *state = State::Wanted { by: by.to_owned() };
             }
@@ -125,9 +132,32 @@ impl Records {
         self.with(|states| states.iter().find_map(job))
     }
 
-    /// When one is to be tried again, if there is one.
+    /// One that is to be looked at once more, and how often it was.
+    pub(super) fn unread(&self, now: Instant) -> Option<(String, u32)> {
+        let is_due = |(name, state): (&String, &State)| match state {
+            State::Unread { looks, again, .. } if *again <= now => Some((name.clone(), *looks)),
+            _ => None,
+        };
+        self.with(|states| states.iter().find_map(is_due))
+    }
+
+    /// What came of a look at one that could not be read, unless somebody wants something else of it by now.
+    pub(super) fn looked_at(&self, name: &str, found: State) {
+        self.with(|states| {
+            if let Some(state) = states.get_mut(name).filter(|state| matches!(state, State::Unread { .. })) {
+                *state = found;
+            }
+        });
+        self.tell(true);
+    }
+
+    /// When one is to be tried or looked at again, if there is one.
     pub(super) fn due(&self) -> Option<Instant> {
-        let again = |state: &State| if let State::Failed { again, .. } = state { *again } else { None };
+        let again = |state: &State| match state {
+            State::Failed { again, .. } => *again,
+            State::Unread { again, .. } => Some(*again),
+            _ => None,
+        };
         self.with(|states| states.values().filter_map(again).min())
     }
 

@@ -59,8 +59,15 @@ async fn one(app: &Arc<App>, name: &str) -> Result<ToolView, RpcError> {
 /// Tools that somebody wanted and that are not there, for `doctor`.
 pub(super) fn checks(app: &App) -> Vec<DoctorCheck> {
     let check = |recipe: &ToolRecipe| {
-        let State::Failed { reason, .. } = app.recipe_tools.state(&recipe.name) else { return None };
-        let fix = Some(format!("orchctl tool install {}", recipe.name));
+        let name = &recipe.name;
+        let (reason, fix) = match app.recipe_tools.state(name) {
+            State::Failed { reason, .. } => (reason, format!("orchctl tool install {name}")),
+            State::Unread { reason, .. } => {
+                (reason, format!("see to the disk; if it stays so, orchctl tool remove {name}"))
+            }
+            _ => return None,
+        };
+        let fix = Some(fix);
         Some(DoctorCheck { name: format!("tool {}", recipe.name), result: CheckResult::Failed, detail: reason, fix })
     };
     app.recipe_tools.recipes().filter_map(check).collect()
@@ -131,14 +138,14 @@ const fn word(state: &State) -> ToolState {
         State::Wanted { .. } => ToolState::Wanted,
         State::Downloading { .. } => ToolState::Downloading,
         State::Building { .. } => ToolState::Building,
-        State::Failed { .. } => ToolState::Failed,
+        State::Failed { .. } | State::Unread { .. } => ToolState::Failed,
         State::Ready(_) => ToolState::Ready,
     }
 }
 
 fn by(state: &State) -> Option<&str> {
     match state {
-        State::Absent | State::Removed => None,
+        State::Absent | State::Removed | State::Unread { .. } => None,
         State::Wanted { by }
         | State::Downloading { by, .. }
         | State::Building { by, .. }
@@ -161,6 +168,9 @@ fn detail(app: &App, recipe: &ToolRecipe, state: &State) -> Option<String> {
         State::Failed { reason, tries, again, .. } => {
             let again = if again.is_some() { "; it is tried again" } else { "" };
             Some(format!("{reason} (tried {tries} times{again})"))
+        }
+        State::Unread { reason, looks, .. } => {
+            Some(format!("{reason} (looked at {looks} times; it is looked at again)"))
         }
         State::Absent | State::Removed => app.recipe_tools.missing(&recipe.name, &app.config.network),
         State::Wanted { .. } | State::Ready(_) => None,
