@@ -538,15 +538,21 @@ async fn end_all(story: &Story) -> anyhow::Result<()> {
     over.await
 }
 
-/// What the project's branch has of a file.
+/// The branch of the project `shop` has this in a file.
 pub(crate) async fn is_merged(story: &Story, path: &str, expected: &str) -> anyhow::Result<()> {
-    let project = story.project("shop").await?;
+    let found = merged(story, "shop", path).await?;
+    ensure!(found == expected, "{path}: {found:?}");
+    Ok(())
+}
+
+/// What the branch of a project has of a file.
+pub(crate) async fn merged(story: &Story, project: &str, path: &str) -> anyhow::Result<String> {
+    let project = story.project(project).await?;
     let repository = story.env().state().join("repos").join(format!("{}.git", project.id));
     let object = format!("{}:{path}", project.default_branch);
     let git = std::process::Command::new("git").arg("-C").arg(repository).args(["show", &object]).output()?;
-    let found = String::from_utf8(git.stdout)?;
-    ensure!(found == expected, "{path}: {found:?}, {}", String::from_utf8_lossy(&git.stderr));
-    Ok(())
+    ensure!(git.status.success(), "{path}: {}", String::from_utf8_lossy(&git.stderr));
+    Ok(String::from_utf8(git.stdout)?)
 }
 
 /// The run had the isolation that agents are promised.

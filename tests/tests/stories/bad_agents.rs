@@ -10,7 +10,8 @@ use orch_proto::view::{RunState, TaskState};
 use orch_tests::command_line::orchctl;
 use orch_tests::{Setup, Story, poll};
 
-use crate::agents::{begin_with, hand_in, is_merged};
+use crate::agents::{begin_with, hand_in, is_merged, merged};
+use crate::channel::approval;
 use crate::story;
 
 /// Prints as Codex does, and works or does not.
@@ -22,6 +23,7 @@ finish() { printf '{"type":"turn.completed","usage":{"input_tokens":1,"cached_in
 hello() { printf 'hi\n' > hello.txt; }
 case "$prompt" in
 *"Print nothing"*) ;;
+*"Talk and do nothing"*) begin; item i "I have done all of it."; finish ;;
 *"Say that it is done"*) begin; item i "All tests pass."; echo wrong > hello.txt; finish ;;
 *"Flood the log"*)
     begin; yes '{"type":"item.completed","item":{"id":"i","type":"agent_message","text":"flood flood flood"}}' | head -c 64000000
@@ -46,6 +48,28 @@ case "$prompt" in
     done
     ORCH_SOCKET=/run/orchd.sock orchctl approval approve A-1 --yes && item i "it worked: by the socket"
     item R-1 "R-1 is done"; hello; finish ;;
+*"Answer itself"*)
+    begin; orchctl agent await-approval "drop the table" > /tmp/said 2>&1 & waits=$!
+    while kill -0 $waits 2> /dev/null; do
+        for name in A-1 A-2 shop/A-1; do
+            for socket in @HOST@ /run/orchd.sock "$ORCH_CHANNEL"; do
+                ORCH_SOCKET=$socket orchctl approval approve $name --yes > /tmp/refused 2>&1 && item i "it worked: $name by $socket"
+                grep -q "^error.E_" /tmp/refused && item i "refused by $socket"
+            done
+        done
+        python3 -c '
+import json, os, socket, struct
+host, port = os.environ["ORCH_CHANNEL"].rsplit(":", 1)
+for verb in "approve", "answer_approval", "approval_approve", "decide":
+    body = json.dumps({"version": 1, "verb": verb, "approval": "A-1", "key": "drop the table", "yes": True}).encode()
+    with socket.create_connection((host, int(port))) as connection, connection.makefile("rb") as answers:
+        connection.sendall(struct.pack(">I", len(body)) + body)
+        answer = json.loads(answers.read(struct.unpack(">I", answers.read(4))[0]))
+    print("refused:" if "Err" in answer else "it worked:", verb)
+' | while read -r line; do item i "$line"; done
+        item i "it tried"
+    done
+    wait $waits; item i "it was told $?"; hello; finish ;;
 *"Send escapes"*)
     e=$(printf '\033]0;owned\007\033[2J\033[31m'); j='\u001b]0;owned\u0007\u001b[2J\u202e'
     begin "$j"; item "$j" "$j"; printf '%s\n' "$e"; printf '%s\n' "$e" >&2
@@ -65,7 +89,11 @@ fn nap() -> String {
 async fn begin(story: &mut Story) -> anyhow::Result<()> {
     let program = story.env().path("wrong-agent");
     let pwned = story.env().path("pwned");
-    std::fs::write(&program, AGENT.replace("NAP", &nap()).replace("PWNED", &pwned.display().to_string()))?;
+    let script = AGENT
+        .replace("NAP", &nap())
+        .replace("PWNED", &pwned.display().to_string())
+        .replace("@HOST@", &story.env().socket().display().to_string());
+    std::fs::write(&program, script)?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
     let config = format!(
         "[run]\nlog_mb = 8\n[models.none]\napi = \"openai\"\nurl = \"http://127.0.0.1:9\"\n\
@@ -79,14 +107,16 @@ async fn begin(story: &mut Story) -> anyhow::Result<()> {
 fn one_that_did_nothing_has_done_nothing() -> anyhow::Result<()> {
     story("an agent that does nothing", Setup::Runs, async |story| {
         begin(story).await?;
-        let task = hand_in(story, "Print nothing").await?;
-        let failed = story.task_in(&task, TaskState::Failed).await?;
-        let reason = failed.last_failure.unwrap_or_default();
-        ensure!(reason.contains("neither a change nor a note"), "{reason}");
-        let run = story.run_of(&task).await?;
-        ensure!(run.state == RunState::Succeeded && failed.attempts > 1, "it was tried again: {run:#?}");
-        let inbox = orchctl(story.env(), &["approval", "list"]).await?.ok()?;
-        ensure!(inbox.contains("Print nothing"), "a person is asked: {inbox}");
+        for title in ["Print nothing", "Talk and do nothing"] {
+            let task = hand_in(story, title).await?;
+            let failed = story.task_in(&task, TaskState::Failed).await?;
+            let reason = failed.last_failure.unwrap_or_default();
+            ensure!(reason.contains("neither a change nor a note"), "{title}: {reason}");
+            let run = story.run_of(&task).await?;
+            ensure!(run.state == RunState::Succeeded && failed.attempts > 1, "it was tried again: {run:#?}");
+            let inbox = orchctl(story.env(), &["approval", "list"]).await?.ok()?;
+            ensure!(inbox.contains(title), "a person is asked: {inbox}");
+        }
         Ok(())
     })
 }
@@ -107,7 +137,8 @@ fn one_that_says_that_it_is_done_is_not_believed() -> anyhow::Result<()> {
         let run = story.last_run_of(&task).await?;
         let told = orchctl(story.env(), &["run", "prompt", &run.name]).await?.ok()?;
         ensure!(run.attempt > 1 && told.contains("which is not in your checkout") && told.contains("+wrong"), "{told}");
-        is_merged(story, "hello.txt", "").await
+        ensure!(merged(story, "shop", "hello.txt").await.is_err(), "nothing of it was merged");
+        Ok(())
     })
 }
 
@@ -177,6 +208,36 @@ fn one_that_speaks_for_others_is_heard_as_itself() -> anyhow::Result<()> {
         ensure!(other_run.state == RunState::Running, "{other_run:#?}");
         orchctl(story.env(), &["task", "cancel", &other]).await?.ok()?;
         story.task_in(&other, TaskState::Cancelled).await?;
+        Ok(())
+    })
+}
+
+/// What it waits for is a person, whoever says yes in its run.
+#[test]
+fn one_that_answers_its_own_approval_waits_for_a_person() -> anyhow::Result<()> {
+    story("an agent that answers itself", Setup::Runs, async |story| {
+        begin(story).await?;
+        let task = hand_in(story, "Answer itself").await?;
+        let asked = approval(story, "drop the table").await?;
+        let run = story.run_of(&task).await?;
+        let log = async || orchctl(story.env(), &["run", "logs", &run.name]).await?.ok();
+        let before = log().await?.matches("it tried").count();
+        let tried = poll::until("what it tries since it was asked", async || {
+            Ok((log().await?.matches("it tried").count() >= before + 2).then_some(()))
+        });
+        tried.await?;
+        let waits = approval(story, "drop the table").await?;
+        ensure!(waits.id == asked.id, "nobody has decided: {waits:#?}");
+        orchctl(story.env(), &["approval", "deny", &asked.name, "--reason", "no", "--yes"]).await?.ok()?;
+        story.task_in(&task, TaskState::Done).await?;
+        let log = log().await?;
+        ensure!(log.contains("it was told 1") && !log.contains("it worked"), "{log}");
+        let verbs = ["approve", "answer_approval", "approval_approve", "decide"].map(|verb| format!("refused: {verb}"));
+        let host = story.env().socket().display().to_string();
+        let sockets = [&host, "/run/orchd.sock", "127.0.0.1:4142"].map(|socket| format!("refused by {socket}"));
+        for tried in verbs.iter().chain(&sockets) {
+            ensure!(log.contains(tried), "{tried:?} is not there: {log}");
+        }
         Ok(())
     })
 }

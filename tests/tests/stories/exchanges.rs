@@ -4,16 +4,18 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use orch_proto::ErrorCode;
+use orch_proto::request::RepoSource;
 use orch_proto::view::{RunView, TaskState};
 use orch_tests::command_line::orchctl;
-use orch_tests::model_server::{ModelServer, Script, Turn};
+use orch_tests::model_server::{Misbehave as _, ModelServer, Script, Turn};
 use orch_tests::{Setup, Story};
 use serde_json::Value;
 
-use crate::agents::{begin_with, hand_in};
+use crate::agents::{self, CODEX, begin_with, hand_in, is_merged, merged};
 use crate::retention::{age_blobs, start_with};
 use crate::story;
 
@@ -140,6 +142,80 @@ fn a_file_that_a_task_names_is_in_what_its_agent_is_told() -> anyhow::Result<()>
             let file = "### hello.txt (3 bytes)\n\n~~~~~~~~\nhi\n~~~~~~~~\n";
             ensure!(prompt.contains(file) == has_it, "{prompt}");
         }
+        Ok(())
+    })
+}
+
+/// A role says which agent does its tasks, which model that is told to ask, and for how much; a project's own role goes before it.
+#[test]
+fn a_role_says_which_agent_asks_which_model_for_how_much() -> anyhow::Result<()> {
+    story("agent, model and bounds of a role", Setup::Runs, async |story| {
+        let server = ModelServer::start(Script::new([Turn::say("Say hi.").usage(500, 100)]).endless()).await?;
+        let (program, recipes) = (story.env().path("asking-agent"), story.env().path("recipes"));
+        std::fs::write(&program, AGENT.replace("'hi\\n'", "'%s\\n' \"$*\""))?;
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+        std::fs::create_dir_all(recipes.join("roles/shop"))?;
+        let role = "name: developer\ncapabilities: [developer]\ninstructions: Do it.\n";
+        let common = "agent: reader\nmodel: by-role\nanswer_tokens: 200\nbudget: { tokens_per_run: 2000 }\n";
+        std::fs::write(recipes.join("roles/developer.yaml"), format!("{role}{common}"))?;
+        std::fs::write(recipes.join("roles/shop/developer.yaml"), format!("{role}model: of-shop\n"))?;
+        let agent = |name: &str| {
+            let program = program.display();
+            format!(
+                "[agents.{name}]\nkind = \"codex\"\nmodels = \"scripted\"\nmodel = \"of-agent\"\nprogram = \"{program}\"\n"
+            )
+        };
+        let (url, own, coder, reader) = (server.url(), recipes.display(), agent("coder"), agent("reader"));
+        let models = format!("[models.scripted]\napi = \"openai\"\nurl = \"{url}\"\n");
+        begin_with(story, &format!("[recipes]\ndirectory = \"{own}\"\n{models}{coder}{reader}")).await?;
+        story.project_create("other", RepoSource::Empty).await?;
+        for (project, expected, asked) in [
+            ("shop", ("coder", "of-shop", &[][..]), None),
+            ("other", ("reader", "by-role", &["600 of 2,000 tokens for this attempt"][..]), Some(200)),
+        ] {
+            let words = ["-p", project, "task", "create", "Say", "--accept", "said", "--queue", "--wait", "-o", "name"];
+            let task = said(story, &words).await?;
+            let run = story.run_of(task.trim()).await?;
+            let used = run.agent.as_ref().context("it was an agent's")?;
+            let found = (used.name.as_str(), used.model.as_deref().unwrap_or_default());
+            ensure!(found == (expected.0, expected.1) && used.spending == expected.2, "{used:#?}");
+            let told = merged(story, project, "hello.txt").await?;
+            ensure!(
+                told.contains(expected.1) && !told.contains("of-agent"),
+                "what its program was started with: {told}"
+            );
+            let requests = server.requests();
+            let body: Value = serde_json::from_slice(&requests.last().context("a request")?.body)?;
+            ensure!(body["max_output_tokens"].as_u64() == asked, "{body}");
+        }
+        Ok(())
+    })
+}
+
+/// Whichever way an answer goes wrong, a real agent asks anew, all of it is on record, and nothing is done twice.
+#[test]
+fn answers_that_break_off_or_make_no_sense_are_asked_for_again() -> anyhow::Result<()> {
+    story("a model's server that answers badly", Setup::Runs, async |story| {
+        let says = |word: &str| Turn::run(format!("echo {word} >> hello.txt")).usage(500, 100);
+        let script = [
+            says("once").cut_after(100).times(1),
+            says("twice").garbage().times(1),
+            says("thrice").error_in_stream().times(1),
+            says("again").status(500).times(1),
+            says("slowly").delay_first_byte(Duration::from_millis(300)).times(1),
+            Turn::say("It is done.").usage(500, 100).hang_up().times(1),
+        ];
+        let Some(server) = agents::begin(story, CODEX, Script::new(script)).await? else { return Ok(()) };
+        let task = hand_in(story, "Say hello").await?;
+        let done = story.task_in(&task, TaskState::Done).await?;
+        ensure!(done.attempts == 1, "{done:#?}");
+        is_merged(story, "hello.txt", "once\ntwice\nthrice\nagain\nslowly\n").await?;
+        let run = story.run_of(&task).await?;
+        let listed: Value = serde_json::from_str(&said(story, &["run", "exchanges", &run.name, "-o", "json"]).await?)?;
+        let items = listed["items"].as_array().context("a list")?;
+        let tries: u64 = items.iter().filter_map(|item| item["tries"].as_u64()).sum();
+        ensure!(tries as usize == server.requests().iter().filter(|it| it.is_turn()).count(), "{listed:#}");
+        ensure!(items.iter().filter(|item| item["end"] == "complete").count() >= 6, "{listed:#}");
         Ok(())
     })
 }

@@ -95,6 +95,8 @@ fn held_tasks_stay_and_urgent_ones_go_first() -> anyhow::Result<()> {
         story.project_create("shop", RepoSource::Empty).await?;
         let first = story.task_create("shop", "First", COUNTS).await?;
         let run = counting(story, &first).await?;
+        let why = orchctl(story.env(), &["task", "why", &first]).await?.ok()?;
+        ensure!(why.contains("R-1 was started by: priority 5; 0 of its project running"), "{why}");
         let mut rest = Vec::new();
         for title in ["Held", "Usual", "Urgent"] {
             rest.push(story.task_create("shop", title, "steps: ['true']").await?);
