@@ -175,7 +175,8 @@ fn a_role_says_which_agent_asks_which_model_for_how_much() -> anyhow::Result<()>
         ] {
             let words = ["-p", project, "task", "create", "Say", "--accept", "said", "--queue", "--wait", "-o", "name"];
             let task = said(story, &words).await?;
-            let run = story.run_of(task.trim()).await?;
+            // Once when it is made, and once when it is over.
+            let run = story.run_of(task.lines().next().context("a name")?).await?;
             let used = run.agent.as_ref().context("it was an agent's")?;
             let found = (used.name.as_str(), used.model.as_deref().unwrap_or_default());
             ensure!(found == (expected.0, expected.1) && used.spending == expected.2, "{used:#?}");
