@@ -173,10 +173,9 @@ fn a_role_says_which_agent_asks_which_model_for_how_much() -> anyhow::Result<()>
             ("shop", ("coder", "of-shop", &[][..]), None),
             ("other", ("reader", "by-role", &["600 of 2,000 tokens for this attempt"][..]), Some(200)),
         ] {
-            let words = ["-p", project, "task", "create", "Say", "--accept", "said", "--queue", "--wait", "-o", "name"];
-            let task = said(story, &words).await?;
-            // Once when it is made, and once when it is over.
-            let run = story.run_of(task.lines().next().context("a name")?).await?;
+            let words = ["-p", project, "task", "create", "Say", "--accept", "said", "--queue", "--wait"];
+            said(story, &words).await?;
+            let run = story.runs(project).await?.into_iter().next().context("it ran")?;
             let used = run.agent.as_ref().context("it was an agent's")?;
             let found = (used.name.as_str(), used.model.as_deref().unwrap_or_default());
             ensure!(found == (expected.0, expected.1) && used.spending == expected.2, "{used:#?}");
