@@ -96,7 +96,7 @@ impl Book {
         let front = |change| Decision { action: Action::Check(change), reason: "front of the merge queue".into() };
         let mut decisions: Vec<Decision> = checks.into_iter().map(front).collect();
         self.ledger.hold(Holder::Checks, Demand::usual(), fitting as u64);
-        decisions.extend(self.tasks_for(places - fitting));
+        decisions.extend((fitting..places).map_while(|_| self.next()));
         let freed = self.ledger.release(Holder::Checks);
         self.wake(freed);
         decisions
@@ -140,28 +140,18 @@ impl Book {
             .min()
     }
 
-    /// The tasks that go first in at most so many places, taken out.
-    fn tasks_for(&mut self, places: usize) -> Vec<Decision> {
-        let mut decisions = Vec::new();
-        let mut head = if places > 0 { self.head() } else { None };
-        while let Some((project, level, order)) = head.filter(|_| decisions.len() < places) {
-            let reason = self.reason(level, &order);
-            self.choose_one(order.id, project);
-            // Looked for when there is no place left as well: it is a part of why this one goes.
-            head = self.head();
-            decisions.push(Decision { action: Action::Run(order.id), reason: reason + &self.goes_next(head) });
-        }
-        decisions
-    }
-
-    /// The task that goes first, with its project and level. Lanes that ask for more than is free are parked on the way.
-    fn head(&mut self) -> Option<(ProjectId, u8, Order)> {
+    /// The task that goes first, taken out. Lanes that ask for more than is free are parked on the way.
+    fn next(&mut self) -> Option<Decision> {
         loop {
             self.wake_unreserved();
             let (project, (level, order)) = self.turns.first()?;
             let lane = self.tasks.get(&order.id)?.place?.lane;
             match self.obstacle(lane) {
-                None => return Some((project, level.0, order)),
+                None => {
+                    let reason = self.reason(level.0, &order);
+                    self.choose_one(order.id, project);
+                    return Some(Decision { action: Action::Run(order.id), reason });
+                }
                 Some((resource, amounts)) => {
                     self.lanes.park(lane, resource, amounts);
                     self.reseat(project);
@@ -204,12 +194,5 @@ impl Book {
             order.tail.0,
             self.lanes.ready().saturating_sub(1)
         )
-    }
-
-    /// Which of those that are ready goes next, as the end of a reason.
-    fn goes_next(&self, head: Option<(ProjectId, u8, Order)>) -> String {
-        let next = head.and_then(|(_, level, order)| Some((level, self.tasks.get(&order.id)?)));
-        let Some((level, node)) = next else { return String::new() };
-        format!(", {} with priority {level} next", self.name_of(node))
     }
 }

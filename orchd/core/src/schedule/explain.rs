@@ -271,15 +271,10 @@ impl Book {
             }
             let first = self.reserved_for(&resource, level)?;
             let node = self.tasks.get(&first)?;
-            Some(Wait::Reserved { resource, name: self.name_of(node) })
+            let project = self.projects.get(&node.facts.project).map_or("", |project| project.slug.as_str());
+            Some(Wait::Reserved { resource, name: format!("{project}/T-{}", node.facts.number) })
         });
         waits.collect()
-    }
-
-    /// `shop/T-12`.
-    pub(super) fn name_of(&self, node: &Node) -> String {
-        let project = self.projects.get(&node.facts.project).map_or("", |project| project.slug.as_str());
-        format!("{project}/T-{}", node.facts.number)
     }
 
     /// The first task that goes before all of this level and has to wait for the resource, whether it was come to or not.

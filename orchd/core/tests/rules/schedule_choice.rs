@@ -139,9 +139,9 @@ fn priority_then_fairness_then_the_longest_chain_then_age() {
     scene.task_with(other, "theirs", |_| {});
     assert_eq!(names(&scene, 9), ["urgent", "theirs", "long", "head of a chain", "old", "some day"]);
     let reasons: Vec<String> = chosen(&scene, 9).into_iter().map(|decision| decision.reason).collect();
-    let expected = "priority 9; 0 of its project running, 0 min used lately; 1 min of work behind it; 5 ready after it, other/T-1 with priority 5 next";
+    let expected = "priority 9; 0 of its project running, 0 min used lately; 1 min of work behind it; 5 ready after it";
     assert_eq!(reasons[0], expected);
-    let expected = "priority 5; 2 of its project running, 2 min used lately; 2 min of work behind it; 2 ready after it, shop/T-1 with priority 5 next";
+    let expected = "priority 5; 2 of its project running, 2 min used lately; 2 min of work behind it; 2 ready after it";
     assert_eq!(reasons[3], expected);
 }
 
