@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from .web.server import Server
 EXIT_CONFIG = 78
 EXIT_STORAGE = 74
 EXIT_STOP_TIMEOUT = 75
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(settings, log):
@@ -25,23 +27,23 @@ def serve(settings, log):
     except BaseException:
         store.close()
         raise
-    guard = threading.Timer(settings.shutdown_seconds, give_up, [log])
-    guard.daemon = True
-
-    def stop(number, _frame):
-        if guard.is_alive():
-            return
-        guard.start()
-        # shutdown() waits for the loop that this handler interrupts: it has to run elsewhere.
-        threading.Thread(target=server.shutdown, name="stop").start()
-        log.info("stopping", extra={"fields": {"signal": signal.Signals(number).name}})
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    # Signals are waited for, not handled: a handler would run between any two steps of what it
+    # interrupts, a log line half written for one. Who asks again is not heard, to the very end.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     fields = {"host": settings.host, "port": server.server_port, "version": __version__, "pid": os.getpid()}
     log.info("listening", extra={"fields": {**fields, "schema_changes": store.changes_made}})
+    guard = threading.Timer(settings.shutdown_seconds, give_up, [log])
+    guard.daemon = True
     try:
-        server.serve_forever(poll_interval=0.1)
+        with concurrent.futures.ThreadPoolExecutor(1, "serve") as serving:
+            served = serving.submit(server.serve_forever, poll_interval=0.1)
+            # A server that ends by itself ends the service, with its reason.
+            served.add_done_callback(lambda _: os.kill(os.getpid(), signal.SIGTERM))
+            number = signal.sigwait(STOP_SIGNALS)
+            guard.start()
+            log.info("stopping", extra={"fields": {"signal": signal.Signals(number).name}})
+            server.shutdown()
+            served.result()
     finally:
         server.server_close()
         store.close()

@@ -123,6 +123,15 @@ class EndToEndTest(unittest.TestCase):
         self.assertEqual(service.stop(), 0)
         self.assertEqual(service.lines[-1]["message"], "stopped")
 
+    def test_stop_that_is_asked_for_again_and_again_is_one_stop(self):
+        service = self.start()
+        service.process.send_signal(signal.SIGTERM)
+        service.wait_for("stopping")
+        while service.process.poll() is None:
+            service.process.send_signal(signal.SIGTERM)
+        self.assertEqual(service.stop(), 0)
+        self.assertEqual(service.lines[-1]["message"], "stopped")
+
     def test_log_is_one_json_object_per_line(self):
         service = self.start()
         service.call("GET", "/v1/tpl_items/7", X_Request_Id="trace-7")
