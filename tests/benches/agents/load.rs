@@ -1,12 +1,13 @@
 //! Askers on both ways to a model: as agents in runs of a daemon, through its gateway, and as processes beside it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use orch_proto::request::Request;
-use orch_proto::view::{LogStream, RunState};
+use orch_proto::view::{LogStream, RunState, RunView};
 use orch_tests::asker::{Order, Seen};
-use orch_tests::client::{short, task_request, written};
+use orch_tests::client::{Client, short, task_request, written};
 use orch_tests::command_line::with_input;
 use orch_tests::model_server::ModelServer;
 use tokio::task::{JoinSet, LocalSet};
@@ -21,6 +22,9 @@ const AGENT: &str = "asker";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_e2e-asker");
 /// Where a run finds its way to a model.
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4141);
+/// How often it is looked whether a run has ended, and for how long.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// The step of a run in which its agent works. Step 0 is the checkout.
 const STEP: u32 = 1;
 
@@ -65,12 +69,7 @@ pub(crate) async fn through(site: &Site, load: Load) -> anyhow::Result<Vec<Seen>
         let asks = async move {
             let accepted = client.submit(task(load.order(GATEWAY))).await?;
             let task = accepted.touched.first().context("a new task has a name")?.name.clone();
-            let run = client
-                .wait_until("the end of a run that asks", async |client| {
-                    let runs = client.runs(PROJECT).await?;
-                    Ok(runs.into_iter().find(|run| run.task_name == short(&task) && run.state.is_final()))
-                })
-                .await?;
+            let run = ended(&client, short(&task)).await?;
             let log = client.log(&run.name).await?;
             ensure!(run.state == RunState::Succeeded, "{run:#?}: {log:#?}");
             anyhow::Ok(Seen::read(&written(&log, STEP, LogStream::Stdout)))
@@ -78,6 +77,20 @@ pub(crate) async fn through(site: &Site, load: Load) -> anyhow::Result<Vec<Seen>
         runs.spawn_local_on(asks, &here);
     }
     load.checked(here.run_until(all(runs)).await?)
+}
+
+/// The run of a task, at its end. Looked for now and then: who looks whenever something has happened, as
+/// [`Client::wait_until`] does, looks with each request, and is measured, too.
+async fn ended(client: &Client, task: &str) -> anyhow::Result<RunView> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let mut runs = client.runs(PROJECT).await?.into_iter();
+        if let Some(run) = runs.find(|run| run.task_name == task && run.state.is_final()) {
+            return Ok(run);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    bail!("{task} has not ended within {} s", PATIENCE.as_secs())
 }
 
 /// Asks the server itself, from as many processes as there are askers.
