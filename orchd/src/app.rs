@@ -136,7 +136,7 @@ pub(crate) struct Parts {
 }
 
 impl App {
-    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+    pub(crate) fn new(parts: Parts, gateways: Gateways) -> Arc<Self> {
         // As what it is and no link: that is how it is mounted.
         let channel_program = parts.config.orchctl_program.canonicalize().ok().filter(|program| program.is_file());
         Arc::new(Self {
@@ -174,7 +174,7 @@ impl App {
             briefs: Semaphore::new(BRIEFS_MAX),
             intakes: Semaphore::new(INTAKES_MAX),
             tool_sets: Mutex::default(),
-            gateways: Gateways::default(),
+            gateways,
             models: OnceLock::new(),
             repositories: Mutex::default(),
         })

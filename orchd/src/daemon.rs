@@ -20,12 +20,14 @@ use orch_core::recipe::ToolRecipe;
 use orch_proto::{ErrorCode, RpcError};
 use orch_sandbox::SpawnerOptions;
 use orch_store::{OpenOptions, Store};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::answers::{self, Answers};
 use crate::app::{App, Parts};
 use crate::config::Config;
 use crate::error_chain::chain;
+use crate::gateway::Gateways;
 use crate::instance_lock::{InstanceLock, LockError};
 use crate::logging::Logging;
 use crate::rpc::Listener;
@@ -47,16 +49,18 @@ const LOCK_LOOK: Duration = Duration::from_millis(20);
 /// When it cannot start; nothing was changed then.
 pub(crate) fn run(config: Config, logging: Logging) -> Result<(), RpcError> {
     orch_sandbox::share_heaps();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("orchd")
-        .max_blocking_threads(BLOCKING_MAX)
-        .build()
-        .map_err(|error| RpcError::new(ErrorCode::Internal, format!("failed to start the runtime: {error}")))?;
-    runtime.block_on(serve(config, logging))
+    let failed = |error| RpcError::new(ErrorCode::Internal, format!("failed to start the runtime: {error}"));
+    let builder = || {
+        let mut builder = Builder::new_multi_thread();
+        builder.enable_all().max_blocking_threads(BLOCKING_MAX);
+        builder
+    };
+    let runtime = builder().thread_name("orchd").build().map_err(failed)?;
+    let of_gateways = builder().thread_name("orchd-gateway").worker_threads(1).build().map_err(failed)?;
+    runtime.block_on(serve(config, logging, Gateways::on(of_gateways.handle().clone())))
 }
 
-async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
+async fn serve(config: Config, logging: Logging, gateways: Gateways) -> Result<(), RpcError> {
     for doubt in config.doubts() {
         tracing::warn!(doubt, "the configuration says something that means nothing here");
     }
@@ -70,7 +74,7 @@ async fn serve(config: Config, logging: Logging) -> Result<(), RpcError> {
     protect_from_oom_killer();
     upkeep::refuse_half_restored(dirs.root())?;
     upkeep::clear_left_over(&dirs);
-    let app = App::new(parts(config, dirs).await?);
+    let app = App::new(parts(config, dirs).await?, gateways);
     answers::sweep(&app);
     let runs = reconcile::recover(&app).await;
     let listener = Listener::bind(&app.config.socket, app.config.socket_group.as_deref())

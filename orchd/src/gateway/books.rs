@@ -11,7 +11,8 @@ use orch_core::command::Command;
 use orch_core::decide::{DecideError, Standing, standing};
 use orch_core::digest::Digest;
 use orch_core::entity::{
-    END_UNKNOWN, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent, Spend, TaskEvent, TokenUse, model_name,
+    AgentUse, END_UNKNOWN, ModelAnswer, ModelRequest, OpenExchange, Run, RunEvent, Spend, TaskEvent, TokenUse,
+    model_name,
 };
 use orch_core::event::Event;
 use orch_core::view::{ReadError, View as _};
@@ -20,7 +21,8 @@ use orch_store::ExecuteError;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
-use super::{AGAIN, way};
+use super::AGAIN;
+use super::way::KnownWay;
 use crate::app::{App, blocking};
 use crate::error_chain::chain;
 
@@ -45,6 +47,7 @@ pub(super) struct Book {
     /// Bytes of texts that are kept, those of daemons before this one included.
     pub(super) kept: OnceCell<AtomicU64>,
     run_is_over: AtomicBool,
+    way: KnownWay,
 }
 
 impl Book {
@@ -76,6 +79,7 @@ pub(super) struct Books {
     pub(super) app: Arc<App>,
     pub(super) run: RunId,
     fence: u64,
+    agent: Option<Arc<AgentUse>>,
     pub(super) book: Arc<Book>,
 }
 
@@ -83,20 +87,19 @@ impl Ledger for Books {
     type Ticket = Ticket;
 
     async fn way(&self) -> Result<Way, Refusal> {
-        loop {
-            let books = self.clone();
-            let found = blocking(move || {
-                let run = books.app.store.read(|view| view.get::<Run>(books.run))?;
-                Ok::<_, ReadError>(books.may_ask(run).and_then(|run| {
-                    let no_agent = || over(format!("R-{} is no agent's", run.number));
-                    way::find(&books.app, &run.agent.ok_or_else(no_agent)?)
-                }))
-            });
-            match found.await {
-                Ok(way) => return way,
-                Err(error) => self.cannot_read(&error).await?,
-            }
+        if let Some(way) = self.book.way.now(&self.app) {
+            return Ok(way);
         }
+        let books = self.clone();
+        blocking(move || {
+            let agent = books.agent.as_deref().ok_or_else(|| over("the run is no agent's".to_owned()))?;
+            books.book.way.find(&books.app, agent)
+        })
+        .await
+    }
+
+    async fn admits(&self) -> Result<(), Refusal> {
+        self.look().await.map(|_| ())
     }
 
     async fn open(&self, asked: Asked) -> Result<Opened<Ticket>, Refusal> {
@@ -156,8 +159,9 @@ impl Ledger for Books {
 }
 
 impl Books {
-    pub(super) fn of(app: &Arc<App>, run: RunId, fence: u64) -> Self {
-        Self { app: Arc::clone(app), run, fence, book: app.gateways.book(run) }
+    pub(super) fn of(app: &Arc<App>, run: &Run) -> Self {
+        let agent = run.agent.clone().map(Arc::from);
+        Self { app: Arc::clone(app), run: run.id, fence: run.fence, agent, book: app.gateways.book(run.id) }
     }
 
     /// Nothing more is asked for the run.

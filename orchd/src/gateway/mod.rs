@@ -22,6 +22,7 @@ use orch_core::entity::{OpenExchange, Run};
 use orch_core::view::View as _;
 use orch_proto::id::RunId;
 use orch_sandbox::control::{self, ControlError};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use self::books::{Book, Books};
@@ -47,15 +48,18 @@ pub(crate) struct Gateways {
     redactions: Redactions,
     /// Exchanges that are under way here.
     under_way: watch::Sender<usize>,
-}
-
-impl Default for Gateways {
-    fn default() -> Self {
-        Self { books: Mutex::default(), redactions: Redactions::default(), under_way: watch::Sender::new(0) }
-    }
+    /// Serves all runs.
+    runtime: Handle,
 }
 
 impl Gateways {
+    /// On this runtime, which is best one of one thread: answers come in small pieces, each through three tasks, and a request
+    /// that comes alone would wake a thread for each step of its way.
+    pub(crate) fn on(runtime: Handle) -> Self {
+        let (books, redactions) = (Mutex::default(), Redactions::default());
+        Self { books, redactions, under_way: watch::Sender::new(0), runtime }
+    }
+
     fn book(&self, run: RunId) -> Arc<Book> {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(books.entry(run).or_default())
@@ -75,11 +79,12 @@ impl Gateways {
 pub(crate) fn serve(app: &Arc<App>, run: &Run) -> Option<Served> {
     let api = way::api(app, run.agent.as_ref()?)?;
     let (app, run) = (Arc::clone(app), run.clone());
-    Some(Served::by(tokio::spawn(attend(app, run, api)).abort_handle()))
+    let runtime = app.gateways.runtime.clone();
+    Some(Served::by(runtime.spawn(attend(app, run, api)).abort_handle()))
 }
 
 async fn attend(app: Arc<App>, run: Run, api: Api) {
-    let books = Books::of(&app, run.id, run.fence);
+    let books = Books::of(&app, &run);
     give_up(&books, &run.models.open).await;
     loop {
         serve_once(&app, app.dirs.run(run.id), (api, books.clone())).await;
@@ -114,7 +119,8 @@ async fn serve_once<L: Ledger>(app: &Arc<App>, directory: PathBuf, (api, ledger)
 pub(crate) fn serve_planner(app: &Arc<App>, directory: PathBuf, books: PlannerBooks) -> Option<Served> {
     let api = books.api()?;
     let app = Arc::clone(app);
-    let serving = tokio::spawn(async move {
+    let runtime = app.gateways.runtime.clone();
+    let serving = runtime.spawn(async move {
         loop {
             serve_once(&app, directory.clone(), (api, books.clone())).await;
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -183,7 +189,7 @@ async fn close_left(app: &Arc<App>, id: RunId) {
         }
     };
     if let Some(run) = run {
-        let books = Books::of(app, id, run.fence);
+        let books = Books::of(app, &run);
         give_up(&books, &run.models.open).await;
         books.run_is_over();
     }

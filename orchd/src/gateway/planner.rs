@@ -77,6 +77,11 @@ impl Ledger for PlannerBooks {
         .await
     }
 
+    /// Whoever plans is there for as long as this is.
+    async fn admits(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn open(&self, asked: Asked) -> Result<Opened<Ticket>, Refusal> {
         let (model, output) = (asked.model.as_deref().and_then(model_name), books::output(&asked));
         let body_bytes = asked.body.len() as u64;

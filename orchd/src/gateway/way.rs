@@ -36,6 +36,33 @@ struct Known {
 /// A key, and what is taken out of answers.
 type Key = (Arc<Secrets>, Option<Arc<Patterns>>);
 
+/// How requests of a run go on, as it was found: so for as long as no file of a secret changes.
+#[derive(Debug, Default)]
+pub(super) struct KnownWay(Mutex<Option<([Stamp; 2], Way)>>);
+
+impl KnownWay {
+    /// The way, if it is known. Looks at the times of the files of secrets and reads none: that takes less than to wake
+    /// another thread for it.
+    pub(super) fn now(&self, app: &App) -> Option<Way> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stamp, way) = known.as_ref()?;
+        (stamps(app).ok()? == *stamp).then(|| way.clone())
+    }
+
+    /// Finds the way of a run of `agent`. Blocks: files of secrets are read.
+    pub(super) fn find(&self, app: &App, agent: &AgentUse) -> Result<Way, Refusal> {
+        // Before anything is read: what changes meanwhile is seen with the next request.
+        let stamp = stamps(app).ok();
+        let way = find(app, agent)?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stamp.map(|stamp| (stamp, way.clone()));
+        Ok(way)
+    }
+}
+
+fn stamps(app: &App) -> Result<[Stamp; 2], SecretStoreError> {
+    Ok([app.secrets.stamp()?, app.answers.stamp()?])
+}
+
 impl Redactions {
     /// Calls `take` with what is known of the secrets as they are now.
     fn now<T>(
@@ -44,7 +71,7 @@ impl Redactions {
         take: impl FnOnce(&mut Known) -> Result<T, SecretStoreError>,
     ) -> Result<T, SecretStoreError> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = [app.secrets.stamp()?, app.answers.stamp()?];
+        let stamp = stamps(app)?;
         if known.stamp.as_ref() != Some(&stamp) {
             let mut values = app.secrets.all(VALUE_BYTES_MIN)?;
             values.extend(app.answers.all(VALUE_BYTES_MIN)?);

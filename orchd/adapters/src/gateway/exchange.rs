@@ -1,5 +1,6 @@
 //! One request and its answer on their way through.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use super::api::Route;
 use super::headers;
 use super::ledger::{Answered, Asked, End, Ledger, Opened, Refusal, Way};
 use super::meter;
-use super::passing::{AnswerBody, Cleaning, Passing, Writing, next, passed_headers};
+use super::passing::{AnswerBody, Cleaning, Coming, Passing, Writing, passed_headers};
 use super::request;
 use super::room::{Held, Hold, REQUEST_BYTES_MAX, Taken};
 use super::serve::Served;
@@ -78,6 +79,7 @@ async fn pass<L: Ledger>(
     let Looked { model, output_max, body, digest, room } = looked(&head, route, &way, taken).await?;
     let sent = sent(&head, &way, body.clone())?;
     if !route.is_metered() {
+        gateway.ledger.admits().await.map_err(refused)?;
         return free(gateway, &sent, &way).await;
     }
     let hold = Hold::of(room);
@@ -164,14 +166,15 @@ async fn looked(head: &Parts, route: Route, way: &Way, taken: Taken) -> Result<L
 /// Asks for what costs nothing. Its answer is small and is passed on as a whole.
 async fn free<L>(gateway: &Served<L>, sent: &Sent, way: &Way) -> Result<Response<AnswerBody>, NotPassed> {
     let answer = gateway.client.ask(sent, &AtomicU32::new(0)).await;
-    let (head, mut body) =
+    let (head, body) =
         answer.map_err(|(Failed::Before(reason) | Failed::Since(reason))| unreachable(&reason))?.into_parts();
     if headers::is_packed(&head.headers) {
         return Err(packed());
     }
     let (mut cleaning, mut clear) = (Cleaning::new(way.of_answers.as_ref()), Vec::new());
+    let mut coming = Coming::new(body);
     loop {
-        match next(&mut body).await {
+        match coming.next().await {
             Ok(Some(data)) => clear.extend(cleaning.feed(&data)),
             Ok(None) => break,
             Err(_) => return Err(unreachable("it broke off")),
@@ -255,35 +258,12 @@ impl<L: Ledger> Exchange<L> {
         let passing = Passing::new(self.route, (head.status, &head.headers), self.key.as_ref(), room);
         let (writing, answer) = Writing::begin(head.status, &passed_headers(&head.headers, self.key.as_ref()));
         tell(begun, Ok(answer));
-        self.forward(ticket, (body, passing), writing).await;
+        self.forward(ticket, (Coming::new(body), passing), writing).await;
     }
 
     /// Passes the answer on while it comes, but for its end, which waits until it is on record what it cost.
-    async fn forward(self, ticket: L::Ticket, (mut body, mut passing): (Incoming, Passing), run: Writing) {
-        let mut last = Vec::new();
-        let end = loop {
-            // What is there is counted as the server says, also of a run that hangs up at the same moment.
-            let data = tokio::select! {
-                biased;
-                data = next(&mut body) => data,
-                () = run.closed() => break End::Unwanted,
-            };
-            let clear = match data {
-                Ok(Some(data)) => passing.take(&data),
-                Ok(None) => {
-                    last = passing.rest();
-                    break End::Complete;
-                }
-                Err(end) => break end,
-            };
-            if passing.is_over() {
-                last = clear;
-                break End::Complete;
-            }
-            if !run.send(clear).await {
-                break End::Unwanted;
-            }
-        };
+    async fn forward(self, ticket: L::Ticket, (mut coming, mut passing): (Coming, Passing), run: Writing) {
+        let (end, last) = pass_on(&mut coming, &mut passing, &run).await;
         let (tries, took) = (self.tries.load(Ordering::Relaxed), self.took());
         let (answered, mut cleaning) = passing.answered(end, self.request_bytes, (tries, took));
         self.gateway.ledger.close(ticket, answered).await;
@@ -293,7 +273,7 @@ impl<L: Ledger> Exchange<L> {
         }
         // After the last word there may be an empty line.
         let mut after = 0;
-        while let Ok(Some(data)) = next(&mut body).await {
+        while let Ok(Some(data)) = coming.next().await {
             after += data.len();
             if after > AFTER_BYTES_MAX || !run.send(cleaning.feed(&data)).await {
                 return;
@@ -325,6 +305,30 @@ impl<L: Ledger> Exchange<L> {
             hold: Hold::default(),
         };
         self.gateway.ledger.close(ticket, answered).await;
+    }
+}
+
+/// Passes pieces on while they come. How that ended, and what was not passed on yet.
+async fn pass_on(coming: &mut Coming, passing: &mut Passing, run: &Writing) -> (End, Vec<u8>) {
+    let mut has_hung_up = pin!(run.closed());
+    loop {
+        // What is there is counted as the server says, also of a run that hangs up at the same moment.
+        let data = tokio::select! {
+            biased;
+            data = coming.next() => data,
+            () = &mut has_hung_up => return (End::Unwanted, Vec::new()),
+        };
+        let clear = match data {
+            Ok(Some(data)) => passing.take(&data),
+            Ok(None) => return (End::Complete, passing.rest()),
+            Err(end) => return (end, Vec::new()),
+        };
+        if passing.is_over() {
+            return (End::Complete, clear);
+        }
+        if !run.send(clear).await {
+            return (End::Unwanted, Vec::new());
+        }
     }
 }
 

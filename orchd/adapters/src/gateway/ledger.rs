@@ -123,8 +123,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// What names an exchange from its beginning to its end.
     type Ticket: Send + 'static;
 
-    /// How requests of the run go on at the moment, if they do: also those that cost nothing and are not put on record.
+    /// How requests go on at the moment. Whether they may is said by [`Self::open`], or by [`Self::admits`].
     fn way(&self) -> impl Future<Output = Result<Way, Refusal>> + Send;
+
+    /// Whether a request may go on that costs nothing, and is not put on record.
+    fn admits(&self) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Puts on record that a request is about to leave. May take as long as a person does who is asked whether it may, or
     /// as [`Asked::patience`] says. It is brought to its end, and what it answers is closed, also when the run does not wait.

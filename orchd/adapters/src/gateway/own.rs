@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
 use orch_core::digest::Digest;
@@ -17,7 +16,7 @@ use super::exchange;
 use super::headers;
 use super::ledger::{Answered, Asked, End, Ledger, Opened, Way};
 use super::meter;
-use super::passing::{Passing, next};
+use super::passing::{Coming, Passing};
 use super::question::{Question, brief, text_of};
 use super::request;
 use super::room::Hold;
@@ -108,7 +107,7 @@ impl Client {
         }
         let room = self.room.of_run().answer();
         let passing = Passing::new(route, (head.status, &head.headers), way.of_answers.as_ref(), room);
-        let (passing, end) = read(passing, body, unwanted).await;
+        let (passing, end) = read(passing, Coming::new(body), unwanted).await;
         let (answered, _) = passing.answered(end, request_bytes, (tries.load(Ordering::Relaxed), begun.elapsed()));
         let (body, left_out) = (answered.body.clone(), answered.left_out);
         ledger.close(ticket, answered).await;
@@ -133,14 +132,14 @@ fn failure(status: StatusCode, body: &[u8]) -> String {
 /// Reads an answer to its end, as long as it is wanted and what comes of it is kept.
 async fn read(
     mut passing: Passing,
-    mut body: Incoming,
+    mut coming: Coming,
     mut unwanted: std::pin::Pin<&mut (impl Future<Output = ()> + Send)>,
 ) -> (Passing, End) {
     let end = loop {
         let data = tokio::select! {
             biased;
             () = &mut unwanted => break End::Unwanted,
-            data = next(&mut body) => data,
+            data = coming.next() => data,
         };
         match data {
             Ok(Some(data)) => drop(passing.take(&data)),

@@ -2,6 +2,7 @@
 //! who did not get all of it.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -15,6 +16,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{Response, StatusCode};
 use orch_sandbox::redact::{Patterns, Redactor};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
 
 use super::api::Route;
 use super::headers;
@@ -34,22 +36,49 @@ const PIECES_MAX: usize = 4;
 
 pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
-/// The next piece of an answer; none at its end.
-///
-/// # Errors
-/// How it broke off.
-pub(super) async fn next(body: &mut Incoming) -> Result<Option<Bytes>, End> {
-    loop {
-        match tokio::time::timeout(SILENCE_MAX, body.frame()).await {
-            Ok(None) => return Ok(None),
-            // What may follow the last piece, a trailer, is nothing that a run needs.
-            Ok(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
+/// An answer as it comes from its server.
+#[derive(Debug)]
+pub(super) struct Coming {
+    body: Incoming,
+    heard: Instant,
+    /// One for many pieces: that the server was silent for so long is looked at only when it is over.
+    silence: Pin<Box<Sleep>>,
+}
+
+impl Coming {
+    pub(super) fn new(body: Incoming) -> Self {
+        Self { body, heard: Instant::now(), silence: Box::pin(tokio::time::sleep(SILENCE_MAX)) }
+    }
+
+    /// The next piece; none at the end. Nothing is lost when it is not waited for to its end.
+    ///
+    /// # Errors
+    /// How it broke off.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, End> {
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = self.body.frame() => frame,
+                () = &mut self.silence => {
+                    let until = self.heard + SILENCE_MAX;
+                    if Instant::now() >= until {
+                        return Err(End::Silent);
+                    }
+                    self.silence.as_mut().reset(until);
+                    continue;
                 }
+            };
+            self.heard = Instant::now();
+            match frame {
+                None => return Ok(None),
+                // What may follow the last piece, a trailer, is nothing that a run needs.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+                Some(Err(_)) => return Err(End::Broken),
             }
-            Ok(Some(Err(_))) => return Err(End::Broken),
-            Err(_) => return Err(End::Silent),
         }
     }
 }

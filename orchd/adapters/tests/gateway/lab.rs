@@ -55,6 +55,10 @@ impl Ledger for Books {
         self.way.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    async fn admits(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn open(&self, asked: Asked) -> Result<Opened<()>, Refusal> {
         let has_waited = self.leaves.available_permits() == 0;
         let _heard = self.came.try_send(());
