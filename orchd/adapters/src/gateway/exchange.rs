@@ -74,12 +74,14 @@ async fn pass<L: Ledger>(
     let bytes_max = if route.is_metered() { REQUEST_BYTES_MAX } else { FREE_BYTES_MAX };
     let taken = gateway.room.read(body, bytes_max).await;
     let taken = taken.map_err(|(status, message)| (status, "request_not_taken", message))?;
+    if !route.is_metered() {
+        gateway.ledger.admits().await.map_err(refused)?;
+    }
     // As it is when all of it is there: it may come slowly.
     let way = gateway.ledger.way().await.map_err(refused)?;
     let Looked { model, output_max, body, digest, room } = looked(&head, route, &way, taken).await?;
     let sent = sent(&head, &way, body.clone())?;
     if !route.is_metered() {
-        gateway.ledger.admits().await.map_err(refused)?;
         return free(gateway, &sent, &way).await;
     }
     let hold = Hold::of(room);

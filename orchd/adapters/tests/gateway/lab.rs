@@ -32,7 +32,9 @@ pub(crate) struct Record {
 /// Books in memory.
 #[derive(Clone)]
 pub(crate) struct Books {
-    way: Arc<Mutex<Result<Way, Refusal>>>,
+    way: Arc<Mutex<Way>>,
+    /// Why nothing goes on, if that is so.
+    refusal: Arc<Mutex<Option<Refusal>>>,
     record: Arc<Mutex<Record>>,
     /// Taken by each request before it is on record.
     leaves: Arc<Semaphore>,
@@ -52,11 +54,11 @@ impl Ledger for Books {
     type Ticket = ();
 
     async fn way(&self) -> Result<Way, Refusal> {
-        self.way.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        Ok(self.way.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     async fn admits(&self) -> Result<(), Refusal> {
-        Ok(())
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
     }
 
     async fn open(&self, asked: Asked) -> Result<Opened<()>, Refusal> {
@@ -65,6 +67,7 @@ impl Ledger for Books {
         if let Ok(leave) = self.leaves.acquire().await {
             leave.forget();
         }
+        self.admits().await?;
         self.record().asked.push(asked);
         Ok(Opened { ticket: (), has_waited })
     }
@@ -102,30 +105,26 @@ impl Lab {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let answers = answers.iter().map(ToString::to_string).collect();
         let serving = tokio::spawn(answer_all(server, answers, Arc::clone(&seen)));
-        Self::with(api, Ok(way), seen, vec![serving])
+        Self::with(api, way, seen, vec![serving])
     }
 
     /// A gateway to a server that somebody else is.
     pub(crate) fn to(api: Api, server: &TcpListener) -> Self {
-        Self::with(api, Ok(way_to(api, server, KEY)), Arc::default(), Vec::new())
+        Self::with(api, way_to(api, server, KEY), Arc::default(), Vec::new())
     }
 
-    /// A gateway whose requests do not go on.
-    pub(crate) fn refusing(api: Api, refusal: Refusal) -> Self {
-        Self::with(api, Err(refusal), Arc::default(), Vec::new())
+    /// From now on no request goes on.
+    pub(crate) fn refuse(&self, refusal: Refusal) {
+        *self.books.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
     }
 
-    fn with(
-        api: Api,
-        way: Result<Way, Refusal>,
-        seen: Arc<Mutex<Vec<String>>>,
-        mut tasks: Vec<JoinHandle<()>>,
-    ) -> Self {
+    fn with(api: Api, way: Way, seen: Arc<Mutex<Vec<String>>>, mut tasks: Vec<JoinHandle<()>>) -> Self {
         let (came_in, came) = mpsc::channel(NEWS_MAX);
         let (closed_in, closed) = mpsc::channel(NEWS_MAX);
         let leaves = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
         let way = Arc::new(Mutex::new(way));
-        let books = Books { way, record: Arc::default(), leaves, came: came_in, closed: closed_in };
+        let refusal = Arc::default();
+        let books = Books { way, refusal, record: Arc::default(), leaves, came: came_in, closed: closed_in };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -149,9 +148,7 @@ impl Lab {
     /// From now on requests go on with this key, which is taken out of them, too.
     pub(crate) fn set_key(&self, key: &str) {
         let mut way = self.books.way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(way) = way.as_mut() {
-            *way = with_key(way, key);
-        }
+        *way = with_key(&way, key);
     }
 
     /// A connection on which this was sent.

@@ -176,12 +176,16 @@ async fn what_is_no_question_to_a_model_reaches_nobody() {
 async fn a_run_that_is_over_asks_for_nothing_also_not_for_what_is_free() {
     let refusal = |is_passing| Refusal { code: "not_admitted", message: "R-1 is over".to_owned(), is_passing };
     let get = "GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let lab = Lab::refusing(Api::OpenAi, refusal(false));
-    let got = lab.ask(get).await;
-    assert!(got.starts_with("HTTP/1.1 403") && got.contains("R-1 is over"), "{got}");
-    let lab = Lab::refusing(Api::OpenAi, refusal(true));
+    let lab = Lab::new(Api::OpenAi, &[&answer(200, "", "{}")]).await;
+    assert!(lab.ask(get).await.starts_with("HTTP/1.1 200") && lab.seen().len() == 1);
+    lab.refuse(refusal(false));
+    for got in [lab.ask(get).await, lab.post(RESPONSES, "", RESPONSE).await] {
+        assert!(got.starts_with("HTTP/1.1 403") && got.contains("R-1 is over"), "{got}");
+    }
+    lab.refuse(refusal(true));
     let got = lab.post(RESPONSES, "", RESPONSE).await;
     assert!(got.starts_with("HTTP/1.1 503") && got.contains("retry-after: 5"), "{got}");
+    assert_eq!(lab.seen().len(), 1, "none of them reaches the server");
 }
 
 #[tokio::test]

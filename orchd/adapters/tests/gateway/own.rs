@@ -74,8 +74,9 @@ async fn nobody_waits_for_what_is_not_wanted_any_more() {
 #[tokio::test]
 async fn what_may_not_leave_does_not() {
     let refusal = Refusal { code: "no_key", message: "no key; set it".into(), is_passing: true };
-    let lab = Lab::refusing(Api::OpenAi, refusal);
+    let lab = Lab::new(Api::OpenAi, &[HELD]).await;
+    lab.refuse(refusal);
     let refused = lab.question(question(Protocol::Chat), pending()).await;
     assert_eq!(refused, Err(NotAnswered::Failed("no key; set it".into())));
-    assert_eq!(lab.asked(), 0);
+    assert!(lab.asked() == 0 && lab.seen().is_empty());
 }

@@ -38,11 +38,14 @@ def serve(settings, log):
         with concurrent.futures.ThreadPoolExecutor(1, "serve") as serving:
             served = serving.submit(server.serve_forever, poll_interval=0.1)
             # A server that ends by itself ends the service, with its reason.
-            served.add_done_callback(lambda _: os.kill(os.getpid(), signal.SIGTERM))
-            number = signal.sigwait(STOP_SIGNALS)
-            guard.start()
-            log.info("stopping", extra={"fields": {"signal": signal.Signals(number).name}})
-            server.shutdown()
+            here = threading.get_ident()
+            served.add_done_callback(lambda _: signal.pthread_kill(here, signal.SIGTERM))
+            try:
+                number = signal.sigwait(STOP_SIGNALS)
+                guard.start()
+                log.info("stopping", extra={"fields": {"signal": signal.Signals(number).name}})
+            finally:
+                server.shutdown()
             served.result()
     finally:
         server.server_close()
