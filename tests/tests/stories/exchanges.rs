@@ -16,31 +16,38 @@ use orch_tests::{Setup, Story};
 use serde_json::Value;
 
 use crate::agents::{self, CODEX, begin_with, hand_in, is_merged, merged};
+use crate::channel::approval;
 use crate::retention::{age_blobs, start_with};
 use crate::story;
 
-const AGENT: &str = r#"#!/bin/sh
-set -e
-cat > /dev/null
-python3 - <<'E'
+const ASK: &str = r#"python3 - <<'E'
 import json, urllib.request
 body = json.dumps({"model": "m", "store": False, "stream": True, "input": "What is to be said?"}).encode()
 headers = {"Content-Type": "application/json"}
 request = urllib.request.Request("http://127.0.0.1:4141/v1/responses", data=body, headers=headers)
 assert b"response.completed" in urllib.request.urlopen(request).read()
 E
-printf 'hi\n' >> hello.txt
 "#;
 /// As soon as nothing speaks for it.
 const AT_ONCE: &str = "\n[retention]\nruns_days = 0\nlogs_days = 0\nblobs_days = 0\nevidence_days = 0\n";
 
+/// An agent that does this before its work.
+fn agent(work: &str) -> String {
+    format!("#!/bin/sh\nset -e\ncat > /dev/null\n{work}printf 'hi\\n' >> hello.txt\n")
+}
+
 /// A daemon whose agent asks this server.
 async fn begin(story: &mut Story, server: &ModelServer) -> anyhow::Result<()> {
+    begin_as(story, server, ASK, "").await
+}
+
+/// The same with what its agent does, and more about the server.
+async fn begin_as(story: &mut Story, server: &ModelServer, work: &str, more: &str) -> anyhow::Result<()> {
     let program = story.env().path("asking-agent");
-    std::fs::write(&program, AGENT)?;
+    std::fs::write(&program, agent(work))?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
     let config = format!(
-        "[models.scripted]\napi = \"openai\"\nurl = \"{}\"\n\
+        "[models.scripted]\napi = \"openai\"\nurl = \"{}\"\n{more}\
          [agents.coder]\nkind = \"codex\"\nmodels = \"scripted\"\nanswer_tokens = 300\nprogram = \"{}\"\n",
         server.url(),
         program.display()
@@ -152,7 +159,7 @@ fn a_role_says_which_agent_asks_which_model_for_how_much() -> anyhow::Result<()>
     story("agent, model and bounds of a role", Setup::Runs, async |story| {
         let server = ModelServer::start(Script::new([Turn::say("Say hi.").usage(500, 100)]).endless()).await?;
         let (program, recipes) = (story.env().path("asking-agent"), story.env().path("recipes"));
-        std::fs::write(&program, AGENT.replace("'hi\\n'", "'%s\\n' \"$*\""))?;
+        std::fs::write(&program, agent(ASK).replace("'hi\\n'", "'%s\\n' \"$*\""))?;
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
         std::fs::create_dir_all(recipes.join("roles/shop"))?;
         let role = "name: developer\ncapabilities: [developer]\ninstructions: Do it.\n";
@@ -218,4 +225,35 @@ fn answers_that_break_off_or_make_no_sense_are_asked_for_again() -> anyhow::Resu
         ensure!(items.iter().filter(|item| item["end"] == "complete").count() >= 6, "{listed:#}");
         Ok(())
     })
+}
+
+/// How requests go on is known from the one before only for as long as it is so.
+#[test]
+fn a_request_goes_by_the_key_and_without_the_secrets_of_now() -> anyhow::Result<()> {
+    story("a key that changes under a run", Setup::Runs, async |story| {
+        let server = ModelServer::start(Script::new([Turn::say("Say hi.")]).endless()).await?;
+        let work = format!("{ASK}{ASK}orchctl agent await-approval 'ask again'\n{ASK}");
+        begin_as(story, &server, &work, "key = \"model-key\"\n").await?;
+        set(story, "model-key", "the-first-key").await?;
+        let task = hand_in(story, "Say hello").await?;
+        let asked = approval(story, "ask again").await?;
+        set(story, "model-key", "the-second-key").await?;
+        set(story, "words", "What is to be said").await?;
+        said(story, &["approval", "approve", &asked.name, "--yes"]).await?;
+        story.task_in(&task, TaskState::Done).await?;
+        let requests = server.requests();
+        let keys: Vec<_> = requests.iter().filter_map(|request| request.header("authorization")).collect();
+        ensure!(keys == ["Bearer the-first-key", "Bearer the-first-key", "Bearer the-second-key"], "{keys:?}");
+        let has_words =
+            requests.iter().map(|request| request.json()["input"].to_string().contains("What is to be said"));
+        ensure!(has_words.eq([true, true, false]), "{requests:#?}");
+        Ok(())
+    })
+}
+
+async fn set(story: &Story, name: &str, value: &str) -> anyhow::Result<()> {
+    let file = story.env().path("value");
+    std::fs::write(&file, value)?;
+    said(story, &["secret", "set", name, "--file", file.to_str().context("paths of stories are text")?]).await?;
+    Ok(std::fs::remove_file(file)?)
 }
