@@ -83,12 +83,13 @@ pub(crate) async fn through(site: &Site, load: Load) -> anyhow::Result<Vec<Seen>
 /// [`Client::wait_until`] does, looks with each request, and is measured, too.
 async fn ended(client: &Client, task: &str) -> anyhow::Result<RunView> {
     let deadline = Instant::now() + PATIENCE;
+    let mut looks = tokio::time::interval(LOOK_AGAIN);
     while Instant::now() < deadline {
+        looks.tick().await;
         let mut runs = client.runs(PROJECT).await?.into_iter();
         if let Some(run) = runs.find(|run| run.task_name == task && run.state.is_final()) {
             return Ok(run);
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
     }
     bail!("{task} has not ended within {} s", PATIENCE.as_secs())
 }
