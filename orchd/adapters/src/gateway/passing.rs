@@ -36,18 +36,46 @@ const PIECES_MAX: usize = 4;
 
 pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
+/// How long nothing has come. One timer for many pieces: how long it was is looked at only when that is over.
+#[derive(Debug)]
+struct Silence {
+    heard: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Silence {
+    fn begin() -> Self {
+        Self { heard: Instant::now(), timer: Box::pin(tokio::time::sleep(SILENCE_MAX)) }
+    }
+
+    /// Something has come.
+    fn ends(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// Waits until it was too long. May be waited for again and again.
+    async fn too_long(&mut self) {
+        loop {
+            self.timer.as_mut().await;
+            let until = self.heard + SILENCE_MAX;
+            if Instant::now() >= until {
+                return;
+            }
+            self.timer.as_mut().reset(until);
+        }
+    }
+}
+
 /// An answer as it comes from its server.
 #[derive(Debug)]
 pub(super) struct Coming {
     body: Incoming,
-    heard: Instant,
-    /// One for many pieces: that the server was silent for so long is looked at only when it is over.
-    silence: Pin<Box<Sleep>>,
+    silence: Silence,
 }
 
 impl Coming {
     pub(super) fn new(body: Incoming) -> Self {
-        Self { body, heard: Instant::now(), silence: Box::pin(tokio::time::sleep(SILENCE_MAX)) }
+        Self { body, silence: Silence::begin() }
     }
 
     /// The next piece; none at the end. Nothing is lost when it is not waited for to its end.
@@ -59,16 +87,9 @@ impl Coming {
             let frame = tokio::select! {
                 biased;
                 frame = self.body.frame() => frame,
-                () = &mut self.silence => {
-                    let until = self.heard + SILENCE_MAX;
-                    if Instant::now() >= until {
-                        return Err(End::Silent);
-                    }
-                    self.silence.as_mut().reset(until);
-                    continue;
-                }
+                () = self.silence.too_long() => return Err(End::Silent),
             };
-            self.heard = Instant::now();
+            self.silence.ends();
             match frame {
                 None => return Ok(None),
                 // What may follow the last piece, a trailer, is nothing that a run needs.
@@ -264,5 +285,24 @@ impl Passing {
             hold: self.room.hold(),
         };
         (answered, self.cleaning)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counted from the last that came, however long the answer is under way, and not from its beginning.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_silent_when_nothing_has_come_for_so_long() {
+        let mut silence = Silence::begin();
+        for pause in [SILENCE_MAX / 2, SILENCE_MAX * 9 / 10, Duration::ZERO] {
+            tokio::time::timeout(pause, silence.too_long()).await.expect_err("something comes before it is too long");
+            silence.ends();
+        }
+        let heard = Instant::now();
+        silence.too_long().await;
+        let waited = heard.elapsed();
+        assert!((SILENCE_MAX..SILENCE_MAX + Duration::from_secs(1)).contains(&waited), "{waited:?}");
     }
 }
