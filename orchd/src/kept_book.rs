@@ -97,7 +97,7 @@ impl Default for Kept {
 }
 
 /// How far a book was filled: each from the first one on.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 enum Filled {
     /// Nothing was read yet.
     #[default]
@@ -115,23 +115,6 @@ enum Filled {
     Runs(RunId),
     /// Everything that can still start or end, and what counts of what is over.
     All,
-}
-
-/// What is called with each thing on a page: one is held at a time, because a thousand runs with all that is known of them are
-/// megabytes, of which the allocator keeps most.
-type Take<'a, E> = &'a mut dyn FnMut(E);
-
-/// Puts each thing of a page where it belongs; how far that comes with the last one, and how many they were.
-fn read_through<E>(
-    page: impl FnOnce(Take<'_, E>) -> Result<(), ReadError>,
-    mut put: impl FnMut(E) -> Filled,
-) -> Result<(Option<Filled>, usize), ReadError> {
-    let (mut last, mut count) = (None, 0);
-    page(&mut |thing| {
-        last = Some(put(thing));
-        count += 1;
-    })?;
-    Ok((last, count))
 }
 
 /// What things are now.
@@ -317,21 +300,17 @@ impl Kept {
         };
     }
 
-    /// Reads one page more of a state that it has heard all news of. What was read of one that cannot be read to its end is
-    /// read again.
+    /// Reads one page more of a state that it has heard all news of.
     fn fill(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
         let Self { book, filled, runs_since, read, page, .. } = self;
-        let (since, most): (RunId, u32) = (first_of(*runs_since), *page);
+        let (since, page_max): (RunId, u32) = (first_of(*runs_since), *page);
         let more;
-        (*filled, more) = match *filled {
+        (*filled, more) = match filled {
             Filled::Nothing | Filled::All => return Ok(()),
             Filled::Projects(after) => {
-                let page = |take: Take<'_, Project>| view.each_on_page((after, most), take);
-                let (last, count) = read_through(page, |project| {
-                    book.put_project((&project).into());
-                    Filled::Projects(Some(project.id))
-                })?;
-                (last.unwrap_or(Filled::BeforeRuns), count)
+                let page = view.page::<Project>(*after, page_max)?;
+                page.iter().for_each(|project| book.put_project(project.into()));
+                (page.last().map_or(Filled::BeforeRuns, |last| Filled::Projects(Some(last.id))), page.len())
             }
             Filled::BeforeRuns => {
                 let mut open = view.list::<Run>(&Filter::default().open())?;
@@ -340,28 +319,21 @@ impl Kept {
                 (Filled::Tasks(None), open.len())
             }
             Filled::Tasks(after) => {
-                let page = |take: Take<'_, Task>| view.each_open_on_page((after, most), take);
-                let (last, count) = read_through(page, |task| {
-                    book.put_task((&task).into());
-                    Filled::Tasks(Some((task.project, task.number)))
-                })?;
-                (last.unwrap_or(Filled::Changes(None)), count)
+                let page = view.page_open::<Task>(*after, page_max)?;
+                page.iter().for_each(|task| book.put_task(task.into()));
+                let last = page.last().map(|last| Filled::Tasks(Some((last.project, last.number))));
+                (last.unwrap_or(Filled::Changes(None)), page.len())
             }
             Filled::Changes(after) => {
-                let page = |take: Take<'_, Change>| view.each_open_on_page((after, most), take);
-                let (last, count) = read_through(page, |change| {
-                    book.put_change((&change).into());
-                    Filled::Changes(Some((change.project, change.number)))
-                })?;
-                (last.unwrap_or(Filled::Runs(since)), count)
+                let page = view.page_open::<Change>(*after, page_max)?;
+                page.iter().for_each(|change| book.put_change(change.into()));
+                let last = page.last().map(|last| Filled::Changes(Some((last.project, last.number))));
+                (last.unwrap_or(Filled::Runs(since)), page.len())
             }
             Filled::Runs(after) => {
-                let page = |take: Take<'_, Run>| view.each_on_page((Some(after), most), take);
-                let (last, count) = read_through(page, |run| {
-                    book.put_run(&(&run).into());
-                    Filled::Runs(run.id)
-                })?;
-                (last.unwrap_or(Filled::All), count)
+                let page = view.page::<Run>(Some(*after), page_max)?;
+                page.iter().for_each(|run| book.put_run(&run.into()));
+                (page.last().map_or(Filled::All, |last| Filled::Runs(last.id)), page.len())
             }
         };
         *read += more as u64;
