@@ -97,7 +97,7 @@ impl Default for Kept {
 }
 
 /// How far a book was filled: each from the first one on.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 enum Filled {
     /// Nothing was read yet.
     #[default]
@@ -115,6 +115,26 @@ enum Filled {
     Runs(RunId),
     /// Everything that can still start or end, and what counts of what is over.
     All,
+}
+
+/// Tells the book of the things on a page, one at a time: a thousand runs with all that is known of them are megabytes, of which the
+/// allocator keeps most. `put` tells it of one and answers how far it has read with it; where there is none, `next` comes.
+fn read_through<E>(
+    page: impl FnOnce(&mut dyn FnMut(E)) -> Result<(), ReadError>,
+    (filled, read): (&mut Filled, &mut u64),
+    mut put: impl FnMut(E) -> Filled,
+    next: Filled,
+) -> Result<(), ReadError> {
+    let before = *read;
+    page(&mut |thing| {
+        // With each of them: none is told again when a later one cannot be read.
+        *filled = put(thing);
+        *read += 1;
+    })?;
+    if *read == before {
+        *filled = next;
+    }
+    Ok(())
 }
 
 /// What things are now.
@@ -144,7 +164,7 @@ impl KeptBook {
     /// this one state.
     ///
     /// # Errors
-    /// When the state cannot be read in time. What was read until then need not be read again.
+    /// When the state cannot be read in time. What was read until then is not read again.
     pub fn at(&self, view: &ReadView<'_>, now: Timestamp) -> Result<MutexGuard<'_, Kept>, ReadError> {
         let mut kept = self.lock();
         while !kept.step(view, now)? {
@@ -259,7 +279,8 @@ impl Kept {
         format!("the scheduler reads what there is to do ({} tasks, changes and runs so far)", self.read)
     }
 
-    /// Hears news, or reads one page more. Whether it knows all of `view`. What cannot be read leaves everything as it was.
+    /// Hears news, or reads one page more. Whether it knows all of `view`. What cannot be read is left for the
+    /// next step, and nothing that was read is read again.
     fn step(&mut self, view: &ReadView<'_>, now: Timestamp) -> Result<bool, ReadError> {
         if counts_since(now) < self.runs_since {
             // The clock was put back: what began earlier counts again.
@@ -300,44 +321,53 @@ impl Kept {
         };
     }
 
-    /// Reads one page more of a state that it has heard all news of.
+    /// Reads one page more of a state that it has heard all news of. Where one thing cannot be read, it knows those before it.
     fn fill(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
-        let Self { book, filled, runs_since, read, page, .. } = self;
-        let (since, page_max): (RunId, u32) = (first_of(*runs_since), *page);
-        let more;
-        (*filled, more) = match filled {
-            Filled::Nothing | Filled::All => return Ok(()),
+        let Self { book, filled, runs_since, read, page: most, .. } = self;
+        let (since, most): (RunId, u32) = (first_of(*runs_since), *most);
+        let at = *filled;
+        let counted = (filled, read);
+        match at {
+            Filled::Nothing | Filled::All => Ok(()),
             Filled::Projects(after) => {
-                let page = view.page::<Project>(*after, page_max)?;
-                page.iter().for_each(|project| book.put_project(project.into()));
-                (page.last().map_or(Filled::BeforeRuns, |last| Filled::Projects(Some(last.id))), page.len())
+                let put = |project: Project| {
+                    book.put_project((&project).into());
+                    Filled::Projects(Some(project.id))
+                };
+                read_through(|take| view.each_on_page((after, most), take), counted, put, Filled::BeforeRuns)
             }
             Filled::BeforeRuns => {
+                // Not in the order of their ids, so all are read before the first is told.
                 let mut open = view.list::<Run>(&Filter::default().open())?;
                 open.retain(|run| run.id <= since);
                 open.iter().for_each(|run| book.put_run(&run.into()));
-                (Filled::Tasks(None), open.len())
+                let (filled, read) = counted;
+                *filled = Filled::Tasks(None);
+                *read += open.len() as u64;
+                Ok(())
             }
             Filled::Tasks(after) => {
-                let page = view.page_open::<Task>(*after, page_max)?;
-                page.iter().for_each(|task| book.put_task(task.into()));
-                let last = page.last().map(|last| Filled::Tasks(Some((last.project, last.number))));
-                (last.unwrap_or(Filled::Changes(None)), page.len())
+                let put = |task: Task| {
+                    book.put_task((&task).into());
+                    Filled::Tasks(Some((task.project, task.number)))
+                };
+                read_through(|take| view.each_open_on_page((after, most), take), counted, put, Filled::Changes(None))
             }
             Filled::Changes(after) => {
-                let page = view.page_open::<Change>(*after, page_max)?;
-                page.iter().for_each(|change| book.put_change(change.into()));
-                let last = page.last().map(|last| Filled::Changes(Some((last.project, last.number))));
-                (last.unwrap_or(Filled::Runs(since)), page.len())
+                let put = |change: Change| {
+                    book.put_change((&change).into());
+                    Filled::Changes(Some((change.project, change.number)))
+                };
+                read_through(|take| view.each_open_on_page((after, most), take), counted, put, Filled::Runs(since))
             }
             Filled::Runs(after) => {
-                let page = view.page::<Run>(Some(*after), page_max)?;
-                page.iter().for_each(|run| book.put_run(&run.into()));
-                (page.last().map_or(Filled::All, |last| Filled::Runs(last.id)), page.len())
+                let put = |run: Run| {
+                    book.put_run(&(&run).into());
+                    Filled::Runs(run.id)
+                };
+                read_through(|take| view.each_on_page((Some(after), most), take), counted, put, Filled::All)
             }
-        };
-        *read += more as u64;
-        Ok(())
+        }
     }
 
     /// Hears some of the news up to `view`, or all if there are few: what things are there to which something happened.

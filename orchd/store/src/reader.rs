@@ -172,16 +172,31 @@ impl ReadView<'_> {
     /// # Errors
     /// When the state cannot be read.
     pub fn page<E: Entity>(&self, after: Option<E::Id>, limit: u32) -> Result<Vec<E>, ReadError> {
-        self.timed(|conn| tables::page(conn, after, limit))
+        let mut found = Vec::new();
+        self.each_on_page((after, limit), |entity| found.push(entity))?;
+        Ok(found)
     }
 
-    /// The open entities behind the one with this number in this project, by project and number: at most `limit`, none when
-    /// there are no more. Over several reads, what became open or is open no more meanwhile may be missed: the log says of it.
+    /// Calls `take` with each of those that [`Self::page`] answers, without holding more than one.
     ///
     /// # Errors
-    /// When the state cannot be read.
-    pub fn page_open<E: Entity>(&self, after: Option<(ProjectId, u32)>, limit: u32) -> Result<Vec<E>, ReadError> {
-        self.timed(|conn| tables::page_open(conn, after, limit))
+    /// When the state cannot be read. Some may have been taken.
+    pub fn each_on_page<E: Entity>(&self, page: (Option<E::Id>, u32), take: impl FnMut(E)) -> Result<(), ReadError> {
+        self.timed(|conn| tables::each_on_page(conn, page, take))
+    }
+
+    /// Calls `take` with each of the open entities behind the one with this number in this project, by project and number, without
+    /// holding more than one: at most so many, none when there are no more. Over several reads, what became open or is open no more
+    /// meanwhile may be missed: the log says of it.
+    ///
+    /// # Errors
+    /// When the state cannot be read. Some may have been taken.
+    pub fn each_open_on_page<E: Entity>(
+        &self,
+        page: (Option<(ProjectId, u32)>, u32),
+        take: impl FnMut(E),
+    ) -> Result<(), ReadError> {
+        self.timed(|conn| tables::each_open_on_page(conn, page, take))
     }
 
     /// The entity with this number in its project.

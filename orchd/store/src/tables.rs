@@ -247,26 +247,29 @@ pub(crate) fn each<E: Entity>(conn: &Connection, filter: &Filter, mut take: impl
     Ok(())
 }
 
-/// The entities whose ids are greater than `after`, by id: at most `limit`.
-pub(crate) fn page<E: Entity>(conn: &Connection, after: Option<E::Id>, limit: u32) -> Result<Vec<E>, DbError> {
+/// Calls `take` with the entities whose ids are greater than `after`, by id: at most `limit`.
+pub(crate) fn each_on_page<E: Entity>(
+    conn: &Connection,
+    (after, limit): (Option<E::Id>, u32),
+    mut take: impl FnMut(E),
+) -> Result<(), DbError> {
     let sql = sql!(E::KIND, "SELECT id, data FROM ", " WHERE id > ?1 ORDER BY id LIMIT ?2");
     let mut statement = conn.prepare_cached(sql).during("list rows")?;
     // No id is the empty text.
     let after = after.map_or_else(String::new, |id| id.to_string());
     let mut rows = statement.query(params![after, limit]).during("list rows")?;
-    let mut found = Vec::new();
     while let Some(row) = rows.next().during("list rows")? {
-        found.push(decode(row)?);
+        take(decode(row)?);
     }
-    Ok(found)
+    Ok(())
 }
 
-/// The open entities behind the one with this number in this project, by project and number: at most `limit`.
-pub(crate) fn page_open<E: Entity>(
+/// Calls `take` with the open entities behind the one with this number in this project, by project and number: at most `limit`.
+pub(crate) fn each_open_on_page<E: Entity>(
     conn: &Connection,
-    after: Option<(ProjectId, u32)>,
-    limit: u32,
-) -> Result<Vec<E>, DbError> {
+    (after, limit): (Option<(ProjectId, u32)>, u32),
+    mut take: impl FnMut(E),
+) -> Result<(), DbError> {
     let mut sql = sql!(E::KIND, "SELECT id, data FROM ", "").to_owned();
     sql.push_str(sql!(E::KIND, " INDEXED BY ", "_open"));
     sql.push_str(" WHERE open = 1 AND (project, number) > (?1, ?2) ORDER BY project, number LIMIT ?3");
@@ -274,11 +277,10 @@ pub(crate) fn page_open<E: Entity>(
     // No id is the empty text.
     let (project, number) = after.map_or_else(Default::default, |(project, number)| (project.to_string(), number));
     let mut rows = statement.query(params![project, number, limit]).during("list rows")?;
-    let mut found = Vec::new();
     while let Some(row) = rows.next().during("list rows")? {
-        found.push(decode(row)?);
+        take(decode(row)?);
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The highest number of the kind in the project, or over all; 0 if there is none.

@@ -229,6 +229,42 @@ fn rows_and_events_changed_behind_its_back_are_found() -> anyhow::Result<()> {
     })
 }
 
+/// A run that cannot be read keeps the scheduler from beginning anything, however often it tries; those before it are counted once
+/// all the same, so that once it can be read as much may begin that day as ever.
+#[test]
+fn runs_are_counted_once_however_often_the_next_cannot_be_read() -> anyhow::Result<()> {
+    story("a run that cannot be read", Setup::Runs, async |story| {
+        story.project_create("shop", RepoSource::Empty).await?;
+        let simple = "checkout: false\nsteps: ['true']";
+        for title in ["One", "Two", "Three"] {
+            let task = story.task_create("shop", title, simple).await?;
+            story.task_in(&task, TaskState::Done).await?;
+        }
+        ensure!(story.runs("shop").await?.len() == 3);
+        let a_day = Some(4);
+        story
+            .submit(Request::ProjectSet { project: "shop".into(), weight: None, runs_max: None, runs_per_day: a_day })
+            .await?;
+        story.stop().await?;
+        let database = story.env().state().join("orch.db");
+        let last = "WHERE id = (SELECT max(id) FROM runs)";
+        sql(story.env(), &database, &format!("UPDATE runs SET data = '[' || data || ']' {last}")).await?;
+        story.start().await?;
+        for _ in 0..3 {
+            let said = orchctl(story.env(), &["status"]).await?.failed(i32::from(ErrorCode::Storage.exit_code()))?;
+            ensure!(said.contains("run-"), "{said}");
+        }
+        sql(story.env(), &database, &format!("UPDATE runs SET data = substr(data, 2, length(data) - 2) {last}"))
+            .await?;
+        let task = story.task_create("shop", "Four", simple).await?;
+        story.task_in(&task, TaskState::Done).await?;
+        let fifth = story.task_create("shop", "Five", simple).await?;
+        let is_over =
+            async || Ok(story.task(&fifth).await?.waits.iter().any(|wait| wait.code == "quota").then_some(()));
+        poll::until("the day's runs to be used up", is_over).await
+    })
+}
+
 /// Makes a disk at `$1` that only this process and its children see, with a copy of `$2` as `state`, does `$3` to it, and
 /// becomes `$4 ...`.
 const ON_A_DISK: &str = r#"

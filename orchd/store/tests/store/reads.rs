@@ -77,7 +77,9 @@ fn what_is_open_is_read_page_by_page_and_by_its_state() {
     }
     let (mut after, mut found) = (None, Vec::new());
     loop {
-        let page = bed.store().read(|view| view.page_open::<Project>(after, 2)).unwrap();
+        let mut page: Vec<Project> = Vec::new();
+        let take = |project| page.push(project);
+        bed.store().read(|view| view.each_open_on_page((after, 2), take)).unwrap();
         let Some(last) = page.last() else { break };
         assert!(page.len() <= 2);
         after = Some((last.project(), last.number()));
