@@ -164,7 +164,7 @@ impl KeptBook {
     /// this one state.
     ///
     /// # Errors
-    /// When the state cannot be read in time. What was read until then is not read again.
+    /// When the state cannot be read in time. What the book was told until then it is not told again.
     pub fn at(&self, view: &ReadView<'_>, now: Timestamp) -> Result<MutexGuard<'_, Kept>, ReadError> {
         let mut kept = self.lock();
         while !kept.step(view, now)? {
@@ -280,7 +280,7 @@ impl Kept {
     }
 
     /// Hears news, or reads one page more. Whether it knows all of `view`. What cannot be read is left for the
-    /// next step, and nothing that was read is read again.
+    /// next step, and the book is told of nothing again for it.
     fn step(&mut self, view: &ReadView<'_>, now: Timestamp) -> Result<bool, ReadError> {
         if counts_since(now) < self.runs_since {
             // The clock was put back: what began earlier counts again.
@@ -321,7 +321,7 @@ impl Kept {
         };
     }
 
-    /// Reads one page more of a state that it has heard all news of. Where one thing cannot be read, it knows those before it.
+    /// Reads one page more of a state that it has heard all news of; where one thing cannot be read, it knows those before.
     fn fill(&mut self, view: &ReadView<'_>) -> Result<(), ReadError> {
         let Self { book, filled, runs_since, read, page: most, .. } = self;
         let (since, most): (RunId, u32) = (first_of(*runs_since), *most);

@@ -22,11 +22,15 @@ steps:
       while :; do sleep 0.1; done
 ";
 
+/// The day (UTC) that a project's runs are counted for.
+pub(crate) fn day(at: orch_proto::Timestamp) -> i64 {
+    at.unix_us().div_euclid(24 * 60 * 60 * 1_000_000)
+}
+
 /// A project that has used its day up waits and says so; a person can give it more.
 #[test]
 fn a_project_starts_no_more_runs_in_a_day_than_it_may() -> anyhow::Result<()> {
     story("a quota", Setup::Runs, async |story| {
-        let day = |at: orch_proto::Timestamp| at.unix_us().div_euclid(24 * 60 * 60 * 1_000_000);
         story.project_create("shop", RepoSource::Empty).await?;
         orchctl(story.env(), &["project", "set", "shop", "--runs-per-day", "1", "--weight", "3"]).await?.ok()?;
         let first = story.task_create("shop", "First", "steps: [echo first]").await?;
